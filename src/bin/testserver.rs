@@ -1,0 +1,2 @@
+//! The chatnode command, under the name that the specification starts.
+fn main() {}

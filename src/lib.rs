@@ -1,0 +1,1 @@
+//! chatnode: a horizontally scalable chat server.

@@ -1,0 +1,2 @@
+//! The chatnode command.
+fn main() {}
