@@ -1,1 +1,6 @@
 //! chatnode: a horizontally scalable chat server.
+
+pub mod backend;
+pub mod config;
+pub mod metrics;
+pub mod protocol;

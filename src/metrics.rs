@@ -1,0 +1,134 @@
+//! Every metric's name and description. Owns names and label values; has no logic beside registering them, so that
+//! each label value is there from the start. Counted where it happens, in any layer.
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+
+use crate::protocol::CloseReason;
+
+/// Open WebSocket connections.
+pub const CONNECTIONS: &str = "chat_connections";
+/// Connections that ended, by `reason` ([`CloseReason::as_str`]).
+pub const CONNECTIONS_CLOSED: &str = "chat_connections_closed_total";
+/// Upgrades, by `result` ([`HANDSHAKE_RESULTS`]).
+pub const HANDSHAKES: &str = "chat_handshakes_total";
+/// Topics subscribed.
+pub const SUBSCRIPTIONS: &str = "chat_subscriptions";
+/// Publishes by `result` ([`PUBLISH_RESULTS`]).
+pub const PUBLISHES: &str = "chat_publishes_total";
+/// From decoding a publish to queueing its `Ack`, seconds.
+pub const PUBLISH_ACK: &str = "chat_publish_ack_seconds";
+/// Messages queued for connections, by `path` ([`DELIVERY_PATHS`]).
+pub const DELIVERIES: &str = "chat_deliveries_total";
+/// From storing a message to handing it to a node's sockets, seconds; sampled once per burst.
+pub const DELIVERY: &str = "chat_delivery_seconds";
+/// Joins with `since`, by `result` ([`RESUME_RESULTS`]).
+pub const RESUMES: &str = "chat_resumes_total";
+/// Holes in what the subscriptions brought, by `source` ([`GAP_SOURCES`]); healed from the log.
+pub const GAPS_DETECTED: &str = "chat_gaps_detected_total";
+/// `Gap` frames sent, by `reason`.
+pub const GAPS_SENT: &str = "chat_gaps_sent_total";
+/// Connections closed because they took nothing for too long.
+pub const SLOW_CONSUMER_DISCONNECTS: &str = "chat_slow_consumer_disconnects_total";
+/// Times a connection fell so far behind that it left the fan-out.
+pub const LAGGED: &str = "chat_lagged_total";
+/// Bytes queued for all connections.
+pub const SEND_QUEUE_BYTES: &str = "chat_send_queue_bytes";
+/// Errors of Redis, by `role` ([`REDIS_ROLES`]) and `kind` ([`REDIS_ERROR_KINDS`]).
+pub const REDIS_ERRORS: &str = "chat_redis_errors_total";
+/// Since the last sign of life on the quietest pub/sub connection, seconds.
+pub const PUBSUB_SILENCE: &str = "chat_pubsub_silence_seconds";
+/// What was turned away, by `scope` ([`REJECTION_SCOPES`]).
+pub const REJECTIONS: &str = "chat_rejections_total";
+/// Users in rooms that this node vouches for.
+pub const PRESENCE_ENTRIES: &str = "chat_presence_entries";
+/// 1 while draining.
+pub const DRAINING: &str = "chat_draining";
+/// 1 while `/readyz` says 200.
+pub const READY: &str = "chat_ready";
+/// 1, with the `version` as label.
+pub const BUILD_INFO: &str = "chat_build_info";
+
+/// Values of `result` of [`HANDSHAKES`].
+pub const HANDSHAKE_RESULTS: [&str; 7] =
+    ["ok", "bad_request", "bad_version", "bad_origin", "unauthorized", "full", "unavailable"];
+/// Values of `result` of [`PUBLISHES`].
+pub const PUBLISH_RESULTS: [&str; 4] = ["ok", "duplicate", "refused", "unknown"];
+/// Values of `path` of [`DELIVERIES`].
+pub const DELIVERY_PATHS: [&str; 2] = ["live", "replay"];
+/// Values of `result` of [`RESUMES`].
+pub const RESUME_RESULTS: [&str; 5] = ["recovered", "trimmed", "epoch", "rollback", "too_many"];
+/// Values of `source` of [`GAPS_DETECTED`].
+pub const GAP_SOURCES: [&str; 4] = ["hole", "probe", "idle_check", "reconnect"];
+/// Values of `reason` of [`GAPS_SENT`].
+pub const GAP_REASONS: [&str; 4] = ["trimmed", "epoch", "rollback", "too_many"];
+/// Values of `role` of [`REDIS_ERRORS`].
+pub const REDIS_ROLES: [&str; 3] = ["command", "subscriber", "pool"];
+/// Values of `kind` of [`REDIS_ERRORS`].
+pub const REDIS_ERROR_KINDS: [&str; 3] = ["refused", "timeout", "io"];
+/// Values of `scope` of [`REJECTIONS`].
+pub const REJECTION_SCOPES: [&str; 5] = ["rate", "size", "auth", "overload", "invalid"];
+
+/// Upper bounds of every `_seconds` histogram: from a local fan-out to the deadline of a request.
+pub const SECONDS_BUCKETS: [f64; 13] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+/// Describes every metric and makes every label value exist. Call once, after the recorder is installed.
+pub fn register() {
+    describe_gauge!(CONNECTIONS, "Open WebSocket connections.");
+    describe_counter!(CONNECTIONS_CLOSED, "WebSocket connections that ended, by reason.");
+    describe_counter!(HANDSHAKES, "WebSocket upgrades, by result.");
+    describe_gauge!(SUBSCRIPTIONS, "Topics (rooms and users) that this node is subscribed to.");
+    describe_counter!(PUBLISHES, "Chat messages published by this node's clients, by result.");
+    describe_histogram!(PUBLISH_ACK, Unit::Seconds, "From decoding a publish to queueing its Ack.");
+    describe_counter!(DELIVERIES, "Chat messages queued for connections, by path.");
+    describe_histogram!(DELIVERY, Unit::Seconds, "From storing a message to queueing it for local members.");
+    describe_counter!(RESUMES, "Joins with a position, by result.");
+    describe_counter!(GAPS_DETECTED, "Holes noticed in what the subscriptions brought, by source.");
+    describe_counter!(GAPS_SENT, "Gap frames sent to clients, by reason.");
+    describe_counter!(
+        SLOW_CONSUMER_DISCONNECTS,
+        "Connections closed because they took nothing for too long."
+    );
+    describe_counter!(LAGGED, "Times a connection fell behind and left the fan-out.");
+    describe_gauge!(SEND_QUEUE_BYTES, Unit::Bytes, "Bytes queued for all connections.");
+    describe_counter!(REDIS_ERRORS, "Failed calls to Redis, by role of the connection and kind of error.");
+    describe_gauge!(
+        PUBSUB_SILENCE,
+        Unit::Seconds,
+        "Time since the last sign of life on the quietest subscription connection."
+    );
+    describe_counter!(REJECTIONS, "Requests and connections turned away, by scope.");
+    describe_gauge!(PRESENCE_ENTRIES, "Users in rooms that this node vouches for.");
+    describe_gauge!(DRAINING, "1 while the node drains.");
+    describe_gauge!(READY, "1 while the node is ready.");
+    describe_gauge!(BUILD_INFO, "1, with the version as a label.");
+    for reason in CloseReason::ALL {
+        counter!(CONNECTIONS_CLOSED, "reason" => reason.as_str()).absolute(0);
+    }
+    each(HANDSHAKES, "result", &HANDSHAKE_RESULTS);
+    each(PUBLISHES, "result", &PUBLISH_RESULTS);
+    each(DELIVERIES, "path", &DELIVERY_PATHS);
+    each(RESUMES, "result", &RESUME_RESULTS);
+    each(GAPS_DETECTED, "source", &GAP_SOURCES);
+    each(GAPS_SENT, "reason", &GAP_REASONS);
+    each(REJECTIONS, "scope", &REJECTION_SCOPES);
+    for role in REDIS_ROLES {
+        for kind in REDIS_ERROR_KINDS {
+            counter!(REDIS_ERRORS, "role" => role, "kind" => kind).absolute(0);
+        }
+    }
+    counter!(SLOW_CONSUMER_DISCONNECTS).absolute(0);
+    counter!(LAGGED).absolute(0);
+    for name in
+        [CONNECTIONS, SUBSCRIPTIONS, SEND_QUEUE_BYTES, PUBSUB_SILENCE, PRESENCE_ENTRIES, DRAINING, READY]
+    {
+        gauge!(name).set(0.0);
+    }
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+fn each(name: &'static str, label: &'static str, values: &[&'static str]) {
+    for value in values {
+        counter!(name, label => *value).absolute(0);
+    }
+}

@@ -1,0 +1,158 @@
+//! The ids of the wire: a message's, a log's epoch, a request's, a connection's. Owns their text forms; does not
+//! decide where they are unique. Used by every layer.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+/// The most characters in a client's own name for a request.
+pub(super) const MAX_REQUEST_ID_CHARS: usize = 64;
+
+/// A message's id: a UUIDv7, so that ids of one node sort by time. The nil id stands for "no message" and is
+/// written as the empty string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct MessageId(Uuid);
+
+impl MessageId {
+    /// What stands before a log's first message.
+    pub const NONE: Self = Self(Uuid::nil());
+
+    /// A new id, later than those that this process made before.
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// True for [`MessageId::NONE`].
+    pub fn is_none(&self) -> bool {
+        self.0.is_nil()
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() { Ok(Self::NONE) } else { Uuid::try_parse(text).map(Self) }
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_none() { Ok(()) } else { self.0.hyphenated().fmt(f) }
+    }
+}
+
+impl Serialize for MessageId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.is_none() {
+            return serializer.serialize_str("");
+        }
+        serializer.serialize_str(self.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+    }
+}
+
+/// A log's epoch: random, new whenever the log starts afresh. Sixteen lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Epoch(u64);
+
+impl Epoch {
+    /// A new random epoch.
+    pub fn generate() -> Self {
+        Self(rand::random())
+    }
+}
+
+/// The text is not an epoch that a node of this protocol ever made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an epoch: 16 lower-case hexadecimal digits are expected")]
+pub struct NotAnEpoch;
+
+impl FromStr for Epoch {
+    type Err = NotAnEpoch;
+
+    fn from_str(text: &str) -> Result<Self, NotAnEpoch> {
+        let digits = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !digits {
+            return Err(NotAnEpoch);
+        }
+        u64::from_str_radix(text, 16).map(Self).map_err(|_| NotAnEpoch)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Serialize for Epoch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The client's own name for a request: 1–64 characters, otherwise free.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RequestId(Box<str>);
+
+impl RequestId {
+    /// None if the text is empty or longer than [`MAX_REQUEST_ID_CHARS`] characters.
+    pub fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty() && text.chars().count() <= MAX_REQUEST_ID_CHARS).then(|| Self(text.into()))
+    }
+
+    /// The text as the client sent it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One connection, unique in the cluster: what a node puts on an event so that its origin is not told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionId(u64);
+
+impl ConnectionId {
+    /// A new random id.
+    pub fn generate() -> Self {
+        Self(rand::random())
+    }
+}
+
+impl FromStr for ConnectionId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u64::from_str_radix(text, 16).map(Self)
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_survives_its_text_form_and_garbage_is_none() {
+        let epoch = Epoch::generate();
+        assert_eq!(epoch.to_string().parse(), Ok(epoch));
+        for garbage in ["", "0", "zzzzzzzzzzzzzzzz", "0123456789ABCDEF", "+123456789abcdef", "日本日本日1"]
+        {
+            assert_eq!(garbage.parse::<Epoch>(), Err(NotAnEpoch), "{garbage}");
+        }
+    }
+
+    #[test]
+    fn the_empty_message_id_is_no_message() {
+        assert_eq!("".parse::<MessageId>().unwrap(), MessageId::NONE);
+        assert_eq!(MessageId::NONE.to_string(), "");
+        let id = MessageId::generate();
+        assert_eq!(id.to_string().parse::<MessageId>().unwrap(), id);
+    }
+}
