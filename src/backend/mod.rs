@@ -4,6 +4,7 @@
 mod broker;
 mod error;
 mod markers;
+pub mod memory;
 mod presence;
 mod tokens;
 

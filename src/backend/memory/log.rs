@@ -1,0 +1,144 @@
+//! One topic's log in memory. Owns sequence, dedupe and retention, by the same rules as the script that does it in
+//! Redis; does not know who listens. Called by the embedded broker under the topic's lock.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::backend::{Entry, Page, PageLimit, Range};
+use crate::protocol::{Epoch, MessageId, Position};
+
+/// What a log keeps.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Retention {
+    pub(super) max_messages: u64,
+    pub(super) max_age: Duration,
+    pub(super) max_bytes: u64,
+    pub(super) dedupe_window: Duration,
+}
+
+/// What a dedupe record remembers of the first publish.
+#[derive(Debug, Clone)]
+pub(super) struct First {
+    pub(super) message_id: MessageId,
+    pub(super) seq: u64,
+    pub(super) sent_at: u64,
+}
+
+pub(super) struct Log {
+    pub(super) top: Position,
+    entries: VecDeque<Entry>,
+    bytes: u64,
+    /// Records of the present window and of the one before it: a record lives for one to two windows.
+    records: [HashMap<String, First>; 2],
+    window: u64,
+    pub(super) used_at: u64,
+}
+
+impl Log {
+    pub(super) fn new(now: u64) -> Self {
+        Self {
+            top: Position::start(Epoch::generate()),
+            entries: VecDeque::new(),
+            bytes: 0,
+            records: Default::default(),
+            window: 0,
+            used_at: now,
+        }
+    }
+
+    pub(super) fn first(&mut self, key: &str, now: u64, retention: &Retention) -> Option<First> {
+        self.rotate(now, retention);
+        self.records.iter().find_map(|records| records.get(key)).cloned()
+    }
+
+    /// The stored body of a message that is still held.
+    pub(super) fn body(&self, seq: u64) -> Option<Bytes> {
+        let first = self.entries.front()?.seq;
+        self.entries.get(usize::try_from(seq.checked_sub(first)?).ok()?).map(|entry| entry.body.clone())
+    }
+
+    pub(super) fn append(
+        &mut self,
+        key: String,
+        message_id: MessageId,
+        sent_at: u64,
+        body: Bytes,
+        now: u64,
+        retention: &Retention,
+    ) -> Entry {
+        self.rotate(now, retention);
+        self.used_at = now;
+        let entry =
+            Entry { seq: self.top.seq + 1, message_id, prev: self.top.message_id, stored_at: now, body };
+        self.top = Position { seq: entry.seq, message_id, ..self.top };
+        self.bytes += entry.body.len() as u64;
+        self.records[0].insert(key, First { message_id, seq: entry.seq, sent_at });
+        self.entries.push_back(entry.clone());
+        self.trim(now, retention);
+        entry
+    }
+
+    fn trim(&mut self, now: u64, retention: &Retention) {
+        let oldest = now.saturating_sub(retention.max_age.as_millis() as u64);
+        while let Some(head) = self.entries.front() {
+            let over = self.entries.len() as u64 > retention.max_messages || self.bytes > retention.max_bytes;
+            if !over && head.stored_at >= oldest {
+                return;
+            }
+            self.bytes -= head.body.len() as u64;
+            self.entries.pop_front();
+        }
+    }
+
+    fn rotate(&mut self, now: u64, retention: &Retention) {
+        let window = now / (retention.dedupe_window.as_millis() as u64).max(1);
+        if window != self.window {
+            let previous = std::mem::take(&mut self.records[0]);
+            self.records[1] = if window == self.window + 1 { previous } else { HashMap::new() };
+            self.window = window;
+        }
+    }
+
+    /// Nothing held and nothing remembered: forgetting it loses nothing.
+    pub(super) fn is_spent(&mut self, now: u64, retention: &Retention) -> bool {
+        self.trim(now, retention);
+        self.rotate(now, retention);
+        self.entries.is_empty() && self.records.iter().all(HashMap::is_empty)
+    }
+
+    pub(super) fn page(&mut self, range: Range, limit: PageLimit, now: u64, retention: &Retention) -> Page {
+        self.trim(now, retention);
+        self.used_at = now;
+        let first = self.entries.front().map_or(self.top.seq + 1, |entry| entry.seq);
+        let held = self.entries.len();
+        let index = |seq: u64| usize::try_from(seq.saturating_sub(first)).unwrap_or(held).min(held);
+        let mut bytes = 0;
+        let mut fits = |entry: &&Entry| {
+            let is_first = bytes == 0;
+            bytes += entry.body.len().max(1);
+            is_first || bytes <= limit.bytes
+        };
+        let count = limit.messages as usize;
+        let (entries, more): (Vec<Entry>, bool) = match range {
+            Range::Top => (Vec::new(), false),
+            Range::After(seq) => {
+                let start = index(seq.saturating_add(1));
+                let taken: Vec<_> =
+                    self.entries.range(start..).take(count).take_while(|e| fits(e)).cloned().collect();
+                let more = start + taken.len() < held;
+                (taken, more)
+            }
+            Range::Before(_) | Range::Newest => {
+                let end = if let Range::Before(seq) = range { index(seq) } else { held };
+                let mut taken: Vec<_> =
+                    self.entries.range(..end).rev().take(count).take_while(|e| fits(e)).cloned().collect();
+                taken.reverse();
+                let more = taken.len() < end;
+                (taken, more)
+            }
+        };
+        Page { top: self.top, entries, more }
+    }
+}

@@ -1,0 +1,134 @@
+//! Tokens and markers in memory. Owns both maps; called through the traits. Tokens that have expired go when the map
+//! doubles; a user's read markers are bounded as in Redis.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::clock::now_ms;
+use crate::backend::{BackendError, MAX_READ_MARKERS, Markers, TokenHash, TokenRecord, Tokens};
+use crate::protocol::server_message::RoomMarker;
+use crate::protocol::{MessageId, Position, RoomName, UserName};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All tokens.
+#[derive(Default)]
+pub(super) struct MemoryTokens {
+    records: Mutex<HashMap<TokenHash, TokenRecord>>,
+}
+
+fn is_valid(record: &TokenRecord) -> bool {
+    record.expires_at.is_none_or(|at| at > now_ms())
+}
+
+#[async_trait]
+impl Tokens for MemoryTokens {
+    async fn insert(&self, hash: TokenHash, record: &TokenRecord) -> Result<(), BackendError> {
+        let mut records = lock(&self.records);
+        if records.len() == records.capacity() {
+            records.retain(|_, record| is_valid(record));
+        }
+        records.insert(hash, record.clone());
+        Ok(())
+    }
+
+    async fn look_up(&self, hashes: &[TokenHash]) -> Result<Vec<Option<TokenRecord>>, BackendError> {
+        let records = lock(&self.records);
+        Ok(hashes.iter().map(|hash| records.get(hash).filter(|record| is_valid(record)).cloned()).collect())
+    }
+
+    async fn remove(&self, hash: TokenHash) -> Result<bool, BackendError> {
+        Ok(lock(&self.records).remove(&hash).is_some_and(|record| is_valid(&record)))
+    }
+
+    async fn remove_all(&self, user: &UserName) -> Result<(), BackendError> {
+        lock(&self.records).retain(|_, record| record.user != *user);
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Marks {
+    cursor: Option<Position>,
+    rooms: HashMap<RoomName, (RoomMarker, u64)>,
+    peers: HashMap<UserName, MessageId>,
+}
+
+/// All users' markers.
+#[derive(Default)]
+pub(super) struct MemoryMarkers {
+    users: Mutex<HashMap<UserName, Marks>>,
+}
+
+#[async_trait]
+impl Markers for MemoryMarkers {
+    async fn cursor(&self, user: &UserName) -> Result<Option<Position>, BackendError> {
+        Ok(lock(&self.users).get(user).and_then(|marks| marks.cursor))
+    }
+
+    async fn advance_cursor(&self, user: &UserName, position: Position) -> Result<(), BackendError> {
+        let mut users = lock(&self.users);
+        let cursor = &mut users.entry(user.clone()).or_default().cursor;
+        if cursor.is_none_or(|old| old.epoch != position.epoch || old.seq < position.seq) {
+            *cursor = Some(position);
+        }
+        Ok(())
+    }
+
+    async fn room_marker(
+        &self,
+        user: &UserName,
+        room: &RoomName,
+    ) -> Result<Option<RoomMarker>, BackendError> {
+        Ok(lock(&self.users).get(user).and_then(|marks| marks.rooms.get(room)).map(|(marker, _)| *marker))
+    }
+
+    async fn mark_room(
+        &self,
+        user: &UserName,
+        room: &RoomName,
+        marker: RoomMarker,
+    ) -> Result<bool, BackendError> {
+        let mut users = lock(&self.users);
+        let rooms = &mut users.entry(user.clone()).or_default().rooms;
+        let old = rooms.get(room).map(|(marker, _)| *marker);
+        if old.is_some_and(|old| old.epoch == marker.epoch && old.seq >= marker.seq) {
+            return Ok(false);
+        }
+        rooms.insert(room.clone(), (marker, now_ms()));
+        if rooms.len() > MAX_READ_MARKERS {
+            let oldest = rooms.iter().min_by_key(|(_, (_, at))| *at).map(|(room, _)| room.clone());
+            oldest.and_then(|room| rooms.remove(&room));
+        }
+        Ok(true)
+    }
+
+    async fn private_markers(&self, user: &UserName) -> Result<Vec<(UserName, MessageId)>, BackendError> {
+        let users = lock(&self.users);
+        let Some(marks) = users.get(user) else { return Ok(Vec::new()) };
+        Ok(marks.peers.iter().map(|(peer, id)| (peer.clone(), *id)).collect())
+    }
+
+    async fn mark_private(
+        &self,
+        user: &UserName,
+        peer: &UserName,
+        id: MessageId,
+    ) -> Result<bool, BackendError> {
+        let mut users = lock(&self.users);
+        let peers = &mut users.entry(user.clone()).or_default().peers;
+        if peers.get(peer).is_some_and(|old| *old >= id) {
+            return Ok(false);
+        }
+        peers.insert(peer.clone(), id);
+        if peers.len() > MAX_READ_MARKERS {
+            let oldest = peers.iter().min_by_key(|(_, id)| **id).map(|(peer, _)| peer.clone());
+            oldest.and_then(|peer| peers.remove(&peer));
+        }
+        Ok(true)
+    }
+}

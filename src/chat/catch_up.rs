@@ -1,0 +1,177 @@
+//! Catching up: pages for a member that is behind, pulled as its socket drains. Owns the way back into the fan-out;
+//! replays after a join go the same way. Called by the connection's refill loop, one topic at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::time::sleep;
+
+use super::node::Node;
+use super::outbox::Outbox;
+use super::sequencer::{Cursor, CursorId, continuity};
+use super::topic::{LocalTopic, MemberState};
+use crate::backend::{Page, PageLimit, Range};
+use crate::protocol::server_message::{ChatKind, put_chat};
+use crate::protocol::{ConnectionId, Epoch, GapReason, server_message};
+
+/// One pull: what a connection's queue takes when it is a quarter full.
+pub(super) const PAGE: PageLimit = PageLimit { messages: 100, bytes: 128 << 10 };
+
+/// What a look at the ring came to.
+enum Pulled {
+    /// Back in the fan-out, or gone.
+    Settled,
+    /// A page was queued; the rest when there is room again.
+    Queued,
+    /// The ring does not reach back that far.
+    NeedsLog(Cursor),
+}
+
+impl Node {
+    /// Serves the topics that this connection is behind in, for as long as the connection lives.
+    pub async fn refill(&self, outbox: &Arc<Outbox>) {
+        loop {
+            let topic = outbox.next_behind().await;
+            let again = match topic.pull(outbox.id()) {
+                Pulled::Settled => false,
+                Pulled::Queued => true,
+                Pulled::NeedsLog(cursor) => {
+                    // A store that is away, or a log in contradiction with what this node knows: not in a busy loop.
+                    if !self.pull_from_log(&topic, outbox, cursor).await {
+                        sleep(Duration::from_millis(200)).await;
+                    }
+                    true
+                }
+            };
+            if topic.kind == ChatKind::Private {
+                outbox.want_ping();
+            }
+            if again {
+                outbox.fell_behind(topic);
+            }
+        }
+    }
+
+    /// Reads the log from the cursor on. False: nothing came of it for now.
+    async fn pull_from_log(&self, topic: &Arc<LocalTopic>, outbox: &Outbox, cursor: Cursor) -> bool {
+        let Ok(page) = self.backend.broker.history(&topic.name, Range::After(cursor.seq), PAGE).await else {
+            return false;
+        };
+        match continuity(&cursor, &page) {
+            None => topic.replay(outbox, page),
+            Some(reason) => {
+                let Some(restart) = self.restart(topic, &cursor, reason, &page).await else { return false };
+                topic.restart(outbox, reason, page.top.epoch, restart)
+            }
+        }
+    }
+
+    /// Where a live member goes on whose cursor can't be proved.
+    async fn restart(
+        &self,
+        topic: &LocalTopic,
+        cursor: &Cursor,
+        reason: GapReason,
+        page: &Page,
+    ) -> Option<Cursor> {
+        match reason {
+            GapReason::Trimmed | GapReason::TooMany => Some(before_first(page)),
+            // What the log holds below the cursor was delivered before; above it, it is something else now.
+            GapReason::Rollback => {
+                let next_seq = cursor.seq.min(page.top.seq + 1).max(1);
+                Some(Cursor::unproven(page.top.epoch, next_seq - 1))
+            }
+            GapReason::Epoch => self.everything(topic).await.ok(),
+        }
+    }
+}
+
+/// The place before a page's first message; of an empty page the log's top.
+pub(super) fn before_first(page: &Page) -> Cursor {
+    page.entries.first().map_or(Cursor::from(page.top), |first| Cursor {
+        epoch: Some(page.top.epoch),
+        seq: first.seq - 1,
+        id: CursorId::Known(first.prev),
+    })
+}
+
+impl LocalTopic {
+    /// Queues what the ring has after the member's cursor, and lets it back into the fan-out once that is all.
+    fn pull(&self, id: ConnectionId) -> Pulled {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let Some(member) = state.members.get_mut(&id) else { return Pulled::Settled };
+        let MemberState::Behind(cursor) = member.state else { return Pulled::Settled };
+        let Some(last) = state.last.filter(|last| cursor.epoch == Some(last.epoch)) else {
+            return Pulled::NeedsLog(cursor);
+        };
+        if cursor.seq > last.seq && matches!(cursor.id, CursorId::Known(_)) {
+            member.state = MemberState::Ahead(cursor.seq);
+            return Pulled::Settled;
+        }
+        if cursor.seq == last.seq && cursor.known_id() == Some(last.message_id) {
+            member.state = MemberState::Live;
+            return Pulled::Settled;
+        }
+        let Some(missed) = state.ring.after(cursor.seq, cursor.known_id()) else {
+            return Pulled::NeedsLog(cursor);
+        };
+        let (mut bytes, mut count, mut reached) = (0, 0, cursor);
+        for recent in missed.take(PAGE.messages as usize) {
+            if count > 0 && bytes + recent.frame.len() > PAGE.bytes {
+                break;
+            }
+            bytes += recent.frame.len();
+            count += 1;
+            reached =
+                Cursor { seq: recent.seq, id: CursorId::Known(recent.message_id), epoch: Some(last.epoch) };
+            member.outbox.reply(recent.frame.clone());
+        }
+        self.shared.counters.replay.increment(count);
+        if reached.seq == last.seq {
+            member.state = MemberState::Live;
+            return Pulled::Settled;
+        }
+        member.state = MemberState::Behind(reached);
+        Pulled::Queued
+    }
+
+    /// Queues a page of the log. False where it held nothing: this node knows of something that the log does not (yet).
+    fn replay(&self, outbox: &Outbox, page: Page) -> bool {
+        let epoch = page.top.epoch;
+        let mut buffer = BytesMut::new();
+        for entry in &page.entries {
+            put_chat(&mut buffer, self.kind, &entry.body, epoch, entry.seq);
+        }
+        let reached = page.entries.last().map(|entry| Cursor {
+            epoch: Some(epoch),
+            seq: entry.seq,
+            id: CursorId::Known(entry.message_id),
+        });
+        let mut state = self.lock();
+        let Some(member) = state.members.get_mut(&outbox.id()) else { return true };
+        if let Some(reached) = reached {
+            self.shared.counters.replay.increment(page.entries.len() as u64);
+            member.outbox.reply(buffer.freeze());
+            member.state = MemberState::Behind(reached);
+            return true;
+        }
+        // All that the log has was had: the top is proved now, whatever chose the place.
+        let proved = Cursor::from(page.top);
+        let moved = matches!(member.state, MemberState::Behind(cursor) if cursor != proved);
+        member.state = MemberState::Behind(proved);
+        moved
+    }
+
+    /// Tells the member that its cursor can't be proved, and goes on from another.
+    fn restart(&self, outbox: &Outbox, reason: GapReason, epoch: Epoch, restart: Cursor) -> bool {
+        let mut state = self.lock();
+        if let Some(member) = state.members.get_mut(&outbox.id()) {
+            member.outbox.reply(server_message::gap(self.room(), reason, epoch, restart.seq + 1));
+            member.state = MemberState::Behind(restart);
+            self.shared.counters.gaps_sent(reason, 1);
+        }
+        true
+    }
+}

@@ -1,0 +1,57 @@
+//! How a request fails. Owns, for each failure, what the client sees; built by the session and its parts, answered in
+//! one place.
+
+use crate::backend::BackendError;
+use crate::protocol::server_message::ErrorBody;
+use crate::protocol::{ErrorCode, Outcome, Rejected};
+
+/// A request that was not carried out, as the client is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestError(pub(super) ErrorBody);
+
+impl RequestError {
+    /// A code of the protocol's table with its reason.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self(ErrorBody { code, message: message.into(), retry_after_ms: None, outcome: None })
+    }
+
+    /// The code on the wire.
+    pub fn code(&self) -> ErrorCode {
+        self.0.code
+    }
+
+    /// The text for a person.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The request took longer than it may: nobody knows what became of it.
+    pub(super) fn timed_out() -> Self {
+        Self::unavailable(Outcome::Unknown)
+    }
+
+    pub(super) fn unavailable(outcome: Outcome) -> Self {
+        let message = match outcome {
+            Outcome::Refused => "the cluster's store can't be reached; nothing was stored: try again",
+            Outcome::Unknown => {
+                "the cluster's store did not answer; it may have been stored: repeat with the same `id`"
+            }
+        };
+        let error = Self::new(ErrorCode::Unavailable, message);
+        Self(ErrorBody { retry_after_ms: Some(1_000), outcome: Some(outcome), ..error.0 })
+    }
+}
+
+impl From<Rejected> for RequestError {
+    fn from(rejected: Rejected) -> Self {
+        Self::new(rejected.code, rejected.message)
+    }
+}
+
+impl From<BackendError> for RequestError {
+    fn from(error: BackendError) -> Self {
+        // The store's own words may name hosts and keys: they are for the log, not for the client.
+        tracing::warn!(%error, "a request met a store that is not available");
+        Self::unavailable(error.outcome())
+    }
+}

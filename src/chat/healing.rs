@@ -1,0 +1,145 @@
+//! Healing a topic from its log. Owns what is done with a page that was read because a message was missing, late or
+//! contradictory: one read per topic and node, then the same deliveries as ever. Called by the keeper, which does the
+//! reading.
+
+use std::sync::Arc;
+
+use super::sequencer::{Cursor, Verdict, continuity, judge};
+use super::topic::{LocalTopic, MemberState, State};
+use crate::backend::{Page, PageLimit, Range};
+use crate::protocol::{GapReason, MessageId, Position, server_message};
+
+/// A page while healing: what a ring holds, and no more memory than a few connections' queues.
+const PAGE: PageLimit = PageLimit { messages: 256, bytes: 1 << 20 };
+/// A page to find where two histories part: it has to span a ring.
+const COMPARE: PageLimit = PageLimit { messages: 300, bytes: 4 << 20 };
+
+/// What to read next.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Step {
+    /// Nothing is left to heal (or nothing can be read before the subscription is back).
+    Done,
+    /// Read this, and call [`LocalTopic::heal`] with it.
+    Read(Range, PageLimit),
+    /// Read this, and call [`LocalTopic::roll_back`] with it.
+    Compare(GapReason, Range, PageLimit),
+}
+
+impl LocalTopic {
+    /// What has to be read for the topic to be whole.
+    pub(super) fn next_step(&self) -> Step {
+        self.lock().next_step()
+    }
+
+    /// Takes a page that was read after the last position (or, for a new topic, its top). The topic's only keeper calls
+    /// this, and deliveries only pend while it heals: the last position is still the one that the page was read for.
+    pub(super) fn heal(self: &Arc<Self>, page: Page) -> Step {
+        let mut state = self.lock();
+        let Some(last) = state.last else {
+            state.last = Some(page.top);
+            return self.settle(&mut state, false);
+        };
+        match continuity(&Cursor::from(last), &page) {
+            None => {}
+            Some(GapReason::Trimmed | GapReason::TooMany) => {
+                let position = page.entries.first().map_or(page.top, |first| Position {
+                    epoch: page.top.epoch,
+                    seq: first.seq - 1,
+                    message_id: first.prev,
+                });
+                self.break_off(&mut state, GapReason::Trimmed, position);
+            }
+            Some(reason @ (GapReason::Epoch | GapReason::Rollback)) => {
+                let base = match reason {
+                    GapReason::Epoch => 1,
+                    _ => state.ring.first_seq().unwrap_or(last.seq),
+                };
+                return Step::Compare(reason, Range::After(base.saturating_sub(1)), COMPARE);
+            }
+        }
+        let more = page.more;
+        self.deliver_next(&mut state, page.entries.into_iter());
+        self.settle(&mut state, more)
+    }
+
+    /// The log is not the one that was delivered: finds the last message that both have, tells the members, and goes on
+    /// from there. `page` starts at the ring's first message (of a new epoch: at the log's first).
+    pub(super) fn roll_back(self: &Arc<Self>, reason: GapReason, page: &Page) -> Step {
+        let mut state = self.lock();
+        let epoch = page.top.epoch;
+        let common = if reason == GapReason::Rollback {
+            state.ring.last_common(epoch, page.entries.iter().map(|e| (e.seq, e.message_id)))
+        } else {
+            None
+        };
+        let position = common.unwrap_or_else(|| {
+            let first = page.entries.first();
+            let before_first = first.map(|e| Position { epoch, seq: e.seq - 1, message_id: e.prev });
+            before_first.unwrap_or(page.top)
+        });
+        self.break_off(&mut state, reason, position);
+        state.next_step()
+    }
+
+    /// Goes on from another place than the last, and says so to every member that was live. Who is behind finds out by
+    /// its own cursor.
+    fn break_off(self: &Arc<Self>, state: &mut State, reason: GapReason, position: Position) {
+        let gap = server_message::gap(self.room(), reason, position.epoch, position.seq + 1);
+        let old = state.last.replace(position);
+        state.ring.clear();
+        let mut told = 0;
+        for member in state.members.values_mut() {
+            match member.state {
+                MemberState::Live | MemberState::Ahead(_) => {}
+                MemberState::Joining(_) | MemberState::Behind(_) => continue,
+            }
+            member.state = MemberState::Live;
+            if member.outbox.push(&gap) {
+                told += 1;
+            } else if let Some(old) = old {
+                self.fall_behind(member, Cursor::from(old));
+            }
+        }
+        self.shared.queued.add(gap.len() * told);
+        self.shared.counters.gaps_sent(reason, told as u64);
+        tracing::warn!(
+            reason = reason.as_str(),
+            members = told,
+            "a topic's log does not continue where it was read"
+        );
+    }
+
+    /// After a page was delivered: what came meanwhile either fits now, or is in the log by now and read again.
+    fn settle(self: &Arc<Self>, state: &mut State, more: bool) -> Step {
+        let Some(healing) = &mut state.healing else { return Step::Done };
+        let was_interrupted = healing.is_interrupted;
+        let mut fits = !std::mem::take(&mut healing.overflowed);
+        for (epoch, entry) in std::mem::take(&mut healing.pending) {
+            let Some(last) = state.last else { break };
+            let known: Option<MessageId> = state.ring.id_at(entry.seq);
+            match judge(&last, epoch, &entry, known) {
+                Verdict::Next => self.deliver_next(state, std::iter::once(entry)),
+                Verdict::Repeat => {}
+                // Just read from the log up to `last`, and remembered no longer: it is in there.
+                Verdict::Doubt if epoch == last.epoch && entry.seq < last.seq && known.is_none() => {}
+                Verdict::Hole | Verdict::Doubt => fits = false,
+            }
+        }
+        if fits && !more && !was_interrupted {
+            state.healing = None;
+            return Step::Done;
+        }
+        state.next_step()
+    }
+}
+
+impl State {
+    fn next_step(&self) -> Step {
+        match (&self.healing, self.last) {
+            (Some(healing), _) if healing.is_interrupted => Step::Done,
+            (_, None) => Step::Read(Range::Top, PAGE),
+            (Some(_), Some(last)) => Step::Read(Range::After(last.seq), PAGE),
+            (None, Some(_)) => Step::Done,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Pages of a log for people who scroll up. Owns the filter that makes one conversation of a private log; called by
+//! `History` requests and by the server API.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use std::borrow::Cow;
+
+use super::error::RequestError;
+use super::node::Node;
+use crate::backend::{PageLimit, Range, Topic};
+use crate::protocol::{Before, UserName, server_message};
+
+/// The most bytes of messages in one answer.
+const MAX_BYTES: usize = 256 << 10;
+
+impl Node {
+    /// The newest messages below `before`, oldest first, as the JSON object of the answer. With `peer`, only those of
+    /// the conversation with that user; then the whole private log may be read, page by page.
+    pub async fn history(
+        &self,
+        topic: &Topic,
+        peer: Option<&UserName>,
+        before: Option<Before>,
+        limit: u32,
+    ) -> Result<Vec<u8>, RequestError> {
+        let mut range = before.map_or(Range::Newest, |before| Range::Before(before.seq));
+        let mut found: Vec<(u64, Bytes)> = Vec::new();
+        // JSON and places around a body take less than this.
+        let mut left = MAX_BYTES;
+        loop {
+            let wanted = if peer.is_some() { 200 } else { limit };
+            let page = self
+                .backend
+                .broker
+                .history(topic, range, PageLimit { messages: wanted, bytes: left })
+                .await?;
+            let epoch = page.top.epoch;
+            if before.is_some_and(|before| before.epoch != Some(epoch)) {
+                // A `seq` of another log says nothing about this one.
+                return Ok(server_message::history(&[], epoch, false));
+            }
+            let mut more = page.more;
+            let next = page.entries.first().map(|entry| entry.seq);
+            for entry in page.entries.into_iter().rev() {
+                if peer.is_some_and(|peer| !is_between(&entry.body, topic, peer)) {
+                    continue;
+                }
+                let size = entry.body.len() + 64;
+                if found.len() == limit as usize || (size > left && !found.is_empty()) {
+                    more = true;
+                    left = 0;
+                    break;
+                }
+                left = left.saturating_sub(size);
+                found.push((entry.seq, entry.body));
+            }
+            let is_full = found.len() == limit as usize || left == 0;
+            match next {
+                Some(seq) if more && !is_full && peer.is_some() => range = Range::Before(seq),
+                _ => {
+                    found.reverse();
+                    return Ok(server_message::history(&found, epoch, more));
+                }
+            }
+        }
+    }
+}
+
+/// Whether a message of a private log is of the conversation with `peer`.
+fn is_between(stored: &[u8], log: &Topic, peer: &UserName) -> bool {
+    #[derive(Deserialize)]
+    struct Ends<'a> {
+        #[serde(borrow)]
+        sender_username: Cow<'a, str>,
+        #[serde(borrow)]
+        target_username: Cow<'a, str>,
+    }
+    let Topic::User(owner) = log else { return false };
+    let json = [b"{", stored, b"}"].concat();
+    let Ok(ends) = serde_json::from_slice::<Ends<'_>>(&json) else { return false };
+    let (sender, target) = (ends.sender_username.as_ref(), ends.target_username.as_ref());
+    (sender, target) == (owner.as_str(), peer.as_str()) || (sender, target) == (peer.as_str(), owner.as_str())
+}

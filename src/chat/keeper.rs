@@ -1,0 +1,174 @@
+//! Keeps topics whole. Owns all reading of logs that is done once per topic and node: starting a topic, healing it,
+//! checking a quiet one, letting a deserted one go. A background task of the node; fed by the registry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::healing::Step;
+use super::registry::{Jobs, Registry};
+use super::topic::{LocalTopic, Phase};
+use crate::backend::{BackendError, Broker, Topic};
+use crate::protocol::Position;
+
+/// Topics in hand at a time: enough for the backend to batch, few enough to leave its connections to others.
+const MAX_IN_HAND: usize = 256;
+/// Tops compared in one call.
+const CHECK_AT_ONCE: usize = 100;
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(2);
+
+/// The keeper's parts.
+pub(super) struct Keeper {
+    pub(super) registry: Arc<Registry>,
+    pub(super) broker: Arc<dyn Broker>,
+}
+
+impl Keeper {
+    /// Starts and heals topics, until the node stops.
+    pub(super) async fn run(&self, mut jobs: Jobs, stop: CancellationToken) {
+        let mut in_hand = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(()) = in_hand.next(), if !in_hand.is_empty() => {}
+                Some(topic) = jobs.recv(), if in_hand.len() < MAX_IN_HAND => in_hand.push(self.keep(topic)),
+            }
+        }
+    }
+
+    async fn keep(&self, topic: Arc<LocalTopic>) {
+        loop {
+            let is_starting = topic.lock().phase == Phase::Starting;
+            if is_starting {
+                let result = self.start(&topic).await;
+                topic.lock().phase = result.map_or_else(Phase::Failed, |()| Phase::Ready);
+                topic.changed.notify_waiters();
+            } else {
+                self.heal(&topic).await;
+            }
+            // What was asked for while the topic was in hand is done now, under the same lock that `keep` looks under.
+            let mut state = topic.lock();
+            let is_whole = state.healing.as_ref().is_none_or(|healing| healing.is_interrupted);
+            if state.phase != Phase::Starting && (is_whole || state.phase != Phase::Ready) {
+                state.is_kept = false;
+                return;
+            }
+        }
+    }
+
+    async fn start(&self, topic: &Arc<LocalTopic>) -> Result<(), BackendError> {
+        self.broker.subscribe(&topic.name).await?;
+        let mut step = topic.next_step();
+        while step != Step::Done {
+            step = self.take(topic, step).await?;
+        }
+        if topic.lock().last.is_none() {
+            return Err(BackendError::Refused("the subscription was lost on the way".into()));
+        }
+        Ok(())
+    }
+
+    async fn heal(&self, topic: &Arc<LocalTopic>) {
+        let mut retry = FIRST_RETRY;
+        let mut step = topic.next_step();
+        while step != Step::Done {
+            match self.take(topic, step).await {
+                Ok(next) => step = next,
+                Err(error) => {
+                    tracing::debug!(%error, "a topic can't be healed yet");
+                    sleep(retry.mul_f64(rand::random_range(0.5..1.5))).await;
+                    retry = (retry * 2).min(LAST_RETRY);
+                    step = topic.next_step();
+                }
+            }
+        }
+    }
+
+    async fn take(&self, topic: &Arc<LocalTopic>, step: Step) -> Result<Step, BackendError> {
+        match step {
+            Step::Done => Ok(Step::Done),
+            Step::Read(range, limit) => Ok(topic.heal(self.broker.history(&topic.name, range, limit).await?)),
+            Step::Compare(reason, range, limit) => {
+                let page = self.broker.history(&topic.name, range, limit).await?;
+                Ok(topic.roll_back(reason, &page))
+            }
+        }
+    }
+
+    /// Compares every topic's last position with its log's top once per `period`: the last message before silence may
+    /// have been lost on the channel, and a log may have been rolled back under a topic that nobody writes to.
+    pub(super) async fn check_quiet_topics(&self, period: Duration, stop: CancellationToken) {
+        let mut round = Instant::now();
+        loop {
+            round += period;
+            let topics = self.registry.all();
+            let chunks: Vec<&[Arc<LocalTopic>]> = topics.chunks(CHECK_AT_ONCE).collect();
+            let pause = period / (chunks.len() as u32 + 1);
+            for chunk in chunks {
+                let check = async {
+                    if let Err(error) = self.check(chunk).await {
+                        tracing::debug!(%error, "topics could not be checked");
+                    }
+                    sleep(pause).await;
+                };
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = check => {}
+                }
+            }
+            // After a long stall, rounds are not made up for.
+            round = round.max(Instant::now());
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep_until(round) => {}
+            }
+        }
+    }
+
+    async fn check(&self, topics: &[Arc<LocalTopic>]) -> Result<(), BackendError> {
+        let before: Vec<(&Arc<LocalTopic>, Position)> = topics
+            .iter()
+            .filter_map(|topic| {
+                let state = topic.lock();
+                state.last.filter(|_| state.healing.is_none()).map(|last| (topic, last))
+            })
+            .collect();
+        if before.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<Topic> = before.iter().map(|(topic, _)| topic.name.clone()).collect();
+        let tops = self.broker.tops(&names).await?;
+        for ((topic, before), top) in before.into_iter().zip(tops) {
+            let mut state = topic.lock();
+            let moved_on = state.last != Some(before);
+            let is_behind = top.epoch == before.epoch && top.seq > before.seq;
+            // A topic on the move is on its way to that top; one that contradicts it is not.
+            if top == before || (moved_on && is_behind) || state.healing.is_some() {
+                continue;
+            }
+            state.begin_healing(false);
+            drop(state);
+            self.registry.counters().gap_idle_check.increment(1);
+            self.registry.keep(topic);
+        }
+        Ok(())
+    }
+
+    /// Unsubscribes what nobody has held for `linger`.
+    pub(super) async fn let_go(&self, linger: Duration, stop: CancellationToken) {
+        let mut tick = interval((linger / 4).clamp(Duration::from_millis(50), Duration::from_secs(1)));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            self.registry.let_go(linger, |topic| self.broker.unsubscribe(topic));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What one connection may use up. Owns the arithmetic: a token bucket, the count of invalid frames, the pace of
+//! typing notices. Pure but for the time it is given; used by the session.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::backend::Topic;
+
+/// A token bucket that may be overdrawn: what is over the rate is delayed, not refused.
+#[derive(Debug, Clone)]
+pub struct TokenBucket {
+    per_second: f64,
+    burst: f64,
+    level: f64,
+    at: Instant,
+}
+
+impl TokenBucket {
+    /// A full bucket. `per_second` 0: no limit.
+    pub fn new(per_second: u32, burst: u32, now: Instant) -> Self {
+        let burst = f64::from(burst.max(1));
+        Self { per_second: f64::from(per_second), burst, level: burst, at: now }
+    }
+
+    /// Takes `cost` and says how long to wait before going on; zero within the rate.
+    pub fn take(&mut self, cost: u32, now: Instant) -> Duration {
+        if self.per_second == 0.0 {
+            return Duration::ZERO;
+        }
+        let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.level = (self.level + elapsed * self.per_second).min(self.burst) - f64::from(cost);
+        self.at = now;
+        if self.level >= 0.0 {
+            Duration::ZERO
+        } else {
+            Duration::from_secs_f64(-self.level / self.per_second)
+        }
+    }
+}
+
+/// Counts frames that are no requests: the 11th within a minute is one too many.
+#[derive(Debug, Default)]
+pub struct InvalidFrames {
+    at: std::collections::VecDeque<Instant>,
+}
+
+impl InvalidFrames {
+    const ALLOWED: usize = 10;
+    const WINDOW: Duration = Duration::from_secs(60);
+
+    /// Counts one. True if it is too many.
+    pub fn is_too_many(&mut self, now: Instant) -> bool {
+        while self.at.front().is_some_and(|at| now.saturating_duration_since(*at) >= Self::WINDOW) {
+            self.at.pop_front();
+        }
+        self.at.push_back(now);
+        self.at.len() > Self::ALLOWED
+    }
+}
+
+/// Passes one typing notice per second and target.
+#[derive(Debug, Default)]
+pub(super) struct TypingPace {
+    last: HashMap<Topic, Instant>,
+}
+
+impl TypingPace {
+    const PACE: Duration = Duration::from_secs(1);
+    /// Targets remembered at a time; the rate limit keeps real use far below.
+    const MAX_TARGETS: usize = 128;
+
+    pub(super) fn passes(&mut self, target: &Topic, now: Instant) -> bool {
+        let is_recent = |at: &Instant| now.saturating_duration_since(*at) < Self::PACE;
+        if self.last.get(target).is_some_and(is_recent) {
+            return false;
+        }
+        if self.last.len() >= Self::MAX_TARGETS {
+            self.last.retain(|_, at| is_recent(at));
+        }
+        if self.last.len() >= Self::MAX_TARGETS {
+            return false;
+        }
+        self.last.insert(target.clone(), now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_lets_a_burst_through_and_then_delays_to_the_rate() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::new(50, 100, start);
+        assert!((0..100).all(|_| bucket.take(1, start).is_zero()));
+        assert_eq!(bucket.take(1, start), Duration::from_millis(20));
+        assert_eq!(bucket.take(5, start), Duration::from_millis(120));
+        assert_eq!(bucket.take(1, start + Duration::from_millis(140)), Duration::ZERO);
+        assert!((0..100).all(|_| bucket.take(1, start + Duration::from_secs(60)).is_zero()));
+        assert!(!bucket.take(1, start + Duration::from_secs(60)).is_zero());
+    }
+
+    #[test]
+    fn the_eleventh_invalid_frame_in_a_minute_is_too_many() {
+        let start = Instant::now();
+        let mut invalid = InvalidFrames::default();
+        assert!((0..10).all(|_| !invalid.is_too_many(start)));
+        assert!(invalid.is_too_many(start + Duration::from_secs(59)));
+        let mut slow = InvalidFrames::default();
+        assert!((0..100).all(|i| !slow.is_too_many(start + Duration::from_secs(7 * i))));
+    }
+}

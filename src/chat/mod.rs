@@ -1,0 +1,30 @@
+//! The rules of chat: who may say what to whom, and that everybody sees it in order. No sockets, no store of its own: it
+//! talks to the one below through the backend's traits, and to the one above by queueing frames.
+
+mod auth;
+mod catch_up;
+mod counters;
+mod error;
+mod healing;
+mod history;
+mod join;
+mod keeper;
+mod limits;
+mod node;
+mod outbox;
+mod presence;
+mod registry;
+mod requests;
+mod ring;
+mod sequencer;
+mod session;
+mod topic;
+
+pub use auth::Credential;
+pub use error::RequestError;
+pub use limits::{InvalidFrames, TokenBucket};
+pub use node::{Audience, Inlet, Node, Seat};
+pub use outbox::{Close, Outbox, QueuedBytes, Work};
+pub use registry::Registry;
+pub use sequencer::{Cursor, CursorId, Verdict, continuity, judge};
+pub use session::{Flow, Session};

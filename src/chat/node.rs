@@ -1,0 +1,316 @@
+//! The node: what a session, the server API and the transport may ask. Owns the parts of the chat layer and their
+//! background tasks; sessions own what belongs to one connection. Made by `server`, shared by all connections.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use metrics::{counter, gauge, histogram};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::auth::{Credential, TokensInUse};
+use super::counters::unix_ms;
+use super::error::RequestError;
+use super::keeper::Keeper;
+use super::outbox::{Close, Outbox};
+use super::presence::{Departures, LocalPresence};
+use super::registry::{Jobs, Registry};
+use crate::backend::{Backend, BackendError, Notice, Publish, Stored, Topic};
+use crate::config::Config;
+use crate::metrics as names;
+use crate::protocol::server_message::ChatBody;
+use crate::protocol::{CloseReason, ConnectionId, MessageId, Outcome, Position, RoomName, Token, UserName};
+
+/// Who a message is for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Audience {
+    /// Everybody in a room.
+    Room(RoomName),
+    /// One user, on all its connections.
+    User(UserName),
+}
+
+/// What the registry needs before there is a backend to deliver to it.
+pub struct Inlet {
+    registry: Arc<Registry>,
+    jobs: Jobs,
+    notices: mpsc::Receiver<Notice>,
+}
+
+impl Inlet {
+    /// The receiving end of a node: give [`Inlet::registry`] to the backend, then the whole to [`Node::start`].
+    pub fn new(config: &Config) -> Self {
+        let (registry, jobs, notices) = Registry::new(config.node.ring_bytes);
+        Self { registry: Arc::new(registry), jobs, notices }
+    }
+
+    /// Where deliveries go.
+    pub fn registry(&self) -> Arc<Registry> {
+        self.registry.clone()
+    }
+}
+
+/// The chat layer of one node.
+pub struct Node {
+    pub(super) config: Arc<Config>,
+    pub(super) default_room: RoomName,
+    pub(super) backend: Backend,
+    pub(super) registry: Arc<Registry>,
+    pub(super) presence: Arc<LocalPresence>,
+    pub(super) tokens: Arc<TokensInUse>,
+    /// Every open connection, for the drain.
+    connections: Mutex<HashMap<ConnectionId, Arc<Outbox>>>,
+    /// Cursors that have moved and are not yet written: one per user, the latest.
+    cursors: Mutex<HashMap<UserName, Position>>,
+}
+
+/// An open connection's place in the node; dropping it takes it out.
+pub struct Seat {
+    outbox: Arc<Outbox>,
+    node: Arc<Node>,
+}
+
+impl Seat {
+    /// The connection's queue.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.outbox.shut();
+        self.node.connections().remove(&self.outbox.id());
+    }
+}
+
+impl Node {
+    /// Puts the parts together and starts their background tasks on `tracker`; `stop` ends them.
+    pub fn start(
+        config: Arc<Config>,
+        default_room: RoomName,
+        backend: Backend,
+        inlet: Inlet,
+        tracker: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Arc<Self> {
+        let Inlet { registry, jobs, notices } = inlet;
+        let (presence, departures) =
+            LocalPresence::new(backend.presence.clone(), registry.is_presence_in_doubt.clone());
+        let node = Arc::new(Self {
+            default_room,
+            registry,
+            presence: Arc::new(presence),
+            tokens: Arc::new(TokensInUse::new(backend.tokens.clone())),
+            connections: Mutex::default(),
+            cursors: Mutex::default(),
+            backend,
+            config,
+        });
+        node.spawn_all(jobs, notices, departures, tracker, stop);
+        node
+    }
+
+    fn spawn_all(
+        self: &Arc<Self>,
+        jobs: Jobs,
+        notices: mpsc::Receiver<Notice>,
+        departures: Departures,
+        tracker: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let settings = &self.config.node;
+        let keeper = Keeper { registry: self.registry.clone(), broker: self.backend.broker.clone() };
+        let keeper = Arc::new(keeper);
+        macro_rules! spawn {
+            ($name:literal, $owner:expr, |$part:ident, $stop:ident| $run:expr) => {{
+                let ($part, $stop, fuse) = ($owner.clone(), stop.clone(), stop.clone());
+                tracker.spawn(async move {
+                    $run.await;
+                    // A background task that ends before the node does leaves it half dead: better to drain.
+                    if !fuse.is_cancelled() {
+                        tracing::error!(task = $name, "a background task ended early; the node stops");
+                        fuse.cancel();
+                    }
+                });
+            }};
+        }
+        let (idle_check, linger) = (settings.idle_check, settings.linger);
+        let (heartbeat, lease) = (settings.heartbeat, settings.lease);
+        let recheck = self.config.auth.recheck_interval;
+        spawn!("keeper", keeper, |part, stop| part.run(jobs, stop));
+        spawn!("idle check", keeper, |part, stop| part.check_quiet_topics(idle_check, stop));
+        spawn!("interest", keeper, |part, stop| part.let_go(linger, stop));
+        spawn!("departures", self.presence, |part, stop| part.settle_departures(departures, stop));
+        spawn!("lease", self.presence, |part, stop| part.keep_lease(heartbeat, lease, stop));
+        spawn!("tokens", self.tokens, |part, stop| part.watch(recheck, stop));
+        spawn!("notices", self, |part, stop| part.heed(notices, stop));
+        spawn!("upkeep", self, |part, stop| part.upkeep(stop));
+    }
+
+    fn connections(&self) -> MutexGuard<'_, HashMap<ConnectionId, Arc<Outbox>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The settings that the node was started with.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Whether the store answers and its subscriptions are proven.
+    pub fn is_ready(&self) -> bool {
+        self.backend.broker.ready()
+    }
+
+    /// Seats a new connection.
+    pub fn connect(self: &Arc<Self>) -> Seat {
+        let id = ConnectionId::generate();
+        let queued = self.registry.queued().clone();
+        let outbox = Arc::new(Outbox::new(id, self.config.limits.max_queue_bytes, queued));
+        self.connections().insert(id, outbox.clone());
+        Seat { outbox, node: self.clone() }
+    }
+
+    /// Checks a token for a connection; see [`RequestError`] for how it fails.
+    pub async fn authenticate(
+        &self,
+        token: &Token,
+        outbox: &Arc<Outbox>,
+    ) -> Result<Credential, RequestError> {
+        let deadline = self.config.limits.request_timeout;
+        let check = self.tokens.authenticate(token, outbox);
+        tokio::time::timeout(deadline, check).await.unwrap_or_else(|_| Err(RequestError::timed_out()))
+    }
+
+    /// Stores and publishes a message: the only place in the cluster where its body is encoded. One round trip.
+    pub async fn publish(
+        &self,
+        sender: &UserName,
+        audience: &Audience,
+        content: &str,
+        client_id: Option<&str>,
+    ) -> Result<Stored, BackendError> {
+        let started = Instant::now();
+        let message_id = MessageId::generate();
+        let sent_at = unix_ms();
+        let (room, target) = match audience {
+            Audience::Room(room) => (Some(room), None),
+            Audience::User(target) => (None, Some(target)),
+        };
+        let body = ChatBody {
+            sender_username: sender,
+            target_username: target,
+            content,
+            room,
+            message_id,
+            client_id,
+            sent_at,
+        };
+        let topics = match audience {
+            Audience::Room(room) => vec![Topic::Room(room.clone())],
+            Audience::User(target) if target == sender => vec![Topic::User(sender.clone())],
+            Audience::User(target) => vec![Topic::User(target.clone()), Topic::User(sender.clone())],
+        };
+        // No name holds a control character, so the parts can't run into each other; the client's own id comes last.
+        // A publish without one repeats only where a client library sends it again: then its message id is the same.
+        let dedupe_key = match client_id {
+            Some(id) => format!("{sender}\u{1f}{}\u{1f}{id}", target.map_or("", UserName::as_str)),
+            None => format!("\u{1f}{message_id}"),
+        };
+        let publish = Publish { topics, dedupe_key, message_id, sent_at, body: body.encode() };
+        let result = self.backend.broker.publish(publish).await;
+        let label = match &result {
+            Ok(stored) if stored.duplicate => "duplicate",
+            Ok(_) => "ok",
+            Err(error) if error.outcome() == Outcome::Refused => "refused",
+            Err(_) => "unknown",
+        };
+        counter!(names::PUBLISHES, "result" => label).increment(1);
+        histogram!(names::PUBLISH_ACK).record(started.elapsed().as_secs_f64());
+        result
+    }
+
+    /// Notes how far a user's private log has arrived; written within a second, the latest only.
+    pub(super) fn advance_cursor(&self, user: &UserName, position: Position) {
+        let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
+        match cursors.get_mut(user) {
+            Some(old) if old.epoch == position.epoch && old.seq >= position.seq => {}
+            Some(old) => *old = position,
+            None => drop(cursors.insert(user.clone(), position)),
+        }
+    }
+
+    async fn write_cursors(&self) {
+        let moved = std::mem::take(&mut *self.cursors.lock().unwrap_or_else(PoisonError::into_inner));
+        for (user, position) in moved {
+            if let Err(error) = self.backend.markers.advance_cursor(&user, position).await {
+                // The messages come again instead: the client drops them by their id.
+                tracing::debug!(%error, "a cursor was not written");
+            }
+        }
+    }
+
+    async fn upkeep(&self, stop: CancellationToken) {
+        let mut tick = interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return self.write_cursors().await,
+                _ = tick.tick() => self.write_cursors().await,
+            }
+            gauge!(names::SUBSCRIPTIONS).set(self.registry.len() as f64);
+            gauge!(names::PRESENCE_ENTRIES).set(self.presence.len() as f64);
+            gauge!(names::SEND_QUEUE_BYTES).set(self.registry.queued().get() as f64);
+        }
+    }
+
+    async fn heed(&self, mut notices: mpsc::Receiver<Notice>, stop: CancellationToken) {
+        loop {
+            let notice = tokio::select! {
+                () = stop.cancelled() => return,
+                Some(notice) = notices.recv() => notice,
+            };
+            match notice {
+                Notice::TokenRevoked(hash) => self.tokens.revoke(hash),
+                Notice::UserTokensRevoked(user) => self.tokens.revoke_user(&user),
+                Notice::Disconnect(user) => {
+                    let bound = self.registry.members(&Topic::User(user.clone()));
+                    for outbox in bound.into_iter().chain(self.tokens.connections_of(&user)) {
+                        outbox.close(CloseReason::Removed.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Open connections.
+    pub fn connection_count(&self) -> usize {
+        self.connections().len()
+    }
+
+    /// Closes every connection over `spread`, each told to come back at its own time within the same span, so that the
+    /// rest of the cluster is not stormed.
+    pub async fn close_all(&self, reason: CloseReason, spread: Duration) {
+        let outboxes: Vec<Arc<Outbox>> = self.connections().values().cloned().collect();
+        let batches = outboxes.chunks(outboxes.len().div_ceil(50).max(1));
+        let pause = spread / (batches.len().max(1) as u32);
+        for batch in batches {
+            for outbox in batch {
+                let retry_after_ms = Some(rand::random_range(100..=2_000));
+                outbox.close(Close { reason, retry_after_ms });
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Gives the lease up, at the end of a drain.
+    pub async fn release(&self) {
+        self.write_cursors().await;
+        if let Err(error) = self.backend.presence.release().await {
+            tracing::warn!(%error, "the lease could not be released; it ends by itself");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A topic's most recent messages, as finished frames. Owns the bound per topic and the share in the node's; bridges
+//! joins, resumes and members that fell behind without reading the log. Used by the topic under its lock.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+
+use crate::protocol::{Epoch, MessageId, Position};
+
+const MAX_FRAMES: usize = 256;
+const MAX_BYTES: usize = 256 << 10;
+/// What a topic may keep where the node's budget is spent: enough to see a repeat.
+const MIN_FRAMES: usize = 8;
+
+/// One message, ready to send.
+#[derive(Debug, Clone)]
+pub(super) struct Recent {
+    pub(super) seq: u64,
+    pub(super) message_id: MessageId,
+    pub(super) prev: MessageId,
+    pub(super) frame: Bytes,
+}
+
+/// The bytes of all rings of a node.
+#[derive(Debug)]
+pub(super) struct RingBudget {
+    used: AtomicUsize,
+    max_bytes: usize,
+}
+
+impl RingBudget {
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self { used: AtomicUsize::new(0), max_bytes }
+    }
+}
+
+/// The newest messages of one epoch, contiguous. Over a bound the oldest go.
+#[derive(Debug)]
+pub(super) struct Ring {
+    frames: VecDeque<Recent>,
+    bytes: usize,
+    budget: Arc<RingBudget>,
+}
+
+impl Ring {
+    pub(super) fn new(budget: Arc<RingBudget>) -> Self {
+        Self { frames: VecDeque::new(), bytes: 0, budget }
+    }
+
+    pub(super) fn push(&mut self, recent: Recent) {
+        self.bytes += recent.frame.len();
+        self.budget.used.fetch_add(recent.frame.len(), Ordering::Relaxed);
+        self.frames.push_back(recent);
+        while self.frames.len() > MAX_FRAMES || self.bytes > MAX_BYTES || self.is_over_budget() {
+            self.pop();
+        }
+    }
+
+    fn is_over_budget(&self) -> bool {
+        self.frames.len() > MIN_FRAMES && self.budget.used.load(Ordering::Relaxed) > self.budget.max_bytes
+    }
+
+    fn pop(&mut self) {
+        if let Some(oldest) = self.frames.pop_front() {
+            self.bytes -= oldest.frame.len();
+            self.budget.used.fetch_sub(oldest.frame.len(), Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        while !self.frames.is_empty() {
+            self.pop();
+        }
+    }
+
+    pub(super) fn first_seq(&self) -> Option<u64> {
+        self.frames.front().map(|recent| recent.seq)
+    }
+
+    /// The id of the message at `seq`, if the ring knows it: by itself, or as the one before its first.
+    pub(super) fn id_at(&self, seq: u64) -> Option<MessageId> {
+        let first = self.frames.front()?;
+        if seq + 1 == first.seq {
+            return Some(first.prev);
+        }
+        let index = usize::try_from(seq.checked_sub(first.seq)?).ok()?;
+        self.frames.get(index).map(|recent| recent.message_id)
+    }
+
+    /// What follows `seq`, if the ring reaches back that far. `expected` is the message at `seq`, where it is known:
+    /// with another one there, the ring is not the continuation.
+    pub(super) fn after(
+        &self,
+        seq: u64,
+        expected: Option<MessageId>,
+    ) -> Option<impl Iterator<Item = &Recent>> {
+        let found = self.id_at(seq)?;
+        if expected.is_some_and(|expected| expected != found) {
+            return None;
+        }
+        let first = self.frames.front()?.seq;
+        Some(self.frames.range(usize::try_from(seq + 1 - first).ok()?..))
+    }
+
+    /// The highest of these positions that the ring knows too.
+    pub(super) fn last_common(
+        &self,
+        epoch: Epoch,
+        ids: impl Iterator<Item = (u64, MessageId)>,
+    ) -> Option<Position> {
+        ids.filter(|(seq, id)| self.id_at(*seq) == Some(*id)).last().map(|(seq, message_id)| Position {
+            epoch,
+            seq,
+            message_id,
+        })
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

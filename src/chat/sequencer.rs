@@ -1,0 +1,183 @@
+//! Whether a log continues where somebody stopped. Owns the proof: epoch, contiguous `seq`, and the id of the message
+//! before; pure, so that every case can be tried. Used for live messages, healing, joining and catching up alike.
+
+use crate::backend::{Entry, Page};
+use crate::protocol::{Epoch, GapReason, MessageId, Position, Since};
+
+/// What a live message is to a topic whose last one is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The next: deliver it.
+    Next,
+    /// Had it: drop it.
+    Repeat,
+    /// Something is missing before it.
+    Hole,
+    /// It contradicts what was delivered, or might: only the log can tell.
+    Doubt,
+}
+
+/// Judges a live message. `known_id` is the id that was delivered at the message's `seq`, where that is remembered.
+pub fn judge(last: &Position, epoch: Epoch, entry: &Entry, known_id: Option<MessageId>) -> Verdict {
+    if epoch != last.epoch {
+        return Verdict::Doubt;
+    }
+    if entry.seq == last.seq + 1 {
+        return if entry.prev == last.message_id { Verdict::Next } else { Verdict::Doubt };
+    }
+    if entry.seq > last.seq {
+        return Verdict::Hole;
+    }
+    let delivered = if entry.seq == last.seq { Some(last.message_id) } else { known_id };
+    if delivered == Some(entry.message_id) { Verdict::Repeat } else { Verdict::Doubt }
+}
+
+/// Where somebody stopped. Without an epoch or an id that could be one of ours, nothing can be proved; an `id` of
+/// `Unproven` asks for no proof (the node itself chose the place by number).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// Which log; none: a claim that is no epoch.
+    pub epoch: Option<Epoch>,
+    /// The last `seq` that was had.
+    pub seq: u64,
+    /// The proof.
+    pub id: CursorId,
+}
+
+/// The proof that a [`Cursor`] carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CursorId {
+    /// The message at `seq`.
+    Known(MessageId),
+    /// What was claimed is no message id.
+    Garbage,
+    /// The node chose the place: what is no longer held before it was not promised.
+    Unproven,
+}
+
+impl From<Position> for Cursor {
+    fn from(position: Position) -> Self {
+        Self { epoch: Some(position.epoch), seq: position.seq, id: CursorId::Known(position.message_id) }
+    }
+}
+
+impl From<Since> for Cursor {
+    fn from(since: Since) -> Self {
+        let id = match since.message_id {
+            // At the start of a log there is no message to name.
+            _ if since.seq == 0 => CursorId::Known(MessageId::NONE),
+            Some(id) => CursorId::Known(id),
+            None => CursorId::Garbage,
+        };
+        Self { epoch: since.epoch, seq: since.seq, id }
+    }
+}
+
+impl Cursor {
+    /// A place that the node chose by number.
+    pub fn unproven(epoch: Epoch, seq: u64) -> Self {
+        Self { epoch: Some(epoch), seq, id: CursorId::Unproven }
+    }
+
+    /// The proof, where there is one to compare.
+    pub(super) fn known_id(&self) -> Option<MessageId> {
+        match self.id {
+            CursorId::Known(id) => Some(id),
+            CursorId::Garbage | CursorId::Unproven => None,
+        }
+    }
+
+    /// The position, where it is proved.
+    pub(super) fn position(&self) -> Option<Position> {
+        Some(Position { epoch: self.epoch?, seq: self.seq, message_id: self.known_id()? })
+    }
+
+    /// Nothing lies between the cursor and this position.
+    pub(super) fn is_at(&self, position: &Position) -> bool {
+        self.epoch == Some(position.epoch) && self.seq == position.seq && self.fits(position.message_id)
+    }
+
+    fn fits(&self, found: MessageId) -> bool {
+        match self.id {
+            CursorId::Known(id) => id == found,
+            CursorId::Garbage => false,
+            CursorId::Unproven => true,
+        }
+    }
+}
+
+/// Judges a page that was read from `cursor` on ([`crate::backend::Range::After`]): `None` if it is the continuation, or why it
+/// can't be proved to be.
+pub fn continuity(cursor: &Cursor, page: &Page) -> Option<GapReason> {
+    if cursor.epoch != Some(page.top.epoch) {
+        return Some(GapReason::Epoch);
+    }
+    if cursor.seq >= page.top.seq {
+        let is_top = cursor.seq == page.top.seq && cursor.fits(page.top.message_id);
+        return if is_top { None } else { Some(GapReason::Rollback) };
+    }
+    match page.entries.first() {
+        Some(first) if first.seq == cursor.seq + 1 => {
+            if cursor.fits(first.prev) {
+                None
+            } else {
+                Some(GapReason::Rollback)
+            }
+        }
+        _ if cursor.id == CursorId::Unproven => None,
+        _ => Some(GapReason::Trimmed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn entry(seq: u64, message_id: MessageId, prev: MessageId) -> Entry {
+        Entry { seq, message_id, prev, stored_at: 0, body: Bytes::new() }
+    }
+
+    #[test]
+    fn a_live_message_is_next_repeat_hole_or_doubt() {
+        let epoch = Epoch::generate();
+        let [a, b, c] = [(); 3].map(|()| MessageId::generate());
+        let last = Position { epoch, seq: 5, message_id: a };
+        assert_eq!(judge(&last, epoch, &entry(6, b, a), None), Verdict::Next);
+        assert_eq!(judge(&last, epoch, &entry(6, b, c), None), Verdict::Doubt);
+        assert_eq!(judge(&last, epoch, &entry(7, b, c), None), Verdict::Hole);
+        assert_eq!(judge(&last, epoch, &entry(5, a, c), None), Verdict::Repeat);
+        assert_eq!(judge(&last, epoch, &entry(5, b, c), None), Verdict::Doubt);
+        assert_eq!(judge(&last, epoch, &entry(3, b, c), Some(b)), Verdict::Repeat);
+        assert_eq!(judge(&last, epoch, &entry(3, b, c), Some(a)), Verdict::Doubt);
+        assert_eq!(judge(&last, epoch, &entry(3, b, c), None), Verdict::Doubt);
+        assert_eq!(judge(&last, Epoch::generate(), &entry(6, b, a), None), Verdict::Doubt);
+    }
+
+    #[test]
+    fn a_promoted_stale_replica_is_seen_by_the_id_before() {
+        let epoch = Epoch::generate();
+        let [mine, other, next] = [(); 3].map(|()| MessageId::generate());
+        let cursor = Cursor::from(Position { epoch, seq: 5, message_id: mine });
+        let top = Position { epoch, seq: 6, message_id: next };
+        let page = |entries| Page { top, entries, more: false };
+        assert_eq!(continuity(&cursor, &page(vec![entry(6, next, mine)])), None);
+        assert_eq!(continuity(&cursor, &page(vec![entry(6, next, other)])), Some(GapReason::Rollback));
+        assert_eq!(continuity(&cursor, &page(vec![])), Some(GapReason::Trimmed));
+    }
+
+    #[test]
+    fn forged_positions_are_never_recovered() {
+        let epoch = Epoch::generate();
+        let top = Position { epoch, seq: 6, message_id: MessageId::generate() };
+        let page = Page { top, entries: vec![], more: false };
+        let claim = |epoch, seq, message_id| Cursor::from(Since { epoch, seq, message_id });
+        assert_eq!(continuity(&claim(None, 6, Some(top.message_id)), &page), Some(GapReason::Epoch));
+        assert_eq!(continuity(&claim(Some(epoch), 6, None), &page), Some(GapReason::Rollback));
+        assert_eq!(
+            continuity(&claim(Some(epoch), 7, Some(top.message_id)), &page),
+            Some(GapReason::Rollback)
+        );
+        assert_eq!(continuity(&claim(Some(epoch), 6, Some(top.message_id)), &page), None);
+    }
+}

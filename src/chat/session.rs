@@ -1,0 +1,291 @@
+//! One connection's conversation with the node. Owns who it is, which rooms it is in, and what it has used up; the rules
+//! of single requests are in `requests`. Called by the connection's read loop, one frame at a time; queues exactly one
+//! answer per request that has an id.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use indexmap::IndexMap;
+use metrics::counter;
+use serde::Serialize;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::auth::Credential;
+use super::error::RequestError;
+use super::join::Past;
+use super::limits::{InvalidFrames, TokenBucket, TypingPace};
+use super::node::{Node, Seat};
+use super::outbox::Outbox;
+use super::presence::Present;
+use super::registry::Hold;
+use crate::metrics as names;
+use crate::protocol::server_message::{self, ErrorBody};
+use crate::protocol::{
+    ClientMessage, CloseReason, ErrorCode, Position, Request, RequestId, RoomName, Token, UserName,
+};
+
+/// Whether the connection goes on after a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// It does.
+    Continue,
+    /// It is to be closed.
+    Close(CloseReason),
+}
+
+/// Membership of one room. Its parts leave by being dropped.
+pub(super) struct Membership {
+    pub(super) member: Member,
+    pub(super) present: Present,
+}
+
+/// A place in a topic's fan-out; dropping it leaves at once.
+pub(super) struct Member {
+    pub(super) hold: Hold,
+    outbox: Arc<Outbox>,
+}
+
+impl Member {
+    /// Takes a place in a topic that is ready.
+    pub(super) fn begin(hold: Hold, outbox: &Arc<Outbox>) -> Self {
+        hold.topic.begin_join(outbox);
+        Self { hold, outbox: outbox.clone() }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.hold.topic.remove(self.outbox.id());
+    }
+}
+
+/// A user on this connection, with the place in its private log.
+pub(super) struct Bound {
+    pub(super) user: UserName,
+    pub(super) inbox: Member,
+}
+
+/// One connection's state.
+pub struct Session {
+    pub(super) node: Arc<Node>,
+    pub(super) seat: Seat,
+    pub(super) bound: Option<Bound>,
+    /// In the order of entering: the last is the current one.
+    pub(super) rooms: IndexMap<RoomName, Membership>,
+    pub(super) typing: TypingPace,
+    credential: Option<Credential>,
+    /// Authenticated at the handshake: requests need no token.
+    by_handshake: bool,
+    bucket: TokenBucket,
+    is_over_rate: bool,
+    invalid: InvalidFrames,
+    /// The private log's place when a ping was queued, and the ping's payload.
+    awaited_pong: Option<(u64, Position)>,
+}
+
+/// What a request came to: the body of its `Ack`, or nothing where the answer is queued already.
+pub(super) enum Reply {
+    /// To be queued, if the request has an id.
+    Ack(Bytes),
+    /// Was queued in its place in the order of frames.
+    Done,
+}
+
+impl Session {
+    /// A new connection; `credential` where it authenticated at the handshake.
+    pub fn new(node: Arc<Node>, seat: Seat, credential: Option<Credential>) -> Self {
+        let limits = &node.config().limits;
+        let bucket = TokenBucket::new(limits.messages_per_second, limits.burst, Instant::now());
+        Self {
+            seat,
+            bound: None,
+            rooms: IndexMap::new(),
+            typing: TypingPace::default(),
+            by_handshake: credential.is_some(),
+            credential,
+            bucket,
+            is_over_rate: false,
+            invalid: InvalidFrames::default(),
+            awaited_pong: None,
+            node,
+        }
+    }
+
+    /// The connection's queue.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        self.seat.outbox()
+    }
+
+    /// Whether the connection may stay beyond the deadline for authentication.
+    pub fn is_authenticated(&self) -> bool {
+        !self.node.config().auth.enabled || self.credential.is_some()
+    }
+
+    /// The user that the connection is bound to.
+    pub fn user(&self) -> Option<&UserName> {
+        self.bound.as_ref().map(|bound| &bound.user)
+    }
+
+    /// Takes a frame's cost from the connection's rate, and waits where it is spent: the socket is not read meanwhile,
+    /// and TCP tells the client. Said once per episode.
+    pub async fn charge(&mut self, cost: u32) {
+        let wait = self.bucket.take(cost, Instant::now());
+        if wait.is_zero() {
+            self.is_over_rate = false;
+            return;
+        }
+        if !std::mem::replace(&mut self.is_over_rate, true) {
+            counter!(names::REJECTIONS, "scope" => "rate").increment(1);
+            let message = "more requests than the rate allows: they are delayed".to_owned();
+            let retry_after_ms = Some(wait.as_millis() as u64);
+            let body = ErrorBody { code: ErrorCode::RateLimited, message, retry_after_ms, outcome: None };
+            self.outbox().reply(server_message::error(None, &body));
+        }
+        sleep(wait).await;
+    }
+
+    /// Carries out one text frame, and queues its answer.
+    pub async fn handle(&mut self, text: &str) -> Flow {
+        self.charge(1).await;
+        let message = match ClientMessage::decode(text, self.node.config().limits.max_content_bytes) {
+            Ok(message) => message,
+            Err(rejected) => {
+                let id = rejected.id.clone();
+                return self.reject(id.as_ref(), &rejected.into());
+            }
+        };
+        let extra = message.request.cost() - 1;
+        if extra > 0 {
+            self.charge(extra).await;
+        }
+        let deadline = self.node.config().limits.request_timeout;
+        let ClientMessage { id, token, request } = message;
+        let answer = timeout(deadline, self.carry_out(id.as_ref(), token, request));
+        match answer.await.unwrap_or_else(|_| Err(RequestError::timed_out())) {
+            Ok(Reply::Ack(frame)) if id.is_some() => self.outbox().reply(frame),
+            Ok(Reply::Ack(_) | Reply::Done) => {}
+            Err(error) => return self.reject(id.as_ref(), &error),
+        }
+        Flow::Continue
+    }
+
+    /// Queues an error, and counts it.
+    pub fn reject(&mut self, id: Option<&RequestId>, error: &RequestError) -> Flow {
+        self.outbox().reply(server_message::error(id, &error.0));
+        let scope = match error.code() {
+            ErrorCode::Unauthorized | ErrorCode::IdentityMismatch | ErrorCode::Forbidden => "auth",
+            ErrorCode::MessageTooLarge => "size",
+            ErrorCode::InvalidJson | ErrorCode::InvalidMessage | ErrorCode::UnknownType => "invalid",
+            _ => return Flow::Continue,
+        };
+        counter!(names::REJECTIONS, "scope" => scope).increment(1);
+        if scope == "invalid" && self.invalid.is_too_many(Instant::now()) {
+            return Flow::Close(CloseReason::TooManyInvalid);
+        }
+        Flow::Continue
+    }
+
+    async fn carry_out(
+        &mut self,
+        id: Option<&RequestId>,
+        token: Option<Token>,
+        request: Request,
+    ) -> Result<Reply, RequestError> {
+        self.authorise(token).await?;
+        if let Some(sender) = request.sender() {
+            self.check_identity(sender)?;
+        }
+        self.dispatch(id, request).await
+    }
+
+    async fn authorise(&mut self, token: Option<Token>) -> Result<(), RequestError> {
+        if !self.node.config().auth.enabled {
+            return Ok(());
+        }
+        let Some(token) = token else {
+            return if self.by_handshake {
+                Ok(())
+            } else {
+                Err(RequestError::new(
+                    ErrorCode::Unauthorized,
+                    "`token` is missing: this node wants one in each request",
+                ))
+            };
+        };
+        let is_current = |credential: &Credential| token.uuid().is_some_and(|uuid| credential.is(uuid));
+        if self.credential.as_ref().is_some_and(is_current) {
+            return Ok(());
+        }
+        let credential = self.node.authenticate(&token, self.outbox()).await?;
+        if self.bound.as_ref().is_some_and(|bound| bound.user != *credential.user()) {
+            return Err(RequestError::new(
+                ErrorCode::IdentityMismatch,
+                "the token is another user's than this connection's",
+            ));
+        }
+        self.credential = Some(credential);
+        Ok(())
+    }
+
+    fn check_identity(&self, sender: &UserName) -> Result<(), RequestError> {
+        let by_token = self.credential.as_ref().map(Credential::user);
+        match by_token.or(self.user()) {
+            Some(user) if user != sender => Err(RequestError::new(
+                ErrorCode::IdentityMismatch,
+                "`sender_username` is another name than this connection's: open a connection of its own for it",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Binds the connection to its user, and starts the user's private messages. `ack` queues the answer of an `Auth`
+    /// before them.
+    pub(super) async fn bind(
+        &mut self,
+        user: &UserName,
+        since: Option<crate::protocol::Since>,
+        ack: impl FnOnce(&super::join::Joined),
+    ) -> Result<(), RequestError> {
+        let name = crate::backend::Topic::User(user.clone());
+        let hold = self.node.registry.hold(&name);
+        self.node.registry.ready(&hold.topic).await?;
+        let past = match since {
+            Some(since) => Past::Since(since, None),
+            None => Past::Cursor(self.node.backend.markers.cursor(user).await?),
+        };
+        let inbox = Member::begin(hold, self.outbox());
+        self.node.complete_join(&inbox.hold.topic, self.outbox(), past, ack).await?;
+        tracing::debug!("bound to a user");
+        self.bound = Some(Bound { user: user.clone(), inbox });
+        Ok(())
+    }
+
+    /// A ping with this payload is about to be queued: its pong will prove that what was queued before it arrived.
+    pub fn ping_queued(&mut self, payload: u64) {
+        let id = self.outbox().id();
+        let sent = self.bound.as_ref().and_then(|bound| bound.inbox.hold.topic.sent_to(id));
+        self.awaited_pong = sent.map(|position| (payload, position));
+    }
+
+    /// A pong came.
+    pub fn pong(&mut self, payload: &[u8]) {
+        let Some((awaited, position)) = self.awaited_pong else { return };
+        if payload == awaited.to_be_bytes()
+            && let Some(bound) = &self.bound
+        {
+            self.node.advance_cursor(&bound.user, position);
+            self.awaited_pong = None;
+        }
+    }
+
+    /// How long the connection may stay without authenticating.
+    pub fn auth_deadline(&self) -> Duration {
+        self.node.config().auth.deadline
+    }
+}
+
+/// The `Ack` of a request that has an id.
+pub(super) fn ack<B: Serialize>(id: Option<&RequestId>, body: B) -> Reply {
+    id.map_or(Reply::Done, |id| Reply::Ack(server_message::ack(id, body)))
+}

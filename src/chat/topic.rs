@@ -1,0 +1,329 @@
+//! One topic as this node sees it: its last position, its ring, its local members. Owns the order in which members see
+//! messages; everything happens under one short lock, nothing waits. Called by the registry for deliveries, by
+//! `healing` and `catch_up` for what deliveries could not bring.
+
+use std::collections::VecDeque;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use indexmap::IndexMap;
+use tokio::sync::Notify;
+
+use super::counters::Counters;
+use super::outbox::{Outbox, QueuedBytes};
+use super::ring::{Recent, Ring, RingBudget};
+use super::sequencer::{Cursor, Verdict, judge};
+use crate::backend::{BackendError, Entry, Publication, Topic};
+use crate::protocol::server_message::{ChatKind, put_chat};
+use crate::protocol::{ConnectionId, Epoch, Position, RoomName, frame};
+
+/// Messages that wait while their topic is healed; more are read again from the log.
+const MAX_PENDING: usize = 256;
+/// Events that wait while a member is joining; more are dropped, as events may be.
+const MAX_HELD_EVENTS: usize = 64;
+
+/// What topics share with their node.
+pub(super) struct Shared {
+    pub(super) budget: Arc<RingBudget>,
+    pub(super) queued: Arc<QueuedBytes>,
+    pub(super) counters: Counters,
+}
+
+/// Whether the topic is subscribed and its top known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Phase {
+    Idle,
+    Starting,
+    Ready,
+    Failed(BackendError),
+}
+
+/// Where one connection stands in the topic.
+pub(super) enum MemberState {
+    /// Its join is under way: events are held until its `Ack` is queued, messages come from the ring then.
+    Joining(Vec<Bytes>),
+    /// Gets every block.
+    Live,
+    /// Was sent more than this node has seen yet: skips what is not beyond this `seq`.
+    Ahead(u64),
+    /// Left the fan-out; its connection pulls what follows the cursor.
+    Behind(Cursor),
+}
+
+pub(super) struct Member {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) state: MemberState,
+}
+
+/// Set from the first doubt until the log has settled it.
+pub(super) struct Healing {
+    pub(super) pending: VecDeque<(Epoch, Entry)>,
+    pub(super) overflowed: bool,
+    /// No use reading before the subscription is back.
+    pub(super) is_interrupted: bool,
+}
+
+pub(super) struct State {
+    pub(super) phase: Phase,
+    pub(super) last: Option<Position>,
+    pub(super) ring: Ring,
+    pub(super) members: IndexMap<ConnectionId, Member>,
+    pub(super) healing: Option<Healing>,
+    /// The keeper has the topic in hand, or in its queue: at most one job per topic.
+    pub(super) is_kept: bool,
+}
+
+/// One topic on this node.
+pub(super) struct LocalTopic {
+    pub(super) name: Topic,
+    pub(super) kind: ChatKind,
+    /// Joins under way and members; at zero the topic lingers, then goes.
+    pub(super) holders: AtomicUsize,
+    state: Mutex<State>,
+    /// The phase changed.
+    pub(super) changed: Notify,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// A run of messages that follow each other, as one block of finished frames.
+struct Burst {
+    from: Position,
+    buffer: BytesMut,
+    parts: Vec<(Entry, usize)>,
+}
+
+impl LocalTopic {
+    pub(super) fn new(name: Topic, shared: Arc<Shared>) -> Self {
+        let kind = match name {
+            Topic::Room(_) => ChatKind::Group,
+            Topic::User(_) => ChatKind::Private,
+        };
+        let state = State {
+            phase: Phase::Idle,
+            last: None,
+            ring: Ring::new(shared.budget.clone()),
+            members: IndexMap::new(),
+            healing: None,
+            is_kept: false,
+        };
+        Self {
+            name,
+            kind,
+            holders: AtomicUsize::new(0),
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            shared,
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The room, for frames that name it.
+    pub(super) fn room(&self) -> Option<&RoomName> {
+        match &self.name {
+            Topic::Room(room) => Some(room),
+            Topic::User(_) => None,
+        }
+    }
+
+    /// Takes what came on the channel. True if the log has to be read: the caller asks the keeper for it.
+    #[must_use]
+    pub(super) fn deliver(self: &Arc<Self>, publications: &mut Vec<Publication>) -> bool {
+        let mut state = self.lock();
+        let mut burst: Option<Burst> = None;
+        let mut found_hole = false;
+        for publication in publications.drain(..) {
+            match publication {
+                Publication::Event { origin, body } => {
+                    self.flush(&mut state, burst.take());
+                    self.fan_out_event(&mut state, origin, frame::text(&body));
+                }
+                Publication::Message { epoch, entry } => {
+                    let last = state.last;
+                    if state.healing.is_none()
+                        && let Some(last) = last
+                    {
+                        match judge(&last, epoch, &entry, state.ring.id_at(entry.seq)) {
+                            Verdict::Next => {
+                                self.put(&mut state, &mut burst, last, entry);
+                                continue;
+                            }
+                            Verdict::Repeat => continue,
+                            Verdict::Hole | Verdict::Doubt => {
+                                self.shared.counters.gap_hole.increment(1);
+                                found_hole = true;
+                            }
+                        }
+                    }
+                    state.pend(epoch, entry);
+                }
+            }
+        }
+        self.flush(&mut state, burst);
+        found_hole
+    }
+
+    /// Delivers messages that are known to follow `state.last`, in blocks.
+    pub(super) fn deliver_next(self: &Arc<Self>, state: &mut State, entries: impl Iterator<Item = Entry>) {
+        let mut burst = None;
+        for entry in entries {
+            let Some(last) = state.last else { return };
+            self.put(state, &mut burst, last, entry);
+        }
+        self.flush(state, burst);
+    }
+
+    fn put(self: &Arc<Self>, state: &mut State, burst: &mut Option<Burst>, last: Position, entry: Entry) {
+        // A block is what one push can refuse: keep it well below a connection's bound.
+        const MAX_BLOCK_BYTES: usize = 64 << 10;
+        if burst.as_ref().is_some_and(|burst| burst.buffer.len() + entry.body.len() > MAX_BLOCK_BYTES) {
+            self.flush(state, burst.take());
+        }
+        let burst =
+            burst.get_or_insert_with(|| Burst { from: last, buffer: BytesMut::new(), parts: Vec::new() });
+        put_chat(&mut burst.buffer, self.kind, &entry.body, last.epoch, entry.seq);
+        state.last = Some(Position { epoch: last.epoch, seq: entry.seq, message_id: entry.message_id });
+        burst.parts.push((entry, burst.buffer.len()));
+    }
+
+    fn flush(self: &Arc<Self>, state: &mut State, burst: Option<Burst>) {
+        let Some(Burst { from, buffer, parts }) = burst else { return };
+        let block = buffer.freeze();
+        let mut start = 0;
+        let count = parts.len() as u64;
+        let mut last_seq = from.seq;
+        for (entry, end) in parts {
+            last_seq = entry.seq;
+            self.shared.counters.delivery_age(entry.stored_at);
+            let Entry { seq, message_id, prev, .. } = entry;
+            state.ring.push(Recent { seq, message_id, prev, frame: block.slice(start..end) });
+            start = end;
+        }
+        let mut pushed = 0;
+        for member in state.members.values_mut() {
+            match member.state {
+                MemberState::Live => {}
+                MemberState::Ahead(seq) if from.seq >= seq => member.state = MemberState::Live,
+                MemberState::Ahead(seq) if last_seq <= seq => continue,
+                // The block holds both what it has and what it lacks: let it pull the rest.
+                MemberState::Ahead(seq) => {
+                    let cursor = Cursor::unproven(from.epoch, seq);
+                    self.fall_behind(member, cursor);
+                    continue;
+                }
+                MemberState::Joining(_) | MemberState::Behind(_) => continue,
+            }
+            if member.outbox.push(&block) {
+                pushed += 1;
+            } else {
+                self.shared.counters.lagged.increment(1);
+                self.fall_behind(member, Cursor::from(from));
+            }
+        }
+        if self.kind == ChatKind::Private {
+            state.members.values().for_each(|member| member.outbox.want_ping());
+        }
+        self.shared.queued.add(block.len() * pushed);
+        self.shared.counters.live.increment(count * pushed as u64);
+    }
+
+    pub(super) fn fall_behind(self: &Arc<Self>, member: &mut Member, cursor: Cursor) {
+        member.state = MemberState::Behind(cursor);
+        member.outbox.fell_behind(self.clone());
+    }
+
+    fn fan_out_event(&self, state: &mut State, origin: Option<ConnectionId>, frame: Bytes) {
+        let mut pushed = 0;
+        for (id, member) in &mut state.members {
+            if origin == Some(*id) {
+                continue;
+            }
+            match &mut member.state {
+                MemberState::Live | MemberState::Ahead(_) => {
+                    pushed += usize::from(member.outbox.push(&frame))
+                }
+                MemberState::Joining(held) if held.len() < MAX_HELD_EVENTS => held.push(frame.clone()),
+                // Events are at most once: who is behind does without.
+                MemberState::Joining(_) | MemberState::Behind(_) => {}
+            }
+        }
+        self.shared.queued.add(frame.len() * pushed);
+    }
+
+    /// Adds a connection whose join is under way.
+    pub(super) fn begin_join(&self, outbox: &Arc<Outbox>) {
+        let member = Member { outbox: outbox.clone(), state: MemberState::Joining(Vec::new()) };
+        self.lock().members.insert(outbox.id(), member);
+    }
+
+    /// Removes a connection: nothing of the topic is pushed to it any more.
+    pub(super) fn remove(&self, id: ConnectionId) {
+        let mut state = self.lock();
+        state.members.swap_remove(&id);
+        if state.members.capacity() > 64 && state.members.len() * 4 < state.members.capacity() {
+            state.members.shrink_to_fit();
+        }
+    }
+
+    /// The newest message that this node knows of.
+    pub(super) fn top(&self) -> Option<Position> {
+        self.lock().last
+    }
+
+    /// How far a member has been sent the topic's messages; none while it is joining, or where the place is not proved.
+    pub(super) fn sent_to(&self, id: ConnectionId) -> Option<Position> {
+        let state = self.lock();
+        match state.members.get(&id)?.state {
+            MemberState::Live => state.last,
+            MemberState::Behind(cursor) => cursor.position(),
+            MemberState::Joining(_) | MemberState::Ahead(_) => None,
+        }
+    }
+
+    /// Marks the topic as not to be trusted until the log was read.
+    pub(super) fn interrupt(&self) {
+        self.lock().begin_healing(true);
+    }
+
+    /// The subscription is back: the log may be read now.
+    pub(super) fn resume(&self) {
+        let mut state = self.lock();
+        state.begin_healing(false);
+        if let Some(healing) = &mut state.healing {
+            healing.is_interrupted = false;
+        }
+    }
+}
+
+impl State {
+    /// Back to where nothing is known of the topic: it is no longer subscribed.
+    pub(super) fn forget(&mut self) {
+        self.phase = Phase::Idle;
+        self.last = None;
+        self.healing = None;
+        self.ring.clear();
+    }
+
+    pub(super) fn begin_healing(&mut self, is_interrupted: bool) {
+        let healing = self.healing.get_or_insert_with(|| Healing {
+            pending: VecDeque::new(),
+            overflowed: false,
+            is_interrupted,
+        });
+        healing.is_interrupted |= is_interrupted;
+    }
+
+    fn pend(&mut self, epoch: Epoch, entry: Entry) {
+        self.begin_healing(false);
+        if let Some(healing) = &mut self.healing {
+            if healing.pending.len() < MAX_PENDING {
+                healing.pending.push_back((epoch, entry));
+            } else {
+                healing.overflowed = true;
+            }
+        }
+    }
+}
