@@ -6,7 +6,7 @@ use serde::Deserialize;
 use std::borrow::Cow;
 
 use super::error::RequestError;
-use super::node::Node;
+use super::node::{Audience, Node};
 use crate::backend::{PageLimit, Range, Topic};
 use crate::protocol::{Before, UserName, server_message};
 
@@ -14,9 +14,23 @@ use crate::protocol::{Before, UserName, server_message};
 const MAX_BYTES: usize = 256 << 10;
 
 impl Node {
+    /// A page of a room's log, or of a user's private log, as the JSON object of the answer.
+    pub async fn page(
+        &self,
+        audience: &Audience,
+        before: Option<Before>,
+        limit: u32,
+    ) -> Result<Vec<u8>, RequestError> {
+        let topic = match audience {
+            Audience::Room(room) => Topic::Room(room.clone()),
+            Audience::User(user) => Topic::User(user.clone()),
+        };
+        self.history(&topic, None, before, limit).await
+    }
+
     /// The newest messages below `before`, oldest first, as the JSON object of the answer. With `peer`, only those of
     /// the conversation with that user; then the whole private log may be read, page by page.
-    pub async fn history(
+    pub(super) async fn history(
         &self,
         topic: &Topic,
         peer: Option<&UserName>,

@@ -1,6 +1,7 @@
 //! The rules of chat: who may say what to whom, and that everybody sees it in order. No sockets, no store of its own: it
 //! talks to the one below through the backend's traits, and to the one above by queueing frames.
 
+mod admin;
 mod auth;
 mod catch_up;
 mod counters;
@@ -20,6 +21,7 @@ mod sequencer;
 mod session;
 mod topic;
 
+pub use admin::Issued;
 pub use auth::Credential;
 pub use error::RequestError;
 pub use limits::{InvalidFrames, TokenBucket};

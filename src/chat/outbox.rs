@@ -189,6 +189,11 @@ impl Outbox {
         self.change(|queue| queue.bytes = queue.bytes.saturating_sub(bytes));
     }
 
+    /// More than half of the bound is queued: nothing is read from this client at present.
+    pub fn is_full(&self) -> bool {
+        self.lock().bytes > self.max_bytes / 2
+    }
+
     /// Waits until at most half of the bound is queued.
     pub async fn has_room(&self) {
         poll_fn(|cx| {

@@ -117,6 +117,11 @@ impl Session {
         self.seat.outbox()
     }
 
+    /// Leaves everything at once; the queue stays until the seat is dropped.
+    pub fn end(self) -> Seat {
+        self.seat
+    }
+
     /// Whether the connection may stay beyond the deadline for authentication.
     pub fn is_authenticated(&self) -> bool {
         !self.node.config().auth.enabled || self.credential.is_some()

@@ -1,0 +1,283 @@
+//! The server API, `/api/v1`: what a product's own back end may do. Owns its paths, its key and its JSON; the node does
+//! the work. Off without a key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::json;
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+use super::handshake::bearer;
+use super::router::Shared;
+use crate::chat::{Audience, RequestError};
+use crate::protocol::{
+    Before, ErrorCode, MAX_HISTORY, MAX_MEMBERS, NameError, RequestId, RoomName, UserName,
+};
+
+type Node = State<Arc<Shared>>;
+
+/// A token may live a year; who wants longer issues a new one.
+const MAX_TTL_SECONDS: u64 = 366 * 24 * 3_600;
+
+/// How a call fails: `{"code", "message"}` with a status.
+struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl ApiError {
+    fn invalid(message: impl Into<String>) -> Self {
+        let code = ErrorCode::InvalidMessage.as_str();
+        Self { status: StatusCode::BAD_REQUEST, code, message: message.into() }
+    }
+
+    fn name(field: &str, error: &NameError) -> Self {
+        Self::invalid(format!("`{field}` {error}"))
+    }
+}
+
+impl From<RequestError> for ApiError {
+    fn from(error: RequestError) -> Self {
+        let status = match error.code() {
+            ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::MessageTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self { status, code: error.code().as_str(), message: error.message().to_owned() }
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        Self { status: rejection.status(), ..Self::invalid(rejection.body_text()) }
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self { status: rejection.status(), ..Self::invalid(rejection.body_text()) }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({ "code": self.code, "message": self.message }))).into_response()
+    }
+}
+
+/// A JSON body, with our own errors.
+#[derive(FromRequest)]
+#[from_request(via(Json), rejection(ApiError))]
+struct Body<T>(T);
+
+/// A query, with our own errors.
+#[derive(FromRequestParts)]
+#[from_request(via(Query), rejection(ApiError))]
+struct Params<T>(T);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IssueToken {
+    username: String,
+    ttl_seconds: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevokeToken {
+    token: Uuid,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Say {
+    sender_username: String,
+    content: String,
+    id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MembersQuery {
+    after: Option<String>,
+    limit: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MessagesQuery {
+    before: Option<u64>,
+    epoch: Option<String>,
+    limit: Option<u32>,
+}
+
+/// All paths, behind the key.
+pub(super) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
+    // A frame's limit suits a body too: both hold one message at the most.
+    let body_limit = shared.node.config().limits.max_frame_bytes;
+    Router::new()
+        .route("/tokens", post(issue_token))
+        .route("/tokens/revoke", post(revoke_token))
+        .route("/users/{user}/tokens", delete(revoke_tokens_of))
+        .route("/users/{user}/disconnect", post(disconnect))
+        .route("/users/{user}/messages", post(say_to_user))
+        .route("/rooms/{room}/members", get(members))
+        .route("/rooms/{room}/messages", get(messages).post(say_to_room))
+        .route("/nodes", get(nodes))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(body_limit))
+        .layer(middleware::from_fn_with_state(shared.clone(), check_key))
+}
+
+/// Compared in constant time: how long a refusal takes tells nothing about the key.
+async fn check_key(State(shared): Node, headers: HeaderMap, request: Request, next: Next) -> Response {
+    let Some(key) = &shared.node.config().auth.admin_key else {
+        let message = "the server API is off: set auth.admin_key to switch it on".to_owned();
+        return ApiError { status: StatusCode::NOT_FOUND, code: "forbidden", message }.into_response();
+    };
+    let given = headers.get(AUTHORIZATION).and_then(bearer).unwrap_or_default();
+    if bool::from(given.as_bytes().ct_eq(key.expose_secret().as_bytes())) {
+        return next.run(request).await;
+    }
+    metrics::counter!(crate::metrics::REJECTIONS, "scope" => "auth").increment(1);
+    let message = "send the administrator's key as `Authorization: Bearer <key>`".to_owned();
+    ApiError { status: StatusCode::UNAUTHORIZED, code: "unauthorized", message }.into_response()
+}
+
+async fn no_such_path() -> ApiError {
+    ApiError { status: StatusCode::NOT_FOUND, code: "not_found", message: "no such path in /api/v1".into() }
+}
+
+async fn no_such_method() -> ApiError {
+    let message = "this path takes another method".into();
+    ApiError { status: StatusCode::METHOD_NOT_ALLOWED, code: "method_not_allowed", message }
+}
+
+fn user(field: &str, name: &str) -> Result<UserName, ApiError> {
+    UserName::parse(name).map_err(|error| ApiError::name(field, &error))
+}
+
+fn room(name: &str) -> Result<RoomName, ApiError> {
+    RoomName::parse(name).map_err(|error| ApiError::name("room", &error))
+}
+
+async fn issue_token(State(shared): Node, Body(wish): Body<IssueToken>) -> Result<Response, ApiError> {
+    let user = user("username", &wish.username)?;
+    if wish.ttl_seconds.is_some_and(|ttl| ttl == 0 || ttl > MAX_TTL_SECONDS) {
+        return Err(ApiError::invalid(format!("`ttl_seconds` must be from 1 to {MAX_TTL_SECONDS}")));
+    }
+    let issued = shared.node.issue_token(&user, wish.ttl_seconds.map(Duration::from_secs)).await?;
+    let body = json!({ "token": issued.token, "username": user, "expires_at": issued.expires_at });
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+async fn revoke_token(State(shared): Node, Body(wish): Body<RevokeToken>) -> Result<StatusCode, ApiError> {
+    shared.node.revoke_token(wish.token).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn revoke_tokens_of(State(shared): Node, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
+    shared.node.revoke_tokens_of(&user("user", &name)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn disconnect(State(shared): Node, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
+    shared.node.disconnect(&user("user", &name)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn say_to_user(
+    State(shared): Node,
+    Path(name): Path<String>,
+    Body(wish): Body<Say>,
+) -> Result<Response, ApiError> {
+    say(&shared, Audience::User(user("user", &name)?), wish).await
+}
+
+async fn say_to_room(
+    State(shared): Node,
+    Path(name): Path<String>,
+    Body(wish): Body<Say>,
+) -> Result<Response, ApiError> {
+    say(&shared, Audience::Room(room(&name)?), wish).await
+}
+
+async fn say(shared: &Shared, audience: Audience, wish: Say) -> Result<Response, ApiError> {
+    let sender = user("sender_username", &wish.sender_username)?;
+    let most = shared.node.config().limits.max_content_bytes;
+    if wish.content.is_empty() {
+        return Err(ApiError::invalid("`content` must not be empty"));
+    }
+    if wish.content.len() > most {
+        let message = format!("`content` has {} bytes; {most} is the most", wish.content.len());
+        return Err(RequestError::new(ErrorCode::MessageTooLarge, message).into());
+    }
+    let unfit = || ApiError::invalid("`id` must have 1 to 64 characters");
+    let id = wish.id.as_deref().map(|id| RequestId::parse(id).ok_or_else(unfit)).transpose()?;
+    let id = id.as_ref().map(RequestId::as_str);
+    let stored =
+        shared.node.publish(&sender, &audience, &wish.content, id).await.map_err(RequestError::from)?;
+    let position = stored.position;
+    let body = json!({
+        "message_id": position.message_id,
+        "epoch": position.epoch,
+        "seq": position.seq,
+        "sent_at": stored.sent_at,
+        "duplicate": stored.duplicate,
+    });
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+async fn members(
+    State(shared): Node,
+    Path(name): Path<String>,
+    Params(query): Params<MembersQuery>,
+) -> Result<Response, ApiError> {
+    let room = room(&name)?;
+    let after = query.after.as_deref().map(|after| user("after", after)).transpose()?;
+    let limit = bounded(query.limit, MAX_MEMBERS, MAX_MEMBERS)?;
+    let page = shared.node.members(&room, after.as_ref(), limit).await?;
+    let body = json!({ "room": room, "members": page.members, "count": page.count, "more": page.more });
+    Ok(Json(body).into_response())
+}
+
+async fn messages(
+    State(shared): Node,
+    Path(name): Path<String>,
+    Params(query): Params<MessagesQuery>,
+) -> Result<Response, ApiError> {
+    let limit = bounded(query.limit, 50, MAX_HISTORY)?;
+    let before = match (query.before, query.epoch) {
+        (None, _) => None,
+        (Some(seq), Some(epoch)) => Some(Before { epoch: epoch.parse().ok(), seq }),
+        (Some(_), None) => return Err(ApiError::invalid("`epoch` must be given together with `before`")),
+    };
+    let topic = Audience::Room(room(&name)?);
+    let page = shared.node.page(&topic, before, limit).await?;
+    Ok(([(CONTENT_TYPE, "application/json")], page).into_response())
+}
+
+fn bounded(limit: Option<u32>, default: u32, most: u32) -> Result<u32, ApiError> {
+    match limit.unwrap_or(default) {
+        limit if (1..=most).contains(&limit) => Ok(limit),
+        _ => Err(ApiError::invalid(format!("`limit` must be from 1 to {most}"))),
+    }
+}
+
+async fn nodes(State(shared): Node) -> Result<Response, ApiError> {
+    let nodes = shared.node.nodes().await?;
+    Ok(Json(json!({ "nodes": nodes })).into_response())
+}

@@ -1,0 +1,102 @@
+//! Accepting. Owns the sockets that are not yet WebSockets: at most so many at a time, each with a deadline for its
+//! request. Run by the server, once per port.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+/// Sockets that speak HTTP at a time; an upgraded one counts no more. Above, comers wait in the kernel's queue.
+const MAX_HTTP: usize = 1_024;
+const FIRST_BACK_OFF: Duration = Duration::from_millis(5);
+const LAST_BACK_OFF: Duration = Duration::from_secs(1);
+
+/// Accepts until `stop`; a request may take `deadline` for its head.
+pub async fn listen(
+    listener: TcpListener,
+    router: Router,
+    deadline: Duration,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+) {
+    let permits = Arc::new(Semaphore::new(MAX_HTTP));
+    let mut back_off = FIRST_BACK_OFF;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = async {
+                // Never closed, so a permit always comes.
+                let permit = permits.clone().acquire_owned().await.ok();
+                listener.accept().await.map(|socket| (socket, permit))
+            } => accepted,
+        };
+        match accepted {
+            Ok(((socket, peer), permit)) => {
+                back_off = FIRST_BACK_OFF;
+                let serve = serve(socket, peer, router.clone(), deadline, stop.clone());
+                tracker.spawn(async move {
+                    serve.await;
+                    drop(permit);
+                });
+            }
+            // Out of file descriptors, most likely: some will be closed soon.
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(back_off).await;
+                back_off = (back_off * 2).min(LAST_BACK_OFF);
+            }
+        }
+    }
+}
+
+async fn serve(
+    socket: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    deadline: Duration,
+    stop: CancellationToken,
+) {
+    // Small frames must not wait for acknowledgements of earlier ones.
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "the connection was gone at once");
+        return;
+    }
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let answer = router.clone().oneshot(request);
+        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(deadline)
+        .max_buf_size(16 << 10)
+        .serve_connection(TokioIo::new(socket), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP connection ended badly");
+    }
+}

@@ -1,0 +1,71 @@
+//! The chat page, embedded in the binary. Owns its files and the headers that keep it safe; knows nothing of chat. Served
+//! by the router to browsers.
+
+use axum::extract::Path;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+/// Nothing but the page's own files, no inline code, no frame around it, and no way from a string to HTML.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'; trusted-types 'none'";
+
+macro_rules! files {
+    ($($name:literal),+ $(,)?) => {
+        [$(($name, include_bytes!(concat!("page/", $name)) as &'static [u8])),+]
+    };
+}
+
+const FILES: [(&str, &[u8]); FILE_COUNT] = files![
+    "app.js",
+    "banner.js",
+    "clock.js",
+    "composer.js",
+    "connection.js",
+    "conversation.js",
+    "dom.js",
+    "icon.svg",
+    "message.js",
+    "outbox.js",
+    "page.css",
+    "session.js",
+    "sidebar.js",
+    "signin.js",
+    "storage.js",
+    "switcher.js",
+    "timeline.js",
+];
+const FILE_COUNT: usize = 17;
+
+/// The page itself.
+pub(super) fn index() -> Response {
+    serve("index.html", include_bytes!("page/index.html"))
+}
+
+/// `/assets/<name>`.
+pub(super) async fn asset(Path(name): Path<String>) -> Response {
+    match FILES.iter().find(|(file, _)| *file == name) {
+        Some((file, bytes)) => serve(file, bytes),
+        None => (StatusCode::NOT_FOUND, "no such file").into_response(),
+    }
+}
+
+fn serve(name: &str, bytes: &'static [u8]) -> Response {
+    let kind = match name.rsplit('.').next() {
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        _ => "text/html; charset=utf-8",
+    };
+    let mut response = bytes.into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    // The files come with the binary: after an upgrade of the node, no old half may stay.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("content-security-policy", HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    response
+}

@@ -1,0 +1,55 @@
+//! The socket as the WebSocket codec sees it. Owns the trick that there is one writer: what the codec writes (pongs, its
+//! half of a close) lands in the connection's queue, between the blocks of everybody's frames. Used by the connection.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::tcp::OwnedReadHalf;
+
+use crate::chat::Outbox;
+
+/// Reads from the socket, writes to the outbox. What the codec writes answers what it reads, at most 127 bytes per
+/// frame, and reading waits for room in the outbox: so the queue stays bounded.
+pub(super) struct Tap {
+    read: OwnedReadHalf,
+    outbox: Arc<Outbox>,
+}
+
+impl Tap {
+    pub(super) fn new(read: OwnedReadHalf, outbox: Arc<Outbox>) -> Self {
+        Self { read, outbox }
+    }
+
+    pub(super) fn into_read_half(self) -> OwnedReadHalf {
+        self.read
+    }
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.read).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Tap {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.outbox.reply(Bytes::copy_from_slice(bytes));
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
