@@ -1,2 +1,7 @@
-//! The chatnode command.
-fn main() {}
+//! The chatnode command: the library's, and nothing else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chatnode::cli::main()
+}

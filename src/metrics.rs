@@ -45,6 +45,12 @@ pub const PRESENCE_ENTRIES: &str = "chat_presence_entries";
 pub const DRAINING: &str = "chat_draining";
 /// 1 while `/readyz` says 200.
 pub const READY: &str = "chat_ready";
+/// Worker threads of the runtime.
+pub const RUNTIME_WORKERS: &str = "chat_runtime_workers";
+/// Tasks of the runtime that have not ended.
+pub const RUNTIME_TASKS: &str = "chat_runtime_tasks";
+/// Tasks that are ready to run and that no worker has taken: the first sign of too little CPU.
+pub const RUNTIME_QUEUE: &str = "chat_runtime_queue_depth";
 /// 1, with the `version` as label.
 pub const BUILD_INFO: &str = "chat_build_info";
 
@@ -101,6 +107,9 @@ pub fn register() {
     describe_gauge!(PRESENCE_ENTRIES, "Users in rooms that this node vouches for.");
     describe_gauge!(DRAINING, "1 while the node drains.");
     describe_gauge!(READY, "1 while the node is ready.");
+    describe_gauge!(RUNTIME_WORKERS, "Worker threads of the runtime.");
+    describe_gauge!(RUNTIME_TASKS, "Tasks of the runtime that have not ended.");
+    describe_gauge!(RUNTIME_QUEUE, "Tasks ready to run that no worker has taken yet.");
     describe_gauge!(BUILD_INFO, "1, with the version as a label.");
     for reason in CloseReason::ALL {
         counter!(CONNECTIONS_CLOSED, "reason" => reason.as_str()).absolute(0);

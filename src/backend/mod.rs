@@ -10,11 +10,17 @@ mod tokens;
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+
 pub use broker::{
     Broker, Deliver, Entry, Notice, Page, PageLimit, Publication, Publish, Range, Stored, Topic,
 };
 pub use error::BackendError;
 pub use markers::{MAX_READ_MARKERS, Markers};
+pub use memory::Cluster as Embedded;
 pub use presence::{Incarnation, Lease, MembersPage, NodeInfo, Presence};
 pub use tokens::{TokenHash, TokenRecord, Tokens};
 
@@ -29,4 +35,25 @@ pub struct Backend {
     pub tokens: Arc<dyn Tokens>,
     /// Cursors and read markers.
     pub markers: Arc<dyn Markers>,
+}
+
+/// Why there can't be a backend.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL, or what follows from it.
+    #[error("{0}")]
+    Settings(String),
+}
+
+/// The backend that the settings name, with what the operator should know of it, one line each.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub async fn connect(
+    config: &Config,
+    deliver: Arc<dyn Deliver>,
+    _tracker: &TaskTracker,
+    _stop: CancellationToken,
+) -> Result<(Backend, Vec<String>), ConnectError> {
+    Ok((memory::connect(config, deliver), Vec::new()))
 }

@@ -1,2 +1,7 @@
 //! The chatnode command, under the name that the specification starts.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chatnode::cli::main()
+}

@@ -306,6 +306,13 @@ impl Node {
         }
     }
 
+    /// Waits until the store has heard of every departure.
+    pub async fn settle(&self) {
+        while self.presence.len() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Gives the lease up, at the end of a drain.
     pub async fn release(&self) {
         self.write_cursors().await;

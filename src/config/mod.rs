@@ -1,14 +1,27 @@
-//! Every setting: its default, its meaning, its check. Owns the values; where they come from is `config::load`'s
-//! business. Built once by the command, read by every layer.
+//! Every setting: its default, its meaning, its check. Owns the values; where they come from is [`load()`]'s business,
+//! and what they bring about is each layer's. Built once by the command, read by every layer.
+
+mod args;
+mod catalogue;
+mod check;
+mod defaults;
+mod doors;
+mod load;
+mod secret;
+mod show;
 
 use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-/// The settings of one node.
-#[derive(Debug, Clone, Deserialize)]
+pub use args::Flags;
+pub use check::warnings;
+pub use load::{Loaded, Origins, Problem, Refused, load};
+
+/// The settings of one node. Serialising it hides what is secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The address that clients connect to.
@@ -39,13 +52,21 @@ pub struct Config {
     pub log: Log,
 }
 
+impl Config {
+    /// Whether other nodes may share this one's store.
+    pub fn is_clustered(&self) -> bool {
+        self.redis.url.is_some()
+    }
+}
+
 /// Who may talk.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
     /// Whether requests need a token. Off: names are claims.
     pub enabled: bool,
     /// The server API's key; without one that API is off.
+    #[serde(serialize_with = "secret::hidden")]
     pub admin_key: Option<SecretString>,
     /// How long an issued token lives where nothing else is said.
     #[serde(with = "humantime_serde")]
@@ -59,10 +80,11 @@ pub struct Auth {
 }
 
 /// The store that nodes share.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Redis {
     /// Where Redis is; none: the embedded backend, one node by itself. May hold a password, hence secret.
+    #[serde(serialize_with = "secret::hidden_url")]
     pub url: Option<SecretString>,
     /// What every key and channel begins with.
     pub prefix: String,
@@ -81,7 +103,7 @@ pub struct Redis {
 }
 
 /// This node.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Node {
     /// What operators call it; none: generated.
@@ -105,7 +127,7 @@ pub struct Node {
 }
 
 /// A second listener for operators.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Internal {
     /// Its address.
@@ -115,7 +137,7 @@ pub struct Internal {
 }
 
 /// What a log keeps; what comes first wins.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct History {
     /// Messages per log.
@@ -131,7 +153,7 @@ pub struct History {
 }
 
 /// What a client may use up.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Requests per second and connection; 0: no limit.
@@ -157,7 +179,7 @@ pub struct Limits {
 }
 
 /// Sockets.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// How long a client may take for its HTTP request and the upgrade.
@@ -177,7 +199,7 @@ pub struct Server {
 }
 
 /// Rooms.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rooms {
     /// The room that an `Enter` without one joins.
@@ -187,7 +209,7 @@ pub struct Rooms {
 }
 
 /// How the node goes down.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drain {
     /// How long `/readyz` says 503 before the listener stops, for load balancers to notice.
@@ -202,7 +224,7 @@ pub struct Drain {
 }
 
 /// Logs of the program.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// What is logged, in the syntax of tracing's `EnvFilter`.
@@ -212,8 +234,8 @@ pub struct Log {
 }
 
 /// How a log line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", try_from = "String")]
 pub enum LogFormat {
     /// For people.
     Text,
@@ -221,129 +243,14 @@ pub enum LogFormat {
     Json,
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            host: "127.0.0.1".into(),
-            port: 8080,
-            max_connections: 10_000,
-            auth: Auth::default(),
-            redis: Redis::default(),
-            node: Node::default(),
-            internal: Internal::default(),
-            history: History::default(),
-            limits: Limits::default(),
-            server: Server::default(),
-            rooms: Rooms::default(),
-            drain: Drain::default(),
-            log: Log::default(),
+impl TryFrom<String> for LogFormat {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!("must be text or json, not {word}")),
         }
-    }
-}
-
-impl Default for Auth {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            admin_key: None,
-            token_ttl: Duration::from_secs(24 * 3600),
-            deadline: Duration::from_secs(10),
-            recheck_interval: Duration::from_secs(15),
-        }
-    }
-}
-
-impl Default for Redis {
-    fn default() -> Self {
-        Self {
-            url: None,
-            prefix: "chat".into(),
-            command_connections: 1,
-            subscriber_connections: 1,
-            pool_size: 8,
-            timeout: Duration::from_secs(2),
-            max_reconnect_delay: Duration::from_secs(1),
-        }
-    }
-}
-
-impl Default for Node {
-    fn default() -> Self {
-        Self {
-            name: None,
-            lease: Duration::from_secs(15),
-            heartbeat: Duration::from_secs(5),
-            idle_check: Duration::from_secs(8),
-            linger: Duration::from_secs(5),
-            ring_bytes: 64 << 20,
-            threads: 0,
-        }
-    }
-}
-
-impl Default for Internal {
-    fn default() -> Self {
-        Self { host: "127.0.0.1".into(), port: None }
-    }
-}
-
-impl Default for History {
-    fn default() -> Self {
-        Self {
-            max_messages: 1_000,
-            max_age: Duration::from_secs(24 * 3600),
-            max_bytes: 4 << 20,
-            dedupe_window: Duration::from_secs(300),
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            messages_per_second: 50,
-            burst: 100,
-            max_content_bytes: 16_384,
-            max_frame_bytes: 131_072,
-            max_rooms_per_connection: 64,
-            max_connections_per_address: 0,
-            max_queue_bytes: 256 << 10,
-            write_timeout: Duration::from_secs(10),
-            request_timeout: Duration::from_secs(5),
-        }
-    }
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            handshake_timeout: Duration::from_secs(5),
-            ping_interval: Duration::from_secs(25),
-            pong_timeout: Duration::from_secs(10),
-            allowed_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-        }
-    }
-}
-
-impl Default for Rooms {
-    fn default() -> Self {
-        Self { default: "lobby".into(), quiet_above: 1_000 }
-    }
-}
-
-impl Default for Drain {
-    fn default() -> Self {
-        Self {
-            delay: Duration::from_secs(5),
-            spread: Duration::from_secs(10),
-            timeout: Duration::from_secs(30),
-        }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { filter: "info".into(), format: LogFormat::Text }
     }
 }

@@ -7,12 +7,12 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use super::code::ErrorCode;
 use super::id::{Epoch, MAX_REQUEST_ID_CHARS, MessageId, RequestId};
 use super::name::{NameError, RoomName, UserName};
 use super::position::{MAX_SEQ, Since};
+use super::token::Token;
 
 /// The most messages that `history` and `limit` of `History` may ask for.
 pub const MAX_HISTORY: u32 = 200;
@@ -29,28 +29,6 @@ pub struct ClientMessage {
     pub token: Option<Token>,
     /// What is asked.
     pub request: Request,
-}
-
-/// A token as a client sent it. Its `Debug` shows nothing.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
-
-impl Token {
-    /// Wraps a text from a header or a body.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The UUID, if it is one: every token that was ever issued is.
-    pub fn uuid(&self) -> Option<Uuid> {
-        Uuid::try_parse(&self.0).ok()
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token(…)")
-    }
 }
 
 /// The other end of a `Typing` or a `History`: a room (none: the current one) or a user.

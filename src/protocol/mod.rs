@@ -8,12 +8,14 @@ mod id;
 mod name;
 mod position;
 pub mod server_message;
+mod token;
 
 pub use client_message::{
-    Before, ClientMessage, MAX_HISTORY, MAX_MEMBERS, ReadTarget, Rejected, Request, Target, Token,
+    Before, ClientMessage, MAX_HISTORY, MAX_MEMBERS, ReadTarget, Rejected, Request, Target,
 };
 pub use code::{CloseReason, ErrorCode};
 pub use id::{ConnectionId, Epoch, MessageId, RequestId};
 pub use name::{MAX_NAME_CHARS, NameError, RoomName, UserName};
 pub use position::{MAX_SEQ, Position, Since};
 pub use server_message::{GapReason, Outcome};
+pub use token::Token;

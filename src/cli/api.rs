@@ -1,0 +1,150 @@
+//! A small client of a node's HTTP side. Owns one request at a time, its deadline and the bound on its answer; knows
+//! nothing of what is asked. Called by the subcommands that talk to a running node.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::http::uri::{Authority, Scheme};
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+
+/// More than any answer to a command has.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// A node that can be asked.
+#[derive(Debug)]
+pub(super) struct Api {
+    authority: Authority,
+    path: String,
+    key: Option<SecretString>,
+    deadline: Duration,
+}
+
+/// Why there was no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    /// The URL can't be used.
+    #[error(
+        "{0:?} is not a URL such as http://127.0.0.1:8080 (plain http: reach a node inside its own network)"
+    )]
+    Url(String),
+    /// No connection.
+    #[error("can't connect to {0}: {1}")]
+    Connect(Authority, std::io::Error),
+    /// It broke off.
+    #[error("no answer from {0}: {1}")]
+    Broken(Authority, Box<dyn std::error::Error + Send + Sync>),
+    /// It took too long.
+    #[error("no answer from {0} in {deadline}", deadline = humantime::format_duration(*.1))]
+    TimedOut(Authority, Duration),
+}
+
+impl Api {
+    /// The node at a URL; without one, the node of these settings.
+    pub(super) fn new(url: Option<&str>, config: &Config, deadline: Duration) -> Result<Self, ApiError> {
+        let own = own_url(config);
+        let url = url.unwrap_or(&own);
+        let bad = || ApiError::Url(url.to_owned());
+        let parts = url.parse::<Uri>().map_err(|_| bad())?.into_parts();
+        if parts.scheme != Some(Scheme::HTTP) {
+            return Err(bad());
+        }
+        let authority = parts.authority.ok_or_else(bad)?;
+        let path =
+            parts.path_and_query.map_or_else(String::new, |path| path.path().trim_end_matches('/').into());
+        Ok(Self { authority, path, key: config.auth.admin_key.clone(), deadline })
+    }
+
+    /// Asks, with the key of the settings if there is one, and waits for the whole answer.
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<(StatusCode, Bytes), ApiError> {
+        tokio::time::timeout(self.deadline, self.exchange(method, path, body))
+            .await
+            .map_err(|_| ApiError::TimedOut(self.authority.clone(), self.deadline))?
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<(StatusCode, Bytes), ApiError> {
+        let broken = |error| ApiError::Broken(self.authority.clone(), error);
+        let host = self.authority.host().trim_start_matches('[').trim_end_matches(']');
+        let stream = TcpStream::connect((host, self.authority.port_u16().unwrap_or(80)))
+            .await
+            .map_err(|error| ApiError::Connect(self.authority.clone(), error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| broken(e.into()))?;
+        // Ends with this function, by being dropped.
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.path))
+            .header(HOST, self.authority.as_str())
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(key) = &self.key {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", key.expose_secret()));
+        }
+        let body = body.map_or_else(String::new, serde_json::Value::to_string);
+        let request = request.body(Full::<Bytes>::from(body)).map_err(|e| broken(e.into()))?;
+        let answer = sender.send_request(request).await.map_err(|e| broken(e.into()))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(broken)?;
+        Ok((status, body.to_bytes()))
+    }
+}
+
+/// Where a node with these settings answers from this machine.
+fn own_url(config: &Config) -> String {
+    let (host, port) = match config.internal.port {
+        Some(port) => (&config.internal.host, port),
+        None => (&config.host, config.port),
+    };
+    let host = match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) if address.is_unspecified() => "127.0.0.1".into(),
+        Ok(IpAddr::V6(address)) if address.is_unspecified() => "[::1]".into(),
+        Ok(IpAddr::V6(address)) => format!("[{address}]"),
+        _ => host.clone(),
+    };
+    format!("http://{host}:{port}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_asked_where_its_settings_put_it() {
+        let mut config = Config::default();
+        assert_eq!(own_url(&config), "http://127.0.0.1:8080");
+        config.host = "::".into();
+        assert_eq!(own_url(&config), "http://[::1]:8080");
+        config.internal.host = "0.0.0.0".into();
+        config.internal.port = Some(8081);
+        assert_eq!(own_url(&config), "http://127.0.0.1:8081");
+    }
+
+    #[test]
+    fn a_url_that_is_not_plain_http_is_refused() {
+        for url in ["https://example.com", "127.0.0.1:8080", "", "http://"] {
+            assert!(Api::new(Some(url), &Config::default(), Duration::from_secs(1)).is_err(), "{url}");
+        }
+        let api = Api::new(Some("http://h:1/base/"), &Config::default(), Duration::from_secs(1)).unwrap();
+        assert_eq!((api.authority.as_str(), api.path.as_str()), ("h:1", "/base"));
+    }
+}

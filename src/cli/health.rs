@@ -1,0 +1,58 @@
+//! `chatnode health`: a probe for containers that have no shell. Owns the question and the exit code; what ready means
+//! is the node's to say. Called by the command.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use hyper::Method;
+
+use super::api::Api;
+use super::{complain, converse, load, say};
+use crate::config::Flags;
+
+/// Whom to ask, and what.
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The node [default: the one of these settings, on this machine]
+    #[arg(long)]
+    url: Option<String>,
+    /// Ask whether it is alive (/healthz) instead of ready (/readyz)
+    #[arg(long)]
+    live: bool,
+    /// How long to wait for the answer
+    #[arg(long, default_value = "3s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
+    let mut config = match load(flags) {
+        Ok(loaded) => loaded.config,
+        Err(code) => return code,
+    };
+    // The probes need no key, so none is sent to whoever listens there.
+    config.auth.admin_key = None;
+    let api = match Api::new(options.url.as_deref(), &config, options.timeout) {
+        Ok(api) => api,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(super::MISUSE);
+        }
+    };
+    let path = if options.live { "/healthz" } else { "/readyz" };
+    converse(async {
+        match api.ask(Method::GET, path, None).await {
+            Ok((status, _)) if status.is_success() => {
+                say("ok\n");
+                ExitCode::SUCCESS
+            }
+            Ok((status, body)) => {
+                complain(&format_args!("{path}: {status}: {}", String::from_utf8_lossy(&body).trim()));
+                ExitCode::FAILURE
+            }
+            Err(error) => {
+                complain(&error);
+                ExitCode::FAILURE
+            }
+        }
+    })
+}

@@ -1,0 +1,129 @@
+//! `chatnode serve`: one node, from its settings to its exit code. Owns the runtime, the signals and what is said at the
+//! start; the node itself is the server's. Called by the command.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{complain, load, say};
+use crate::config::{self, Config, Flags};
+use crate::server::Server;
+use crate::telemetry;
+
+/// Descriptors that a node needs beside its connections: listeners, the store, log files, the runtime.
+const SPARE_DESCRIPTORS: u64 = 100;
+
+pub(super) fn run(flags: &Flags) -> ExitCode {
+    let config = match load(flags) {
+        Ok(loaded) => loaded.config,
+        Err(code) => return code,
+    };
+    telemetry::install_logs(&config.log);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if config.node.threads > 0 {
+        builder.worker_threads(config.node.threads);
+    }
+    let runtime = match builder.enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(serve(config));
+    // What still runs (a name being looked up) has nobody to tell.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+async fn serve(config: Config) -> ExitCode {
+    for warning in config::warnings(&config) {
+        warn!("{warning}");
+    }
+    let descriptors = config.max_connections as u64 + SPARE_DESCRIPTORS;
+    match rlimit::increase_nofile_limit(descriptors) {
+        Ok(limit) if limit < descriptors => warn!(
+            limit,
+            max_connections = config.max_connections,
+            "the process may not open that many connections: raise `ulimit -n` or lower max_connections"
+        ),
+        Ok(_) => {}
+        Err(error) => warn!(%error, "can't read the limit of open files"),
+    }
+    // Listened for before anything is open, so that there is no moment in which a signal would kill the node.
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            error!(%error, "can't listen for signals");
+            return ExitCode::FAILURE;
+        }
+    };
+    let backend = config.store();
+    let bound = tokio::select! {
+        bound = Server::bind(config) => bound,
+        // Nobody is connected yet, so there is nothing to drain.
+        _ = signals.next() => return ExitCode::SUCCESS,
+    };
+    let server = match bound {
+        Ok(server) => server,
+        Err(error) => {
+            error!(%error, "can't start");
+            return ExitCode::FAILURE;
+        }
+    };
+    say(&greeting(&server, &backend));
+    let drain = CancellationToken::new();
+    let mut running = std::pin::pin!(server.run(drain.clone()));
+    loop {
+        tokio::select! {
+            ended = &mut running => return match ended {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    error!(%error, "the node failed");
+                    ExitCode::FAILURE
+                }
+            },
+            code = signals.next() => {
+                if drain.is_cancelled() {
+                    warn!("a second signal: exiting at once");
+                    std::process::exit(code);
+                }
+                info!("draining; a second signal exits at once");
+                drain.cancel();
+            }
+        }
+    }
+}
+
+fn greeting(server: &Server, backend: &str) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let at = server.address();
+    let operators =
+        server.internal_address().map_or_else(String::new, |at| format!("; operators at http://{at}/"));
+    format!(
+        "chatnode {version} listens at ws://{at}/ ({backend} backend; chat page at http://{at}/{operators})\n"
+    )
+}
+
+/// The signals that end a node.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for one. The exit code is what a shell says of a program that the signal killed.
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 128 + SignalKind::interrupt().as_raw_value(),
+            _ = self.terminate.recv() => 128 + SignalKind::terminate().as_raw_value(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! `chatnode token`: issues and revokes tokens through the API of a running node. Owns the spelling of those requests;
+//! tokens themselves are the node's business. Called by the command.
+
+use std::fmt::Write;
+use std::io::Read;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::{Method, StatusCode};
+use serde_json::json;
+
+use super::api::{Api, ApiError};
+use super::{complain, converse, load, say};
+use crate::config::Flags;
+
+/// How long a node may take: longer than its own deadline for a request.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Action {
+    /// Issue a token and print it, alone on its line
+    Issue {
+        /// Whose it is
+        user: String,
+        /// How long it lives, such as 12h [default: auth.token_ttl of the node]
+        #[arg(long, value_parser = humantime::parse_duration)]
+        ttl: Option<Duration>,
+        #[command(flatten)]
+        node: Node,
+    },
+    /// Revoke one token, or all of a user's; their connections are closed on every node
+    #[command(group(clap::ArgGroup::new("which").required(true)))]
+    Revoke {
+        /// The token; `-` reads it from standard input, out of sight of the process list
+        #[arg(group = "which")]
+        token: Option<String>,
+        /// Revoke all tokens of this user
+        #[arg(long, group = "which")]
+        user: Option<String>,
+        #[command(flatten)]
+        node: Node,
+    },
+}
+
+/// Whom to ask.
+#[derive(Debug, clap::Args)]
+pub(super) struct Node {
+    /// Any node of the cluster: where its server API answers [default: the node of these settings, on this machine]
+    #[arg(long)]
+    url: Option<String>,
+}
+
+/// Why it was not done.
+#[derive(Debug, thiserror::Error)]
+enum TokenError {
+    #[error("auth.admin_key is unset: give the node's own, in the environment as CHAT_AUTH__ADMIN_KEY")]
+    NoKey,
+    #[error("--ttl must be at least 1s")]
+    ShortLife,
+    #[error("can't read the token: {0}")]
+    Input(#[from] std::io::Error),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error("the node said {0}: {1}")]
+    Refused(StatusCode, String),
+    #[error("the node's answer holds no token")]
+    NoToken,
+}
+
+pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
+    let config = match load(flags) {
+        Ok(loaded) => loaded.config,
+        Err(code) => return code,
+    };
+    let (Action::Issue { node, .. } | Action::Revoke { node, .. }) = action;
+    converse(async {
+        let done = async {
+            if config.auth.admin_key.is_none() {
+                return Err(TokenError::NoKey);
+            }
+            perform(&Api::new(node.url.as_deref(), &config, DEADLINE)?, action).await
+        };
+        match done.await {
+            Ok(text) => {
+                say(&text);
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                complain(&error);
+                match error {
+                    TokenError::NoKey | TokenError::ShortLife | TokenError::Api(ApiError::Url(_)) => {
+                        ExitCode::from(super::MISUSE)
+                    }
+                    _ => ExitCode::FAILURE,
+                }
+            }
+        }
+    })
+}
+
+/// Does it, and returns what to print.
+async fn perform(api: &Api, action: &Action) -> Result<String, TokenError> {
+    match action {
+        Action::Issue { user, ttl, .. } => {
+            let mut body = json!({ "username": user });
+            if let Some(ttl) = ttl {
+                if ttl.as_secs() == 0 {
+                    return Err(TokenError::ShortLife);
+                }
+                body["ttl_seconds"] = ttl.as_secs().into();
+            }
+            let answer = accepted(api.ask(Method::POST, "/api/v1/tokens", Some(&body)).await?)?;
+            let answer: serde_json::Value =
+                serde_json::from_slice(&answer).map_err(|_| TokenError::NoToken)?;
+            let token = answer["token"].as_str().ok_or(TokenError::NoToken)?;
+            Ok(format!("{token}\n"))
+        }
+        Action::Revoke { user: Some(user), .. } => {
+            let path = format!("/api/v1/users/{}/tokens", path_segment(user));
+            accepted(api.ask(Method::DELETE, &path, None).await?)?;
+            Ok(String::new())
+        }
+        Action::Revoke { token, .. } => {
+            let mut token = token.clone().unwrap_or_default();
+            if token == "-" {
+                token.clear();
+                std::io::stdin().take(1024).read_to_string(&mut token)?;
+            }
+            let body = json!({ "token": token.trim() });
+            accepted(api.ask(Method::POST, "/api/v1/tokens/revoke", Some(&body)).await?)?;
+            Ok(String::new())
+        }
+    }
+}
+
+/// The body of an answer that says yes; else what the node says in its `message`.
+fn accepted((status, body): (StatusCode, Bytes)) -> Result<Bytes, TokenError> {
+    if status.is_success() {
+        return Ok(body);
+    }
+    let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let said =
+        said["message"].as_str().map_or_else(|| String::from_utf8_lossy(&body).into_owned(), str::to_owned);
+    Err(TokenError::Refused(status, said))
+}
+
+/// A name as one segment of a path: all but RFC 3986's unreserved characters as `%` and two digits.
+fn path_segment(name: &str) -> String {
+    let mut segment = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            segment.push(char::from(byte));
+        } else {
+            let _never_fails = write!(segment, "%{byte:02X}");
+        }
+    }
+    segment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_segment_of_a_path() {
+        assert_eq!(path_segment("a/b c?é"), "a%2Fb%20c%3F%C3%A9");
+    }
+}

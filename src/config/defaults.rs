@@ -1,0 +1,133 @@
+//! The default of every setting. Owns the values alone; the reason for each stands in `config/default.toml`, which a
+//! test holds to what is here. Called by `config::load`, and by tests that start a node.
+
+use std::time::Duration;
+
+use super::{Auth, Config, Drain, History, Internal, Limits, Log, LogFormat, Node, Redis, Rooms, Server};
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".into(),
+            port: 8080,
+            max_connections: 10_000,
+            auth: Auth::default(),
+            redis: Redis::default(),
+            node: Node::default(),
+            internal: Internal::default(),
+            history: History::default(),
+            limits: Limits::default(),
+            server: Server::default(),
+            rooms: Rooms::default(),
+            drain: Drain::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            admin_key: None,
+            token_ttl: Duration::from_secs(24 * 3600),
+            deadline: Duration::from_secs(10),
+            recheck_interval: Duration::from_secs(15),
+        }
+    }
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self {
+            url: None,
+            prefix: "chat".into(),
+            command_connections: 1,
+            subscriber_connections: 1,
+            pool_size: 8,
+            timeout: Duration::from_secs(2),
+            max_reconnect_delay: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            name: None,
+            lease: Duration::from_secs(15),
+            heartbeat: Duration::from_secs(5),
+            idle_check: Duration::from_secs(8),
+            linger: Duration::from_secs(5),
+            ring_bytes: 64 << 20,
+            threads: 0,
+        }
+    }
+}
+
+impl Default for Internal {
+    fn default() -> Self {
+        Self { host: "127.0.0.1".into(), port: None }
+    }
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            max_messages: 1_000,
+            max_age: Duration::from_secs(24 * 3600),
+            max_bytes: 4 << 20,
+            dedupe_window: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            messages_per_second: 50,
+            burst: 100,
+            max_content_bytes: 16_384,
+            max_frame_bytes: 131_072,
+            max_rooms_per_connection: 64,
+            max_connections_per_address: 0,
+            max_queue_bytes: 256 << 10,
+            write_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(5),
+            ping_interval: Duration::from_secs(25),
+            pong_timeout: Duration::from_secs(10),
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self { default: "lobby".into(), quiet_above: 1_000 }
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            delay: Duration::from_secs(5),
+            spread: Duration::from_secs(10),
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Text }
+    }
+}

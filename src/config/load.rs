@@ -1,0 +1,157 @@
+//! From the doors to the settings. Owns which door wins and the errors of all of them, told at once; the doors read,
+//! and `config::check` judges the whole. Called once by the command, before anything is opened.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use config::{ConfigError, Value};
+
+use super::Config;
+use super::args::Flags;
+use super::catalogue::is_secret;
+use super::check;
+use super::doors::{self, Given, Haul};
+
+/// Where each setting that is not a default came from, by its dotted key.
+#[derive(Debug, Clone, Default)]
+pub struct Origins(BTreeMap<String, String>);
+
+impl Origins {
+    /// The name that the user wrote, and where; none for a default.
+    pub fn of(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+}
+
+/// The settings, and where they came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// Where each came from.
+    pub origins: Origins,
+}
+
+/// One thing for the user to mend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The setting, as the user wrote it, and where.
+    pub subject: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl Problem {
+    pub(super) fn new(subject: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { subject: subject.into(), what: what.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.what)
+    }
+}
+
+/// Why the settings were refused: all that is wrong with them, a line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused(pub Vec<Problem>);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(Problem::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Reads the settings: defaults, then the file of `--config`, `.env` in the working directory, the environment, the
+/// flags; later wins.
+pub fn load(flags: &Flags) -> Result<Loaded, Refused> {
+    let file = flags.config.as_deref().map(doors::file);
+    let hauls = [
+        file.unwrap_or_default(),
+        doors::dot_env(Path::new("")),
+        doors::environment(std::env::vars_os()),
+        doors::command_line(flags),
+    ];
+    assemble(hauls)
+}
+
+fn assemble(hauls: impl IntoIterator<Item = Haul>) -> Result<Loaded, Refused> {
+    let mut problems = Vec::new();
+    let mut all: Vec<Given> = Vec::new();
+    for haul in hauls {
+        problems.extend(haul.problems);
+        // Each value is tried by itself, so that one bad value does not hide the next.
+        for given in haul.given {
+            match deserialise([(given.key.as_str(), given.value.clone())]) {
+                Ok(_) => all.push(given),
+                Err(_) if is_secret(&given.key) => {
+                    problems.push(Problem::new(given.origin, "is not a value for it"));
+                }
+                Err(what) => problems.push(Problem::new(given.origin, what)),
+            }
+        }
+    }
+    let mut origins = Origins::default();
+    for given in &all {
+        origins.0.insert(given.key.clone(), given.origin.clone());
+    }
+    let merged = deserialise(all.iter().map(|given| (given.key.as_str(), given.value.clone())));
+    let config = match merged {
+        Ok(config) => config,
+        Err(what) => {
+            problems.push(Problem::new("settings", what));
+            return Err(Refused(problems));
+        }
+    };
+    problems.extend(check::problems(&config).into_iter().map(|(key, what)| {
+        let subject = origins.of(key).map_or_else(|| format!("{key} (the default)"), str::to_owned);
+        Problem::new(subject, what)
+    }));
+    if problems.is_empty() { Ok(Loaded { config, origins }) } else { Err(Refused(problems)) }
+}
+
+/// The defaults with these values in their place, the later over the earlier.
+fn deserialise<'a>(values: impl IntoIterator<Item = (&'a str, Value)>) -> Result<Config, String> {
+    let mut builder = config::Config::builder();
+    for (key, value) in values {
+        builder = builder.set_override(key, value).map_err(|error| error.to_string())?;
+    }
+    let tree = builder.build().map_err(|error| error.to_string())?;
+    serde_path_to_error::deserialize(tree).map_err(|error| {
+        let path = error.path().to_string();
+        match error.into_inner() {
+            // The key is told by the caller, as the user wrote it.
+            ConfigError::At { error, .. } => reworded(*error),
+            ConfigError::NotFound(_) | ConfigError::Frozen => format!("{path} is missing"),
+            error => reworded(error),
+        }
+    })
+}
+
+/// An error of the `config` crate in the words of who set the value, who knows nothing of bits.
+fn reworded(error: ConfigError) -> String {
+    match error {
+        ConfigError::Type { unexpected, expected, .. } => {
+            let found = unexpected.to_string();
+            let number = found.split('`').nth(1).filter(|_| found.contains("integer")).unwrap_or(&found);
+            match expected {
+                _ if expected.contains("16 bit") => format!("must be 0 to {}, not {number}", u16::MAX),
+                _ if expected.contains("32 bit") => format!("must be 0 to {}, not {number}", u32::MAX),
+                _ if expected.contains("unsigned") => format!("must be 0 or more, not {number}"),
+                _ => format!("must be {expected}, not {found}"),
+            }
+        }
+        error => {
+            let text = error.to_string();
+            match text.strip_suffix(", expected a duration") {
+                Some(found) => format!("must be a duration such as 250ms, 10s or 24h ({found})"),
+                None => text,
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! One node, put together. Owns the listeners, the background tasks and the order of going down; each layer owns its own
+//! work. Called by the command, and by tests that start nodes in their own process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::gauge;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backend::{self, Backend, ConnectError, Deliver, Embedded};
+use crate::chat::{Inlet, Node};
+use crate::config::Config;
+use crate::protocol::{CloseReason, RoomName};
+use crate::transport::{self, Shared};
+use crate::{metrics as names, telemetry};
+
+/// How long background tasks may take to end once nothing needs them any more.
+const LAST_TASKS: Duration = Duration::from_secs(2);
+
+/// Why a node could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address that can't be listened at.
+    #[error("can't listen at {address}: {source}")]
+    Listen {
+        /// As configured.
+        address: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A setting that was not checked before.
+    #[error("{0}")]
+    Setting(String),
+    /// The store can't be used, whatever it does from now on.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A background task ended, so that the node could not go on; its log says which.
+    #[error("a background task ended early; the node drained and stopped")]
+    Broken,
+}
+
+/// A node that listens and does not yet serve.
+pub struct Server {
+    listener: TcpListener,
+    internal: Option<TcpListener>,
+    addresses: (SocketAddr, Option<SocketAddr>),
+    node: Arc<Node>,
+    shared: Arc<Shared>,
+    connections: TaskTracker,
+    background: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Server {
+    /// Opens the ports and starts the node's tasks. A store that is not there yet is waited for while serving.
+    pub async fn bind(config: Config) -> Result<Self, ServeError> {
+        Self::bind_to(config, None).await
+    }
+
+    /// One of several nodes in this process that share an embedded store.
+    pub async fn bind_in(config: Config, store: &Embedded) -> Result<Self, ServeError> {
+        Self::bind_to(config, Some(store)).await
+    }
+
+    async fn bind_to(config: Config, store: Option<&Embedded>) -> Result<Self, ServeError> {
+        let recorder = telemetry::install_recorder();
+        let default_room = RoomName::parse(&config.rooms.default)
+            .map_err(|error| ServeError::Setting(format!("rooms.default {error}")))?;
+        let (listener, address) = open(&config.host, config.port).await?;
+        let (internal, internal_address) = match config.internal.port {
+            Some(port) => open(&config.internal.host, port).await.map(|(l, a)| (Some(l), Some(a)))?,
+            None => (None, None),
+        };
+        let stop = CancellationToken::new();
+        let (background, connections) = (TaskTracker::new(), TaskTracker::new());
+        let inlet = Inlet::new(&config);
+        let deliver: Arc<dyn Deliver> = inlet.registry();
+        let backend: Backend = match store {
+            Some(store) => store.join(&config, deliver),
+            None => {
+                let (backend, warnings) =
+                    backend::connect(&config, deliver, &background, stop.clone()).await?;
+                warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                backend
+            }
+        };
+        let node = Node::start(Arc::new(config), default_room, backend, inlet, &background, &stop);
+        let render = {
+            let node = node.clone();
+            let recorder = recorder.clone();
+            Box::new(move || {
+                gauge!(names::READY).set(f64::from(u8::from(node.is_ready())));
+                telemetry::render(&recorder)
+            })
+        };
+        background.spawn(upkeep(recorder, stop.clone()));
+        let shared = Shared::new(node.clone(), connections.clone(), render);
+        let addresses = (address, internal_address);
+        Ok(Self { listener, internal, addresses, node, shared, connections, background, stop })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses.0
+    }
+
+    /// Where operators' endpoints answer, if not there too.
+    pub fn internal_address(&self) -> Option<SocketAddr> {
+        self.addresses.1
+    }
+
+    /// Serves until `drain` is cancelled, then goes down in order and returns.
+    ///
+    /// # Errors
+    /// [`ServeError::Broken`], after the same drain, where a background task ended by itself.
+    pub async fn run(self, drain: CancellationToken) -> Result<(), ServeError> {
+        let config = self.node.config().clone();
+        let deadline = config.server.handshake_timeout;
+        let no_more_clients = self.stop.child_token();
+        let http = TaskTracker::new();
+        let public = transport::public(&self.shared, self.internal.is_none());
+        let clients = no_more_clients.clone();
+        http.spawn(transport::listen(self.listener, public, deadline, http.clone(), clients));
+        if let Some(internal) = self.internal {
+            let router = transport::internal(&self.shared);
+            http.spawn(transport::listen(internal, router, deadline, http.clone(), self.stop.clone()));
+        }
+        let is_broken = tokio::select! {
+            () = drain.cancelled() => false,
+            () = self.stop.cancelled() => true,
+        };
+
+        let started = Instant::now();
+        tracing::info!(connections = self.node.connection_count(), "draining");
+        gauge!(names::DRAINING).set(1.0);
+        self.shared.drain();
+        // Other nodes take over only where there are some, behind a balancer that looks.
+        if config.is_clustered() && !is_broken {
+            sleep(config.drain.delay).await;
+        }
+        no_more_clients.cancel();
+        self.connections.close();
+        let until = started + config.drain.delay + config.drain.timeout;
+        let goodbye = async {
+            self.node.close_all(CloseReason::Restarting, config.drain.spread).await;
+            self.connections.wait().await;
+            self.node.settle().await;
+        };
+        if timeout_at(until, goodbye).await.is_err() {
+            tracing::warn!(connections = self.node.connection_count(), "the drain ran out of time");
+        }
+        self.node.release().await;
+        self.stop.cancel();
+        self.background.close();
+        http.close();
+        if timeout(LAST_TASKS, async { tokio::join!(self.background.wait(), http.wait()) }).await.is_err() {
+            tracing::warn!("some tasks did not end in time");
+        }
+        gauge!(names::DRAINING).set(0.0);
+        tracing::info!("stopped");
+        if is_broken { Err(ServeError::Broken) } else { Ok(()) }
+    }
+}
+
+async fn open(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Listen { address: format!("{host}:{port}"), source };
+    let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// The recorder's histograms grow until somebody takes them in.
+async fn upkeep(recorder: metrics_exporter_prometheus::PrometheusHandle, stop: CancellationToken) {
+    let mut tick = interval(Duration::from_secs(5));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => recorder.run_upkeep(),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What the process tells its operators: log lines and the metrics page. Owns the subscriber and the recorder, of which
+//! a process has one each; what is logged and counted is every layer's own. Called by the command and by the listener
+//! that serves `/metrics`.
+
+use std::io::IsTerminal;
+use std::sync::OnceLock;
+
+use metrics::gauge;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{Log, LogFormat};
+use crate::metrics::{RUNTIME_QUEUE, RUNTIME_TASKS, RUNTIME_WORKERS, SECONDS_BUCKETS, register};
+
+/// Sends log lines to standard error. A process that has a subscriber keeps it: tests start several nodes.
+pub fn install_logs(log: &Log) {
+    // The settings were checked, so the filter parses; where they were not, silence would be the worst answer.
+    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _already = match log.format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).finish().try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
+    };
+}
+
+/// The process's recorder of metrics, installed by the first call, with every metric of ours registered.
+pub fn install_recorder() -> PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    RECORDER
+        .get_or_init(|| {
+            // Without buckets the exporter would make summaries, which can't be added up over nodes.
+            let handle = PrometheusBuilder::new()
+                .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS_BUCKETS)
+                .expect("the buckets are a constant that is not empty")
+                .install_recorder()
+                .expect("nothing else in this program installs a recorder");
+            register();
+            Collector::default().describe();
+            handle
+        })
+        .clone()
+}
+
+/// The metrics page, in Prometheus' text format. Reads the figures of the process, and of the runtime that it is called
+/// on, at this moment.
+pub fn render(handle: &PrometheusHandle) -> String {
+    Collector::default().collect();
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        let figures = runtime.metrics();
+        gauge!(RUNTIME_WORKERS).set(figures.num_workers() as f64);
+        gauge!(RUNTIME_TASKS).set(figures.num_alive_tasks() as f64);
+        gauge!(RUNTIME_QUEUE).set(figures.global_queue_depth() as f64);
+    }
+    handle.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::{counter, histogram};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_page_has_every_kind_of_metric() {
+        let first = install_recorder();
+        let second = install_recorder();
+        counter!("page_test_total").increment(2);
+        histogram!("page_test_seconds").record(0.003);
+        let page = render(&second);
+        for line in [
+            "# TYPE page_test_total counter",
+            "page_test_total 2",
+            "# TYPE page_test_seconds histogram",
+            "page_test_seconds_bucket{le=\"0.0025\"} 0",
+            "page_test_seconds_bucket{le=\"0.005\"} 1",
+            "# TYPE chat_rejections_total counter",
+            "chat_runtime_workers 1",
+            concat!("chat_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+        }
+        for name in ["chat_rejections_total{scope=\"size\"} ", "process_resident_memory_bytes "] {
+            assert!(page.contains(&format!("\n{name}")), "{name} is not in\n{page}");
+        }
+        assert!(render(&first).contains("page_test_total 2"), "both handles are of one recorder");
+    }
+}

@@ -1,0 +1,154 @@
+//! The subcommands that talk to a node, against a socket that plays the node: what they ask, what they print, and with
+//! which code they exit.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
+
+const KEY: &str = "8Jq2-mVd7-Rz4x-Kp9w";
+
+/// Answers one request, and tells what it was.
+struct Node {
+    address: SocketAddr,
+    request: JoinHandle<String>,
+}
+
+impl Node {
+    fn answering(status: &'static str, body: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let request = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = String::new();
+            let mut buffer = [0; 4096];
+            loop {
+                let read = stream.read(&mut buffer).unwrap();
+                request.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+                let Some((head, body)) = request.split_once("\r\n\r\n") else { continue };
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
+                    break;
+                }
+            }
+            let length = body.len();
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+            request
+        });
+        Self { address, request }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+fn chatnode(environment: &[(&str, &str)], args: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_chatnode"))
+        .args(args)
+        .current_dir(std::env::temp_dir())
+        .env_clear()
+        .envs(environment.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn issuing_prints_the_token_alone() {
+    let node = Node::answering("201 Created", r#"{"token":"t-1","username":"ann","expires_at":5}"#);
+    let args = ["token", "issue", "ann", "--ttl", "1h", "--url", &node.url()];
+    let output = chatnode(&[("CHAT_AUTH__ADMIN_KEY", KEY)], &args, "");
+    assert_eq!((text(&output.stdout), text(&output.stderr)), ("t-1\n", ""));
+    assert!(output.status.success());
+    let request = node.request.join().unwrap();
+    assert!(request.starts_with("POST /api/v1/tokens HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains(&format!("authorization: Bearer {KEY}\r\n")), "{request}");
+    let body: serde_json::Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(body, serde_json::json!({ "username": "ann", "ttl_seconds": 3600 }));
+}
+
+#[test]
+fn a_refusal_is_told_in_the_nodes_words() {
+    let node = Node::answering("401 Unauthorized", r#"{"code":"unauthorized","message":"wrong key"}"#);
+    let args = ["token", "issue", "ann", "--url", &node.url()];
+    let output = chatnode(&[("CHAT_AUTH__ADMIN_KEY", KEY)], &args, "");
+    assert_eq!(text(&output.stderr), "chatnode: the node said 401 Unauthorized: wrong key\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(node.request.join().unwrap().contains(r#"{"username":"ann"}"#));
+}
+
+#[test]
+fn a_token_can_be_revoked_out_of_sight() {
+    let node = Node::answering("204 No Content", "");
+    let args = ["token", "revoke", "-", "--url", &node.url()];
+    let output = chatnode(&[("CHAT_AUTH__ADMIN_KEY", KEY)], &args, "t-1\n");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let request = node.request.join().unwrap();
+    assert!(request.starts_with("POST /api/v1/tokens/revoke HTTP/1.1\r\n"), "{request}");
+    assert!(request.ends_with(r#"{"token":"t-1"}"#), "{request}");
+}
+
+#[test]
+fn all_tokens_of_a_user_can_be_revoked() {
+    let node = Node::answering("204 No Content", "");
+    let args = ["token", "revoke", "--user", "a/b", "--url", &node.url()];
+    let output = chatnode(&[("CHAT_AUTH__ADMIN_KEY", KEY)], &args, "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let request = node.request.join().unwrap();
+    assert!(request.starts_with("DELETE /api/v1/users/a%2Fb/tokens HTTP/1.1\r\n"), "{request}");
+}
+
+#[test]
+fn without_the_key_nobody_is_asked() {
+    let output = chatnode(&[], &["token", "issue", "ann", "--url", "http://127.0.0.1:9"], "");
+    assert!(text(&output.stderr).contains("CHAT_AUTH__ADMIN_KEY"), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn health_is_an_exit_code() {
+    for (args, path, status, code) in [
+        (&["health"][..], "/readyz", "200 OK", 0),
+        (&["health", "--live"][..], "/healthz", "200 OK", 0),
+        (&["health"][..], "/readyz", "503 Service Unavailable", 1),
+    ] {
+        let node = Node::answering(status, "draining");
+        let url = node.url();
+        let output = chatnode(&[("CHAT_AUTH__ADMIN_KEY", KEY)], &[args, &["--url", &url]].concat(), "");
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+        let request = node.request.join().unwrap();
+        assert!(request.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{request}");
+        assert!(!request.contains(KEY), "a probe needs no key");
+    }
+}
+
+#[test]
+fn health_asks_the_node_of_its_settings_and_waits_no_longer_than_told() {
+    // It accepts, as the kernel does for it, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port().to_string();
+    let environment = [("CHAT_INTERNAL__PORT", port.as_str())];
+    let output = chatnode(&environment, &["health", "--timeout", "200ms"], "");
+    let complaint = format!("chatnode: no answer from 127.0.0.1:{port} in 200ms\n");
+    assert_eq!(text(&output.stderr), complaint);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn every_shell_gets_a_completion_script() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = chatnode(&[], &["completions", shell], "");
+        assert!(output.status.success() && text(&output.stdout).contains("max-connections"), "{shell}");
+    }
+}
