@@ -1,0 +1,8 @@
+//! Stories told through sockets, the same on each store.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+#[path = "../support/mod.rs"]
+#[macro_use]
+mod support;
+
+mod talk;

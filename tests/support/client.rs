@@ -1,0 +1,246 @@
+//! A typed client that speaks through a real socket. Keeps what it reads and was not asked for, so that a story can ask
+//! in its own order.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderName;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// What a test waits for comes within this time, or the test fails.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// One connection.
+pub struct Client {
+    socket: Socket,
+    /// Read and not yet asked for, oldest first.
+    seen: Vec<Value>,
+    requests: u64,
+    name: String,
+    /// Sent with every request.
+    pub token: Option<String>,
+}
+
+/// How a connection ended: code and reason; 1006 where there was no close frame.
+pub type Closed = (u16, String);
+
+impl Client {
+    /// Opens a connection for a user who has said nothing yet.
+    pub async fn connect(address: SocketAddr, name: &str) -> Self {
+        Self::connect_with(address, name, &[]).await.unwrap()
+    }
+
+    /// Opens a connection with headers of its own.
+    pub async fn connect_with(
+        address: SocketAddr,
+        name: &str,
+        headers: &[(&'static str, String)],
+    ) -> Result<Self, Box<Error>> {
+        let mut request = format!("ws://{address}/").into_client_request().map_err(Box::new)?;
+        for (header, value) in headers {
+            request.headers_mut().append(HeaderName::from_static(header), value.parse().unwrap());
+        }
+        let connecting = timeout(PATIENCE, connect_async(request)).await.expect("the upgrade takes too long");
+        let (socket, _) = connecting.map_err(Box::new)?;
+        Ok(Self { socket, seen: Vec::new(), requests: 0, name: name.into(), token: None })
+    }
+
+    /// Opens a connection and enters a room.
+    pub async fn enter(address: SocketAddr, name: &str, room: &str) -> Self {
+        let mut client = Self::connect(address, name).await;
+        client.ok("Enter", json!({ "room": room })).await;
+        client
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sends text as it is.
+    pub async fn send_text(&mut self, text: impl Into<String>) {
+        self.send_frame(Message::text(text.into())).await;
+    }
+
+    /// Sends any frame.
+    pub async fn send_frame(&mut self, frame: Message) {
+        timeout(PATIENCE, self.socket.send(frame)).await.expect("the node does not read").unwrap();
+    }
+
+    /// The envelope of a request: the sender's name is added where it is missing.
+    pub fn envelope(&self, kind: &str, mut body: Value, id: Option<&str>) -> Value {
+        if body.get("sender_username").is_none() {
+            body["sender_username"] = json!(self.name);
+        }
+        let mut envelope = json!({ "message_type": kind, "message_body": body });
+        if let Some(token) = &self.token {
+            envelope["token"] = json!(token);
+        }
+        if let Some(id) = id {
+            envelope["id"] = json!(id);
+        }
+        envelope
+    }
+
+    /// Sends a request without an id.
+    pub async fn tell(&mut self, kind: &str, body: Value) {
+        let envelope = self.envelope(kind, body, None);
+        self.send_text(envelope.to_string()).await;
+    }
+
+    /// Sends a request and returns its id, for its answer to be asked for later.
+    pub async fn send(&mut self, kind: &str, body: Value) -> String {
+        self.requests += 1;
+        let id = format!(
+            "{}-{}-{:08x}",
+            self.name.chars().take(40).collect::<String>(),
+            self.requests,
+            rand::random::<u32>()
+        );
+        let envelope = self.envelope(kind, body, Some(&id));
+        self.send_text(envelope.to_string()).await;
+        id
+    }
+
+    /// Sends a request and waits for its answer: an `Ack` or an `Error`, as it stands on the wire.
+    pub async fn ask(&mut self, kind: &str, body: Value) -> Value {
+        let id = self.send(kind, body).await;
+        self.answer(&id).await
+    }
+
+    /// Waits for the answer of a request.
+    pub async fn answer(&mut self, id: &str) -> Value {
+        self.wait_for(&format!("the answer to {id}"), |frame| frame["id"] == id).await
+    }
+
+    /// Sends a request that has to succeed; returns the body of its `Ack`.
+    pub async fn ok(&mut self, kind: &str, body: Value) -> Value {
+        let mut answer = self.ask(kind, body).await;
+        assert_eq!(answer["message_type"], "Ack", "{kind} was refused: {answer}");
+        answer["message_body"].take()
+    }
+
+    /// Sends a request that has to fail with this code; returns the body of its `Error`.
+    pub async fn refused(&mut self, kind: &str, body: Value, code: &str) -> Value {
+        let mut answer = self.ask(kind, body).await;
+        assert_eq!(answer["message_type"], "Error", "{kind} was carried out: {answer}");
+        assert_eq!(answer["message_body"]["code"], code, "{answer}");
+        answer["message_body"].take()
+    }
+
+    /// Says something to a room; returns the body of the `Ack`.
+    pub async fn say(&mut self, room: &str, content: &str) -> Value {
+        self.ok("GroupChat", json!({ "room": room, "content": content })).await
+    }
+
+    /// Says something to a user; returns the body of the `Ack`.
+    pub async fn whisper(&mut self, target: &str, content: &str) -> Value {
+        self.ok("PrivateChat", json!({ "target_username": target, "content": content })).await
+    }
+
+    /// Waits for the next frame of a type, and returns its body. What came before it and was not of the type stays.
+    pub async fn next(&mut self, kind: &str) -> Value {
+        let mut frame = self.wait_for(kind, |frame| frame["message_type"] == kind).await;
+        frame["message_body"].take()
+    }
+
+    /// Waits for the next room message and returns its content.
+    pub async fn hears(&mut self) -> String {
+        self.next("GroupChat").await["content"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits for the next private message and returns its content.
+    pub async fn hears_privately(&mut self) -> String {
+        self.next("PrivateChat").await["content"].as_str().unwrap().to_owned()
+    }
+
+    /// Proves that no frame of this type is on its way from what was caused before: asks for a `Ping` and looks at all that
+    /// came until its answer. (What other nodes still send can't be ruled out this way.)
+    pub async fn heard_no(&mut self, kind: &str) {
+        self.ok("Ping", json!({})).await;
+        let heard = self.seen.iter().find(|frame| frame["message_type"] == kind);
+        assert_eq!(heard, None, "{} should not have heard this", self.name);
+    }
+
+    /// Everything that was read and not asked for.
+    pub fn seen(&self) -> &[Value] {
+        &self.seen
+    }
+
+    /// Waits for the first frame that fits; frames before it stay to be asked for.
+    pub async fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        if let Some(index) = self.seen.iter().position(&fits) {
+            return self.seen.remove(index);
+        }
+        loop {
+            let Some(frame) = self.read(what).await else {
+                panic!("{}: the connection ended while waiting for {what}; seen: {:?}", self.name, self.seen)
+            };
+            if fits(&frame) {
+                return frame;
+            }
+            self.seen.push(frame);
+        }
+    }
+
+    /// The next frame from the socket; none at its end.
+    async fn read(&mut self, what: &str) -> Option<Value> {
+        loop {
+            let received = timeout(PATIENCE, self.socket.next())
+                .await
+                .unwrap_or_else(|_| panic!("{}: {what} did not come; seen: {:?}", self.name, self.seen));
+            match received? {
+                Ok(Message::Text(text)) => {
+                    return Some(serde_json::from_str(&text).expect("a frame is JSON"));
+                }
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(other) => panic!("an unexpected frame: {other:?}"),
+            }
+        }
+    }
+
+    /// Reads on until the connection ends; frames that came before stay to be asked for.
+    pub async fn closed(&mut self) -> Closed {
+        let ending = async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Text(text))) => {
+                        self.seen.push(serde_json::from_str(&text).expect("a frame is JSON"));
+                    }
+                    Some(Ok(Message::Close(Some(frame)))) => {
+                        return (u16::from(frame.code), frame.reason.as_str().to_owned());
+                    }
+                    Some(Ok(Message::Close(None))) => return (1005, String::new()),
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return (1006, String::new()),
+                }
+            }
+        };
+        timeout(PATIENCE, ending).await.unwrap_or_else(|_| panic!("{}: was not closed", self.name))
+    }
+
+    /// Says goodbye.
+    pub async fn leave(mut self) {
+        // The node may have closed first.
+        let _ = self.socket.close(None).await;
+        let _ = timeout(PATIENCE, async { while let Some(Ok(_)) = self.socket.next().await {} }).await;
+    }
+
+    /// The socket underneath, for clients that misbehave.
+    pub fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+}
+
+/// The position that a message or an `Ack` carries, as a `since`.
+pub fn position(body: &Value) -> Value {
+    json!({ "epoch": body["epoch"], "seq": body["seq"], "message_id": body["message_id"] })
+}

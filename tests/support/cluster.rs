@@ -1,0 +1,210 @@
+//! Nodes in this process around one store, embedded or a real Redis: the same story on each.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use chatnode::backend::Embedded;
+use chatnode::config::Config;
+use chatnode::server::Server;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::client::{Client, PATIENCE};
+use super::redis_server::RedisServer;
+
+/// Which store a story runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Embedded,
+    Redis,
+}
+
+/// Nodes that share a store.
+pub struct Cluster {
+    pub nodes: Vec<TestNode>,
+    pub store: Store,
+    config: Config,
+}
+
+/// What they share.
+pub enum Store {
+    Embedded(Embedded),
+    Redis(RedisServer),
+}
+
+/// One node; dropping it lets go of it without a drain, as the process's end would.
+pub struct TestNode {
+    pub address: SocketAddr,
+    drain: CancellationToken,
+    running: Option<JoinHandle<()>>,
+}
+
+impl Drop for TestNode {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.abort();
+        }
+    }
+}
+
+impl TestNode {
+    /// Starts to drain, and returns at once.
+    pub fn drain(&self) {
+        self.drain.cancel();
+    }
+
+    /// Drains and waits until the node has stopped.
+    pub async fn stop(&mut self) {
+        self.drain.cancel();
+        if let Some(running) = self.running.take() {
+            tokio::time::timeout(Duration::from_secs(60), running)
+                .await
+                .expect("the drain takes too long")
+                .unwrap();
+        }
+    }
+}
+
+/// The settings of a test's node: any free port, no waiting for balancers, quick housekeeping.
+pub fn settings() -> Config {
+    let mut config = Config { port: 0, ..Config::default() };
+    config.drain.delay = Duration::ZERO;
+    config.drain.spread = Duration::ZERO;
+    config.limits.messages_per_second = 0;
+    config
+}
+
+impl Cluster {
+    /// `nodes` nodes with [`settings`].
+    pub async fn start(kind: Kind, nodes: usize) -> Self {
+        Self::start_with(kind, nodes, |_| {}).await
+    }
+
+    /// The same, with settings of the story's own.
+    pub async fn start_with(kind: Kind, nodes: usize, adjust: impl FnOnce(&mut Config)) -> Self {
+        let mut config = settings();
+        adjust(&mut config);
+        let store = match kind {
+            Kind::Embedded => Store::Embedded(Embedded::new(&config)),
+            Kind::Redis => {
+                let redis = RedisServer::start();
+                config.redis.url = Some(redis.url().into());
+                Store::Redis(redis)
+            }
+        };
+        let mut cluster = Self { nodes: Vec::new(), store, config };
+        for _ in 0..nodes {
+            cluster.add_node().await;
+        }
+        cluster
+    }
+
+    /// One more node.
+    pub async fn add_node(&mut self) -> SocketAddr {
+        let config = self.config.clone();
+        let server = match &self.store {
+            Store::Embedded(store) => Server::bind_in(config, store).await,
+            Store::Redis(_) => Server::bind(config).await,
+        }
+        .unwrap();
+        let address = server.address();
+        let drain = CancellationToken::new();
+        let stop = drain.clone();
+        let running = tokio::spawn(async move { server.run(stop).await.unwrap() });
+        self.nodes.push(TestNode { address, drain, running: Some(running) });
+        until("the node is ready", async || get(address, "/readyz").await.0 == 200).await;
+        address
+    }
+
+    pub fn address(&self, node: usize) -> SocketAddr {
+        self.nodes[node].address
+    }
+
+    /// The Redis server, in stories that are about it.
+    pub fn redis(&mut self) -> &mut RedisServer {
+        match &mut self.store {
+            Store::Redis(redis) => redis,
+            Store::Embedded(_) => panic!("this story needs Redis"),
+        }
+    }
+
+    /// A client of a node, in a room.
+    pub async fn enter(&self, node: usize, name: &str, room: &str) -> Client {
+        Client::enter(self.address(node), name, room).await
+    }
+
+    /// A client of a node that has said nothing yet.
+    pub async fn connect(&self, node: usize, name: &str) -> Client {
+        Client::connect(self.address(node), name).await
+    }
+}
+
+/// Polls until it is so, or fails after [`PATIENCE`].
+pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// One HTTP request with a connection of its own: status and body.
+pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    http(address, "GET", path, &[], "").await
+}
+
+/// One HTTP request with a connection of its own: status and body.
+pub async fn http(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (u16, String) {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        request += &format!("{name}: {value}\r\n");
+    }
+    request += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    let answer = raw(address, request.as_bytes()).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    (status, body.to_owned())
+}
+
+/// Sends bytes and reads until the node closes.
+pub async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let exchange = async {
+        let mut socket = tokio::net::TcpStream::connect(address).await?;
+        socket.write_all(bytes).await?;
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).await?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).into_owned())
+    };
+    tokio::time::timeout(PATIENCE, exchange).await.expect("no answer over HTTP").unwrap_or_default()
+}
+
+/// Tells a story once on each store: `on_each_store! { async fn name(kind) { … } }`.
+#[macro_export]
+macro_rules! on_each_store {
+    ($($(#[$doc:meta])* async fn $name:ident($kind:ident) $story:block)+) => {$(
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(#[$doc])*
+            async fn story($kind: $crate::support::cluster::Kind) $story
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn embedded() {
+                story($crate::support::cluster::Kind::Embedded).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn redis() {
+                story($crate::support::cluster::Kind::Redis).await;
+            }
+        }
+    )+};
+}
