@@ -5,6 +5,7 @@ mod broker;
 mod error;
 mod markers;
 mod presence;
+pub mod redis;
 mod tokens;
 
 use std::sync::Arc;

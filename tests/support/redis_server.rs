@@ -1,0 +1,160 @@
+//! A real Redis per test: own port, own folder, ended by its process id. Knows nothing of the project.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long a server may take to start or to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One server. Killed when dropped.
+pub struct RedisServer {
+    child: Option<Child>,
+    port: u16,
+    folder: TempDir,
+    options: Vec<String>,
+}
+
+impl RedisServer {
+    /// A server that keeps nothing on disk.
+    pub fn start() -> Self {
+        Self::start_with(&["--appendonly", "no"])
+    }
+
+    /// A server that has every acknowledged write on disk.
+    pub fn start_durable() -> Self {
+        Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    /// A server with more command line options.
+    pub fn start_with(options: &[&str]) -> Self {
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let mut server = Self { child: None, port: 0, folder, options };
+        // Between choosing a free port and using it somebody else may take it: then another is chosen.
+        for _ in 0..20 {
+            server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            if server.spawn() {
+                return server;
+            }
+        }
+        panic!("redis-server can't be started: is it installed?");
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the server runs").id()
+    }
+
+    /// `kill -9`, as a crash would.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Starts it again, on the same port and with what it had on disk.
+    pub fn restart(&mut self) {
+        self.kill();
+        let deadline = Instant::now() + PATIENCE;
+        while !self.spawn() {
+            assert!(Instant::now() < deadline, "redis-server does not come back on port {}", self.port);
+        }
+    }
+
+    /// SIGSTOP: it is there and does not answer.
+    pub fn stop(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub fn cont(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").arg(signal).arg(self.pid().to_string()).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Runs one command over a connection of its own; the reply as text, one line per element.
+    pub fn command(&self, words: &[&str]) -> io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut request = format!("*{}\r\n", words.len());
+        for word in words {
+            request += &format!("${}\r\n{word}\r\n", word.len());
+        }
+        stream.write_all(request.as_bytes())?;
+        read_reply(&mut BufReader::new(stream))
+    }
+
+    /// True once it answers; false if it ended before that.
+    fn spawn(&mut self) -> bool {
+        let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
+        let mut child = Command::new("redis-server")
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+            .args(["--enable-debug-command", "local", "--dir"])
+            .arg(self.folder.path())
+            .args(&self.options)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("redis-server is in the path");
+        let mine = format!("process_id:{}\r", child.id());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // Its own process id: another server may have the port.
+            if self.command(&["INFO", "server"]).is_ok_and(|info| info.contains(&mine)) {
+                self.child = Some(child);
+                return true;
+            }
+            if child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            assert!(Instant::now() < deadline, "redis-server does not answer");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn read_reply(reader: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let rest = line.get(1..).unwrap_or_default().trim_end().to_owned();
+    let length = || rest.parse::<i64>().map_err(|_| io::Error::other("not a length"));
+    match line.chars().next() {
+        Some('+' | ':') => Ok(rest),
+        Some('-') => Err(io::Error::other(rest)),
+        Some('$') => {
+            let Ok(length) = usize::try_from(length()?) else { return Ok(String::new()) };
+            let mut bytes = vec![0; length + 2];
+            reader.read_exact(&mut bytes)?;
+            bytes.truncate(length);
+            String::from_utf8(bytes).map_err(io::Error::other)
+        }
+        Some('*') => {
+            let items: io::Result<Vec<String>> = (0..length()?).map(|_| read_reply(reader)).collect();
+            Ok(items?.join("\n"))
+        }
+        _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+    }
+}
