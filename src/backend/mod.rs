@@ -6,6 +6,7 @@ mod error;
 mod markers;
 pub mod memory;
 mod presence;
+pub mod redis;
 mod tokens;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use error::BackendError;
 pub use markers::{MAX_READ_MARKERS, Markers};
 pub use memory::Cluster as Embedded;
 pub use presence::{Incarnation, Lease, MembersPage, NodeInfo, Presence};
+pub use redis::ConnectError;
 pub use tokens::{TokenHash, TokenRecord, Tokens};
 
 /// One backend, by its seams.
@@ -37,14 +39,6 @@ pub struct Backend {
     pub markers: Arc<dyn Markers>,
 }
 
-/// Why there can't be a backend.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectError {
-    /// The URL, or what follows from it.
-    #[error("{0}")]
-    Settings(String),
-}
-
 /// The backend that the settings name, with what the operator should know of it, one line each.
 ///
 /// # Errors
@@ -52,8 +46,12 @@ pub enum ConnectError {
 pub async fn connect(
     config: &Config,
     deliver: Arc<dyn Deliver>,
-    _tracker: &TaskTracker,
-    _stop: CancellationToken,
+    tracker: &TaskTracker,
+    stop: CancellationToken,
 ) -> Result<(Backend, Vec<String>), ConnectError> {
-    Ok((memory::connect(config, deliver), Vec::new()))
+    if config.is_clustered() {
+        redis::connect(config, deliver, tracker, stop).await
+    } else {
+        Ok((memory::connect(config, deliver), Vec::new()))
+    }
 }

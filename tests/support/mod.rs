@@ -1,7 +1,10 @@
-//! What stories are told with.
+//! What the tests share: a real Redis, backends, nodes and clients.
 #![allow(dead_code, reason = "each test program uses its part of it")]
+#![allow(unused_macros, reason = "likewise")]
 
+pub mod backend;
 pub mod client;
 #[macro_use]
 pub mod cluster;
+pub mod listener;
 pub mod redis_server;

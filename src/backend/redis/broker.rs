@@ -1,0 +1,194 @@
+//! Logs and channels over Redis. Owns the calls of `publish.lua` and `history.lua` and the choice of connection for a
+//! topic; the atomic work is the scripts'. Called by `chat` through [`Broker`].
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use redis::{Cmd, Value, from_redis_value};
+
+use super::failure::Role;
+use super::keys::{KEYS_PER_LOG, Keys, LogKeys};
+use super::link::Link;
+use super::pool::Pool;
+use super::probe;
+use super::script::{HISTORY, PUBLISH};
+use super::subscriber::Subscriber;
+use super::wire;
+use crate::backend::{BackendError, Broker, Entry, Notice, Page, PageLimit, Publish, Range, Stored, Topic};
+use crate::config::History;
+use crate::protocol::{ConnectionId, Epoch, Position};
+
+/// Logs that are asked for their tops in one round trip.
+const TOPS_PER_TRIP: usize = 100;
+
+/// A log that nobody has used for a day gets its 30 days anew when its top is read.
+const META_TTL_FLOOR_MS: i64 = 30 * 86_400_000;
+
+/// The broker of one node.
+pub(super) struct RedisBroker {
+    pub(super) keys: Keys,
+    pub(super) retention: History,
+    pub(super) links: Arc<[Link]>,
+    pub(super) subscribers: Arc<[Subscriber]>,
+    pub(super) pool: Pool,
+}
+
+/// Always the same one for a topic: its order is that of one connection.
+fn shard<'a, T>(connections: &'a [T], topic: &Topic) -> &'a T {
+    let mut hasher = DefaultHasher::new();
+    topic.hash(&mut hasher);
+    &connections[(hasher.finish() % connections.len() as u64) as usize]
+}
+
+impl RedisBroker {
+    fn max_age_ms(&self) -> u64 {
+        self.retention.max_age.as_millis() as u64
+    }
+
+    async fn page(
+        &self,
+        log: &LogKeys,
+        direction: &str,
+        seq: u64,
+        limit: PageLimit,
+    ) -> Result<Page, BackendError> {
+        let epoch = Epoch::generate().to_string();
+        let reply: (String, u64, String, bool, Vec<Value>) = self
+            .pool
+            .script(&HISTORY, KEYS_PER_LOG, |cmd| {
+                cmd.arg(&log.all()).arg(&epoch).arg(self.max_age_ms());
+                cmd.arg(direction).arg(seq).arg(limit.messages).arg(limit.bytes);
+            })
+            .await?;
+        let (epoch, seq, message_id, more, entries) = reply;
+        let top = position(&epoch, seq, &message_id).ok_or_else(|| Role::Pool.garbled())?;
+        let entries: Option<Vec<Entry>> = entries.into_iter().map(wire::parse_entry).collect();
+        let entries = entries.ok_or_else(|| Role::Pool.garbled())?;
+        Ok(Page { top, entries, more })
+    }
+
+    async fn top(&self, topic: &Topic) -> Result<Position, BackendError> {
+        let none = PageLimit { messages: 0, bytes: 0 };
+        Ok(self.page(&self.keys.log(topic), "top", 0, none).await?.top)
+    }
+}
+
+fn position(epoch: &str, seq: u64, message_id: &str) -> Option<Position> {
+    Some(Position { epoch: epoch.parse().ok()?, seq, message_id: message_id.parse().ok()? })
+}
+
+fn stored(reply: Value) -> Option<Stored> {
+    let (epoch, seq, id, sent_at, duplicate): (String, u64, String, u64, bool) =
+        from_redis_value(reply).ok()?;
+    Some(Stored { position: position(&epoch, seq, &id)?, sent_at, duplicate })
+}
+
+#[async_trait]
+impl Broker for RedisBroker {
+    async fn publish(&self, publish: Publish) -> Result<Stored, BackendError> {
+        let mut topics = publish.topics;
+        // A message to oneself: one log, one entry.
+        topics.dedup();
+        let Some(last) = topics.last() else {
+            return Err(BackendError::Refused("a message without a topic".into()));
+        };
+        let link = shard(&self.links, last);
+        let message_id = publish.message_id.to_string();
+        let epochs: Vec<String> = topics.iter().map(|_| Epoch::generate().to_string()).collect();
+        let fill = |cmd: &mut Cmd| {
+            for topic in &topics {
+                cmd.arg(&self.keys.log(topic).all());
+            }
+            cmd.arg(&publish.dedupe_key).arg(&message_id).arg(publish.sent_at).arg(&publish.body[..]);
+            cmd.arg(self.retention.max_messages).arg(self.max_age_ms()).arg(self.retention.max_bytes);
+            cmd.arg(self.retention.dedupe_window.as_millis() as u64);
+            for (topic, epoch) in topics.iter().zip(&epochs) {
+                cmd.arg(self.keys.channel(topic)).arg(epoch);
+            }
+        };
+        let reply = link.script(&PUBLISH, topics.len() * KEYS_PER_LOG, fill).await?;
+        stored(reply).ok_or_else(|| Role::Command.garbled())
+    }
+
+    async fn announce(
+        &self,
+        topic: &Topic,
+        origin: Option<ConnectionId>,
+        body: Bytes,
+    ) -> Result<(), BackendError> {
+        let mut publish = redis::cmd("PUBLISH");
+        publish.arg(self.keys.channel(topic)).arg(wire::event(origin, &body));
+        shard(&self.links, topic).command(&publish).await.map(drop)
+    }
+
+    async fn notify(&self, notice: Notice) -> Result<(), BackendError> {
+        let mut publish = redis::cmd("PUBLISH");
+        publish.arg(self.keys.notices()).arg(wire::notice(&notice));
+        self.links[0].command(&publish).await.map(drop)
+    }
+
+    async fn subscribe(&self, topic: &Topic) -> Result<(), BackendError> {
+        shard(&self.subscribers, topic).subscribe(self.keys.channel(topic), topic).await
+    }
+
+    fn unsubscribe(&self, topic: &Topic) {
+        shard(&self.subscribers, topic).unsubscribe(&self.keys.channel(topic));
+    }
+
+    async fn history(&self, topic: &Topic, range: Range, limit: PageLimit) -> Result<Page, BackendError> {
+        let log = self.keys.log(topic);
+        // "At least one entry" is the script's, once asked for any.
+        let limit = PageLimit { messages: limit.messages.max(1), ..limit };
+        match range {
+            // Nothing is below the first: and Redis has no exclusive end of a range there.
+            Range::Top | Range::Before(0) => self.page(&log, "top", 0, limit).await,
+            Range::After(seq) => self.page(&log, "after", seq, limit).await,
+            Range::Newest => Ok(reversed(self.page(&log, "newest", 0, limit).await?)),
+            Range::Before(seq) => Ok(reversed(self.page(&log, "before", seq, limit).await?)),
+        }
+    }
+
+    async fn tops(&self, topics: &[Topic]) -> Result<Vec<Position>, BackendError> {
+        type Meta = (Option<String>, Option<u64>, Option<String>);
+        let mut tops = Vec::with_capacity(topics.len());
+        for topics in topics.chunks(TOPS_PER_TRIP) {
+            // Plain reads: asking for the tops of quiet topics every few seconds must write nothing.
+            let mut pipeline = redis::Pipeline::with_capacity(2 * topics.len());
+            for topic in topics {
+                let meta = self.keys.log(topic).meta();
+                pipeline.cmd("HMGET").arg(&meta).arg(&["e", "s", "i"]);
+                pipeline.cmd("PTTL").arg(&meta);
+            }
+            let replies: Vec<Value> = self.pool.pipeline(&pipeline).await?;
+            let mut replies = replies.into_iter();
+            for topic in topics {
+                let (Some(meta), Some(ttl)) = (replies.next(), replies.next()) else {
+                    return Err(Role::Pool.garbled());
+                };
+                let meta: Meta = from_redis_value(meta).map_err(|_| Role::Pool.garbled())?;
+                let ttl: i64 = from_redis_value(ttl).map_err(|_| Role::Pool.garbled())?;
+                let top = match meta {
+                    (Some(epoch), Some(seq), Some(id)) if ttl >= META_TTL_FLOOR_MS => {
+                        position(&epoch, seq, &id).ok_or_else(|| Role::Pool.garbled())?
+                    }
+                    // No log yet, or one to be refreshed.
+                    _ => self.top(topic).await?,
+                };
+                tops.push(top);
+            }
+        }
+        Ok(tops)
+    }
+
+    fn ready(&self) -> bool {
+        probe::ready(&self.links, &self.subscribers)
+    }
+}
+
+/// Read newest first, told oldest first.
+fn reversed(mut page: Page) -> Page {
+    page.entries.reverse();
+    page
+}

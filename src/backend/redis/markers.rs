@@ -1,0 +1,118 @@
+//! Cursors and read markers over Redis. Owns their text form and their expiry; that they only move forward is
+//! `mark.lua`'s. Called by `chat` through [`Markers`].
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+
+use super::failure::Role;
+use super::keys::Keys;
+use super::pool::Pool;
+use super::script::MARK;
+use crate::backend::{BackendError, MAX_READ_MARKERS, Markers};
+use crate::protocol::server_message::RoomMarker;
+use crate::protocol::{MessageId, Position, RoomName, UserName};
+
+/// After their last use. A month, as for logs.
+const TTL_MS: u64 = 30 * 86_400_000;
+
+/// The only field of a cursor's hash.
+const CURSOR: &str = "at";
+
+/// The markers of the cluster.
+pub(super) struct RedisMarkers {
+    pub(super) pool: Pool,
+    pub(super) keys: Keys,
+}
+
+impl RedisMarkers {
+    /// Reads one, which keeps all of that key another month.
+    async fn read(&self, keys: &[String], field: &str) -> Result<Option<String>, BackendError> {
+        let mut read = redis::pipe();
+        read.cmd("HGET").arg(&keys[0]).arg(field);
+        for key in keys {
+            read.cmd("PEXPIRE").arg(key).arg(TTL_MS).ignore();
+        }
+        let (value,) = self.pool.pipeline(&read).await?;
+        Ok(value)
+    }
+
+    async fn mark(&self, keys: [&str; 2], field: &str, value: &str) -> Result<bool, BackendError> {
+        self.pool
+            .script(&MARK, 2, |cmd| {
+                cmd.arg(&keys).arg(field).arg(value).arg(TTL_MS).arg(MAX_READ_MARKERS);
+            })
+            .await
+    }
+}
+
+fn position(text: &str) -> Option<Position> {
+    let mut words = text.split(' ');
+    let epoch = words.next()?.parse().ok()?;
+    let seq = words.next()?.parse().ok()?;
+    let message_id = words.next()?.parse().ok()?;
+    Some(Position { epoch, seq, message_id })
+}
+
+fn room_marker(text: &str) -> Option<RoomMarker> {
+    let (epoch, seq) = text.split_once(' ')?;
+    Some(RoomMarker { epoch: epoch.parse().ok()?, seq: seq.parse().ok()? })
+}
+
+fn parsed<T>(text: Option<String>, parse: fn(&str) -> Option<T>) -> Result<Option<T>, BackendError> {
+    text.map(|text| parse(&text).ok_or_else(|| Role::Pool.garbled())).transpose()
+}
+
+#[async_trait]
+impl Markers for RedisMarkers {
+    async fn cursor(&self, user: &UserName) -> Result<Option<Position>, BackendError> {
+        parsed(self.read(&[self.keys.cursor(user)], CURSOR).await?, position)
+    }
+
+    async fn advance_cursor(&self, user: &UserName, position: Position) -> Result<(), BackendError> {
+        let Position { epoch, seq, message_id } = position;
+        let key = self.keys.cursor(user);
+        self.mark([&key, &key], CURSOR, &format!("{epoch} {seq} {message_id}")).await.map(drop)
+    }
+
+    async fn room_marker(
+        &self,
+        user: &UserName,
+        room: &RoomName,
+    ) -> Result<Option<RoomMarker>, BackendError> {
+        parsed(self.read(&self.keys.room_markers(user), room.as_str()).await?, room_marker)
+    }
+
+    async fn mark_room(
+        &self,
+        user: &UserName,
+        room: &RoomName,
+        marker: RoomMarker,
+    ) -> Result<bool, BackendError> {
+        let [markers, moved] = &self.keys.room_markers(user);
+        let value = format!("{} {}", marker.epoch, marker.seq);
+        self.mark([markers, moved], room.as_str(), &value).await
+    }
+
+    async fn private_markers(&self, user: &UserName) -> Result<Vec<(UserName, MessageId)>, BackendError> {
+        let [markers, moved] = self.keys.private_markers(user);
+        let mut read = redis::pipe();
+        read.cmd("HGETALL").arg(&markers);
+        for key in [&markers, &moved] {
+            read.cmd("PEXPIRE").arg(key).arg(TTL_MS).ignore();
+        }
+        let (all,): (HashMap<String, String>,) = self.pool.pipeline(&read).await?;
+        let parse = |(peer, id): (String, String)| Some((UserName::parse(&peer).ok()?, id.parse().ok()?));
+        all.into_iter().map(|pair| parse(pair).ok_or_else(|| Role::Pool.garbled())).collect()
+    }
+
+    async fn mark_private(
+        &self,
+        user: &UserName,
+        peer: &UserName,
+        id: MessageId,
+    ) -> Result<bool, BackendError> {
+        let [markers, moved] = &self.keys.private_markers(user);
+        self.mark([markers, moved], peer.as_str(), &id.to_string()).await
+    }
+}

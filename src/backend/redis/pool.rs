@@ -1,0 +1,86 @@
+//! The slow lane. Owns a pool of connections for history pages, presence, tokens and markers, so that a large reply
+//! never stands before a publish; does not know what is asked. Called by the broker's reads and the other stores.
+
+use std::time::Duration;
+
+use deadpool_redis::{Connection, Manager, Pool as Deadpool, PoolError, Runtime};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
+use tokio::time::{Instant, timeout_at};
+
+use super::dial::Dial;
+use super::failure::{Role, is_no_script};
+use super::script::Script;
+use crate::backend::BackendError;
+
+/// Connections that are checked when they are taken. Waiting for one, making one and each command have a deadline.
+#[derive(Clone)]
+pub(super) struct Pool {
+    pool: Deadpool,
+    timeout: Duration,
+}
+
+impl Pool {
+    /// Connects to nothing yet.
+    pub(super) fn new(dial: &Dial, size: usize) -> Result<Self, String> {
+        let timeout = dial.timeout();
+        let manager = Manager::new_with_config(dial.info(), dial.config()).map_err(|e| e.to_string())?;
+        let pool = Deadpool::builder(manager)
+            .max_size(size.max(1))
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(timeout))
+            .create_timeout(Some(timeout))
+            .recycle_timeout(Some(timeout))
+            .build()
+            .map_err(|e| e.to_string())?;
+        Ok(Self { pool, timeout })
+    }
+
+    /// Runs one command.
+    pub(super) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, BackendError> {
+        let (mut connection, deadline) = self.take().await?;
+        judge(timeout_at(deadline, command.query_async(&mut connection)).await)
+    }
+
+    /// Runs a script.
+    pub(super) async fn script<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: usize,
+        fill: impl Fn(&mut Cmd) + Send + Sync,
+    ) -> Result<T, BackendError> {
+        let (mut connection, deadline) = self.take().await?;
+        let call = async {
+            match script.by_hash(keys, &fill).query_async(&mut connection).await {
+                Err(error) if is_no_script(&error) => {
+                    script.by_text(keys, &fill).query_async(&mut connection).await
+                }
+                reply => reply,
+            }
+        };
+        judge(timeout_at(deadline, call).await)
+    }
+
+    /// Runs many commands in one round trip.
+    pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, BackendError> {
+        let (mut connection, deadline) = self.take().await?;
+        judge(timeout_at(deadline, pipeline.query_async(&mut connection)).await)
+    }
+
+    /// A connection, and when the whole call must be over.
+    async fn take(&self) -> Result<(Connection, Instant), BackendError> {
+        let deadline = Instant::now() + self.timeout;
+        match timeout_at(deadline, self.pool.get()).await {
+            Ok(Ok(connection)) => Ok((connection, deadline)),
+            Ok(Err(PoolError::Backend(error))) => Err(Role::Pool.refused(error.to_string())),
+            Ok(Err(error)) => Err(Role::Pool.refused(error.to_string())),
+            Err(_) => Err(Role::Pool.refused("no connection to Redis in time")),
+        }
+    }
+}
+
+fn judge<T>(outcome: Result<Result<T, RedisError>, tokio::time::error::Elapsed>) -> Result<T, BackendError> {
+    match outcome {
+        Ok(result) => result.map_err(|error| Role::Pool.judge(&error)),
+        Err(_) => Err(Role::Pool.timed_out()),
+    }
+}

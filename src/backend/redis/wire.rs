@@ -1,0 +1,159 @@
+//! What is sent over Redis channels. Owns the text form of publications and notices: a short header line, then an
+//! opaque body; knows nothing of connections. `publish.lua` writes the header of messages, the broker and
+//! `presence.lua` that of events, the subscriber reads them all.
+//!
+//! `M <epoch> <seq> <message_id> <prev or -> <stored_at>\n<body>` is a message, `E <origin or ->\n<body>` an event.
+
+use bytes::Bytes;
+use redis::Value;
+
+use crate::backend::{Entry, Notice, Publication, TokenHash};
+use crate::protocol::{ConnectionId, MessageId, UserName};
+
+/// What stands for none.
+const NONE: &str = "-";
+
+/// Longer than any header: two UUIDs, two numbers and an epoch.
+const MAX_HEADER_BYTES: usize = 160;
+
+/// Reads a publication. The body is a slice of the payload, not a copy. None for what no node of ours ever sent.
+pub(super) fn parse(payload: Vec<u8>) -> Option<Publication> {
+    let payload = Bytes::from(payload);
+    let end = payload.iter().take(MAX_HEADER_BYTES).position(|byte| *byte == b'\n')?;
+    let header = std::str::from_utf8(&payload[..end]).ok()?;
+    let mut words = header.split(' ');
+    match words.next()? {
+        "M" => {
+            let epoch = words.next()?.parse().ok()?;
+            let seq = words.next()?.parse().ok()?;
+            let message_id = words.next()?.parse().ok()?;
+            let prev = match words.next()? {
+                NONE => MessageId::NONE,
+                id => id.parse().ok()?,
+            };
+            let stored_at = words.next()?.parse().ok()?;
+            let body = payload.slice(end + 1..);
+            Some(Publication::Message { epoch, entry: Entry { seq, message_id, prev, stored_at, body } })
+        }
+        "E" => {
+            let origin = match words.next()? {
+                NONE => None,
+                id => Some(id.parse().ok()?),
+            };
+            Some(Publication::Event { origin, body: payload.slice(end + 1..) })
+        }
+        _ => None,
+    }
+}
+
+/// An event, ready to be published.
+pub(super) fn event(origin: Option<ConnectionId>, body: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(body.len() + 20);
+    payload.extend_from_slice(b"E ");
+    match origin {
+        Some(id) => payload.extend_from_slice(id.to_string().as_bytes()),
+        None => payload.extend_from_slice(NONE.as_bytes()),
+    }
+    payload.push(b'\n');
+    payload.extend_from_slice(body);
+    payload
+}
+
+/// A notice, ready to be published.
+pub(super) fn notice(notice: &Notice) -> String {
+    match notice {
+        Notice::TokenRevoked(hash) => format!("T {hash}"),
+        Notice::UserTokensRevoked(user) => format!("U {user}"),
+        Notice::Disconnect(user) => format!("D {user}"),
+    }
+}
+
+/// Reads a notice. None for what no node of ours ever sent.
+pub(super) fn parse_notice(payload: &[u8]) -> Option<Notice> {
+    let (kind, rest) = std::str::from_utf8(payload).ok()?.split_once(' ')?;
+    match kind {
+        "T" => TokenHash::parse(rest).map(Notice::TokenRevoked),
+        "U" => UserName::parse(rest).ok().map(Notice::UserTokensRevoked),
+        "D" => UserName::parse(rest).ok().map(Notice::Disconnect),
+        _ => None,
+    }
+}
+
+/// Reads one entry of a stream, as `XRANGE` gives it: `[<seq>-0, [i, id, p, prev, t, stored_at, b, body]]`.
+pub(super) fn parse_entry(value: Value) -> Option<Entry> {
+    let [Value::BulkString(id), Value::Array(fields)] = array(value)? else { return None };
+    let seq = text(&id)?.strip_suffix("-0")?.parse().ok()?;
+    let [_, message_id, _, prev, _, stored_at, _, body]: [Value; 8] = fields.try_into().ok()?;
+    let Value::BulkString(body) = body else { return None };
+    Some(Entry {
+        seq,
+        message_id: text(bulk(&message_id)?)?.parse().ok()?,
+        prev: text(bulk(&prev)?)?.parse().ok()?,
+        stored_at: text(bulk(&stored_at)?)?.parse().ok()?,
+        body: body.into(),
+    })
+}
+
+fn array<const N: usize>(value: Value) -> Option<[Value; N]> {
+    let Value::Array(values) = value else { return None };
+    values.try_into().ok()
+}
+
+fn bulk(value: &Value) -> Option<&[u8]> {
+    let Value::BulkString(bytes) = value else { return None };
+    Some(bytes)
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Epoch;
+
+    #[test]
+    fn a_message_is_read_and_its_body_may_contain_anything() {
+        let (epoch, id, prev) = (Epoch::generate(), MessageId::generate(), MessageId::generate());
+        for body in [&b"{\"a\":\n1}"[..], b"", b"\n\n", &[0xff, 0, b' ']] {
+            let mut payload = format!("M {epoch} 7 {id} {prev} 1700\n").into_bytes();
+            payload.extend_from_slice(body);
+            let entry =
+                Entry { seq: 7, message_id: id, prev, stored_at: 1700, body: Bytes::copy_from_slice(body) };
+            assert_eq!(parse(payload), Some(Publication::Message { epoch, entry }));
+        }
+        let first = parse(format!("M {epoch} 1 {id} - 1\nx").into_bytes());
+        assert!(matches!(first, Some(Publication::Message { entry, .. }) if entry.prev.is_none()));
+    }
+
+    #[test]
+    fn an_event_survives_the_channel() {
+        for origin in [None, Some(ConnectionId::generate())] {
+            let body = Bytes::from_static(b"{\"x\":1}\n");
+            let read = parse(event(origin, &body));
+            assert_eq!(read, Some(Publication::Event { origin, body }));
+        }
+    }
+
+    #[test]
+    fn notices_survive_the_channel() {
+        let user = UserName::parse("a b 日本").unwrap();
+        let hash = TokenHash::of(uuid::Uuid::from_u128(7));
+        for sent in
+            [Notice::TokenRevoked(hash), Notice::UserTokensRevoked(user.clone()), Notice::Disconnect(user)]
+        {
+            assert_eq!(parse_notice(notice(&sent).as_bytes()), Some(sent));
+        }
+    }
+
+    #[test]
+    fn what_no_node_sent_is_not_read() {
+        for garbage in ["", "M", "M x 1 2 3 4\n", "E\n", "X 1\nbody", "E zz\n", "no newline at all"] {
+            assert_eq!(parse(garbage.as_bytes().to_vec()), None, "{garbage}");
+        }
+        for garbage in ["", "T", "T abc", "Q x", "U ", "D \n"] {
+            assert_eq!(parse_notice(garbage.as_bytes()), None, "{garbage}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Subscriptions, events and notices.
+
+use bytes::Bytes;
+use chatnode::backend::{Notice, Publication, TokenHash, Topic};
+use chatnode::protocol::ConnectionId;
+
+use crate::Stage;
+use crate::support::backend::{bodies, room, user, user_name};
+use crate::support::listener::Told;
+
+pub async fn who_is_subscribed_hears_what_the_log_holds(stage: &Stage) {
+    let node = stage.node(|_| {}).await;
+    let topic = room("lobby");
+    node.say(&topic, "before").await;
+    node.subscribe(&topic).await;
+    node.subscribe(&topic).await;
+    let mut last = None;
+    for i in 0..500 {
+        last = Some(node.say(&topic, &i.to_string()).await);
+    }
+    let heard = node.listener.messages(&topic, 500).await;
+    assert_eq!(heard, node.log(&topic).await[1..]);
+    let epoch = last.unwrap().position.epoch;
+    let all_of_it = |told: &Told| match told {
+        Told::Published(_, Publication::Message { epoch: of, .. }) => *of == epoch,
+        _ => false,
+    };
+    assert!(node.listener.told().iter().all(all_of_it), "no interruption, and the log's epoch");
+}
+
+pub async fn who_has_unsubscribed_hears_nothing(stage: &Stage) {
+    let node = stage.node(|_| {}).await;
+    let (left, kept) = (room("left"), room("kept"));
+    node.subscribe(&left).await;
+    node.subscribe(&kept).await;
+    node.say(&left, "heard").await;
+    node.listener.messages(&left, 1).await;
+    node.backend.broker.unsubscribe(&left);
+    node.backend.broker.unsubscribe(&room("never subscribed"));
+    node.say(&left, "not heard").await;
+    node.say(&kept, "heard").await;
+    node.listener.messages(&kept, 1).await;
+    assert_eq!(bodies(&node.listener.entries(&left)), ["heard"]);
+}
+
+pub async fn subscribing_and_unsubscribing_in_any_order_ends_where_the_last_call_said(stage: &Stage) {
+    let node = stage.node(|_| {}).await;
+    let broker = &node.backend.broker;
+    for round in 0..50 {
+        let topic = room(&format!("room {round}"));
+        node.subscribe(&topic).await;
+        broker.unsubscribe(&topic);
+        if round % 2 == 0 {
+            node.subscribe(&topic).await;
+            broker.unsubscribe(&topic);
+        }
+        node.subscribe(&topic).await;
+        node.say(&topic, "heard").await;
+        assert_eq!(bodies(&node.listener.messages(&topic, 1).await), ["heard"]);
+    }
+}
+
+pub async fn many_topics_are_subscribed_at_once(stage: &Stage) {
+    let node = stage.node(|_| {}).await;
+    let topics: Vec<Topic> = (0..1_200).map(|i| room(&format!("room {i}"))).collect();
+    let subscribe_all = topics.iter().map(|topic| node.subscribe(topic));
+    futures_util::future::join_all(subscribe_all).await;
+    for topic in topics.iter().step_by(100) {
+        node.say(topic, "hi").await;
+    }
+    for topic in topics.iter().step_by(100) {
+        assert_eq!(node.listener.messages(topic, 1).await.len(), 1);
+    }
+}
+
+pub async fn an_event_bears_its_origin_and_is_not_stored(stage: &Stage) {
+    let node = stage.node(|_| {}).await;
+    let topic = user("alice");
+    node.subscribe(&topic).await;
+    let origin = ConnectionId::generate();
+    let sent = [
+        Publication::Event { origin: Some(origin), body: Bytes::from_static(b"{\"one\":\n1}") },
+        Publication::Event { origin: None, body: Bytes::from_static(b"{}") },
+    ];
+    for event in &sent {
+        let Publication::Event { origin, body } = event else { unreachable!("both are events") };
+        node.backend.broker.announce(&topic, *origin, body.clone()).await.unwrap();
+    }
+    node.say(&topic, "hi").await;
+    node.listener.messages(&topic, 1).await;
+    let told = node.listener.told();
+    let expected: Vec<Told> = sent.into_iter().map(|event| Told::Published(topic.clone(), event)).collect();
+    assert_eq!(told[..2], expected);
+    assert_eq!(node.log(&topic).await.len(), 1);
+}
+
+pub async fn a_notice_reaches_the_node_itself(stage: &Stage) {
+    let node = stage.node(|_| {}).await;
+    let notices = [
+        Notice::TokenRevoked(TokenHash::of(uuid::Uuid::from_u128(1))),
+        Notice::UserTokensRevoked(user_name("日本 }{")),
+        Notice::Disconnect(user_name("a b")),
+    ];
+    for notice in &notices {
+        node.backend.broker.notify(notice.clone()).await.unwrap();
+    }
+    let expected: Vec<Told> = notices.into_iter().map(Told::Notice).collect();
+    node.listener.until("all notices", |told| told.len() >= 3).await;
+    assert_eq!(node.listener.told(), expected);
+}
