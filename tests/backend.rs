@@ -10,28 +10,39 @@ mod stores;
 #[path = "backend/subscriptions.rs"]
 mod subscriptions;
 
+use std::sync::OnceLock;
+
+use chatnode::backend::Embedded;
 use chatnode::config::Config;
 use support::backend::Harness;
 use support::redis_server::RedisServer;
 
 /// Where the nodes of one test live.
-pub struct Stage {
-    server: Option<RedisServer>,
+pub enum Stage {
+    Redis(RedisServer),
+    /// Made by the first node, whose settings say what its logs keep.
+    Embedded(OnceLock<Embedded>),
 }
 
 impl Stage {
     fn redis() -> Self {
-        Self { server: Some(RedisServer::start()) }
+        Self::Redis(RedisServer::start())
+    }
+
+    fn embedded() -> Self {
+        Self::Embedded(OnceLock::new())
     }
 
     /// One node with settings of its own.
     pub async fn node(&self, tune: impl FnOnce(&mut Config)) -> Harness {
-        let server = self.server.as_ref().expect("every backend has its arm here");
-        Harness::redis(server, tune).await
+        match self {
+            Self::Redis(server) => Harness::redis(server, tune).await,
+            Self::Embedded(store) => Harness::embedded(store, tune),
+        }
     }
 }
 
-/// One module per backend; another backend is another module here and another constructor of [`Stage`].
+/// One module per backend.
 macro_rules! for_each_backend {
     ($($file:ident: $($test:ident),+;)+) => {
         mod redis {
@@ -39,6 +50,14 @@ macro_rules! for_each_backend {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
                     crate::$file::$test(&crate::Stage::redis()).await;
+                }
+            )+)+
+        }
+        mod embedded {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$file::$test(&crate::Stage::embedded()).await;
                 }
             )+)+
         }

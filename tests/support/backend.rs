@@ -1,9 +1,11 @@
 //! A backend with a listener, for tests that speak to the traits.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use chatnode::backend::{Backend, BackendError, Entry, Page, PageLimit, Publish, Range, Stored, Topic};
+use chatnode::backend::{
+    Backend, BackendError, Embedded, Entry, Page, PageLimit, Publish, Range, Stored, Topic,
+};
 use chatnode::config::Config;
 use chatnode::protocol::{MessageId, RoomName, UserName};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +31,15 @@ impl Harness {
         let harness = Self::redis_unready(&server.url(), tune).await;
         harness.ready().await;
         harness
+    }
+
+    /// A node on an embedded store.
+    pub fn embedded(store: &OnceLock<Embedded>, tune: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        tune(&mut config);
+        let listener = Listener::new();
+        let backend = store.get_or_init(|| Embedded::new(&config)).join(&config, listener.clone());
+        Self { backend, listener, tasks: TaskTracker::new(), stop: CancellationToken::new() }
     }
 
     /// A node on a Redis that may not be there.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::clock::now_ms;
-use super::log::{Log, Retention};
+use super::log::{First, Log, Retention};
 use crate::backend::{
     BackendError, Broker, Deliver, Notice, Page, PageLimit, Publication, Publish, Range, Stored, Topic,
 };
@@ -97,30 +97,38 @@ pub(super) struct MemoryBroker {
 #[async_trait]
 impl Broker for MemoryBroker {
     async fn publish(&self, publish: Publish) -> Result<Stored, BackendError> {
-        let Publish { topics, dedupe_key, mut message_id, mut sent_at, mut body } = publish;
+        let Publish { mut topics, dedupe_key, mut message_id, mut sent_at, mut body } = publish;
         let retention = &self.topics.retention;
         let now = now_ms();
-        let channels: Vec<_> = topics.iter().map(|topic| (topic, self.topics.channel(topic))).collect();
-        // A repeat of which only one half is there is completed under the first's id. Each topic is locked by itself:
-        // two copies of one publish at the same moment may both append to the second log only if both found the
-        // first log empty, which its lock rules out, since the record is looked up again before appending.
-        let mut duplicate = true;
+        topics.dedup();
+        let channels: Vec<_> = topics.iter().map(|topic| self.topics.channel(topic)).collect();
+        // All at once, in an order that all publishes keep, so that two of them can't wait for each other.
+        let mut order: Vec<usize> = (0..channels.len()).collect();
+        order.sort_by_key(|index| Arc::as_ptr(&channels[*index]));
+        let mut held: Vec<(usize, MutexGuard<'_, Channel>)> =
+            order.into_iter().map(|index| (index, lock(&channels[index]))).collect();
+        held.sort_by_key(|(index, _)| *index);
+        // A repeat of which only one half is there is completed under the first's id, as it was stored.
+        let records: Vec<Option<First>> =
+            held.iter_mut().map(|(_, channel)| channel.log.first(&dedupe_key, now, retention)).collect();
+        let first =
+            records.iter().zip(&held).find_map(|(record, (_, channel))| Some((record.as_ref()?, channel)));
+        if let Some((first, channel)) = first {
+            (message_id, sent_at) = (first.message_id, first.sent_at);
+            body = channel.log.body(first.seq).unwrap_or(body);
+        }
+        let duplicate = records.iter().all(Option::is_some);
         let mut position = None;
-        for (topic, channel) in &channels {
-            let mut channel = lock(channel);
-            if let Some(first) = channel.log.first(&dedupe_key, now, retention) {
-                message_id = first.message_id;
-                sent_at = first.sent_at;
-                body = channel.log.body(first.seq).unwrap_or(body);
-                position = Some(Position { epoch: channel.log.top.epoch, seq: first.seq, message_id });
+        for ((index, channel), record) in held.iter_mut().zip(records) {
+            let epoch = channel.log.top.epoch;
+            if let Some(first) = record {
+                position = Some(Position { epoch, seq: first.seq, message_id: first.message_id });
                 continue;
             }
-            duplicate = false;
             let entry =
                 channel.log.append(dedupe_key.clone(), message_id, sent_at, body.clone(), now, retention);
             position = Some(channel.log.top);
-            let epoch = channel.log.top.epoch;
-            self.topics.deliver(topic, &channel, &Publication::Message { epoch, entry });
+            self.topics.deliver(&topics[*index], channel, &Publication::Message { epoch, entry });
         }
         let position = position.ok_or_else(|| BackendError::Refused("no topic was named".into()))?;
         Ok(Stored { position, sent_at, duplicate })

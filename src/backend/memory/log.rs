@@ -83,7 +83,10 @@ impl Log {
     fn trim(&mut self, now: u64, retention: &Retention) {
         let oldest = now.saturating_sub(retention.max_age.as_millis() as u64);
         while let Some(head) = self.entries.front() {
-            let over = self.entries.len() as u64 > retention.max_messages || self.bytes > retention.max_bytes;
+            // The newest stays, however large it is: who is subscribed was sent it.
+            let is_newest = self.entries.len() == 1;
+            let over = self.entries.len() as u64 > retention.max_messages
+                || (self.bytes > retention.max_bytes && !is_newest);
             if !over && head.stored_at >= oldest {
                 return;
             }

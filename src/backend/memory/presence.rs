@@ -82,6 +82,7 @@ impl MemoryPresence {
         .clone()
     }
 
+    /// Called under the lock, so that events have the order of what they tell. Nothing that listens locks presence.
     fn announce(&self, room: &RoomName, size: usize, event: Bytes) {
         if size <= self.quiet_above {
             self.topics.announce(&Topic::Room(room.clone()), None, event);
@@ -92,15 +93,13 @@ impl MemoryPresence {
 #[async_trait]
 impl Presence for MemoryPresence {
     async fn add(&self, room: &RoomName, user: &UserName, entered: Bytes) -> Result<bool, BackendError> {
-        let (first, size) = {
-            let mut state = self.shared.lock();
-            let incarnation = self.incarnation(&mut state);
-            let members = state.rooms.entry(room.clone()).or_default();
-            let held_by = members.entry(user.clone()).or_default();
-            let first = held_by.is_empty();
-            held_by.insert(incarnation);
-            (first, members.len())
-        };
+        let mut state = self.shared.lock();
+        let incarnation = self.incarnation(&mut state);
+        let members = state.rooms.entry(room.clone()).or_default();
+        let held_by = members.entry(user.clone()).or_default();
+        let first = held_by.is_empty();
+        held_by.insert(incarnation);
+        let size = members.len();
         if first {
             self.announce(room, size, entered);
         }
@@ -108,11 +107,9 @@ impl Presence for MemoryPresence {
     }
 
     async fn remove(&self, room: &RoomName, user: &UserName, left: Bytes) -> Result<bool, BackendError> {
-        let size = {
-            let mut state = self.shared.lock();
-            let incarnation = self.incarnation(&mut state);
-            state.remove(&incarnation, room, user)
-        };
+        let mut state = self.shared.lock();
+        let incarnation = self.incarnation(&mut state);
+        let size = state.remove(&incarnation, room, user);
         if let Some(size) = size {
             self.announce(room, size, left);
         }
@@ -224,7 +221,8 @@ impl Presence for MemoryPresence {
         user: &UserName,
         left: Bytes,
     ) -> Result<bool, BackendError> {
-        let size = self.shared.lock().remove(&dead.0, room, user);
+        let mut state = self.shared.lock();
+        let size = state.remove(&dead.0, room, user);
         if let Some(size) = size {
             self.announce(room, size, left);
         }
@@ -237,8 +235,7 @@ impl Presence for MemoryPresence {
     }
 
     async fn nodes(&self) -> Result<Vec<NodeInfo>, BackendError> {
-        let mut state = self.shared.lock();
-        self.incarnation(&mut state);
+        let state = self.shared.lock();
         let now = Instant::now();
         let info = |(incarnation, lease): (&String, &LeaseState)| NodeInfo {
             name: lease.name.clone(),

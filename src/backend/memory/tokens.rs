@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use indexmap::IndexMap;
 
 use super::clock::now_ms;
 use crate::backend::{BackendError, MAX_READ_MARKERS, Markers, TokenHash, TokenRecord, Tokens};
@@ -54,8 +55,9 @@ impl Tokens for MemoryTokens {
 #[derive(Default)]
 struct Marks {
     cursor: Option<Position>,
-    rooms: HashMap<RoomName, (RoomMarker, u64)>,
-    peers: HashMap<UserName, MessageId>,
+    /// In the order in which they moved: the first is the one to forget.
+    rooms: IndexMap<RoomName, RoomMarker>,
+    peers: IndexMap<UserName, MessageId>,
 }
 
 /// All users' markers.
@@ -84,7 +86,7 @@ impl Markers for MemoryMarkers {
         user: &UserName,
         room: &RoomName,
     ) -> Result<Option<RoomMarker>, BackendError> {
-        Ok(lock(&self.users).get(user).and_then(|marks| marks.rooms.get(room)).map(|(marker, _)| *marker))
+        Ok(lock(&self.users).get(user).and_then(|marks| marks.rooms.get(room)).copied())
     }
 
     async fn mark_room(
@@ -95,15 +97,10 @@ impl Markers for MemoryMarkers {
     ) -> Result<bool, BackendError> {
         let mut users = lock(&self.users);
         let rooms = &mut users.entry(user.clone()).or_default().rooms;
-        let old = rooms.get(room).map(|(marker, _)| *marker);
-        if old.is_some_and(|old| old.epoch == marker.epoch && old.seq >= marker.seq) {
+        if rooms.get(room).is_some_and(|old| old.epoch == marker.epoch && old.seq >= marker.seq) {
             return Ok(false);
         }
-        rooms.insert(room.clone(), (marker, now_ms()));
-        if rooms.len() > MAX_READ_MARKERS {
-            let oldest = rooms.iter().min_by_key(|(_, (_, at))| *at).map(|(room, _)| room.clone());
-            oldest.and_then(|room| rooms.remove(&room));
-        }
+        move_to_end(rooms, room, marker);
         Ok(true)
     }
 
@@ -124,11 +121,15 @@ impl Markers for MemoryMarkers {
         if peers.get(peer).is_some_and(|old| *old >= id) {
             return Ok(false);
         }
-        peers.insert(peer.clone(), id);
-        if peers.len() > MAX_READ_MARKERS {
-            let oldest = peers.iter().min_by_key(|(_, id)| **id).map(|(peer, _)| peer.clone());
-            oldest.and_then(|peer| peers.remove(&peer));
-        }
+        move_to_end(peers, peer, id);
         Ok(true)
+    }
+}
+
+fn move_to_end<K: Clone + Eq + std::hash::Hash, V>(markers: &mut IndexMap<K, V>, key: &K, value: V) {
+    markers.shift_remove(key);
+    markers.insert(key.clone(), value);
+    if markers.len() > MAX_READ_MARKERS {
+        markers.shift_remove_index(0);
     }
 }
