@@ -372,3 +372,26 @@ fn the_files_that_come_along_are_good() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+#[test]
+fn the_settings_page_lists_every_setting_with_its_default() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/settings.md")).unwrap();
+    let (text, unset) = default_toml();
+    let mut settings = Vec::new();
+    keys(&serde_json::to_value(toml::from_str::<toml::Table>(&text).unwrap()).unwrap(), "", &mut settings);
+    let rows: Vec<String> = settings
+        .into_iter()
+        .map(|(key, value)| {
+            (key, format!("`{}`", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        })
+        .chain(unset.into_iter().map(|key| (key, "unset".to_owned())))
+        .map(|(key, default)| {
+            let variable = format!("CHAT_{}", key.to_uppercase().replace('.', "__"));
+            format!("| `{key}` | `{variable}` | {default} | ")
+        })
+        .collect();
+    let missing: Vec<_> = rows.iter().filter(|row| !page.contains(*row)).collect();
+    assert!(missing.is_empty(), "docs/settings.md lacks {missing:#?}");
+    assert_eq!(page.matches("\n| `").count(), rows.len(), "docs/settings.md has rows of no setting");
+}

@@ -87,7 +87,7 @@ fn auth(auth: &Auth, found: &mut Findings) {
         let visible = key.chars().all(|c| c.is_ascii_graphic());
         found.require("auth.admin_key", visible, "must be visible ASCII characters without spaces");
     }
-    found.time("auth.token_ttl", auth.token_ttl, SECOND..=3650 * DAY);
+    found.time("auth.token_ttl", auth.token_ttl, SECOND..=366 * DAY);
     found.time("auth.deadline", auth.deadline, 10 * MILLISECOND..=10 * MINUTE);
     found.time("auth.recheck_interval", auth.recheck_interval, 10 * MILLISECOND..=HOUR);
 }
