@@ -192,9 +192,8 @@ fn settings_that_do_not_fit_together_are_refused() {
             "CHAT_INTERNAL__PORT in the environment: must differ from port; leave it unset to answer on that one",
         ),
         (
-            ("CHAT_DRAIN__DELAY", "25s"),
-            "drain.timeout (the default): must be at least drain.delay + drain.spread, or the node exits with \
-             clients left",
+            ("CHAT_DRAIN__SPREAD", "31s"),
+            "drain.timeout (the default): must be at least drain.spread, or the node exits with clients left",
         ),
         (
             ("CHAT_MAX_CONNECTIONS", "0"),
