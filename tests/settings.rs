@@ -174,6 +174,14 @@ fn settings_that_do_not_fit_together_are_refused() {
     let place = Place::new();
     for (environment, complaint) in [
         (
+            ("CHAT_REDIS__URL", "127.0.0.1:6379"),
+            "CHAT_REDIS__URL in the environment: must be redis://[[user]:password@]host[:port][/db]",
+        ),
+        (
+            ("CHAT_REDIS__URL", "rediss://127.0.0.1"),
+            "CHAT_REDIS__URL in the environment: asks for TLS, which this build does not have",
+        ),
+        (
             ("CHAT_LIMITS__MAX_CONTENT_BYTES", "100000"),
             "limits.max_frame_bytes (the default): must be at least 6 × limits.max_content_bytes + 4096 = 604096, \
              since JSON may spell one byte as six; not 131072",

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use ::redis::IntoConnectionInfo;
 use humantime::format_duration;
 use secrecy::ExposeSecret;
 use tracing_subscriber::EnvFilter;
@@ -95,8 +96,14 @@ fn auth(auth: &Auth, found: &mut Findings) {
 fn redis(redis: &Redis, found: &mut Findings) {
     if let Some(url) = &redis.url {
         let url = url.expose_secret();
-        let plausible = url.starts_with("redis") && url.contains("://") && !url.contains(char::is_whitespace);
-        found.require("redis.url", plausible, "must be a URL such as redis://127.0.0.1:6379");
+        let what = if url.starts_with("rediss:") {
+            Some("asks for TLS, which this build does not have")
+        } else if url.contains("://") && url.into_connection_info().is_ok() {
+            None
+        } else {
+            Some("must be redis://[[user]:password@]host[:port][/db]")
+        };
+        found.require("redis.url", what.is_none(), what.unwrap_or_default());
     }
     // Braces would move or break the hash tag that keeps a topic's keys together; the rest would garble key lists.
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '{' | '}');
