@@ -174,6 +174,14 @@ fn settings_that_do_not_fit_together_are_refused() {
     let place = Place::new();
     for (environment, complaint) in [
         (
+            ("CHAT_REDIS__URL", "127.0.0.1:6379"),
+            "CHAT_REDIS__URL in the environment: must be redis://[[user]:password@]host[:port][/db]",
+        ),
+        (
+            ("CHAT_REDIS__URL", "rediss://127.0.0.1"),
+            "CHAT_REDIS__URL in the environment: asks for TLS, which this build does not have",
+        ),
+        (
             ("CHAT_LIMITS__MAX_CONTENT_BYTES", "100000"),
             "limits.max_frame_bytes (the default): must be at least 6 × limits.max_content_bytes + 4096 = 604096, \
              since JSON may spell one byte as six; not 131072",
@@ -192,9 +200,8 @@ fn settings_that_do_not_fit_together_are_refused() {
             "CHAT_INTERNAL__PORT in the environment: must differ from port; leave it unset to answer on that one",
         ),
         (
-            ("CHAT_DRAIN__DELAY", "25s"),
-            "drain.timeout (the default): must be at least drain.delay + drain.spread, or the node exits with \
-             clients left",
+            ("CHAT_DRAIN__SPREAD", "31s"),
+            "drain.timeout (the default): must be at least drain.spread, or the node exits with clients left",
         ),
         (
             ("CHAT_MAX_CONNECTIONS", "0"),
@@ -371,4 +378,27 @@ fn the_files_that_come_along_are_good() {
         let output = place.run(&[], &["config", "check", "--config", path.to_str().unwrap()]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+#[test]
+fn the_settings_page_lists_every_setting_with_its_default() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/settings.md")).unwrap();
+    let (text, unset) = default_toml();
+    let mut settings = Vec::new();
+    keys(&serde_json::to_value(toml::from_str::<toml::Table>(&text).unwrap()).unwrap(), "", &mut settings);
+    let rows: Vec<String> = settings
+        .into_iter()
+        .map(|(key, value)| {
+            (key, format!("`{}`", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        })
+        .chain(unset.into_iter().map(|key| (key, "unset".to_owned())))
+        .map(|(key, default)| {
+            let variable = format!("CHAT_{}", key.to_uppercase().replace('.', "__"));
+            format!("| `{key}` | `{variable}` | {default} | ")
+        })
+        .collect();
+    let missing: Vec<_> = rows.iter().filter(|row| !page.contains(*row)).collect();
+    assert!(missing.is_empty(), "docs/settings.md lacks {missing:#?}");
+    assert_eq!(page.matches("\n| `").count(), rows.len(), "docs/settings.md has rows of no setting");
 }

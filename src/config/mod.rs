@@ -218,7 +218,7 @@ pub struct Drain {
     /// Over how long the connections are closed.
     #[serde(with = "humantime_serde")]
     pub spread: Duration,
-    /// When the node exits, whatever is left.
+    /// How long after the delay the node exits, whatever is left.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
 }

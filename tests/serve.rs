@@ -1,0 +1,239 @@
+//! `chatnode serve` as a process: what it prints, what it answers, and how it ends.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+const KEY: &str = "8Jq2-mVd7-Rz4x-Kp9w";
+
+/// Its log goes to a file: a pipe that nobody reads would stop it.
+const LOG: &str = "log";
+
+/// How long anything may take that takes no time.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A node in a process of its own, which ends with this.
+struct Node {
+    child: Child,
+    directory: TempDir,
+    greeting: String,
+}
+
+impl Node {
+    fn start(program: &str, environment: &[(&str, &str)], args: &[&str]) -> Self {
+        let directory = TempDir::new().unwrap();
+        let mut child = Command::new(program)
+            .args(args)
+            .current_dir(directory.path())
+            .env_clear()
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(File::create(directory.path().join(LOG)).unwrap())
+            .spawn()
+            .unwrap();
+        let mut greeting = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut greeting).unwrap();
+        Self { child, directory, greeting }
+    }
+
+    /// The address after some words of the greeting.
+    fn address(&self, after: &str) -> &str {
+        let (_, rest) = self.greeting.split_once(after).unwrap_or_else(|| panic!("{}", self.greeting));
+        rest.split_once('/').unwrap().0
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    fn is_up(&self, url: &str) -> bool {
+        let args = ["health", "--live", "--timeout", "1s", "--url", url];
+        ask(&[], &args).status.success()
+    }
+
+    /// Its exit status and its log.
+    #[track_caller]
+    fn end(mut self) -> (ExitStatus, String) {
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None => assert!(Instant::now() < until, "it did not end"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        (status, std::fs::read_to_string(self.directory.path().join(LOG)).unwrap())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Both fail where it has ended, which is what is wanted.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+fn ask(environment: &[(&str, &str)], args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_chatnode"))
+        .args(args)
+        .current_dir(std::env::temp_dir())
+        .env_clear()
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap()
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Opens a WebSocket and does nothing with it.
+fn upgrade(address: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        stream,
+        "GET / HTTP/1.1\r\nhost: {address}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    BufReader::new(&stream).read_line(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    stream
+}
+
+#[test]
+fn both_names_of_the_program_serve_and_drain() {
+    for program in [env!("CARGO_BIN_EXE_chatnode"), env!("CARGO_BIN_EXE_testserver")] {
+        for signal in ["TERM", "INT"] {
+            let node = Node::start(program, &[("CHAT_DRAIN__SPREAD", "10ms")], &["--port", "0"]);
+            let address = node.address("chat page at http://").to_owned();
+            assert_eq!(
+                node.greeting,
+                format!(
+                    "chatnode {} listens at ws://{address}/ (embedded backend; chat page at http://{address}/)\n",
+                    env!("CARGO_PKG_VERSION")
+                )
+            );
+            assert!(get(&address, "/").starts_with("HTTP/1.1 200"), "the chat page");
+            node.signal(signal);
+            let (status, log) = node.end();
+            assert_eq!(status.code(), Some(0), "{log}");
+        }
+    }
+}
+
+#[test]
+fn a_second_signal_exits_at_once() {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let spread = [("CHAT_DRAIN__SPREAD", "1h"), ("CHAT_DRAIN__TIMEOUT", "2h")];
+        let node = Node::start(env!("CARGO_BIN_EXE_chatnode"), &spread, &["--port", "0"]);
+        let address = node.address("ws://").to_owned();
+        // Connections enough that the first batch of the drain leaves some.
+        let clients: Vec<TcpStream> = (0..20).map(|_| upgrade(&address)).collect();
+        node.signal(signal);
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect(&address).is_ok() {
+            assert!(Instant::now() < until, "it still accepts");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        node.signal(signal);
+        let (status, log) = node.end();
+        assert_eq!(status.code(), Some(code), "{log}");
+        assert!(log.contains("a second signal: exiting at once"), "{log}");
+        drop(clients);
+    }
+}
+
+#[test]
+fn tokens_are_issued_and_revoked_through_the_operators_port() {
+    let environment =
+        [("CHAT_AUTH__ADMIN_KEY", KEY), ("CHAT_AUTH__ENABLED", "true"), ("CHAT_INTERNAL__PORT", "0")];
+    let node = Node::start(env!("CARGO_BIN_EXE_chatnode"), &environment, &["--port", "0"]);
+    let url = format!("http://{}", node.address("operators at http://"));
+    assert!(ask(&[], &["health", "--url", &url]).status.success());
+    assert!(node.is_up(&url));
+
+    let key = [("CHAT_AUTH__ADMIN_KEY", KEY)];
+    let issued = ask(&key, &["token", "issue", "Zoë", "--ttl", "1h", "--url", &url]);
+    let token = String::from_utf8(issued.stdout).unwrap();
+    assert!(issued.status.success(), "{}", String::from_utf8_lossy(&issued.stderr));
+    assert_eq!(uuid::Uuid::parse_str(token.trim_end()).unwrap().hyphenated().to_string() + "\n", token);
+    for revoke in [&["token", "revoke", token.trim_end()][..], &["token", "revoke", "--user", "Zoë"]] {
+        let revoked = ask(&key, &[revoke, &["--url", &url]].concat());
+        assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
+    }
+
+    let wrong = [("CHAT_AUTH__ADMIN_KEY", "another-key-altogether")];
+    let refused = ask(&wrong, &["token", "issue", "ann", "--url", &url]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("401"), "{refused:?}");
+
+    // What is for operators is not on the public port.
+    let public = node.address("ws://");
+    for path in ["/metrics", "/healthz", "/api/v1/nodes"] {
+        assert!(get(public, path).starts_with("HTTP/1.1 404"), "{path}");
+    }
+    let operators = node.address("operators at http://");
+    assert!(get(operators, "/metrics").contains("\nchat_build_info{version="));
+}
+
+#[test]
+fn a_dangerous_start_warns_and_prints_no_secret() {
+    let environment = [
+        ("CHAT_HOST", "0.0.0.0"),
+        ("CHAT_AUTH__ADMIN_KEY", "change-me-change-me"),
+        ("CHAT_DRAIN__SPREAD", "10ms"),
+        ("CHAT_LOG__FILTER", "trace"),
+        ("CHAT_LOG__FORMAT", "json"),
+    ];
+    let node = Node::start(env!("CARGO_BIN_EXE_chatnode"), &environment, &["--port", "0"]);
+    node.signal("TERM");
+    let (status, log) = node.end();
+    assert!(status.success(), "{log}");
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let warned = |words: &str| {
+        lines.iter().any(|line| line["level"] == "WARN" && line["message"].as_str().unwrap().contains(words))
+    };
+    assert!(warned("authentication is off and 0.0.0.0 can be reached from outside"), "{log}");
+    assert!(warned("auth.admin_key is an example"), "{log}");
+    assert!(!log.contains("change-me"), "{log}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_an_error_with_its_name() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = ask(&[], &["--port", &port]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("127.0.0.1:{port}")), "{said}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn bad_settings_open_nothing() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output = ask(&[("CHAT_LIMITS__BURTS", "1")], &["--port", &free.port().to_string()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        said,
+        "chatnode: CHAT_LIMITS__BURTS in the environment: unknown; did you mean CHAT_LIMITS__BURST?\n"
+    );
+}
