@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chatnode::backend::{BackendError, Lease, Range, Topic};
 use chatnode::protocol::Outcome;
 
 use crate::support::backend::{ALL, Harness, bodies, message, room, room_name, seqs, user_name};
 use crate::support::listener::{Listener, PATIENCE, Told, eventually};
+use crate::support::proxy::Proxy;
 use crate::support::redis_server::RedisServer;
 
 async fn interrupted_and_restored(listener: &Listener, topics: &[Topic], times: usize) {
@@ -281,17 +282,21 @@ async fn a_full_or_read_only_redis_refuses_and_stores_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscription_that_is_silent_is_replaced() {
+async fn a_subscription_connection_that_goes_deaf_is_replaced_within_ten_seconds() {
     let server = RedisServer::start();
-    let node = Harness::redis(&server, |_| {}).await;
+    let proxy = Proxy::start(server.port()).await;
+    let node = Harness::redis_unready(&proxy.url(), |_| {}).await;
+    node.ready().await;
     let lobby = room("lobby");
     node.subscribe(&lobby).await;
-    // The server forgets the subscriptions behind the connection's back: it lives, and nothing comes.
-    server.command(&["ACL", "SETUSER", "default", "resetchannels"]).unwrap();
-    server.command(&["ACL", "SETUSER", "default", "allchannels"]).unwrap();
+    proxy.deafen_subscribers();
+    let deaf = Instant::now();
+    node.say(&lobby, "lost").await;
     interrupted_and_restored(&node.listener, std::slice::from_ref(&lobby), 1).await;
+    assert!(deaf.elapsed() < Duration::from_secs(10), "{:?}", deaf.elapsed());
     node.say(&lobby, "heard").await;
     assert_eq!(bodies(&node.listener.messages(&lobby, 1).await), ["heard"]);
+    assert_eq!(bodies(&node.log(&lobby).await), ["lost", "heard"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

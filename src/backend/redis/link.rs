@@ -199,7 +199,12 @@ impl Keeper {
                 }
                 Err(error) => {
                     Role::Command.lost();
-                    tracing::warn!(%error, "can't connect to Redis for commands");
+                    // Once per outage: the attempts go on every second.
+                    if self.backoff.is_fresh() {
+                        tracing::warn!(%error, "can't connect to Redis for commands");
+                    } else {
+                        tracing::debug!(%error, "still can't connect to Redis for commands");
+                    }
                 }
             }
             self.backoff.pause().await;
