@@ -114,6 +114,11 @@ impl Backoff {
         self.next = FIRST_PAUSE;
     }
 
+    /// No attempt has failed since the last success.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.next == FIRST_PAUSE
+    }
+
     /// Waits half to all of the pause that is due.
     pub(super) async fn pause(&mut self) {
         let pause = self.next.min(self.max);

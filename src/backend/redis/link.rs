@@ -32,9 +32,38 @@ const PIPELINE_BUFFER: usize = 512;
 /// A connection that is always being kept, hence cheap to share: callers wait for it a moment, or are refused.
 pub(super) struct Link {
     timeout: Duration,
-    live: watch::Receiver<Option<MultiplexedConnection>>,
-    suspect: Arc<Notify>,
+    live: watch::Receiver<Option<Live>>,
+    suspicion: Arc<Suspicion>,
     health: Arc<Health>,
+}
+
+/// One connection of the link's.
+#[derive(Clone)]
+struct Live {
+    generation: u64,
+    connection: MultiplexedConnection,
+}
+
+/// What callers found out about a connection before its watchdog did. By generation: a late failure of the last
+/// connection must not cost the present one.
+#[derive(Default)]
+struct Suspicion {
+    generation: AtomicU64,
+    raised: Notify,
+}
+
+impl Suspicion {
+    fn raise(&self, generation: u64) {
+        self.generation.fetch_max(generation, Ordering::Relaxed);
+        self.raised.notify_one();
+    }
+
+    /// Resolves once this connection is suspected.
+    async fn of(&self, generation: u64) {
+        while self.generation.load(Ordering::Relaxed) < generation {
+            self.raised.notified().await;
+        }
+    }
 }
 
 /// When a command last succeeded, in ms of the [`Clock`]; 0: never.
@@ -47,14 +76,15 @@ impl Link {
     /// Starts keeping a connection.
     pub(super) fn spawn(dial: Dial, clock: Clock, tracker: &TaskTracker, stop: CancellationToken) -> Self {
         let (live_tx, live) = watch::channel(None);
-        let suspect = Arc::new(Notify::new());
+        let suspicion = Arc::new(Suspicion::default());
         let health = Arc::new(Health { clock, answered: AtomicU64::new(0) });
         let keeper = Keeper {
             timeout: dial.timeout(),
             backoff: dial.backoff(),
             dial,
             live: live_tx,
-            suspect: suspect.clone(),
+            suspicion: suspicion.clone(),
+            generation: 0,
             health: health.clone(),
         };
         let timeout = keeper.timeout;
@@ -64,7 +94,7 @@ impl Link {
                 () = keeper.run() => {}
             }
         });
-        Self { timeout, live, suspect, health }
+        Self { timeout, live, suspicion, health }
     }
 
     /// How long since a command succeeded.
@@ -81,7 +111,7 @@ impl Link {
         fill: impl Fn(&mut Cmd) + Send + Sync,
     ) -> Result<Value, BackendError> {
         let deadline = Instant::now() + self.timeout;
-        let mut connection = self.connection().await?;
+        let Live { generation, mut connection } = self.live().await?;
         let call = async {
             match connection.send_packed_command(&script.by_hash(keys, &fill)).await.and_then(checked) {
                 Err(error) if is_no_script(&error) => {
@@ -90,25 +120,25 @@ impl Link {
                 reply => reply,
             }
         };
-        self.judge(timeout_at(deadline, call).await)
+        self.judge(generation, timeout_at(deadline, call).await)
     }
 
     /// Runs one command, within the deadline.
     pub(super) async fn command(&self, command: &Cmd) -> Result<Value, BackendError> {
         let deadline = Instant::now() + self.timeout;
-        let mut connection = self.connection().await?;
+        let Live { generation, mut connection } = self.live().await?;
         let call = async { connection.send_packed_command(command).await.and_then(checked) };
-        self.judge(timeout_at(deadline, call).await)
+        self.judge(generation, timeout_at(deadline, call).await)
     }
 
     /// The live connection; where there is none, whatever comes within half the deadline.
-    async fn connection(&self) -> Result<MultiplexedConnection, BackendError> {
-        if let Some(connection) = &*self.live.borrow() {
-            return Ok(connection.clone());
+    async fn live(&self) -> Result<Live, BackendError> {
+        if let Some(live) = &*self.live.borrow() {
+            return Ok(live.clone());
         }
         let mut live = self.live.clone();
         let found = match tokio::time::timeout(self.timeout / 2, live.wait_for(Option::is_some)).await {
-            Ok(Ok(connection)) => connection.clone(),
+            Ok(Ok(live)) => live.clone(),
             _ => None,
         };
         found.ok_or_else(|| Role::Command.refused("no connection to Redis"))
@@ -116,6 +146,7 @@ impl Link {
 
     fn judge(
         &self,
+        generation: u64,
         outcome: Result<Result<Value, RedisError>, tokio::time::error::Elapsed>,
     ) -> Result<Value, BackendError> {
         match outcome {
@@ -124,8 +155,8 @@ impl Link {
                 Ok(value)
             }
             Ok(Err(error)) => {
-                if is_demoted(&error) {
-                    self.suspect.notify_one();
+                if is_demoted(&error) || error.is_connection_dropped() {
+                    self.suspicion.raise(generation);
                 }
                 Err(Role::Command.judge(&error))
             }
@@ -144,8 +175,9 @@ struct Keeper {
     dial: Dial,
     backoff: Backoff,
     timeout: Duration,
-    live: watch::Sender<Option<MultiplexedConnection>>,
-    suspect: Arc<Notify>,
+    live: watch::Sender<Option<Live>>,
+    generation: u64,
+    suspicion: Arc<Suspicion>,
     health: Arc<Health>,
 }
 
@@ -155,7 +187,9 @@ impl Keeper {
             let lost = Arc::new(Notify::new());
             match self.connect(lost.clone()).await {
                 Ok(connection) => {
-                    self.live.send_replace(Some(connection.clone()));
+                    self.generation += 1;
+                    let live = Live { generation: self.generation, connection: connection.clone() };
+                    self.live.send_replace(Some(live));
                     self.backoff.reset();
                     let why = self.watch(connection, &lost).await;
                     // Callers that hold a clone get their answer or their own deadline; nobody new gets this one.
@@ -165,7 +199,12 @@ impl Keeper {
                 }
                 Err(error) => {
                     Role::Command.lost();
-                    tracing::warn!(%error, "can't connect to Redis for commands");
+                    // Once per outage: the attempts go on every second.
+                    if self.backoff.is_fresh() {
+                        tracing::warn!(%error, "can't connect to Redis for commands");
+                    } else {
+                        tracing::debug!(%error, "still can't connect to Redis for commands");
+                    }
                 }
             }
             self.backoff.pause().await;
@@ -196,7 +235,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 () = lost.notified() => return "lost",
-                () = self.suspect.notified() => return "no longer a master",
+                () = self.suspicion.of(self.generation) => return "a command failed",
                 _ = tick.tick() => {}
             }
             let ping = redis::cmd("PING");

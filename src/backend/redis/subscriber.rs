@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, mpsc};
@@ -77,6 +78,11 @@ impl Sight {
     /// The probe came through.
     pub(super) fn seen(&self) {
         self.seen.store(self.clock.now(), Ordering::Relaxed);
+        self.forget();
+    }
+
+    /// No probe is awaited.
+    fn forget(&self) {
         self.sent_since.store(0, Ordering::Relaxed);
     }
 
@@ -160,7 +166,7 @@ impl Subscriber {
 
     /// Gives the connection up for a new one.
     pub(super) fn replace(&self) {
-        self.shared.sight.sent_since.store(0, Ordering::Relaxed);
+        self.shared.sight.forget();
         self.shared.replace.notify_one();
     }
 }
@@ -196,15 +202,21 @@ impl Keeper {
             match self.connect(&inflow).await {
                 Ok(connection) => {
                     self.backoff.reset();
+                    // What was published while there was no connection says nothing of this one.
+                    self.shared.sight.forget();
+                    let _ = self.shared.replace.notified().now_or_never();
                     let why = self.serve(connection, &inflow, queue).await;
                     tracing::warn!(why, "the subscription connection to Redis is replaced");
-                    self.shared.sight.sent_since.store(0, Ordering::Relaxed);
                     let interrupted = self.shared.wishes().lost();
                     if !interrupted.is_empty() {
                         self.deliver.interrupted(&interrupted);
                     }
                 }
-                Err(error) => tracing::warn!(%error, "can't connect to Redis for subscriptions"),
+                // Once per outage: the attempts go on every second.
+                Err(error) if self.backoff.is_fresh() => {
+                    tracing::warn!(%error, "can't connect to Redis for subscriptions");
+                }
+                Err(error) => tracing::debug!(%error, "still can't connect to Redis for subscriptions"),
             }
             Role::Subscriber.lost();
             self.backoff.pause().await;

@@ -34,9 +34,10 @@ local function open_log(first_key, epoch, max_age)
     log.bytes, log.first = tonumber(meta[4]), tonumber(meta[5])
     log.head_at, log.at = tonumber(meta[6]), tonumber(meta[7])
   else
-    redis.call('DEL', log.stream, KEYS[first_key + 2], KEYS[first_key + 3])
     log.epoch, log.seq, log.last, log.bytes, log.first, log.head_at, log.at = epoch, 0, '', 0, 1, 0, 0
+    -- Not DEL first: that is allowed when memory is full, and what follows a script's first write is not checked.
     redis.call('HSET', log.meta, 'e', epoch, 's', 0, 'i', '', 'b', 0, 'f', 1, 'h', 0, 'a', 0)
+    redis.call('DEL', log.stream, KEYS[first_key + 2], KEYS[first_key + 3])
     redis.call('PEXPIRE', log.meta, int(log.meta_ttl))
   end
   return log

@@ -1,0 +1,106 @@
+//! Starting against a Redis that is absent, unfit or locked.
+
+use std::sync::Arc;
+
+use chatnode::backend::redis::{ConnectError, connect};
+use chatnode::config::Config;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::support::backend::{Harness, bodies, room};
+use crate::support::listener::{Listener, eventually};
+use crate::support::redis_server::RedisServer;
+
+async fn warnings(url: &str) -> Result<Vec<String>, ConnectError> {
+    let mut config = Config::default();
+    config.redis.url = Some(url.into());
+    let stop = CancellationToken::new();
+    let listener: Arc<Listener> = Listener::new();
+    let connected = connect(&config, listener, &TaskTracker::new(), stop.clone()).await;
+    stop.cancel();
+    connected.map(|(_, warnings)| warnings)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_starts_without_redis_and_is_ready_once_it_comes() {
+    let mut server = RedisServer::start();
+    server.kill();
+    let node = Harness::redis_unready(&server.url(), |_| {}).await;
+    assert!(!node.backend.broker.ready());
+    let lobby = room("lobby");
+    let refused = node.publish(&[&lobby], "key", "too early").await.unwrap_err();
+    assert_eq!(refused.outcome(), chatnode::protocol::Outcome::Refused);
+    assert!(warnings(&server.url()).await.unwrap()[0].contains("does not answer"));
+    server.restart();
+    node.ready().await;
+    node.subscribe(&lobby).await;
+    node.publish(&[&lobby], "key", "now").await.unwrap();
+    assert_eq!(bodies(&node.listener.messages(&lobby, 1).await), ["now"]);
+    node.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_bad_url_is_told_without_its_password() {
+    for url in ["redis://:s3cret@host:port", "http://:s3cret@127.0.0.1", "rediss://:s3cret@127.0.0.1"] {
+        let error = warnings(url).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Settings(_)));
+        assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_is_refused() {
+    let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
+    assert!(matches!(warnings(&server.url()).await, Err(ConnectError::Cluster(_))));
+}
+
+#[tokio::test]
+async fn settings_that_break_the_promise_are_warned_of() {
+    let good = RedisServer::start_durable();
+    assert_eq!(warnings(&good.url()).await, Ok(vec![]));
+    let bad = RedisServer::start_with(&["--appendonly", "no", "--maxmemory-policy", "allkeys-lru"]);
+    let said = warnings(&bad.url()).await.unwrap();
+    assert_eq!(said.len(), 2, "{said:?}");
+    let silent = RedisServer::start_with(&["--rename-command", "CONFIG", ""]);
+    assert!(warnings(&silent.url()).await.unwrap()[0].contains("CONFIG"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_used_and_a_wrong_one_is_never_ready() {
+    let server = RedisServer::start_with(&["--appendonly", "no"]);
+    server.command(&["CONFIG", "SET", "requirepass", "s3cret"]).unwrap();
+    let url = format!("redis://:s3cret@127.0.0.1:{}", server.port());
+    let node = Harness::redis_unready(&url, |_| {}).await;
+    node.ready().await;
+    node.say(&room("lobby"), "hi").await;
+    assert!(node.backend.presence.renew().await.is_ok(), "the pool as well");
+
+    let wrong = format!("redis://:wr0ng@127.0.0.1:{}", server.port());
+    let said = warnings(&wrong).await.unwrap();
+    assert!(!said.concat().contains("wr0ng"), "{said:?}");
+    let locked_out = Harness::redis_unready(&wrong, |_| {}).await;
+    assert!(locked_out.publish(&[&room("lobby")], "key", "x").await.is_err());
+    assert!(!locked_out.backend.broker.ready());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_ends_at_shutdown() {
+    let server = RedisServer::start();
+    let node = Harness::redis(&server, |config| {
+        config.redis.command_connections = 3;
+        config.redis.subscriber_connections = 3;
+    })
+    .await;
+    for i in 0..20 {
+        let topic = room(&i.to_string());
+        node.subscribe(&topic).await;
+        node.say(&topic, "hi").await;
+        node.listener.messages(&topic, 1).await;
+    }
+    node.shut_down().await;
+    eventually("no connection is left", || async {
+        // The one that asks.
+        server.command(&["INFO", "clients"]).unwrap().contains("connected_clients:1\r")
+    })
+    .await;
+}
