@@ -1,5 +1,4 @@
-// Owns the page: who is signed in, which conversation the address names, when the views are drawn. Knows neither the
-// protocol nor how a message looks. The browser calls it.
+// Owns the page: who is signed in, what the address names, when the views are drawn. Knows no protocol. The browser calls it.
 
 import { banner } from './banner.js';
 import { composer } from './composer.js';
@@ -12,19 +11,14 @@ import { switchTo } from './switcher.js';
 import { timeline } from './timeline.js';
 
 const DEFAULT_ROOM = 'lobby';
+const NOTICE_FOR = 5_000;
 const WIDE = matchMedia('(min-width: 1080px)');
 const NARROW = matchMedia('(max-width: 719px)');
 const HOVERS = matchMedia('(hover: hover)');
-const TOLD_AFTER = 1_000;
-const NOTICE_FOR = 5_000;
 
-/** Set while somebody is signed in, with `views`. */
-let session = null;
-let views = {};
-let drawing = false;
+let session, views, drawing, noticed;
 let members = WIDE.matches;
 let heard = [];
-let noticed;
 
 // Where we are
 
@@ -47,7 +41,7 @@ function route() {
 	members &&= WIDE.matches;
 	if (to) session.open(to.kind, to.name);
 	changed();
-	if (to && HOVERS.matches) requestAnimationFrame(() => views.composer?.focus());
+	if (to && HOVERS.matches) requestAnimationFrame(views.composer.focus);
 }
 
 function step(by) {
@@ -58,7 +52,7 @@ function step(by) {
 
 // Drawing
 
-/** Once per frame. A hidden tab has no frames, but its title still counts. */
+/** A hidden tab has no frames, but its title still counts. */
 function changed() {
 	if (drawing) return;
 	drawing = true;
@@ -97,7 +91,7 @@ function drawHeader(conv) {
 	say($('typing'), who && `${who} ${types.length > 1 ? 'are' : 'is'} typing…`);
 }
 
-/** The end of the current conversation is before the user's eyes. */
+/** The newest message is before the user's eyes. */
 function watching() {
 	const open = !NARROW.matches || $('chat').dataset.view === 'talk';
 	return open && views.timeline.following && !document.hidden && document.hasFocus();
@@ -105,7 +99,7 @@ function watching() {
 
 // Telling
 
-/** Screen readers hear what arrives now, in one go per second. */
+/** For screen readers, in one go per second. */
 function arrived(conv, item) {
 	if (item.from === session.name || item.seq <= conv.missedUpTo || Date.now() - item.at > 60_000) return;
 	heard.push(conv === session.current ? `${item.from}: ${item.text}` : `${item.from} wrote in ${conv.title}`);
@@ -113,7 +107,7 @@ function arrived(conv, item) {
 	setTimeout(() => {
 		$('live').textContent = heard.length > 3 ? `${heard.length} new messages` : heard.join('. ');
 		heard = [];
-	}, TOLD_AFTER);
+	}, 1000);
 }
 
 function notice(text) {
@@ -154,14 +148,14 @@ function start(name, token) {
 	session.connection.open();
 }
 
-/** The server won't have us like this. In the middle of a chat everything stays but the token. */
+/** The server won't have us like this. In the middle of a chat, all but the token stays. */
 function stopped(code, message) {
-	const { name, current, connection } = session;
-	const had = Boolean(connection.token);
+	const { name, current } = session;
+	const had = Boolean(session.connection.token);
 	const again = had && (code === 4001 || (code === 'unauthorized' && current?.items.length > 0));
 	const problem = {
 		unauthorized: had ? 'The server does not accept this token.' : 'This server asks for an access token.',
-		4001: 'Your access token has ended. Enter a new one to go on.',
+		4001: 'Your access token has ended.',
 		4003: 'You were removed by an administrator.',
 	}[code];
 	if (!again) end();
@@ -184,8 +178,9 @@ function end() {
 // The browser's events
 
 $('sign-out').onclick = () => {
-	const { store, name, outbox } = session;
-	if (outbox.unsent() && !confirm(`Unsent messages will be lost: ${outbox.unsent()}. Sign out?`)) return;
+	const { store, name } = session;
+	const unsent = store.unsent().length;
+	if (unsent && !confirm(`Unsent messages will be lost: ${unsent}. Sign out?`)) return;
 	end();
 	store.clear();
 	history.replaceState(null, '', '#');

@@ -1,5 +1,4 @@
-// Owns what is said about the connection: nothing for a hiccup, then the truth with a countdown, then what came back.
-// Called by app.js, and by its own clock.
+// Owns what is said about the connection: nothing of a hiccup, then a countdown, then what came back. Called by app.js.
 
 import { $, say } from './dom.js';
 
@@ -8,8 +7,8 @@ const SHOW_BACK = 5_000;
 
 export function banner(session) {
 	const node = $('banner');
-	let away = false;
-	let until = 0;
+	let away;
+	let until;
 	const clock = setInterval(render, 250);
 	$('retry').onclick = () => session.connection.retryNow();
 
@@ -33,7 +32,7 @@ export function banner(session) {
 				until = now + SHOW_BACK;
 			}
 			if (back) away = false;
-			if (!away && now > until) node.hidden = true;
+			if (!away && !(now < until)) node.hidden = true;
 		} else if (state !== 'stopped' && now - lostAt > PATIENCE) {
 			const seconds = Math.ceil((retryAt - now) / 1000);
 			const waits = state === 'waiting' && seconds > 0;

@@ -1,5 +1,4 @@
-// Owns the WebSocket: opening it, asking and getting the answer, finding out that it is dead, trying again. Knows no rooms
-// and no messages. Called by the session, which says what comes first on a new socket.
+// Owns the WebSocket: opens it, asks, finds out that it is dead, tries again. Knows no rooms. Called by the session.
 
 import { uuid } from './dom.js';
 
@@ -9,10 +8,10 @@ const WAKE_DEADLINE = 4_000;
 const LONGEST_WAIT = 20_000;
 /** The server closes with 1009 above this. */
 const LARGEST_FRAME = 131_072;
-/** The server says that the client is wrong: no use in hurrying back. */
+/** No use in hurrying back. */
 const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
 
-/** `on`: `opened()`, `frame(type, body)`, `changed()`, `alive()`, `closed()`, `refused(code)` for closes that end the trying. */
+/** `on`: `opened`, `frame(type, body)`, `changed`, `alive`, `closed`, `refused(code)` where it must not try again. */
 export function connect(url, on) {
 	let socket = null;
 	let tries = 0;
@@ -20,9 +19,8 @@ export function connect(url, on) {
 	let retry, deadline, proven, pings;
 	const asked = new Map();
 	const link = {
-		/** `connecting`, `open` (not signed in yet), `live`, `waiting` (until `retryAt`), `stopped`. */
+		/** Or `connecting` (till signed in), `live`, `waiting` (until `retryAt`). */
 		state: 'stopped',
-		/** Since when it is missed; 0 while live. */
 		lostAt: 0,
 		retryAt: 0,
 		token: '',
@@ -31,36 +29,27 @@ export function connect(url, on) {
 		},
 		open,
 		request,
-
-		/** The session has signed in on this socket. One that lasts was a good one: the waits start from the shortest again. */
+		/** Signed in. After a socket that lasted, waits are short again. */
 		proveLive() {
 			link.lostAt = 0;
 			proven = setTimeout(() => (tries = 0), DEADLINE);
 			pings = setInterval(() => probe(DEADLINE), PING_EVERY);
 			become('live');
 		},
-
-		/** Without an answer. */
 		tell(type, body) {
 			if (socket?.readyState === 1) socket.send(frame(type, body));
 		},
-
-		/** Gives this socket up, and tries again after `wait` where the server named one. */
 		fail: (wait) => lost(1006, wait ? `retry_after_ms=${wait}` : ''),
-
 		stop() {
 			clearTimeout(retry);
 			drop();
 			become('stopped');
 		},
-
-		/** The user asks. */
 		retryNow() {
 			tries = 0;
 			if (link.state === 'waiting') open();
 		},
-
-		/** The browser is online or visible again. A wait that the server asked for is kept. */
+		/** Online or visible again. A wait that the server asked for is kept. */
 		wake() {
 			if (link.state === 'waiting' && !ordered) open();
 			else if (link.live) probe(WAKE_DEADLINE);
@@ -83,15 +72,14 @@ export function connect(url, on) {
 		socket = new WebSocket(url);
 		expect(DEADLINE);
 		socket.onopen = () => {
-			clearTimeout(deadline);
-			become('open');
+			expect(DEADLINE);
 			on.opened();
 		};
 		socket.onmessage = (event) => receive(event.data);
 		socket.onclose = (event) => lost(event.code, event.reason);
 	}
 
-	/** The answer's body, or its error; `lost`: it may have been carried out, `offline`: it was never sent. */
+	/** Rejects with the error; `lost`: it may have been carried out, `offline`: it was never sent. */
 	function request(type, body, id = uuid()) {
 		const text = frame(type, body, id);
 		if (text.length > LARGEST_FRAME / 3 && new Blob([text]).size > LARGEST_FRAME) {
@@ -104,7 +92,7 @@ export function connect(url, on) {
 		});
 	}
 
-	/** Any frame that comes is proof of life: answers queued behind a slow request don't look like death. */
+	/** Any frame is proof of life: the answer may be queued behind a slow request. */
 	function probe(within) {
 		expect(within);
 		request('Ping', {}).then(on.alive, () => {});
@@ -116,7 +104,7 @@ export function connect(url, on) {
 	}
 
 	function receive(data) {
-		if (link.live) clearTimeout(deadline);
+		clearTimeout(deadline);
 		const { message_type: type, message_body: body = {}, id } = JSON.parse(data);
 		const waiting = (type === 'Ack' || type === 'Error') && asked.get(id);
 		if (!waiting) return on.frame(type, body);
@@ -129,12 +117,11 @@ export function connect(url, on) {
 		const old = socket;
 		socket = null;
 		for (const timer of [deadline, proven, pings]) clearTimeout(timer);
-		// A dead peer never answers a close: the handlers go first, so that nobody waits for it.
+		// A dead peer never answers a close: nobody waits for it.
 		if (old) old.onopen = old.onmessage = old.onclose = null;
 		old?.close();
-		const unanswered = [...asked.values()];
+		for (const { reject } of asked.values()) reject({ code: 'lost' });
 		asked.clear();
-		for (const { reject } of unanswered) reject({ code: 'lost' });
 	}
 
 	function lost(code, reason) {
@@ -157,10 +144,8 @@ export function connect(url, on) {
 
 	/** Full jitter: the first try within 1 s, then from 0.5 s to a ceiling that doubles. */
 	function backOff() {
-		const floor = tries ? 500 : 0;
-		const ceiling = Math.min(LONGEST_WAIT, 1000 * 2 ** tries);
-		tries += 1;
-		return floor + Math.random() * (ceiling - floor);
+		const floor = tries && 500;
+		return floor + Math.random() * (Math.min(LONGEST_WAIT, 1000 * 2 ** tries++) - floor);
 	}
 
 	return link;

@@ -1,5 +1,5 @@
-// Owns what is known of one room or person: the messages in order, the position in the log, what was read, who is there.
-// Sends nothing and draws nothing. The session fills it, the views read it.
+// Owns what is known of one room or person: messages, position, what was read, who is there. Sends and draws nothing. The
+// session fills it, the views read it.
 
 /** Beyond this the oldest are let go; scrolling up fetches them again. */
 const MOST_ITEMS = 12_000;
@@ -12,22 +12,22 @@ export const keyOf = (kind, name) => `${kind}=${encodeURIComponent(name)}`;
 const message = ({ message_id: id, sender_username: from, content: text, sent_at: at, epoch, seq }) => ({ id, from, text, at, epoch, seq });
 
 export class Conversation {
-	/** Messages have a `from`; `{gap: reason}` and `{changes}` (of presence) stand between them. */
+	/** Messages, and `{gap: reason}` where some are missing. */
 	items = [];
 	ids = new Set();
-	/** The absolute index of `items[0]`: keeps an index valid while pages come in front and old items go. */
+	/** The absolute index of `items[0]`, valid while pages come in front and old items go. */
 	base = 0;
-	/** Rooms: where to resume. (Private messages have one position for all persons, in the session.) */
+	/** Rooms: where to resume. Private messages have one for all persons, in the session. */
 	position = null;
-	/** How far this user has read: rooms `{epoch, seq}`, persons a message id; and how far the other person. */
+	/** How far this user has read: rooms `{epoch, seq}`, persons a message id. */
 	read = null;
 	peerRead = '';
-	/** What was missed while away, up to here, gets the `New` line even when looked at. */
+	/** Up to this `seq` it was missed while away: gets the `New` line even when looked at. */
 	missedUpTo = 0;
 	divider = null;
 	more = true;
 	members = null;
-	/** The members were last known on another socket. */
+	/** Known from an earlier socket. */
 	stale = true;
 	typing = new Map();
 	draft = '';
@@ -46,7 +46,7 @@ export class Conversation {
 		return this.items.filter((item) => item.epoch === position.epoch && item.from !== this.me).length;
 	}
 
-	/** The new item; nothing where the message is here already. */
+	/** The new item, if it is new. */
 	append(body, watched) {
 		if (this.ids.has(body.message_id)) return;
 		const item = message(body);
@@ -75,47 +75,30 @@ export class Conversation {
 		if (this.read) this.#recount();
 	}
 
-	/** One's own message that is stored but was not delivered here (a gap swallowed it): at its place. */
-	insert(body) {
-		let at = this.items.length;
-		while (at > 0 && this.items[at - 1].epoch === body.epoch && this.items[at - 1].seq > body.seq) at -= 1;
-		this.ids.add(body.message_id);
-		this.items.splice(at, 0, message(body));
-	}
-
 	gap(reason) {
-		if (!this.items.at(-1)?.gap) this.items.push({ gap: reason ?? 'trimmed' });
+		if (!this.items.at(-1)?.gap) this.items.push({ gap: reason ?? 'trimmed', at: this.items.at(-1)?.at });
 	}
 
-	/** Comings and goings in a row are one line; who left and came back (a killed node) is no news. */
 	presence(user, here) {
-		if (this.members && this.members.has(user) !== here) {
-			this.count += here ? 1 : -1;
-			this.members[here ? 'add' : 'delete'](user);
-		}
 		if (!here) this.typing.delete(user);
-		if (user === this.me) return;
-		let line = this.items.at(-1);
-		if (!line?.changes) this.items.push((line = { changes: new Map(), version: 0 }));
-		if (line.changes.get(user) === !here) line.changes.delete(user);
-		else line.changes.set(user, here);
-		line.version += 1;
-		if (!line.changes.size) this.items.pop();
+		if (!this.members || this.members.has(user) === here) return;
+		this.count += here ? 1 : -1;
+		this.members[here ? 'add' : 'delete'](user);
 	}
 
-	/** What History is asked for: the page before the oldest message here. */
+	/** What History is asked for. */
 	before() {
 		const first = this.items.find((item) => item.from);
 		if (first) return { epoch: first.epoch, before: first.seq };
 		return this.position && { epoch: this.position.epoch, before: this.position.seq + 1 };
 	}
 
-	/** All that is here has been seen. True where the marker moved. */
+	/** All has been seen. True where the marker moved. */
 	markRead() {
 		const { position, read } = this;
 		if (this.isRoom) {
 			if (!position || (read?.epoch === position.epoch && read.seq >= position.seq)) return false;
-			this.read = { epoch: position.epoch, seq: position.seq };
+			this.read = position;
 			return true;
 		}
 		this.counted = 0;
@@ -127,7 +110,7 @@ export class Conversation {
 	/** A marker set elsewhere. Markers only move forward. */
 	readElsewhere(marker) {
 		if (this.isRoom) {
-			if (this.read?.epoch !== marker.epoch || this.read.seq < marker.seq) this.read = { epoch: marker.epoch, seq: marker.seq };
+			if (this.read?.epoch !== marker.epoch || this.read.seq < marker.seq) this.read = place(marker);
 		} else if (marker > (this.read ?? '')) {
 			this.read = marker;
 			this.#recount();
@@ -144,7 +127,7 @@ export class Conversation {
 		return { kind, name, position, read, peerRead, draft, counted };
 	}
 
-	/** Written by somebody else, beyond the marker. Ids of messages are ordered by time. */
+	/** By somebody else, beyond the marker. Message ids are ordered by time. */
 	#isNew(item) {
 		if (!item.from || item.from === this.me) return false;
 		if (!this.isRoom) return item.id > (this.read ?? '');

@@ -1,4 +1,4 @@
-// Owns how elements are built: what a person wrote only ever becomes a text node. Knows nothing of chat; all views call it.
+// Owns how elements are built: what people wrote becomes text nodes only. Knows nothing of chat. All views call it.
 
 const SVG = 'http://www.w3.org/2000/svg';
 const ICONS = {
@@ -18,7 +18,7 @@ const ICONS = {
 
 export const $ = (id) => document.getElementById(id);
 
-/** `on…` properties are listeners, others attributes; what is null or false is left out, also of the children. */
+/** `on…` are listeners, others attributes; null and false are left out, also of the children. */
 export function el(tag, props = {}, ...children) {
 	const node = document.createElement(tag);
 	for (const [key, value] of Object.entries(props)) {
@@ -29,7 +29,6 @@ export function el(tag, props = {}, ...children) {
 	return node;
 }
 
-/** Decoration: the words beside it, or the button's title, carry the meaning. */
 export function icon(name) {
 	const svg = document.createElementNS(SVG, 'svg');
 	const path = document.createElementNS(SVG, 'path');
@@ -41,12 +40,11 @@ export function icon(name) {
 
 export const spoken = (text) => el('span', { class: 'sr' }, text);
 
-/** Only where it differs, so that live regions and selections are left in peace. */
+/** Leaves live regions and selections in peace where nothing changed. */
 export function say(node, text) {
 	if (node.textContent !== text) node.textContent = text;
 }
 
-/** The colour of a name, the same on every screen. */
 export function tint(node, name) {
 	let hash = 7;
 	for (const char of name) hash = (hash * 31 + char.codePointAt(0)) >>> 0;

@@ -1,10 +1,9 @@
-// Owns what one line of a conversation looks like: a message, a gap, comings and goings. Keeps no state. Called by the
-// timeline.
+// Owns what a message looks like. Keeps no state. Called by the timeline.
 
 import { fullTimeOf, timeOf } from './clock.js';
 import { el, face, icon, spoken, tint } from './dom.js';
 
-/** No white space, and no direction marks that would let an address read as another one. */
+/** No direction marks: an address must not read as another one. */
 const ADDRESS = /\bhttps?:\/\/[^\s<>"\u200e\u200f\u202a-\u202e\u2066-\u2069]+/giu;
 const JUST_EMOJI = /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|[\u200d\ufe0f\s]){1,24}$/u;
 
@@ -21,7 +20,7 @@ const MARKS = {
 	read: ['read', 'Read'],
 };
 
-/** Text, its http and https addresses as links, without the punctuation or bracket that ends the sentence. */
+/** Text with links, without the punctuation or bracket that ends the sentence. */
 function linked(text) {
 	const parts = [];
 	let from = 0;
@@ -40,7 +39,7 @@ function linked(text) {
 	return [...parts, text.slice(from)];
 }
 
-/** `look`: `first` and `last` of its group, `mine`, `named`, `state`. `actions` are the buttons of one that failed. */
+/** `first` and `last` of its group; `actions` for one that failed. */
 export function bubble(item, { first, last, mine, named, state }, actions) {
 	const [mark, words] = MARKS[state];
 	const time = el('time', { datetime: new Date(item.at).toISOString(), title: fullTimeOf(item.at) }, timeOf(item.at));
@@ -59,16 +58,4 @@ export function bubble(item, { first, last, mine, named, state }, actions) {
 
 export function gapLine(reason) {
 	return el('p', { class: 'gap' }, LOST[reason] ?? 'Messages are missing here. The server no longer holds them.');
-}
-
-export function presenceLine(changes) {
-	const said = [];
-	for (const [here, verb] of [[true, 'joined'], [false, 'left']]) {
-		const users = [...changes.keys()].filter((user) => changes.get(user) === here);
-		if (!users.length) continue;
-		if (said.length) said.push(' · ');
-		users.slice(0, 5).forEach((user, index) => said.push(index ? ', ' : '', el('bdi', {}, user)));
-		said.push(users.length > 5 ? ` and ${users.length - 5} more ${verb}` : ` ${verb}`);
-	}
-	return el('p', { class: 'event' }, ...said);
 }

@@ -1,14 +1,15 @@
-// Owns the user's messages from Enter to the log: waiting, sending, stored, failed. A message keeps its id over every
-// repeat, reconnect and reload, so that the server stores it once; one at a time per conversation, so that none overtakes
-// a refused one. Called by the session; the timeline draws what is here below the log.
+// Owns the user's messages from Enter to the log. A message keeps its id over every repeat, reconnect and reload, so that
+// it is stored once; one at a time per conversation, so that none overtakes a refused one. Called by the session.
 
 import { uuid } from './dom.js';
 
-/** A publish that the server can't take now is repeated for so long; then the user decides. */
+/** So long it repeats what the server can't take now; then the user decides. */
 const KEEP_TRYING = 60_000;
 /** A repeat must arrive within the dedupe window, not only leave within it. */
 const MARGIN = 10_000;
-const PASSING = ['unavailable', 'internal', 'rate_limited'];
+/** The next socket asks again, or the user is asked for a token. */
+export const SILENT = ['lost', 'offline', 'unauthorized'];
+export const PASSING = ['unavailable', 'internal', 'rate_limited'];
 
 export function outbox(session, store) {
 	let items = store.unsent().map((item) => ({
@@ -44,7 +45,7 @@ export function outbox(session, store) {
 		busy.delete(conv.key);
 	}
 
-	/** True where the next may follow: also after one that failed, which is the user's to decide on. */
+	/** True where the next may follow: also after one that failed. */
 	async function send(conv, item) {
 		const fail = (why) => (keep(item, { state: 'failed', why }), true);
 		if (expired(item)) return fail('The connection broke before the answer: it may have been sent.');
@@ -64,7 +65,7 @@ export function outbox(session, store) {
 			} else if (code === 'not_in_room' && !item.entered) {
 				item.entered = true;
 				session.enter(conv);
-			} else if (!['lost', 'offline', 'unauthorized'].includes(code)) {
+			} else if (!SILENT.includes(code)) {
 				return fail(message);
 			}
 			keep(item, { state: 'waiting' });
@@ -80,12 +81,12 @@ export function outbox(session, store) {
 		session.changed();
 	}
 
-	/** Stored messages whose copy should have come by now, but lay in a gap. */
+	/** Stored, but the copy lay in a gap. */
 	function overtaken(conv) {
 		const position = session.positionOf(conv);
 		for (const item of of(conv)) {
 			if (item.state !== 'stored' || item.ack.epoch !== position?.epoch || item.ack.seq > position.seq) continue;
-			conv.insert({ ...item.ack, sender_username: item.from, content: item.text });
+			conv.append({ ...item.ack, sender_username: item.from, content: item.text });
 			discard(item);
 		}
 	}
@@ -96,24 +97,23 @@ export function outbox(session, store) {
 		discard,
 		flush,
 		overtaken,
-		keys: () => new Set(items.map((item) => item.key)),
-		unsent: () => items.filter((item) => item.state !== 'stored').length,
 
 		add(conv, text) {
 			const at = Date.now();
-			const item = { id: uuid(), key: conv.key, from: conv.me, text, at, since: at, sentAt: null, state: 'waiting' };
+			const { key, kind, name: to, me: from } = conv;
+			const item = { id: uuid(), key, kind, to, from, text, at, since: at, state: 'waiting' };
 			items.push(item);
 			store.keep(item);
 			flush(conv);
 		},
 
-		/** The sender's own copy has come: it is in the log, whatever was thought of it. */
+		/** The own copy has come: it is in the log, whatever was thought of it. */
 		delivered({ client_id, message_id, sender_username }) {
 			const item = items.find((each) => each.id === client_id || each.ack?.message_id === message_id);
 			if (item?.from === sender_username) discard(item);
 		},
 
-		/** Past the dedupe window the old id protects no more; the user has read that it may be there twice. */
+		/** Past the dedupe window the old id protects no more, and the user has been told. */
 		retry(conv, item) {
 			if (expired(item)) {
 				store.drop(item.id);

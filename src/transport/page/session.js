@@ -1,35 +1,30 @@
-// Owns one user's chat over all the sockets it takes: the rooms and persons, and what each frame of the server means.
-// Draws nothing; trying again is the connection's, sending the outbox's. Called by app.js.
+// Owns one user's chat over all the sockets it takes: rooms, persons, what each frame means. Draws nothing. Called by app.js.
 
 import { connect } from './connection.js';
 import { Conversation, keyOf, place } from './conversation.js';
-import { outbox } from './outbox.js';
+import { outbox, PASSING, SILENT } from './outbox.js';
 import { storage } from './storage.js';
 
 const FIRST_PAGE = 60;
 const PAGE = 80;
 const MOST_MEMBERS = 1000;
-/** More than one per second is dropped by the server. */
 const TYPING_EVERY = 3_000;
 const READ_EVERY = 700;
 const SAVE_EVERY = 400;
 const ASK_AGAIN = 2_000;
-/** What a request fails with that nobody needs to hear of: the next socket asks again, or a token is asked for. */
-const SILENT = ['lost', 'offline', 'unauthorized'];
-const PASSING = ['unavailable', 'internal', 'rate_limited'];
 
 export class Session {
 	conversations = new Map();
 	current = null;
 	dedupeMs = 300_000;
-	/** Of this user's private log. */
-	position = null;
+	/** In the private log. */
+	position;
 	#unproven = null;
-	/** What a reconnect brought, `{missed, gaps}`, for the banner to tell. */
+	/** For the banner: what a reconnect brought. */
 	caughtUp = null;
 	#saving;
 
-	/** `on`: `changed()`, `watching()`, `arrived(conv, item)`, `notice(text)`, `stopped(code, message)`. */
+	/** `on`: `changed`, `watching`, `arrived(conv, item)`, `notice(text)`, `stopped(code, message)`. */
 	constructor(name, token, url, on) {
 		Object.assign(this, { name, on, store: storage(name) });
 		this.outbox = outbox(this, this.store);
@@ -43,19 +38,16 @@ export class Session {
 		});
 		this.connection.token = token;
 		const { position, conversations = [] } = this.store.load();
-		this.position = position ?? null;
+		this.position = position;
 		for (const saved of conversations) Object.assign(this.conversation(saved.kind, saved.name), saved);
-		for (const key of this.outbox.keys()) {
-			const [kind, room] = key.split('=');
-			this.conversation(kind, decodeURIComponent(room));
-		}
+		for (const { kind, to } of this.store.unsent()) this.conversation(kind, to);
 	}
 
 	// What the user does
 
 	open(kind, name) {
 		const conv = this.conversation(kind, name);
-		if (this.current !== conv && !this.current?.unread && this.current) this.current.divider = null;
+		if (this.current && this.current !== conv && !this.current.unread) this.current.divider = null;
 		this.current = conv;
 		if (conv.isRoom && this.connection.live) {
 			if (!conv.joined) this.enter(conv);
@@ -64,7 +56,6 @@ export class Session {
 		this.changed();
 	}
 
-	/** Leaves a room; closes the conversation with a person. */
 	leave(conv) {
 		this.outbox.of(conv).forEach(this.outbox.discard);
 		this.conversations.delete(conv.key);
@@ -85,7 +76,6 @@ export class Session {
 		this.connection.tell('Typing', { sender_username: this.name, ...this.#to(conv) });
 	}
 
-	/** All of the conversation has been seen. */
 	seen(conv) {
 		if (!conv.markRead()) return;
 		this.changed();
@@ -105,7 +95,7 @@ export class Session {
 		} catch ({ code }) {
 			conv.notBefore = Date.now() + ASK_AGAIN;
 			// A log that started afresh has nothing before it.
-			if (!SILENT.includes(code) && !PASSING.includes(code)) conv.more = false;
+			if (![...SILENT, ...PASSING].includes(code)) conv.more = false;
 		}
 		conv.loading = false;
 		this.changed();
@@ -134,7 +124,6 @@ export class Session {
 		return [...this.conversations.values()].filter((conv) => conv.kind === kind);
 	}
 
-	/** In any room whose members are known. */
 	isPresent(user) {
 		return this.list('room').some((room) => room.members?.has(user) && !(room.stale && room.joined));
 	}
@@ -165,7 +154,7 @@ export class Session {
 
 	// Signing in, entering
 
-	/** Private messages first, so that they go on from our position and not from the one that all devices share. */
+	/** Private messages first: from our position, not from the one that all devices share. */
 	async #hello() {
 		const since = this.position;
 		let ack;
@@ -173,9 +162,7 @@ export class Session {
 			ack = await this.#ask('Auth', since ? { since } : {});
 		} catch ({ code, message, retry_after_ms }) {
 			if (SILENT.includes(code)) return;
-			if (code !== 'identity_mismatch' && code !== 'invalid_message' && code !== 'forbidden') {
-				return this.connection.fail(retry_after_ms);
-			}
+			if (PASSING.includes(code)) return this.connection.fail(retry_after_ms);
 			this.connection.stop();
 			return this.on.stopped(code, message);
 		}
@@ -221,16 +208,13 @@ export class Session {
 
 	#notEntered(conv, { code, message, retry_after_ms }) {
 		if (SILENT.includes(code)) return;
-		if (PASSING.includes(code)) {
-			const again = () => this.connection.live && this.conversations.has(conv.key) && this.enter(conv);
-			setTimeout(again, retry_after_ms ?? ASK_AGAIN);
-			return;
-		}
-		conv.refused = message;
+		const again = () => this.connection.live && this.conversations.has(conv.key) && this.enter(conv);
+		if (PASSING.includes(code)) setTimeout(again, retry_after_ms ?? ASK_AGAIN);
+		else conv.refused = message;
 		this.changed();
 	}
 
-	/** How much a resume brings, and a visible line where it can't bring all. */
+	/** Counts what a resume brings; a visible line where it can't bring all. */
 	#resumed(conversations, since, ack, back) {
 		for (const conv of conversations) {
 			conv.missedUpTo = since ? ack.seq : 0;
@@ -249,7 +233,7 @@ export class Session {
 		}
 	}
 
-	/** An Auth without `since` is followed by what waited for the user: only after that is the place in its Ack ours. */
+	/** What waited for the user follows the Ack of an Auth without `since`: only after it is the Ack's place ours. */
 	#alive() {
 		this.position ??= this.#unproven;
 		// Rooms as large as this have no presence events.
@@ -262,7 +246,7 @@ export class Session {
 			Object.assign(conv, { members: new Set(members), count, stale: false });
 			this.changed();
 		} catch {
-			// The next look at the room asks again.
+			// Opening the room asks again.
 		}
 	}
 

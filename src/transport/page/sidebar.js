@@ -3,13 +3,12 @@
 import { $, el, face, spoken } from './dom.js';
 import { keyOf } from './conversation.js';
 
-/** Beyond this a list of names is no longer read, only scrolled. */
 const MOST_NAMES = 300;
 const STATES = { live: 'Online', stopped: 'Signed out' };
 
 const signs = new Map();
 
-/** Rebuilds a list only where what it shows has changed, and keeps the focus on the same link. */
+/** Only where something that shows has changed; the focus stays on the same link. */
 function fill(list, rows, build) {
 	const sign = JSON.stringify(rows);
 	if (signs.get(list) === sign) return;

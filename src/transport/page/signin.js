@@ -1,5 +1,4 @@
-// Owns the first screen: a name, and a token where the server wants one. Checks nothing, the server's answer does. Called
-// by app.js, also in the middle of a chat when a token has ended.
+// Owns the first screen, also shown when a token has ended. Checks nothing, the server does. Called by app.js.
 
 import { $, say, tidy } from './dom.js';
 

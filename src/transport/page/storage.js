@@ -1,5 +1,4 @@
-// Owns what outlives a reload: positions, drafts, unsent messages, per user. Where the browser refuses to store, the chat
-// goes on without. Called by the session, the outbox and app.js.
+// Owns what outlives a reload, per user. Decides nothing. Called by the session, the outbox and app.js.
 
 function get(area, key) {
 	try {
@@ -34,10 +33,10 @@ export function storage(name) {
 	const unsent = `chat:unsent:${encodeURIComponent(name)}:`;
 	const save = (value) => ['sessionStorage', 'localStorage'].forEach((area) => put(area, state, value));
 	const store = {
-		/** This tab's before that of the tab which wrote last: two tabs may be in different rooms. */
+		/** This tab's before another's: two tabs may be in different rooms. */
 		load: () => get('sessionStorage', state) ?? get('localStorage', state) ?? {},
 		save,
-		/** A key per message: tabs can't overwrite each other's, and if two send the same one, its id makes it one. */
+		/** A key each: tabs can't overwrite another's; if two send the same, its id makes it one. */
 		unsent() {
 			let keys = [];
 			try {

@@ -1,31 +1,26 @@
-// Owns the messages on the screen: a window of a few hundred over a conversation of any length, where it is scrolled to,
-// days, groups and the `New` line. What a line looks like is message.js. Called by app.js.
+// Owns the messages on the screen: a window over a conversation of any length, the scrolling, days, groups. How a message
+// looks is message.js. Called by app.js.
 
 import { dayOf, sameDay } from './clock.js';
 import { $, el, say } from './dom.js';
-import { bubble, gapLine, presenceLine } from './message.js';
+import { bubble, gapLine } from './message.js';
 
-/** Elements at a time, however long the conversation. */
+/** Elements at a time. */
 const WINDOW = 300;
 const STEP = 100;
 /** Nearer to an end than this (CSS px), more is brought. */
 const NEAR = 700;
 const GROUP_WITHIN = 300_000;
 
-/** `edit(text)` takes an unsent message back to the composer. */
 export function timeline(session, edit) {
 	const scroller = $('scroller');
 	const list = $('timeline');
 	const shown = new Map();
-	let conv = null;
+	let conv, seenUpTo, toDivider, lastTop;
 	/** The window, in absolute indices. */
-	let start = 0;
-	let end = 0;
-	let seenUpTo = 0;
-	let toDivider = false;
-	let lastTop = 0;
+	let start, end;
 	const view = {
-		/** At the end, so that new messages are seen and followed. */
+		/** At the end: what comes is seen. */
 		following: true,
 		toEnd,
 		render,
@@ -35,7 +30,7 @@ export function timeline(session, edit) {
 		},
 	};
 
-	// A phone's keyboard, a growing composer, a banner: who was at the end stays there.
+	// A phone's keyboard, a growing composer: who was at the end stays there.
 	const resizing = new ResizeObserver(() => view.following && pin());
 	resizing.observe(scroller);
 	resizing.observe(list);
@@ -104,7 +99,7 @@ export function timeline(session, edit) {
 		if (scroller.scrollTop < NEAR && start === conv.base) session.loadOlder(conv);
 	}
 
-	/** An item keeps its element; a new one is built only where something that shows has changed. */
+	/** Elements are kept, and built anew only where something that shows has changed. */
 	function lay(wanted) {
 		const keep = new Set(wanted);
 		for (const [item, { node }] of shown) {
@@ -129,12 +124,12 @@ export function timeline(session, edit) {
 	}
 
 	function lookOf(item, before, after) {
-		if (!item.from) return { version: item.version };
+		if (!item.from) return {};
 		const joins = (a, b) => a?.from && a.from === b?.from && b !== conv.divider && b.at - a.at < GROUP_WITHIN && sameDay(a.at, b.at);
 		const mine = item.from === conv.me;
 		const read = mine && !conv.isRoom && !item.state && item.id <= conv.peerRead;
 		return {
-			day: newDay(item, before) && dayOf(item.at),
+			day: !(before && sameDay(before.at, item.at)) && dayOf(item.at),
 			divider: item === conv.divider,
 			first: !joins(before, item),
 			last: !joins(item, after),
@@ -145,17 +140,8 @@ export function timeline(session, edit) {
 		};
 	}
 
-	/** Gaps and comings between two messages have no day of their own. */
-	function newDay(item, before) {
-		if (before && !before.from) {
-			before = conv.items.slice(0, conv.items.indexOf(before)).findLast((each) => each.from);
-		}
-		return !before || !sameDay(before.at, item.at);
-	}
-
 	function build(item, look) {
 		if (item.gap) return el('li', {}, gapLine(item.gap));
-		if (item.changes) return el('li', {}, presenceLine(item.changes));
 		const { retry, discard } = session.outbox;
 		const actions = [
 			[look.expired ? 'Send again' : 'Retry', () => retry(conv, item)],
@@ -179,7 +165,7 @@ export function timeline(session, edit) {
 		if (!conv) return;
 		const below = scrollHeight - scrollTop - clientHeight;
 		const was = view.following;
-		// The event comes late: what grew below in the meantime must not look as if the user had scrolled up.
+		// The event comes late: growth below must not look as if the user had scrolled up.
 		view.following = was ? below < 40 || scrollTop >= lastTop : below < 40 && end >= total();
 		lastTop = scrollTop;
 		if (was !== view.following || scrollTop < NEAR || below < NEAR) session.on.changed();
