@@ -11,10 +11,8 @@ import { switchTo } from './switcher.js';
 import { timeline } from './timeline.js';
 
 const DEFAULT_ROOM = 'lobby';
-const NOTICE_FOR = 5_000;
 const WIDE = matchMedia('(min-width: 1080px)');
 const NARROW = matchMedia('(max-width: 719px)');
-const HOVERS = matchMedia('(hover: hover)');
 
 let session, views, drawing, noticed;
 let members = WIDE.matches;
@@ -41,7 +39,8 @@ function route() {
 	members &&= WIDE.matches;
 	if (to) session.open(to.kind, to.name);
 	changed();
-	if (to && HOVERS.matches) requestAnimationFrame(views.composer.focus);
+	// On a phone, the focus would bring up the keyboard.
+	if (to && !NARROW.matches) requestAnimationFrame(views.composer.focus);
 }
 
 function step(by) {
@@ -77,9 +76,9 @@ function draw() {
 
 function drawHeader(conv) {
 	$('pane').classList.toggle('empty', !conv);
-	say($('title'), conv?.title ?? 'Nothing open');
-	const online = conv && !conv.isRoom && session.isPresent(conv.name) && 'Online';
-	say($('subtitle'), conv?.members ? `${conv.count} here` : online || (conv ? '' : 'Press + to join a room or write to someone'));
+	say($('title'), conv?.title ?? 'Press + to join a room');
+	const count = conv?.isRoom ? conv.members && `${conv.count} here` : session.isPresent(conv?.name) && 'Online';
+	say($('subtitle'), count || '');
 	$('copy').hidden = $('people-toggle').hidden = !conv?.isRoom;
 	$('leave').hidden = !conv;
 	$('leave').title = conv?.isRoom ? 'Leave this room' : 'Close this conversation';
@@ -114,7 +113,7 @@ function notice(text) {
 	$('notice').hidden = false;
 	say($('notice'), text);
 	clearTimeout(noticed);
-	noticed = setTimeout(() => ($('notice').hidden = true), NOTICE_FOR);
+	noticed = setTimeout(() => ($('notice').hidden = true), 5000);
 }
 
 async function copyLink() {
@@ -133,9 +132,8 @@ async function copyLink() {
 const roomToJoin = () => (address()?.kind === 'room' ? address().name : DEFAULT_ROOM);
 
 function start(name, token) {
-	login.keep(name, token);
-	const url = `${location.origin.replace(/^http/, 'ws')}/ws`;
-	session = new Session(name, token, url, { changed, watching, arrived, notice, stopped });
+	login.set({ name, token });
+	session = new Session(name, token, { changed, watching, arrived, notice, stopped });
 	views = {
 		timeline: timeline(session, (text) => views.composer.take(text)),
 		composer: composer(session, () => views.timeline.toEnd()),
@@ -159,9 +157,10 @@ function stopped(code, message) {
 		4003: 'You were removed by an administrator.',
 	}[code];
 	if (!again) end();
-	signIn({ name, room: roomToJoin(), problem: problem ?? message, needsToken: had || code === 'unauthorized', again }, (chosen, token) => {
+	const ask = { name, room: roomToJoin(), problem: problem ?? message, needsToken: had || code === 'unauthorized', again };
+	signIn(ask, (chosen, token) => {
 		if (!again) return start(chosen, token);
-		login.keep(name, token);
+		login.set({ name, token });
 		session.useToken(token);
 	});
 }
@@ -171,7 +170,7 @@ function end() {
 	views.timeline.end();
 	views.banner.end();
 	session = null;
-	login.forget();
+	login.set(null);
 	$('chat').hidden = true;
 }
 
@@ -192,14 +191,12 @@ $('leave').onclick = () => {
 	session.leave(session.current);
 	location.hash = (!NARROW.matches && firstConversation()?.key) || '';
 };
-$('people-toggle').onclick = $('people-close').onclick = () => {
-	members = !members;
+function showMembers(show) {
+	members = show;
 	changed();
-};
-WIDE.onchange = () => {
-	members = WIDE.matches;
-	changed();
-};
+}
+$('people-toggle').onclick = $('people-close').onclick = () => showMembers(!members);
+WIDE.onchange = () => showMembers(WIDE.matches);
 document.onkeydown = (event) => {
 	if (!session || !$('sign-in').hidden) return;
 	const arrow = event.altKey && { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -227,6 +224,6 @@ visualViewport.onresize = () => {
 };
 
 for (const button of document.querySelectorAll('[data-icon]')) button.prepend(icon(button.dataset.icon));
-const known = login.current();
+const known = login.get();
 if (known) start(known.name, known.token);
 else signIn({ name: login.lastName(), room: roomToJoin() }, start);

@@ -12,7 +12,7 @@ const LARGEST_FRAME = 131_072;
 const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
 
 /** `on`: `opened`, `frame(type, body)`, `changed`, `alive`, `closed`, `refused(code)` where it must not try again. */
-export function connect(url, on) {
+export function connect(on) {
 	let socket = null;
 	let tries = 0;
 	let ordered = false;
@@ -69,7 +69,7 @@ export function connect(url, on) {
 		if (socket) return;
 		link.lostAt ||= Date.now();
 		become('connecting');
-		socket = new WebSocket(url);
+		socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws`);
 		expect(DEADLINE);
 		socket.onopen = () => {
 			expect(DEADLINE);

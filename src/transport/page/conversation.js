@@ -107,10 +107,10 @@ export class Conversation {
 		return Boolean(last);
 	}
 
-	/** A marker set elsewhere. Markers only move forward. */
+	/** A marker set elsewhere, if any. Markers only move forward. */
 	readElsewhere(marker) {
 		if (this.isRoom) {
-			if (this.read?.epoch !== marker.epoch || this.read.seq < marker.seq) this.read = place(marker);
+			if (marker && (this.read?.epoch !== marker.epoch || this.read.seq < marker.seq)) this.read = place(marker);
 		} else if (marker > (this.read ?? '')) {
 			this.read = marker;
 			this.#recount();

@@ -1,6 +1,5 @@
 // Owns how elements are built: what people wrote becomes text nodes only. Knows nothing of chat. All views call it.
 
-const SVG = 'http://www.w3.org/2000/svg';
 const ICONS = {
 	back: 'M15 5l-7 7 7 7',
 	close: 'M6 6l12 12M18 6L6 18',
@@ -18,21 +17,22 @@ const ICONS = {
 
 export const $ = (id) => document.getElementById(id);
 
-/** `on…` are listeners, others attributes; null and false are left out, also of the children. */
+/** `on…` are listeners, others attributes; what is false is left out, also of the children. */
 export function el(tag, props = {}, ...children) {
 	const node = document.createElement(tag);
 	for (const [key, value] of Object.entries(props)) {
 		if (key.startsWith('on')) node[key] = value;
-		else if (value != null && value !== false) node.setAttribute(key, value);
+		else if (value) node.setAttribute(key, value);
 	}
-	node.append(...children.filter((child) => child != null && child !== false));
+	node.append(...children.filter((child) => child || child === 0));
 	return node;
 }
 
 export function icon(name) {
-	const svg = document.createElementNS(SVG, 'svg');
-	const path = document.createElementNS(SVG, 'path');
-	for (const [key, value] of [['class', 'icon'], ['viewBox', '0 0 24 24'], ['aria-hidden', true]]) svg.setAttribute(key, value);
+	const [svg, path] = ['svg', 'path'].map((tag) => document.createElementNS('http://www.w3.org/2000/svg', tag));
+	svg.setAttribute('class', 'icon');
+	svg.setAttribute('viewBox', '0 0 24 24');
+	svg.ariaHidden = true;
 	path.setAttribute('d', ICONS[name]);
 	svg.append(path);
 	return svg;
@@ -52,20 +52,17 @@ export function tint(node, name) {
 	return node;
 }
 
-export function face(name, here, words) {
+export function face(name, here) {
 	const letter = [...name].find((char) => /[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(char)) ?? '?';
 	const avatar = tint(el('span', { class: 'avatar', 'aria-hidden': true }, letter.toUpperCase()), name);
-	if (here == null) return avatar;
-	return el('span', { class: 'face' }, avatar, el('span', { class: here ? 'dot here' : 'dot' }, here && words && spoken(words)));
+	if (here === undefined) return avatar;
+	return el('span', { class: 'face' }, avatar, el('span', { class: here ? 'dot here' : 'dot' }, here && spoken('online')));
 }
 
 /** crypto.randomUUID is missing on a plain http:// address in a local network. */
 export function uuid() {
-	const bytes = crypto.getRandomValues(new Uint8Array(16));
-	bytes[6] = (bytes[6] & 15) | 64;
-	bytes[8] = (bytes[8] & 63) | 128;
-	const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-	return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+	const random = crypto.getRandomValues(new Uint8Array(36));
+	return 'xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx'.replace(/x/g, (_, at) => (random[at] & 15).toString(16));
 }
 
 /** As the server reads a name. */

@@ -1,6 +1,6 @@
 // Owns what a message looks like. Keeps no state. Called by the timeline.
 
-import { fullTimeOf, timeOf } from './clock.js';
+import { dateOf, timeOf } from './clock.js';
 import { el, face, icon, spoken, tint } from './dom.js';
 
 /** No direction marks: an address must not read as another one. */
@@ -42,11 +42,11 @@ function linked(text) {
 /** `first` and `last` of its group; `actions` for one that failed. */
 export function bubble(item, { first, last, mine, named, state }, actions) {
 	const [mark, words] = MARKS[state];
-	const time = el('time', { datetime: new Date(item.at).toISOString(), title: fullTimeOf(item.at) }, timeOf(item.at));
+	const time = el('time', { datetime: new Date(item.at).toISOString(), title: dateOf(item.at) }, timeOf(item.at));
 	const meta = el('span', { class: 'meta' }, time, mine && icon(mark), mine && spoken(words));
 	const who = el('b', { class: named && first && !mine ? 'who' : 'sr', dir: 'auto' }, mine ? 'You' : item.from);
 	const text = el('span', { class: JUST_EMOJI.test(item.text) ? 'text emoji' : 'text', dir: 'auto' }, ...linked(item.text));
-	const line = el('div', { class: `line ${state}${mine ? ' mine' : ''}${first ? ' first' : ''}${last ? ' last' : ''}` });
+	const line = el('div', { class: `line ${state} ${mine ? 'mine' : ''} ${first ? 'first' : ''}` });
 	if (named && !mine) line.append(last ? face(item.from) : el('span', { class: 'avatar none' }));
 	line.append(el('div', { class: 'bubble' }, tint(who, item.from), text, meta));
 	if (state === 'failed') {

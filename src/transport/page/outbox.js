@@ -33,6 +33,13 @@ export function outbox(session, store) {
 		session.changed();
 	}
 
+	const renew = (item) => Object.assign(item, { id: uuid(), sentAt: null, unknown: false });
+
+	function again(conv, item) {
+		keep(item, { state: 'waiting', since: Date.now(), tries: 0, entered: false, notBefore: 0 });
+		flush(conv);
+	}
+
 	/** Sends what waits, in order, until one has to wait longer. */
 	async function flush(conv) {
 		if (busy.has(conv.key)) return;
@@ -58,8 +65,7 @@ export function outbox(session, store) {
 			else if (!item.unknown) item.sentAt = null;
 			if (PASSING.includes(code)) {
 				if (Date.now() - item.since > KEEP_TRYING) return fail('The server can’t store messages right now.');
-				item.tries = (item.tries ?? 0) + 1;
-				wait ??= Math.min(10_000, 500 * 2 ** item.tries) * (0.5 + Math.random() / 2);
+				wait ??= Math.min(10_000, 1000 * 2 ** item.tries++) * (0.5 + Math.random() / 2);
 				item.notBefore = Date.now() + wait;
 				setTimeout(flush, wait + 5, conv);
 			} else if (code === 'not_in_room' && !item.entered) {
@@ -77,18 +83,17 @@ export function outbox(session, store) {
 		store.drop(item.id);
 		if (conv.ids.has(ack.message_id)) return discard(item);
 		Object.assign(item, { state: 'stored', at: ack.sent_at, ack });
-		overtaken(conv);
-		session.changed();
+		overtaken(conv, conv.position ?? session.position);
 	}
 
 	/** Stored, but the copy lay in a gap. */
-	function overtaken(conv) {
-		const position = session.positionOf(conv);
+	function overtaken(conv, position) {
 		for (const item of of(conv)) {
-			if (item.state !== 'stored' || item.ack.epoch !== position?.epoch || item.ack.seq > position.seq) continue;
+			if (item.ack?.epoch !== position?.epoch || !(item.ack?.seq <= position.seq)) continue;
 			conv.append({ ...item.ack, sender_username: item.from, content: item.text });
 			discard(item);
 		}
+		session.changed();
 	}
 
 	return {
@@ -99,12 +104,11 @@ export function outbox(session, store) {
 		overtaken,
 
 		add(conv, text) {
-			const at = Date.now();
 			const { key, kind, name: to, me: from } = conv;
-			const item = { id: uuid(), key, kind, to, from, text, at, since: at, state: 'waiting' };
+			const item = { key, kind, to, from, text, at: Date.now() };
 			items.push(item);
-			store.keep(item);
-			flush(conv);
+			renew(item);
+			again(conv, item);
 		},
 
 		/** The own copy has come: it is in the log, whatever was thought of it. */
@@ -117,10 +121,9 @@ export function outbox(session, store) {
 		retry(conv, item) {
 			if (expired(item)) {
 				store.drop(item.id);
-				Object.assign(item, { id: uuid(), sentAt: null, unknown: false });
+				renew(item);
 			}
-			keep(item, { state: 'waiting', since: Date.now(), entered: false, notBefore: 0 });
-			flush(conv);
+			again(conv, item);
 		},
 	};
 }

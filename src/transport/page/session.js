@@ -13,22 +13,24 @@ const READ_EVERY = 700;
 const SAVE_EVERY = 400;
 const ASK_AGAIN = 2_000;
 
+const to = (conv) => (conv.isRoom ? { room: conv.name } : { target_username: conv.name });
+
 export class Session {
 	conversations = new Map();
-	current = null;
+	current;
 	dedupeMs = 300_000;
 	/** In the private log. */
 	position;
-	#unproven = null;
+	#unproven;
 	/** For the banner: what a reconnect brought. */
-	caughtUp = null;
+	caughtUp;
 	#saving;
 
 	/** `on`: `changed`, `watching`, `arrived(conv, item)`, `notice(text)`, `stopped(code, message)`. */
-	constructor(name, token, url, on) {
+	constructor(name, token, on) {
 		Object.assign(this, { name, on, store: storage(name) });
 		this.outbox = outbox(this, this.store);
-		this.connection = connect(url, {
+		this.connection = connect({
 			opened: () => this.#hello(),
 			frame: (type, body) => this.#frame(type, body),
 			changed: () => this.changed(),
@@ -40,10 +42,8 @@ export class Session {
 		const { position, conversations = [] } = this.store.load();
 		this.position = position;
 		for (const saved of conversations) Object.assign(this.conversation(saved.kind, saved.name), saved);
-		for (const { kind, to } of this.store.unsent()) this.conversation(kind, to);
+		for (const item of this.store.unsent()) this.conversation(item.kind, item.to);
 	}
-
-	// What the user does
 
 	open(kind, name) {
 		const conv = this.conversation(kind, name);
@@ -60,7 +60,7 @@ export class Session {
 		this.outbox.of(conv).forEach(this.outbox.discard);
 		this.conversations.delete(conv.key);
 		if (this.current === conv) this.current = null;
-		if (conv.joined) this.#ask('Leave', { room: conv.name }).catch(() => {});
+		if (conv.joined) this.#ask('Leave', to(conv)).catch(() => {});
 		this.changed();
 	}
 
@@ -71,9 +71,9 @@ export class Session {
 	}
 
 	typing(conv) {
-		if (!this.canSay(conv) || Date.now() - (conv.typed ?? 0) < TYPING_EVERY) return;
+		if (!this.canSay(conv) || Date.now() - conv.typed < TYPING_EVERY) return;
 		conv.typed = Date.now();
-		this.connection.tell('Typing', { sender_username: this.name, ...this.#to(conv) });
+		this.connection.tell('Typing', { sender_username: this.name, ...to(conv) });
 	}
 
 	seen(conv) {
@@ -82,7 +82,7 @@ export class Session {
 		conv.telling ??= setTimeout(() => {
 			conv.telling = null;
 			const marker = conv.isRoom ? { seq: conv.read.seq } : { message_id: conv.read };
-			if (this.canSay(conv)) this.#ask('Read', { ...this.#to(conv), ...marker }).catch(() => {});
+			if (this.canSay(conv)) this.#ask('Read', { ...to(conv), ...marker }).catch(() => {});
 		}, READ_EVERY);
 	}
 
@@ -90,12 +90,12 @@ export class Session {
 		if (conv.loading || !conv.more || !this.canSay(conv) || Date.now() < conv.notBefore) return;
 		conv.loading = true;
 		try {
-			const { messages, more } = await this.#ask('History', { ...this.#to(conv), ...conv.before(), limit: PAGE });
+			const { messages, more } = await this.#ask('History', { ...to(conv), ...conv.before(), limit: PAGE });
 			conv.prepend(messages, more);
 		} catch ({ code }) {
 			conv.notBefore = Date.now() + ASK_AGAIN;
 			// A log that started afresh has nothing before it.
-			if (![...SILENT, ...PASSING].includes(code)) conv.more = false;
+			if (!SILENT.includes(code) && !PASSING.includes(code)) conv.more = false;
 		}
 		conv.loading = false;
 		this.changed();
@@ -111,8 +111,6 @@ export class Session {
 		this.#saving = -1;
 		this.connection.stop();
 	}
-
-	// What the views and the outbox ask
 
 	conversation(kind, name) {
 		const key = keyOf(kind, name);
@@ -132,12 +130,8 @@ export class Session {
 		return this.connection.live && (!conv.isRoom || conv.joined);
 	}
 
-	positionOf(conv) {
-		return conv.isRoom ? conv.position : this.position;
-	}
-
 	publish(conv, content, id) {
-		return this.#ask(conv.isRoom ? 'GroupChat' : 'PrivateChat', { ...this.#to(conv), content }, id);
+		return this.#ask(conv.isRoom ? 'GroupChat' : 'PrivateChat', { ...to(conv), content }, id);
 	}
 
 	changed() {
@@ -152,26 +146,22 @@ export class Session {
 		this.store.save({ position: this.position, conversations: [...this.conversations.values()] });
 	}
 
-	// Signing in, entering
-
 	/** Private messages first: from our position, not from the one that all devices share. */
 	async #hello() {
 		const since = this.position;
-		let ack;
+		const persons = this.list('peer');
+		const back = { missed: 0, gaps: 0 };
 		try {
-			ack = await this.#ask('Auth', since ? { since } : {});
+			const ack = await this.#ask('Auth', { since });
+			if (!since) this.#unproven = place(ack);
+			for (const conv of persons) conv.readElsewhere(ack.read?.[conv.name]);
+			this.#resumed(persons, since, ack, back);
 		} catch ({ code, message, retry_after_ms }) {
 			if (SILENT.includes(code)) return;
 			if (PASSING.includes(code)) return this.connection.fail(retry_after_ms);
 			this.connection.stop();
 			return this.on.stopped(code, message);
 		}
-		const back = { missed: 0, gaps: 0 };
-		const persons = this.list('peer');
-		this.dedupeMs = ack.dedupe_ms ?? this.dedupeMs;
-		if (!since) this.#unproven = place(ack);
-		for (const conv of persons) if (ack.read?.[conv.name]) conv.readElsewhere(ack.read[conv.name]);
-		this.#resumed(persons, since, ack, back);
 		this.connection.proveLive();
 		persons.forEach(this.outbox.flush);
 		const rooms = this.list('room').sort((a, b) => (b === this.current) - (a === this.current));
@@ -184,45 +174,36 @@ export class Session {
 	async enter(conv, back) {
 		if (conv.entering) return;
 		conv.entering = true;
-		const since = conv.position;
-		let ack;
+		const since = conv.position ?? undefined;
 		try {
-			ack = await this.#ask('Enter', { room: conv.name, ...(since ? { since } : { history: FIRST_PAGE }) });
-		} catch (error) {
-			conv.entering = false;
-			return this.#notEntered(conv, error);
+			const ack = await this.#ask('Enter', { ...to(conv), since, history: since ? undefined : FIRST_PAGE });
+			Object.assign(conv, { joined: true, refused: '' });
+			if (!ack.already) {
+				conv.position ??= place(ack);
+				conv.read ??= ack.read ?? conv.position;
+				conv.readElsewhere(ack.read);
+				this.#resumed([conv], since, ack, back);
+			}
+			if (conv === this.current) this.#loadMembers(conv);
+		} catch ({ code, message, retry_after_ms }) {
+			const again = () => this.connection.live && this.conversations.has(conv.key) && this.enter(conv);
+			if (PASSING.includes(code)) setTimeout(again, retry_after_ms ?? ASK_AGAIN);
+			else if (!SILENT.includes(code)) conv.refused = message;
 		}
-		Object.assign(conv, { entering: false, joined: true, refused: '' });
-		this.dedupeMs = ack.dedupe_ms ?? this.dedupeMs;
-		if (!ack.already) {
-			if (!since) {
-				conv.position = place(ack);
-				conv.read = ack.read ?? place(ack);
-			} else if (ack.read) conv.readElsewhere(ack.read);
-			this.#resumed([conv], since, ack, back);
-		}
+		conv.entering = false;
 		this.outbox.flush(conv);
-		if (conv === this.current) this.#loadMembers(conv);
-		this.changed();
-	}
-
-	#notEntered(conv, { code, message, retry_after_ms }) {
-		if (SILENT.includes(code)) return;
-		const again = () => this.connection.live && this.conversations.has(conv.key) && this.enter(conv);
-		if (PASSING.includes(code)) setTimeout(again, retry_after_ms ?? ASK_AGAIN);
-		else conv.refused = message;
 		this.changed();
 	}
 
 	/** Counts what a resume brings; a visible line where it can't bring all. */
-	#resumed(conversations, since, ack, back) {
+	#resumed(conversations, since, ack, back = {}) {
+		this.dedupeMs = ack.dedupe_ms ?? this.dedupeMs;
 		for (const conv of conversations) {
 			conv.missedUpTo = since ? ack.seq : 0;
 			if (ack.recovered === false && (conv.isRoom || conv.items.length)) conv.gap(ack.reason);
 		}
-		if (!back || !since) return;
 		if (ack.recovered === false) back.gaps += 1;
-		else back.missed += Math.max(0, ack.seq - since.seq);
+		else if (since) back.missed += ack.seq - since.seq;
 	}
 
 	#closed() {
@@ -241,22 +222,17 @@ export class Session {
 	}
 
 	async #loadMembers(conv) {
-		try {
-			const { members, count } = await this.#ask('Members', { room: conv.name, limit: MOST_MEMBERS });
-			Object.assign(conv, { members: new Set(members), count, stale: false });
-			this.changed();
-		} catch {
-			// Opening the room asks again.
-		}
+		const ack = await this.#ask('Members', { ...to(conv), limit: MOST_MEMBERS }).catch(() => {});
+		if (!ack) return;
+		Object.assign(conv, { members: new Set(ack.members), count: ack.count, stale: false });
+		this.changed();
 	}
 
-	// Frames
-
 	#frame(type, body) {
-		const { sender_username: sender, target_username: target } = body;
+		const { sender_username: sender, target_username: target, room, message_id: id } = body;
 		const mine = sender === this.name;
 		const peer = mine ? target : sender;
-		const conv = this.conversations.get(body.room ? keyOf('room', body.room) : keyOf('peer', peer ?? ''));
+		const conv = this.conversations.get(room ? keyOf('room', room) : keyOf('peer', peer));
 		if (type === 'GroupChat' && conv) {
 			conv.position = place(body);
 			this.#message(conv, body);
@@ -265,10 +241,10 @@ export class Session {
 			this.#message(this.conversation('peer', peer), body);
 		} else if (type === 'Enter' || type === 'Leave') conv?.presence(sender, type === 'Enter');
 		else if (type === 'Typing' && !mine) conv?.typing.set(sender, Date.now());
-		else if (type === 'Read' && mine) conv?.readElsewhere(body.room ? body : body.message_id);
-		else if (type === 'Read' && conv && body.message_id > conv.peerRead) conv.peerRead = body.message_id;
+		else if (type === 'Read' && mine) conv?.readElsewhere(room ? body : id);
+		else if (type === 'Read' && id > conv?.peerRead) conv.peerRead = id;
 		else if (type === 'Gap') {
-			for (const each of body.room ? [conv] : this.list('peer')) each?.gap(body.reason);
+			for (const each of room ? [conv] : this.list('peer')) each?.gap(body.reason);
 		} else if (type === 'Error' && body.code !== 'not_in_room') {
 			const slow = 'You are faster than the server allows. It takes its time, nothing is lost.';
 			this.on.notice(body.code === 'rate_limited' ? slow : body.message);
@@ -279,11 +255,9 @@ export class Session {
 	#message(conv, body) {
 		const item = conv.append(body, conv === this.current && this.on.watching());
 		this.outbox.delivered(body);
-		this.outbox.overtaken(conv);
+		this.outbox.overtaken(conv, body);
 		if (item) this.on.arrived(conv, item);
 	}
-
-	// Requests
 
 	async #ask(type, body, id) {
 		try {
@@ -295,9 +269,5 @@ export class Session {
 			}
 			throw error;
 		}
-	}
-
-	#to(conv) {
-		return conv.isRoom ? { room: conv.name } : { target_username: conv.name };
 	}
 }

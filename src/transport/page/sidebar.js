@@ -4,8 +4,6 @@ import { $, el, face, spoken } from './dom.js';
 import { keyOf } from './conversation.js';
 
 const MOST_NAMES = 300;
-const STATES = { live: 'Online', stopped: 'Signed out' };
-
 const signs = new Map();
 
 /** Only where something that shows has changed; the focus stays on the same link. */
@@ -21,30 +19,31 @@ function fill(list, rows, build) {
 const label = (name) => el('span', { class: 'label' }, el('bdi', {}, name));
 
 function row({ key, name, room, unread, current, here, failed }) {
-	const head = room ? el('span', { class: 'hash', 'aria-hidden': true }, '#') : face(name, here, 'online');
-	const count = unread > 0 && el('span', { class: 'badge' }, unread > 99 ? '99+' : unread, spoken(' unread'));
-	const alarm = failed && el('span', { class: 'badge failed' }, '!', spoken(' not sent'));
-	const look = { href: `#${key}`, class: unread > 0 && 'unread', 'aria-current': current && 'page' };
-	return el('li', {}, el('a', look, head, label(name), alarm || count));
+	const head = room ? el('span', { class: 'hash', 'aria-hidden': true }, '#') : face(name, here);
+	const count = unread && el('span', { class: 'badge' }, unread > 99 ? '99+' : unread, spoken(' unread'));
+	const alarm = failed && el('span', { class: 'badge alarm' }, '!', spoken(' not sent'));
+	const look = { href: `#${key}`, class: unread && 'unread', 'aria-current': current && 'page' };
+	return el('li', {}, el('a', look, head, label(name), alarm || count || ''));
 }
 
 export function renderSidebar(session) {
-	const rows = (kind) =>
-		session.list(kind).map((conv) => ({
+	for (const kind of ['room', 'peer']) {
+		const rows = session.list(kind).map((conv) => ({
 			key: conv.key,
 			name: conv.name,
 			room: conv.isRoom,
 			unread: conv.unread,
 			current: conv === session.current,
-			here: !conv.isRoom && session.isPresent(conv.name),
+			here: session.isPresent(conv.name),
 			failed: session.outbox.of(conv).some((item) => item.state === 'failed'),
 		}));
-	const byName = (a, b) => a.name.localeCompare(b.name);
-	fill($('rooms'), rows('room').sort(byName), row);
-	fill($('peers'), rows('peer').sort(byName), row);
-	$('peers-title').hidden = !session.list('peer').length;
-	fill($('me'), [STATES[session.connection.state] ?? 'Connecting…'], (words) =>
-		el('span', {}, face(session.name, words === 'Online'), el('span', {}, el('bdi', {}, session.name), el('small', {}, words))));
+		fill($(`${kind}s`), rows.sort((a, b) => a.name.localeCompare(b.name)), row);
+		$(`${kind}s-title`).hidden = !rows.length;
+	}
+	fill($('me'), [session.connection.live], (live) => {
+		const state = el('small', {}, live ? 'Online' : 'Connecting…');
+		return el('span', {}, face(session.name, live), el('span', { class: 'label' }, el('bdi', {}, session.name), state));
+	});
 }
 
 export function renderMembers(session) {

@@ -10,7 +10,7 @@ export function signIn({ name, room, problem = '', needsToken = false, again = f
 	say($('sign-in-hint'), again ? 'Your rooms and unsent messages are kept.' : `Pick a name and join #${room}.`);
 	say($('enter'), again ? 'Continue' : `Join #${room}`);
 	say($('problem'), problem);
-	$('name').value = name;
+	if (name) $('name').value = name;
 	$('name').readOnly = again;
 	token.value = '';
 	const ask = (show) => {

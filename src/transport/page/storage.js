@@ -19,13 +19,12 @@ function put(area, key, value) {
 
 /** Who is signed in. The token never leaves the tab. */
 export const login = {
-	current: () => get('sessionStorage', 'chat:login'),
-	lastName: () => get('localStorage', 'chat:name') ?? '',
-	keep(name, token) {
-		put('sessionStorage', 'chat:login', { name, token });
-		put('localStorage', 'chat:name', name);
+	get: () => get('sessionStorage', 'chat:login'),
+	lastName: () => get('localStorage', 'chat:name'),
+	set(value) {
+		put('sessionStorage', 'chat:login', value);
+		if (value) put('localStorage', 'chat:name', value.name);
 	},
-	forget: () => put('sessionStorage', 'chat:login', null),
 };
 
 export function storage(name) {
@@ -38,13 +37,12 @@ export function storage(name) {
 		save,
 		/** A key each: tabs can't overwrite another's; if two send the same, its id makes it one. */
 		unsent() {
-			let keys = [];
 			try {
-				keys = Object.keys(localStorage).filter((key) => key.startsWith(unsent));
+				const keys = Object.keys(localStorage).filter((key) => key.startsWith(unsent));
+				return keys.map((key) => get('localStorage', key)).sort((a, b) => a.at - b.at);
 			} catch {
-				// As above.
+				return [];
 			}
-			return keys.map((key) => get('localStorage', key)).filter((item) => item?.key).sort((a, b) => a.at - b.at);
 		},
 		keep: (item) => put('localStorage', unsent + item.id, item),
 		drop: (id) => put('localStorage', unsent + id, null),

@@ -6,8 +6,8 @@ import { $, el, say } from './dom.js';
 import { bubble, gapLine } from './message.js';
 
 /** Elements at a time. */
-const WINDOW = 300;
-const STEP = 100;
+const WINDOW = 200;
+const STEP = 80;
 /** Nearer to an end than this (CSS px), more is brought. */
 const NEAR = 700;
 const GROUP_WITHIN = 300_000;
@@ -19,19 +19,11 @@ export function timeline(session, edit) {
 	let conv, seenUpTo, toDivider, lastTop;
 	/** The window, in absolute indices. */
 	let start, end;
-	const view = {
-		/** At the end: what comes is seen. */
-		following: true,
-		toEnd,
-		render,
-		end() {
-			resizing.disconnect();
-			list.replaceChildren();
-		},
-	};
+	/** `following`: at the end, what comes is seen. */
+	const view = { following: true, toEnd, render, end: turn };
 
 	// A phone's keyboard, a growing composer: who was at the end stays there.
-	const resizing = new ResizeObserver(() => view.following && pin());
+	const resizing = new ResizeObserver(() => conv && view.following && pin());
 	resizing.observe(scroller);
 	resizing.observe(list);
 	scroller.onscroll = scrolled;
@@ -49,8 +41,8 @@ export function timeline(session, edit) {
 		render();
 	}
 
-	function turn() {
-		conv = session.current;
+	function turn(to) {
+		conv = to;
 		list.replaceChildren();
 		shown.clear();
 		if (!conv) return;
@@ -64,7 +56,7 @@ export function timeline(session, edit) {
 	}
 
 	function render() {
-		if (session.current !== conv) turn();
+		if (session.current !== conv) turn(session.current);
 		if (!conv) return;
 		const { items, base } = conv;
 		const { scrollTop, scrollHeight, clientHeight } = scroller;
