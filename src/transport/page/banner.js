@@ -1,61 +1,54 @@
-// Owns what is said about the connection: nothing for a hiccup, then the truth with a countdown, then what came back.
-// Called by app.js whenever something changed, and by its own clock while the connection is away.
+// Owns what is said about the connection: nothing of a hiccup, then a countdown, then what came back. Called by app.js.
 
 import { $, say } from './dom.js';
 
 const PATIENCE = 2_000;
 const SHOW_BACK = 5_000;
 
-export class Banner {
-  #session;
-  #shown = false;
-  #backUntil = 0;
+export function banner(session) {
+	const node = $('banner');
+	let away;
+	let until;
+	const clock = setInterval(render, 250);
+	$('retry').onclick = () => session.connection.retryNow();
 
-  constructor(session) {
-    this.#session = session;
-    this.clock = setInterval(() => this.render(), 250);
-    $('banner-retry').onclick = () => session.connection.retryNow();
-  }
+	function tell(text, look, retry) {
+		node.hidden = false;
+		node.className = look;
+		$('retry').hidden = !retry;
+		say($('banner-text'), text);
+	}
 
-  end() {
-    clearInterval(this.clock);
-    $('banner').hidden = true;
-  }
+	function render() {
+		const { state, lostAt, retryAt, live } = session.connection;
+		const now = Date.now();
+		if (live) {
+			const back = session.caughtUp;
+			session.caughtUp = null;
+			if (back && (away || back.gaps)) {
+				const count = back.missed ? `${back.missed} caught up` : 'nothing missed';
+				if (back.gaps) tell('Back. Some messages could not be caught up.', '');
+				else tell(`Back, ${count}.`, 'back');
+				until = now + SHOW_BACK;
+			}
+			if (back) away = false;
+			if (!away && !(now < until)) node.hidden = true;
+		} else if (state !== 'stopped' && now - lostAt > PATIENCE) {
+			const seconds = Math.ceil((retryAt - now) / 1000);
+			const waits = state === 'waiting' && seconds > 0;
+			const why = navigator.onLine ? 'No connection to the server.' : 'You are offline.';
+			// Screen readers hear the change, not every second of it.
+			node.ariaLive = away && waits ? 'off' : 'polite';
+			away = true;
+			tell(waits ? `${why} Trying again in ${seconds} s.` : 'Connecting…', '', waits);
+		}
+	}
 
-  render() {
-    const { connection, caughtUp } = this.#session;
-    const { state, lostAt, retryAt } = connection;
-    const now = Date.now();
-    if (state === 'live') {
-      if (caughtUp) {
-        this.#session.caughtUp = null;
-        if (this.#shown || caughtUp.gaps) this.#back(caughtUp, now);
-        this.#shown = false;
-      }
-      if (!this.#shown && now > this.#backUntil) $('banner').hidden = true;
-      return;
-    }
-    if (state === 'stopped' || now - lostAt < PATIENCE) return;
-    this.#shown = true;
-    const seconds = Math.ceil((retryAt - now) / 1000);
-    const offline = navigator.onLine ? 'No connection to the server.' : 'You are offline.';
-    const waiting = state === 'waiting' && seconds > 0;
-    // Screen readers hear the change of state, not every second of the countdown.
-    $('banner').setAttribute('aria-live', waiting ? 'off' : 'polite');
-    this.#say(waiting ? `${offline} Trying again in ${seconds} s.` : 'Connecting…', 'away');
-    $('banner-retry').hidden = state !== 'waiting';
-  }
-
-  #back({ missed, gaps }, now) {
-    this.#backUntil = now + SHOW_BACK;
-    const count = missed === 1 ? '1 message caught up' : missed ? `${missed} messages caught up` : 'nothing missed';
-    this.#say(gaps ? 'Back. Some messages could not be caught up.' : `Back, ${count}.`, gaps ? 'away' : 'back');
-    $('banner-retry').hidden = true;
-  }
-
-  #say(text, look) {
-    $('banner').hidden = false;
-    $('banner').className = look;
-    say($('banner-text'), text);
-  }
+	return {
+		render,
+		end() {
+			clearInterval(clock);
+			node.hidden = true;
+		},
+	};
 }

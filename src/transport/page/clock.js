@@ -1,19 +1,14 @@
-// Owns how times and days read, in the language of the browser. Called by the timeline.
+// Owns how times and days read, in the browser's language. Called by the timeline and its messages.
 
-const time = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
-const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
-const near = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
-const far = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'long', year: 'numeric' });
-
+const time = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit' });
+const date = new Intl.DateTimeFormat([], { dateStyle: 'full' });
 const midnight = (at) => new Date(at).setHours(0, 0, 0, 0);
 
 export const timeOf = (at) => time.format(at);
-export const fullTimeOf = (at) => full.format(at);
+export const dateOf = (at) => date.format(at);
 export const sameDay = (a, b) => midnight(a) === midnight(b);
 
-export function dayOf(at, now = Date.now()) {
-  const days = Math.round((midnight(now) - midnight(at)) / 86_400_000);
-  if (days === 0) return 'Today';
-  if (days === 1) return 'Yesterday';
-  return (days < 180 ? near : far).format(at);
+export function dayOf(at) {
+	const days = Math.round((midnight(Date.now()) - midnight(at)) / 86_400_000);
+	return ['Today', 'Yesterday'][days] ?? dateOf(at);
 }

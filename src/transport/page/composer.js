@@ -2,67 +2,58 @@
 
 import { $ } from './dom.js';
 
-export class Composer {
-  #session;
-  #field = $('draft');
-  #conv = null;
+export function composer(session, sent) {
+	const field = $('draft');
+	let conv = null;
 
-  constructor(session, sent) {
-    this.#session = session;
-    this.#field.oninput = () => {
-      this.#grow();
-      this.#conv.draft = this.#field.value;
-      session.save();
-      if (this.#field.value) session.typing(this.#conv);
-    };
-    this.#field.onkeydown = (event) => {
-      // While an input method composes, Enter is its own.
-      if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
-      event.preventDefault();
-      $('composer').requestSubmit();
-    };
-    $('composer').onsubmit = (event) => {
-      event.preventDefault();
-      const text = this.#field.value.trim();
-      this.#field.focus();
-      if (!text || !this.#conv) return;
-      session.say(this.#conv, text);
-      this.#set('');
-      sent();
-    };
-  }
+	function set(text) {
+		field.value = text;
+		grow();
+	}
 
-  render() {
-    const conv = this.#session.current;
-    if (conv === this.#conv) return;
-    this.#conv = conv;
-    $('composer').hidden = !conv;
-    if (!conv) return;
-    this.#field.placeholder = `Message ${conv.title}`;
-    this.#field.setAttribute('aria-label', `Message ${conv.title}`);
-    this.#set(conv.draft);
-  }
+	function grow() {
+		field.style.height = 'auto';
+		field.style.height = `${field.scrollHeight}px`;
+		$('send').disabled = !field.value.trim();
+	}
 
-  /** A message that was not sent comes back to be edited, before what is being written. */
-  take(text) {
-    this.#conv.draft = [text, this.#field.value].filter(Boolean).join('\n');
-    this.#set(this.#conv.draft);
-    this.#field.focus();
-    this.#session.changed();
-  }
+	field.oninput = () => {
+		grow();
+		conv.draft = field.value;
+		session.changed();
+		if (field.value) session.typing(conv);
+	};
+	field.onkeydown = (event) => {
+		// While an input method composes, Enter is its own.
+		if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+		event.preventDefault();
+		$('composer').requestSubmit();
+	};
+	$('composer').onsubmit = (event) => {
+		event.preventDefault();
+		const text = field.value.trim();
+		field.focus();
+		if (!text) return;
+		session.say(conv, text);
+		set('');
+		sent();
+	};
 
-  focus() {
-    this.#field.focus();
-  }
-
-  #set(text) {
-    this.#field.value = text;
-    this.#grow();
-  }
-
-  #grow() {
-    this.#field.style.height = 'auto';
-    this.#field.style.height = `${this.#field.scrollHeight}px`;
-    $('send').disabled = !this.#field.value.trim();
-  }
+	return {
+		focus: () => field.focus(),
+		render() {
+			if (session.current === conv) return;
+			conv = session.current;
+			$('composer').hidden = !conv;
+			if (!conv) return;
+			field.placeholder = field.ariaLabel = `Message ${conv.title}`;
+			set(conv.draft);
+		},
+		/** A message that was not sent comes back to be edited. */
+		take(text) {
+			conv.draft = [text, field.value].filter(Boolean).join('\n');
+			set(conv.draft);
+			field.focus();
+		},
+	};
 }

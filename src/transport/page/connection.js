@@ -1,206 +1,152 @@
-// Owns the WebSocket: opening it, asking and getting the answer, finding out that it is dead, and trying again. It knows
-// no rooms and no messages; what to say first on a new socket is the session's. Called by the session.
+// Owns the WebSocket: opens it, asks, finds out that it is dead, tries again. Knows no rooms. Called by the session.
 
 import { uuid } from './dom.js';
 
 const PING_EVERY = 20_000;
-const PING_DEADLINE = 10_000;
+const DEADLINE = 10_000;
 const WAKE_DEADLINE = 4_000;
-const OPEN_DEADLINE = 10_000;
-/** A socket that lasted this long was a good one: the next loss starts again from the shortest wait. */
-const PROVEN_AFTER = 10_000;
 const LONGEST_WAIT = 20_000;
 /** The server closes with 1009 above this. */
 const LARGEST_FRAME = 131_072;
-/** The server says that the client is wrong: no use in hurrying back. */
-const OUR_FAULT = new Set([1002, 1003, 1007, 1008, 1009]);
+/** No use in hurrying back. */
+const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
 
-/** What a request fails with. `lost`: it may have been carried out. `offline`: it was never sent. */
-export class Refusal extends Error {
-  constructor({ code, message, retry_after_ms, outcome }) {
-    super(message ?? code);
-    this.code = code;
-    this.retryAfter = retry_after_ms;
-    this.outcome = outcome;
-  }
-}
+/** `on`: `opened`, `frame(type, body)`, `changed`, `alive`, `closed`, `refused(code)` where it must not try again. */
+export function connect(on) {
+	let socket = null;
+	let tries = 0;
+	let ordered = false;
+	let retry, deadline, proven, pings;
+	const asked = new Map();
+	const link = {
+		/** Or `connecting` (till signed in), `live`, `waiting` (until `retryAt`). */
+		state: 'stopped',
+		lostAt: 0,
+		retryAt: 0,
+		token: '',
+		get live() {
+			return link.state === 'live';
+		},
+		open,
+		request,
+		/** Signed in. After a socket that lasted, waits are short again. */
+		proveLive() {
+			link.lostAt = 0;
+			proven = setTimeout(() => (tries = 0), DEADLINE);
+			pings = setInterval(() => probe(DEADLINE), PING_EVERY);
+			become('live');
+		},
+		tell(type, body) {
+			if (socket?.readyState === 1) socket.send(frame(type, body));
+		},
+		fail: (wait) => lost(1006, wait ? `retry_after_ms=${wait}` : ''),
+		stop() {
+			clearTimeout(retry);
+			drop();
+			become('stopped');
+		},
+		retryNow() {
+			tries = 0;
+			if (link.state === 'waiting') open();
+		},
+		/** Online or visible again. A wait that the server asked for is kept. */
+		wake() {
+			if (link.state === 'waiting' && !ordered) open();
+			else if (link.live) probe(WAKE_DEADLINE);
+		},
+	};
 
-export class Connection {
-  /** `idle`, `connecting`, `open` (not signed in yet), `live`, `waiting` (until `retryAt`), `stopped`. */
-  state = 'idle';
-  /** When the connection that is missed was lost; 0 while live. */
-  lostAt = 0;
-  retryAt = 0;
-  #url;
-  #on;
-  #socket = null;
-  #asked = new Map();
-  #tries = 0;
-  #ordered = false;
-  #retry;
-  #deadline;
-  #proven;
-  #pings;
+	function become(state) {
+		link.state = state;
+		on.changed();
+	}
 
-  /** `on`: `opened()`, `frame(type, body)`, `changed()`, `closed(code)`, `refused(code)` for closes that end the retrying. */
-  constructor(url, on) {
-    this.#url = url;
-    this.#on = on;
-    this.token = '';
-  }
+	const frame = (message_type, message_body, id) =>
+		JSON.stringify({ message_type, message_body, id, token: link.token || undefined });
 
-  get live() {
-    return this.state === 'live';
-  }
+	function open() {
+		clearTimeout(retry);
+		if (socket) return;
+		link.lostAt ||= Date.now();
+		become('connecting');
+		socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws`);
+		expect(DEADLINE);
+		socket.onopen = () => {
+			expect(DEADLINE);
+			on.opened();
+		};
+		socket.onmessage = (event) => receive(event.data);
+		socket.onclose = (event) => lost(event.code, event.reason);
+	}
 
-  open() {
-    clearTimeout(this.#retry);
-    if (this.#socket) return;
-    this.lostAt ||= Date.now();
-    this.#become('connecting');
-    const socket = new WebSocket(this.#url);
-    this.#socket = socket;
-    this.#expect(OPEN_DEADLINE);
-    socket.onopen = () => {
-      clearTimeout(this.#deadline);
-      this.#become('open');
-      this.#on.opened();
-    };
-    socket.onmessage = (event) => this.#receive(event.data);
-    socket.onclose = (event) => this.#lost(event.code, event.reason);
-  }
+	/** Rejects with the error; `lost`: it may have been carried out, `offline`: it was never sent. */
+	function request(type, body, id = uuid()) {
+		const text = frame(type, body, id);
+		if (text.length > LARGEST_FRAME / 3 && new Blob([text]).size > LARGEST_FRAME) {
+			return Promise.reject({ code: 'message_too_large', message: 'It is too long.' });
+		}
+		if (socket?.readyState !== 1) return Promise.reject({ code: 'offline' });
+		return new Promise((resolve, reject) => {
+			asked.set(id, { resolve, reject });
+			socket.send(text);
+		});
+	}
 
-  /** The session has signed in on this socket. */
-  proveLive() {
-    this.lostAt = 0;
-    this.#proven = setTimeout(() => (this.#tries = 0), PROVEN_AFTER);
-    this.#pings = setInterval(() => this.#probe(PING_DEADLINE), PING_EVERY);
-    this.#become('live');
-  }
+	/** Any frame is proof of life: the answer may be queued behind a slow request. */
+	function probe(within) {
+		expect(within);
+		request('Ping', {}).then(on.alive, () => {});
+	}
 
-  /** The answer's body, or a Refusal. */
-  request(type, body, id = uuid()) {
-    const frame = this.#frame(type, body, id);
-    if (frame.length > LARGEST_FRAME / 3 && new Blob([frame]).size > LARGEST_FRAME) {
-      return Promise.reject(new Refusal({ code: 'message_too_large', message: 'too long' }));
-    }
-    if (this.#socket?.readyState !== WebSocket.OPEN) return Promise.reject(new Refusal({ code: 'offline' }));
-    return new Promise((resolve, reject) => {
-      this.#asked.set(id, { resolve, reject });
-      this.#socket.send(frame);
-    });
-  }
+	function expect(within) {
+		clearTimeout(deadline);
+		deadline = setTimeout(() => lost(1006, ''), within);
+	}
 
-  /** Without an answer. */
-  tell(type, body) {
-    if (this.live && this.#socket.readyState === WebSocket.OPEN) this.#socket.send(this.#frame(type, body));
-  }
+	function receive(data) {
+		clearTimeout(deadline);
+		const { message_type: type, message_body: body = {}, id } = JSON.parse(data);
+		const waiting = (type === 'Ack' || type === 'Error') && asked.get(id);
+		if (!waiting) return on.frame(type, body);
+		asked.delete(id);
+		if (type === 'Ack') waiting.resolve(body);
+		else waiting.reject(body);
+	}
 
-  /** Gives this socket up and tries again, after `wait` where the server named one. */
-  fail(wait) {
-    this.#lost(1006, wait ? `retry_after_ms=${wait}` : '');
-  }
+	function drop() {
+		const old = socket;
+		socket = null;
+		for (const timer of [deadline, proven, pings]) clearTimeout(timer);
+		// A dead peer never answers a close: nobody waits for it.
+		if (old) old.onopen = old.onmessage = old.onclose = null;
+		old?.close();
+		for (const { reject } of asked.values()) reject({ code: 'lost' });
+		asked.clear();
+	}
 
-  stop() {
-    clearTimeout(this.#retry);
-    this.#drop();
-    this.#become('stopped');
-  }
+	function lost(code, reason) {
+		if (!socket) return;
+		link.lostAt ||= Date.now();
+		drop();
+		on.closed();
+		if (code === 4001 || code === 4003) {
+			become('stopped');
+			return on.refused(code);
+		}
+		const order = /retry_after_ms=(\d+)/.exec(reason);
+		ordered = Boolean(order);
+		if (OUR_FAULT.includes(code)) tries = Math.max(tries, 4);
+		const wait = order ? Math.min(order[1], 3_600_000) : backOff();
+		link.retryAt = Date.now() + wait;
+		retry = setTimeout(open, wait);
+		become('waiting');
+	}
 
-  /** The user asks: at once. */
-  retryNow() {
-    this.#tries = 0;
-    if (this.state === 'waiting') this.open();
-  }
+	/** Full jitter: the first try within 1 s, then from 0.5 s to a ceiling that doubles. */
+	function backOff() {
+		const floor = tries && 500;
+		return floor + Math.random() * (Math.min(LONGEST_WAIT, 1000 * 2 ** tries++) - floor);
+	}
 
-  /** The browser is online or visible again. A wait that the server asked for is kept. */
-  wake() {
-    if (this.state === 'waiting' && !this.#ordered) this.open();
-    else if (this.live) this.#probe(WAKE_DEADLINE);
-  }
-
-  #frame(message_type, message_body, id) {
-    return JSON.stringify({ message_type, message_body, id, token: this.token || undefined });
-  }
-
-  #become(state) {
-    this.state = state;
-    this.#on.changed();
-  }
-
-  /** Any frame that comes is proof of life, so that answers queued behind a slow request don't look like death. */
-  #probe(deadline) {
-    this.#expect(deadline);
-    this.request('Ping', {}).then(
-      () => this.#on.alive(),
-      () => {},
-    );
-  }
-
-  #expect(deadline) {
-    clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => this.#lost(1006, ''), deadline);
-  }
-
-  #receive(data) {
-    if (this.live) clearTimeout(this.#deadline);
-    let frame;
-    try {
-      frame = JSON.parse(data);
-    } catch {
-      return;
-    }
-    const { message_type: type, message_body: body = {}, id } = frame;
-    const asked = id && this.#asked.get(id);
-    if (asked && (type === 'Ack' || type === 'Error')) {
-      this.#asked.delete(id);
-      if (type === 'Ack') asked.resolve(body);
-      else asked.reject(new Refusal(body));
-    } else {
-      this.#on.frame(type, body);
-    }
-  }
-
-  #drop() {
-    const socket = this.#socket;
-    this.#socket = null;
-    clearTimeout(this.#deadline);
-    clearTimeout(this.#proven);
-    clearInterval(this.#pings);
-    if (socket) {
-      // A dead peer never answers a close: the handlers go first, so that nobody waits for it.
-      socket.onopen = socket.onmessage = socket.onclose = null;
-      socket.close();
-    }
-    const asked = [...this.#asked.values()];
-    this.#asked.clear();
-    for (const { reject } of asked) reject(new Refusal({ code: 'lost' }));
-  }
-
-  #lost(code, reason) {
-    if (!this.#socket) return;
-    this.lostAt ||= Date.now();
-    this.#drop();
-    this.#on.closed(code);
-    if (code === 4001 || code === 4003) {
-      this.#become('stopped');
-      this.#on.refused(code);
-      return;
-    }
-    const ordered = /retry_after_ms=(\d+)/.exec(reason);
-    this.#ordered = Boolean(ordered);
-    if (OUR_FAULT.has(code)) this.#tries = Math.max(this.#tries, 4);
-    const wait = ordered ? Math.min(Number(ordered[1]), 3_600_000) : this.#backOff();
-    this.retryAt = Date.now() + wait;
-    this.#retry = setTimeout(() => this.open(), wait);
-    this.#become('waiting');
-  }
-
-  /** Full jitter: the first try within 1 s, then from 0.5 s up to a ceiling that doubles to 20 s. */
-  #backOff() {
-    const ceiling = Math.min(LONGEST_WAIT, 1000 * 2 ** this.#tries);
-    const floor = this.#tries ? 500 : 0;
-    this.#tries += 1;
-    return floor + Math.random() * (ceiling - floor);
-  }
+	return link;
 }

@@ -1,63 +1,69 @@
-// Owns how elements are built: text only ever becomes a text node, so nothing that a person wrote can turn into markup.
-// It knows nothing of chat. Every view calls it.
+// Owns how elements are built: what people wrote becomes text nodes only. Knows nothing of chat. All views call it.
 
-const SVG = 'http://www.w3.org/2000/svg';
+const ICONS = {
+	back: 'M15 5l-7 7 7 7',
+	close: 'M6 6l12 12M18 6L6 18',
+	down: 'M12 5v14M6 13l6 6 6-6',
+	fail: 'M12 3a9 9 0 1 0 .1 0M12 7v6M12 16.5v.1',
+	link: 'M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1',
+	out: 'M10 4H5v16h5M15 8l4 4-4 4M19 12H9',
+	people: 'M9 4.5a3.5 3.5 0 1 0 .1 0M2.5 20c.5-4 3-6 6.5-6s6 2 6.5 6M16 4.8a3.5 3.5 0 0 1 0 6.4M18 14.5c2 .8 3 2.5 3.5 5.5',
+	plus: 'M12 5v14M5 12h14',
+	read: 'M2 12.5l5 5L16 7M12 17l.5.5L22 7',
+	send: 'M12 19V5M6 11l6-6 6 6',
+	sent: 'M5 12.5l5 5L19.5 7',
+	wait: 'M12 4a8 8 0 1 0 .1 0M12 7.5V12l3 2',
+};
 
 export const $ = (id) => document.getElementById(id);
 
-/** An element. `on…` properties are listeners; other properties are attributes, left out where null or false. */
+/** `on…` are listeners, others attributes; what is false is left out, also of the children. */
 export function el(tag, props = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [key, value] of Object.entries(props)) {
-    if (value == null || value === false) continue;
-    if (key.startsWith('on')) node[key] = value;
-    else node.setAttribute(key, value === true ? '' : value);
-  }
-  node.append(...children.filter((child) => child != null && child !== false));
-  return node;
+	const node = document.createElement(tag);
+	for (const [key, value] of Object.entries(props)) {
+		if (key.startsWith('on')) node[key] = value;
+		else if (value) node.setAttribute(key, value);
+	}
+	node.append(...children.filter((child) => child || child === 0));
+	return node;
 }
 
-/** A symbol from the sprite in index.html. Decoration: the words beside it, or the button's label, carry the meaning. */
 export function icon(name) {
-  const svg = document.createElementNS(SVG, 'svg');
-  const use = document.createElementNS(SVG, 'use');
-  svg.setAttribute('class', 'icon');
-  svg.setAttribute('aria-hidden', 'true');
-  use.setAttribute('href', `#i-${name}`);
-  svg.append(use);
-  return svg;
+	const [svg, path] = ['svg', 'path'].map((tag) => document.createElementNS('http://www.w3.org/2000/svg', tag));
+	svg.setAttribute('class', 'icon');
+	svg.setAttribute('viewBox', '0 0 24 24');
+	svg.ariaHidden = true;
+	path.setAttribute('d', ICONS[name]);
+	svg.append(path);
+	return svg;
 }
 
-/** Words for screen readers alone. */
 export const spoken = (text) => el('span', { class: 'sr' }, text);
 
-/** Replaces the text only where it differs, so that live regions and selections are left in peace. */
+/** Leaves live regions and selections in peace where nothing changed. */
 export function say(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+	if (node.textContent !== text) node.textContent = text;
 }
 
-/** A hue that is the same for a name on every screen. */
-export function hue(name) {
-  let hash = 7;
-  for (const char of name) hash = (hash * 31 + char.codePointAt(0)) >>> 0;
-  return (hash * 47) % 360;
+export function tint(node, name) {
+	let hash = 7;
+	for (const char of name) hash = (hash * 31 + char.codePointAt(0)) >>> 0;
+	node.style.setProperty('--hue', (hash * 47) % 360);
+	return node;
 }
 
-export function avatar(name) {
-  const letter = [...name].find((char) => /[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(char)) ?? '?';
-  const node = el('span', { class: 'avatar', 'aria-hidden': 'true' }, letter.toUpperCase());
-  node.style.setProperty('--hue', hue(name));
-  return node;
+export function face(name, here) {
+	const letter = [...name].find((char) => /[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(char)) ?? '?';
+	const avatar = tint(el('span', { class: 'avatar', 'aria-hidden': true }, letter.toUpperCase()), name);
+	if (here === undefined) return avatar;
+	return el('span', { class: 'face' }, avatar, el('span', { class: here ? 'dot here' : 'dot' }, here && spoken('online')));
 }
 
-/** Random, and unlike crypto.randomUUID also there on a plain http:// address in a local network. */
+/** crypto.randomUUID is missing on a plain http:// address in a local network. */
 export function uuid() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 15) | 64;
-  bytes[8] = (bytes[8] & 63) | 128;
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+	const random = crypto.getRandomValues(new Uint8Array(36));
+	return 'xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx'.replace(/x/g, (_, at) => (random[at] & 15).toString(16));
 }
 
-/** As the server reads a name: trimmed, NFC. It decides whether the name is good. */
+/** As the server reads a name. */
 export const tidy = (name) => name.trim().normalize('NFC');

@@ -1,162 +1,129 @@
-// Owns the user's messages from Enter to the log: waiting, sending, stored, failed. A message keeps its id over every
-// repeat, a reconnect and a reload, so that the server stores it once; one at a time per conversation, so that a refused
-// one can't be overtaken by the next. Called by the session; the timeline draws what is here below the log.
+// Owns the user's messages from Enter to the log. A message keeps its id over every repeat, reconnect and reload, so that
+// it is stored once; one at a time per conversation, so that none overtakes a refused one. Called by the session.
 
 import { uuid } from './dom.js';
 
-/** A publish that the server can't take now is repeated for so long; then the user decides. */
+/** So long it repeats what the server can't take now; then the user decides. */
 const KEEP_TRYING = 60_000;
 /** A repeat must arrive within the dedupe window, not only leave within it. */
 const MARGIN = 10_000;
-const PASSING = new Set(['unavailable', 'internal', 'rate_limited']);
+/** The next socket asks again, or the user is asked for a token. */
+export const SILENT = ['lost', 'offline', 'unauthorized'];
+export const PASSING = ['unavailable', 'internal', 'rate_limited'];
 
-export class Outbox {
-  #items = [];
-  #busy = new Set();
-  #session;
-  #storage;
+export function outbox(session, store) {
+	let items = store.unsent().map((item) => ({
+		...item,
+		state: item.state === 'failed' ? 'failed' : 'waiting',
+		unknown: Boolean(item.sentAt),
+	}));
+	const busy = new Set();
 
-  constructor(session, storage) {
-    this.#session = session;
-    this.#storage = storage;
-    for (const item of storage.unsent()) {
-      const state = item.state === 'failed' ? 'failed' : 'waiting';
-      this.#items.push({ ...item, type: 'message', state, unknown: Boolean(item.sentAt) });
-    }
-  }
+	const of = (conv) => items.filter((item) => item.key === conv.key);
+	const expired = (item) => item.unknown && Date.now() - item.sentAt > session.dedupeMs - MARGIN;
 
-  get keys() {
-    return new Set(this.#items.map((item) => item.key));
-  }
+	function keep(item, changes) {
+		store.keep(Object.assign(item, changes));
+		session.changed();
+	}
 
-  get unsent() {
-    return this.#items.filter((item) => item.state !== 'stored').length;
-  }
+	function discard(item) {
+		items = items.filter((each) => each !== item);
+		store.drop(item.id);
+		session.changed();
+	}
 
-  of(conv) {
-    return this.#items.filter((item) => item.key === conv.key);
-  }
+	const renew = (item) => Object.assign(item, { id: uuid(), sentAt: null, unknown: false });
 
-  add(conv, text) {
-    const now = Date.now();
-    const item = {
-      type: 'message',
-      id: uuid(),
-      key: conv.key,
-      from: conv.me,
-      text,
-      at: now,
-      since: now,
-      sentAt: null,
-      unknown: false,
-      state: 'waiting',
-      why: '',
-    };
-    this.#items.push(item);
-    this.#storage.keep(item);
-    this.flush(conv);
-  }
+	function again(conv, item) {
+		keep(item, { state: 'waiting', since: Date.now(), tries: 0, entered: false, notBefore: 0 });
+		flush(conv);
+	}
 
-  /** Sends what waits, in order, until one has to wait longer. */
-  async flush(conv) {
-    if (this.#busy.has(conv.key)) return;
-    this.#busy.add(conv.key);
-    try {
-      for (;;) {
-        const item = this.of(conv).find((each) => each.state === 'waiting');
-        if (!item || !this.#session.canSay(conv)) break;
-        if (!(await this.#send(conv, item))) break;
-      }
-    } finally {
-      this.#busy.delete(conv.key);
-      this.#session.changed();
-    }
-  }
+	/** Sends what waits, in order, until one has to wait longer. */
+	async function flush(conv) {
+		if (busy.has(conv.key)) return;
+		busy.add(conv.key);
+		for (;;) {
+			const item = of(conv).find((each) => each.state === 'waiting');
+			if (!item || item.notBefore > Date.now() || !session.canSay(conv)) break;
+			if (!(await send(conv, item))) break;
+		}
+		busy.delete(conv.key);
+	}
 
-  /** The sender's own copy has come: it is in the log, whatever was thought of it. */
-  delivered(body) {
-    const item = this.#items.find((each) => each.id === body.client_id || each.messageId === body.message_id);
-    if (item && body.sender_username === item.from) this.discard(item);
-  }
+	/** True where the next may follow: also after one that failed. */
+	async function send(conv, item) {
+		const fail = (why) => (keep(item, { state: 'failed', why }), true);
+		if (expired(item)) return fail('The connection broke before the answer: it may have been sent.');
+		keep(item, { state: 'sending', sentAt: item.sentAt ?? Date.now() });
+		try {
+			stored(conv, item, await session.publish(conv, item.text, item.id));
+			return true;
+		} catch ({ code, message, outcome, retry_after_ms: wait }) {
+			if (code === 'lost' || code === 'internal' || outcome === 'unknown') item.unknown = true;
+			else if (!item.unknown) item.sentAt = null;
+			if (PASSING.includes(code)) {
+				if (Date.now() - item.since > KEEP_TRYING) return fail('The server can’t store messages right now.');
+				wait ??= Math.min(10_000, 1000 * 2 ** item.tries++) * (0.5 + Math.random() / 2);
+				item.notBefore = Date.now() + wait;
+				setTimeout(flush, wait + 5, conv);
+			} else if (code === 'not_in_room' && !item.entered) {
+				item.entered = true;
+				session.enter(conv);
+			} else if (!SILENT.includes(code)) {
+				return fail(message);
+			}
+			keep(item, { state: 'waiting' });
+			return false;
+		}
+	}
 
-  /** Stored messages whose copy should have come by `position`, but lay in a gap. */
-  overtaken(conv, position) {
-    for (const item of this.#items) {
-      if (item.state !== 'stored' || item.key !== conv.key || item.ack.epoch !== position.epoch) continue;
-      if (item.ack.seq > position.seq) continue;
-      conv.insert({ ...item.ack, sender_username: item.from, content: item.text });
-      this.discard(item);
-    }
-  }
+	function stored(conv, item, ack) {
+		store.drop(item.id);
+		if (conv.ids.has(ack.message_id)) return discard(item);
+		Object.assign(item, { state: 'stored', at: ack.sent_at, ack });
+		overtaken(conv, conv.position ?? session.position);
+	}
 
-  /** Past the dedupe window the old id would store it a second time without saying so: a new id, and the user has seen why. */
-  retry(conv, item) {
-    if (this.expired(item)) {
-      this.#storage.drop(item.id);
-      Object.assign(item, { id: uuid(), sentAt: null, unknown: false });
-    }
-    Object.assign(item, { state: 'waiting', why: '', since: Date.now(), reentered: false });
-    this.#storage.keep(item);
-    this.flush(conv);
-  }
+	/** Stored, but the copy lay in a gap. */
+	function overtaken(conv, position) {
+		for (const item of of(conv)) {
+			if (item.ack?.epoch !== position?.epoch || !(item.ack?.seq <= position.seq)) continue;
+			conv.append({ ...item.ack, sender_username: item.from, content: item.text });
+			discard(item);
+		}
+		session.changed();
+	}
 
-  discard(item) {
-    this.#items = this.#items.filter((each) => each !== item);
-    this.#storage.drop(item.id);
-  }
+	return {
+		of,
+		expired,
+		discard,
+		flush,
+		overtaken,
 
-  expired(item) {
-    return item.unknown && Date.now() - item.sentAt > this.#session.dedupeMs - MARGIN;
-  }
+		add(conv, text) {
+			const { key, kind, name: to, me: from } = conv;
+			const item = { key, kind, to, from, text, at: Date.now() };
+			items.push(item);
+			renew(item);
+			again(conv, item);
+		},
 
-  /** True where the next may follow. */
-  async #send(conv, item) {
-    if (this.expired(item)) return this.#fail(item, 'The connection broke before the answer, so it may have been sent.');
-    item.sentAt ??= Date.now();
-    item.state = 'sending';
-    this.#storage.keep(item);
-    this.#session.changed();
-    try {
-      const ack = await this.#session.publish(conv, item.text, item.id);
-      this.#stored(conv, item, ack);
-      return true;
-    } catch (refusal) {
-      return this.#refused(conv, item, refusal);
-    }
-  }
+		/** The own copy has come: it is in the log, whatever was thought of it. */
+		delivered({ client_id, message_id, sender_username }) {
+			const item = items.find((each) => each.id === client_id || each.ack?.message_id === message_id);
+			if (item?.from === sender_username) discard(item);
+		},
 
-  #stored(conv, item, ack) {
-    this.#storage.drop(item.id);
-    if (conv.ids.has(ack.message_id)) return this.discard(item);
-    Object.assign(item, { state: 'stored', messageId: ack.message_id, at: ack.sent_at ?? item.at, ack });
-    const position = this.#session.positionOf(conv);
-    if (position) this.overtaken(conv, position);
-  }
-
-  #refused(conv, item, refusal) {
-    const { code, outcome, retryAfter } = refusal;
-    if (code === 'lost' || outcome === 'unknown' || code === 'internal') item.unknown = true;
-    else if (!item.unknown) item.sentAt = null;
-    item.state = 'waiting';
-    if (PASSING.has(code)) {
-      if (Date.now() - item.since > KEEP_TRYING) return this.#fail(item, 'The server can’t store messages right now.');
-      item.tries = (item.tries ?? 0) + 1;
-      const wait = retryAfter ?? Math.min(10_000, 500 * 2 ** item.tries) * (0.5 + Math.random() / 2);
-      setTimeout(() => this.flush(conv), wait);
-    } else if (code === 'not_in_room' && !item.reentered) {
-      item.reentered = true;
-      this.#session.enter(conv);
-    } else if (code !== 'lost' && code !== 'offline' && code !== 'unauthorized') {
-      return this.#fail(item, refusal.message);
-    }
-    this.#storage.keep(item);
-    return false;
-  }
-
-  /** The next may follow: a failed message is the user's to decide on. */
-  #fail(item, why) {
-    Object.assign(item, { state: 'failed', why });
-    this.#storage.keep(item);
-    return true;
-  }
+		/** Past the dedupe window the old id protects no more, and the user has been told. */
+		retry(conv, item) {
+			if (expired(item)) {
+				store.drop(item.id);
+				renew(item);
+			}
+			again(conv, item);
+		},
+	};
 }

@@ -1,63 +1,60 @@
-// Owns the list of conversations and the list of members: links to where one can go. Called by app.js.
+// Owns the lists of conversations and of members: links to where one can go. Called by app.js.
 
-import { $, avatar, el, spoken } from './dom.js';
+import { $, el, face, spoken } from './dom.js';
+import { keyOf } from './conversation.js';
 
-/** Beyond this a list of names is no longer read, only scrolled. */
 const MOST_NAMES = 300;
+const signs = new Map();
 
-/** Rebuilds a list only where what it shows has changed, and gives the focus back to the same link. */
+/** Only where something that shows has changed; the focus stays on the same link. */
 function fill(list, rows, build) {
-  const sign = JSON.stringify(rows);
-  if (list.sign === sign) return;
-  list.sign = sign;
-  const focus = list.contains(document.activeElement) && document.activeElement.getAttribute('href');
-  list.replaceChildren(...rows.map(build));
-  if (focus) [...list.querySelectorAll('a')].find((link) => link.getAttribute('href') === focus)?.focus();
+	const sign = JSON.stringify(rows);
+	if (signs.get(list) === sign) return;
+	signs.set(list, sign);
+	const focus = list.contains(document.activeElement) && document.activeElement.hash;
+	list.replaceChildren(...rows.map(build));
+	if (focus) [...list.querySelectorAll('a')].find((link) => link.hash === focus)?.focus();
 }
 
-const presence = (here) => el('span', { class: here ? 'dot here' : 'dot' }, here && spoken('online'));
+const label = (name) => el('span', { class: 'label' }, el('bdi', {}, name));
 
 function row({ key, name, room, unread, current, here, failed }) {
-  const label = el('span', { class: 'label', dir: 'auto' }, name);
-  const head = room ? el('span', { class: 'hash', 'aria-hidden': 'true' }, '#') : el('span', { class: 'face' }, avatar(name), presence(here));
-  const note = failed
-    ? el('span', { class: 'badge failed' }, '!', spoken(' a message was not sent'))
-    : unread && el('span', { class: 'badge' }, unread > 99 ? '99+' : String(unread), spoken(' unread'));
-  return el('li', {}, el('a', { href: `#${key}`, class: unread && 'unread', 'aria-current': current && 'page' }, head, label, note));
+	const head = room ? el('span', { class: 'hash', 'aria-hidden': true }, '#') : face(name, here);
+	const count = unread && el('span', { class: 'badge' }, unread > 99 ? '99+' : unread, spoken(' unread'));
+	const alarm = failed && el('span', { class: 'badge alarm' }, '!', spoken(' not sent'));
+	const look = { href: `#${key}`, class: unread && 'unread', 'aria-current': current && 'page' };
+	return el('li', {}, el('a', look, head, label(name), alarm || count || ''));
 }
 
 export function renderSidebar(session) {
-  const rows = (kind) =>
-    session.list(kind).map((conv) => ({
-      key: conv.key,
-      name: conv.name,
-      room: conv.isRoom,
-      unread: conv.unread,
-      current: conv === session.current,
-      here: !conv.isRoom && session.isPresent(conv.name),
-      failed: session.outbox.of(conv).some((item) => item.state === 'failed'),
-    }));
-  fill($('rooms'), rows('room').sort((a, b) => a.name.localeCompare(b.name)), row);
-  fill($('peers'), rows('peer'), row);
-  $('peers-title').hidden = !session.list('peer').length;
-  const state = { live: 'Online', stopped: 'Signed out' }[session.connection.state] ?? 'Connecting…';
-  fill($('me'), [[session.name, state]], ([name, words]) => {
-    const face = el('span', { class: 'face' }, avatar(name), el('span', { class: words === 'Online' ? 'dot here' : 'dot' }));
-    return el('span', { class: 'who-am-i' }, face, el('span', {}, el('bdi', {}, name), el('small', {}, words)));
-  });
+	for (const kind of ['room', 'peer']) {
+		const rows = session.list(kind).map((conv) => ({
+			key: conv.key,
+			name: conv.name,
+			room: conv.isRoom,
+			unread: conv.unread,
+			current: conv === session.current,
+			here: session.isPresent(conv.name),
+			failed: session.outbox.of(conv).some((item) => item.state === 'failed'),
+		}));
+		fill($(`${kind}s`), rows.sort((a, b) => a.name.localeCompare(b.name)), row);
+		$(`${kind}s-title`).hidden = !rows.length;
+	}
+	fill($('me'), [session.connection.live], (live) => {
+		const state = el('small', {}, live ? 'Online' : 'Connecting…');
+		return el('span', {}, face(session.name, live), el('span', { class: 'label' }, el('bdi', {}, session.name), state));
+	});
 }
 
 export function renderMembers(session) {
-  const conv = session.current;
-  if ($('people').hidden || !conv) return;
-  const names = conv.members ? [...conv.members].sort((a, b) => a.localeCompare(b)) : [];
-  const rows = names.slice(0, MOST_NAMES);
-  if (conv.count > rows.length) rows.push({ more: conv.count - rows.length });
-  fill($('members'), rows, (name) => {
-    if (name.more) return el('li', { class: 'hint' }, `and ${name.more} more`);
-    const label = el('span', { class: 'label', dir: 'auto' }, name);
-    const you = name === session.name && el('small', {}, 'you');
-    const face = el('span', { class: 'face' }, avatar(name), presence(true));
-    return el('li', {}, el('a', { href: `#peer=${encodeURIComponent(name)}`, title: `Write to ${name}` }, face, label, you));
-  });
+	const conv = session.current;
+	if ($('people').hidden) return;
+	const rows = [...(conv.members ?? [])].sort((a, b) => a.localeCompare(b)).slice(0, MOST_NAMES);
+	if (conv.count > rows.length && rows.length) rows.push(conv.count - rows.length);
+	fill($('members'), rows, (name) => {
+		if (typeof name === 'number') return el('li', { class: 'hint' }, `and ${name} more`);
+		const you = name === session.name && el('small', {}, 'you');
+		const look = { href: `#${keyOf('peer', name)}`, title: `Write to ${name}` };
+		return el('li', {}, el('a', look, face(name, true), label(name), you));
+	});
 }

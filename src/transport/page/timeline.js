@@ -1,208 +1,167 @@
-// Owns the list of messages on the screen: a window of a few hundred over a conversation of any length, where it is
-// scrolled to, days, groups and the `New` line. What a line looks like is message.js. Called by app.js.
+// Owns the messages on the screen: a window over a conversation of any length, the scrolling, days, groups. How a message
+// looks is message.js. Called by app.js.
 
 import { dayOf, sameDay } from './clock.js';
 import { $, el, say } from './dom.js';
-import { bubble, gapLine, presenceLine } from './message.js';
+import { bubble, gapLine } from './message.js';
 
-/** Elements at a time, however long the conversation. */
-const WINDOW = 300;
-const STEP = 100;
+/** Elements at a time. */
+const WINDOW = 200;
+const STEP = 80;
 /** Nearer to an end than this (CSS px), more is brought. */
 const NEAR = 700;
-const GROUP_WITHIN = 5 * 60_000;
+const GROUP_WITHIN = 300_000;
 
-export class Timeline {
-  /** At the end, so that new messages are seen and followed. */
-  following = true;
-  #session;
-  #edit;
-  #conv = null;
-  #start = 0;
-  #end = 0;
-  #shown = new Map();
-  #seenUpTo = 0;
-  #toDivider = false;
-  #scroller = $('scroller');
-  #list = $('timeline');
+export function timeline(session, edit) {
+	const scroller = $('scroller');
+	const list = $('timeline');
+	const shown = new Map();
+	let conv, seenUpTo, toDivider, lastTop;
+	/** The window, in absolute indices. */
+	let start, end;
+	/** `following`: at the end, what comes is seen. */
+	const view = { following: true, toEnd, render, end: turn };
 
-  constructor(session, edit) {
-    this.#session = session;
-    this.#edit = edit;
-    this.#scroller.onscroll = () => this.#scrolled();
-    $('jump').onclick = () => this.toEnd();
-    // A phone's keyboard, a growing composer, a turned screen: who was at the end stays there.
-    this.resizing = new ResizeObserver(() => this.following && this.#pin());
-    this.resizing.observe(this.#scroller);
-    this.resizing.observe(this.#list);
-  }
+	// A phone's keyboard, a growing composer: who was at the end stays there.
+	const resizing = new ResizeObserver(() => conv && view.following && pin());
+	resizing.observe(scroller);
+	resizing.observe(list);
+	scroller.onscroll = scrolled;
+	$('jump').onclick = toEnd;
 
-  end() {
-    this.resizing.disconnect();
-    this.#list.replaceChildren();
-  }
+	const total = () => conv.base + conv.items.length;
 
-  toEnd() {
-    this.following = true;
-    this.#end = Infinity;
-    this.render();
-  }
+	function pin() {
+		scroller.scrollTop = scroller.scrollHeight;
+		lastTop = scroller.scrollTop;
+	}
 
-  render() {
-    const conv = this.#session.current;
-    if (conv !== this.#conv) this.#turnTo(conv);
-    if (!conv) return this.#list.replaceChildren();
-    const { items, base } = conv;
-    const total = base + items.length;
-    if (this.following || this.#end > total) this.#end = total;
-    if (this.#end < total && this.#end - this.#start < WINDOW) this.#end = Math.min(total, this.#start + WINDOW);
-    if (this.following || this.#end - this.#start > WINDOW) this.#start = Math.max(this.#start, this.#end - WINDOW);
-    this.#start = Math.max(base, this.#start);
-    if (this.#end - this.#start < STEP) this.#start = Math.max(base, this.#end - WINDOW);
+	function toEnd() {
+		view.following = true;
+		render();
+	}
 
-    const anchor = this.following ? null : this.#anchor();
-    const pending = this.#end === total ? this.#session.outbox.of(conv) : [];
-    this.#place([...items.slice(this.#start - base, this.#end - base), ...pending], items[this.#start - base - 1], conv);
-    say($('older'), this.#beginning(conv));
+	function turn(to) {
+		conv = to;
+		list.replaceChildren();
+		shown.clear();
+		if (!conv) return;
+		scroller.setAttribute('aria-label', `Messages, ${conv.title}`);
+		const divider = conv.items.indexOf(conv.divider);
+		toDivider = divider >= 0;
+		view.following = !toDivider;
+		seenUpTo = total();
+		end = toDivider ? Math.min(total(), conv.base + divider + WINDOW / 2) : total();
+		start = end - WINDOW;
+	}
 
-    if (this.#toDivider && conv.divider && this.#shown.has(conv.divider)) {
-      this.following = false;
-      this.#scroller.scrollTop = this.#shown.get(conv.divider).node.offsetTop - this.#scroller.clientHeight / 3;
-      this.#scrolled();
-    } else if (this.following) this.#pin();
-    else if (anchor) this.#scroller.scrollTop += anchor.node.offsetTop - anchor.top;
-    this.#toDivider = false;
-    if (this.following) this.#seenUpTo = total;
-    this.#jump(total - this.#seenUpTo);
-    if (this.#scroller.scrollTop < NEAR && this.#start === base) this.#session.loadOlder(conv);
-  }
+	function render() {
+		if (session.current !== conv) turn(session.current);
+		if (!conv) return;
+		const { items, base } = conv;
+		const { scrollTop, scrollHeight, clientHeight } = scroller;
+		if (view.following) end = total();
+		else if (scrollTop < NEAR && start > base) {
+			start = Math.max(base, start - STEP);
+			end = Math.min(end, start + WINDOW);
+		} else if (scrollHeight - scrollTop - clientHeight < NEAR) {
+			end = Math.min(total(), end + STEP);
+		}
+		if (end - start < STEP || end - start > WINDOW) start = end - WINDOW;
+		start = Math.max(base, start);
 
-  #turnTo(conv) {
-    this.#conv = conv;
-    this.#list.replaceChildren();
-    this.#shown.clear();
-    this.following = true;
-    if (!conv) return;
-    this.#scroller.setAttribute('aria-label', `Messages, ${conv.title}`);
-    const divider = conv.items.indexOf(conv.divider);
-    this.#toDivider = divider >= 0;
-    this.#end = divider >= 0 ? Math.min(conv.items.length, divider + WINDOW / 2) + conv.base : conv.base + conv.items.length;
-    this.#start = this.#end - WINDOW;
-    if (this.#toDivider) this.following = false;
-    this.#seenUpTo = conv.base + conv.items.length;
-  }
+		const anchor = !view.following && [...list.children].find((node) => node.offsetTop + node.offsetHeight > scrollTop);
+		const top = anchor?.offsetTop;
+		const unsent = end === total() ? session.outbox.of(conv) : [];
+		lay([...items.slice(start - base, end - base), ...unsent]);
+		say($('older'), beginning());
 
-  /** Keyed: an item keeps its element, and a new one is only built where something that shows has changed. */
-  #place(wanted, before, conv) {
-    const keep = new Set(wanted);
-    for (const [item, { node }] of this.#shown) {
-      if (keep.has(item)) continue;
-      node.remove();
-      this.#shown.delete(item);
-    }
-    let next = this.#list.firstChild;
-    for (let index = 0; index < wanted.length; index += 1) {
-      const item = wanted[index];
-      const look = this.#look(item, wanted[index - 1] ?? before, wanted[index + 1], conv);
-      const shown = this.#shown.get(item);
-      let node = shown?.node;
-      const sign = JSON.stringify(look);
-      if (shown?.sign !== sign) {
-        const fresh = this.#build(item, look, conv);
-        if (node === next) next = node?.nextSibling ?? null;
-        node?.remove();
-        node = fresh;
-        this.#shown.set(item, { node, sign });
-      }
-      if (node === next) next = next.nextSibling;
-      else this.#list.insertBefore(node, next);
-    }
-  }
+		if (toDivider && shown.has(conv.divider)) {
+			scroller.scrollTop = shown.get(conv.divider).node.offsetTop - scroller.clientHeight / 3;
+			lastTop = Infinity;
+			scrolled();
+		} else if (view.following) pin();
+		// By item: its element may have been built anew.
+		else if (shown.has(anchor?.item)) scroller.scrollTop += shown.get(anchor.item).node.offsetTop - top;
+		toDivider = false;
 
-  #look(item, before, after, conv) {
-    if (item.type !== 'message') return { version: item.version };
-    const joins = (a, b) => a?.from && a.from === b?.from && Math.abs(b.at - a.at) < GROUP_WITHIN && sameDay(a.at, b.at) && b !== conv.divider;
-    const mine = item.from === conv.me;
-    const read = mine && !conv.isRoom && !item.state && item.id <= conv.peerRead;
-    return {
-      day: before?.type === 'message' && sameDay(before.at, item.at) ? undefined : this.#day(item, before, conv),
-      first: !joins(before, item),
-      last: !joins(item, after),
-      mine,
-      named: conv.isRoom,
-      state: read ? 'read' : (item.state ?? 'stored'),
-      at: item.at,
-      fresh: item === conv.divider,
-      expired: item.state === 'failed' && this.#session.outbox.expired(item),
-    };
-  }
+		if (view.following) seenUpTo = total();
+		$('jump').hidden = view.following;
+		say($('jump-text'), total() > seenUpTo ? `${total() - seenUpTo} new` : 'Latest');
+		if (scroller.scrollTop < NEAR && start === conv.base) session.loadOlder(conv);
+	}
 
-  /** The day, unless the last message before (beyond gaps and comings) was of the same one. */
-  #day(item, before, conv) {
-    if (before && before.type !== 'message') {
-      let index = conv.items.indexOf(before);
-      while (index >= 0 && conv.items[index].type !== 'message') index -= 1;
-      if (index >= 0 && sameDay(conv.items[index].at, item.at)) return undefined;
-    }
-    return dayOf(item.at);
-  }
+	/** Elements are kept, and built anew only where something that shows has changed. */
+	function lay(wanted) {
+		const keep = new Set(wanted);
+		for (const [item, { node }] of shown) {
+			if (keep.has(item)) continue;
+			node.remove();
+			shown.delete(item);
+		}
+		let next = list.firstChild;
+		wanted.forEach((item, index) => {
+			const look = lookOf(item, wanted[index - 1], wanted[index + 1]);
+			const sign = JSON.stringify(look);
+			let { node, sign: old } = shown.get(item) ?? {};
+			if (old !== sign) {
+				if (node && node === next) next = node.nextSibling;
+				node?.remove();
+				node = Object.assign(build(item, look), { item });
+				shown.set(item, { node, sign });
+			}
+			if (node === next) next = node.nextSibling;
+			else list.insertBefore(node, next);
+		});
+	}
 
-  #build(item, look, conv) {
-    if (item.type === 'gap') return el('li', {}, gapLine(item));
-    if (item.type === 'presence') return el('li', {}, presenceLine(item));
-    const { outbox } = this.#session;
-    const again = () => outbox.retry(conv, item);
-    const drop = () => (outbox.discard(item), this.#session.changed());
-    const edit = () => (outbox.discard(item), this.#edit(item.text));
-    const actions = [[look.expired ? 'Send again' : 'Retry', again], ['Edit', edit], ['Delete', drop]];
-    return el('li', {},
-      look.day && el('p', { class: 'day' }, look.day),
-      look.fresh && el('p', { class: 'fresh' }, 'New'),
-      bubble(item, look, actions));
-  }
+	function lookOf(item, before, after) {
+		if (!item.from) return {};
+		const joins = (a, b) => a?.from && a.from === b?.from && b !== conv.divider && b.at - a.at < GROUP_WITHIN && sameDay(a.at, b.at);
+		const mine = item.from === conv.me;
+		const read = mine && !conv.isRoom && !item.state && item.id <= conv.peerRead;
+		return {
+			day: !(before && sameDay(before.at, item.at)) && dayOf(item.at),
+			divider: item === conv.divider,
+			first: !joins(before, item),
+			last: !joins(item, after),
+			mine,
+			named: conv.isRoom,
+			state: read ? 'read' : (item.state ?? 'stored'),
+			expired: item.state === 'failed' && session.outbox.expired(item),
+		};
+	}
 
-  #beginning(conv) {
-    if (conv.refused) return `You can’t enter: ${conv.refused}`;
-    if (conv.loading) return 'Loading earlier messages…';
-    if (conv.more) return '';
-    if (conv.items.some((item) => item.from)) return 'This is as far back as the server remembers.';
-    return conv.isRoom ? 'Nothing has been said here yet.' : `The beginning of your conversation with ${conv.name}.`;
-  }
+	function build(item, look) {
+		if (item.gap) return el('li', {}, gapLine(item.gap));
+		const { retry, discard } = session.outbox;
+		const actions = [
+			[look.expired ? 'Send again' : 'Retry', () => retry(conv, item)],
+			['Edit', () => (discard(item), edit(item.text))],
+			['Delete', () => discard(item)],
+		];
+		const divider = look.divider && el('p', { class: 'divider' }, 'New');
+		return el('li', {}, look.day && el('p', { class: 'day' }, look.day), divider, bubble(item, look, actions));
+	}
 
-  #anchor() {
-    const top = this.#scroller.scrollTop;
-    for (const node of this.#list.children) {
-      if (node.offsetTop + node.offsetHeight > top) return { node, top: node.offsetTop };
-    }
-    return null;
-  }
+	function beginning() {
+		if (conv.refused) return `You can’t enter: ${conv.refused}`;
+		if (conv.loading) return 'Loading earlier messages…';
+		if (conv.more) return '';
+		if (conv.items.some((item) => item.from)) return 'This is as far back as the server remembers.';
+		return conv.isRoom ? 'Nothing has been said here yet.' : `Say hello to ${conv.name}.`;
+	}
 
-  #pin() {
-    this.#scroller.scrollTop = this.#scroller.scrollHeight;
-  }
+	function scrolled() {
+		const { scrollTop, scrollHeight, clientHeight } = scroller;
+		if (!conv) return;
+		const below = scrollHeight - scrollTop - clientHeight;
+		const was = view.following;
+		// The event comes late: growth below must not look as if the user had scrolled up.
+		view.following = was ? below < 40 || scrollTop >= lastTop : below < 40 && end >= total();
+		lastTop = scrollTop;
+		if (was !== view.following || scrollTop < NEAR || below < NEAR) session.on.changed();
+	}
 
-  #scrolled() {
-    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    const conv = this.#conv;
-    if (!conv) return;
-    const total = conv.base + conv.items.length;
-    const below = scrollHeight - scrollTop - clientHeight;
-    const was = this.following;
-    this.following = below < 40 && this.#end >= total;
-    const up = scrollTop < NEAR && this.#start > conv.base;
-    const down = below < NEAR && this.#end < total;
-    if (up) {
-      this.#start = Math.max(conv.base, this.#start - STEP);
-      this.#end = Math.min(this.#end, this.#start + WINDOW);
-    } else if (down) {
-      this.#end = Math.min(total, this.#end + STEP);
-      this.#start = Math.max(this.#start, this.#end - WINDOW);
-    }
-    if (up || down || was !== this.following || scrollTop < NEAR) this.#session.on.changed();
-  }
-
-  #jump(fresh) {
-    $('jump').hidden = this.following;
-    say($('jump-text'), fresh > 0 ? `${fresh} new` : 'Latest');
-  }
+	return view;
 }
