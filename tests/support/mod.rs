@@ -7,4 +7,5 @@ pub mod client;
 #[macro_use]
 pub mod cluster;
 pub mod listener;
+pub mod raw;
 pub mod redis_server;
