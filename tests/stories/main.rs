@@ -5,4 +5,6 @@
 #[macro_use]
 mod support;
 
+mod closes;
+mod errors;
 mod talk;

@@ -207,6 +207,28 @@ impl Client {
         }
     }
 
+    /// The first frame that was not asked for yet; none where the connection ends before one comes.
+    pub async fn first(&mut self) -> Option<Value> {
+        if self.seen.is_empty() { self.read("any frame").await } else { Some(self.seen.remove(0)) }
+    }
+
+    /// Waits for the node's next ping; what else comes stays to be asked for.
+    pub async fn ping_comes(&mut self) {
+        let ping = async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Ping(_))) => return,
+                    Some(Ok(Message::Text(text))) => {
+                        self.seen.push(serde_json::from_str(&text).expect("a frame is JSON"));
+                    }
+                    Some(Ok(Message::Pong(_))) => {}
+                    other => panic!("the connection ended while waiting for a ping: {other:?}"),
+                }
+            }
+        };
+        timeout(PATIENCE, ping).await.expect("no ping came");
+    }
+
     /// Reads on until the connection ends; frames that came before stay to be asked for.
     pub async fn closed(&mut self) -> Closed {
         let ending = async {

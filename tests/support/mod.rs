@@ -8,4 +8,5 @@ pub mod client;
 pub mod cluster;
 pub mod listener;
 pub mod proxy;
+pub mod raw;
 pub mod redis_server;

@@ -1,0 +1,290 @@
+//! Connections end with a code that says why: each one of the protocol's table, provoked through a socket.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+use crate::support::client::Client;
+use crate::support::cluster::{Cluster, get, until};
+use crate::support::raw::{self, RawSocket};
+
+/// A metric's value on a node's page.
+async fn metric(cluster: &Cluster, line: &str) -> f64 {
+    let (_, page) = get(cluster.address(0), "/metrics").await;
+    let found = page.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(' '));
+    found.unwrap_or_else(|| panic!("no {line} in {page}")).parse().unwrap()
+}
+
+/// Milliseconds from a close frame's reason.
+fn retry_after(reason: &str) -> u64 {
+    let number = reason.strip_prefix("retry_after_ms=");
+    number.unwrap_or_else(|| panic!("no time in {reason:?}")).parse().unwrap()
+}
+
+/// Connections cut for slowness, by both of the metrics that count them. (Of the whole process: other tests' too.)
+async fn slow_ones(cluster: &Cluster) -> [f64; 2] {
+    let by_reason = metric(cluster, "chat_connections_closed_total{reason=\"slow\"}").await;
+    [by_reason, metric(cluster, "chat_slow_consumer_disconnects_total").await]
+}
+
+/// A client in room `ops` that reads nothing any more.
+async fn enter_narrow(cluster: &Cluster, name: &str) -> RawSocket {
+    let mut socket = RawSocket::connect_narrow(cluster.address(0)).await;
+    socket.upgrade().await;
+    let body = json!({ "sender_username": name, "room": "ops" });
+    let enter = json!({ "message_type": "Enter", "message_body": body, "id": "1" });
+    socket.frame(raw::TEXT, enter.to_string().as_bytes()).await;
+    let (_, answer) = socket.read_frame().await.unwrap();
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!(answer["message_type"], "Ack", "{answer}");
+    socket
+}
+
+/// Says more to room `ops` than kernel and node keep for somebody who takes nothing, until that one has left; how much.
+async fn say_until_gone(client: &mut Client, name: &str) -> u64 {
+    let has_left =
+        |frame: &Value| frame["message_type"] == "Leave" && frame["message_body"]["sender_username"] == name;
+    let long = "x".repeat(16_000);
+    let mut said = 0;
+    let saying = async {
+        while !client.seen().iter().any(has_left) {
+            client.say("ops", &long).await;
+            said += 1;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), saying).await.expect("the slow reader is never cut");
+    said
+}
+
+on_each_store! {
+    async fn a_goodbye_is_returned(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut bob = cluster.enter(0, "bob", "ops").await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        let goodbye = CloseFrame { code: 1000.into(), reason: "bye".into() };
+        alice.send_frame(Message::Close(Some(goodbye))).await;
+        assert_eq!(alice.closed().await.0, 1000);
+        assert_eq!(bob.next("Leave").await["sender_username"], "alice");
+        // Without a code there is none to return.
+        let mut carol = cluster.enter(0, "carol", "ops").await;
+        carol.send_frame(Message::Close(None)).await;
+        assert_eq!(carol.closed().await.0, 1005);
+    }
+
+    async fn what_was_asked_before_a_goodbye_is_carried_out(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut bob = cluster.enter(0, "bob", "ops").await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        let id = alice.send("GroupChat", json!({ "content": "and off" })).await;
+        alice.send_frame(Message::Close(None)).await;
+        assert_eq!(bob.hears().await, "and off");
+        alice.closed().await;
+        assert!(alice.seen().iter().any(|frame| frame["id"] == *id && frame["message_type"] == "Ack"));
+    }
+
+    async fn a_broken_frame_closes_with_1002(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        for broken in [
+            &[0x81, 0x05, b'h', b'e', b'l', b'l', b'o'][..], // no mask
+            &[0x83, 0x80, 0, 0, 0, 0],                       // an opcode that is none
+            &[0xc1, 0x80, 0, 0, 0, 0],                       // a reserved bit, and no extension
+            &[0x80, 0x80, 0, 0, 0, 0],                       // the rest of a message that never began
+            &[0x09, 0x80, 0, 0, 0, 0],                       // a ping in pieces
+        ] {
+            let mut socket = RawSocket::connect(cluster.address(0)).await;
+            socket.upgrade().await;
+            socket.send(broken).await;
+            assert_eq!(socket.closed().await.map(|(code, _)| code), Some(1002), "{broken:x?}");
+            assert_eq!(socket.rest().await, b"");
+        }
+    }
+
+    async fn a_binary_frame_is_answered_and_closes_with_1003(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        alice.send_frame(Message::binary(&b"{}"[..])).await;
+        assert_eq!(alice.next("Error").await["code"], "unsupported_frame");
+        assert_eq!(alice.closed().await.0, 1003);
+    }
+
+    async fn text_that_is_not_utf_8_closes_with_1007(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        for text in [&b"\xff\xfe"[..], b"{\"message_type\":\"\xc3\x28\"}", b"\xed\xa0\x80"] {
+            let mut socket = RawSocket::connect(cluster.address(0)).await;
+            socket.upgrade().await;
+            socket.frame(raw::TEXT, text).await;
+            assert_eq!(socket.closed().await.map(|(code, _)| code), Some(1007), "{text:x?}");
+        }
+    }
+
+    async fn the_eleventh_invalid_frame_closes_with_1008(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        for invalid in ["", "[]", "{\"message_type\":\"Shout\"}", "{}", "x", "y", "z", "1", "2", "3"] {
+            alice.send_text(invalid).await;
+            alice.next("Error").await;
+        }
+        // Still there after ten.
+        alice.say("ops", "sorry").await;
+        alice.send_text("{").await;
+        let (code, reason) = alice.closed().await;
+        assert_eq!((code, reason.as_str()), (1008, "too_many_invalid"));
+        // The eleventh was answered as well.
+        assert!(alice.seen().iter().any(|frame| frame["message_body"]["code"] == "invalid_json"));
+    }
+
+    async fn who_does_not_authenticate_in_time_is_closed_with_1008(kind) {
+        let cluster = Cluster::start_with(kind, 1, |c| {
+            c.auth.enabled = true;
+            c.auth.deadline = Duration::from_millis(300);
+        })
+        .await;
+        let mut alice = cluster.connect(0, "alice").await;
+        alice.refused("Enter", json!({}), "unauthorized").await;
+        let (code, reason) = alice.closed().await;
+        assert_eq!((code, reason.as_str()), (1008, "not_authenticated"));
+    }
+
+    async fn a_message_over_the_limit_is_told_and_closes_with_1009(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        // As much as a frame may have is still judged by what it says.
+        let mut longest = json!({ "message_type": "Ping", "id": "1", "padding": "" }).to_string();
+        longest.insert_str(longest.find("\"\"").unwrap() + 1, &"x".repeat(131_072 - longest.len()));
+        assert_eq!(longest.len(), 131_072);
+        alice.send_text(longest.clone()).await;
+        assert_eq!(alice.answer("1").await["message_type"], "Ack");
+        alice.send_text(longest + " ").await;
+        let error = alice.next("Error").await;
+        assert_eq!(error["code"], "message_too_large");
+        assert_eq!(alice.closed().await.0, 1009);
+        // The same in pieces, none of them too large.
+        let mut socket = RawSocket::connect(cluster.address(0)).await;
+        socket.upgrade().await;
+        let mut pieces = raw::frame(raw::TEXT, &vec![b' '; 70_000]);
+        pieces[0] &= 0x7f;
+        pieces.extend(raw::frame(0, &vec![b' '; 70_000]));
+        socket.send(&pieces).await;
+        assert_eq!(socket.closed().await.map(|(code, _)| code), Some(1009));
+    }
+
+    async fn a_node_that_drains_closes_with_1012_and_a_time(kind) {
+        let mut cluster = Cluster::start(kind, 1).await;
+        let mut clients = Vec::new();
+        for name in ["alice", "bob", "carol"] {
+            clients.push(cluster.enter(0, name, "ops").await);
+        }
+        cluster.nodes[0].drain();
+        for client in &mut clients {
+            let (code, reason) = client.closed().await;
+            assert_eq!(code, 1012);
+            assert!((1..=60_000).contains(&retry_after(&reason)), "{reason}");
+        }
+        cluster.nodes[0].stop().await;
+    }
+
+    async fn a_full_node_says_1013_and_beyond_64_comers_503(kind) {
+        let cluster = Cluster::start_with(kind, 1, |c| c.max_connections = 1).await;
+        let alice = cluster.enter(0, "alice", "ops").await;
+        // Who is told keeps the line, until it hangs up.
+        let mut told = Vec::new();
+        for _ in 0..64 {
+            let mut comer = RawSocket::connect(cluster.address(0)).await;
+            comer.upgrade().await;
+            let (code, reason) = comer.closed().await.unwrap();
+            assert_eq!(code, 1013);
+            assert!((1..=60_000).contains(&retry_after(&reason)), "{reason}");
+            told.push(comer);
+        }
+        let mut comer = RawSocket::connect(cluster.address(0)).await;
+        comer.send(RawSocket::upgrade_request("").as_bytes()).await;
+        let head = comer.head().await;
+        assert_eq!(head.status, 503);
+        assert!(head.header("retry-after").parse::<u64>().unwrap() > 0);
+        // Operators are still let in.
+        assert_eq!(get(cluster.address(0), "/readyz").await.0, 200);
+        // A place that becomes free is given away again.
+        alice.leave().await;
+        drop(told);
+        until("there is room", async || {
+            let mut client = Client::connect(cluster.address(0), "bob").await;
+            let id = client.send("Ping", json!({})).await;
+            matches!(client.first().await, Some(frame) if frame["id"] == *id)
+        })
+        .await;
+    }
+
+    async fn a_slow_reader_is_cut_and_the_others_hear_all(kind) {
+        let cluster = Cluster::start_with(kind, 1, |c| {
+            c.limits.write_timeout = Duration::from_millis(500);
+            c.limits.max_queue_bytes = 64 << 10;
+        })
+        .await;
+        let before = slow_ones(&cluster).await;
+        let _slow = enter_narrow(&cluster, "slow").await;
+        let mut bob = cluster.enter(0, "bob", "ops").await;
+        let hearing = tokio::spawn(async move {
+            let mut seqs = Vec::new();
+            loop {
+                let heard = bob.next("GroupChat").await;
+                seqs.push(heard["seq"].as_u64().unwrap());
+                if heard["content"] == "the end" {
+                    return seqs;
+                }
+            }
+        });
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        let said = say_until_gone(&mut alice, "slow").await;
+        alice.say("ops", "the end").await;
+        let after = slow_ones(&cluster).await;
+        assert!(after[0] > before[0] && after[1] > before[1], "{before:?} {after:?}");
+        assert_eq!(hearing.await.unwrap(), (1..=said + 1).collect::<Vec<_>>());
+    }
+
+    async fn a_slow_reader_that_comes_to_again_sees_4002_and_when_to_come_back(kind) {
+        let cluster = Cluster::start_with(kind, 1, |c| c.limits.write_timeout = Duration::from_secs(1)).await;
+        let mut slow = enter_narrow(&cluster, "slow").await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        say_until_gone(&mut alice, "slow").await;
+        let (code, reason) = slow.closed().await.expect("a close frame, since it reads again");
+        assert_eq!(code, 4002);
+        assert!((1..=60_000).contains(&retry_after(&reason)), "{reason}");
+    }
+
+    async fn who_is_removed_by_an_administrator_is_closed_with_4003(kind) {
+        let cluster = Cluster::start_with(kind, 2, |c| c.auth.admin_key = Some("0123456789abcdef".into())).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        let mut elsewhere = cluster.enter(1, "alice", "ops").await;
+        let mut bob = cluster.enter(1, "bob", "ops").await;
+        let key = [("Authorization", "Bearer 0123456789abcdef")];
+        let path = "/api/v1/users/alice/disconnect";
+        assert_eq!(crate::support::cluster::http(cluster.address(0), "POST", path, &key, "").await.0, 204);
+        for client in [&mut alice, &mut elsewhere] {
+            let (code, reason) = client.closed().await;
+            assert_eq!((code, reason.as_str()), (4003, "removed"));
+        }
+        assert_eq!(bob.next("Leave").await["sender_username"], "alice");
+        bob.ok("Ping", json!({})).await;
+    }
+
+    async fn who_does_not_answer_pings_is_closed_with_4004(kind) {
+        let cluster = Cluster::start_with(kind, 1, |c| {
+            c.server.ping_interval = Duration::from_millis(100);
+            c.server.pong_timeout = Duration::from_millis(300);
+        })
+        .await;
+        let mut silent = RawSocket::connect(cluster.address(0)).await;
+        silent.upgrade().await;
+        assert_eq!(silent.read_frame().await.unwrap().0, raw::PING);
+        let (code, reason) = silent.closed().await.unwrap();
+        assert_eq!((code, reason.as_str()), (4004, "idle"));
+        // Whoever answers stays, with nothing else to say.
+        let mut alice = cluster.connect(0, "alice").await;
+        for _ in 0..10 {
+            alice.ping_comes().await;
+        }
+        alice.ok("Ping", json!({})).await;
+    }
+}
