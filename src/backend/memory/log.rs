@@ -87,7 +87,7 @@ impl Log {
             let is_newest = self.entries.len() == 1;
             let over = self.entries.len() as u64 > retention.max_messages
                 || (self.bytes > retention.max_bytes && !is_newest);
-            if !over && head.stored_at >= oldest {
+            if !over && head.stored_at > oldest {
                 return;
             }
             self.bytes -= head.body.len() as u64;
