@@ -1,0 +1,119 @@
+//! What a message costs on its node, without sockets: decoding the request, encoding the body and the frame, and the way
+//! from a publish to every local member's queue. `cargo bench --bench fan_out`.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use chatnode::backend::Embedded;
+use chatnode::chat::{Flow, Inlet, Node, Session};
+use chatnode::config::Config;
+use chatnode::protocol::server_message::{ChatBody, ChatKind, put_chat};
+use chatnode::protocol::{ClientMessage, Epoch, MessageId, RoomName, UserName};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::FutureExt;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+const REQUEST: &str = r#"{"message_type":"GroupChat","id":"0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10","message_body":
+    {"sender_username":"alice","room":"lobby","content":"The quick brown fox jumps over the lazy dog, and the dog does not mind at all. It has seen foxes before; this one is quick, which is new, and brown, which is not."}}"#;
+
+fn wire(criterion: &mut Criterion) {
+    criterion.bench_function("decode a GroupChat of 200 B", |b| {
+        b.iter(|| ClientMessage::decode(black_box(REQUEST), 16_384).unwrap());
+    });
+    let (user, room) = (UserName::parse("alice").unwrap(), RoomName::parse("lobby").unwrap());
+    let content = "x".repeat(200);
+    let body = ChatBody {
+        sender_username: &user,
+        target_username: None,
+        content: &content,
+        room: Some(&room),
+        message_id: MessageId::generate(),
+        client_id: Some("0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10"),
+        sent_at: 1_764_000_000_000,
+    };
+    criterion.bench_function("encode a body of 200 B", |b| b.iter(|| black_box(&body).encode()));
+    let stored = body.encode();
+    let epoch = Epoch::generate();
+    criterion.bench_function("finish a frame of 200 B", |b| {
+        b.iter_batched(
+            BytesMut::new,
+            |mut buffer| {
+                put_chat(&mut buffer, ChatKind::Group, black_box(&stored), epoch, 42);
+                buffer
+            },
+            BatchSize::SmallInput,
+        );
+    });
+}
+
+/// A node whose members are sessions without sockets: their queues are emptied by hand.
+struct Room {
+    sessions: Vec<Session>,
+    runtime: Runtime,
+    _node: Arc<Node>,
+}
+
+impl Room {
+    fn with(members: usize) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mut config = Config::default();
+        config.limits.messages_per_second = 0;
+        let inlet = Inlet::new(&config);
+        let backend = Embedded::new(&config).join(&config, inlet.registry());
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let default_room = RoomName::parse("lobby").unwrap();
+        let node = {
+            let _guard = runtime.enter();
+            Node::start(Arc::new(config), default_room, backend, inlet, &tracker, &stop)
+        };
+        let mut sessions = Vec::new();
+        for i in 0..members {
+            let mut session = Session::new(node.clone(), node.connect(), None);
+            let enter =
+                format!(r#"{{"message_type":"Enter","message_body":{{"sender_username":"user {i}"}}}}"#);
+            let flow = runtime.block_on(session.handle(&enter));
+            assert_eq!(flow, Flow::Continue);
+            sessions.push(session);
+            drain(&sessions);
+        }
+        Self { sessions, runtime, _node: node }
+    }
+}
+
+/// Empties the queues, as write loops would. Returns what they held.
+fn drain(sessions: &[Session]) -> usize {
+    let mut taken = Vec::new();
+    let mut bytes = 0;
+    for session in sessions {
+        if session.outbox().work(&mut taken).now_or_never().is_some() {
+            let length = taken.drain(..).map(|block| block.len()).sum();
+            session.outbox().written(length);
+            bytes += length;
+        }
+    }
+    bytes
+}
+
+fn deliver(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("publish, deliver and drain");
+    for members in [1, 100, 10_000] {
+        let mut room = Room::with(members);
+        group.throughput(Throughput::Elements(members as u64));
+        group.bench_function(format!("{members} members"), |b| {
+            b.iter(|| {
+                let say = r#"{"message_type":"GroupChat","message_body":{"sender_username":"user 0","content":"hello, everybody"}}"#;
+                room.runtime.block_on(room.sessions[0].handle(say));
+                assert!(drain(&room.sessions) > 100 * members);
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, wire, deliver);
+criterion_main!(benches);
