@@ -7,4 +7,6 @@ mod support;
 
 mod closes;
 mod errors;
+mod handshake;
 mod talk;
+mod tokens;
