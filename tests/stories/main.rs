@@ -8,5 +8,6 @@ mod support;
 mod closes;
 mod errors;
 mod handshake;
+mod server_api;
 mod talk;
 mod tokens;
