@@ -8,6 +8,8 @@ mod support;
 mod closes;
 mod errors;
 mod handshake;
+mod names;
+mod repeats;
 mod server_api;
 mod talk;
 mod tokens;
