@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
@@ -59,17 +59,27 @@ impl From<RequestError> for ApiError {
     }
 }
 
-impl From<JsonRejection> for ApiError {
-    fn from(rejection: JsonRejection) -> Self {
-        Self { status: rejection.status(), ..Self::invalid(rejection.body_text()) }
+impl ApiError {
+    /// What axum could not read, in our own words.
+    fn unreadable(status: StatusCode, text: String) -> Self {
+        let code = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::MessageTooLarge,
+            _ => ErrorCode::InvalidMessage,
+        };
+        Self { status, code: code.as_str(), message: text }
     }
 }
 
-impl From<QueryRejection> for ApiError {
-    fn from(rejection: QueryRejection) -> Self {
-        Self { status: rejection.status(), ..Self::invalid(rejection.body_text()) }
-    }
+macro_rules! from_rejections {
+    ($($rejection:ty),+) => {$(
+        impl From<$rejection> for ApiError {
+            fn from(rejection: $rejection) -> Self {
+                Self::unreadable(rejection.status(), rejection.body_text())
+            }
+        }
+    )+};
 }
+from_rejections!(JsonRejection, QueryRejection, PathRejection);
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
@@ -86,6 +96,11 @@ struct Body<T>(T);
 #[derive(FromRequestParts)]
 #[from_request(via(Query), rejection(ApiError))]
 struct Params<T>(T);
+
+/// A path's name, with our own errors.
+#[derive(FromRequestParts)]
+#[from_request(via(Path), rejection(ApiError))]
+struct Name<T>(T);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -189,19 +204,19 @@ async fn revoke_token(State(shared): Node, Body(wish): Body<RevokeToken>) -> Res
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn revoke_tokens_of(State(shared): Node, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
+async fn revoke_tokens_of(State(shared): Node, Name(name): Name<String>) -> Result<StatusCode, ApiError> {
     shared.node.revoke_tokens_of(&user("user", &name)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn disconnect(State(shared): Node, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
+async fn disconnect(State(shared): Node, Name(name): Name<String>) -> Result<StatusCode, ApiError> {
     shared.node.disconnect(&user("user", &name)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn say_to_user(
     State(shared): Node,
-    Path(name): Path<String>,
+    Name(name): Name<String>,
     Body(wish): Body<Say>,
 ) -> Result<Response, ApiError> {
     say(&shared, Audience::User(user("user", &name)?), wish).await
@@ -209,7 +224,7 @@ async fn say_to_user(
 
 async fn say_to_room(
     State(shared): Node,
-    Path(name): Path<String>,
+    Name(name): Name<String>,
     Body(wish): Body<Say>,
 ) -> Result<Response, ApiError> {
     say(&shared, Audience::Room(room(&name)?), wish).await
@@ -243,7 +258,7 @@ async fn say(shared: &Shared, audience: Audience, wish: Say) -> Result<Response,
 
 async fn members(
     State(shared): Node,
-    Path(name): Path<String>,
+    Name(name): Name<String>,
     Params(query): Params<MembersQuery>,
 ) -> Result<Response, ApiError> {
     let room = room(&name)?;
@@ -256,7 +271,7 @@ async fn members(
 
 async fn messages(
     State(shared): Node,
-    Path(name): Path<String>,
+    Name(name): Name<String>,
     Params(query): Params<MessagesQuery>,
 ) -> Result<Response, ApiError> {
     let limit = bounded(query.limit, 50, MAX_HISTORY)?;

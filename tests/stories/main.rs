@@ -7,4 +7,12 @@ mod support;
 
 mod closes;
 mod errors;
+mod handshake;
+mod markers;
+mod names;
+mod paging;
+mod repeats;
+mod rooms;
+mod server_api;
 mod talk;
+mod tokens;

@@ -35,6 +35,8 @@ pub enum Store {
 /// One node; dropping it lets go of it without a drain, as the process's end would.
 pub struct TestNode {
     pub address: SocketAddr,
+    /// Where operators ask.
+    pub operators: SocketAddr,
     drain: CancellationToken,
     running: Option<JoinHandle<()>>,
 }
@@ -108,11 +110,12 @@ impl Cluster {
         }
         .unwrap();
         let address = server.address();
+        let operators = server.internal_address().unwrap_or(address);
         let drain = CancellationToken::new();
         let stop = drain.clone();
         let running = tokio::spawn(async move { server.run(stop).await.unwrap() });
-        self.nodes.push(TestNode { address, drain, running: Some(running) });
-        until("the node is ready", async || get(address, "/readyz").await.0 == 200).await;
+        self.nodes.push(TestNode { address, operators, drain, running: Some(running) });
+        until("the node is ready", async || get(operators, "/readyz").await.0 == 200).await;
         address
     }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its part of it")]
 #![allow(unused_macros, reason = "likewise")]
 
+pub mod api;
 pub mod backend;
 pub mod client;
 #[macro_use]

@@ -1,0 +1,274 @@
+//! The door: who is let in by the upgrade, who is told why not, and what a browser gets.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Error;
+
+use crate::support::api::with_tokens;
+use crate::support::client::Client;
+use crate::support::cluster::{Cluster, Kind, http};
+use crate::support::raw::{self, Head, RawSocket};
+
+/// Asks for an upgrade with more headers, and returns what the node says.
+async fn knock(cluster: &Cluster, headers: &str) -> Head {
+    knock_with(cluster, &RawSocket::upgrade_request(headers)).await
+}
+
+async fn knock_with(cluster: &Cluster, request: &str) -> Head {
+    let mut socket = RawSocket::connect(cluster.address(0)).await;
+    socket.send(request.as_bytes()).await;
+    socket.head().await
+}
+
+/// The status that refused an upgrade.
+fn status(refused: Result<Client, Box<Error>>) -> u16 {
+    match refused.map(|_| "it was let in").map_err(|error| *error) {
+        Err(Error::Http(answer)) => answer.status().as_u16(),
+        other => panic!("{other:?}"),
+    }
+}
+
+on_each_store! {
+    async fn a_token_at_the_handshake_is_enough(kind) {
+        let cluster = Cluster::start_with(kind, 2, with_tokens).await;
+        let token = cluster.token(0, "alice").await;
+        for scheme in ["Bearer", "bearer"] {
+            let header = [("authorization", format!("{scheme} {token}"))];
+            let mut alice = Client::connect_with(cluster.address(1), "alice", &header).await.unwrap();
+            alice.ok("Enter", json!({ "room": "ops" })).await;
+            alice.say("ops", "no token in sight").await;
+            alice.refused("Enter", json!({ "sender_username": "bob" }), "identity_mismatch").await;
+        }
+    }
+
+    async fn a_bad_token_at_the_handshake_is_401(kind) {
+        let cluster = Cluster::start_with(kind, 1, with_tokens).await;
+        let token = cluster.token(0, "alice").await;
+        let revoked = cluster.token(0, "alice").await;
+        cluster.revoke(0, &revoked).await;
+        for header in [
+            format!("Bearer {revoked}"),
+            format!("Bearer {}", uuid::Uuid::new_v4()),
+            "Bearer not-a-uuid".into(),
+            "Bearer ".into(),
+            "Bearer".into(),
+            format!("Basic {token}"),
+            token.clone(),
+        ] {
+            let refused = Client::connect_with(cluster.address(0), "alice", &[("authorization", header.clone())]).await;
+            assert_eq!(status(refused), 401, "{header}");
+        }
+        let head = knock(&cluster, "Authorization: Bearer nonsense\r\n").await;
+        assert_eq!((head.status, head.header("www-authenticate")), (401, "Bearer"));
+        // A token in the address is none: addresses are logged by whatever stands between.
+        let request = RawSocket::upgrade_request("").replacen("GET / ", &format!("GET /?token={token} "), 1);
+        let mut socket = RawSocket::connect(cluster.address(0)).await;
+        socket.send(request.as_bytes()).await;
+        assert_eq!(socket.head().await.status, 101);
+        let ping = json!({ "message_type": "Ping", "id": "1" });
+        socket.frame(raw::TEXT, ping.to_string().as_bytes()).await;
+        let (_, answer) = socket.read_frame().await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(answer["message_body"]["code"], "unauthorized", "{answer}");
+    }
+
+    async fn a_message_that_comes_with_the_request_is_not_lost(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut bob = cluster.enter(0, "bob", "ops").await;
+        let mut socket = RawSocket::connect(cluster.address(0)).await;
+        let mut bytes = RawSocket::upgrade_request("").into_bytes();
+        let body = json!({ "sender_username": "alice", "room": "ops" });
+        let enter = json!({ "message_type": "Enter", "message_body": body });
+        bytes.extend(raw::frame(raw::TEXT, enter.to_string().as_bytes()));
+        for count in 0..50 {
+            let body = json!({ "sender_username": "alice", "content": format!("early {count}") });
+            let chat = json!({ "message_type": "GroupChat", "message_body": body });
+            bytes.extend(raw::frame(raw::TEXT, chat.to_string().as_bytes()));
+        }
+        // Cut inside a frame: the rest comes later.
+        let rest = bytes.split_off(bytes.len() - 40);
+        socket.send(&bytes).await;
+        assert_eq!(socket.head().await.status, 101);
+        socket.send(&rest).await;
+        for count in 0..50 {
+            assert_eq!(bob.hears().await, format!("early {count}"));
+        }
+    }
+}
+
+// What follows has nothing to do with the store.
+
+#[tokio::test]
+async fn an_upgrade_is_answered_as_the_standard_says() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let head = knock(&cluster, "").await;
+    assert_eq!(head.status, 101);
+    // The key and its answer are the standard's own example (RFC 6455, 1.3).
+    assert_eq!(head.header("sec-websocket-accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert_eq!(head.header("upgrade"), "websocket");
+    assert!(head.header("connection").eq_ignore_ascii_case("upgrade"));
+    // Nothing is promised that was not asked for, and nothing that can't be kept.
+    assert!(!head.text.to_lowercase().contains("sec-websocket-extensions"), "{}", head.text);
+    let head = knock(&cluster, "Sec-WebSocket-Extensions: permessage-deflate\r\n").await;
+    assert!(!head.text.to_lowercase().contains("sec-websocket-extensions"), "{}", head.text);
+    let elsewhere = RawSocket::upgrade_request("").replacen("GET / ", "GET /ws ", 1);
+    assert_eq!(knock_with(&cluster, &elsewhere).await.status, 101);
+}
+
+#[tokio::test]
+async fn another_version_is_426_and_names_ours() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let good = RawSocket::upgrade_request("");
+    for request in [
+        good.replace("Version: 13", "Version: 8"),
+        good.replace("Sec-WebSocket-Version: 13\r\n", ""),
+        good.replace("Upgrade: websocket", "Upgrade: h2c"),
+        good.replace("Connection: keep-alive, Upgrade", "Connection: keep-alive"),
+    ] {
+        let head = knock_with(&cluster, &request).await;
+        assert_eq!(head.status, 426, "{request}");
+        assert_eq!(head.header("sec-websocket-version"), "13");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_key_is_400() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let good = RawSocket::upgrade_request("");
+    for key in ["", "short", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZSBpcyBsb25nZXI=", "%%%%"] {
+        let request = good.replace("dGhlIHNhbXBsZSBub25jZQ==", key);
+        assert_eq!(knock_with(&cluster, &request).await.status, 400, "{key:?}");
+    }
+    let without = good.replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "");
+    assert_eq!(knock_with(&cluster, &without).await.status, 400);
+}
+
+#[tokio::test]
+async fn only_pages_of_the_same_host_and_port_may_connect() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    for (origin, status) in [
+        ("http://chat.example.com", 101),
+        ("https://chat.example.com", 101),
+        ("https://CHAT.example.com", 101),
+        ("https://chat.example.com:8443", 403),
+        ("https://example.com", 403),
+        ("https://chat.example.com.evil.example", 403),
+        ("https://evilchat.example.com", 403),
+        ("https://evil.example/chat.example.com", 403),
+        ("null", 403),
+        ("", 403),
+        ("chat.example.com", 403),
+    ] {
+        assert_eq!(knock(&cluster, &format!("Origin: {origin}\r\n")).await.status, status, "{origin}");
+    }
+    // Programs send none.
+    assert_eq!(knock(&cluster, "").await.status, 101);
+}
+
+#[tokio::test]
+async fn a_list_of_origins_is_the_whole_list() {
+    let allowed = |c: &mut chatnode::config::Config| {
+        c.server.allowed_origins = vec!["https://app.example.org".into(), "http://localhost:3000".into()];
+    };
+    let cluster = Cluster::start_with(Kind::Embedded, 1, allowed).await;
+    for (origin, status) in [
+        ("https://app.example.org", 101),
+        ("http://localhost:3000", 101),
+        ("http://localhost", 403),
+        ("http://app.example.org", 403),
+        ("https://chat.example.com", 403),
+        ("null", 403),
+    ] {
+        assert_eq!(knock(&cluster, &format!("Origin: {origin}\r\n")).await.status, status, "{origin}");
+    }
+    let cluster =
+        Cluster::start_with(Kind::Embedded, 1, |c| c.server.allowed_origins = vec!["*".into()]).await;
+    for origin in ["https://anywhere.example", "null"] {
+        assert_eq!(knock(&cluster, &format!("Origin: {origin}\r\n")).await.status, 101, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_gets_the_page_and_headers_that_keep_it_safe() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let head = knock_with(&cluster, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(head.status, 200);
+    assert_eq!(head.header("content-type"), "text/html; charset=utf-8");
+    let policy = head.header("content-security-policy");
+    for rule in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
+        assert!(policy.contains(rule), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(head.header("x-content-type-options"), "nosniff");
+    assert_eq!(head.header("referrer-policy"), "no-referrer");
+    // The page's own files are there, each with its type.
+    let (_, page) = http(cluster.address(0), "GET", "/", &[], "").await;
+    let assets: Vec<&str> = page.split('"').filter(|text| text.starts_with("/assets/")).collect();
+    assert!(assets.len() >= 3, "{page}");
+    for asset in assets {
+        let head = knock_with(&cluster, &format!("GET {asset} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        assert_eq!(head.status, 200, "{asset}");
+        assert_eq!(head.header("x-content-type-options"), "nosniff");
+        let kind = head.header("content-type");
+        let wanted = match asset.rsplit('.').next() {
+            Some("js") => "text/javascript; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            _ => "image/svg+xml",
+        };
+        assert_eq!(kind, wanted, "{asset}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_upgrade_is_answered_as_http() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let address = cluster.address(0);
+    for (method, path, status) in [
+        ("GET", "/ws", 426),
+        ("GET", "/nowhere", 404),
+        ("GET", "/assets/nothing.js", 404),
+        ("GET", "/assets/..%2f..%2fCargo.toml", 404),
+        ("POST", "/", 405),
+        ("DELETE", "/ws", 405),
+        ("HEAD", "/", 200),
+    ] {
+        assert_eq!(http(address, method, path, &[], "").await.0, status, "{method} {path}");
+    }
+    // An upgrade is a GET.
+    let posted = RawSocket::upgrade_request("").replacen("GET", "POST", 1);
+    assert_eq!(knock_with(&cluster, &posted).await.status, 405);
+}
+
+#[tokio::test]
+async fn who_is_slow_with_its_request_is_cut() {
+    let cluster =
+        Cluster::start_with(Kind::Embedded, 1, |c| c.server.handshake_timeout = Duration::from_millis(200))
+            .await;
+    let mut alice = cluster.enter(0, "alice", "ops").await;
+    let good = RawSocket::upgrade_request("");
+    for part in ["", "G", "GET / HTTP/1.1\r\n", good.trim_end()] {
+        let mut socket = RawSocket::connect(cluster.address(0)).await;
+        socket.send(part.as_bytes()).await;
+        // Cut with or without a word, but never let in.
+        let rest = String::from_utf8(socket.rest().await).unwrap();
+        assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 408"), "{part:?}: {rest}");
+    }
+    // So is who asked for something and then keeps the line.
+    let mut socket = RawSocket::connect(cluster.address(0)).await;
+    socket.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(socket.head().await.status, 200);
+    socket.rest().await;
+    // Who was done with it in time stays as long as it likes.
+    alice.say("ops", "still here").await;
+}
+
+#[tokio::test]
+async fn a_request_with_endless_headers_is_cut() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let mut socket = RawSocket::connect(cluster.address(0)).await;
+    let padding = format!("X-Padding: {}\r\n", "x".repeat(1_000)).repeat(40);
+    socket.send(RawSocket::upgrade_request(&padding).as_bytes()).await;
+    let rest = String::from_utf8(socket.rest().await).unwrap();
+    assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 431"), "{rest}");
+}

@@ -1,0 +1,157 @@
+//! Reading and typing: markers that move forward only and follow a user to its other devices, and notices that nobody
+//! keeps.
+
+use serde_json::{Value, json};
+
+use crate::support::client::Client;
+use crate::support::cluster::Cluster;
+
+/// A user who is connected and in no room.
+async fn connect(cluster: &Cluster, node: usize, name: &str) -> Client {
+    let mut client = cluster.connect(node, name).await;
+    client.ok("Auth", json!({})).await;
+    client
+}
+
+/// What is next to come of these two types.
+async fn next_event(client: &mut Client) -> Value {
+    client
+        .wait_for("an event", |frame| frame["message_type"] == "Typing" || frame["message_type"] == "Read")
+        .await
+}
+
+on_each_store! {
+    async fn a_rooms_marker_moves_forward_and_is_told_to_the_users_other_connections(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut bob = cluster.enter(1, "bob", "ops").await;
+        let mut phone = cluster.enter(0, "alice", "ops").await;
+        let mut laptop = connect(&cluster, 1, "alice").await;
+        let mut epoch = Value::Null;
+        for count in 1..=5 {
+            epoch = bob.say("ops", &format!("m{count}")).await["epoch"].clone();
+        }
+        while phone.hears().await != "m5" {}
+        for (seq, moves) in [(2, true), (4, true), (3, false), (4, false), (0, false), (5, true)] {
+            phone.ok("Read", json!({ "room": "ops", "seq": seq })).await;
+            if moves {
+                let told = laptop.next("Read").await;
+                assert_eq!(told, json!({ "sender_username": "alice", "room": "ops", "epoch": epoch, "seq": seq }));
+            }
+        }
+        // Beyond the newest message nothing can have been read.
+        phone.refused("Read", json!({ "room": "ops", "seq": 6 }), "invalid_message").await;
+        phone.heard_no("Read").await;
+        bob.heard_no("Read").await;
+        laptop.heard_no("Read").await;
+        // Each `Enter` tells it, wherever, and to nobody else.
+        let marker = json!({ "epoch": epoch, "seq": 5 });
+        assert_eq!(laptop.ok("Enter", json!({ "room": "ops" })).await["read"], marker);
+        assert_eq!(phone.ok("Enter", json!({ "room": "ops" })).await["read"], marker);
+        assert_eq!(bob.ok("Enter", json!({ "room": "ops" })).await["read"], Value::Null);
+    }
+
+    async fn without_a_room_the_current_one_is_read(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut alice = cluster.enter(0, "alice", "a").await;
+        alice.ok("Enter", json!({ "room": "b" })).await;
+        alice.say("b", "x").await;
+        alice.hears().await;
+        alice.ok("Read", json!({ "seq": 1 })).await;
+        assert_eq!(alice.ok("Enter", json!({ "room": "b" })).await["read"]["seq"], 1);
+        assert_eq!(alice.ok("Enter", json!({ "room": "a" })).await["read"], Value::Null);
+    }
+
+    async fn a_private_marker_is_told_to_the_peer_as_well(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut phone = connect(&cluster, 0, "alice").await;
+        let mut laptop = connect(&cluster, 1, "alice").await;
+        let mut bob = connect(&cluster, 1, "bob").await;
+        let mut carol = connect(&cluster, 0, "carol").await;
+        let mut ids = Vec::new();
+        for count in 0..3 {
+            ids.push(bob.whisper("alice", &format!("m{count}")).await["message_id"].clone());
+        }
+        let read = |id: &Value| json!({ "target_username": "bob", "message_id": id });
+        phone.ok("Read", read(&ids[1])).await;
+        let told = json!({ "sender_username": "alice", "target_username": "bob", "message_id": ids[1] });
+        assert_eq!(laptop.next("Read").await, told);
+        assert_eq!(bob.next("Read").await, told);
+        // Backwards is no move.
+        for id in [&ids[0], &ids[1]] {
+            phone.ok("Read", read(id)).await;
+        }
+        laptop.ok("Read", read(&ids[2])).await;
+        assert_eq!(phone.next("Read").await["message_id"], ids[2]);
+        assert_eq!(bob.next("Read").await["message_id"], ids[2]);
+        for client in [&mut phone, &mut laptop, &mut bob, &mut carol] {
+            client.heard_no("Read").await;
+        }
+        // It is in the `Ack` of the next `Auth`, and in no one else's.
+        let mut tablet = cluster.connect(0, "alice").await;
+        assert_eq!(tablet.ok("Auth", json!({})).await["read"], json!({ "bob": ids[2] }));
+        assert_eq!(bob.ok("Auth", json!({})).await["read"], json!({}));
+    }
+
+    async fn typing_is_told_to_the_others_and_not_kept(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        let mut bob = cluster.enter(1, "bob", "ops").await;
+        let mut carol = connect(&cluster, 1, "carol").await;
+        alice.ok("Typing", json!({})).await;
+        assert_eq!(bob.next("Typing").await, json!({ "sender_username": "alice", "room": "ops" }));
+        alice.ok("Typing", json!({ "target_username": "carol" })).await;
+        assert_eq!(carol.next("Typing").await, json!({ "sender_username": "alice", "target_username": "carol" }));
+        alice.heard_no("Typing").await;
+        bob.heard_no("Typing").await;
+        assert_eq!(alice.ok("History", json!({})).await["messages"], json!([]));
+        assert_eq!(carol.ok("History", json!({ "target_username": "alice" })).await["messages"], json!([]));
+        // Who comes later hears nothing of it.
+        let mut dora = cluster.connect(0, "dora").await;
+        dora.ok("Enter", json!({ "room": "ops", "history": 10 })).await;
+        dora.heard_no("Typing").await;
+    }
+
+    async fn typing_is_told_once_a_second_and_target(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        alice.ok("Enter", json!({ "room": "dev" })).await;
+        let mut bob = cluster.enter(1, "bob", "ops").await;
+        bob.ok("Enter", json!({ "room": "dev" })).await;
+        let started = std::time::Instant::now();
+        // Each is acknowledged, whether it is passed on or not.
+        for _ in 0..10 {
+            alice.ok("Typing", json!({ "room": "ops" })).await;
+            alice.ok("Typing", json!({ "room": "dev" })).await;
+            alice.ok("Typing", json!({ "target_username": "bob" })).await;
+        }
+        alice.say("ops", "done").await;
+        bob.wait_for("the end", |frame| frame["message_body"]["content"] == "done").await;
+        alice.ok("Read", json!({ "target_username": "bob", "message_id": "0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10" })).await;
+        let mut heard = Vec::new();
+        loop {
+            let event = next_event(&mut bob).await;
+            if event["message_type"] == "Read" {
+                break;
+            }
+            heard.push((event["message_body"]["room"].clone(), event["message_body"]["target_username"].clone()));
+        }
+        // On a slow machine the burst takes longer than the second.
+        let most = 3 * (1 + started.elapsed().as_secs() as usize);
+        assert!(heard.len() >= 3 && heard.len() <= most, "{heard:?}");
+        for target in [(json!("ops"), Value::Null), (json!("dev"), Value::Null), (Value::Null, json!("bob"))] {
+            assert!(heard.contains(&target), "{target:?}");
+        }
+        // After the second it is passed on again.
+        let again = async {
+            loop {
+                alice.ok("Typing", json!({ "room": "ops" })).await;
+                bob.ok("Ping", json!({})).await;
+                if bob.seen().iter().any(|frame| frame["message_type"] == "Typing") {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), again).await.expect("typing is never told again");
+    }
+}

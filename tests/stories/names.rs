@@ -1,0 +1,213 @@
+//! Names and contents as people write them: braces, colons, percent signs, scripts, emoji. What looks like another name is
+//! the same or is refused; what is another name is never mixed up.
+
+use serde_json::{Value, json};
+
+use crate::support::cluster::Cluster;
+
+/// Names that have meant something to somebody: to Redis Cluster, to key schemes, to URLs, to glob patterns.
+const NAMES: [&str; 16] = [
+    "a}{b",
+    "{a}",
+    "{",
+    "}",
+    "日本",
+    "a:b",
+    "a",
+    "b",
+    "%7B",
+    "%",
+    "a b",
+    "a*",
+    "../a",
+    "👩\u{200d}💻",
+    "می\u{200c}خواهم",
+    "A",
+];
+
+on_each_store! {
+    async fn rooms_with_odd_names_do_not_mix(kind) {
+        let cluster = Cluster::start_with(kind, 2, |c| c.limits.max_rooms_per_connection = 100).await;
+        let mut alice = cluster.connect(0, "alice").await;
+        let mut bob = cluster.connect(1, "bob").await;
+        for room in NAMES {
+            assert_eq!(alice.ok("Enter", json!({ "room": room })).await["room"], room);
+            bob.ok("Enter", json!({ "room": room })).await;
+        }
+        for room in NAMES {
+            let ack = alice.say(room, &format!("to {room}")).await;
+            assert_eq!(ack["seq"], 1, "{room}");
+        }
+        let mut heard: Vec<(String, String)> = Vec::new();
+        for _ in NAMES {
+            let message = bob.next("GroupChat").await;
+            heard.push((message["room"].as_str().unwrap().into(), message["content"].as_str().unwrap().into()));
+        }
+        heard.sort();
+        let mut said: Vec<(String, String)> = NAMES.iter().map(|room| ((*room).into(), format!("to {room}"))).collect();
+        said.sort();
+        assert_eq!(heard, said);
+        for room in NAMES {
+            let page = bob.ok("History", json!({ "room": room })).await;
+            assert_eq!(page["messages"].as_array().unwrap().len(), 1, "{room}: {page}");
+            assert_eq!(bob.ok("Members", json!({ "room": room })).await["members"], json!(["alice", "bob"]), "{room}");
+        }
+    }
+
+    async fn users_with_odd_names_get_their_own_messages(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut clients = Vec::new();
+        for name in NAMES {
+            // A room of the same name is another log.
+            clients.push(cluster.enter(1, name, name).await);
+        }
+        let mut alice = cluster.connect(0, "alice").await;
+        for name in NAMES {
+            alice.whisper(name, &format!("for {name}")).await;
+        }
+        for client in &mut clients {
+            let name = client.name().to_owned();
+            let heard = client.next("PrivateChat").await;
+            assert_eq!((&heard["content"], &heard["target_username"]), (&json!(format!("for {name}")), &json!(name)));
+            client.heard_no("PrivateChat").await;
+            client.heard_no("GroupChat").await;
+        }
+    }
+
+    async fn a_name_is_trimmed_and_composed(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        // Typed with a combining accent, as some keyboards do.
+        let mut jose = cluster.connect(0, " jose\u{301}\u{a0}").await;
+        let ack = jose.ok("Enter", json!({ "room": "\tcafe\u{301} " })).await;
+        assert_eq!(ack["room"], "caf\u{e9}");
+        let mut bob = cluster.enter(1, "bob", "caf\u{e9}").await;
+        assert_eq!(bob.ok("Members", json!({})).await["members"], json!(["bob", "jos\u{e9}"]));
+        bob.whisper("jos\u{e9}", "both are you").await;
+        assert_eq!(jose.next("PrivateChat").await["target_username"], "jos\u{e9}");
+        jose.say("cafe\u{301}", "hi").await;
+        let heard = bob.next("GroupChat").await;
+        assert_eq!((&heard["sender_username"], &heard["room"]), (&json!("jos\u{e9}"), &json!("caf\u{e9}")));
+        jose.ok("Ping", json!({ "sender_username": "jos\u{e9}" })).await;
+        assert_eq!(jose.ok("Leave", json!({ "room": "cafe\u{301}" })).await["room"], "caf\u{e9}");
+        assert_eq!(bob.next("Leave").await["sender_username"], "jos\u{e9}");
+        // Capitals are other letters.
+        bob.refused("GroupChat", json!({ "room": "CAF\u{c9}", "content": "x" }), "not_in_room").await;
+    }
+
+    async fn a_name_has_at_most_64_characters(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        for (room, is_good) in [
+            ("x".repeat(64), true),
+            ("x".repeat(65), false),
+            ("日".repeat(64), true),
+            ("日".repeat(65), false),
+            ("👍".repeat(64), true),
+            // Counted after composing and trimming.
+            ("e\u{301}".repeat(64), true),
+            ("e\u{301}".repeat(65), false),
+            (format!("  {}  ", "x".repeat(64)), true),
+        ] {
+            let mut alice = cluster.connect(0, "alice").await;
+            if is_good {
+                alice.ok("Enter", json!({ "room": room })).await;
+                alice.say(&room, "x").await;
+            } else {
+                let error = alice.refused("Enter", json!({ "room": room }), "invalid_message").await;
+                assert!(error["message"].as_str().unwrap().contains("64"), "{error}");
+            }
+        }
+        let longest = "👍".repeat(64);
+        let mut alice = cluster.enter(0, &longest, &longest).await;
+        alice.whisper(&longest, "to myself").await;
+        assert_eq!(alice.hears_privately().await, "to myself");
+    }
+
+    async fn what_can_not_be_seen_is_no_name(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let invisible = ['\u{0}', '\u{1f}', '\n', '\u{7f}', '\u{85}', '\u{ad}', '\u{200b}', '\u{200e}', '\u{202e}', '\u{2028}', '\u{2029}', '\u{2066}', '\u{feff}'];
+        for character in invisible {
+            let name = format!("a{character}b");
+            let mut alice = cluster.connect(0, "alice").await;
+            for (kind, body, field) in [
+                ("Enter", json!({ "room": name }), "`room`"),
+                ("Enter", json!({ "sender_username": name }), "`sender_username`"),
+                ("PrivateChat", json!({ "target_username": name, "content": "x" }), "`target_username`"),
+            ] {
+                let error = alice.refused(kind, body, "invalid_message").await;
+                let message = error["message"].as_str().unwrap();
+                assert!(message.contains(field) && message.contains(&format!("U+{:04X}", character as u32)), "{message}");
+            }
+        }
+    }
+
+    async fn content_comes_out_as_it_went_in(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        let mut bob = cluster.enter(1, "bob", "ops").await;
+        for content in [
+            " spaces stay ", "\u{0}\u{1}\n\r\t\u{7f}", "\"quoted\\\" {\"json\":[]}", "</script><b>&amp;", "e\u{301} is not composed",
+            "\u{202e}backwards", "👩\u{200d}💻\u{1f3fd}", "\u{2028}\u{2029}", "%s%n{0}$1", "\u{fffd}\u{feff}", "KEYS * \r\nFLUSHALL\r\n",
+        ] {
+            alice.say("ops", content).await;
+            assert_eq!(bob.hears().await, content);
+            alice.whisper("bob", content).await;
+            assert_eq!(bob.hears_privately().await, content);
+        }
+        let page = bob.ok("History", json!({ "limit": 1 })).await;
+        assert_eq!(page["messages"][0]["content"], "KEYS * \r\nFLUSHALL\r\n");
+    }
+
+    async fn content_has_at_most_16384_bytes_after_decoding(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        let mut bob = cluster.enter(1, "bob", "ops").await;
+        for longest in ["x".repeat(16_384), "日".repeat(5_461), "\u{0}".repeat(16_384), "\"".repeat(16_384)] {
+            alice.say("ops", &longest).await;
+            assert_eq!(bob.hears().await, longest);
+            let longer = json!({ "content": longest.clone() + "日" });
+            alice.refused("GroupChat", longer.clone(), "message_too_large").await;
+            alice.refused("PrivateChat", json!({ "target_username": "bob", "content": longer["content"] }), "message_too_large").await;
+        }
+        // However it is spelt: six bytes of JSON for each byte of content.
+        let spelt = |count: usize| {
+            format!(
+                r#"{{"message_type":"GroupChat","message_body":{{"sender_username":"alice","content":"{}"}},"id":"{count}"}}"#,
+                r"\u0041".repeat(count)
+            )
+        };
+        alice.send_text(spelt(16_384)).await;
+        assert_eq!(alice.answer("16384").await["message_type"], "Ack");
+        assert_eq!(bob.hears().await, "A".repeat(16_384));
+        alice.send_text(spelt(16_385)).await;
+        assert_eq!(alice.answer("16385").await["message_body"]["code"], "message_too_large");
+        bob.heard_no("GroupChat").await;
+    }
+
+    async fn a_half_of_a_character_is_no_content(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        // JSON can spell half of a surrogate pair; UTF-8 can't.
+        let half = r#"{"message_type":"GroupChat","message_body":{"sender_username":"alice","content":"\ud83d"},"id":"1"}"#;
+        alice.send_text(half).await;
+        assert_eq!(alice.answer("1").await["message_body"]["code"], "invalid_message");
+        let whole = half.replace(r"\ud83d", r"\ud83d\ude00");
+        alice.send_text(whole.replace("\"1\"", "\"2\"")).await;
+        assert_eq!(alice.answer("2").await["message_type"], "Ack");
+        assert_eq!(alice.hears().await, "😀");
+    }
+
+    async fn an_id_is_the_clients_own_affair(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        for id in ["1", " ", "\"}", "日本", "a\u{1f}b", "\u{0}", &"👍".repeat(64)] {
+            let chat = alice.envelope("GroupChat", json!({ "content": "x" }), Some(id));
+            alice.send_text(chat.to_string()).await;
+            let ack = alice.answer(id).await;
+            assert_eq!((&ack["message_type"], &ack["message_body"]["duplicate"]), (&json!("Ack"), &Value::Null), "{id:?}");
+            assert_eq!(alice.next("GroupChat").await["client_id"], id);
+            let history = alice.envelope("History", json!({ "limit": 1 }), Some(id));
+            alice.send_text(history.to_string()).await;
+            assert_eq!(alice.answer(id).await["message_body"]["messages"][0]["client_id"], id);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! In and out of rooms: which one is the current one, what the answer of an `Enter` tells, and what is no longer heard after
+//! a `Leave`.
+
+use serde_json::{Value, json};
+
+use crate::support::client::Client;
+use crate::support::cluster::Cluster;
+
+/// The room that a message without one goes to.
+async fn current(client: &mut Client) -> Value {
+    client.ok("GroupChat", json!({ "content": "here" })).await;
+    client.next("GroupChat").await["room"].take()
+}
+
+on_each_store! {
+    async fn the_room_entered_last_and_not_left_since_is_the_current_one(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut alice = cluster.connect(0, "alice").await;
+        for room in ["a", "b", "c"] {
+            alice.ok("Enter", json!({ "room": room })).await;
+            assert_eq!(current(&mut alice).await, room);
+        }
+        assert_eq!(alice.ok("Leave", json!({})).await, json!({ "room": "c" }));
+        assert_eq!(current(&mut alice).await, "b");
+        // Leaving another changes nothing.
+        alice.ok("Leave", json!({ "room": "a" })).await;
+        assert_eq!(current(&mut alice).await, "b");
+        alice.ok("Enter", json!({ "room": "a" })).await;
+        assert_eq!(current(&mut alice).await, "a");
+        // Entering again makes it the current one again.
+        assert_eq!(alice.ok("Enter", json!({ "room": "b" })).await["already"], true);
+        assert_eq!(current(&mut alice).await, "b");
+        alice.ok("Leave", json!({})).await;
+        assert_eq!(current(&mut alice).await, "a");
+        alice.ok("Leave", json!({})).await;
+        alice.refused("GroupChat", json!({ "content": "x" }), "not_in_room").await;
+        // Naming a room does not make it the current one.
+        for room in ["a", "b"] {
+            alice.ok("Enter", json!({ "room": room })).await;
+        }
+        alice.say("a", "over there").await;
+        alice.next("GroupChat").await;
+        assert_eq!(current(&mut alice).await, "b");
+    }
+
+    async fn without_a_room_one_enters_the_default_one(kind) {
+        let cluster = Cluster::start_with(kind, 1, |c| c.rooms.default = "foyer".into()).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        assert_eq!(alice.ok("Enter", json!({})).await["room"], "foyer");
+        assert_eq!(current(&mut alice).await, "foyer");
+        // Not where one happens to be, as in other requests.
+        alice.ok("Enter", json!({ "room": "ops" })).await;
+        let again = alice.ok("Enter", json!({})).await;
+        assert_eq!((&again["room"], &again["already"]), (&json!("foyer"), &json!(true)));
+    }
+
+    async fn the_answer_of_an_enter_tells_where_the_room_stands(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut alice = cluster.connect(0, "alice").await;
+        let empty = alice.ok("Enter", json!({ "room": "ops" })).await;
+        assert_eq!((&empty["seq"], &empty["message_id"], &empty["read"]), (&json!(0), &json!(""), &Value::Null));
+        assert_eq!(empty["epoch"].as_str().unwrap().len(), 16);
+        assert!(empty.get("recovered").is_none() && empty.get("already").is_none(), "{empty}");
+        let said = alice.say("ops", "first").await;
+        assert_eq!((&said["seq"], &said["epoch"]), (&json!(1), &empty["epoch"]));
+        let mut bob = cluster.connect(1, "bob").await;
+        let entered = bob.ok("Enter", json!({ "room": "ops" })).await;
+        for field in ["epoch", "seq", "message_id"] {
+            assert_eq!(entered[field], said[field], "{field}");
+        }
+        bob.heard_no("GroupChat").await;
+    }
+
+    async fn entering_again_replays_nothing(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        let first = alice.say("ops", "one").await;
+        let second = alice.say("ops", "two").await;
+        assert_eq!([alice.hears().await, alice.hears().await], ["one", "two"]);
+        let since = json!({ "epoch": first["epoch"], "seq": first["seq"], "message_id": first["message_id"] });
+        for body in [json!({ "room": "ops" }), json!({ "room": "ops", "history": 10 }), json!({ "room": "ops", "since": since })] {
+            let again = alice.ok("Enter", body).await;
+            assert_eq!((&again["already"], &again["seq"]), (&json!(true), &second["seq"]), "{again}");
+        }
+        alice.heard_no("GroupChat").await;
+        alice.heard_no("Leave").await;
+    }
+
+    async fn history_comes_after_the_answer_and_before_what_is_live(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        for count in 1..=10 {
+            alice.say("ops", &format!("m{count}")).await;
+        }
+        // Each asks before the next thing is said, and is told that too.
+        let mut held: Vec<String> = (1..=10).map(|count| format!("m{count}")).collect();
+        for wanted in [3, 1, 11, 200] {
+            let mut bob = cluster.connect(1, "bob").await;
+            let id = bob.send("Enter", json!({ "room": "ops", "history": wanted })).await;
+            let answer = bob.first().await.unwrap();
+            assert_eq!(answer["id"], *id, "the answer comes first");
+            assert_eq!(answer["message_body"]["seq"], held.len());
+            let live = format!("live for {wanted}");
+            alice.say("ops", &live).await;
+            held.push(live);
+            for content in &held[held.len().saturating_sub(wanted + 1)..] {
+                assert_eq!(bob.hears().await, *content);
+            }
+        }
+        let mut carol = cluster.connect(0, "carol").await;
+        carol.ok("Enter", json!({ "room": "ops", "history": 0 })).await;
+        carol.heard_no("GroupChat").await;
+    }
+
+    async fn the_joiner_sees_its_own_enter_after_its_answer_and_so_does_everybody(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut alice = cluster.connect(0, "alice").await;
+        let id = alice.send("Enter", json!({ "room": "ops" })).await;
+        assert_eq!(alice.first().await.unwrap()["id"], *id);
+        assert_eq!(alice.next("Enter").await, json!({ "sender_username": "alice", "room": "ops" }));
+        let mut bob = cluster.enter(1, "bob", "ops").await;
+        for client in [&mut alice, &mut bob] {
+            assert_eq!(client.next("Enter").await, json!({ "sender_username": "bob", "room": "ops" }));
+        }
+        // The `Ack` follows the change that it reports.
+        assert_eq!(bob.ok("Members", json!({})).await["members"], json!(["alice", "bob"]));
+    }
+
+    async fn only_the_first_connection_enters_and_only_the_last_one_leaves(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut bob = cluster.enter(0, "bob", "ops").await;
+        assert_eq!(bob.next("Enter").await["sender_username"], "bob");
+        let mut first = cluster.enter(0, "alice", "ops").await;
+        assert_eq!(bob.next("Enter").await["sender_username"], "alice");
+        let second = cluster.enter(1, "alice", "ops").await;
+        let mut third = cluster.enter(1, "alice", "ops").await;
+        first.ok("Leave", json!({})).await;
+        second.leave().await;
+        third.say("ops", "still here").await;
+        assert_eq!(bob.hears().await, "still here");
+        third.ok("Leave", json!({})).await;
+        assert_eq!(bob.next("Leave").await, json!({ "sender_username": "alice", "room": "ops" }));
+        bob.heard_no("Enter").await;
+        bob.heard_no("Leave").await;
+        assert_eq!(bob.ok("Members", json!({})).await["members"], json!(["bob"]));
+    }
+
+    async fn who_leaves_hears_nothing_of_the_room_after_the_answer(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        alice.ok("Enter", json!({ "room": "other" })).await;
+        let mut bob = cluster.enter(1, "bob", "ops").await;
+        // Bob talks all the while.
+        let talking = tokio::spawn(async move {
+            for count in 0..200 {
+                bob.say("ops", &format!("{count}")).await;
+            }
+            bob
+        });
+        while alice.hears().await != "20" {}
+        let id = alice.send("Leave", json!({ "room": "ops" })).await;
+        let mut answered = false;
+        let mut bob = talking.await.unwrap();
+        assert_eq!(bob.next("Leave").await["sender_username"], "alice");
+        alice.ok("GroupChat", json!({ "room": "other", "content": "x" })).await;
+        alice.ok("Ping", json!({})).await;
+        while let Some(frame) = if alice.seen().is_empty() { None } else { alice.first().await } {
+            let of_ops = frame["message_body"]["room"] == "ops" && frame["id"] != *id;
+            assert!(!(answered && of_ops), "after the answer: {frame}");
+            assert_ne!(frame["message_type"], "Leave", "{frame}");
+            answered |= frame["id"] == *id;
+        }
+        assert!(answered);
+    }
+
+    async fn one_connection_is_in_many_rooms_at_once(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut alice = cluster.connect(0, "alice").await;
+        for room in 0..64 {
+            alice.ok("Enter", json!({ "room": format!("r{room}") })).await;
+        }
+        alice.refused("Enter", json!({ "room": "one more" }), "too_many_rooms").await;
+        for room in (0..64).rev().step_by(9) {
+            let mut bob = cluster.enter(1, "bob", &format!("r{room}")).await;
+            bob.say(&format!("r{room}"), "hello").await;
+            assert_eq!(alice.next("GroupChat").await["room"], format!("r{room}"));
+        }
+    }
+
+    async fn a_second_connection_of_a_user_hears_what_the_first_says(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut phone = cluster.enter(0, "alice", "ops").await;
+        let mut laptop = cluster.enter(1, "alice", "ops").await;
+        phone.say("ops", "from the phone").await;
+        for client in [&mut phone, &mut laptop] {
+            assert_eq!(client.hears().await, "from the phone");
+        }
+        laptop.whisper("bob", "from the laptop").await;
+        for client in [&mut phone, &mut laptop] {
+            let sent = client.next("PrivateChat").await;
+            assert_eq!((&sent["content"], &sent["target_username"]), (&json!("from the laptop"), &json!("bob")));
+        }
+    }
+
+    async fn auth_binds_without_a_room_and_starts_private_messages(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut alice = cluster.connect(0, "alice").await;
+        let ack = alice.ok("Auth", json!({})).await;
+        assert_eq!((ack.get("room"), &ack["seq"], &ack["read"]), (None, &json!(0), &json!({})));
+        alice.refused("GroupChat", json!({ "content": "x" }), "not_in_room").await;
+        let mut bob = cluster.connect(1, "bob").await;
+        let sent = bob.whisper("alice", "psst").await;
+        let heard = alice.next("PrivateChat").await;
+        assert_eq!((&heard["content"], &heard["seq"], &heard["epoch"]), (&json!("psst"), &json!(1), &ack["epoch"]));
+        assert_eq!(heard["message_id"], sent["message_id"]);
+        // The sender's `Ack` is of the sender's own log.
+        assert_ne!(heard["epoch"], sent["epoch"]);
+        let again = alice.ok("Auth", json!({})).await;
+        assert_eq!((&again["already"], &again["seq"]), (&json!(true), &json!(1)));
+        alice.refused("Auth", json!({ "sender_username": "bob" }), "identity_mismatch").await;
+    }
+
+    async fn a_ping_needs_nothing_and_touches_nothing(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut alice = cluster.connect(0, "alice").await;
+        for body in [json!({}), json!({ "sender_username": "alice" })] {
+            assert_eq!(alice.ok("Ping", body).await, json!({}));
+        }
+        alice.send_text(r#"{"message_type":"Ping","message_body":{},"id":"p"}"#).await;
+        assert_eq!(alice.answer("p").await["message_type"], "Ack");
+        // It bound nobody.
+        alice.ok("Enter", json!({ "sender_username": "bob", "room": "ops" })).await;
+    }
+}

@@ -1,0 +1,53 @@
+//! The server API, as a product's own back end calls it.
+
+use chatnode::config::Config;
+use serde_json::Value;
+
+use super::cluster::{Cluster, http};
+
+/// The administrator's key of nodes with [`with_api`].
+pub const KEY: &str = "Zq8-vnTt4-Lw2x-Rk7p";
+
+/// Switches the server API on.
+pub fn with_api(config: &mut Config) {
+    config.auth.admin_key = Some(KEY.into());
+}
+
+/// Switches the server API on, and makes requests need a token.
+pub fn with_tokens(config: &mut Config) {
+    with_api(config);
+    config.auth.enabled = true;
+}
+
+impl Cluster {
+    /// One call of a node's API: status, and the answer's JSON (null where there is none).
+    pub async fn call(&self, node: usize, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let key = format!("Bearer {KEY}");
+        let headers = [("Authorization", key.as_str()), ("Content-Type", "application/json")];
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let path = format!("/api/v1{path}");
+        let (status, answer) = http(self.address(node), method, &path, &headers, &body).await;
+        if answer.is_empty() {
+            return (status, Value::Null);
+        }
+        let answer = serde_json::from_str(&answer);
+        (
+            status,
+            answer.unwrap_or_else(|error| panic!("{method} {path} answered {status} with no JSON: {error}")),
+        )
+    }
+
+    /// Gets a token for a user.
+    pub async fn token(&self, node: usize, user: &str) -> String {
+        let (status, answer) =
+            self.call(node, "POST", "/tokens", serde_json::json!({ "username": user })).await;
+        assert_eq!(status, 201, "{answer}");
+        answer["token"].as_str().unwrap().to_owned()
+    }
+
+    /// Ends a token.
+    pub async fn revoke(&self, node: usize, token: &str) {
+        let body = serde_json::json!({ "token": token });
+        assert_eq!(self.call(node, "POST", "/tokens/revoke", body).await, (204, Value::Null));
+    }
+}
