@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, PATIENCE};
+use super::proxy::Proxy;
 use super::redis_server::RedisServer;
 
 /// Which store a story runs on.
@@ -99,8 +100,29 @@ impl Cluster {
         cluster
     }
 
+    /// Nodes whose way to Redis leads through a proxy.
+    pub async fn start_behind_proxy(nodes: usize, adjust: impl FnOnce(&mut Config)) -> (Self, Proxy) {
+        let mut config = settings();
+        adjust(&mut config);
+        let redis = RedisServer::start();
+        let proxy = Proxy::start(redis.port()).await;
+        config.redis.url = Some(proxy.url().into());
+        let mut cluster = Self { nodes: Vec::new(), store: Store::Redis(redis), config };
+        for _ in 0..nodes {
+            cluster.add_node().await;
+        }
+        (cluster, proxy)
+    }
+
     /// One more node.
     pub async fn add_node(&mut self) -> SocketAddr {
+        let address = self.add_unready_node().await;
+        until("the node is ready", async || get(address, "/readyz").await.0 == 200).await;
+        address
+    }
+
+    /// One more node, whether its store is there or not.
+    pub async fn add_unready_node(&mut self) -> SocketAddr {
         let config = self.config.clone();
         let server = match &self.store {
             Store::Embedded(store) => Server::bind_in(config, store).await,
@@ -112,7 +134,6 @@ impl Cluster {
         let stop = drain.clone();
         let running = tokio::spawn(async move { server.run(stop).await.unwrap() });
         self.nodes.push(TestNode { address, drain, running: Some(running) });
-        until("the node is ready", async || get(address, "/readyz").await.0 == 200).await;
         address
     }
 
@@ -123,6 +144,14 @@ impl Cluster {
     /// The Redis server, in stories that are about it.
     pub fn redis(&mut self) -> &mut RedisServer {
         match &mut self.store {
+            Store::Redis(redis) => redis,
+            Store::Embedded(_) => panic!("this story needs Redis"),
+        }
+    }
+
+    /// The same, to look at.
+    pub fn redis_server(&self) -> &RedisServer {
+        match &self.store {
             Store::Redis(redis) => redis,
             Store::Embedded(_) => panic!("this story needs Redis"),
         }

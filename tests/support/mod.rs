@@ -7,4 +7,6 @@ pub mod client;
 #[macro_use]
 pub mod cluster;
 pub mod listener;
+pub mod process;
+pub mod proxy;
 pub mod redis_server;
