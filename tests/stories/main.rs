@@ -5,5 +5,6 @@
 #[macro_use]
 mod support;
 
+mod drain;
 mod presence;
 mod talk;
