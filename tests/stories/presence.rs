@@ -205,12 +205,14 @@ async fn a_store_that_lost_everything_knows_all_members_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_back_after_a_departure_without_an_answer_is_there() {
     // No heartbeat within the story: it would mend what is looked at.
-    let (cluster, proxy) = Cluster::start_behind_proxy(1, |config| {
+    let mut cluster = Cluster::start_with(Kind::Redis, 0, |config| {
         config.node.lease = Duration::from_secs(600);
         config.node.heartbeat = Duration::from_secs(300);
         config.redis.timeout = Duration::from_millis(500);
     })
     .await;
+    let proxy = cluster.put_proxy().await;
+    cluster.add_node().await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let mut bob = cluster.enter(0, "bob", "ops").await;
     // Redis knows the script from here on: what it is asked for next is done.

@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use chatnode::backend::Embedded;
+use chatnode::backend::{Backend, Embedded};
 use chatnode::config::Config;
 use chatnode::server::Server;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::client::{Client, PATIENCE};
+use super::listener::Listener;
 use super::proxy::Proxy;
 use super::redis_server::RedisServer;
 
@@ -100,18 +102,23 @@ impl Cluster {
         cluster
     }
 
-    /// Nodes whose way to Redis leads through a proxy.
-    pub async fn start_behind_proxy(nodes: usize, adjust: impl FnOnce(&mut Config)) -> (Self, Proxy) {
-        let mut config = settings();
-        adjust(&mut config);
-        let redis = RedisServer::start();
-        let proxy = Proxy::start(redis.port()).await;
-        config.redis.url = Some(proxy.url().into());
-        let mut cluster = Self { nodes: Vec::new(), store: Store::Redis(redis), config };
-        for _ in 0..nodes {
-            cluster.add_node().await;
+    /// From now on the way of new nodes to Redis leads through a proxy.
+    pub async fn put_proxy(&mut self) -> Proxy {
+        let proxy = Proxy::start(self.redis_server().port()).await;
+        self.config.redis.url = Some(proxy.url().into());
+        proxy
+    }
+
+    /// The store itself, as one more node has it.
+    pub async fn backend(&self) -> Backend {
+        let listener = Listener::new();
+        match &self.store {
+            Store::Embedded(store) => store.join(&self.config, listener),
+            Store::Redis(_) => {
+                let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+                chatnode::backend::connect(&self.config, listener, &tasks, stop).await.unwrap().0
+            }
         }
-        (cluster, proxy)
     }
 
     /// One more node.

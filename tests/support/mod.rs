@@ -6,6 +6,7 @@ pub mod backend;
 pub mod client;
 #[macro_use]
 pub mod cluster;
+pub mod deaf;
 pub mod listener;
 pub mod process;
 pub mod proxy;
