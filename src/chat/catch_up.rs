@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::node::Node;
 use super::outbox::Outbox;
 use super::sequencer::{Cursor, CursorId, continuity};
-use super::topic::{LocalTopic, MemberState};
+use super::topic::{LocalTopic, Member, MemberState, State};
 use crate::backend::{Page, PageLimit, Range};
 use crate::protocol::server_message::{ChatKind, put_chat};
 use crate::protocol::{ConnectionId, Epoch, GapReason, server_message};
@@ -59,10 +59,10 @@ impl Node {
             return false;
         };
         match continuity(&cursor, &page) {
-            None => topic.replay(outbox, page),
+            None => topic.replay(outbox, cursor, page),
             Some(reason) => {
                 let Some(restart) = self.restart(topic, &cursor, reason, &page).await else { return false };
-                topic.restart(outbox, reason, page.top.epoch, restart)
+                topic.restart(outbox, cursor, reason, page.top.epoch, restart)
             }
         }
     }
@@ -138,7 +138,7 @@ impl LocalTopic {
     }
 
     /// Queues a page of the log. False where it held nothing: this node knows of something that the log does not (yet).
-    fn replay(&self, outbox: &Outbox, page: Page) -> bool {
+    fn replay(&self, outbox: &Outbox, from: Cursor, page: Page) -> bool {
         let epoch = page.top.epoch;
         let mut buffer = BytesMut::new();
         for entry in &page.entries {
@@ -150,7 +150,7 @@ impl LocalTopic {
             id: CursorId::Known(entry.message_id),
         });
         let mut state = self.lock();
-        let Some(member) = state.members.get_mut(&outbox.id()) else { return true };
+        let Some(member) = state.behind_at(outbox, from) else { return true };
         if let Some(reached) = reached {
             self.shared.counters.replay.increment(page.entries.len() as u64);
             member.outbox.reply(buffer.freeze());
@@ -159,19 +159,34 @@ impl LocalTopic {
         }
         // All that the log has was had: the top is proved now, whatever chose the place.
         let proved = Cursor::from(page.top);
-        let moved = matches!(member.state, MemberState::Behind(cursor) if cursor != proved);
         member.state = MemberState::Behind(proved);
-        moved
+        from != proved
     }
 
     /// Tells the member that its cursor can't be proved, and goes on from another.
-    fn restart(&self, outbox: &Outbox, reason: GapReason, epoch: Epoch, restart: Cursor) -> bool {
+    fn restart(
+        &self,
+        outbox: &Outbox,
+        from: Cursor,
+        reason: GapReason,
+        epoch: Epoch,
+        restart: Cursor,
+    ) -> bool {
         let mut state = self.lock();
-        if let Some(member) = state.members.get_mut(&outbox.id()) {
+        if let Some(member) = state.behind_at(outbox, from) {
             member.outbox.reply(server_message::gap(self.room(), reason, epoch, restart.seq + 1));
             member.state = MemberState::Behind(restart);
             self.shared.counters.gaps_sent(reason, 1);
         }
         true
+    }
+}
+
+impl State {
+    /// The member, if it still is where the log was read for. It may have left meanwhile, and have come back to another
+    /// place: what was read is not the continuation of that one.
+    fn behind_at(&mut self, outbox: &Outbox, from: Cursor) -> Option<&mut Member> {
+        let member = self.members.get_mut(&outbox.id())?;
+        matches!(member.state, MemberState::Behind(cursor) if cursor == from).then_some(member)
     }
 }

@@ -113,7 +113,7 @@ impl LocalTopic {
     fn settle(self: &Arc<Self>, state: &mut State, more: bool) -> Step {
         let Some(healing) = &mut state.healing else { return Step::Done };
         let was_interrupted = healing.is_interrupted;
-        let mut fits = !std::mem::take(&mut healing.overflowed);
+        let mut fits = !healing.is_stale;
         for (epoch, entry) in std::mem::take(&mut healing.pending) {
             let Some(last) = state.last else { break };
             let known: Option<MessageId> = state.ring.id_at(entry.seq);
@@ -134,9 +134,14 @@ impl LocalTopic {
 }
 
 impl State {
-    fn next_step(&self) -> Step {
+    fn next_step(&mut self) -> Step {
+        if let Some(healing) = &mut self.healing {
+            if healing.is_interrupted {
+                return Step::Done;
+            }
+            healing.is_stale = false;
+        }
         match (&self.healing, self.last) {
-            (Some(healing), _) if healing.is_interrupted => Step::Done,
             (_, None) => Step::Read(Range::Top, PAGE),
             (Some(_), Some(last)) => Step::Read(Range::After(last.seq), PAGE),
             (None, Some(_)) => Step::Done,

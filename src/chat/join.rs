@@ -89,8 +89,7 @@ impl Node {
             MemberState::Joining(held) => held,
             _ => Vec::new(),
         };
-        let newest =
-            start.newest.map(|count| Cursor::unproven(last.epoch, last.seq.saturating_sub(count.into())));
+        let newest = start.newest.map(|count| Cursor::newest(&last, count));
         match newest.or(start.cursor) {
             Some(cursor) if !cursor.is_at(&last) => topic.fall_behind(member, cursor),
             _ => {}

@@ -43,13 +43,17 @@ impl Keeper {
 
     async fn keep(&self, topic: Arc<LocalTopic>) {
         loop {
-            let is_starting = topic.lock().phase == Phase::Starting;
-            if is_starting {
-                let result = self.start(&topic).await;
-                topic.lock().phase = result.map_or_else(Phase::Failed, |()| Phase::Ready);
-                topic.changed.notify_waiters();
-            } else {
-                self.heal(&topic).await;
+            let phase = topic.lock().phase.clone();
+            match phase {
+                Phase::Starting => {
+                    let result = self.start(&topic).await;
+                    topic.lock().phase = result.map_or_else(Phase::Failed, |()| Phase::Ready);
+                    topic.changed.notify_waiters();
+                }
+                Phase::Ready => self.heal(&topic).await,
+                // Not subscribed: a top that is read now would be taken for the last message before the subscription,
+                // and what is published until then be missed. The next to ask starts the topic.
+                Phase::Idle | Phase::Failed(_) => {}
             }
             // What was asked for while the topic was in hand is done now, under the same lock that `keep` looks under.
             let mut state = topic.lock();

@@ -245,10 +245,17 @@ impl Node {
 
     async fn write_cursors(&self) {
         let moved = std::mem::take(&mut *self.cursors.lock().unwrap_or_else(PoisonError::into_inner));
-        for (user, position) in moved {
+        let mut moved = moved.into_iter();
+        while let Some((user, position)) = moved.next() {
             if let Err(error) = self.backend.markers.advance_cursor(&user, position).await {
-                // The messages come again instead: the client drops them by their id.
-                tracing::debug!(%error, "a cursor was not written");
+                tracing::debug!(%error, "cursors wait for the store");
+                // The rest would wait out a deadline each, and the end of a drain for all of them. Where it is the end,
+                // the messages come again instead: the client drops them by their id.
+                let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
+                for (user, position) in std::iter::once((user, position)).chain(moved) {
+                    cursors.entry(user).or_insert(position);
+                }
+                return;
             }
         }
     }

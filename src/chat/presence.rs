@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,7 @@ struct Slot {
     connections: AtomicUsize,
     /// What the store was last told, or may have been told. Changed only by whoever has the turn.
     is_entered: AtomicBool,
-    /// Entering was tried and not confirmed: it is tried again when somebody else enters.
+    /// Something was tried and not confirmed: whoever enters next enters again.
     is_doubtful: AtomicBool,
     /// Telling the store is done by one at a time, in the order in which it became true here.
     turn: Semaphore,
@@ -65,6 +65,26 @@ impl Drop for Present {
     }
 }
 
+impl Slot {
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, BackendError> {
+        self.turn.acquire().await.map_err(|_| BackendError::Refused("the node stops".into()))
+    }
+}
+
+fn slot_of(slots: &mut HashMap<Key, Arc<Slot>>, key: &Key) -> Arc<Slot> {
+    let fresh = || {
+        Arc::new(Slot {
+            key: key.clone(),
+            connections: AtomicUsize::new(0),
+            is_entered: AtomicBool::new(false),
+            is_doubtful: AtomicBool::new(false),
+            turn: Semaphore::new(1),
+            is_queued: AtomicBool::new(false),
+        })
+    };
+    slots.entry(key.clone()).or_insert_with(fresh).clone()
+}
+
 impl LocalPresence {
     /// `is_in_doubt` is set by whoever sees the connection to the store break.
     pub(super) fn new(backend: Arc<dyn Presence>, is_in_doubt: Arc<AtomicBool>) -> (Self, Departures) {
@@ -89,20 +109,10 @@ impl LocalPresence {
     ) -> Result<Present, BackendError> {
         let slot = {
             let mut slots = self.slots();
-            let key = (room.clone(), user.clone());
-            let slot = slots.entry(key.clone()).or_insert_with(|| {
-                Arc::new(Slot {
-                    key,
-                    connections: AtomicUsize::new(0),
-                    is_entered: AtomicBool::new(false),
-                    is_doubtful: AtomicBool::new(false),
-                    turn: Semaphore::new(1),
-                    is_queued: AtomicBool::new(false),
-                })
-            });
+            let slot = slot_of(&mut slots, &(room.clone(), user.clone()));
             // Counted under the map's lock: a slot is removed under it too, and only at zero.
             slot.connections.fetch_add(1, Ordering::AcqRel);
-            slot.clone()
+            slot
         };
         let present = Present { slot, presence: self.clone() };
         self.settle(&present.slot).await?;
@@ -118,7 +128,11 @@ impl LocalPresence {
 
     /// Tells the store what is true here, if it does not know.
     async fn settle(&self, slot: &Arc<Slot>) -> Result<(), BackendError> {
-        let _turn = slot.turn.acquire().await.map_err(|_| BackendError::Refused("the node stops".into()))?;
+        let _turn = slot.turn().await?;
+        self.settle_in_turn(slot).await
+    }
+
+    async fn settle_in_turn(&self, slot: &Arc<Slot>) -> Result<(), BackendError> {
         let (room, user) = &slot.key;
         let is_here = slot.connections.load(Ordering::Acquire) > 0;
         let is_known = slot.is_entered.load(Ordering::Acquire);
@@ -132,8 +146,11 @@ impl LocalPresence {
                 slot.is_doubtful.store(false, Ordering::Release);
             }
             (false, true) => {
+                // Likewise it may have been done without an answer: who comes back must not rely on being entered still.
+                slot.is_doubtful.store(true, Ordering::Release);
                 self.backend.remove(room, user, server_message::left(room, user)).await?;
                 slot.is_entered.store(false, Ordering::Release);
+                slot.is_doubtful.store(false, Ordering::Release);
             }
             _ => {}
         }
@@ -230,19 +247,34 @@ impl LocalPresence {
     async fn assert_all(&self) -> Result<(), BackendError> {
         let here: Vec<Arc<Slot>> = self.slots().values().cloned().collect();
         for slots in here.chunks(ASSERT_AT_ONCE) {
-            let is_here = |slot: &&Arc<Slot>| slot.connections.load(Ordering::Acquire) > 0;
-            let keys: Vec<Key> = slots.iter().filter(is_here).map(|slot| slot.key.clone()).collect();
+            let is_here = |slot: &Slot| slot.connections.load(Ordering::Acquire) > 0;
+            let keys: Vec<Key> = slots.iter().filter(|s| is_here(s)).map(|slot| slot.key.clone()).collect();
             self.backend.assert_all(&keys).await?;
             // Somebody may have left while it was written, and the store have heard of it before it heard of this.
             for slot in slots.iter().filter(|slot| !is_here(slot)) {
-                let (room, user) = &slot.key;
-                let is_back = self.slots().get(&slot.key).is_some_and(|current| !Arc::ptr_eq(current, slot));
-                if !is_back {
-                    self.backend.remove(room, user, server_message::left(room, user)).await?;
-                }
+                self.settle_as_entered(&slot.key).await?;
             }
         }
         Ok(())
+    }
+
+    /// The store may hold the user, whatever this node last told it. In the slot's turn, or somebody who comes back at
+    /// this moment would be taken out.
+    async fn settle_as_entered(&self, key: &Key) -> Result<(), BackendError> {
+        loop {
+            let slot = slot_of(&mut self.slots(), key);
+            let _turn = slot.turn().await?;
+            let is_current = {
+                let slots = self.slots();
+                let is_current = slots.get(key).is_some_and(|current| Arc::ptr_eq(current, &slot));
+                slot.is_entered.store(true, Ordering::Release);
+                slot.is_doubtful.store(true, Ordering::Release);
+                is_current
+            };
+            if is_current {
+                return self.settle_in_turn(&slot).await;
+            }
+        }
     }
 
     fn requeue(&self) {

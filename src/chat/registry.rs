@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -41,8 +41,7 @@ pub(super) struct Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         if self.topic.holders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let mut lingering = self.registry.lingering.lock().unwrap_or_else(PoisonError::into_inner);
-            lingering.push_back((Instant::now(), self.topic.clone()));
+            self.registry.lingering().push_back((Instant::now(), self.topic.clone()));
         }
     }
 }
@@ -160,8 +159,12 @@ impl Registry {
         for topic in self.due(linger) {
             {
                 let mut state = topic.lock();
-                let is_deserted = topic.holders.load(Ordering::Acquire) == 0;
-                if !is_deserted || state.is_kept || state.phase == Phase::Starting {
+                if topic.holders.load(Ordering::Acquire) > 0 {
+                    continue;
+                }
+                if state.is_kept {
+                    drop(state);
+                    self.linger_on(topic);
                     continue;
                 }
                 state.forget();
@@ -180,8 +183,20 @@ impl Registry {
         }
     }
 
+    /// The keeper has the topic in hand at the moment: it is looked at again, or it would stay subscribed for ever with
+    /// nobody in it. One that is out of the map counts as kept too, and has gone for good.
+    fn linger_on(&self, topic: Arc<LocalTopic>) {
+        if self.find(&topic.name).is_some_and(|current| Arc::ptr_eq(&current, &topic)) {
+            self.lingering().push_back((Instant::now(), topic));
+        }
+    }
+
+    fn lingering(&self) -> MutexGuard<'_, VecDeque<(Instant, Arc<LocalTopic>)>> {
+        self.lingering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn due(&self, linger: Duration) -> Vec<Arc<LocalTopic>> {
-        let mut lingering = self.lingering.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lingering = self.lingering();
         let count = lingering.iter().take_while(|(since, _)| since.elapsed() >= linger).count();
         lingering.drain(..count).map(|(_, topic)| topic).collect()
     }

@@ -51,8 +51,10 @@ pub enum CursorId {
     Known(MessageId),
     /// What was claimed is no message id.
     Garbage,
-    /// The node chose the place: what is no longer held before it was not promised.
+    /// The node chose the place by number: all that has a higher one is promised.
     Unproven,
+    /// The node counted back: what is no longer held there was not promised.
+    Newest,
 }
 
 impl From<Position> for Cursor {
@@ -79,11 +81,17 @@ impl Cursor {
         Self { epoch: Some(epoch), seq, id: CursorId::Unproven }
     }
 
+    /// The place before the newest `count` of a log with this top.
+    pub(super) fn newest(top: &Position, count: u32) -> Self {
+        let seq = top.seq.saturating_sub(count.into());
+        Self { epoch: Some(top.epoch), seq, id: CursorId::Newest }
+    }
+
     /// The proof, where there is one to compare.
     pub(super) fn known_id(&self) -> Option<MessageId> {
         match self.id {
             CursorId::Known(id) => Some(id),
-            CursorId::Garbage | CursorId::Unproven => None,
+            CursorId::Garbage | CursorId::Unproven | CursorId::Newest => None,
         }
     }
 
@@ -101,7 +109,7 @@ impl Cursor {
         match self.id {
             CursorId::Known(id) => id == found,
             CursorId::Garbage => false,
-            CursorId::Unproven => true,
+            CursorId::Unproven | CursorId::Newest => true,
         }
     }
 }
@@ -124,7 +132,7 @@ pub fn continuity(cursor: &Cursor, page: &Page) -> Option<GapReason> {
                 Some(GapReason::Rollback)
             }
         }
-        _ if cursor.id == CursorId::Unproven => None,
+        _ if cursor.id == CursorId::Newest => None,
         _ => Some(GapReason::Trimmed),
     }
 }
@@ -164,6 +172,18 @@ mod tests {
         assert_eq!(continuity(&cursor, &page(vec![entry(6, next, mine)])), None);
         assert_eq!(continuity(&cursor, &page(vec![entry(6, next, other)])), Some(GapReason::Rollback));
         assert_eq!(continuity(&cursor, &page(vec![])), Some(GapReason::Trimmed));
+    }
+
+    #[test]
+    fn what_was_promised_by_number_and_is_gone_is_a_gap_but_not_what_was_asked_for_as_the_newest() {
+        let epoch = Epoch::generate();
+        let [before, next] = [(); 2].map(|()| MessageId::generate());
+        let top = Position { epoch, seq: 6, message_id: next };
+        let page = |first| Page { top, entries: vec![entry(first, next, before)], more: false };
+        let promised = Cursor::unproven(epoch, 3);
+        assert_eq!(continuity(&promised, &page(4)), None);
+        assert_eq!(continuity(&promised, &page(6)), Some(GapReason::Trimmed));
+        assert_eq!(continuity(&Cursor::newest(&top, 3), &page(6)), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! of single requests are in `requests`. Called by the connection's read loop, one frame at a time; queues exactly one
 //! answer per request that has an id.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ use crate::protocol::server_message::{self, ErrorBody};
 use crate::protocol::{
     ClientMessage, CloseReason, ErrorCode, Position, Request, RequestId, RoomName, Token, UserName,
 };
+
+/// Pings that a client with a slow line may leave unanswered, at one a second, before the proof of arrival waits.
+const MAX_AWAITED_PONGS: usize = 8;
 
 /// Whether the connection goes on after a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +84,9 @@ pub struct Session {
     bucket: TokenBucket,
     is_over_rate: bool,
     invalid: InvalidFrames,
-    /// The private log's place when a ping was queued, and the ping's payload.
-    awaited_pong: Option<(u64, Position)>,
+    /// Pings that are not answered yet, by their payload, with the private log's place when each was queued; at most
+    /// [`MAX_AWAITED_PONGS`].
+    awaited_pongs: VecDeque<(u64, Position)>,
 }
 
 /// What a request came to: the body of its `Ack`, or nothing where the answer is queued already.
@@ -107,7 +112,7 @@ impl Session {
             bucket,
             is_over_rate: false,
             invalid: InvalidFrames::default(),
-            awaited_pong: None,
+            awaited_pongs: VecDeque::new(),
             node,
         }
     }
@@ -270,17 +275,26 @@ impl Session {
     pub fn ping_queued(&mut self, payload: u64) {
         let id = self.outbox().id();
         let sent = self.bound.as_ref().and_then(|bound| bound.inbox.hold.topic.sent_to(id));
-        self.awaited_pong = sent.map(|position| (payload, position));
+        if let Some(position) = sent {
+            // A client that answers late answers all the same: only the newest of too many gives way.
+            self.awaited_pongs.truncate(MAX_AWAITED_PONGS - 1);
+            self.awaited_pongs.push_back((payload, position));
+        }
     }
 
-    /// A pong came.
+    /// A pong came. It answers the pings before its own too: a client need not answer each.
     pub fn pong(&mut self, payload: &[u8]) {
-        let Some((awaited, position)) = self.awaited_pong else { return };
-        if payload == awaited.to_be_bytes()
-            && let Some(bound) = &self.bound
-        {
-            self.node.advance_cursor(&bound.user, position);
-            self.awaited_pong = None;
+        let Ok(answered) = payload.try_into().map(u64::from_be_bytes) else { return };
+        if !self.awaited_pongs.iter().any(|(awaited, _)| *awaited == answered) {
+            return;
+        }
+        while let Some((awaited, position)) = self.awaited_pongs.pop_front() {
+            if let Some(bound) = &self.bound {
+                self.node.advance_cursor(&bound.user, position);
+            }
+            if awaited == answered {
+                return;
+            }
         }
     }
 

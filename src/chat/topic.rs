@@ -59,7 +59,8 @@ pub(super) struct Member {
 /// Set from the first doubt until the log has settled it.
 pub(super) struct Healing {
     pub(super) pending: VecDeque<(Epoch, Entry)>,
-    pub(super) overflowed: bool,
+    /// What is being read may lack something: it has to be read again. Taken back when a read is begun.
+    pub(super) is_stale: bool,
     /// No use reading before the subscription is back.
     pub(super) is_interrupted: bool,
 }
@@ -294,6 +295,8 @@ impl LocalTopic {
         state.begin_healing(false);
         if let Some(healing) = &mut state.healing {
             healing.is_interrupted = false;
+            // A read under way may have been answered before the interruption.
+            healing.is_stale = true;
         }
     }
 }
@@ -310,7 +313,7 @@ impl State {
     pub(super) fn begin_healing(&mut self, is_interrupted: bool) {
         let healing = self.healing.get_or_insert_with(|| Healing {
             pending: VecDeque::new(),
-            overflowed: false,
+            is_stale: false,
             is_interrupted,
         });
         healing.is_interrupted |= is_interrupted;
@@ -322,7 +325,7 @@ impl State {
             if healing.pending.len() < MAX_PENDING {
                 healing.pending.push_back((epoch, entry));
             } else {
-                healing.overflowed = true;
+                healing.is_stale = true;
             }
         }
     }

@@ -66,7 +66,7 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
         Reader { keepalive: Keepalive::new(&node.config().server), session, opened: Instant::now() };
     let end = tokio::select! {
         end = reader.run(&mut socket, &outbox) => end,
-        ended = writer.run() => match ended {
+        ended = write_on(&mut writer) => match ended {
             Ended::Closing(close) => End { close, is_answered: false },
             Ended::Stuck => Close { reason: CloseReason::Slow, retry_after_ms: Some(SLOW_RETRY_MS) }.into(),
             Ended::Lost => CloseReason::Lost.into(),
@@ -84,6 +84,15 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
     close(&mut writer, &outbox, socket.into_inner().into_read_half(), end).await;
     drop(seat);
     gauge!(names::CONNECTIONS).decrement(1.0);
+}
+
+/// Writes until the connection ends. In a drain the reader decides when: a request in hand is carried out, and its
+/// answer written, first.
+async fn write_on(writer: &mut Writer) -> Ended {
+    match writer.run().await {
+        Ended::Closing(close) if close.reason == CloseReason::Restarting => std::future::pending().await,
+        ended => ended,
+    }
 }
 
 impl From<Close> for End {

@@ -289,7 +289,7 @@ async fn a_subscription_connection_that_goes_deaf_is_replaced_within_ten_seconds
     node.ready().await;
     let lobby = room("lobby");
     node.subscribe(&lobby).await;
-    proxy.deafen_subscribers();
+    proxy.freeze_subscriptions();
     let deaf = Instant::now();
     node.say(&lobby, "lost").await;
     interrupted_and_restored(&node.listener, std::slice::from_ref(&lobby), 1).await;

@@ -6,11 +6,14 @@
 mod support;
 
 mod closes;
+mod drain;
 mod errors;
 mod handshake;
 mod markers;
 mod names;
 mod paging;
+mod presence;
+mod private;
 mod repeats;
 mod rooms;
 mod server_api;

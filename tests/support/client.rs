@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderName;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 /// What a test waits for comes within this time, or the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,6 +51,16 @@ impl Client {
         let connecting = timeout(PATIENCE, connect_async(request)).await.expect("the upgrade takes too long");
         let (socket, _) = connecting.map_err(Box::new)?;
         Ok(Self { socket, seen: Vec::new(), requests: 0, name: name.into(), token: None })
+    }
+
+    /// Opens a connection that takes little before it is read from.
+    pub async fn connect_narrow(address: SocketAddr, name: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let stream = MaybeTlsStream::Plain(socket.connect(address).await.unwrap());
+        let upgrade = client_async(format!("ws://{address}/"), stream);
+        let (socket, _) = timeout(PATIENCE, upgrade).await.expect("the upgrade takes too long").unwrap();
+        Self { socket, seen: Vec::new(), requests: 0, name: name.into(), token: None }
     }
 
     /// Opens a connection and enters a room.

@@ -3,13 +3,16 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use chatnode::backend::Embedded;
+use chatnode::backend::{Backend, Embedded};
 use chatnode::config::Config;
 use chatnode::server::Server;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::client::{Client, PATIENCE};
+use super::listener::Listener;
+use super::proxy::Proxy;
 use super::redis_server::RedisServer;
 
 /// Which store a story runs on.
@@ -101,8 +104,35 @@ impl Cluster {
         cluster
     }
 
+    /// From now on the way of new nodes to Redis leads through a proxy.
+    pub async fn put_proxy(&mut self) -> Proxy {
+        let proxy = Proxy::start(self.redis_server().port()).await;
+        self.config.redis.url = Some(proxy.url().into());
+        proxy
+    }
+
+    /// The store itself, as one more node has it.
+    pub async fn backend(&self) -> Backend {
+        let listener = Listener::new();
+        match &self.store {
+            Store::Embedded(store) => store.join(&self.config, listener),
+            Store::Redis(_) => {
+                let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+                chatnode::backend::connect(&self.config, listener, &tasks, stop).await.unwrap().0
+            }
+        }
+    }
+
     /// One more node.
     pub async fn add_node(&mut self) -> SocketAddr {
+        let address = self.add_unready_node().await;
+        let operators = self.nodes[self.nodes.len() - 1].operators;
+        until("the node is ready", async || get(operators, "/readyz").await.0 == 200).await;
+        address
+    }
+
+    /// One more node, whether its store is there or not.
+    pub async fn add_unready_node(&mut self) -> SocketAddr {
         let config = self.config.clone();
         let server = match &self.store {
             Store::Embedded(store) => Server::bind_in(config, store).await,
@@ -115,7 +145,6 @@ impl Cluster {
         let stop = drain.clone();
         let running = tokio::spawn(async move { server.run(stop).await.unwrap() });
         self.nodes.push(TestNode { address, operators, drain, running: Some(running) });
-        until("the node is ready", async || get(operators, "/readyz").await.0 == 200).await;
         address
     }
 
@@ -126,6 +155,14 @@ impl Cluster {
     /// The Redis server, in stories that are about it.
     pub fn redis(&mut self) -> &mut RedisServer {
         match &mut self.store {
+            Store::Redis(redis) => redis,
+            Store::Embedded(_) => panic!("this story needs Redis"),
+        }
+    }
+
+    /// The same, to look at.
+    pub fn redis_server(&self) -> &RedisServer {
+        match &self.store {
             Store::Redis(redis) => redis,
             Store::Embedded(_) => panic!("this story needs Redis"),
         }

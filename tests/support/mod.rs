@@ -7,7 +7,9 @@ pub mod backend;
 pub mod client;
 #[macro_use]
 pub mod cluster;
+pub mod deaf;
 pub mod listener;
+pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod redis_server;

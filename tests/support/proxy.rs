@@ -1,85 +1,122 @@
-//! A TCP proxy that can lose a connection's bytes without losing the connection. Knows only one thing of what it
-//! carries: whether a connection subscribes.
+//! A TCP proxy between nodes and Redis that loses what it is told to lose. Knows the bytes that pass, no protocol.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-/// Runs until its runtime ends.
+/// Forwards until it is dropped.
 pub struct Proxy {
-    port: u16,
-    state: Arc<State>,
+    address: SocketAddr,
+    faults: Arc<Faults>,
+    accepting: JoinHandle<()>,
 }
 
 #[derive(Default)]
-struct State {
-    /// Connections that carried a SUBSCRIBE when this was raised carry nothing any more.
-    swallow_below: AtomicUsize,
-    connections: AtomicUsize,
+struct Faults {
+    /// A connection over which this goes to the server gets no bytes back from then on.
+    mute_after: Mutex<Option<Vec<u8>>>,
+    muted: AtomicUsize,
+    /// Counts up: connections that have subscribed before it moved pass nothing on any more, in either direction.
+    freeze: watch::Sender<u64>,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
 }
 
 impl Proxy {
     pub async fn start(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let state: Arc<State> = Arc::default();
-        let shared = state.clone();
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let server = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], target))).await;
-                if let Ok(server) = server {
-                    tokio::spawn(carry(client, server, shared.clone()));
-                }
+        let address = listener.local_addr().unwrap();
+        let faults = Arc::new(Faults::default());
+        let shared = faults.clone();
+        let accepting = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                connections.spawn(forward(client, target, shared.clone()));
+                while connections.try_join_next().is_some() {}
             }
         });
-        Self { port, state }
+        Self { address, faults, accepting }
     }
 
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}", self.address)
     }
 
-    /// Every subscription connection that there is goes deaf: it stays open, and nothing comes.
-    pub fn deafen_subscribers(&self) {
-        let below = self.state.connections.load(Ordering::SeqCst) + 1;
-        self.state.swallow_below.store(below, Ordering::SeqCst);
+    /// The next connection over which these bytes go to Redis hears nothing any more: what it asked for is done, and
+    /// nobody knows.
+    pub fn lose_the_answer_to(&self, bytes: &str) {
+        *self.faults.mute_after.lock().unwrap() = Some(bytes.as_bytes().to_vec());
+    }
+
+    /// How many connections have been muted.
+    pub fn answers_lost(&self) -> usize {
+        self.faults.muted.load(Ordering::Acquire)
+    }
+
+    /// Every connection that has subscribed to something looks alive from now on, and passes nothing.
+    pub fn freeze_subscriptions(&self) {
+        self.faults.freeze.send_modify(|freeze| *freeze += 1);
     }
 }
 
-async fn carry(client: TcpStream, server: TcpStream, state: Arc<State>) {
-    let number = state.connections.fetch_add(1, Ordering::SeqCst) + 1;
-    let subscribes = AtomicBool::new(false);
+async fn forward(client: TcpStream, target: u16, faults: Arc<Faults>) {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
+    client.set_nodelay(true).unwrap();
+    server.set_nodelay(true).unwrap();
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let up = async {
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            let Ok(read @ 1..) = from_client.read(&mut buffer).await else { return };
-            let bytes = &buffer[..read];
-            if bytes.windows(11).any(|window| window == b"\r\nSUBSCRIBE") {
-                subscribes.store(true, Ordering::SeqCst);
+    let (is_mute, is_subscribed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let requests = async {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(count @ 1..) = from_client.read(&mut buffer).await {
+            let bytes = &buffer[..count];
+            if contains(bytes, b"SUBSCRIBE") {
+                is_subscribed.store(true, Ordering::Release);
+            }
+            if faults.mute_after.lock().unwrap().take_if(|pattern| contains(bytes, pattern)).is_some() {
+                is_mute.store(true, Ordering::Release);
+                faults.muted.fetch_add(1, Ordering::AcqRel);
             }
             if to_server.write_all(bytes).await.is_err() {
                 return;
             }
         }
     };
-    let down = async {
-        let mut buffer = vec![0; 1 << 16];
+    let replies = async {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(count @ 1..) = from_server.read(&mut buffer).await {
+            if !is_mute.load(Ordering::Acquire) && to_client.write_all(&buffer[..count]).await.is_err() {
+                return;
+            }
+        }
+    };
+    let frozen = async {
+        let mut freeze = faults.freeze.subscribe();
         loop {
-            let Ok(read @ 1..) = from_server.read(&mut buffer).await else { return };
-            let deaf =
-                subscribes.load(Ordering::SeqCst) && number < state.swallow_below.load(Ordering::SeqCst);
-            if !deaf && to_client.write_all(&buffer[..read]).await.is_err() {
+            if freeze.changed().await.is_err() || is_subscribed.load(Ordering::Acquire) {
                 return;
             }
         }
     };
     tokio::select! {
-        () = up => {}
-        () = down => {}
+        () = requests => return,
+        () = replies => return,
+        () = frozen => {}
     }
+    // Both sockets stay open until the proxy ends.
+    std::future::pending().await
+}
+
+fn contains(bytes: &[u8], pattern: &[u8]) -> bool {
+    bytes.windows(pattern.len()).any(|window| window == pattern)
 }

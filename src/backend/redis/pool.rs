@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use deadpool_redis::{Connection, Manager, Pool as Deadpool, PoolError, Runtime};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::dial::Dial;
@@ -23,13 +24,15 @@ impl Pool {
     /// Connects to nothing yet.
     pub(super) fn new(dial: &Dial, size: usize) -> Result<Self, String> {
         let timeout = dial.timeout();
+        // An idle connection may have died without a word: finding out must leave time for another one.
+        let check = timeout / 4;
         let manager = Manager::new_with_config(dial.info(), dial.config()).map_err(|e| e.to_string())?;
         let pool = Deadpool::builder(manager)
             .max_size(size.max(1))
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(timeout))
             .create_timeout(Some(timeout))
-            .recycle_timeout(Some(timeout))
+            .recycle_timeout(Some(check))
             .build()
             .map_err(|e| e.to_string())?;
         Ok(Self { pool, timeout })
@@ -38,7 +41,8 @@ impl Pool {
     /// Runs one command.
     pub(super) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, BackendError> {
         let (mut connection, deadline) = self.take().await?;
-        judge(timeout_at(deadline, command.query_async(&mut connection)).await)
+        let outcome = timeout_at(deadline, command.query_async(&mut connection)).await;
+        judge(connection, outcome)
     }
 
     /// Runs a script.
@@ -57,13 +61,15 @@ impl Pool {
                 reply => reply,
             }
         };
-        judge(timeout_at(deadline, call).await)
+        let outcome = timeout_at(deadline, call).await;
+        judge(connection, outcome)
     }
 
     /// Runs many commands in one round trip.
     pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, BackendError> {
         let (mut connection, deadline) = self.take().await?;
-        judge(timeout_at(deadline, pipeline.query_async(&mut connection)).await)
+        let outcome = timeout_at(deadline, pipeline.query_async(&mut connection)).await;
+        judge(connection, outcome)
     }
 
     /// A connection, and when the whole call must be over.
@@ -78,9 +84,16 @@ impl Pool {
     }
 }
 
-fn judge<T>(outcome: Result<Result<T, RedisError>, tokio::time::error::Elapsed>) -> Result<T, BackendError> {
+fn judge<T>(
+    connection: Connection,
+    outcome: Result<Result<T, RedisError>, Elapsed>,
+) -> Result<T, BackendError> {
     match outcome {
         Ok(result) => result.map_err(|error| Role::Pool.judge(&error)),
-        Err(_) => Err(Role::Pool.timed_out()),
+        Err(_) => {
+            // It may be half open. Put back, it would cost its next taker a deadline too, just to be checked.
+            drop(Connection::take(connection));
+            Err(Role::Pool.timed_out())
+        }
     }
 }

@@ -1,0 +1,227 @@
+//! Who is there: one `Enter` per user, one `Leave`, cluster-wide, through the deaths and stalls of nodes and store.
+
+use std::time::Duration;
+
+use chatnode::config::Config;
+use serde_json::{Value, json};
+
+use crate::support::client::Client;
+use crate::support::cluster::{Cluster, Kind, until};
+use crate::support::process::NodeProcess;
+use crate::support::redis_server::RedisServer;
+
+const LEASE: Duration = Duration::from_millis(1_500);
+
+fn quick(config: &mut Config) {
+    config.node.lease = LEASE;
+    config.node.heartbeat = Duration::from_millis(300);
+}
+
+/// The settings of a node process with the same short lease.
+fn quick_process(url: &str) -> [(&str, &str); 3] {
+    [("CHAT_REDIS__URL", url), ("CHAT_NODE__LEASE", "1500ms"), ("CHAT_NODE__HEARTBEAT", "300ms")]
+}
+
+/// The names of a room's members as this client is told, and their count.
+async fn members(client: &mut Client, room: &str) -> (Vec<String>, u64) {
+    let page = client.ok("Members", json!({ "room": room })).await;
+    let names = page["members"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+    (names.collect(), page["count"].as_u64().unwrap())
+}
+
+/// Asks until exactly these are members.
+async fn sees(client: &mut Client, room: &str, names: &[&str]) {
+    let client = tokio::sync::Mutex::new(client);
+    until(&format!("the members are {names:?}"), async || {
+        let (found, count) = members(&mut **client.lock().await, room).await;
+        found == names && count == names.len() as u64
+    })
+    .await;
+}
+
+/// Waits for the next event of this kind, and returns whose it is.
+async fn event(client: &mut Client, kind: &str) -> String {
+    client.next(kind).await["sender_username"].as_str().unwrap().to_owned()
+}
+
+fn events<'a>(client: &'a Client, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    client.seen().iter().filter(move |frame| frame["message_type"] == kind)
+}
+
+on_each_store! {
+    async fn a_user_enters_with_the_first_connection_and_leaves_with_the_last(kind) {
+        let cluster = Cluster::start(kind, 3).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        assert_eq!(event(&mut alice, "Enter").await, "alice");
+        let mut bobs = Vec::new();
+        for node in [1, 1, 2, 0] {
+            bobs.push(cluster.enter(node, "bob", "ops").await);
+        }
+        assert_eq!(event(&mut alice, "Enter").await, "bob");
+        for bob in bobs.drain(1..) {
+            bob.leave().await;
+        }
+        bobs[0].ok("Leave", json!({ "room": "ops" })).await;
+        assert_eq!(event(&mut alice, "Leave").await, "bob");
+        // A last event as the mark: what came before it is all that came.
+        let _carol = cluster.enter(2, "carol", "ops").await;
+        assert_eq!(event(&mut alice, "Enter").await, "carol");
+        assert_eq!(events(&alice, "Enter").count() + events(&alice, "Leave").count(), 0, "{:?}", alice.seen());
+        bobs[0].heard_no("Leave").await;
+        sees(&mut alice, "ops", &["alice", "carol"]).await;
+    }
+
+    async fn members_are_listed_page_by_page_from_all_nodes(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut clients = Vec::new();
+        for i in 0..25 {
+            clients.push(cluster.enter(i % 2, &format!("user-{i:02}"), "ops").await);
+        }
+        let client = &mut clients[0];
+        let mut found = Vec::new();
+        let mut after = Value::Null;
+        loop {
+            let mut request = json!({ "room": "ops", "limit": 10 });
+            if !after.is_null() {
+                request["after"] = after.clone();
+            }
+            let page = client.ok("Members", request).await;
+            assert_eq!(page["count"], 25);
+            let names = page["members"].as_array().unwrap().clone();
+            assert!(names.len() <= 10);
+            after = names.last().unwrap().clone();
+            found.extend(names.into_iter().map(|name| name.as_str().unwrap().to_owned()));
+            if page["more"] == false {
+                break;
+            }
+        }
+        let all: Vec<String> = (0..25).map(|i| format!("user-{i:02}")).collect();
+        assert_eq!(found, all);
+    }
+
+    async fn a_large_room_is_quiet_and_still_answers_who_is_there(kind) {
+        let cluster = Cluster::start_with(kind, 2, |config| config.rooms.quiet_above = 2).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        let _bob = cluster.enter(1, "bob", "ops").await;
+        assert_eq!(event(&mut alice, "Enter").await, "alice");
+        assert_eq!(event(&mut alice, "Enter").await, "bob");
+        let mut carol = cluster.enter(1, "carol", "ops").await;
+        sees(&mut alice, "ops", &["alice", "bob", "carol"]).await;
+        carol.ok("Leave", json!({})).await;
+        sees(&mut alice, "ops", &["alice", "bob"]).await;
+        // Told to both nodes after what they must not have been told.
+        alice.say("ops", "mark").await;
+        alice.hears().await;
+        assert_eq!(events(&alice, "Enter").count() + events(&alice, "Leave").count(), 0, "{:?}", alice.seen());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_users_of_a_killed_node_leave_once_announced_by_one_survivor() {
+    let redis = RedisServer::start();
+    let url = redis.url();
+    let mut victim = NodeProcess::start(&quick_process(&url)).await;
+    let survivors =
+        [NodeProcess::start(&quick_process(&url)).await, NodeProcess::start(&quick_process(&url)).await];
+    let mut gone = Vec::new();
+    for i in 0..20 {
+        gone.push(Client::enter(victim.address, &format!("gone-{i:02}"), "ops").await);
+    }
+    let mut alice = Client::enter(survivors[0].address, "alice", "ops").await;
+    let mut bob = Client::enter(survivors[1].address, "bob", "ops").await;
+    let _stays = Client::enter(victim.address, "alice", "ops").await;
+    victim.kill();
+    for client in [&mut alice, &mut bob] {
+        let mut left = Vec::new();
+        for _ in 0..20 {
+            left.push(event(client, "Leave").await);
+        }
+        left.sort();
+        assert_eq!(left, (0..20).map(|i| format!("gone-{i:02}")).collect::<Vec<_>>());
+    }
+    until("the dead node is forgotten", async || redis.command(&["ZCARD", "chat:leases"]).unwrap() == "2")
+        .await;
+    sees(&mut alice, "ops", &["alice", "bob"]).await;
+    // A last event as the mark.
+    Client::enter(survivors[1].address, "carol", "ops").await.leave().await;
+    for client in [&mut alice, &mut bob] {
+        assert_eq!(event(client, "Leave").await, "carol");
+        assert_eq!(events(client, "Leave").count(), 0, "{:?}", client.seen());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_users_of_a_node_that_stood_still_past_its_lease_come_back() {
+    let redis = RedisServer::start();
+    let url = redis.url();
+    let sleeper = NodeProcess::start(&quick_process(&url)).await;
+    let survivor = NodeProcess::start(&quick_process(&url)).await;
+    let mut alice = Client::enter(survivor.address, "alice", "ops").await;
+    let mut bob = Client::enter(sleeper.address, "bob", "ops").await;
+    sees(&mut alice, "ops", &["alice", "bob"]).await;
+    sleeper.stop();
+    assert_eq!(event(&mut alice, "Leave").await, "bob");
+    sees(&mut alice, "ops", &["alice"]).await;
+    alice.say("ops", "while bob's node slept").await;
+    sleeper.cont();
+    sees(&mut alice, "ops", &["alice", "bob"]).await;
+    assert_eq!(bob.hears().await, "while bob's node slept");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_stalls_longer_than_a_lease_empties_no_room() {
+    let cluster = Cluster::start_with(Kind::Redis, 3, quick).await;
+    let mut alice = cluster.enter(0, "alice", "ops").await;
+    let _others = [cluster.enter(1, "bob", "ops").await, cluster.enter(2, "carol", "ops").await];
+    sees(&mut alice, "ops", &["alice", "bob", "carol"]).await;
+    cluster.redis_server().stop();
+    // The fault itself takes this long.
+    tokio::time::sleep(LEASE * 2).await;
+    cluster.redis_server().cont();
+    until("members are read again", async || {
+        let mut probe = cluster.connect(1, "dave").await;
+        probe.ask("Enter", json!({ "room": "elsewhere" })).await["message_type"] == "Ack"
+    })
+    .await;
+    sees(&mut alice, "ops", &["alice", "bob", "carol"]).await;
+    // Long enough for a reaper that took the ended leases for deaths.
+    tokio::time::sleep(LEASE * 2).await;
+    sees(&mut alice, "ops", &["alice", "bob", "carol"]).await;
+    alice.heard_no("Leave").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_lost_everything_knows_all_members_again() {
+    let cluster = Cluster::start_with(Kind::Redis, 2, quick).await;
+    let mut alice = cluster.enter(0, "alice", "ops").await;
+    let mut bob = cluster.enter(1, "bob", "ops").await;
+    sees(&mut alice, "ops", &["alice", "bob"]).await;
+    cluster.redis_server().command(&["FLUSHALL"]).unwrap();
+    sees(&mut alice, "ops", &["alice", "bob"]).await;
+    bob.ok("Leave", json!({})).await;
+    sees(&mut alice, "ops", &["alice"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_back_after_a_departure_without_an_answer_is_there() {
+    // No heartbeat within the story: it would mend what is looked at.
+    let mut cluster = Cluster::start_with(Kind::Redis, 0, |config| {
+        config.node.lease = Duration::from_secs(600);
+        config.node.heartbeat = Duration::from_secs(300);
+        config.redis.timeout = Duration::from_millis(500);
+    })
+    .await;
+    let proxy = cluster.put_proxy().await;
+    cluster.add_node().await;
+    let mut alice = cluster.enter(0, "alice", "ops").await;
+    let mut bob = cluster.enter(0, "bob", "ops").await;
+    // Redis knows the script from here on: what it is asked for next is done.
+    cluster.enter(0, "carol", "ops").await.ok("Leave", json!({})).await;
+    sees(&mut alice, "ops", &["alice", "bob"]).await;
+    proxy.lose_the_answer_to("\"Leave\"");
+    bob.tell("Leave", json!({})).await;
+    // On its way, and by another connection back before the answer is missed: the turn is still taken.
+    until("the departure is on its way", async || proxy.answers_lost() == 1).await;
+    let _again = cluster.enter(0, "bob", "ops").await;
+    sees(&mut alice, "ops", &["alice", "bob"]).await;
+}

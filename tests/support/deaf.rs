@@ -1,0 +1,47 @@
+//! A client that takes what it is sent and answers no ping: its messages arrive, and it never says so.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::client::PATIENCE;
+
+/// Binds a connection to the user, reads without a word until the node gives it up, and returns the frames that came.
+pub async fn listen_deaf(address: SocketAddr, name: &str) -> Vec<Value> {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let upgrade = format!(
+        "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    socket.write_all(upgrade.as_bytes()).await.unwrap();
+    let request = json!({ "message_type": "Auth", "message_body": { "sender_username": name } }).to_string();
+    // Masked with zeros.
+    let mut frame = vec![0x81, 0x80 | u8::try_from(request.len()).unwrap(), 0, 0, 0, 0];
+    frame.extend_from_slice(request.as_bytes());
+    socket.write_all(&frame).await.unwrap();
+    let mut bytes = Vec::new();
+    let reading = timeout(PATIENCE, socket.read_to_end(&mut bytes)).await;
+    reading.expect("the node keeps a connection that answers nothing").unwrap();
+    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    texts(&bytes[head..])
+}
+
+/// The text frames among a server's frames, which have no masks.
+fn texts(mut bytes: &[u8]) -> Vec<Value> {
+    let mut found = Vec::new();
+    while let [first, second, rest @ ..] = bytes {
+        let (length, rest) = match second {
+            126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), &rest[2..]),
+            127 => panic!("no frame of these stories is that long"),
+            length => (usize::from(*length), rest),
+        };
+        if first & 0x0f == 1 {
+            found.push(serde_json::from_slice(&rest[..length]).unwrap());
+        }
+        bytes = &rest[length..];
+    }
+    found
+}

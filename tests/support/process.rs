@@ -1,0 +1,85 @@
+//! A node as its own process, for what only a process can suffer. Ended by its process id.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use super::client::PATIENCE;
+use super::cluster::{get, until};
+
+/// One node. Killed when dropped.
+pub struct NodeProcess {
+    pub address: SocketAddr,
+    child: Child,
+}
+
+impl NodeProcess {
+    /// Starts the real binary with these settings, and waits until it is ready.
+    pub async fn start(settings: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_chatnode"))
+            .env_clear()
+            .current_dir(std::env::temp_dir())
+            .env("CHAT_PORT", "0")
+            .env("CHAT_LIMITS__MESSAGES_PER_SECOND", "0")
+            .env("CHAT_LOG__FILTER", "warn")
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut greeting = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut greeting).unwrap();
+        let address = greeting.split("ws://").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
+        let node = Self { address: address.parse().unwrap(), child };
+        until("the node process is ready", async || get(node.address, "/readyz").await.0 == 200).await;
+        node
+    }
+
+    /// SIGTERM: drain.
+    pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// SIGSTOP: it is there and does nothing.
+    pub fn stop(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub fn cont(&self) {
+        self.signal("-CONT");
+    }
+
+    /// `kill -9`, as a crash would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the process does not end");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for NodeProcess {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
