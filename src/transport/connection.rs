@@ -44,7 +44,7 @@ impl From<CloseReason> for End {
 }
 
 /// Serves a connection whose upgrade is done; `early` is what the client sent behind its request.
-pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, session: Session) {
+pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, session: Box<Session>) {
     gauge!(names::CONNECTIONS).increment(1.0);
     let outbox = session.outbox().clone();
     let limits = &node.config().limits;
@@ -114,14 +114,16 @@ async fn close(writer: &mut Writer, outbox: &Outbox, mut read: OwnedReadHalf, en
     };
     let goodbye = (!end.is_answered).then(|| frame::close(reason.code(), &text));
     outbox.close(end.close);
-    let flushed = if reason == CloseReason::Slow {
+    // Who may not hear any more, and who does not listen, gets no more than the rest of what is half sent.
+    let is_cut = matches!(reason, CloseReason::Slow | CloseReason::TokenRevoked | CloseReason::Removed);
+    let flushed = if is_cut {
         writer.drop_what_is_owed();
         timeout(LINGER, writer.finish(goodbye)).await.is_ok_and(|finished| finished.is_ok())
     } else {
         matches!(writer.run().await, Ended::Closing(_)) && writer.finish(goodbye).await.is_ok()
     };
     if flushed {
-        let mut scrap = [0; 1_024];
+        let mut scrap = vec![0; 1_024];
         let drain = async { while matches!(read.read(&mut scrap).await, Ok(count) if count > 0) {} };
         // Past the deadline the peer has had its chance.
         let _ = timeout(LINGER, drain).await;
@@ -130,7 +132,7 @@ async fn close(writer: &mut Writer, outbox: &Outbox, mut read: OwnedReadHalf, en
 
 struct Reader {
     keepalive: Keepalive,
-    session: Session,
+    session: Box<Session>,
     opened: Instant,
 }
 
@@ -161,7 +163,8 @@ impl Reader {
             self.keepalive.heard();
             match received {
                 Some(Ok(Message::Text(text))) => {
-                    if let Flow::Close(reason) = self.session.handle(&text).await {
+                    // Boxed: a request's state would otherwise be part of every idle connection, 2 KiB each.
+                    if let Flow::Close(reason) = Box::pin(self.session.handle(&text)).await {
                         return reason.into();
                     }
                 }

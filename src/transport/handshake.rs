@@ -26,7 +26,7 @@ use tracing::Instrument;
 
 use super::address::client_address;
 use super::connection;
-use super::gate::{Admission, Permit};
+use super::gate::Admission;
 use super::router::Shared;
 use crate::chat::{Credential, Seat, Session};
 use crate::metrics as names;
@@ -145,24 +145,14 @@ async fn try_upgrade(
             let task = async move {
                 let Ok(Ok(upgraded)) = timeout(deadline, upgrade).await else { return };
                 let Some((socket, early)) = into_socket(upgraded) else { return };
-                let session = Session::new(node.clone(), seat, credential);
-                run(node, socket, early, session, permit).await;
+                let session = Box::new(Session::new(node.clone(), seat, credential));
+                connection::serve(node, socket, early, session).await;
+                drop(permit);
             };
             shared.connections.spawn(task.instrument(span));
         }
     }
     Ok(switching_protocols(&accept))
-}
-
-async fn run(
-    node: Arc<crate::chat::Node>,
-    socket: TcpStream,
-    early: Bytes,
-    session: Session,
-    permit: Permit,
-) {
-    connection::serve(node, socket, early, session).await;
-    drop(permit);
 }
 
 fn check_request(headers: &HeaderMap) -> Result<String, Refusal> {

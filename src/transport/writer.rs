@@ -2,12 +2,14 @@
 //! queued in one system call where the socket takes it. Driven by the connection, beside its read loop.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::IoSlice;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
 
@@ -59,13 +61,17 @@ impl Writer {
     }
 
     async fn write_some(&mut self) -> Result<(), Ended> {
-        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let count = self.taken.len().min(MAX_SLICES);
-        for (slice, block) in slices.iter_mut().zip(&self.taken) {
-            *slice = IoSlice::new(block);
-        }
-        // One call per turn: each one that takes anything is progress, and starts the timeout afresh.
-        let write = self.socket.write_vectored(&slices[..count]);
+        // One call per turn: each one that takes anything is progress, and starts the timeout afresh. The slices live for
+        // the call only: kept over the wait they would be a kilobyte of every idle connection.
+        let (socket, taken) = (&mut self.socket, &self.taken);
+        let write = poll_fn(|cx| {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = taken.len().min(MAX_SLICES);
+            for (slice, block) in slices.iter_mut().zip(taken) {
+                *slice = IoSlice::new(block);
+            }
+            Pin::new(&mut *socket).poll_write_vectored(cx, &slices[..count])
+        });
         let mut written = match timeout(self.timeout, write).await {
             Ok(Ok(written)) if written > 0 => written,
             Ok(_) => return Err(Ended::Lost),
