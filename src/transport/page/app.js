@@ -18,8 +18,6 @@ let session, views, drawing, noticed;
 let members = WIDE.matches;
 let heard = [];
 
-// Where we are
-
 /** `#room=ops` or `#peer=ana`. */
 function address() {
 	const found = /^#(room|peer)=(.+)$/.exec(location.hash);
@@ -48,8 +46,6 @@ function step(by) {
 	const at = links.findIndex((link) => link.ariaCurrent);
 	links[(at + by + links.length) % links.length]?.click();
 }
-
-// Drawing
 
 /** A hidden tab has no frames, but its title still counts. */
 function changed() {
@@ -86,8 +82,7 @@ function drawHeader(conv) {
 	$('people-toggle').ariaExpanded = members;
 	const types = conv?.whoTypes() ?? [];
 	if (types.length) setTimeout(changed, 1000);
-	const who = types.length > 2 ? `${types.length} people` : types.join(' and ');
-	say($('typing'), who && `${who} ${types.length > 1 ? 'are' : 'is'} typing…`);
+	say($('typing'), types.length ? `${types.join(' and ')} ${types.length > 1 ? 'are' : 'is'} typing…` : '');
 }
 
 /** The newest message is before the user's eyes. */
@@ -95,8 +90,6 @@ function watching() {
 	const open = !NARROW.matches || $('chat').dataset.view === 'talk';
 	return open && views.timeline.following && !document.hidden && document.hasFocus();
 }
-
-// Telling
 
 /** For screen readers, in one go per second. */
 function arrived(conv, item) {
@@ -126,8 +119,6 @@ async function copyLink() {
 		prompt('The link to this room:', link);
 	}
 }
-
-// Signing in and out
 
 const roomToJoin = () => (address()?.kind === 'room' ? address().name : DEFAULT_ROOM);
 
@@ -173,8 +164,6 @@ function end() {
 	login.set(null);
 	$('chat').hidden = true;
 }
-
-// The browser's events
 
 $('sign-out').onclick = () => {
 	const { store, name } = session;

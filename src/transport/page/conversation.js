@@ -1,5 +1,4 @@
-// Owns what is known of one room or person: messages, position, what was read, who is there. Sends and draws nothing. The
-// session fills it, the views read it.
+// Owns what is known of one room or person. Sends and draws nothing. The session fills it, the views read it.
 
 /** Beyond this the oldest are let go; scrolling up fetches them again. */
 const MOST_ITEMS = 12_000;
@@ -9,7 +8,7 @@ const TYPING_FOR = 5_000;
 export const place = ({ epoch, seq, message_id }) => ({ epoch, seq, message_id });
 export const keyOf = (kind, name) => `${kind}=${encodeURIComponent(name)}`;
 
-const message = ({ message_id: id, sender_username: from, content: text, sent_at: at, epoch, seq }) => ({ id, from, text, at, epoch, seq });
+const message = (body) => ({ ...place(body), id: body.message_id, from: body.sender_username, text: body.content, at: body.sent_at });
 
 export class Conversation {
 	/** Messages, and `{gap: reason}` where some are missing. */

@@ -10,15 +10,8 @@ const JUST_EMOJI = /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional
 const LOST = {
 	epoch: 'The server’s log started afresh. Messages may be missing here.',
 	rollback: 'The server went back to an older copy. Messages may be missing here.',
-	too_many: 'You missed more than can be caught up. Messages are missing here.',
 };
-const MARKS = {
-	waiting: ['wait', 'Waiting to be sent'],
-	sending: ['wait', 'Sending'],
-	failed: ['fail', 'Not sent'],
-	stored: ['sent', 'Sent'],
-	read: ['read', 'Read'],
-};
+const STATES = { waiting: 'Waiting', sending: 'Sending', failed: 'Not sent', stored: 'Sent', read: 'Read' };
 
 /** Text with links, without the punctuation or bracket that ends the sentence. */
 function linked(text) {
@@ -41,16 +34,15 @@ function linked(text) {
 
 /** `first` and `last` of its group; `actions` for one that failed. */
 export function bubble(item, { first, last, mine, named, state }, actions) {
-	const [mark, words] = MARKS[state];
 	const time = el('time', { datetime: new Date(item.at).toISOString(), title: dateOf(item.at) }, timeOf(item.at));
-	const meta = el('span', { class: 'meta' }, time, mine && icon(mark), mine && spoken(words));
+	const meta = el('span', { class: 'meta' }, time, mine && icon(state), mine && spoken(STATES[state]));
 	const who = el('b', { class: named && first && !mine ? 'who' : 'sr', dir: 'auto' }, mine ? 'You' : item.from);
 	const text = el('span', { class: JUST_EMOJI.test(item.text) ? 'text emoji' : 'text', dir: 'auto' }, ...linked(item.text));
 	const line = el('div', { class: `line ${state} ${mine ? 'mine' : ''} ${first ? 'first' : ''}` });
 	if (named && !mine) line.append(last ? face(item.from) : el('span', { class: 'avatar none' }));
 	line.append(el('div', { class: 'bubble' }, tint(who, item.from), text, meta));
 	if (state === 'failed') {
-		const buttons = actions.map(([label, onclick]) => el('button', { type: 'button', onclick }, label));
+		const buttons = Object.entries(actions).map(([label, onclick]) => el('button', { onclick }, label));
 		line.append(el('p', { class: 'failure' }, `Not sent. ${item.why} `, ...buttons));
 	}
 	return line;

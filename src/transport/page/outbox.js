@@ -1,5 +1,5 @@
-// Owns the user's messages from Enter to the log. A message keeps its id over every repeat, reconnect and reload, so that
-// it is stored once; one at a time per conversation, so that none overtakes a refused one. Called by the session.
+// Owns the user's messages from Enter to the log: one at a time per conversation, so that none overtakes a refused one, and
+// each under one id over every repeat, reconnect and reload, so that it is stored once. Called by the session.
 
 import { uuid } from './dom.js';
 
@@ -19,7 +19,7 @@ export function outbox(session, store) {
 	}));
 	const busy = new Set();
 
-	const of = (conv) => items.filter((item) => item.key === conv.key);
+	const of = (conv) => items.filter(({ key }) => key === conv.key);
 	const expired = (item) => item.unknown && Date.now() - item.sentAt > session.dedupeMs - MARGIN;
 
 	function keep(item, changes) {

@@ -1,5 +1,4 @@
-// Owns the messages on the screen: a window over a conversation of any length, the scrolling, days, groups. How a message
-// looks is message.js. Called by app.js.
+// Owns which messages are on the screen: a window over any length, its scrolling, days, groups. Called by app.js.
 
 import { dayOf, sameDay } from './clock.js';
 import { $, el, say } from './dom.js';
@@ -30,6 +29,7 @@ export function timeline(session, edit) {
 	$('jump').onclick = toEnd;
 
 	const total = () => conv.base + conv.items.length;
+	const below = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
 
 	function pin() {
 		scroller.scrollTop = scroller.scrollHeight;
@@ -59,14 +59,12 @@ export function timeline(session, edit) {
 		if (session.current !== conv) turn(session.current);
 		if (!conv) return;
 		const { items, base } = conv;
-		const { scrollTop, scrollHeight, clientHeight } = scroller;
+		const { scrollTop } = scroller;
 		if (view.following) end = total();
 		else if (scrollTop < NEAR && start > base) {
 			start = Math.max(base, start - STEP);
 			end = Math.min(end, start + WINDOW);
-		} else if (scrollHeight - scrollTop - clientHeight < NEAR) {
-			end = Math.min(total(), end + STEP);
-		}
+		} else if (below() < NEAR) end = Math.min(total(), end + STEP);
 		if (end - start < STEP || end - start > WINDOW) start = end - WINDOW;
 		start = Math.max(base, start);
 
@@ -135,32 +133,29 @@ export function timeline(session, edit) {
 	function build(item, look) {
 		if (item.gap) return el('li', {}, gapLine(item.gap));
 		const { retry, discard } = session.outbox;
-		const actions = [
-			[look.expired ? 'Send again' : 'Retry', () => retry(conv, item)],
-			['Edit', () => (discard(item), edit(item.text))],
-			['Delete', () => discard(item)],
-		];
+		const actions = {
+			[look.expired ? 'Send again' : 'Retry']: () => retry(conv, item),
+			Edit: () => (discard(item), edit(item.text)),
+			Delete: () => discard(item),
+		};
 		const divider = look.divider && el('p', { class: 'divider' }, 'New');
 		return el('li', {}, look.day && el('p', { class: 'day' }, look.day), divider, bubble(item, look, actions));
 	}
 
 	function beginning() {
 		if (conv.refused) return `You can’t enter: ${conv.refused}`;
-		if (conv.loading) return 'Loading earlier messages…';
-		if (conv.more) return '';
-		if (conv.items.some((item) => item.from)) return 'This is as far back as the server remembers.';
-		return conv.isRoom ? 'Nothing has been said here yet.' : `Say hello to ${conv.name}.`;
+		if (conv.more) return conv.loading ? 'Loading earlier messages…' : '';
+		return conv.items.length ? 'This is as far back as the server remembers.' : 'Nothing has been said here yet.';
 	}
 
 	function scrolled() {
-		const { scrollTop, scrollHeight, clientHeight } = scroller;
 		if (!conv) return;
-		const below = scrollHeight - scrollTop - clientHeight;
+		const { scrollTop } = scroller;
 		const was = view.following;
 		// The event comes late: growth below must not look as if the user had scrolled up.
-		view.following = was ? below < 40 || scrollTop >= lastTop : below < 40 && end >= total();
+		view.following = was ? below() < 40 || scrollTop >= lastTop : below() < 40 && end >= total();
 		lastTop = scrollTop;
-		if (was !== view.following || scrollTop < NEAR || below < NEAR) session.on.changed();
+		if (was !== view.following || scrollTop < NEAR || below() < NEAR) session.on.changed();
 	}
 
 	return view;
