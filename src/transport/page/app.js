@@ -73,8 +73,7 @@ function draw() {
 function drawHeader(conv) {
 	$('pane').classList.toggle('empty', !conv);
 	say($('title'), conv?.title ?? 'Press + to join a room');
-	const count = conv?.isRoom ? conv.members && `${conv.count} here` : session.isPresent(conv?.name) && 'Online';
-	say($('subtitle'), count || '');
+	say($('subtitle'), conv?.members ? `${conv.count} here` : session.isPresent(conv?.name) ? 'Online' : '');
 	$('copy').hidden = $('people-toggle').hidden = !conv?.isRoom;
 	$('leave').hidden = !conv;
 	$('leave').title = conv?.isRoom ? 'Leave this room' : 'Close this conversation';
@@ -85,13 +84,12 @@ function drawHeader(conv) {
 	say($('typing'), types.length ? `${types.join(' and ')} ${types.length > 1 ? 'are' : 'is'} typing…` : '');
 }
 
-/** The newest message is before the user's eyes. */
 function watching() {
 	const open = !NARROW.matches || $('chat').dataset.view === 'talk';
 	return open && views.timeline.following && !document.hidden && document.hasFocus();
 }
 
-/** For screen readers, in one go per second. */
+/** For screen readers, at most once per second. */
 function arrived(conv, item) {
 	if (item.from === session.name || item.seq <= conv.missedUpTo || Date.now() - item.at > 60_000) return;
 	heard.push(conv === session.current ? `${item.from}: ${item.text}` : `${item.from} wrote in ${conv.title}`);
@@ -137,7 +135,7 @@ function start(name, token) {
 	session.connection.open();
 }
 
-/** The server won't have us like this. In the middle of a chat, all but the token stays. */
+/** In the middle of a chat, all but the token stays. */
 function stopped(code, message) {
 	const { name, current } = session;
 	const had = Boolean(session.connection.token);
@@ -152,7 +150,8 @@ function stopped(code, message) {
 	signIn(ask, (chosen, token) => {
 		if (!again) return start(chosen, token);
 		login.set({ name, token });
-		session.useToken(token);
+		session.connection.token = token;
+		session.connection.open();
 	});
 }
 

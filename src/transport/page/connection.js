@@ -8,7 +8,6 @@ const WAKE_DEADLINE = 4_000;
 const LONGEST_WAIT = 20_000;
 /** The server closes with 1009 above this. */
 const LARGEST_FRAME = 131_072;
-/** No use in hurrying back. */
 const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
 
 /** `on`: `opened`, `frame(type, body)`, `changed`, `alive`, `closed`, `refused(code)` where it must not try again. */
@@ -27,7 +26,7 @@ export function connect(on) {
 		},
 		open,
 		request,
-		/** Signed in. After a socket that lasted, waits are short again. */
+		/** After a socket that lasted, waits are short again. */
 		proveLive() {
 			link.lostAt = 0;
 			proven = setTimeout(() => (tries = 0), DEADLINE);

@@ -1,8 +1,9 @@
-// Owns what a message looks like. Keeps no state. Called by the timeline.
+// Owns what a message, a day and a gap look like. Keeps no state. Called by the timeline.
 
-import { dateOf, timeOf } from './clock.js';
 import { el, face, icon, spoken, tint } from './dom.js';
 
+const time = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit' });
+const date = new Intl.DateTimeFormat([], { dateStyle: 'full' });
 /** No direction marks: an address must not read as another one. */
 const ADDRESS = /\bhttps?:\/\/[^\s<>"\u200e\u200f\u202a-\u202e\u2066-\u2069]+/giu;
 const JUST_EMOJI = /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|[\u200d\ufe0f\s]){1,24}$/u;
@@ -17,25 +18,24 @@ const STATES = { waiting: 'Waiting', sending: 'Sending', failed: 'Not sent', sto
 function linked(text) {
 	const parts = [];
 	let from = 0;
-	const count = (chars, pattern) => chars.match(pattern)?.length ?? 0;
 	for (const { 0: found, index } of text.matchAll(ADDRESS)) {
-		let address = found.replace(/[.,;:!?'’”…*_]+$/, '');
-		while (/[)\]}]$/.test(address) && count(address, /[([{]/g) < count(address, /[)\]}]/g)) address = address.slice(0, -1);
+		let address = found.replace(/[.,;:!?'’”…*\]}]+$/, '');
+		while (address.endsWith(')') && address.split('(').length < address.split(')').length) address = address.slice(0, -1);
 		try {
 			const link = el('a', { href: new URL(address).href, target: '_blank', rel: 'noopener noreferrer' }, address);
 			parts.push(text.slice(from, index), link);
 			from = index + address.length;
 		} catch {
-			// Not an address after all.
+			// No address after all.
 		}
 	}
 	return [...parts, text.slice(from)];
 }
 
-/** `first` and `last` of its group; `actions` for one that failed. */
+/** `first` and `last` of its group. */
 export function bubble(item, { first, last, mine, named, state }, actions) {
-	const time = el('time', { datetime: new Date(item.at).toISOString(), title: dateOf(item.at) }, timeOf(item.at));
-	const meta = el('span', { class: 'meta' }, time, mine && icon(state), mine && spoken(STATES[state]));
+	const clock = el('time', { datetime: new Date(item.at).toISOString(), title: date.format(item.at) }, time.format(item.at));
+	const meta = el('span', { class: 'meta' }, clock, mine && icon(state), mine && spoken(STATES[state]));
 	const who = el('b', { class: named && first && !mine ? 'who' : 'sr', dir: 'auto' }, mine ? 'You' : item.from);
 	const text = el('span', { class: JUST_EMOJI.test(item.text) ? 'text emoji' : 'text', dir: 'auto' }, ...linked(item.text));
 	const line = el('div', { class: `line ${state} ${mine ? 'mine' : ''} ${first ? 'first' : ''}` });
@@ -50,4 +50,11 @@ export function bubble(item, { first, last, mine, named, state }, actions) {
 
 export function gapLine(reason) {
 	return el('p', { class: 'gap' }, LOST[reason] ?? 'Messages are missing here. The server no longer holds them.');
+}
+
+export const midnight = (at) => new Date(at).setHours(0, 0, 0, 0);
+
+export function dayOf(at) {
+	const days = Math.round((midnight(Date.now()) - midnight(at)) / 86_400_000);
+	return ['Today', 'Yesterday'][days] ?? date.format(at);
 }

@@ -3,11 +3,10 @@
 
 import { uuid } from './dom.js';
 
-/** So long it repeats what the server can't take now; then the user decides. */
+/** Then the user decides. */
 const KEEP_TRYING = 60_000;
 /** A repeat must arrive within the dedupe window, not only leave within it. */
 const MARGIN = 10_000;
-/** The next socket asks again, or the user is asked for a token. */
 export const SILENT = ['lost', 'offline', 'unauthorized'];
 export const PASSING = ['unavailable', 'internal', 'rate_limited'];
 
@@ -23,7 +22,8 @@ export function outbox(session, store) {
 	const expired = (item) => item.unknown && Date.now() - item.sentAt > session.dedupeMs - MARGIN;
 
 	function keep(item, changes) {
-		store.keep(Object.assign(item, changes));
+		Object.assign(item, changes);
+		if (items.includes(item)) store.keep(item);
 		session.changed();
 	}
 
@@ -40,7 +40,6 @@ export function outbox(session, store) {
 		flush(conv);
 	}
 
-	/** Sends what waits, in order, until one has to wait longer. */
 	async function flush(conv) {
 		if (busy.has(conv.key)) return;
 		busy.add(conv.key);
@@ -52,7 +51,7 @@ export function outbox(session, store) {
 		busy.delete(conv.key);
 	}
 
-	/** True where the next may follow: also after one that failed. */
+	/** True where the next may follow. */
 	async function send(conv, item) {
 		const fail = (why) => (keep(item, { state: 'failed', why }), true);
 		if (expired(item)) return fail('The connection broke before the answer: it may have been sent.');

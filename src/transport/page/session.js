@@ -22,7 +22,6 @@ export class Session {
 	/** In the private log. */
 	position;
 	#unproven;
-	/** For the banner: what a reconnect brought. */
 	caughtUp;
 	#saving;
 
@@ -49,10 +48,8 @@ export class Session {
 		const conv = this.conversation(kind, name);
 		if (this.current && this.current !== conv && !this.current.unread) this.current.divider = null;
 		this.current = conv;
-		if (conv.isRoom && this.connection.live) {
-			if (!conv.joined) this.enter(conv);
-			else if (conv.stale) this.#loadMembers(conv);
-		}
+		if (conv.joined && conv.stale) this.#loadMembers(conv);
+		else if (conv.isRoom && !conv.joined && this.connection.live) this.enter(conv);
 		this.changed();
 	}
 
@@ -99,11 +96,6 @@ export class Session {
 		}
 		conv.loading = false;
 		this.changed();
-	}
-
-	useToken(token) {
-		this.connection.token = token;
-		this.connection.open();
 	}
 
 	end() {
@@ -195,7 +187,6 @@ export class Session {
 		this.changed();
 	}
 
-	/** Counts what a resume brings; a visible line where it can't bring all. */
 	#resumed(conversations, since, ack, back = {}) {
 		this.dedupeMs = ack.dedupe_ms ?? this.dedupeMs;
 		for (const conv of conversations) {
@@ -223,8 +214,7 @@ export class Session {
 
 	async #loadMembers(conv) {
 		const ack = await this.#ask('Members', { ...to(conv), limit: MOST_MEMBERS }).catch(() => {});
-		if (!ack) return;
-		Object.assign(conv, { members: new Set(ack.members), count: ack.count, stale: false });
+		if (ack) Object.assign(conv, { members: new Set(ack.members), count: ack.count, stale: false });
 		this.changed();
 	}
 
@@ -246,8 +236,7 @@ export class Session {
 		else if (type === 'Gap') {
 			for (const each of room ? [conv] : this.list('peer')) each?.gap(body.reason);
 		} else if (type === 'Error' && body.code !== 'not_in_room') {
-			const slow = 'You are faster than the server allows. It takes its time, nothing is lost.';
-			this.on.notice(body.code === 'rate_limited' ? slow : body.message);
+			this.on.notice(body.code === 'rate_limited' ? 'That was fast. The server slows you down.' : body.message);
 		}
 		this.changed();
 	}

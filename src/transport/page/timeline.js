@@ -1,13 +1,11 @@
 // Owns which messages are on the screen: a window over any length, its scrolling, days, groups. Called by app.js.
 
-import { dayOf, sameDay } from './clock.js';
 import { $, el, say } from './dom.js';
-import { bubble, gapLine } from './message.js';
+import { bubble, dayOf, gapLine, midnight } from './message.js';
 
-/** Elements at a time. */
 const WINDOW = 200;
 const STEP = 80;
-/** Nearer to an end than this (CSS px), more is brought. */
+/** Nearer to an end than this, in px, more is brought. */
 const NEAR = 700;
 const GROUP_WITHIN = 300_000;
 
@@ -85,11 +83,11 @@ export function timeline(session, edit) {
 
 		if (view.following) seenUpTo = total();
 		$('jump').hidden = view.following;
-		say($('jump-text'), total() > seenUpTo ? `${total() - seenUpTo} new` : 'Latest');
+		say($('jump'), `↓ ${total() > seenUpTo ? `${total() - seenUpTo} new` : 'Latest'}`);
 		if (scroller.scrollTop < NEAR && start === conv.base) session.loadOlder(conv);
 	}
 
-	/** Elements are kept, and built anew only where something that shows has changed. */
+	/** Builds anew only what looks different. */
 	function lay(wanted) {
 		const keep = new Set(wanted);
 		for (const [item, { node }] of shown) {
@@ -115,11 +113,12 @@ export function timeline(session, edit) {
 
 	function lookOf(item, before, after) {
 		if (!item.from) return {};
-		const joins = (a, b) => a?.from && a.from === b?.from && b !== conv.divider && b.at - a.at < GROUP_WITHIN && sameDay(a.at, b.at);
+		const sameDay = (a, b) => a && midnight(a.at) === midnight(b.at);
+		const joins = (a, b) => b && a?.from === b.from && b !== conv.divider && b.at - a.at < GROUP_WITHIN && sameDay(a, b);
 		const mine = item.from === conv.me;
 		const read = mine && !conv.isRoom && !item.state && item.id <= conv.peerRead;
 		return {
-			day: !(before && sameDay(before.at, item.at)) && dayOf(item.at),
+			day: !sameDay(before, item) && dayOf(item.at),
 			divider: item === conv.divider,
 			first: !joins(before, item),
 			last: !joins(item, after),
