@@ -18,7 +18,6 @@ let session, views, drawing, noticed;
 let members = WIDE.matches;
 let heard = [];
 
-/** `#room=ops` or `#peer=ana`. */
 function address() {
 	const found = /^#(room|peer)=(.+)$/.exec(location.hash);
 	try {
@@ -37,7 +36,7 @@ function route() {
 	members &&= WIDE.matches;
 	if (to) session.open(to.kind, to.name);
 	changed();
-	// On a phone, the focus would bring up the keyboard.
+	// A phone would bring up its keyboard.
 	if (to && !NARROW.matches) requestAnimationFrame(views.composer.focus);
 }
 
@@ -47,7 +46,7 @@ function step(by) {
 	links[(at + by + links.length) % links.length]?.click();
 }
 
-/** A hidden tab has no frames, but its title still counts. */
+/** A hidden tab has no frames, but a title. */
 function changed() {
 	if (drawing) return;
 	drawing = true;
@@ -76,7 +75,7 @@ function drawHeader(conv) {
 	say($('subtitle'), conv?.members ? `${conv.count} here` : session.isPresent(conv?.name) ? 'Online' : '');
 	$('copy').hidden = $('people-toggle').hidden = !conv?.isRoom;
 	$('leave').hidden = !conv;
-	$('leave').title = conv?.isRoom ? 'Leave this room' : 'Close this conversation';
+	$('leave').title = conv?.isRoom ? 'Leave this room' : 'Close';
 	$('people').hidden = !conv?.isRoom || !members;
 	$('people-toggle').ariaExpanded = members;
 	const types = conv?.whoTypes() ?? [];
@@ -113,7 +112,7 @@ async function copyLink() {
 		await navigator.clipboard.writeText(link);
 		notice('Link copied. Whoever opens it joins this room.');
 	} catch {
-		// Only on https and localhost may a page write to the clipboard.
+		// Only on https and localhost is there a clipboard.
 		prompt('The link to this room:', link);
 	}
 }
@@ -144,10 +143,10 @@ function stopped(code, message) {
 		unauthorized: had ? 'The server does not accept this token.' : 'This server asks for an access token.',
 		4001: 'Your access token has ended.',
 		4003: 'You were removed by an administrator.',
-	}[code];
+	}[code] ?? message;
+	const needsToken = had || code === 'unauthorized';
 	if (!again) end();
-	const ask = { name, room: roomToJoin(), problem: problem ?? message, needsToken: had || code === 'unauthorized', again };
-	signIn(ask, (chosen, token) => {
+	signIn({ name, room: roomToJoin(), problem, needsToken, again }, (chosen, token) => {
 		if (!again) return start(chosen, token);
 		login.set({ name, token });
 		session.connection.token = token;

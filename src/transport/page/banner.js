@@ -34,7 +34,7 @@ export function banner(session) {
 			const seconds = Math.ceil((retryAt - now) / 1000);
 			const waits = state === 'waiting' && seconds > 0;
 			const why = navigator.onLine ? 'No connection to the server.' : 'You are offline.';
-			// Screen readers hear the change, not every second of it.
+			// Spoken: the change, not every second of it.
 			node.ariaLive = away && waits ? 'off' : 'polite';
 			away = true;
 			tell(waits ? `${why} Trying again in ${seconds} s.` : 'Connecting…', '', waits);

@@ -10,7 +10,7 @@ const LONGEST_WAIT = 20_000;
 const LARGEST_FRAME = 131_072;
 const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
 
-/** `on`: `opened`, `frame(type, body)`, `changed`, `alive`, `closed`, `refused(code)` where it must not try again. */
+/** `on.refused`: it must not try again. */
 export function connect(on) {
 	let socket, ordered, retry, deadline, proven, pings;
 	let tries = 0;
@@ -33,10 +33,8 @@ export function connect(on) {
 			pings = setInterval(() => probe(DEADLINE), PING_EVERY);
 			become('live');
 		},
-		tell(type, body) {
-			if (socket?.readyState === 1) socket.send(frame(type, body));
-		},
-		fail: (wait) => lost(1006, wait ? `retry_after_ms=${wait}` : ''),
+		tell: (type, body) => socket.send(frame(type, body)),
+		fail: (wait) => lost(1006, `retry_after_ms=${wait}`),
 		stop() {
 			clearTimeout(retry);
 			drop();
@@ -76,7 +74,7 @@ export function connect(on) {
 		socket.onclose = (event) => lost(event.code, event.reason);
 	}
 
-	/** Rejects with the error; `lost`: it may have been carried out, `offline`: it was never sent. */
+	/** Rejects with the error. `lost`: may have been carried out. `offline`: never sent. */
 	function request(type, body, id = uuid()) {
 		const text = frame(type, body, id);
 		if (new Blob([text]).size > LARGEST_FRAME) return Promise.reject({ message: 'It is too long.' });
@@ -87,7 +85,7 @@ export function connect(on) {
 		});
 	}
 
-	/** Any frame is proof of life: the answer may be queued behind a slow request. */
+	/** Any frame is proof of life: the answer may wait behind a slow request. */
 	function probe(within) {
 		expect(within);
 		request('Ping', {}).then(on.alive, () => {});

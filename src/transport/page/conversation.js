@@ -1,6 +1,6 @@
 // Owns what is known of one room or person. Sends and draws nothing. The session fills it, the views read it.
 
-/** Beyond this the oldest are let go; scrolling up fetches them again. */
+/** Then the oldest go; scrolling up fetches them again. */
 const MOST_ITEMS = 12_000;
 const LET_GO = 2_000;
 const TYPING_FOR = 5_000;
@@ -13,7 +13,7 @@ const message = (body) => ({ ...place(body), id: body.message_id, from: body.sen
 export class Conversation {
 	items = [];
 	ids = new Set();
-	/** The absolute index of `items[0]`, valid while pages come in front and old items go. */
+	/** The absolute index of `items[0]`, while pages come and go before it. */
 	base = 0;
 	/** Of rooms. Private messages have one for all persons, in the session. */
 	position = null;
@@ -64,7 +64,7 @@ export class Conversation {
 		for (const item of page) this.ids.add(item.id);
 		this.items.unshift(...page);
 		this.base -= page.length;
-		this.more = more && page.length > 0;
+		this.more = more && bodies.length > 0;
 		if (this.read) this.#recount();
 	}
 
@@ -99,7 +99,7 @@ export class Conversation {
 		return Boolean(last);
 	}
 
-	/** A marker set elsewhere, if any. Markers only move forward. */
+	/** Markers only move forward. */
 	readElsewhere(marker) {
 		if (this.isRoom) {
 			if (marker && (this.read?.epoch !== marker.epoch || this.read.seq < marker.seq)) this.read = place(marker);

@@ -1,17 +1,12 @@
-// Owns what a message, a day and a gap look like. Keeps no state. Called by the timeline.
+// Owns what a message looks like. Keeps no state. Called by the timeline.
 
+import { dateOf, timeOf } from './clock.js';
 import { el, face, icon, spoken, tint } from './dom.js';
 
-const time = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit' });
-const date = new Intl.DateTimeFormat([], { dateStyle: 'full' });
 /** No direction marks: an address must not read as another one. */
 const ADDRESS = /\bhttps?:\/\/[^\s<>"\u200e\u200f\u202a-\u202e\u2066-\u2069]+/giu;
 const JUST_EMOJI = /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|[\u200d\ufe0f\s]){1,24}$/u;
 
-const LOST = {
-	epoch: 'The server’s log started afresh. Messages may be missing here.',
-	rollback: 'The server went back to an older copy. Messages may be missing here.',
-};
 const STATES = { waiting: 'Waiting', sending: 'Sending', failed: 'Not sent', stored: 'Sent', read: 'Read' };
 
 /** Text with links, without the punctuation or bracket that ends the sentence. */
@@ -34,7 +29,7 @@ function linked(text) {
 
 /** `first` and `last` of its group. */
 export function bubble(item, { first, last, mine, named, state }, actions) {
-	const clock = el('time', { datetime: new Date(item.at).toISOString(), title: date.format(item.at) }, time.format(item.at));
+	const clock = el('span', { title: dateOf(item.at) }, timeOf(item.at));
 	const meta = el('span', { class: 'meta' }, clock, mine && icon(state), mine && spoken(STATES[state]));
 	const who = el('b', { class: named && first && !mine ? 'who' : 'sr', dir: 'auto' }, mine ? 'You' : item.from);
 	const text = el('span', { class: JUST_EMOJI.test(item.text) ? 'text emoji' : 'text', dir: 'auto' }, ...linked(item.text));
@@ -49,12 +44,7 @@ export function bubble(item, { first, last, mine, named, state }, actions) {
 }
 
 export function gapLine(reason) {
-	return el('p', { class: 'gap' }, LOST[reason] ?? 'Messages are missing here. The server no longer holds them.');
-}
-
-export const midnight = (at) => new Date(at).setHours(0, 0, 0, 0);
-
-export function dayOf(at) {
-	const days = Math.round((midnight(Date.now()) - midnight(at)) / 86_400_000);
-	return ['Today', 'Yesterday'][days] ?? date.format(at);
+	const afresh = reason === 'epoch' || reason === 'rollback';
+	const why = afresh ? 'may be missing here. The server’s log was set back.' : 'are missing here. The server no longer holds them.';
+	return el('p', { class: 'gap' }, `Messages ${why}`);
 }

@@ -1,11 +1,11 @@
-// Owns the user's messages from Enter to the log: one at a time per conversation, so that none overtakes a refused one, and
-// each under one id over every repeat, reconnect and reload, so that it is stored once. Called by the session.
+// Owns the user's messages from Enter to the log: one at a time per conversation, so that none overtakes, under one id over
+// every repeat, reconnect and reload, so that it is stored once. Called by the session.
 
 import { uuid } from './dom.js';
 
 /** Then the user decides. */
 const KEEP_TRYING = 60_000;
-/** A repeat must arrive within the dedupe window, not only leave within it. */
+/** A repeat must also arrive within the dedupe window. */
 const MARGIN = 10_000;
 export const SILENT = ['lost', 'offline', 'unauthorized'];
 export const PASSING = ['unavailable', 'internal', 'rate_limited'];
@@ -110,13 +110,13 @@ export function outbox(session, store) {
 			again(conv, item);
 		},
 
-		/** The own copy has come: it is in the log, whatever was thought of it. */
+		/** The own copy: it is in the log, whatever was thought of it. */
 		delivered({ client_id, message_id, sender_username }) {
 			const item = items.find((each) => each.id === client_id || each.ack?.message_id === message_id);
 			if (item?.from === sender_username) discard(item);
 		},
 
-		/** Past the dedupe window the old id protects no more, and the user has been told. */
+		/** Past the dedupe window the old id protects no more; the user knows. */
 		retry(conv, item) {
 			if (expired(item)) {
 				store.drop(item.id);

@@ -5,7 +5,6 @@ import { Conversation, keyOf, place } from './conversation.js';
 import { outbox, PASSING, SILENT } from './outbox.js';
 import { storage } from './storage.js';
 
-const FIRST_PAGE = 60;
 const PAGE = 80;
 const MOST_MEMBERS = 1000;
 const TYPING_EVERY = 3_000;
@@ -25,7 +24,6 @@ export class Session {
 	caughtUp;
 	#saving;
 
-	/** `on`: `changed`, `watching`, `arrived(conv, item)`, `notice(text)`, `stopped(code, message)`. */
 	constructor(name, token, on) {
 		Object.assign(this, { name, on, store: storage(name) });
 		this.outbox = outbox(this, this.store);
@@ -91,7 +89,6 @@ export class Session {
 			conv.prepend(messages, more);
 		} catch ({ code }) {
 			conv.notBefore = Date.now() + ASK_AGAIN;
-			// A log that started afresh has nothing before it.
 			if (!SILENT.includes(code) && !PASSING.includes(code)) conv.more = false;
 		}
 		conv.loading = false;
@@ -168,7 +165,7 @@ export class Session {
 		conv.entering = true;
 		const since = conv.position ?? undefined;
 		try {
-			const ack = await this.#ask('Enter', { ...to(conv), since, history: since ? undefined : FIRST_PAGE });
+			const ack = await this.#ask('Enter', { ...to(conv), since, history: since ? undefined : PAGE });
 			Object.assign(conv, { joined: true, refused: '' });
 			if (!ack.already) {
 				conv.position ??= place(ack);
@@ -205,7 +202,7 @@ export class Session {
 		}
 	}
 
-	/** What waited for the user follows the Ack of an Auth without `since`: only after it is the Ack's place ours. */
+	/** What waited for the user follows the Ack of an Auth without `since`: after that, the Ack's place is ours. */
 	#alive() {
 		this.position ??= this.#unproven;
 		// Rooms as large as this have no presence events.

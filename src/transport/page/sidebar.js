@@ -6,7 +6,7 @@ import { keyOf } from './conversation.js';
 const MOST_NAMES = 300;
 const signs = new Map();
 
-/** Only where something that shows has changed; the focus stays on the same link. */
+/** Only where something has changed. The focus stays on the same link. */
 function fill(list, rows, build) {
 	const sign = JSON.stringify(rows);
 	if (signs.get(list) === sign) return;
@@ -23,7 +23,7 @@ function row({ key, name, room, unread, current, here, failed }) {
 	const count = unread && el('span', { class: 'badge' }, unread > 99 ? '99+' : unread, spoken(' unread'));
 	const alarm = failed && el('span', { class: 'badge alarm' }, '!', spoken(' not sent'));
 	const look = { href: `#${key}`, class: unread && 'unread', 'aria-current': current && 'page' };
-	return el('li', {}, el('a', look, head, label(name), alarm || count || ''));
+	return el('li', {}, el('a', look, head, label(name), alarm || count));
 }
 
 export function renderSidebar(session) {

@@ -35,10 +35,10 @@ export function storage(name) {
 	const unsent = `chat:unsent:${encodeURIComponent(name)}:`;
 	const save = (value) => [TAB, ALL].forEach((area) => put(area, state, value));
 	const store = {
-		/** This tab's before another's: two tabs may be in different rooms. */
+		/** This tab's own first: two tabs may be in different rooms. */
 		load: () => get(TAB, state) ?? get(ALL, state) ?? {},
 		save,
-		/** A key each: tabs can't overwrite another's; if two send the same, its id makes it one. */
+		/** A key each, so that tabs don't overwrite another's. If two send the same, its id makes it one. */
 		unsent() {
 			try {
 				const keys = Object.keys(localStorage).filter((key) => key.startsWith(unsent));

@@ -1,7 +1,8 @@
 // Owns which messages are on the screen: a window over any length, its scrolling, days, groups. Called by app.js.
 
+import { dayOf, midnight } from './clock.js';
 import { $, el, say } from './dom.js';
-import { bubble, dayOf, gapLine, midnight } from './message.js';
+import { bubble, gapLine } from './message.js';
 
 const WINDOW = 200;
 const STEP = 80;
@@ -14,12 +15,11 @@ export function timeline(session, edit) {
 	const list = $('timeline');
 	const shown = new Map();
 	let conv, seenUpTo, toDivider, lastTop;
-	/** The window, in absolute indices. */
+	/** Absolute indices. */
 	let start, end;
-	/** `following`: at the end, what comes is seen. */
 	const view = { following: true, toEnd, render, end: turn };
 
-	// A phone's keyboard, a growing composer: who was at the end stays there.
+	// A phone's keyboard: who was at the end stays there.
 	const resizing = new ResizeObserver(() => conv && view.following && pin());
 	resizing.observe(scroller);
 	resizing.observe(list);
@@ -44,7 +44,7 @@ export function timeline(session, edit) {
 		list.replaceChildren();
 		shown.clear();
 		if (!conv) return;
-		scroller.setAttribute('aria-label', `Messages, ${conv.title}`);
+		scroller.ariaLabel = `Messages, ${conv.title}`;
 		const divider = conv.items.indexOf(conv.divider);
 		toDivider = divider >= 0;
 		view.following = !toDivider;
@@ -77,7 +77,7 @@ export function timeline(session, edit) {
 			lastTop = Infinity;
 			scrolled();
 		} else if (view.following) pin();
-		// By item: its element may have been built anew.
+		// By item: its element may be another one now.
 		else if (shown.has(anchor?.item)) scroller.scrollTop += shown.get(anchor.item).node.offsetTop - top;
 		toDivider = false;
 
@@ -151,7 +151,7 @@ export function timeline(session, edit) {
 		if (!conv) return;
 		const { scrollTop } = scroller;
 		const was = view.following;
-		// The event comes late: growth below must not look as if the user had scrolled up.
+		// The event comes late: growth below must not look like scrolling up.
 		view.following = was ? below() < 40 || scrollTop >= lastTop : below() < 40 && end >= total();
 		lastTop = scrollTop;
 		if (was !== view.following || scrollTop < NEAR || below() < NEAR) session.on.changed();
