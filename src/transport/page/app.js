@@ -18,9 +18,6 @@ let session, views, drawing, noticed;
 let members = WIDE.matches;
 let heard = [];
 
-// Where we are
-
-/** `#room=ops` or `#peer=ana`. */
 function address() {
 	const found = /^#(room|peer)=(.+)$/.exec(location.hash);
 	try {
@@ -39,7 +36,7 @@ function route() {
 	members &&= WIDE.matches;
 	if (to) session.open(to.kind, to.name);
 	changed();
-	// On a phone, the focus would bring up the keyboard.
+	// A phone would bring up its keyboard.
 	if (to && !NARROW.matches) requestAnimationFrame(views.composer.focus);
 }
 
@@ -49,9 +46,7 @@ function step(by) {
 	links[(at + by + links.length) % links.length]?.click();
 }
 
-// Drawing
-
-/** A hidden tab has no frames, but its title still counts. */
+/** A hidden tab has no frames, but a title. */
 function changed() {
 	if (drawing) return;
 	drawing = true;
@@ -77,28 +72,23 @@ function draw() {
 function drawHeader(conv) {
 	$('pane').classList.toggle('empty', !conv);
 	say($('title'), conv?.title ?? 'Press + to join a room');
-	const count = conv?.isRoom ? conv.members && `${conv.count} here` : session.isPresent(conv?.name) && 'Online';
-	say($('subtitle'), count || '');
+	say($('subtitle'), conv?.members ? `${conv.count} here` : session.isPresent(conv?.name) ? 'Online' : '');
 	$('copy').hidden = $('people-toggle').hidden = !conv?.isRoom;
 	$('leave').hidden = !conv;
-	$('leave').title = conv?.isRoom ? 'Leave this room' : 'Close this conversation';
+	$('leave').title = conv?.isRoom ? 'Leave this room' : 'Close';
 	$('people').hidden = !conv?.isRoom || !members;
 	$('people-toggle').ariaExpanded = members;
 	const types = conv?.whoTypes() ?? [];
 	if (types.length) setTimeout(changed, 1000);
-	const who = types.length > 2 ? `${types.length} people` : types.join(' and ');
-	say($('typing'), who && `${who} ${types.length > 1 ? 'are' : 'is'} typing…`);
+	say($('typing'), types.length ? `${types.join(' and ')} ${types.length > 1 ? 'are' : 'is'} typing…` : '');
 }
 
-/** The newest message is before the user's eyes. */
 function watching() {
 	const open = !NARROW.matches || $('chat').dataset.view === 'talk';
 	return open && views.timeline.following && !document.hidden && document.hasFocus();
 }
 
-// Telling
-
-/** For screen readers, in one go per second. */
+/** For screen readers, at most once per second. */
 function arrived(conv, item) {
 	if (item.from === session.name || item.seq <= conv.missedUpTo || Date.now() - item.at > 60_000) return;
 	heard.push(conv === session.current ? `${item.from}: ${item.text}` : `${item.from} wrote in ${conv.title}`);
@@ -122,12 +112,10 @@ async function copyLink() {
 		await navigator.clipboard.writeText(link);
 		notice('Link copied. Whoever opens it joins this room.');
 	} catch {
-		// Only on https and localhost may a page write to the clipboard.
+		// Only on https and localhost is there a clipboard.
 		prompt('The link to this room:', link);
 	}
 }
-
-// Signing in and out
 
 const roomToJoin = () => (address()?.kind === 'room' ? address().name : DEFAULT_ROOM);
 
@@ -146,7 +134,7 @@ function start(name, token) {
 	session.connection.open();
 }
 
-/** The server won't have us like this. In the middle of a chat, all but the token stays. */
+/** In the middle of a chat, all but the token stays. */
 function stopped(code, message) {
 	const { name, current } = session;
 	const had = Boolean(session.connection.token);
@@ -155,13 +143,14 @@ function stopped(code, message) {
 		unauthorized: had ? 'The server does not accept this token.' : 'This server asks for an access token.',
 		4001: 'Your access token has ended.',
 		4003: 'You were removed by an administrator.',
-	}[code];
+	}[code] ?? message;
+	const needsToken = had || code === 'unauthorized';
 	if (!again) end();
-	const ask = { name, room: roomToJoin(), problem: problem ?? message, needsToken: had || code === 'unauthorized', again };
-	signIn(ask, (chosen, token) => {
+	signIn({ name, room: roomToJoin(), problem, needsToken, again }, (chosen, token) => {
 		if (!again) return start(chosen, token);
 		login.set({ name, token });
-		session.useToken(token);
+		session.connection.token = token;
+		session.connection.open();
 	});
 }
 
@@ -173,8 +162,6 @@ function end() {
 	login.set(null);
 	$('chat').hidden = true;
 }
-
-// The browser's events
 
 $('sign-out').onclick = () => {
 	const { store, name } = session;

@@ -8,17 +8,17 @@ export function composer(session, sent) {
 
 	function set(text) {
 		field.value = text;
-		grow();
+		size();
 	}
 
-	function grow() {
+	function size() {
 		field.style.height = 'auto';
 		field.style.height = `${field.scrollHeight}px`;
 		$('send').disabled = !field.value.trim();
 	}
 
 	field.oninput = () => {
-		grow();
+		size();
 		conv.draft = field.value;
 		session.changed();
 		if (field.value) session.typing(conv);
@@ -49,7 +49,6 @@ export function composer(session, sent) {
 			field.placeholder = field.ariaLabel = `Message ${conv.title}`;
 			set(conv.draft);
 		},
-		/** A message that was not sent comes back to be edited. */
 		take(text) {
 			conv.draft = [text, field.value].filter(Boolean).join('\n');
 			set(conv.draft);

@@ -8,15 +8,12 @@ const WAKE_DEADLINE = 4_000;
 const LONGEST_WAIT = 20_000;
 /** The server closes with 1009 above this. */
 const LARGEST_FRAME = 131_072;
-/** No use in hurrying back. */
 const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
 
-/** `on`: `opened`, `frame(type, body)`, `changed`, `alive`, `closed`, `refused(code)` where it must not try again. */
+/** `on.refused`: it must not try again. */
 export function connect(on) {
-	let socket = null;
+	let socket, ordered, retry, deadline, proven, pings;
 	let tries = 0;
-	let ordered = false;
-	let retry, deadline, proven, pings;
 	const asked = new Map();
 	const link = {
 		/** Or `connecting` (till signed in), `live`, `waiting` (until `retryAt`). */
@@ -29,17 +26,15 @@ export function connect(on) {
 		},
 		open,
 		request,
-		/** Signed in. After a socket that lasted, waits are short again. */
+		/** After a socket that lasted, waits are short again. */
 		proveLive() {
 			link.lostAt = 0;
 			proven = setTimeout(() => (tries = 0), DEADLINE);
 			pings = setInterval(() => probe(DEADLINE), PING_EVERY);
 			become('live');
 		},
-		tell(type, body) {
-			if (socket?.readyState === 1) socket.send(frame(type, body));
-		},
-		fail: (wait) => lost(1006, wait ? `retry_after_ms=${wait}` : ''),
+		tell: (type, body) => socket.send(frame(type, body)),
+		fail: (wait) => lost(1006, `retry_after_ms=${wait}`),
 		stop() {
 			clearTimeout(retry);
 			drop();
@@ -79,20 +74,18 @@ export function connect(on) {
 		socket.onclose = (event) => lost(event.code, event.reason);
 	}
 
-	/** Rejects with the error; `lost`: it may have been carried out, `offline`: it was never sent. */
+	/** Rejects with the error. `lost`: may have been carried out. `offline`: never sent. */
 	function request(type, body, id = uuid()) {
 		const text = frame(type, body, id);
-		if (text.length > LARGEST_FRAME / 3 && new Blob([text]).size > LARGEST_FRAME) {
-			return Promise.reject({ code: 'message_too_large', message: 'It is too long.' });
-		}
+		if (new Blob([text]).size > LARGEST_FRAME) return Promise.reject({ message: 'It is too long.' });
 		if (socket?.readyState !== 1) return Promise.reject({ code: 'offline' });
-		return new Promise((resolve, reject) => {
-			asked.set(id, { resolve, reject });
+		return new Promise((Ack, Error) => {
+			asked.set(id, { Ack, Error });
 			socket.send(text);
 		});
 	}
 
-	/** Any frame is proof of life: the answer may be queued behind a slow request. */
+	/** Any frame is proof of life: the answer may wait behind a slow request. */
 	function probe(within) {
 		expect(within);
 		request('Ping', {}).then(on.alive, () => {});
@@ -106,21 +99,19 @@ export function connect(on) {
 	function receive(data) {
 		clearTimeout(deadline);
 		const { message_type: type, message_body: body = {}, id } = JSON.parse(data);
-		const waiting = (type === 'Ack' || type === 'Error') && asked.get(id);
+		const waiting = asked.get(id);
 		if (!waiting) return on.frame(type, body);
 		asked.delete(id);
-		if (type === 'Ack') waiting.resolve(body);
-		else waiting.reject(body);
+		waiting[type](body);
 	}
 
 	function drop() {
-		const old = socket;
-		socket = null;
 		for (const timer of [deadline, proven, pings]) clearTimeout(timer);
 		// A dead peer never answers a close: nobody waits for it.
-		if (old) old.onopen = old.onmessage = old.onclose = null;
-		old?.close();
-		for (const { reject } of asked.values()) reject({ code: 'lost' });
+		if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
+		socket?.close();
+		socket = null;
+		for (const { Error } of asked.values()) Error({ code: 'lost' });
 		asked.clear();
 	}
 
@@ -133,10 +124,9 @@ export function connect(on) {
 			become('stopped');
 			return on.refused(code);
 		}
-		const order = /retry_after_ms=(\d+)/.exec(reason);
-		ordered = Boolean(order);
+		ordered = /retry_after_ms=(\d+)/.exec(reason);
 		if (OUR_FAULT.includes(code)) tries = Math.max(tries, 4);
-		const wait = order ? Math.min(order[1], 3_600_000) : backOff();
+		const wait = ordered ? Math.min(ordered[1], 3_600_000) : backOff();
 		link.retryAt = Date.now() + wait;
 		retry = setTimeout(open, wait);
 		become('waiting');

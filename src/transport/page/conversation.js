@@ -1,7 +1,6 @@
-// Owns what is known of one room or person: messages, position, what was read, who is there. Sends and draws nothing. The
-// session fills it, the views read it.
+// Owns what is known of one room or person. Sends and draws nothing. The session fills it, the views read it.
 
-/** Beyond this the oldest are let go; scrolling up fetches them again. */
+/** Then the oldest go; scrolling up fetches them again. */
 const MOST_ITEMS = 12_000;
 const LET_GO = 2_000;
 const TYPING_FOR = 5_000;
@@ -9,25 +8,23 @@ const TYPING_FOR = 5_000;
 export const place = ({ epoch, seq, message_id }) => ({ epoch, seq, message_id });
 export const keyOf = (kind, name) => `${kind}=${encodeURIComponent(name)}`;
 
-const message = ({ message_id: id, sender_username: from, content: text, sent_at: at, epoch, seq }) => ({ id, from, text, at, epoch, seq });
+const message = (body) => ({ ...place(body), id: body.message_id, from: body.sender_username, text: body.content, at: body.sent_at });
 
 export class Conversation {
-	/** Messages, and `{gap: reason}` where some are missing. */
 	items = [];
 	ids = new Set();
-	/** The absolute index of `items[0]`, valid while pages come in front and old items go. */
+	/** The absolute index of `items[0]`, while pages come and go before it. */
 	base = 0;
-	/** Rooms: where to resume. Private messages have one for all persons, in the session. */
+	/** Of rooms. Private messages have one for all persons, in the session. */
 	position = null;
-	/** How far this user has read: rooms `{epoch, seq}`, persons a message id. */
+	/** Of rooms a place, of persons a message id. */
 	read = null;
 	peerRead = '';
-	/** Up to this `seq` it was missed while away: gets the `New` line even when looked at. */
+	/** Up to this `seq` it came late: gets the `New` line even when looked at. */
 	missedUpTo = 0;
 	divider = null;
 	more = true;
 	members = null;
-	/** Known from an earlier socket. */
 	stale = true;
 	typing = new Map();
 	draft = '';
@@ -40,13 +37,10 @@ export class Conversation {
 
 	get unread() {
 		const { position, read } = this;
-		if (!this.isRoom) return this.counted;
-		if (!position || !read) return 0;
-		if (read.epoch === position.epoch) return Math.max(0, position.seq - read.seq);
-		return this.items.filter((item) => item.epoch === position.epoch && item.from !== this.me).length;
+		if (!this.isRoom || !position || read?.epoch !== position.epoch) return this.counted;
+		return Math.max(0, position.seq - read.seq);
 	}
 
-	/** The new item, if it is new. */
 	append(body, watched) {
 		if (this.ids.has(body.message_id)) return;
 		const item = message(body);
@@ -65,13 +59,12 @@ export class Conversation {
 		return item;
 	}
 
-	/** A page of history, oldest first. */
 	prepend(bodies, more) {
 		const page = bodies.filter((body) => !this.ids.has(body.message_id)).map(message);
 		for (const item of page) this.ids.add(item.id);
 		this.items.unshift(...page);
 		this.base -= page.length;
-		this.more = more && page.length > 0;
+		this.more = more && bodies.length > 0;
 		if (this.read) this.#recount();
 	}
 
@@ -86,28 +79,27 @@ export class Conversation {
 		this.members[here ? 'add' : 'delete'](user);
 	}
 
-	/** What History is asked for. */
 	before() {
 		const first = this.items.find((item) => item.from);
 		if (first) return { epoch: first.epoch, before: first.seq };
 		return this.position && { epoch: this.position.epoch, before: this.position.seq + 1 };
 	}
 
-	/** All has been seen. True where the marker moved. */
+	/** True where the marker moved. */
 	markRead() {
 		const { position, read } = this;
+		this.counted = 0;
 		if (this.isRoom) {
 			if (!position || (read?.epoch === position.epoch && read.seq >= position.seq)) return false;
 			this.read = position;
 			return true;
 		}
-		this.counted = 0;
 		const last = this.items.findLast((item) => this.#isNew(item));
 		if (last) this.read = last.id;
 		return Boolean(last);
 	}
 
-	/** A marker set elsewhere, if any. Markers only move forward. */
+	/** Markers only move forward. */
 	readElsewhere(marker) {
 		if (this.isRoom) {
 			if (marker && (this.read?.epoch !== marker.epoch || this.read.seq < marker.seq)) this.read = place(marker);

@@ -3,16 +3,15 @@
 const ICONS = {
 	back: 'M15 5l-7 7 7 7',
 	close: 'M6 6l12 12M18 6L6 18',
-	down: 'M12 5v14M6 13l6 6 6-6',
-	fail: 'M12 3a9 9 0 1 0 .1 0M12 7v6M12 16.5v.1',
+	failed: 'M12 3a9 9 0 1 0 .1 0M12 7v6M12 16.5v.1',
 	link: 'M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1',
 	out: 'M10 4H5v16h5M15 8l4 4-4 4M19 12H9',
-	people: 'M9 4.5a3.5 3.5 0 1 0 .1 0M2.5 20c.5-4 3-6 6.5-6s6 2 6.5 6M16 4.8a3.5 3.5 0 0 1 0 6.4M18 14.5c2 .8 3 2.5 3.5 5.5',
+	people: 'M9 4.5a3.5 3.5 0 1 0 .1 0M2.5 20c.5-4 3-6 6.5-6s6 2 6.5 6M16 5a3 3 0 0 1 0 6M18 14.5c2 .8 3 2.5 3.5 5.5',
 	plus: 'M12 5v14M5 12h14',
 	read: 'M2 12.5l5 5L16 7M12 17l.5.5L22 7',
 	send: 'M12 19V5M6 11l6-6 6 6',
-	sent: 'M5 12.5l5 5L19.5 7',
-	wait: 'M12 4a8 8 0 1 0 .1 0M12 7.5V12l3 2',
+	stored: 'M5 12.5l5 5L19.5 7',
+	waiting: 'M12 4a8 8 0 1 0 .1 0M12 7.5V12l3 2',
 };
 
 export const $ = (id) => document.getElementById(id);
@@ -24,7 +23,7 @@ export function el(tag, props = {}, ...children) {
 		if (key.startsWith('on')) node[key] = value;
 		else if (value) node.setAttribute(key, value);
 	}
-	node.append(...children.filter((child) => child || child === 0));
+	node.append(...children.filter(Boolean));
 	return node;
 }
 
@@ -33,7 +32,7 @@ export function icon(name) {
 	svg.setAttribute('class', 'icon');
 	svg.setAttribute('viewBox', '0 0 24 24');
 	svg.ariaHidden = true;
-	path.setAttribute('d', ICONS[name]);
+	path.setAttribute('d', ICONS[name] ?? ICONS.waiting);
 	svg.append(path);
 	return svg;
 }

@@ -7,55 +7,44 @@ import { el, face, icon, spoken, tint } from './dom.js';
 const ADDRESS = /\bhttps?:\/\/[^\s<>"\u200e\u200f\u202a-\u202e\u2066-\u2069]+/giu;
 const JUST_EMOJI = /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|[\u200d\ufe0f\s]){1,24}$/u;
 
-const LOST = {
-	epoch: 'The server’s log started afresh. Messages may be missing here.',
-	rollback: 'The server went back to an older copy. Messages may be missing here.',
-	too_many: 'You missed more than can be caught up. Messages are missing here.',
-};
-const MARKS = {
-	waiting: ['wait', 'Waiting to be sent'],
-	sending: ['wait', 'Sending'],
-	failed: ['fail', 'Not sent'],
-	stored: ['sent', 'Sent'],
-	read: ['read', 'Read'],
-};
+const STATES = { waiting: 'Waiting', sending: 'Sending', failed: 'Not sent', stored: 'Sent', read: 'Read' };
 
 /** Text with links, without the punctuation or bracket that ends the sentence. */
 function linked(text) {
 	const parts = [];
 	let from = 0;
-	const count = (chars, pattern) => chars.match(pattern)?.length ?? 0;
 	for (const { 0: found, index } of text.matchAll(ADDRESS)) {
-		let address = found.replace(/[.,;:!?'’”…*_]+$/, '');
-		while (/[)\]}]$/.test(address) && count(address, /[([{]/g) < count(address, /[)\]}]/g)) address = address.slice(0, -1);
+		let address = found.replace(/[.,;:!?'’”…*\]}]+$/, '');
+		while (address.endsWith(')') && address.split('(').length < address.split(')').length) address = address.slice(0, -1);
 		try {
 			const link = el('a', { href: new URL(address).href, target: '_blank', rel: 'noopener noreferrer' }, address);
 			parts.push(text.slice(from, index), link);
 			from = index + address.length;
 		} catch {
-			// Not an address after all.
+			// No address after all.
 		}
 	}
 	return [...parts, text.slice(from)];
 }
 
-/** `first` and `last` of its group; `actions` for one that failed. */
+/** `first` and `last` of its group. */
 export function bubble(item, { first, last, mine, named, state }, actions) {
-	const [mark, words] = MARKS[state];
-	const time = el('time', { datetime: new Date(item.at).toISOString(), title: dateOf(item.at) }, timeOf(item.at));
-	const meta = el('span', { class: 'meta' }, time, mine && icon(mark), mine && spoken(words));
+	const clock = el('span', { title: dateOf(item.at) }, timeOf(item.at));
+	const meta = el('span', { class: 'meta' }, clock, mine && icon(state), mine && spoken(STATES[state]));
 	const who = el('b', { class: named && first && !mine ? 'who' : 'sr', dir: 'auto' }, mine ? 'You' : item.from);
 	const text = el('span', { class: JUST_EMOJI.test(item.text) ? 'text emoji' : 'text', dir: 'auto' }, ...linked(item.text));
 	const line = el('div', { class: `line ${state} ${mine ? 'mine' : ''} ${first ? 'first' : ''}` });
 	if (named && !mine) line.append(last ? face(item.from) : el('span', { class: 'avatar none' }));
 	line.append(el('div', { class: 'bubble' }, tint(who, item.from), text, meta));
 	if (state === 'failed') {
-		const buttons = actions.map(([label, onclick]) => el('button', { type: 'button', onclick }, label));
+		const buttons = Object.entries(actions).map(([label, onclick]) => el('button', { onclick }, label));
 		line.append(el('p', { class: 'failure' }, `Not sent. ${item.why} `, ...buttons));
 	}
 	return line;
 }
 
 export function gapLine(reason) {
-	return el('p', { class: 'gap' }, LOST[reason] ?? 'Messages are missing here. The server no longer holds them.');
+	const afresh = reason === 'epoch' || reason === 'rollback';
+	const why = afresh ? 'may be missing here. The server’s log was set back.' : 'are missing here. The server no longer holds them.';
+	return el('p', { class: 'gap' }, `Messages ${why}`);
 }

@@ -1,13 +1,12 @@
-// Owns the user's messages from Enter to the log. A message keeps its id over every repeat, reconnect and reload, so that
-// it is stored once; one at a time per conversation, so that none overtakes a refused one. Called by the session.
+// Owns the user's messages from Enter to the log: one at a time per conversation, so that none overtakes, under one id over
+// every repeat, reconnect and reload, so that it is stored once. Called by the session.
 
 import { uuid } from './dom.js';
 
-/** So long it repeats what the server can't take now; then the user decides. */
+/** Then the user decides. */
 const KEEP_TRYING = 60_000;
-/** A repeat must arrive within the dedupe window, not only leave within it. */
+/** A repeat must also arrive within the dedupe window. */
 const MARGIN = 10_000;
-/** The next socket asks again, or the user is asked for a token. */
 export const SILENT = ['lost', 'offline', 'unauthorized'];
 export const PASSING = ['unavailable', 'internal', 'rate_limited'];
 
@@ -19,11 +18,12 @@ export function outbox(session, store) {
 	}));
 	const busy = new Set();
 
-	const of = (conv) => items.filter((item) => item.key === conv.key);
+	const of = (conv) => items.filter(({ key }) => key === conv.key);
 	const expired = (item) => item.unknown && Date.now() - item.sentAt > session.dedupeMs - MARGIN;
 
 	function keep(item, changes) {
-		store.keep(Object.assign(item, changes));
+		Object.assign(item, changes);
+		if (items.includes(item)) store.keep(item);
 		session.changed();
 	}
 
@@ -40,7 +40,6 @@ export function outbox(session, store) {
 		flush(conv);
 	}
 
-	/** Sends what waits, in order, until one has to wait longer. */
 	async function flush(conv) {
 		if (busy.has(conv.key)) return;
 		busy.add(conv.key);
@@ -52,7 +51,7 @@ export function outbox(session, store) {
 		busy.delete(conv.key);
 	}
 
-	/** True where the next may follow: also after one that failed. */
+	/** True where the next may follow. */
 	async function send(conv, item) {
 		const fail = (why) => (keep(item, { state: 'failed', why }), true);
 		if (expired(item)) return fail('The connection broke before the answer: it may have been sent.');
@@ -111,13 +110,13 @@ export function outbox(session, store) {
 			again(conv, item);
 		},
 
-		/** The own copy has come: it is in the log, whatever was thought of it. */
+		/** The own copy: it is in the log, whatever was thought of it. */
 		delivered({ client_id, message_id, sender_username }) {
 			const item = items.find((each) => each.id === client_id || each.ack?.message_id === message_id);
 			if (item?.from === sender_username) discard(item);
 		},
 
-		/** Past the dedupe window the old id protects no more, and the user has been told. */
+		/** Past the dedupe window the old id protects no more; the user knows. */
 		retry(conv, item) {
 			if (expired(item)) {
 				store.drop(item.id);

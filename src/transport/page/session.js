@@ -5,7 +5,6 @@ import { Conversation, keyOf, place } from './conversation.js';
 import { outbox, PASSING, SILENT } from './outbox.js';
 import { storage } from './storage.js';
 
-const FIRST_PAGE = 60;
 const PAGE = 80;
 const MOST_MEMBERS = 1000;
 const TYPING_EVERY = 3_000;
@@ -22,11 +21,9 @@ export class Session {
 	/** In the private log. */
 	position;
 	#unproven;
-	/** For the banner: what a reconnect brought. */
 	caughtUp;
 	#saving;
 
-	/** `on`: `changed`, `watching`, `arrived(conv, item)`, `notice(text)`, `stopped(code, message)`. */
 	constructor(name, token, on) {
 		Object.assign(this, { name, on, store: storage(name) });
 		this.outbox = outbox(this, this.store);
@@ -49,10 +46,8 @@ export class Session {
 		const conv = this.conversation(kind, name);
 		if (this.current && this.current !== conv && !this.current.unread) this.current.divider = null;
 		this.current = conv;
-		if (conv.isRoom && this.connection.live) {
-			if (!conv.joined) this.enter(conv);
-			else if (conv.stale) this.#loadMembers(conv);
-		}
+		if (conv.joined && conv.stale) this.#loadMembers(conv);
+		else if (conv.isRoom && !conv.joined && this.connection.live) this.enter(conv);
 		this.changed();
 	}
 
@@ -94,16 +89,10 @@ export class Session {
 			conv.prepend(messages, more);
 		} catch ({ code }) {
 			conv.notBefore = Date.now() + ASK_AGAIN;
-			// A log that started afresh has nothing before it.
 			if (!SILENT.includes(code) && !PASSING.includes(code)) conv.more = false;
 		}
 		conv.loading = false;
 		this.changed();
-	}
-
-	useToken(token) {
-		this.connection.token = token;
-		this.connection.open();
 	}
 
 	end() {
@@ -176,7 +165,7 @@ export class Session {
 		conv.entering = true;
 		const since = conv.position ?? undefined;
 		try {
-			const ack = await this.#ask('Enter', { ...to(conv), since, history: since ? undefined : FIRST_PAGE });
+			const ack = await this.#ask('Enter', { ...to(conv), since, history: since ? undefined : PAGE });
 			Object.assign(conv, { joined: true, refused: '' });
 			if (!ack.already) {
 				conv.position ??= place(ack);
@@ -195,7 +184,6 @@ export class Session {
 		this.changed();
 	}
 
-	/** Counts what a resume brings; a visible line where it can't bring all. */
 	#resumed(conversations, since, ack, back = {}) {
 		this.dedupeMs = ack.dedupe_ms ?? this.dedupeMs;
 		for (const conv of conversations) {
@@ -214,7 +202,7 @@ export class Session {
 		}
 	}
 
-	/** What waited for the user follows the Ack of an Auth without `since`: only after it is the Ack's place ours. */
+	/** What waited for the user follows the Ack of an Auth without `since`: after that, the Ack's place is ours. */
 	#alive() {
 		this.position ??= this.#unproven;
 		// Rooms as large as this have no presence events.
@@ -223,8 +211,7 @@ export class Session {
 
 	async #loadMembers(conv) {
 		const ack = await this.#ask('Members', { ...to(conv), limit: MOST_MEMBERS }).catch(() => {});
-		if (!ack) return;
-		Object.assign(conv, { members: new Set(ack.members), count: ack.count, stale: false });
+		if (ack) Object.assign(conv, { members: new Set(ack.members), count: ack.count, stale: false });
 		this.changed();
 	}
 
@@ -246,8 +233,7 @@ export class Session {
 		else if (type === 'Gap') {
 			for (const each of room ? [conv] : this.list('peer')) each?.gap(body.reason);
 		} else if (type === 'Error' && body.code !== 'not_in_room') {
-			const slow = 'You are faster than the server allows. It takes its time, nothing is lost.';
-			this.on.notice(body.code === 'rate_limited' ? slow : body.message);
+			this.on.notice(body.code === 'rate_limited' ? 'That was fast. The server slows you down.' : body.message);
 		}
 		this.changed();
 	}

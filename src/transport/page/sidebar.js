@@ -6,7 +6,7 @@ import { keyOf } from './conversation.js';
 const MOST_NAMES = 300;
 const signs = new Map();
 
-/** Only where something that shows has changed; the focus stays on the same link. */
+/** Only where something has changed. The focus stays on the same link. */
 function fill(list, rows, build) {
 	const sign = JSON.stringify(rows);
 	if (signs.get(list) === sign) return;
@@ -16,14 +16,14 @@ function fill(list, rows, build) {
 	if (focus) [...list.querySelectorAll('a')].find((link) => link.hash === focus)?.focus();
 }
 
-const label = (name) => el('span', { class: 'label' }, el('bdi', {}, name));
+const label = (name, more) => el('span', { class: 'label' }, el('bdi', {}, name), more);
 
 function row({ key, name, room, unread, current, here, failed }) {
 	const head = room ? el('span', { class: 'hash', 'aria-hidden': true }, '#') : face(name, here);
 	const count = unread && el('span', { class: 'badge' }, unread > 99 ? '99+' : unread, spoken(' unread'));
 	const alarm = failed && el('span', { class: 'badge alarm' }, '!', spoken(' not sent'));
 	const look = { href: `#${key}`, class: unread && 'unread', 'aria-current': current && 'page' };
-	return el('li', {}, el('a', look, head, label(name), alarm || count || ''));
+	return el('li', {}, el('a', look, head, label(name), alarm || count));
 }
 
 export function renderSidebar(session) {
@@ -40,9 +40,9 @@ export function renderSidebar(session) {
 		fill($(`${kind}s`), rows.sort((a, b) => a.name.localeCompare(b.name)), row);
 		$(`${kind}s-title`).hidden = !rows.length;
 	}
-	fill($('me'), [session.connection.live], (live) => {
+	fill($('me'), [{ name: session.name, live: session.connection.live }], ({ name, live }) => {
 		const state = el('small', {}, live ? 'Online' : 'Connecting…');
-		return el('span', {}, face(session.name, live), el('span', { class: 'label' }, el('bdi', {}, session.name), state));
+		return el('span', {}, face(name, live), label(name, state));
 	});
 }
 
@@ -50,9 +50,9 @@ export function renderMembers(session) {
 	const conv = session.current;
 	if ($('people').hidden) return;
 	const rows = [...(conv.members ?? [])].sort((a, b) => a.localeCompare(b)).slice(0, MOST_NAMES);
-	if (conv.count > rows.length && rows.length) rows.push(conv.count - rows.length);
+	if (conv.count > MOST_NAMES) rows.push(conv.count - MOST_NAMES);
 	fill($('members'), rows, (name) => {
-		if (typeof name === 'number') return el('li', { class: 'hint' }, `and ${name} more`);
+		if (typeof name === 'number') return el('li', {}, `and ${name} more`);
 		const you = name === session.name && el('small', {}, 'you');
 		const look = { href: `#${keyOf('peer', name)}`, title: `Write to ${name}` };
 		return el('li', {}, el('a', look, face(name, true), label(name), you));

@@ -2,12 +2,12 @@
 
 import { $, say, tidy } from './dom.js';
 
-/** `again`: the name stays, only a token is asked for. Calls `done(name, token)`. */
+/** `again`: for the same name. Calls `done(name, token)`. */
 export function signIn({ name, room, problem = '', needsToken = false, again = false }, done) {
 	const form = $('sign-in');
 	const token = $('token');
 	say($('sign-in-title'), again ? 'Sign in again' : 'Welcome');
-	say($('sign-in-hint'), again ? 'Your rooms and unsent messages are kept.' : `Pick a name and join #${room}.`);
+	say($('sign-in-hint'), again ? 'Your rooms and unsent messages are kept.' : 'Pick a name and start to chat.');
 	say($('enter'), again ? 'Continue' : `Join #${room}`);
 	say($('problem'), problem);
 	if (name) $('name').value = name;

@@ -1,5 +1,8 @@
 // Owns what outlives a reload, per user. Decides nothing. Called by the session, the outbox and app.js.
 
+const TAB = 'sessionStorage';
+const ALL = 'localStorage';
+
 function get(area, key) {
 	try {
 		return JSON.parse(window[area].getItem(key));
@@ -19,33 +22,33 @@ function put(area, key, value) {
 
 /** Who is signed in. The token never leaves the tab. */
 export const login = {
-	get: () => get('sessionStorage', 'chat:login'),
-	lastName: () => get('localStorage', 'chat:name'),
+	get: () => get(TAB, 'chat:login'),
+	lastName: () => get(ALL, 'chat:name'),
 	set(value) {
-		put('sessionStorage', 'chat:login', value);
-		if (value) put('localStorage', 'chat:name', value.name);
+		put(TAB, 'chat:login', value);
+		if (value) put(ALL, 'chat:name', value.name);
 	},
 };
 
 export function storage(name) {
 	const state = `chat:state:${encodeURIComponent(name)}`;
 	const unsent = `chat:unsent:${encodeURIComponent(name)}:`;
-	const save = (value) => ['sessionStorage', 'localStorage'].forEach((area) => put(area, state, value));
+	const save = (value) => [TAB, ALL].forEach((area) => put(area, state, value));
 	const store = {
-		/** This tab's before another's: two tabs may be in different rooms. */
-		load: () => get('sessionStorage', state) ?? get('localStorage', state) ?? {},
+		/** This tab's own first: two tabs may be in different rooms. */
+		load: () => get(TAB, state) ?? get(ALL, state) ?? {},
 		save,
-		/** A key each: tabs can't overwrite another's; if two send the same, its id makes it one. */
+		/** A key each, so that tabs don't overwrite another's. If two send the same, its id makes it one. */
 		unsent() {
 			try {
 				const keys = Object.keys(localStorage).filter((key) => key.startsWith(unsent));
-				return keys.map((key) => get('localStorage', key)).sort((a, b) => a.at - b.at);
+				return keys.map((key) => get(ALL, key)).sort((a, b) => a.at - b.at);
 			} catch {
 				return [];
 			}
 		},
-		keep: (item) => put('localStorage', unsent + item.id, item),
-		drop: (id) => put('localStorage', unsent + id, null),
+		keep: (item) => put(ALL, unsent + item.id, item),
+		drop: (id) => put(ALL, unsent + id, null),
 		clear() {
 			for (const { id } of store.unsent()) store.drop(id);
 			save(null);

@@ -1,14 +1,12 @@
-// Owns the messages on the screen: a window over a conversation of any length, the scrolling, days, groups. How a message
-// looks is message.js. Called by app.js.
+// Owns which messages are on the screen: a window over any length, its scrolling, days, groups. Called by app.js.
 
-import { dayOf, sameDay } from './clock.js';
+import { dayOf, midnight } from './clock.js';
 import { $, el, say } from './dom.js';
 import { bubble, gapLine } from './message.js';
 
-/** Elements at a time. */
 const WINDOW = 200;
 const STEP = 80;
-/** Nearer to an end than this (CSS px), more is brought. */
+/** Nearer to an end than this, in px, more is brought. */
 const NEAR = 700;
 const GROUP_WITHIN = 300_000;
 
@@ -17,12 +15,11 @@ export function timeline(session, edit) {
 	const list = $('timeline');
 	const shown = new Map();
 	let conv, seenUpTo, toDivider, lastTop;
-	/** The window, in absolute indices. */
+	/** Absolute indices. */
 	let start, end;
-	/** `following`: at the end, what comes is seen. */
 	const view = { following: true, toEnd, render, end: turn };
 
-	// A phone's keyboard, a growing composer: who was at the end stays there.
+	// A phone's keyboard: who was at the end stays there.
 	const resizing = new ResizeObserver(() => conv && view.following && pin());
 	resizing.observe(scroller);
 	resizing.observe(list);
@@ -30,6 +27,7 @@ export function timeline(session, edit) {
 	$('jump').onclick = toEnd;
 
 	const total = () => conv.base + conv.items.length;
+	const below = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
 
 	function pin() {
 		scroller.scrollTop = scroller.scrollHeight;
@@ -46,7 +44,7 @@ export function timeline(session, edit) {
 		list.replaceChildren();
 		shown.clear();
 		if (!conv) return;
-		scroller.setAttribute('aria-label', `Messages, ${conv.title}`);
+		scroller.ariaLabel = `Messages, ${conv.title}`;
 		const divider = conv.items.indexOf(conv.divider);
 		toDivider = divider >= 0;
 		view.following = !toDivider;
@@ -59,14 +57,12 @@ export function timeline(session, edit) {
 		if (session.current !== conv) turn(session.current);
 		if (!conv) return;
 		const { items, base } = conv;
-		const { scrollTop, scrollHeight, clientHeight } = scroller;
+		const { scrollTop } = scroller;
 		if (view.following) end = total();
 		else if (scrollTop < NEAR && start > base) {
 			start = Math.max(base, start - STEP);
 			end = Math.min(end, start + WINDOW);
-		} else if (scrollHeight - scrollTop - clientHeight < NEAR) {
-			end = Math.min(total(), end + STEP);
-		}
+		} else if (below() < NEAR) end = Math.min(total(), end + STEP);
 		if (end - start < STEP || end - start > WINDOW) start = end - WINDOW;
 		start = Math.max(base, start);
 
@@ -81,17 +77,17 @@ export function timeline(session, edit) {
 			lastTop = Infinity;
 			scrolled();
 		} else if (view.following) pin();
-		// By item: its element may have been built anew.
+		// By item: its element may be another one now.
 		else if (shown.has(anchor?.item)) scroller.scrollTop += shown.get(anchor.item).node.offsetTop - top;
 		toDivider = false;
 
 		if (view.following) seenUpTo = total();
 		$('jump').hidden = view.following;
-		say($('jump-text'), total() > seenUpTo ? `${total() - seenUpTo} new` : 'Latest');
+		say($('jump'), `↓ ${total() > seenUpTo ? `${total() - seenUpTo} new` : 'Latest'}`);
 		if (scroller.scrollTop < NEAR && start === conv.base) session.loadOlder(conv);
 	}
 
-	/** Elements are kept, and built anew only where something that shows has changed. */
+	/** Builds anew only what looks different. */
 	function lay(wanted) {
 		const keep = new Set(wanted);
 		for (const [item, { node }] of shown) {
@@ -117,11 +113,12 @@ export function timeline(session, edit) {
 
 	function lookOf(item, before, after) {
 		if (!item.from) return {};
-		const joins = (a, b) => a?.from && a.from === b?.from && b !== conv.divider && b.at - a.at < GROUP_WITHIN && sameDay(a.at, b.at);
+		const sameDay = (a, b) => a && midnight(a.at) === midnight(b.at);
+		const joins = (a, b) => b && a?.from === b.from && b !== conv.divider && b.at - a.at < GROUP_WITHIN && sameDay(a, b);
 		const mine = item.from === conv.me;
 		const read = mine && !conv.isRoom && !item.state && item.id <= conv.peerRead;
 		return {
-			day: !(before && sameDay(before.at, item.at)) && dayOf(item.at),
+			day: !sameDay(before, item) && dayOf(item.at),
 			divider: item === conv.divider,
 			first: !joins(before, item),
 			last: !joins(item, after),
@@ -135,32 +132,29 @@ export function timeline(session, edit) {
 	function build(item, look) {
 		if (item.gap) return el('li', {}, gapLine(item.gap));
 		const { retry, discard } = session.outbox;
-		const actions = [
-			[look.expired ? 'Send again' : 'Retry', () => retry(conv, item)],
-			['Edit', () => (discard(item), edit(item.text))],
-			['Delete', () => discard(item)],
-		];
+		const actions = {
+			[look.expired ? 'Send again' : 'Retry']: () => retry(conv, item),
+			Edit: () => (discard(item), edit(item.text)),
+			Delete: () => discard(item),
+		};
 		const divider = look.divider && el('p', { class: 'divider' }, 'New');
 		return el('li', {}, look.day && el('p', { class: 'day' }, look.day), divider, bubble(item, look, actions));
 	}
 
 	function beginning() {
 		if (conv.refused) return `You can’t enter: ${conv.refused}`;
-		if (conv.loading) return 'Loading earlier messages…';
-		if (conv.more) return '';
-		if (conv.items.some((item) => item.from)) return 'This is as far back as the server remembers.';
-		return conv.isRoom ? 'Nothing has been said here yet.' : `Say hello to ${conv.name}.`;
+		if (conv.more) return conv.loading ? 'Loading earlier messages…' : '';
+		return conv.items.length ? 'This is as far back as the server remembers.' : 'Nothing has been said here yet.';
 	}
 
 	function scrolled() {
-		const { scrollTop, scrollHeight, clientHeight } = scroller;
 		if (!conv) return;
-		const below = scrollHeight - scrollTop - clientHeight;
+		const { scrollTop } = scroller;
 		const was = view.following;
-		// The event comes late: growth below must not look as if the user had scrolled up.
-		view.following = was ? below < 40 || scrollTop >= lastTop : below < 40 && end >= total();
+		// The event comes late: growth below must not look like scrolling up.
+		view.following = was ? below() < 40 || scrollTop >= lastTop : below() < 40 && end >= total();
 		lastTop = scrollTop;
-		if (was !== view.following || scrollTop < NEAR || below < NEAR) session.on.changed();
+		if (was !== view.following || scrollTop < NEAR || below() < NEAR) session.on.changed();
 	}
 
 	return view;
