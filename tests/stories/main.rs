@@ -10,6 +10,7 @@ mod errors;
 mod handshake;
 mod markers;
 mod names;
+mod pace;
 mod paging;
 mod repeats;
 mod rooms;
