@@ -10,6 +10,7 @@ mod errors;
 mod handshake;
 mod markers;
 mod names;
+mod operators;
 mod pace;
 mod paging;
 mod repeats;

@@ -8,6 +8,7 @@ pub mod client;
 #[macro_use]
 pub mod cluster;
 pub mod listener;
+pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod redis_server;
