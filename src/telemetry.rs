@@ -8,7 +8,10 @@ use std::sync::OnceLock;
 use metrics::gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
@@ -19,10 +22,19 @@ pub fn install_logs(log: &Log) {
     // The settings were checked, so the filter parses; where they were not, silence would be the worst answer.
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let discreet = filter_fn(|line| !quotes_clients(line));
     let _already = match log.format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).finish().try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
+        LogFormat::Text => {
+            lines.with_ansi(std::io::stderr().is_terminal()).finish().with(discreet).try_init()
+        }
+        LogFormat::Json => lines.json().flatten_event(true).finish().with(discreet).try_init(),
     };
+}
+
+/// The WebSocket codec writes each message that it reads into its finest lines, token and all: whatever the filter
+/// says, those stay out.
+fn quotes_clients(line: &Metadata<'_>) -> bool {
+    line.target().starts_with("tungstenite") && *line.level() == Level::TRACE
 }
 
 /// The process's recorder of metrics, installed by the first call, with every metric of ours registered.

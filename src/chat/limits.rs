@@ -24,13 +24,22 @@ impl TokenBucket {
         Self { per_second: f64::from(per_second), burst, level: burst, at: now }
     }
 
+    /// Nothing is owed any more: whoever was over the rate has paused for as long as a burst takes to save up.
+    pub fn is_full(&self, now: Instant) -> bool {
+        self.level_at(now) >= self.burst
+    }
+
+    fn level_at(&self, now: Instant) -> f64 {
+        let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
+        (self.level + elapsed * self.per_second).min(self.burst)
+    }
+
     /// Takes `cost` and says how long to wait before going on; zero within the rate.
     pub fn take(&mut self, cost: u32, now: Instant) -> Duration {
         if self.per_second == 0.0 {
             return Duration::ZERO;
         }
-        let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.level = (self.level + elapsed * self.per_second).min(self.burst) - f64::from(cost);
+        self.level = self.level_at(now) - f64::from(cost);
         self.at = now;
         if self.level >= 0.0 {
             Duration::ZERO
@@ -99,6 +108,8 @@ mod tests {
         assert_eq!(bucket.take(1, start), Duration::from_millis(20));
         assert_eq!(bucket.take(5, start), Duration::from_millis(120));
         assert_eq!(bucket.take(1, start + Duration::from_millis(140)), Duration::ZERO);
+        assert!(!bucket.is_full(start + Duration::from_secs(2)));
+        assert!(bucket.is_full(start + Duration::from_millis(2_150)));
         assert!((0..100).all(|_| bucket.take(1, start + Duration::from_secs(60)).is_zero()));
         assert!(!bucket.take(1, start + Duration::from_secs(60)).is_zero());
     }

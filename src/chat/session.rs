@@ -138,11 +138,13 @@ impl Session {
     }
 
     /// Takes a frame's cost from the connection's rate, and waits where it is spent: the socket is not read meanwhile,
-    /// and TCP tells the client. Said once per episode.
+    /// and TCP tells the client. Said once per episode, which ends when the bucket is full again: in the midst of one a
+    /// wait that took a moment too long leaves something over for the next frame.
     pub async fn charge(&mut self, cost: u32) {
-        let wait = self.bucket.take(cost, Instant::now());
+        let now = Instant::now();
+        self.is_over_rate &= !self.bucket.is_full(now);
+        let wait = self.bucket.take(cost, now);
         if wait.is_zero() {
-            self.is_over_rate = false;
             return;
         }
         if !std::mem::replace(&mut self.is_over_rate, true) {

@@ -11,6 +11,8 @@ mod errors;
 mod handshake;
 mod markers;
 mod names;
+mod operators;
+mod pace;
 mod paging;
 mod presence;
 mod private;

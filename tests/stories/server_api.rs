@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::api::{KEY, with_api, with_tokens};
-use crate::support::cluster::{Cluster, Kind, get, http};
+use crate::support::cluster::{Cluster, Kind, get, http, until};
 
 /// A refusal: status and code; its message is there for a person.
 fn refusal(answer: (u16, Value)) -> (u16, String) {
@@ -200,11 +200,15 @@ on_each_store! {
             c.node.name = Some("lisbon".into());
         })
         .await;
-        let (status, answer) = cluster.call(0, "GET", "/nodes", Value::Null).await;
-        assert_eq!(status, 200);
-        let nodes = answer["nodes"].as_array().unwrap();
-        assert_eq!(nodes.len(), 2, "{answer}");
-        assert!(nodes.iter().all(|node| node["name"] == "lisbon"), "{answer}");
+        // A node is listed from its first heartbeat on.
+        until("both are listed", async || {
+            let (status, answer) = cluster.call(0, "GET", "/nodes", Value::Null).await;
+            assert_eq!(status, 200);
+            let nodes = answer["nodes"].as_array().unwrap();
+            assert!(nodes.iter().all(|node| node["name"] == "lisbon"), "{answer}");
+            nodes.len() == 2
+        })
+        .await;
     }
 }
 

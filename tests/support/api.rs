@@ -1,7 +1,9 @@
 //! The server API, as a product's own back end calls it.
 
+use std::net::SocketAddr;
+
 use chatnode::config::Config;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cluster::{Cluster, http};
 
@@ -19,35 +21,41 @@ pub fn with_tokens(config: &mut Config) {
     config.auth.enabled = true;
 }
 
+/// One call of a node's API: status, and the answer's JSON (null where there is none).
+pub async fn call(address: SocketAddr, method: &str, path: &str, body: Value) -> (u16, Value) {
+    let key = format!("Bearer {KEY}");
+    let headers = [("Authorization", key.as_str()), ("Content-Type", "application/json")];
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let path = format!("/api/v1{path}");
+    let (status, answer) = http(address, method, &path, &headers, &body).await;
+    if answer.is_empty() {
+        return (status, Value::Null);
+    }
+    let answer = serde_json::from_str(&answer);
+    (status, answer.unwrap_or_else(|error| panic!("{method} {path} answered {status} with no JSON: {error}")))
+}
+
+/// Gets a token for a user.
+pub async fn token(address: SocketAddr, user: &str) -> String {
+    let (status, answer) = call(address, "POST", "/tokens", json!({ "username": user })).await;
+    assert_eq!(status, 201, "{answer}");
+    answer["token"].as_str().unwrap().to_owned()
+}
+
 impl Cluster {
-    /// One call of a node's API: status, and the answer's JSON (null where there is none).
+    /// One call of a node's API.
     pub async fn call(&self, node: usize, method: &str, path: &str, body: Value) -> (u16, Value) {
-        let key = format!("Bearer {KEY}");
-        let headers = [("Authorization", key.as_str()), ("Content-Type", "application/json")];
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let path = format!("/api/v1{path}");
-        let (status, answer) = http(self.address(node), method, &path, &headers, &body).await;
-        if answer.is_empty() {
-            return (status, Value::Null);
-        }
-        let answer = serde_json::from_str(&answer);
-        (
-            status,
-            answer.unwrap_or_else(|error| panic!("{method} {path} answered {status} with no JSON: {error}")),
-        )
+        call(self.address(node), method, path, body).await
     }
 
     /// Gets a token for a user.
     pub async fn token(&self, node: usize, user: &str) -> String {
-        let (status, answer) =
-            self.call(node, "POST", "/tokens", serde_json::json!({ "username": user })).await;
-        assert_eq!(status, 201, "{answer}");
-        answer["token"].as_str().unwrap().to_owned()
+        token(self.address(node), user).await
     }
 
     /// Ends a token.
     pub async fn revoke(&self, node: usize, token: &str) {
-        let body = serde_json::json!({ "token": token });
+        let body = json!({ "token": token });
         assert_eq!(self.call(node, "POST", "/tokens/revoke", body).await, (204, Value::Null));
     }
 }

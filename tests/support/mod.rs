@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod deaf;
 pub mod listener;
 pub mod process;
+pub mod program;
 pub mod proxy;
 pub mod raw;
 pub mod redis_server;
