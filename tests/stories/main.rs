@@ -8,4 +8,5 @@ mod support;
 mod drain;
 mod presence;
 mod private;
+mod resume;
 mod talk;
