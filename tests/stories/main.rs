@@ -6,6 +6,7 @@
 mod support;
 
 mod drain;
+mod healing;
 mod presence;
 mod private;
 mod resume;

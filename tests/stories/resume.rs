@@ -10,38 +10,10 @@ fn seq(body: &Value) -> u64 {
     body["seq"].as_u64().unwrap()
 }
 
-/// Hears exactly these, in this order, and nothing else between.
-async fn hears_seqs(client: &mut Client, seqs: std::ops::RangeInclusive<u64>) {
-    for expected in seqs {
-        let message = client.next("GroupChat").await;
-        assert_eq!(seq(&message), expected, "{}: {message}", client.name());
-    }
-}
-
-/// Says `count` messages without waiting for each answer in turn; returns the last one's `Ack`.
-async fn say_many(client: &mut Client, room: &str, count: usize) -> Value {
-    let mut last = Value::Null;
-    let mut left = count;
-    while left > 0 {
-        let batch = left.min(50);
-        let mut ids = Vec::new();
-        for _ in 0..batch {
-            ids.push(client.send("GroupChat", json!({ "room": room, "content": "x" })).await);
-        }
-        for id in ids {
-            let mut answer = client.answer(&id).await;
-            assert_eq!(answer["message_type"], "Ack", "{answer}");
-            last = answer["message_body"].take();
-        }
-        left -= batch;
-    }
-    last
-}
-
 /// Tells of `count` messages, and returns the one at `seq` as it was heard.
 async fn message_at(cluster: &Cluster, room: &str, count: usize, at: u64) -> Value {
     let mut alice = cluster.enter(0, "alice", room).await;
-    say_many(&mut alice, room, count).await;
+    alice.say_many(room, "x", count).await;
     loop {
         let message = alice.next("GroupChat").await;
         if seq(&message) == at {
@@ -116,7 +88,7 @@ on_each_store! {
         assert!(joined.len() > 10, "only {} joined while it lasted", joined.len());
         assert_eq!(top, (PUBLISHERS * MESSAGES) as u64 + 1);
         for (client, next) in &mut joined {
-            hears_seqs(client, *next..=top).await;
+            client.hears_seqs(*next..=top).await;
             client.heard_no("GroupChat").await;
         }
     }
@@ -129,12 +101,12 @@ on_each_store! {
             let (mut bob, ack) = resume(&cluster, node, "ops", position(&message), None).await;
             assert_eq!((&ack["recovered"], &ack["seq"]), (&json!(true), &json!(10)), "{ack}");
             assert_eq!((&ack["reason"], &ack["next_seq"]), (&Value::Null, &Value::Null), "{ack}");
-            hears_seqs(&mut bob, 5..=10).await;
+            bob.hears_seqs(5..=10).await;
             bob.heard_no("GroupChat").await;
             // `history` asks for nothing where all is recovered.
             let (mut bob, ack) = resume(&cluster, node, "ops", position(&message), Some(2)).await;
             assert_eq!(ack["recovered"], true);
-            hears_seqs(&mut bob, 5..=10).await;
+            bob.hears_seqs(5..=10).await;
         }
     }
 
@@ -145,22 +117,22 @@ on_each_store! {
         // On the node that has all of them in its ring, it is recovered all the same.
         let (mut bob, ack) = resume(&cluster, 0, "ops", position(&message), None).await;
         assert_eq!(ack["recovered"], true, "{ack}");
-        hears_seqs(&mut bob, 6..=30).await;
+        bob.hears_seqs(6..=30).await;
         let (mut bob, ack) = resume(&cluster, 1, "ops", position(&message), None).await;
         let told = json!([ack["recovered"], ack["reason"], ack["next_seq"], ack["seq"]]);
         assert_eq!(told, json!([false, "trimmed", 21, 30]));
-        hears_seqs(&mut bob, 21..=30).await;
+        bob.hears_seqs(21..=30).await;
         let (mut bob, ack) = resume(&cluster, 1, "ops", position(&message), Some(3)).await;
         let told = json!([ack["recovered"], ack["reason"], ack["next_seq"], ack["seq"]]);
         assert_eq!(told, json!([false, "trimmed", 28, 30]));
-        hears_seqs(&mut bob, 28..=30).await;
+        bob.hears_seqs(28..=30).await;
         bob.heard_no("GroupChat").await;
     }
 
     async fn more_than_a_thousand_missed_are_too_many(kind) {
         let mut cluster = Cluster::start_with(kind, 1, |config| config.history.max_messages = 5_000).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
-        say_many(&mut alice, "ops", 1_100).await;
+        alice.say_many("ops", "x", 1_100).await;
         let mut heard = Vec::new();
         for _ in 0..100 {
             heard.push(alice.next("GroupChat").await);
@@ -169,15 +141,15 @@ on_each_store! {
         for node in [0, 1] {
             let (mut bob, ack) = resume(&cluster, node, "ops", position(&heard[99]), None).await;
             assert_eq!(ack["recovered"], true, "exactly a thousand: {ack}");
-            hears_seqs(&mut bob, 101..=1_100).await;
+            bob.hears_seqs(101..=1_100).await;
             let (mut bob, ack) = resume(&cluster, node, "ops", position(&heard[9]), None).await;
             let told = json!([ack["recovered"], ack["reason"], ack["next_seq"], ack["seq"]]);
             assert_eq!(told, json!([false, "too_many", 101, 1_100]));
-            hears_seqs(&mut bob, 101..=1_100).await;
+            bob.hears_seqs(101..=1_100).await;
             let (mut bob, ack) = resume(&cluster, node, "ops", position(&heard[9]), Some(50)).await;
             let told = json!([ack["recovered"], ack["reason"], ack["next_seq"], ack["seq"]]);
             assert_eq!(told, json!([false, "too_many", 1_051, 1_100]));
-            hears_seqs(&mut bob, 1_051..=1_100).await;
+            bob.hears_seqs(1_051..=1_100).await;
             bob.heard_no("GroupChat").await;
         }
     }
@@ -211,7 +183,7 @@ on_each_store! {
                 assert_eq!(ack["recovered"], false, "{forged}: {ack}");
                 assert!(["epoch", "rollback"].contains(&ack["reason"].as_str().unwrap()), "{forged}: {ack}");
                 assert_eq!((&ack["next_seq"], &ack["seq"]), (&json!(1), &json!(5)), "{forged}: {ack}");
-                hears_seqs(&mut bob, 1..=5).await;
+                bob.hears_seqs(1..=5).await;
                 bob.heard_no("GroupChat").await;
                 let mut bob = cluster.connect(node, "bob").await;
                 let ack = bob.ok("Auth", json!({ "since": forged })).await;
@@ -263,7 +235,7 @@ async fn a_log_that_is_gone_is_another_epoch() {
     assert_ne!(ack["epoch"], message["epoch"]);
     let said = bob.say("ops", "the first of the new log").await;
     assert_eq!((&said["epoch"], &said["seq"]), (&ack["epoch"], &json!(1)));
-    hears_seqs(&mut bob, 1..=1).await;
+    bob.hears_seqs(1..=1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -271,11 +243,11 @@ async fn a_log_that_went_back_in_time_is_a_rollback() {
     let mut cluster = Cluster::start(Kind::Redis, 1).await;
     let redis = |words: &[&str], cluster: &Cluster| cluster.redis_server().command(words).unwrap();
     let mut alice = cluster.enter(0, "alice", "ops").await;
-    say_many(&mut alice, "ops", 5).await;
+    alice.say_many("ops", "x", 5).await;
     for part in ["meta", "log"] {
         redis(&["COPY", &format!("chat:{{r:ops}}:{part}"), &format!("old:{part}")], &cluster);
     }
-    let lost = say_many(&mut alice, "ops", 3).await;
+    let lost = alice.say_many("ops", "x", 3).await;
     for part in ["meta", "log"] {
         redis(&["COPY", &format!("old:{part}"), &format!("chat:{{r:ops}}:{part}"), "REPLACE"], &cluster);
     }
@@ -283,12 +255,12 @@ async fn a_log_that_went_back_in_time_is_a_rollback() {
     // Shorter than the position, then as long, then longer, with other messages each time.
     for (said, top) in [(0, 5), (3, 8), (4, 12)] {
         let mut carol = cluster.enter(1, "carol", "ops").await;
-        say_many(&mut carol, "ops", said).await;
+        carol.say_many("ops", "x", said).await;
         let (mut bob, ack) = resume(&cluster, 1, "ops", position(&lost), None).await;
         let told = json!([ack["recovered"], ack["reason"], ack["next_seq"], ack["seq"]]);
         assert_eq!(told, json!([false, "rollback", 1, top]));
         assert_eq!(ack["epoch"], lost["epoch"]);
-        hears_seqs(&mut bob, 1..=top).await;
+        bob.hears_seqs(1..=top).await;
         bob.heard_no("GroupChat").await;
     }
 }
@@ -301,16 +273,16 @@ async fn a_position_beyond_what_the_node_has_seen_is_recovered_without_repeats()
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let mut bob = cluster.enter(1, "bob", "ops").await;
     alice.say("ops", "seen").await;
-    hears_seqs(&mut bob, 1..=1).await;
+    bob.hears_seqs(1..=1).await;
     proxy.freeze_subscriptions();
-    let top = say_many(&mut alice, "ops", 5).await;
+    let top = alice.say_many("ops", "x", 5).await;
     let (mut carol, ack) = resume(&cluster, 1, "ops", position(&top), None).await;
     assert_eq!((&ack["recovered"], &ack["seq"]), (&json!(true), &json!(6)), "{ack}");
     // The probe finds that the subscriptions are dead, and the log heals them.
-    hears_seqs(&mut bob, 2..=6).await;
+    bob.hears_seqs(2..=6).await;
     alice.say("ops", "on").await;
-    hears_seqs(&mut carol, 7..=7).await;
-    hears_seqs(&mut bob, 7..=7).await;
+    carol.hears_seqs(7..=7).await;
+    bob.hears_seqs(7..=7).await;
     carol.heard_no("GroupChat").await;
 }
 
@@ -332,6 +304,6 @@ async fn a_position_at_the_top_costs_no_read_of_the_log() {
     assert_eq!(reads(&cluster), 0);
     let (mut bob, ack) = resume(&cluster, 1, "ops", position(&before), None).await;
     assert_eq!(ack["recovered"], true);
-    hears_seqs(&mut bob, 2..=2).await;
+    bob.hears_seqs(2..=2).await;
     until("that one was read", async || reads(&cluster) > 0).await;
 }
