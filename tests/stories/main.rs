@@ -6,6 +6,7 @@
 mod support;
 
 mod drain;
+mod faults;
 mod healing;
 mod presence;
 mod private;

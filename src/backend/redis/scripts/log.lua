@@ -34,10 +34,11 @@ local function open_log(first_key, epoch, max_age)
     log.bytes, log.first = tonumber(meta[4]), tonumber(meta[5])
     log.head_at, log.at = tonumber(meta[6]), tonumber(meta[7])
   else
-    redis.call('DEL', log.stream, KEYS[first_key + 2], KEYS[first_key + 3])
     log.epoch, log.seq, log.last, log.bytes, log.first, log.head_at, log.at = epoch, 0, '', 0, 1, 0, 0
+    -- First a write that a full server refuses: one that it allows, as DEL is, would open the way to all that follow.
     redis.call('HSET', log.meta, 'e', epoch, 's', 0, 'i', '', 'b', 0, 'f', 1, 'h', 0, 'a', 0)
     redis.call('PEXPIRE', log.meta, int(log.meta_ttl))
+    redis.call('DEL', log.stream, KEYS[first_key + 2], KEYS[first_key + 3])
   end
   return log
 end
