@@ -2,6 +2,7 @@
 //! in its own order.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -148,6 +149,34 @@ impl Client {
     /// Says something to a room; returns the body of the `Ack`.
     pub async fn say(&mut self, room: &str, content: &str) -> Value {
         self.ok("GroupChat", json!({ "room": room, "content": content })).await
+    }
+
+    /// Says the same many times, not waiting for each answer in turn; returns the body of the last `Ack`.
+    pub async fn say_many(&mut self, room: &str, content: &str, count: usize) -> Value {
+        let mut last = Value::Null;
+        let mut left = count;
+        while left > 0 {
+            let batch = left.min(50);
+            let mut ids = Vec::new();
+            for _ in 0..batch {
+                ids.push(self.send("GroupChat", json!({ "room": room, "content": content })).await);
+            }
+            for id in ids {
+                let mut answer = self.answer(&id).await;
+                assert_eq!(answer["message_type"], "Ack", "{answer}");
+                last = answer["message_body"].take();
+            }
+            left -= batch;
+        }
+        last
+    }
+
+    /// Waits for room messages with exactly these places, in this order.
+    pub async fn hears_seqs(&mut self, seqs: RangeInclusive<u64>) {
+        for expected in seqs {
+            let message = self.next("GroupChat").await;
+            assert_eq!(message["seq"], expected, "{}: {message}", self.name);
+        }
     }
 
     /// Says something to a user; returns the body of the `Ack`.

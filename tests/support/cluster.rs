@@ -87,21 +87,30 @@ impl Cluster {
 
     /// The same, with settings of the story's own.
     pub async fn start_with(kind: Kind, nodes: usize, adjust: impl FnOnce(&mut Config)) -> Self {
+        match kind {
+            Kind::Embedded => {
+                let mut config = settings();
+                adjust(&mut config);
+                let store = Store::Embedded(Embedded::new(&config));
+                Self { nodes: Vec::new(), store, config }.with_nodes(nodes).await
+            }
+            Kind::Redis => Self::start_on(RedisServer::start(), nodes, adjust).await,
+        }
+    }
+
+    /// Nodes on this Redis.
+    pub async fn start_on(redis: RedisServer, nodes: usize, adjust: impl FnOnce(&mut Config)) -> Self {
         let mut config = settings();
         adjust(&mut config);
-        let store = match kind {
-            Kind::Embedded => Store::Embedded(Embedded::new(&config)),
-            Kind::Redis => {
-                let redis = RedisServer::start();
-                config.redis.url = Some(redis.url().into());
-                Store::Redis(redis)
-            }
-        };
-        let mut cluster = Self { nodes: Vec::new(), store, config };
+        config.redis.url = Some(redis.url().into());
+        Self { nodes: Vec::new(), store: Store::Redis(redis), config }.with_nodes(nodes).await
+    }
+
+    async fn with_nodes(mut self, nodes: usize) -> Self {
         for _ in 0..nodes {
-            cluster.add_node().await;
+            self.add_node().await;
         }
-        cluster
+        self
     }
 
     /// From now on the way of new nodes to Redis leads through a proxy.

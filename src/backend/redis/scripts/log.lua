@@ -35,10 +35,10 @@ local function open_log(first_key, epoch, max_age)
     log.head_at, log.at = tonumber(meta[6]), tonumber(meta[7])
   else
     log.epoch, log.seq, log.last, log.bytes, log.first, log.head_at, log.at = epoch, 0, '', 0, 1, 0, 0
-    -- Not DEL first: that is allowed when memory is full, and what follows a script's first write is not checked.
+    -- First a write that a full server refuses: one that it allows, as DEL is, would open the way to all that follow.
     redis.call('HSET', log.meta, 'e', epoch, 's', 0, 'i', '', 'b', 0, 'f', 1, 'h', 0, 'a', 0)
-    redis.call('DEL', log.stream, KEYS[first_key + 2], KEYS[first_key + 3])
     redis.call('PEXPIRE', log.meta, int(log.meta_ttl))
+    redis.call('DEL', log.stream, KEYS[first_key + 2], KEYS[first_key + 3])
   end
   return log
 end

@@ -4,8 +4,8 @@
 -- ARGV: hash, user, expiry as Unix ms or nothing for never, the present as Unix ms.
 
 local index, token, hash, user, expires, now = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. now)
 redis.call('ZADD', index, expires == '' and '+inf' or expires, hash)
+redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. now)
 local last = redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')[2]
 if last == 'inf' then
   redis.call('PERSIST', index)

@@ -1,0 +1,198 @@
+//! The store goes away, stalls, fills up and comes back: connections stay, outcomes are honest, and all is well again by
+//! itself.
+
+use std::time::{Duration, Instant};
+
+use chatnode::config::Config;
+use serde_json::{Value, json};
+
+use crate::support::client::Client;
+use crate::support::cluster::{Cluster, Kind, get, until};
+use crate::support::redis_server::RedisServer;
+
+fn quick(config: &mut Config) {
+    config.node.heartbeat = Duration::from_millis(300);
+    config.node.lease = Duration::from_millis(1_500);
+    config.node.idle_check = Duration::from_millis(500);
+}
+
+async fn members(client: &mut Client) -> Value {
+    client.ask("Members", json!({ "room": "ops" })).await["message_body"]["members"].take()
+}
+
+/// Sends the same publish until it is acknowledged; returns the body of the `Ack` and the outcomes told before.
+async fn insist(client: &mut Client, room: &str, content: &str) -> (Value, Vec<String>) {
+    let id = format!("{}-{content}", client.name());
+    let body = json!({ "room": room, "content": content });
+    let envelope = client.envelope("GroupChat", body, Some(&id)).to_string();
+    let mut outcomes = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(40);
+    loop {
+        assert!(Instant::now() < deadline, "never acknowledged: {outcomes:?}");
+        client.send_text(envelope.clone()).await;
+        let mut answer = client.answer(&id).await;
+        if answer["message_type"] == "Ack" {
+            return (answer["message_body"].take(), outcomes);
+        }
+        assert_eq!(answer["message_body"]["code"], "unavailable", "{answer}");
+        outcomes.push(answer["message_body"]["outcome"].as_str().unwrap().to_owned());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_store_is_told_of_and_all_is_well_when_it_is_back() {
+    let mut cluster = Cluster::start_on(RedisServer::start_durable(), 2, quick).await;
+    let mut alice = cluster.enter(0, "alice", "ops").await;
+    let mut bob = cluster.enter(1, "bob", "ops").await;
+    alice.say("ops", "before").await;
+    cluster.redis().kill();
+    for _ in 0..3 {
+        let asked = Instant::now();
+        let error = alice.refused("GroupChat", json!({ "content": "lost" }), "unavailable").await;
+        assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+        assert!(["refused", "unknown"].contains(&error["outcome"].as_str().unwrap()), "{error}");
+        assert!(error["retry_after_ms"].is_u64(), "{error}");
+    }
+    alice.ok("Ping", json!({})).await;
+    for node in [0, 1] {
+        let address = cluster.address(node);
+        until("balancers are told", async || get(address, "/readyz").await.0 == 503).await;
+        assert_eq!(get(address, "/healthz").await.0, 200);
+    }
+    cluster.redis().restart();
+    for node in [0, 1] {
+        let address = cluster.address(node);
+        until("ready again", async || get(address, "/readyz").await.0 == 200).await;
+    }
+    let (ack, _) = insist(&mut alice, "ops", "after").await;
+    for client in [&mut alice, &mut bob] {
+        assert_eq!(client.hears().await, "before");
+        let after = client.next("GroupChat").await;
+        assert_eq!((&after["content"], &after["seq"]), (&json!("after"), &ack["seq"]));
+        client.heard_no("Gap").await;
+    }
+    assert_eq!(ack["seq"], 2, "what was refused is not in the log");
+    let bob = tokio::sync::Mutex::new(bob);
+    until("presence is restored", async || members(&mut *bob.lock().await).await == json!(["alice", "bob"]))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_comes_back_empty_is_filled_again() {
+    let mut cluster = Cluster::start_with(Kind::Redis, 2, quick).await;
+    let mut alice = cluster.enter(0, "alice", "ops").await;
+    let mut bob = cluster.enter(1, "bob", "ops").await;
+    alice.say("ops", "lost").await;
+    for client in [&mut alice, &mut bob] {
+        client.hears_seqs(1..=1).await;
+    }
+    cluster.redis().restart();
+    let (ack, _) = insist(&mut alice, "ops", "new").await;
+    assert_eq!(ack["seq"], 1);
+    for client in [&mut alice, &mut bob] {
+        let is_of_room =
+            |frame: &Value| frame["message_type"] == "Gap" && frame["message_body"]["room"] == "ops";
+        let gap = client.wait_for("the room's Gap", is_of_room).await;
+        assert_eq!(gap["message_body"]["reason"], "epoch", "{gap}");
+        let new = client.next("GroupChat").await;
+        assert_eq!((&new["content"], &new["epoch"]), (&json!("new"), &ack["epoch"]));
+    }
+    let bob = tokio::sync::Mutex::new(bob);
+    until("presence is restored", async || members(&mut *bob.lock().await).await == json!(["alice", "bob"]))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_starts_before_its_store_is_ready_when_it_comes() {
+    let mut redis = RedisServer::start();
+    redis.kill();
+    let mut cluster = Cluster::start_on(redis, 0, |_| {}).await;
+    let address = cluster.add_unready_node().await;
+    until("it lives", async || get(address, "/healthz").await.0 == 200).await;
+    assert_eq!(get(address, "/readyz").await.0, 503);
+    let mut early = cluster.connect(0, "early").await;
+    early.refused("Enter", json!({ "room": "ops" }), "unavailable").await;
+    cluster.redis().restart();
+    until("it is ready", async || get(address, "/readyz").await.0 == 200).await;
+    early.ok("Enter", json!({ "room": "ops" })).await;
+    early.say("ops", "hello").await;
+    assert_eq!(early.hears().await, "hello");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_full_refuses_and_takes_again_once_it_is_not() {
+    let cluster = Cluster::start_with(Kind::Redis, 2, quick).await;
+    let mut alice = cluster.enter(0, "alice", "ops").await;
+    let mut bob = cluster.enter(1, "bob", "ops").await;
+    alice.say("ops", "before").await;
+    cluster.redis_server().command(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
+    for body in [json!({ "content": "refused" }), json!({ "content": "refused too" })] {
+        let error = alice.refused("GroupChat", body, "unavailable").await;
+        assert_eq!(error["outcome"], "refused", "{error}");
+    }
+    let error = alice
+        .refused("PrivateChat", json!({ "target_username": "new", "content": "x" }), "unavailable")
+        .await;
+    assert_eq!(error["outcome"], "refused", "{error}");
+    // Longer than a lease: which is refused, too.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    cluster.redis_server().command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
+    let ack = alice.say("ops", "after").await;
+    assert_eq!(ack["seq"], 2);
+    for client in [&mut alice, &mut bob] {
+        for content in ["before", "after"] {
+            assert_eq!(client.hears().await, content);
+        }
+    }
+    let bob = tokio::sync::Mutex::new(bob);
+    until("nobody was lost", async || members(&mut *bob.lock().await).await == json!(["alice", "bob"])).await;
+    bob.into_inner().heard_no("Leave").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stalled_store_left_unknown_is_stored_once_by_its_repeat() {
+    let cluster = Cluster::start_with(Kind::Redis, 2, |_| {}).await;
+    let mut alice = cluster.enter(0, "alice", "ops").await;
+    let mut bob = cluster.enter(1, "bob", "ops").await;
+    alice.say("ops", "before").await;
+    cluster.redis_server().stop();
+    let talking = tokio::spawn(async move {
+        let told = insist(&mut alice, "ops", "stalled").await;
+        (alice, told)
+    });
+    // The fault itself takes this long.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    cluster.redis_server().cont();
+    let (mut alice, (ack, outcomes)) = talking.await.unwrap();
+    assert_eq!(outcomes.first().map(String::as_str), Some("unknown"), "{outcomes:?}");
+    assert_eq!(ack["seq"], 2);
+    alice.say("ops", "after").await;
+    for client in [&mut alice, &mut bob] {
+        for content in ["before", "stalled", "after"] {
+            assert_eq!(client.hears().await, content);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publish_whose_answer_was_lost_is_a_duplicate_when_repeated() {
+    let mut cluster = Cluster::start_with(Kind::Redis, 1, |config| {
+        config.redis.timeout = Duration::from_millis(500);
+    })
+    .await;
+    let proxy = cluster.put_proxy().await;
+    cluster.add_node().await;
+    let mut bob = cluster.enter(0, "bob", "ops").await;
+    let mut alice = cluster.enter(1, "alice", "ops").await;
+    proxy.lose_the_answer_to("only once");
+    let (ack, outcomes) = insist(&mut alice, "ops", "only once").await;
+    assert_eq!(outcomes.first().map(String::as_str), Some("unknown"), "{outcomes:?}");
+    assert_eq!((&ack["duplicate"], &ack["seq"]), (&json!(true), &json!(1)), "{ack}");
+    alice.say("ops", "after").await;
+    for client in [&mut alice, &mut bob] {
+        for content in ["only once", "after"] {
+            assert_eq!(client.hears().await, content);
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! What the channel lost comes from the log: in order, once, and read once per topic and node.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chatnode::backend::{BackendError, Publish};
+use chatnode::config::Config;
+use chatnode::protocol::MessageId;
+use chatnode::protocol::server_message::ChatBody;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::backend::{Harness, room, room_name, user_name};
+use crate::support::client::Client;
+use crate::support::cluster::{Cluster, Kind, until};
+
+/// Only what a story waits for may find the loss.
+fn no_idle_check(config: &mut Config) {
+    config.node.idle_check = Duration::from_secs(3_600);
+}
+
+fn quick_idle_check(config: &mut Config) {
+    config.node.idle_check = Duration::from_millis(200);
+}
+
+/// Somebody whose messages get into the log and never onto a channel.
+async fn mute_publisher(cluster: &Cluster) -> Harness {
+    let redis = cluster.redis_server();
+    redis.command(&["ACL", "SETUSER", "mute", "on", ">mute", "~*", "+@all", "resetchannels"]).unwrap();
+    Harness::redis_unready(&format!("redis://mute:mute@127.0.0.1:{}", redis.port()), |_| {}).await
+}
+
+async fn say_unheard(mute: &Harness, content: &str) {
+    let message_id = MessageId::generate();
+    let (sender, name) = (user_name("mute"), room_name("ops"));
+    let body = ChatBody {
+        sender_username: &sender,
+        target_username: None,
+        content,
+        room: Some(&name),
+        message_id,
+        client_id: None,
+        sent_at: 1,
+    };
+    let publish = Publish {
+        topics: vec![room("ops")],
+        dedupe_key: message_id.to_string(),
+        message_id,
+        sent_at: 1,
+        body: body.encode(),
+    };
+    // The script failed after it had stored.
+    let result = mute.backend.broker.publish(publish).await;
+    assert!(matches!(result, Err(BackendError::Unknown(_))), "{result:?}");
+}
+
+/// Reads of entries that Redis has carried out.
+fn reads(cluster: &Cluster) -> usize {
+    let stats = cluster.redis_server().command(&["INFO", "commandstats"]).unwrap();
+    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_xrange:calls="));
+    line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
+}
+
+fn kill_subscriptions(cluster: &Cluster) {
+    cluster.redis_server().command(&["CLIENT", "KILL", "TYPE", "pubsub"]).unwrap();
+}
+
+async fn two_nodes(adjust: impl FnOnce(&mut Config)) -> (Cluster, Client, Client) {
+    let cluster = Cluster::start_with(Kind::Redis, 2, adjust).await;
+    let alice = cluster.enter(0, "alice", "ops").await;
+    let bob = cluster.enter(1, "bob", "ops").await;
+    (cluster, alice, bob)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_the_channel_lost_is_noticed_by_the_next() {
+    let (cluster, mut alice, mut bob) = two_nodes(no_idle_check).await;
+    let mute = mute_publisher(&cluster).await;
+    alice.say("ops", "one").await;
+    say_unheard(&mute, "two").await;
+    say_unheard(&mute, "three").await;
+    alice.say("ops", "four").await;
+    for client in [&mut alice, &mut bob] {
+        for content in ["one", "two", "three", "four"] {
+            assert_eq!(client.hears().await, content);
+        }
+        client.heard_no("Gap").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_message_before_silence_is_found_by_the_idle_check() {
+    let (cluster, mut alice, mut bob) = two_nodes(quick_idle_check).await;
+    let mute = mute_publisher(&cluster).await;
+    say_unheard(&mute, "one").await;
+    for client in [&mut alice, &mut bob] {
+        assert_eq!(client.hears().await, "one");
+    }
+    alice.say("ops", "two").await;
+    for client in [&mut alice, &mut bob] {
+        assert_eq!(client.hears().await, "two");
+        client.heard_no("Gap").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_connection_costs_one_read_per_topic_and_node() {
+    const ROOMS: usize = 20;
+    let cluster = Cluster::start_with(Kind::Redis, 2, no_idle_check).await;
+    let mut alice = cluster.connect(0, "alice").await;
+    let mut members = Vec::new();
+    for i in 0..ROOMS {
+        let room = format!("room-{i}");
+        alice.ok("Enter", json!({ "room": room })).await;
+        alice.say(&room, "before").await;
+        for node in [0, 1, 1] {
+            members.push(cluster.enter(node, "bob", &room).await);
+        }
+    }
+    assert_eq!(reads(&cluster), 0);
+    kill_subscriptions(&cluster);
+    for i in 0..ROOMS {
+        alice.say(&format!("room-{i}"), "after").await;
+    }
+    for member in &mut members {
+        assert_eq!(member.hears().await, "after");
+    }
+    assert_eq!(reads(&cluster), 2 * ROOMS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_that_are_cut_again_and_again_lose_nothing() {
+    const ROOMS: usize = 20;
+    const CUTS: usize = 15;
+    let cluster = Cluster::start_with(Kind::Redis, 2, no_idle_check).await;
+    let stop = CancellationToken::new();
+    let mut talking = tokio::task::JoinSet::new();
+    let mut members = Vec::new();
+    for i in 0..ROOMS {
+        let room = format!("room-{i}");
+        for node in [0, 1] {
+            members.push((room.clone(), cluster.enter(node, "bob", &room).await));
+        }
+        let mut publisher = cluster.enter(i % 2, "alice", &room).await;
+        let stop = stop.clone();
+        talking.spawn(async move {
+            let mut said = 0;
+            while !stop.is_cancelled() {
+                said = publisher.say(&room, "x").await["seq"].as_u64().unwrap();
+            }
+            (room, publisher, said)
+        });
+    }
+    let redis = cluster.redis_server();
+    for _ in 0..CUTS {
+        kill_subscriptions(&cluster);
+        until("both nodes are subscribed again", async || {
+            redis.command(&["PUBSUB", "NUMSUB", "chat:{r:room-0}"]).unwrap().ends_with("\n2")
+        })
+        .await;
+    }
+    stop.cancel();
+    let mut tops = HashMap::new();
+    while let Some(told) = talking.join_next().await {
+        let (room, publisher, said) = told.unwrap();
+        tops.insert(room.clone(), said);
+        members.push((room, publisher));
+    }
+    for (room, member) in &mut members {
+        member.hears_seqs(1..=tops[room]).await;
+        member.heard_no("GroupChat").await;
+        member.heard_no("Gap").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_that_only_looks_alive_is_found_by_the_probe() {
+    let mut cluster = Cluster::start_with(Kind::Redis, 1, |config| {
+        no_idle_check(config);
+        config.history.max_messages = 10;
+    })
+    .await;
+    let proxy = cluster.put_proxy().await;
+    cluster.add_node().await;
+    let mut alice = cluster.enter(0, "alice", "ops").await;
+    let mut bob = cluster.enter(1, "bob", "ops").await;
+    let mut carol = cluster.enter(1, "carol", "busy").await;
+    alice.ok("Enter", json!({ "room": "busy" })).await;
+    proxy.freeze_subscriptions();
+    alice.say_many("ops", "x", 5).await;
+    alice.say_many("busy", "x", 30).await;
+    bob.hears_seqs(1..=5).await;
+    bob.heard_no("Gap").await;
+    // What the log no longer held by then is not passed over in silence.
+    let gap = carol.next("Gap").await;
+    assert_eq!(
+        (&gap["room"], &gap["reason"], &gap["next_seq"]),
+        (&json!("busy"), &json!("trimmed"), &json!(21))
+    );
+    carol.hears_seqs(21..=30).await;
+}
+
+/// What a member is told of a log that is not what it was.
+async fn gap(client: &mut Client) -> (Value, u64) {
+    // Private logs may have theirs.
+    let is_of_room = |frame: &Value| frame["message_type"] == "Gap" && frame["message_body"]["room"] == "ops";
+    let mut gap = client.wait_for("the room's Gap", is_of_room).await["message_body"].take();
+    (gap["reason"].take(), gap["next_seq"].as_u64().unwrap())
+}
+
+/// Puts the room's log back to where it was five messages before its eighth.
+async fn roll_back(cluster: &Cluster, alice: &mut Client, bob: &mut Client) {
+    let redis = cluster.redis_server();
+    alice.say_many("ops", "kept", 5).await;
+    for part in ["meta", "log"] {
+        redis.command(&["COPY", &format!("chat:{{r:ops}}:{part}"), &format!("old:{part}")]).unwrap();
+    }
+    alice.say_many("ops", "lost", 3).await;
+    for client in [alice, bob] {
+        client.hears_seqs(1..=8).await;
+    }
+    for part in ["meta", "log"] {
+        redis
+            .command(&["COPY", &format!("old:{part}"), &format!("chat:{{r:ops}}:{part}"), "REPLACE"])
+            .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_is_told_with_the_next_message() {
+    let (cluster, mut alice, mut bob) = two_nodes(no_idle_check).await;
+    roll_back(&cluster, &mut alice, &mut bob).await;
+    alice.say_many("ops", "new", 4).await;
+    for client in [&mut alice, &mut bob] {
+        assert_eq!(gap(client).await, (json!("rollback"), 6));
+        for seq in 6..=9 {
+            let message = client.next("GroupChat").await;
+            assert_eq!((&message["seq"], &message["content"]), (&json!(seq), &json!("new")));
+        }
+        client.heard_no("GroupChat").await;
+        client.heard_no("Gap").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_of_a_quiet_room_is_told_by_the_idle_check() {
+    let (cluster, mut alice, mut bob) = two_nodes(quick_idle_check).await;
+    roll_back(&cluster, &mut alice, &mut bob).await;
+    for client in [&mut alice, &mut bob] {
+        assert_eq!(gap(client).await, (json!("rollback"), 6));
+    }
+    alice.say("ops", "new").await;
+    for client in [&mut alice, &mut bob] {
+        client.hears_seqs(6..=6).await;
+        client.heard_no("Gap").await;
+    }
+}
+
+async fn hears_of_another_epoch(adjust: impl FnOnce(&mut Config), is_quiet: bool) {
+    let (cluster, mut alice, mut bob) = two_nodes(adjust).await;
+    alice.say_many("ops", "lost", 5).await;
+    for client in [&mut alice, &mut bob] {
+        client.hears_seqs(1..=5).await;
+    }
+    cluster.redis_server().command(&["FLUSHALL"]).unwrap();
+    if !is_quiet {
+        alice.say("ops", "new").await;
+    }
+    for client in [&mut alice, &mut bob] {
+        assert_eq!(gap(client).await, (json!("epoch"), 1));
+    }
+    if is_quiet {
+        alice.say("ops", "new").await;
+    }
+    for client in [&mut alice, &mut bob] {
+        client.hears_seqs(1..=1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_vanished_is_another_epoch_with_the_next_message() {
+    hears_of_another_epoch(no_idle_check, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_vanished_in_silence_is_found_by_the_idle_check() {
+    hears_of_another_epoch(quick_idle_check, true).await;
+}
