@@ -266,6 +266,9 @@ impl Client {
         phase: &mut watch::Receiver<Phase>,
         kick: &mut watch::Receiver<u64>,
     ) -> Leaving {
+        if self.rng.random_range(0..1000) < self.stage.sizes.forgetful_permille {
+            self.positions.retain(|topic, _| matches!(topic, Topic::Inbox(_)));
+        }
         if self.role.keeps_inbox && !self.join(wire, session, Topic::Inbox(self.role.user), true, 0).await {
             return Leaving::Lost(1006, Duration::ZERO);
         }
@@ -627,10 +630,8 @@ impl Client {
                 let resume = session.retries.get(&topic).copied().unwrap_or(true);
                 session.later.push((again, Later::Join(topic, resume, 0)));
             }
-            Asked::Leave(topic) => {
-                session.joined.insert(topic);
-                session.later.push((again, Later::Leave(topic)));
-            }
+            // Left or not: it enters again anyway, and learns it then.
+            Asked::Leave(_) => {}
             Asked::Members(..) => {}
             Asked::Publish { op, mut pending, lie } => {
                 let unknown =

@@ -47,7 +47,7 @@ impl Flaw {
         match self {
             Self::DropLive => (Fault::None, 4, &[Check::LostAtMember]),
             Self::AckFirst => (Fault::RedisCut, 4, &[Check::LostAcknowledged]),
-            Self::ReadFirst => (Fault::Forged, 8, &[Check::LostAtMember]),
+            Self::ReadFirst => (Fault::KillNode, 12, &[Check::LostAtMember]),
             Self::NoDedupe => (Fault::None, 4, &[Check::Duplicate]),
             Self::IgnoreEpoch => (Fault::FlushAll, 5, &[Check::FalseRecoveryOrGap]),
             Self::IgnorePrev => (Fault::StaleReplica, 5, &[Check::FalseRecoveryOrGap, Check::Inconsistent]),
@@ -66,7 +66,12 @@ pub async fn one(flaw: Flaw, binary: &Path, seed: u64) -> std::io::Result<bool> 
         fault,
         lasts: Duration::from_secs(seconds),
         seed,
-        sizes: Sizes { churn: Duration::from_secs(8), ..Sizes::SMALL },
+        sizes: Sizes {
+            churn: Duration::from_secs(8),
+            // Who comes with a position is made whole from the log, whatever the node missed.
+            forgetful_permille: if flaw == Flaw::ReadFirst { 1_000 } else { Sizes::SMALL.forgetful_permille },
+            ..Sizes::SMALL
+        },
         binary: binary.to_owned(),
         planted: Some(flaw.name()),
         calm: Duration::from_secs(2),

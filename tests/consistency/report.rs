@@ -7,7 +7,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use crate::checks::{self, Check, Findings, Index};
-use crate::history::{Event, History, Micros, SECOND, Verdict};
+use crate::history::{Event, History, Micros, SECOND, Topic, Verdict};
 
 /// Times in order.
 #[derive(Debug, Default)]
@@ -61,6 +61,8 @@ impl Report {
     pub fn of(history: &History) -> Self {
         let index = Index::new(history);
         let mut sent: HashMap<Uuid, Micros> = HashMap::new();
+        // Since when a connection has been in a topic: a message of before is a replay, which measures an absence.
+        let mut joined: HashMap<(u64, Topic), Micros> = HashMap::new();
         let (mut to_ack, mut to_delivery) = (Vec::new(), Vec::new());
         let mut report = Self {
             acknowledged: 0,
@@ -93,12 +95,20 @@ impl Report {
                 }
                 Event::Refused { .. } => report.refused += 1,
                 Event::Unknown { .. } => report.unknown += 1,
-                Event::Received { id, .. } => {
+                Event::Received { id, conn, topic, .. } => {
                     report.received += 1;
-                    to_delivery.extend(id.and_then(|id| sent.get(&id)).map(|sent| line.at - sent));
+                    let sent = id.and_then(|id| sent.get(&id));
+                    let live = sent.filter(|sent| joined.get(&(*conn, *topic)).is_some_and(|at| at <= *sent));
+                    to_delivery.extend(live.map(|sent| line.at - sent));
                 }
-                Event::Joined { verdict: Some(Verdict::Recovered), .. } => report.recovered += 1,
-                Event::Joined { verdict: Some(Verdict::Not { .. }), .. } => report.not_recovered += 1,
+                Event::Joined { conn, topic, verdict, .. } => {
+                    joined.entry((*conn, *topic)).or_insert(line.at);
+                    report.recovered += u64::from(matches!(verdict, Some(Verdict::Recovered)));
+                    report.not_recovered += u64::from(matches!(verdict, Some(Verdict::Not { .. })));
+                }
+                Event::Left { conn, topic, .. } => {
+                    joined.remove(&(*conn, *topic));
+                }
                 Event::Gap { .. } => report.gaps += 1,
                 Event::Closed { .. } => report.closed += 1,
                 Event::Members { .. } => report.members += 1,

@@ -21,7 +21,7 @@ use crate::raw_log;
 use crate::stage::{Phase, Sizes, Stage};
 
 const NODES: usize = 3;
-const ADMIN_KEY: &str = "the harness's own admin key, 0123456789";
+const ADMIN_KEY: &str = "the-harness-s-own-admin-key-0123456789";
 const PREFIX: &str = "chat";
 
 /// What a run is made of.

@@ -44,6 +44,8 @@ pub struct Sizes {
     pub churn: Duration,
     /// How many of a thousand unusual things are a forged position.
     pub forged_permille: u32,
+    /// How many of a thousand connections begin with nothing remembered.
+    pub forgetful_permille: u32,
 }
 
 impl Sizes {
@@ -57,6 +59,7 @@ impl Sizes {
         repeat_permille: 50,
         churn: Duration::from_secs(100),
         forged_permille: 50,
+        forgetful_permille: 20,
     };
 
     /// For machines with other things to do, and for CI.

@@ -38,6 +38,9 @@ struct Arguments {
     /// The node to test; without it, one is built.
     #[arg(long, global = true)]
     node: Option<PathBuf>,
+    /// The node that was built with the feature `planted-faults`; without it, one is built.
+    #[arg(long, global = true)]
+    flawed_node: Option<PathBuf>,
     /// The smaller workload, which CI runs.
     #[arg(long, global = true)]
     small: bool,
@@ -205,24 +208,30 @@ async fn one(plan: &Plan, small: bool) -> std::io::Result<Report> {
     Ok(report)
 }
 
-/// The node to test: the one that was named, or one that is built now. One with flaws is built beside the others, so
-/// that it can't be mistaken for one without.
+/// The node to test: the one that was named, or one that is built now. One with flaws gets another name at once, so that
+/// it can't be mistaken for one without.
 fn node(arguments: &Arguments, flawed: bool) -> std::io::Result<PathBuf> {
-    if let (Some(node), false) = (&arguments.node, flawed) {
+    if let Some(node) = if flawed { &arguments.flawed_node } else { &arguments.node } {
         return Ok(node.clone());
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let target = if flawed { root.join("target/planted") } else { root.join("target") };
-    let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
-    build
-        .current_dir(root)
-        .args(["build", "--quiet", "--profile", "soak", "--bin", "chatnode", "--target-dir"])
-        .arg(&target);
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/soak/chatnode");
     if flawed {
-        build.args(["--features", "planted-faults"]);
+        build(&["--features", "planted-faults"])?;
+        let kept = built.with_file_name("chatnode-planted");
+        std::fs::copy(&built, &kept)?;
+        build(&[])?;
+        return Ok(kept);
     }
-    if !build.status()?.success() {
-        return Err(std::io::Error::other("the node does not build"));
+    build(&[])?;
+    Ok(built)
+}
+
+fn build(extra: &[&str]) -> std::io::Result<()> {
+    let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    build.current_dir(env!("CARGO_MANIFEST_DIR"));
+    build.args(["build", "--quiet", "--profile", "soak", "--bin", "chatnode"]).args(extra);
+    match build.status()?.success() {
+        true => Ok(()),
+        false => Err(std::io::Error::other("the node does not build")),
     }
-    Ok(target.join("soak/chatnode"))
 }

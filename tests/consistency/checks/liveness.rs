@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
-use super::index::{End, Index};
+use super::index::{End, Index, Window};
 use super::{Check, Findings};
-use crate::history::{Event, Micros, Place, Topic, Verdict};
+use crate::history::{Event, Micros, Place, SECOND, Topic, Verdict};
 
 /// A client's membership of one room over time.
 #[derive(Default)]
@@ -158,7 +158,8 @@ fn at_the_top(index: &Index<'_>, streams: &Streams, findings: &mut Findings) {
     }
 }
 
-/// For each fault, how long after it healed the last member had what had been acknowledged by then.
+/// For each fault, how long after it healed the last member was back, had what had been acknowledged by then, and
+/// somebody's publish of after was acknowledged.
 pub fn times_to_recover(index: &Index<'_>) -> Vec<(String, Micros)> {
     let (streams, absences) = gather(index);
     let mut acknowledged: BTreeMap<Topic, Vec<(Micros, Place)>> = BTreeMap::new();
@@ -167,30 +168,34 @@ pub fn times_to_recover(index: &Index<'_>) -> Vec<(String, Micros)> {
             acknowledged.entry(attempt.topic).or_default().push((*at, *place));
         }
     }
-    let recovered = |stream: &Stream, target: Place, heal: Micros| {
-        let there = |place: &Place| place.epoch == target.epoch && place.seq >= target.seq;
-        stream.progress.iter().find(|(_, place)| there(place)).map(|(at, _)| at.saturating_sub(heal))
+    let mut closed: HashMap<u32, Vec<Micros>> = HashMap::new();
+    for line in &index.history.lines {
+        if let Event::Closed { client, .. } = line.event {
+            closed.entry(client).or_default().push(line.at);
+        }
+    }
+    let time = |window: &Window| {
+        let heal = window.to;
+        let slowest = streams.iter().filter_map(|((topic, client), stream)| {
+            let wanted = stream.wanted.iter().any(|(from, to)| *from <= heal && heal < *to);
+            let mut spans = absences.away.get(client).into_iter().flatten();
+            if !wanted || spans.any(|(a, b)| *a <= heal + SECOND && heal < *b) {
+                return None;
+            }
+            let had = acknowledged.get(topic)?.iter().filter(|(at, _)| *at <= heal);
+            let target = had.max_by_key(|(at, _)| *at)?.1;
+            // A connection that the fault ended may take a moment to be noticed.
+            let closed = closed.get(client).into_iter().flatten();
+            let from = closed.copied().rfind(|at| (window.from..=heal + SECOND).contains(at)).unwrap_or(0);
+            let there = |place: &Place| place.epoch == target.epoch && place.seq >= target.seq;
+            let back = stream.progress.iter().find(|(at, place)| *at >= from && there(place));
+            back.map(|(at, _)| at.saturating_sub(heal))
+        });
+        let publishes = acknowledged.values().flatten().map(|(at, _)| *at).filter(|at| *at >= heal).min();
+        let publishes = publishes.map_or(0, |at| at - heal);
+        (window.name.clone(), slowest.max().unwrap_or(0).max(publishes))
     };
-    index
-        .windows
-        .iter()
-        .map(|window| {
-            let heal = window.to;
-            let slowest = streams.iter().filter_map(|((topic, client), stream)| {
-                let wanted = stream.wanted.iter().any(|(from, to)| *from <= heal && heal < *to);
-                let spans = absences.away.get(client);
-                let here = !spans
-                    .is_some_and(|spans| spans.iter().any(|(a, b)| *a <= heal + 1_000_000 && heal < *b));
-                let target = acknowledged
-                    .get(topic)?
-                    .iter()
-                    .filter(|(at, _)| *at <= heal)
-                    .max_by_key(|(at, _)| *at)?;
-                if wanted && here { recovered(stream, target.1, heal) } else { None }
-            });
-            (window.name.clone(), slowest.max().unwrap_or(0))
-        })
-        .collect()
+    index.windows.iter().map(time).collect()
 }
 
 #[cfg(test)]

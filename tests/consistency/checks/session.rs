@@ -136,7 +136,9 @@ impl Stream {
         self.recovered = false;
         match (self.since.take(), verdict) {
             (None, _) => {
+                // What it asks for of the past it may have had.
                 self.ever.clear();
+                self.here.clear();
                 let replayed = u64::from(self.history).min(top.seq);
                 let seq = top.seq - replayed + 1;
                 // A private log without a position starts at the user's cursor, which nobody outside knows.
@@ -457,6 +459,21 @@ mod tests {
         run.join(1, Some(since), Some(Verdict::Recovered));
         run.finish();
         assert_eq!(run.names(), [Check::FalseRecoveryOrGap]);
+    }
+
+    #[test]
+    fn history_that_was_asked_for_again_is_no_duplicate() {
+        let mut run = talk();
+        run.leave(1);
+        let (conn, top) = (run.conn(1), run.top());
+        run.record(Event::Join { client: 1, conn, topic: Topic::Room(0), since: None, history: 2 });
+        let topic = Topic::Room(0);
+        run.record(Event::Joined { client: 1, conn, topic, top, verdict: None, already: false });
+        for entry in run.log.clone() {
+            run.deliver(1, entry);
+        }
+        run.finish();
+        assert_eq!(run.names(), []);
     }
 
     #[test]
