@@ -53,14 +53,43 @@ pub fn roles(sizes: &Sizes, nodes: usize, seed: u64) -> Vec<Role> {
             peers,
             keeps_inbox: publisher || several || rng.random_bool(0.8),
             churns: !observer,
-            fickle: !publisher && !observer && client % 20 == 3,
+            fickle: !publisher && !observer && rng.random_range(0..1000) < sizes.fickle_permille,
             poses_as: (client < 2).then_some(5),
             observes: observer.then(|| (client - sizes.publishers - sizes.members) as usize),
             bulk: 0,
+            reads_after: None,
             seed: rng.random(),
         });
     }
+    if sizes.never_readers > 0 {
+        crowd(sizes, &mut roles, &mut rng);
+    }
     roles
+}
+
+/// A room of its own with 1 MB/s, for some who read nothing for half a minute, as many who do, and two who write.
+fn crowd(sizes: &Sizes, roles: &mut Vec<Role>, rng: &mut SmallRng) {
+    let room = sizes.rooms;
+    for number in 0..2 * sizes.never_readers + 2 {
+        let writes = number < 2;
+        let deaf = number >= 2 + sizes.never_readers;
+        let client = roles.len() as u32;
+        roles.push(Role {
+            client,
+            user: client as u16,
+            rooms: vec![room],
+            publishes: if writes { vec![(room, Duration::from_millis(28))] } else { Vec::new() },
+            peers: Vec::new(),
+            keeps_inbox: true,
+            churns: false,
+            fickle: false,
+            poses_as: None,
+            observes: None,
+            bulk: if writes { 14_000 } else { 0 },
+            reads_after: deaf.then_some(Duration::from_secs(30)),
+            seed: rng.random(),
+        });
+    }
 }
 
 /// The first publishers care for one quiet room each.
@@ -80,7 +109,6 @@ pub fn cast(roles: &[Role]) -> Cast {
     Cast {
         users: roles.iter().map(|role| role.user).collect(),
         keeps_inbox: roles.iter().map(|role| role.keeps_inbox).collect(),
-        too_many: 1_000,
         bounds: Bounds::default(),
     }
 }

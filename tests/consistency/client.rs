@@ -51,6 +51,8 @@ pub struct Role {
     pub observes: Option<usize>,
     /// Bytes of padding in each message; 0: a few.
     pub bulk: usize,
+    /// After it has entered it reads nothing for this long.
+    pub reads_after: Option<Duration>,
     pub seed: u64,
 }
 
@@ -154,8 +156,9 @@ impl Client {
                     token = Some(issued);
                 }
             }
-            let address = self.stage.nodes[self.node];
-            let wire = match Wire::connect(address, self.role.user, token.as_deref()).await {
+            let narrow = self.role.reads_after.is_some();
+            let address = if narrow { self.stage.direct[self.node] } else { self.stage.nodes[self.node] };
+            let wire = match Wire::connect(address, self.role.user, token.as_deref(), narrow).await {
                 Ok(wire) => wire,
                 Err(why) => {
                     if matches!(why, NotConnected::Unauthorized)
@@ -278,6 +281,18 @@ impl Client {
             }
         }
         loop {
+            if let Some(pause) = self.role.reads_after
+                && self.stage.phase() == Phase::Talk
+                && self.role.rooms.iter().all(|room| session.joined.contains(&Topic::Room(*room)))
+            {
+                self.role.reads_after = None;
+                self.record(Event::Away { client: self.role.client });
+                // Until the end of the pause, or of the talk.
+                let over = phase.wait_for(|phase| *phase != Phase::Talk);
+                timeout(pause, over).await.map(|_| ()).unwrap_or_default();
+                self.record(Event::Back { client: self.role.client });
+                session.heard = Instant::now();
+            }
             let due = self.due(session);
             tokio::select! {
                 frame = wire.next() => {

@@ -72,6 +72,8 @@ pub enum Fault {
     OutOfMemory,
     /// All clients drop and come back at once.
     ReconnectAll,
+    /// The same with 2,000 clients.
+    Storm,
     /// Clients that come with positions that can't be proved.
     Forged,
     /// Clients that read nothing, in a room with much traffic.
@@ -100,6 +102,10 @@ impl Fault {
         match self {
             Self::Forged => Sizes { forged_permille: 800, churn: Duration::from_secs(8), ..sizes },
             Self::Trimmed => Sizes { churn: Duration::from_secs(5), ..sizes },
+            Self::NeverReader => Sizes { never_readers: 6, ..sizes },
+            Self::Storm => {
+                Sizes { members: 1_960, rate: 40.0, churn: Duration::from_secs(1_000), ..Sizes::FULL }
+            }
             _ => sizes,
         }
     }
@@ -291,7 +297,7 @@ impl Injector<'_> {
                 self.cluster.redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
                 self.ended(fault);
             }
-            Fault::ReconnectAll => {
+            Fault::ReconnectAll | Fault::Storm => {
                 self.began(fault, Damage::None);
                 self.kick.send_modify(|count| *count += 1);
                 self.ended(fault);

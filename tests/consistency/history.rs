@@ -77,6 +77,8 @@ pub struct Resources {
     pub descriptors: u64,
     pub threads: u64,
     pub resident_kib: u64,
+    /// The most that it ever was.
+    pub peak_kib: u64,
     pub connections: u64,
     pub subscriptions: u64,
 }
@@ -157,8 +159,6 @@ pub struct Cast {
     pub users: Vec<u16>,
     /// Whether each client keeps its own position of its private log.
     pub keeps_inbox: Vec<bool>,
-    /// What the nodes were told to replay at most, in messages.
-    pub too_many: u64,
     /// Bounds that apply to this run.
     pub bounds: Bounds,
 }
@@ -285,8 +285,7 @@ mod tests {
             already: false,
         });
         recorder.record(Event::FaultBegan { name: "x".into(), damage: Damage::RolledBack { since: 4 } });
-        let cast =
-            Cast { users: vec![0], keeps_inbox: vec![true], too_many: 1000, bounds: Bounds::default() };
+        let cast = Cast { users: vec![0], keeps_inbox: vec![true], bounds: Bounds::default() };
         let history = recorder.finish(cast);
         let file = tempfile::NamedTempFile::new().unwrap();
         history.save(file.path()).unwrap();

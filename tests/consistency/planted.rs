@@ -52,7 +52,7 @@ impl Flaw {
             Self::IgnoreEpoch => (Fault::FlushAll, 5, &[Check::FalseRecoveryOrGap]),
             Self::IgnorePrev => (Fault::StaleReplica, 5, &[Check::FalseRecoveryOrGap, Check::Inconsistent]),
             Self::NoCatchUp => (Fault::KillPubsub, 5, &[Check::LostAtMember]),
-            Self::NoLease => (Fault::KillNode, 42, &[Check::StalePresence]),
+            Self::NoLease => (Fault::KillNode, 38, &[Check::StalePresence]),
             Self::TrustName => (Fault::None, 4, &[Check::Impersonation]),
             Self::LocalRevoke => (Fault::None, 12, &[Check::Revocation]),
         }
@@ -70,20 +70,26 @@ pub async fn one(flaw: Flaw, binary: &Path, seed: u64) -> std::io::Result<bool> 
             churn: Duration::from_secs(8),
             // Who comes with a position is made whole from the log, whatever the node missed.
             forgetful_permille: if flaw == Flaw::ReadFirst { 1_000 } else { Sizes::SMALL.forgetful_permille },
+            // Ghosts are of those who don't come back.
+            fickle_permille: if flaw == Flaw::NoLease { 500 } else { Sizes::SMALL.fickle_permille },
+            revoke_every: Duration::from_millis(if flaw == Flaw::LocalRevoke { 600 } else { 2_500 }),
             ..Sizes::SMALL
         },
         binary: binary.to_owned(),
         planted: Some(flaw.name()),
-        calm: Duration::from_secs(2),
+        calm: Duration::from_secs(if flaw == Flaw::NoLease { seconds } else { 2 }),
     };
     let dir = tempfile::tempdir()?;
-    let report = Report::of(&run::run(&plan, dir.path()).await?);
+    let history = run::run(&plan, dir.path()).await?;
+    let report = Report::of(&history);
     let found = checks.iter().any(|check| report.findings.count(*check) > 0);
     let names: Vec<String> = report.findings.names().iter().map(ToString::to_string).collect();
     let verdict = if found { "found" } else { "NOT FOUND" };
     println!("planted {}: {verdict} under {} ({})", flaw.name(), fault.name(), names.join(", "));
     if !found {
-        println!("{report}");
+        let file = dir.keep().join("history.jsonl");
+        history.save(&file)?;
+        println!("{report}  its history: {}", file.display());
     }
     Ok(found)
 }

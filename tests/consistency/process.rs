@@ -238,6 +238,12 @@ impl Node {
         clean
     }
 
+    /// One of its metrics.
+    pub async fn metric(&self, name: &str) -> Option<u64> {
+        let (_, metrics) = api::http(self.internal, "GET", "/metrics", None, None).await?;
+        api::metric(&metrics, name)
+    }
+
     /// What it holds now.
     pub async fn resources(&self) -> Option<Resources> {
         let pid = self.pid()?;
@@ -251,6 +257,7 @@ impl Node {
             descriptors: std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64,
             threads: field("Threads:")?,
             resident_kib: field("VmRSS:")?,
+            peak_kib: field("VmHWM:")?,
             connections: api::metric(&metrics, "chat_connections")?,
             subscriptions: api::metric(&metrics, "chat_subscriptions")?,
         })

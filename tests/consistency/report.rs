@@ -53,6 +53,9 @@ pub struct Report {
     pub to_ack: Times,
     pub to_delivery: Times,
     pub to_recover: Times,
+    /// From losing a connection, or dropping it to come back at once, to being in the first room again.
+    pub to_return: Times,
+    pub peak_kib: u64,
     pub faults: Vec<(String, Micros, Micros)>,
     pub findings: Findings,
 }
@@ -63,7 +66,8 @@ impl Report {
         let mut sent: HashMap<Uuid, Micros> = HashMap::new();
         // Since when a connection has been in a topic: a message of before is a replay, which measures an absence.
         let mut joined: HashMap<(u64, Topic), Micros> = HashMap::new();
-        let (mut to_ack, mut to_delivery) = (Vec::new(), Vec::new());
+        let (mut to_ack, mut to_delivery, mut to_return) = (Vec::new(), Vec::new(), Vec::new());
+        let mut gone: HashMap<u32, Micros> = HashMap::new();
         let mut report = Self {
             acknowledged: 0,
             duplicates: 0,
@@ -77,6 +81,8 @@ impl Report {
             members: 0,
             to_ack: Times::default(),
             to_delivery: Times::default(),
+            to_return: Times::default(),
+            peak_kib: 0,
             to_recover: Times::of(
                 checks::times_to_recover(&index).into_iter().map(|(_, time)| time).collect(),
             ),
@@ -101,7 +107,10 @@ impl Report {
                     let live = sent.filter(|sent| joined.get(&(*conn, *topic)).is_some_and(|at| at <= *sent));
                     to_delivery.extend(live.map(|sent| line.at - sent));
                 }
-                Event::Joined { conn, topic, verdict, .. } => {
+                Event::Joined { client, conn, topic, verdict, .. } => {
+                    if matches!(topic, Topic::Room(_)) {
+                        to_return.extend(gone.remove(client).map(|gone| line.at - gone));
+                    }
                     joined.entry((*conn, *topic)).or_insert(line.at);
                     report.recovered += u64::from(matches!(verdict, Some(Verdict::Recovered)));
                     report.not_recovered += u64::from(matches!(verdict, Some(Verdict::Not { .. })));
@@ -110,11 +119,19 @@ impl Report {
                     joined.remove(&(*conn, *topic));
                 }
                 Event::Gap { .. } => report.gaps += 1,
-                Event::Closed { .. } => report.closed += 1,
+                Event::Closed { client, .. } => {
+                    report.closed += 1;
+                    gone.insert(*client, line.at);
+                }
+                Event::Away { client } => {
+                    gone.remove(client);
+                }
+                Event::Holds { resources, .. } => report.peak_kib = report.peak_kib.max(resources.peak_kib),
                 Event::Members { .. } => report.members += 1,
                 _ => {}
             }
         }
+        report.to_return = Times::of(to_return);
         report.to_ack = Times::of(to_ack);
         report.to_delivery = Times::of(to_delivery);
         report
@@ -173,6 +190,8 @@ impl fmt::Display for Report {
         writeln!(f, "  publish to Ack:      {}", self.to_ack)?;
         writeln!(f, "  publish to delivery: {}", self.to_delivery)?;
         writeln!(f, "  time to recover:     {}", self.to_recover)?;
+        writeln!(f, "  time to return:      {}", self.to_return)?;
+        writeln!(f, "  a node's memory:     {} MiB at most", self.peak_kib >> 10)?;
         for check in Check::ALL {
             let looked = self.findings.looked.get(&check).copied().unwrap_or(0);
             writeln!(f, "  {check:<26} {:>6} found in {looked}", self.findings.count(check))?;

@@ -73,6 +73,7 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
     let stage = Arc::new(Stage {
         recorder: Recorder::new(),
         nodes: cluster.to_nodes.iter().map(|proxy| proxy.address).collect(),
+        direct: cluster.nodes.iter().map(|node| node.address).collect(),
         sizes,
         phase: phases,
         kick: kicks,
@@ -109,6 +110,9 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
         return Err(std::io::Error::other(format!("nodes {dead:?} ended by themselves")));
     }
 
+    if sizes.never_readers > 0 {
+        cut_off(&cluster, sizes.never_readers).await?;
+    }
     revoker.abort();
     phase.send_replace(Phase::Settle);
     still(&stage.recorder, Duration::from_secs(2), Duration::from_secs(20)).await;
@@ -163,13 +167,26 @@ async fn revoke(stage: Arc<Stage>, sizes: Sizes, seed: u64) {
     let mut rng = SmallRng::seed_from_u64(seed);
     let Some(api) = &stage.api else { return };
     loop {
-        sleep(Duration::from_millis(rng.random_range(1_000..4_000))).await;
+        sleep(sizes.revoke_every.mul_f64(rng.random_range(0.4..1.6))).await;
         let user = rng.random_range(0..sizes.publishers + sizes.members) as u16;
         let asked = stage.recorder.now();
         if api.revoke(user).await {
             stage.recorder.record(Event::Revoked { user, asked });
         }
     }
+}
+
+/// Those who read nothing must have been closed for it, each at least once.
+async fn cut_off(cluster: &Cluster, never_readers: u32) -> std::io::Result<()> {
+    let mut closed = 0;
+    for node in &cluster.nodes {
+        closed += node.metric("chat_slow_consumer_disconnects_total").await.unwrap_or(0);
+    }
+    if closed < u64::from(never_readers) {
+        let why = format!("{closed} of {never_readers} clients that read nothing were closed");
+        return Err(std::io::Error::other(why));
+    }
+    Ok(())
 }
 
 async fn hold(cluster: &Cluster, stage: &Stage, end: bool) {
@@ -196,7 +213,7 @@ async fn quiet(cluster: &Cluster, stage: &Stage) {
 }
 
 async fn logs(cluster: &Cluster, stage: &Stage, users: &[u16]) -> std::io::Result<()> {
-    let rooms = (0..stage.sizes.rooms).map(Topic::Room);
+    let rooms = stage.sizes.all_rooms().map(Topic::Room);
     let mut inboxes: Vec<Topic> = users.iter().copied().map(Topic::Inbox).collect();
     inboxes.dedup();
     for topic in rooms.chain(inboxes) {

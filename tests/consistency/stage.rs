@@ -46,6 +46,12 @@ pub struct Sizes {
     pub forged_permille: u32,
     /// How many of a thousand connections begin with nothing remembered.
     pub forgetful_permille: u32,
+    /// How many of a thousand members stay away for long after they lost their connection.
+    pub fickle_permille: u32,
+    /// The mean time between two revocations of somebody's tokens.
+    pub revoke_every: Duration,
+    /// How many read nothing for a while, in a room of their own that has much traffic.
+    pub never_readers: u32,
 }
 
 impl Sizes {
@@ -60,6 +66,9 @@ impl Sizes {
         churn: Duration::from_secs(100),
         forged_permille: 50,
         forgetful_permille: 20,
+        fickle_permille: 50,
+        revoke_every: Duration::from_millis(2_500),
+        never_readers: 0,
     };
 
     /// For machines with other things to do, and for CI.
@@ -78,6 +87,8 @@ pub struct Stage {
     pub recorder: Recorder,
     /// Where clients reach each node.
     pub nodes: Vec<SocketAddr>,
+    /// The same without a proxy between, whose buffers would take what a client does not.
+    pub direct: Vec<SocketAddr>,
     pub sizes: Sizes,
     pub phase: watch::Receiver<Phase>,
     /// Counts up when every client has to drop its connection and come back at once.
@@ -85,6 +96,13 @@ pub struct Stage {
     /// None where authentication is off.
     pub api: Option<Api>,
     pub tokens: Mutex<HashMap<u16, String>>,
+}
+
+impl Sizes {
+    /// Every room's number, with that of those who don't read.
+    pub fn all_rooms(&self) -> std::ops::Range<u16> {
+        0..self.rooms + u16::from(self.never_readers > 0)
+    }
 }
 
 impl Stage {

@@ -8,7 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{self, Message, client::IntoClientRequest};
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -81,9 +81,19 @@ pub struct Wire {
 }
 
 impl Wire {
-    pub async fn connect(address: SocketAddr, user: u16, token: Option<&str>) -> Result<Self, NotConnected> {
+    /// `narrow`: with as small a buffer as the system gives, so that what is not read is soon the node's.
+    pub async fn connect(
+        address: SocketAddr,
+        user: u16,
+        token: Option<&str>,
+        narrow: bool,
+    ) -> Result<Self, NotConnected> {
         let attempt = async {
-            let stream = TcpStream::connect(address).await.map_err(|_| NotConnected::Failed)?;
+            let socket = TcpSocket::new_v4().map_err(|_| NotConnected::Failed)?;
+            if narrow {
+                socket.set_recv_buffer_size(4_096).map_err(|_| NotConnected::Failed)?;
+            }
+            let stream = socket.connect(address).await.map_err(|_| NotConnected::Failed)?;
             stream.set_nodelay(true).map_err(|_| NotConnected::Failed)?;
             let mut request =
                 format!("ws://{address}/ws").into_client_request().map_err(|_| NotConnected::Failed)?;

@@ -52,8 +52,14 @@ mod tests {
 
     fn held(descriptors: u64) -> Vec<Check> {
         let mut run = Sample::new(1);
-        let mut resources =
-            Resources { descriptors: 20, threads: 4, resident_kib: 9_000, connections: 0, subscriptions: 1 };
+        let mut resources = Resources {
+            descriptors: 20,
+            threads: 4,
+            resident_kib: 9_000,
+            peak_kib: 9_000,
+            connections: 0,
+            subscriptions: 1,
+        };
         run.record(Event::Holds { node: 0, pid: 7, end: false, resources });
         resources.descriptors = descriptors;
         run.record(Event::Holds { node: 0, pid: 7, end: true, resources });

@@ -27,7 +27,6 @@ impl Sample {
         let cast = Cast {
             users: (0..clients).collect(),
             keeps_inbox: vec![true; clients.into()],
-            too_many: 1_000,
             bounds: Bounds::default(),
         };
         Self {

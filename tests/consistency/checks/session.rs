@@ -95,7 +95,9 @@ impl Stream {
         let log = index.logs.get(&self.topic);
         match &line.event {
             Event::Join { since, history, .. } => {
-                self.since = *since;
+                // Before the first message there is none to name, whatever a client says.
+                let start = |since: Position| Position { message_id: Uuid::nil(), ..since };
+                self.since = since.map(|since| if since.seq == 0 { start(since) } else { since });
                 self.history = *history;
             }
             Event::Joined { top, verdict, already: false, .. } => {
@@ -108,7 +110,7 @@ impl Stream {
             Event::Gap { reason, next, .. } => {
                 findings.look(Check::FalseRecoveryOrGap);
                 if let Some(position) = self.position.filter(|_| self.keeps_position) {
-                    self.gap_is_true(log, line.at, position, *reason, next.seq, index, findings);
+                    self.gap_is_true(log, line.at, position, *reason, next.seq, findings);
                 }
                 // The last position is no longer one: the next gap would be measured from what follows this one.
                 self.position = None;
@@ -173,7 +175,7 @@ impl Stream {
             }
             (Some(since), Some(Verdict::Not { reason, next_seq })) => {
                 findings.look(Check::FalseRecoveryOrGap);
-                self.gap_is_true(log, at, since, reason, next_seq, index, findings);
+                self.gap_is_true(log, at, since, reason, next_seq, findings);
                 self.ever.clear();
                 self.here.clear();
                 self.position = None;
@@ -194,7 +196,6 @@ impl Stream {
     }
 
     /// C8: a gap where what followed the position could be proved and had.
-    #[expect(clippy::too_many_arguments, reason = "all of it is the claim that is judged")]
     fn gap_is_true(
         &self,
         log: Option<&RawLog<'_>>,
@@ -202,14 +203,13 @@ impl Stream {
         position: Position,
         reason: Reason,
         next_seq: u64,
-        index: &Index<'_>,
         findings: &mut Findings,
     ) {
         // What the log holds at the end it held then: entries are never put back.
         let provable =
             log.is_some_and(|log| log.holds(position.place(), position.message_id) && log.first() == 1);
-        let too_many = reason == Reason::TooMany
-            && next_seq.saturating_sub(position.seq) + 1 >= index.history.cast.too_many.min(next_seq);
+        // What is left out is what makes it too many: the newest of the allowed number always come.
+        let too_many = reason == Reason::TooMany && next_seq > position.seq + 1;
         if provable && !too_many {
             findings.find(
                 Check::FalseRecoveryOrGap,
