@@ -272,13 +272,14 @@ impl Client {
         if self.rng.random_range(0..1000) < self.stage.sizes.forgetful_permille {
             self.positions.retain(|topic, _| matches!(topic, Topic::Inbox(_)));
         }
-        if self.role.keeps_inbox && !self.join(wire, session, Topic::Inbox(self.role.user), true, 0).await {
-            return Leaving::Lost(1006, Duration::ZERO);
-        }
-        for room in self.role.rooms.clone() {
-            if !self.join(wire, session, Topic::Room(room), true, 0).await {
+        // The rooms after the `Ack` of `Auth`: an `Enter` that is accepted where the `Auth` before it was not would start
+        // the private messages without the position.
+        if self.role.keeps_inbox {
+            if !self.join(wire, session, Topic::Inbox(self.role.user), true, 0).await {
                 return Leaving::Lost(1006, Duration::ZERO);
             }
+        } else {
+            self.enter_rooms(session);
         }
         loop {
             if let Some(pause) = self.role.reads_after
@@ -317,6 +318,13 @@ impl Client {
                 }
             }
         }
+    }
+
+    fn enter_rooms(&self, session: &mut Session) {
+        let now = Instant::now();
+        session
+            .later
+            .extend(self.role.rooms.iter().map(|room| (now, Later::Join(Topic::Room(*room), true, 0))));
     }
 
     fn until_odd(&mut self) -> Duration {
@@ -595,6 +603,9 @@ impl Client {
                 let already = body["already"].as_bool().unwrap_or(false);
                 self.record(Event::Joined { client, conn, topic, top, verdict, already });
                 session.joined.insert(topic);
+                if matches!(topic, Topic::Inbox(_)) {
+                    self.enter_rooms(session);
+                }
                 if already {
                     return;
                 }
