@@ -9,6 +9,7 @@ use super::counters::unix_ms;
 use super::error::RequestError;
 use super::node::Node;
 use crate::backend::{BackendError, MembersPage, NodeInfo, Notice, TokenHash, TokenRecord};
+use crate::planted::{self, Flaw};
 use crate::protocol::{RoomName, UserName};
 
 /// A token that was just made: the only time that it is seen whole.
@@ -49,6 +50,12 @@ impl Node {
     }
 
     async fn tell_all(&self, notice: Notice) -> Result<(), BackendError> {
+        if let Notice::UserTokensRevoked(user) = &notice
+            && planted::is(Flaw::LocalRevoke)
+        {
+            self.tokens.revoke_user(user);
+            return Ok(());
+        }
         self.backend.broker.notify(notice).await
     }
 

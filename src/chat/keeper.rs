@@ -13,6 +13,7 @@ use super::healing::Step;
 use super::registry::{Jobs, Registry};
 use super::topic::{LocalTopic, Phase};
 use crate::backend::{BackendError, Broker, Topic};
+use crate::planted::{self, Flaw};
 use crate::protocol::Position;
 
 /// Topics in hand at a time: enough for the backend to batch, few enough to leave its connections to others.
@@ -66,6 +67,11 @@ impl Keeper {
     }
 
     async fn start(&self, topic: &Arc<LocalTopic>) -> Result<(), BackendError> {
+        if planted::is(Flaw::ReadFirst) {
+            let step = topic.next_step();
+            self.take(topic, step).await?;
+            sleep(FIRST_RETRY).await;
+        }
         self.broker.subscribe(&topic.name).await?;
         let mut step = topic.next_step();
         while step != Step::Done {

@@ -21,8 +21,11 @@ use super::registry::{Jobs, Registry};
 use crate::backend::{Backend, BackendError, Notice, Publish, Stored, Topic};
 use crate::config::Config;
 use crate::metrics as names;
+use crate::planted::{self, Flaw};
 use crate::protocol::server_message::ChatBody;
-use crate::protocol::{CloseReason, ConnectionId, MessageId, Outcome, Position, RoomName, Token, UserName};
+use crate::protocol::{
+    CloseReason, ConnectionId, Epoch, MessageId, Outcome, Position, RoomName, Token, UserName,
+};
 
 /// Who a message is for.
 #[derive(Debug, Clone, PartialEq)]
@@ -217,11 +220,18 @@ impl Node {
         // No name holds a control character, so the parts can't run into each other; the client's own id comes last.
         // A publish without one repeats only where a client library sends it again: then its message id is the same.
         let dedupe_key = match client_id {
+            _ if planted::is(Flaw::NoDedupe) => format!("\u{1f}{message_id}"),
             Some(id) => format!("{sender}\u{1f}{}\u{1f}{id}", target.map_or("", UserName::as_str)),
             None => format!("\u{1f}{message_id}"),
         };
         let publish = Publish { topics, dedupe_key, message_id, sent_at, body: body.encode() };
-        let result = self.backend.broker.publish(publish).await;
+        let result = match self.backend.broker.publish(publish).await {
+            Err(_) if planted::is(Flaw::AckFirst) => {
+                let position = Position { epoch: Epoch::generate(), seq: 1, message_id };
+                Ok(Stored { position, sent_at, duplicate: false })
+            }
+            result => result,
+        };
         let label = match &result {
             Ok(stored) if stored.duplicate => "duplicate",
             Ok(_) => "ok",

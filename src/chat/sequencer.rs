@@ -2,6 +2,7 @@
 //! before; pure, so that every case can be tried. Used for live messages, healing, joining and catching up alike.
 
 use crate::backend::{Entry, Page};
+use crate::planted::{self, Flaw};
 use crate::protocol::{Epoch, GapReason, MessageId, Position, Since};
 
 /// What a live message is to a topic whose last one is known.
@@ -23,7 +24,8 @@ pub fn judge(last: &Position, epoch: Epoch, entry: &Entry, known_id: Option<Mess
         return Verdict::Doubt;
     }
     if entry.seq == last.seq + 1 {
-        return if entry.prev == last.message_id { Verdict::Next } else { Verdict::Doubt };
+        let follows = entry.prev == last.message_id || planted::is(Flaw::IgnorePrev);
+        return if follows { Verdict::Next } else { Verdict::Doubt };
     }
     if entry.seq > last.seq {
         return Verdict::Hole;
@@ -107,7 +109,7 @@ impl Cursor {
 
     fn fits(&self, found: MessageId) -> bool {
         match self.id {
-            CursorId::Known(id) => id == found,
+            CursorId::Known(id) => id == found || planted::is(Flaw::IgnorePrev),
             CursorId::Garbage => false,
             CursorId::Unproven | CursorId::Newest => true,
         }
@@ -118,7 +120,7 @@ impl Cursor {
 /// can't be proved to be.
 pub fn continuity(cursor: &Cursor, page: &Page) -> Option<GapReason> {
     if cursor.epoch != Some(page.top.epoch) {
-        return Some(GapReason::Epoch);
+        return if planted::is(Flaw::IgnoreEpoch) { None } else { Some(GapReason::Epoch) };
     }
     if cursor.seq >= page.top.seq {
         let is_top = cursor.seq == page.top.seq && cursor.fits(page.top.message_id);

@@ -15,6 +15,7 @@ use super::outbox::{Outbox, QueuedBytes};
 use super::ring::{Recent, Ring, RingBudget};
 use super::sequencer::{Cursor, Verdict, judge};
 use crate::backend::{BackendError, Entry, Publication, Topic};
+use crate::planted::{self, Flaw};
 use crate::protocol::server_message::{ChatKind, put_chat};
 use crate::protocol::{ConnectionId, Epoch, Position, RoomName, frame};
 
@@ -147,7 +148,14 @@ impl LocalTopic {
                     if state.healing.is_none()
                         && let Some(last) = last
                     {
+                        let trusts = planted::is(Flaw::NoCatchUp)
+                            || (planted::is(Flaw::ReadFirst) && state.ring.first_seq().is_none());
                         match judge(&last, epoch, &entry, state.ring.id_at(entry.seq)) {
+                            Verdict::Hole if trusts => {
+                                let last = Position { epoch, seq: entry.seq - 1, message_id: entry.prev };
+                                self.put(&mut state, &mut burst, last, entry);
+                                continue;
+                            }
                             Verdict::Next => {
                                 self.put(&mut state, &mut burst, last, entry);
                                 continue;
@@ -216,6 +224,9 @@ impl LocalTopic {
                     continue;
                 }
                 MemberState::Joining(_) | MemberState::Behind(_) => continue,
+            }
+            if planted::is(Flaw::DropLive) && planted::one_in(1_000) {
+                continue;
             }
             if member.outbox.push(&block) {
                 pushed += 1;
@@ -292,6 +303,10 @@ impl LocalTopic {
     /// The subscription is back: the log may be read now.
     pub(super) fn resume(&self) {
         let mut state = self.lock();
+        if planted::is(Flaw::NoCatchUp) {
+            state.healing = None;
+            return;
+        }
         state.begin_healing(false);
         if let Some(healing) = &mut state.healing {
             healing.is_interrupted = false;

@@ -1,0 +1,303 @@
+//! C6, C11 and C12: who said it, who may hear it, and whose token still counts. Owns the comparison of what was
+//! received with what was sent; does not look at places. Called by `all`.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::index::{Attempt, End, Index};
+use super::{Check, Findings};
+use crate::history::{Event, Micros, SECOND, Topic};
+
+/// How much later than it came a frame may have been written down on a busy machine.
+const SLACK: Micros = SECOND;
+
+pub fn check(index: &Index<'_>, findings: &mut Findings) {
+    received_as_sent(index, findings);
+    private_messages_arrive(index, findings);
+    revoked(index, findings);
+}
+
+fn received_as_sent(index: &Index<'_>, findings: &mut Findings) {
+    for line in &index.history.lines {
+        match &line.event {
+            Event::Received { client, topic, message_id, sender, id, .. } => {
+                findings.look(Check::PhantomOrLeak);
+                findings.look(Check::Impersonation);
+                let what = format!("{message_id}, which client {client} received in {topic:?},");
+                let Some(sent) = attempt(index, *id) else {
+                    findings.find(Check::PhantomOrLeak, line.at, format!("{what} was never sent"));
+                    continue;
+                };
+                let own = index.user(*client);
+                let right_place = match (sent.topic, topic) {
+                    (Topic::Room(sent), Topic::Room(here)) => sent == *here,
+                    (Topic::Inbox(target), Topic::Inbox(here)) => {
+                        *here == own && (target == own || index.user(sent.client) == own)
+                    }
+                    _ => false,
+                };
+                if !right_place {
+                    findings.find(
+                        Check::PhantomOrLeak,
+                        line.at,
+                        format!("{what} was sent to {:?}", sent.topic),
+                    );
+                }
+                said_by(index, findings, line.at, &what, sent, *sender);
+            }
+            Event::Log { topic, entries, .. } => {
+                for entry in entries {
+                    let what = format!("{}, which {topic:?} holds,", entry.message_id);
+                    match (attempt(index, entry.id), entry.sender) {
+                        (Some(sent), Some(sender)) => said_by(index, findings, line.at, &what, sent, sender),
+                        _ => findings.find(Check::PhantomOrLeak, line.at, format!("{what} was never sent")),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn attempt<'a>(index: &'a Index<'_>, id: Option<Uuid>) -> Option<&'a Attempt> {
+    let ops = index.by_id.get(&id?)?;
+    index.attempts.get(ops.first()?)
+}
+
+fn said_by(index: &Index<'_>, findings: &mut Findings, at: Micros, what: &str, sent: &Attempt, sender: u16) {
+    let truth = index.user(sent.client);
+    if sender != truth {
+        findings.find(
+            Check::Impersonation,
+            at,
+            format!("{what} bears the name of user {sender}; user {truth} sent it"),
+        );
+    }
+}
+
+/// C2 for private messages to users without a position of their own: at the end they have all of them. What the others
+/// miss shows in their sessions.
+fn private_messages_arrive(index: &Index<'_>, findings: &mut Findings) {
+    let cast = &index.history.cast;
+    let mut had: BTreeMap<u16, HashSet<Uuid>> = BTreeMap::new();
+    for (client, user) in cast.users.iter().enumerate() {
+        if !cast.keeps_inbox[client] {
+            had.entry(*user).or_default();
+        }
+    }
+    for line in &index.history.lines {
+        if let Event::Received { client, topic: Topic::Inbox(_), message_id, .. } = &line.event
+            && let Some(had) = had.get_mut(&index.user(*client))
+        {
+            had.insert(*message_id);
+        }
+    }
+    for attempt in index.attempts.values() {
+        let (Topic::Inbox(target), Some((at, End::Stored { message_id, .. }))) =
+            (attempt.topic, &attempt.end)
+        else {
+            continue;
+        };
+        if let Some(had) = had.get(&target) {
+            findings.look(Check::LostAtMember);
+            if !had.contains(message_id) && !index.excused(*at) {
+                findings.find(
+                    Check::LostAtMember,
+                    *at,
+                    format!("user {target} never received the private message {message_id}"),
+                );
+            }
+        }
+    }
+}
+
+/// C12: no frame, and no open connection, for longer than the bound after the revocation's answer.
+fn revoked(index: &Index<'_>, findings: &mut Findings) {
+    let mut open: HashMap<u64, (u32, Micros)> = HashMap::new();
+    // What must be closed, and by when.
+    let mut doomed: HashMap<u64, (u32, Micros)> = HashMap::new();
+    let bounds = index.history.cast.bounds;
+    let late = |findings: &mut Findings, client: u32, at: Micros, due: Micros| {
+        findings.find(
+            Check::Revocation,
+            at,
+            format!(
+                "client {client} was still served {} ms after it should have been closed",
+                (at - due) / 1_000
+            ),
+        );
+    };
+    for line in &index.history.lines {
+        match &line.event {
+            Event::Connected { client, conn, .. } => {
+                open.insert(*conn, (*client, line.at));
+            }
+            Event::Closed { conn, .. } => {
+                open.remove(conn);
+                if let Some((client, due)) = doomed.remove(conn)
+                    && line.at > due
+                {
+                    late(findings, client, line.at, due);
+                }
+            }
+            Event::Revoked { user, asked } => {
+                findings.look(Check::Revocation);
+                let disturbed = index.windows.iter().any(|window| {
+                    window.from <= line.at + bounds.revocation && window.to + bounds.recovery >= line.at
+                });
+                let bound = if disturbed { bounds.revocation_in_fault } else { bounds.revocation };
+                let due = index.calm(line.at) + bound + SLACK;
+                // Who connected after it was asked may have come with a token of after.
+                for (conn, (client, connected)) in &open {
+                    if index.user(*client) == *user && connected < asked {
+                        doomed.insert(*conn, (*client, due));
+                    }
+                }
+            }
+            Event::Received { conn, .. } => {
+                if let Some((client, due)) = doomed.get(conn).copied()
+                    && line.at > due
+                {
+                    late(findings, client, line.at, due);
+                    doomed.remove(conn);
+                }
+            }
+            _ => {}
+        }
+    }
+    for (client, due) in doomed.into_values() {
+        if index.end > due {
+            late(findings, client, index.end, due);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{ROOM, Sample};
+    use super::*;
+    use crate::history::Place;
+
+    #[test]
+    fn a_message_that_nobody_sent_is_a_phantom() {
+        let mut run = Sample::new(1);
+        run.enter(0, 0);
+        run.say(0, 1);
+        let conn = run.conn(0);
+        let (at, message_id) = (Place { epoch: 1, seq: 2 }, Uuid::from_u128(77));
+        let id = Some(Uuid::from_u128(78));
+        run.record(Event::Received { client: 0, conn, topic: ROOM, at, message_id, sender: 0, id });
+        run.finish();
+        assert!(run.names().contains(&Check::PhantomOrLeak));
+    }
+
+    #[test]
+    fn a_message_in_another_room_is_a_leak() {
+        let mut run = Sample::new(1);
+        run.enter(0, 0);
+        run.say(0, 1);
+        let (conn, message_id) = (run.conn(0), run.log[0].message_id);
+        let at = Place { epoch: 9, seq: 1 };
+        let id = Some(Uuid::from_u128(1));
+        run.record(Event::Received { client: 0, conn, topic: Topic::Room(1), at, message_id, sender: 0, id });
+        run.finish();
+        assert_eq!(run.names(), [Check::PhantomOrLeak]);
+    }
+
+    fn private(receiver: u32, user: u16) -> Sample {
+        let mut run = Sample::new(3);
+        for client in 0..3 {
+            run.connect(client, 0);
+        }
+        let (conn, id) = (run.conn(0), Uuid::from_u128(1));
+        run.record(Event::Publish { op: 50, client: 0, conn, topic: Topic::Inbox(1), id, sender: 0 });
+        let (conn, message_id) = (run.conn(receiver), Uuid::from_u128(51));
+        let (topic, at) = (Topic::Inbox(user), Place { epoch: 5, seq: 1 });
+        let id = Some(id);
+        run.record(Event::Received { client: receiver, conn, topic, at, message_id, sender: 0, id });
+        run.finish();
+        run
+    }
+
+    #[test]
+    fn a_private_message_is_for_its_target_and_its_sender() {
+        assert_eq!(private(0, 0).names(), []);
+        assert_eq!(private(1, 1).names(), []);
+        assert_eq!(private(2, 2).names(), [Check::PhantomOrLeak]);
+    }
+
+    #[test]
+    fn a_message_under_another_users_name_is_an_impersonation() {
+        let mut run = Sample::new(2);
+        run.enter(0, 0);
+        run.enter(1, 0);
+        let op = run.send_as(0, 1, 1);
+        let stored = run.append(op);
+        run.deliver(0, stored.clone());
+        run.deliver(1, stored);
+        run.acknowledge(op);
+        run.finish();
+        assert_eq!(run.names(), [Check::Impersonation]);
+    }
+
+    #[test]
+    fn a_private_message_that_a_user_without_position_never_got_is_lost() {
+        for arrives in [true, false] {
+            let mut run = Sample::new(2);
+            run.history.cast.keeps_inbox[1] = false;
+            run.connect(0, 0);
+            run.connect(1, 0);
+            let (id, message_id) = (Uuid::from_u128(1), Uuid::from_u128(51));
+            let (conn, at) = (run.conn(0), Place { epoch: 5, seq: 1 });
+            run.record(Event::Publish { op: 50, client: 0, conn, topic: Topic::Inbox(1), id, sender: 0 });
+            if arrives {
+                let (conn, id) = (run.conn(1), Some(id));
+                let topic = Topic::Inbox(1);
+                run.record(Event::Received { client: 1, conn, topic, at, message_id, sender: 0, id });
+            }
+            run.record(Event::Stored { op: 50, at, message_id, duplicate: false });
+            let entry = crate::history::LogEntry {
+                seq: 1,
+                message_id,
+                prev: Uuid::nil(),
+                id: Some(id),
+                sender: Some(0),
+            };
+            for user in [0, 1] {
+                let entries = vec![entry.clone()];
+                run.record(Event::Log { topic: Topic::Inbox(user), epoch: 5, entries });
+            }
+            run.finish();
+            assert_eq!(run.names(), if arrives { vec![] } else { vec![Check::LostAtMember] });
+        }
+    }
+
+    fn revocation(closed_after: Option<u64>, received_after: Option<u64>) -> Vec<Check> {
+        let mut run = Sample::new(2);
+        run.enter(0, 0);
+        run.enter(1, 0);
+        let asked = run.now + 1;
+        run.record(Event::Revoked { user: 1, asked });
+        if let Some(seconds) = received_after {
+            run.wait(seconds);
+            run.say(0, 1);
+        }
+        if let Some(seconds) = closed_after {
+            run.wait(seconds);
+            run.close(1);
+        }
+        run.wait(60);
+        run.finish();
+        run.names()
+    }
+
+    #[test]
+    fn a_revoked_tokens_connection_is_closed_in_time() {
+        assert_eq!(revocation(Some(1), None), []);
+        assert_eq!(revocation(Some(0), Some(1)), []);
+        assert_eq!(revocation(Some(4), None), [Check::Revocation]);
+        assert_eq!(revocation(None, None), [Check::Revocation]);
+        assert_eq!(revocation(None, Some(5)), [Check::Revocation]);
+    }
+}

@@ -1,0 +1,162 @@
+//! A history arranged for looking up. Owns who published what, when faults were, what the raw logs held; judges
+//! nothing. Built once per history, read by every check.
+
+use std::collections::{BTreeMap, HashMap};
+
+use uuid::Uuid;
+
+use crate::history::{Damage, Event, History, LogEntry, Micros, Place, Topic};
+
+/// From a fault's beginning to its healing.
+#[derive(Debug, Clone)]
+pub struct Window {
+    pub from: Micros,
+    pub to: Micros,
+    pub name: String,
+    pub damage: Damage,
+}
+
+/// How an attempt to publish ended.
+#[derive(Debug, Clone)]
+pub enum End {
+    Stored { at: Place, message_id: Uuid, duplicate: bool },
+    Refused,
+    Unknown,
+}
+
+/// One publish on the wire.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    pub sent: Micros,
+    pub client: u32,
+    pub conn: u64,
+    pub topic: Topic,
+    pub end: Option<(Micros, End)>,
+}
+
+/// A raw log as Redis holds it at the end.
+pub struct RawLog<'a> {
+    pub epoch: u64,
+    pub entries: BTreeMap<u64, &'a LogEntry>,
+    pub by_message: HashMap<Uuid, &'a LogEntry>,
+}
+
+impl RawLog<'_> {
+    /// Whether it still holds what a position names.
+    pub fn holds(&self, place: Place, message_id: Uuid) -> bool {
+        self.epoch == place.epoch
+            && match self.entries.get(&place.seq) {
+                Some(entry) => entry.message_id == message_id,
+                None => place.seq == 0 && message_id.is_nil(),
+            }
+    }
+
+    /// The first that it holds; one past the top where it holds nothing.
+    pub fn first(&self) -> u64 {
+        self.entries.keys().next().copied().unwrap_or(1)
+    }
+
+    pub fn top(&self) -> u64 {
+        self.entries.keys().next_back().copied().unwrap_or(0)
+    }
+}
+
+pub struct Index<'a> {
+    pub history: &'a History,
+    pub windows: Vec<Window>,
+    pub attempts: BTreeMap<u64, Attempt>,
+    pub by_id: HashMap<Uuid, Vec<u64>>,
+    pub logs: HashMap<Topic, RawLog<'a>>,
+    pub end: Micros,
+}
+
+impl<'a> Index<'a> {
+    pub fn new(history: &'a History) -> Self {
+        let end = history.lines.last().map_or(0, |line| line.at);
+        let mut index = Self {
+            history,
+            windows: Vec::new(),
+            attempts: BTreeMap::new(),
+            by_id: HashMap::new(),
+            logs: HashMap::new(),
+            end,
+        };
+        for line in &history.lines {
+            match &line.event {
+                Event::Publish { op, client, conn, topic, id, .. } => {
+                    let (client, conn, topic, id) = (*client, *conn, *topic, *id);
+                    index.attempts.insert(*op, Attempt { sent: line.at, client, conn, topic, end: None });
+                    index.by_id.entry(id).or_default().push(*op);
+                }
+                Event::Stored { op, at, message_id, duplicate } => {
+                    let end = End::Stored { at: *at, message_id: *message_id, duplicate: *duplicate };
+                    index.ended(*op, line.at, end);
+                }
+                Event::Refused { op, .. } => index.ended(*op, line.at, End::Refused),
+                Event::Unknown { op } => index.ended(*op, line.at, End::Unknown),
+                Event::FaultBegan { name, damage } => {
+                    index.windows.push(Window {
+                        from: line.at,
+                        to: end,
+                        name: name.clone(),
+                        damage: *damage,
+                    });
+                }
+                Event::FaultEnded { name } => {
+                    if let Some(window) = index.windows.iter_mut().rev().find(|w| w.name == *name) {
+                        window.to = line.at;
+                    }
+                }
+                Event::Log { topic, epoch, entries } => {
+                    let by_message = entries.iter().map(|entry| (entry.message_id, entry)).collect();
+                    let entries = entries.iter().map(|entry| (entry.seq, entry)).collect();
+                    index.logs.insert(*topic, RawLog { epoch: *epoch, entries, by_message });
+                }
+                _ => {}
+            }
+        }
+        index
+    }
+
+    fn ended(&mut self, op: u64, at: Micros, end: End) {
+        if let Some(attempt) = self.attempts.get_mut(&op) {
+            attempt.end = Some((at, end));
+        }
+    }
+
+    pub fn user(&self, client: u32) -> u16 {
+        self.history.cast.users[client as usize]
+    }
+
+    /// Whether what was acknowledged at this moment may be gone: a fault destroyed it after, or took it back.
+    pub fn excused(&self, acknowledged: Micros) -> bool {
+        self.windows.iter().any(|window| match window.damage {
+            Damage::None => false,
+            Damage::Wiped => acknowledged <= window.to,
+            Damage::RolledBack { since } => (since..=window.to).contains(&acknowledged),
+        })
+    }
+
+    /// Whether the store lost something in this run.
+    pub fn damaged(&self) -> bool {
+        self.windows.iter().any(|window| window.damage != Damage::None)
+    }
+
+    /// When the last fault that overlaps `from..=to` was over; `from` if there was none.
+    pub fn healed(&self, from: Micros, to: Micros) -> Micros {
+        self.windows
+            .iter()
+            .filter(|window| window.from <= to && window.to >= from)
+            .map(|window| window.to)
+            .fold(from, Micros::max)
+    }
+
+    /// The first moment from `at` on in which no fault is under way.
+    pub fn calm(&self, at: Micros) -> Micros {
+        let mut calm = at;
+        while let Some(window) = self.windows.iter().find(|w| w.from <= calm && calm < w.to) {
+            calm = window.to;
+        }
+        calm
+    }
+}

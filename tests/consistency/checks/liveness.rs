@@ -1,0 +1,280 @@
+//! C9: who should have had a message, and had it in time. Owns the arithmetic of disturbed and undisturbed time; does
+//! not look at order or repeats. Called by `all`, and by the report for the times to recover.
+
+use std::collections::{BTreeMap, HashMap};
+
+use uuid::Uuid;
+
+use super::index::{End, Index, Window};
+use super::{Check, Findings};
+use crate::history::{Event, Micros, Place, SECOND, Topic, Verdict};
+
+/// A client's membership of one room over time.
+#[derive(Default)]
+struct Stream {
+    received: HashMap<Uuid, Micros>,
+    /// When it wanted the room's messages.
+    wanted: Vec<(Micros, Micros)>,
+    /// How far it had come, and when.
+    progress: Vec<(Micros, Place)>,
+    since: Option<Place>,
+}
+
+type Streams = BTreeMap<(Topic, u32), Stream>;
+
+struct Absences {
+    away: HashMap<u32, Vec<(Micros, Micros)>>,
+}
+
+fn gather(index: &Index<'_>) -> (Streams, Absences) {
+    let mut streams = Streams::new();
+    let mut away: HashMap<u32, Vec<(Micros, Micros)>> = HashMap::new();
+    for line in &index.history.lines {
+        let at = line.at;
+        match &line.event {
+            Event::Away { client } => away.entry(*client).or_default().push((at, Micros::MAX)),
+            Event::Back { client } => {
+                if let Some(last) = away.get_mut(client).and_then(|spans| spans.last_mut()) {
+                    last.1 = at;
+                }
+            }
+            Event::Join { client, topic, since, .. } => {
+                streams.entry((*topic, *client)).or_default().since = since.map(|since| since.place());
+            }
+            Event::Joined { client, topic, top, verdict, already: false, .. } => {
+                let stream = streams.entry((*topic, *client)).or_default();
+                if stream.wanted.last().is_none_or(|wanted| wanted.1 != Micros::MAX) {
+                    stream.wanted.push((at, Micros::MAX));
+                }
+                let reached = match (verdict, stream.since) {
+                    (Some(Verdict::Recovered), Some(since)) => since,
+                    (Some(Verdict::Not { next_seq, .. }), _) => {
+                        Place { epoch: top.epoch, seq: next_seq.saturating_sub(1) }
+                    }
+                    _ => top.place(),
+                };
+                stream.progress.push((at, reached));
+            }
+            Event::Leave { client, topic, .. } => {
+                let stream = streams.entry((*topic, *client)).or_default();
+                if let Some(wanted) = stream.wanted.last_mut().filter(|wanted| wanted.1 == Micros::MAX) {
+                    wanted.1 = at;
+                }
+            }
+            Event::Received { client, topic, at: place, message_id, .. } => {
+                let stream = streams.entry((*topic, *client)).or_default();
+                stream.received.entry(*message_id).or_insert(at);
+                stream.progress.push((at, *place));
+            }
+            Event::Gap { client, topic, next, .. } => {
+                let reached = Place { epoch: next.epoch, seq: next.seq.saturating_sub(1) };
+                streams.entry((*topic, *client)).or_default().progress.push((at, reached));
+            }
+            _ => {}
+        }
+    }
+    (streams, Absences { away })
+}
+
+pub fn check(index: &Index<'_>, findings: &mut Findings) {
+    let (streams, absences) = gather(index);
+    in_time(index, &streams, &absences, findings);
+    at_the_top(index, &streams, findings);
+}
+
+/// What was acknowledged reaches each member within the bound, counted in undisturbed time.
+fn in_time(index: &Index<'_>, streams: &Streams, absences: &Absences, findings: &mut Findings) {
+    let bound = index.history.cast.bounds.recovery;
+    for attempt in index.attempts.values() {
+        let Some((acknowledged, End::Stored { message_id, .. })) = &attempt.end else { continue };
+        let members = (attempt.topic, 0)..=(attempt.topic, u32::MAX);
+        for ((topic, client), stream) in streams.range(members) {
+            let Some(received) = stream.received.get(message_id) else { continue };
+            findings.look(Check::Liveness);
+            if *received <= acknowledged + bound {
+                continue;
+            }
+            let away = absences.away.get(client).map_or(&[][..], Vec::as_slice);
+            let Some(due) = due(index, stream, away, *acknowledged, bound) else { continue };
+            if *received > due {
+                findings.find(
+                    Check::Liveness,
+                    *received,
+                    format!(
+                        "client {client} received {message_id} of {topic:?} {} ms after its Ack, {} ms late",
+                        (received - acknowledged) / 1_000,
+                        (received - due) / 1_000
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// The end of the first stretch of `bound` from `from` on that nothing disturbed; none where the run ended before.
+fn due(
+    index: &Index<'_>,
+    stream: &Stream,
+    away: &[(Micros, Micros)],
+    from: Micros,
+    bound: Micros,
+) -> Option<Micros> {
+    let mut start = from;
+    loop {
+        let faults = index.windows.iter().map(|window| (window.from, window.to));
+        let absent = away.iter().copied();
+        let unwanted = stream.wanted.windows(2).map(|pair| (pair[0].1, pair[1].0));
+        let before = stream.wanted.first().map(|first| (0, first.0));
+        let after = stream.wanted.last().map(|last| (last.1, Micros::MAX));
+        let disturbed = faults.chain(absent).chain(unwanted).chain(before).chain(after);
+        let until = disturbed.filter(|(a, b)| *a < start + bound && *b > start).map(|(_, b)| b).max();
+        match until {
+            Some(Micros::MAX) => return None,
+            Some(until) => start = until,
+            None => return (start + bound <= index.end).then_some(start + bound),
+        }
+    }
+}
+
+/// At the end, when everything has been quiet, every member stands at the log's top.
+fn at_the_top(index: &Index<'_>, streams: &Streams, findings: &mut Findings) {
+    for ((topic, client), stream) in streams {
+        let member = stream.wanted.last().is_some_and(|wanted| wanted.1 == Micros::MAX);
+        let (Some(log), Some((at, reached))) = (index.logs.get(topic), stream.progress.last()) else {
+            continue;
+        };
+        if !member {
+            continue;
+        }
+        findings.look(Check::Liveness);
+        let top = Place { epoch: log.epoch, seq: log.top() };
+        if *reached != top && !(top.seq == 0 && reached.seq == 0) {
+            findings.find(
+                Check::Liveness,
+                *at,
+                format!("client {client} ended at {reached:?} of {topic:?}, whose top is {top:?}"),
+            );
+        }
+    }
+}
+
+/// For each fault, how long after it healed the last member was back, had what had been acknowledged by then, and
+/// somebody's publish of after was acknowledged.
+pub fn times_to_recover(index: &Index<'_>) -> Vec<(String, Micros)> {
+    let (streams, absences) = gather(index);
+    let mut acknowledged: BTreeMap<Topic, Vec<(Micros, Place)>> = BTreeMap::new();
+    for attempt in index.attempts.values() {
+        if let (Topic::Room(_), Some((at, End::Stored { at: place, .. }))) = (attempt.topic, &attempt.end) {
+            acknowledged.entry(attempt.topic).or_default().push((*at, *place));
+        }
+    }
+    let mut closed: HashMap<u32, Vec<Micros>> = HashMap::new();
+    for line in &index.history.lines {
+        if let Event::Closed { client, .. } = line.event {
+            closed.entry(client).or_default().push(line.at);
+        }
+    }
+    let time = |window: &Window| {
+        let heal = window.to;
+        let slowest = streams.iter().filter_map(|((topic, client), stream)| {
+            let wanted = stream.wanted.iter().any(|(from, to)| *from <= heal && heal < *to);
+            let mut spans = absences.away.get(client).into_iter().flatten();
+            if !wanted || spans.any(|(a, b)| *a <= heal + SECOND && heal < *b) {
+                return None;
+            }
+            let had = acknowledged.get(topic)?.iter().filter(|(at, _)| *at <= heal);
+            let target = had.max_by_key(|(at, _)| *at)?.1;
+            // A connection that the fault ended may take a moment to be noticed.
+            let closed = closed.get(client).into_iter().flatten();
+            let from = closed.copied().rfind(|at| (window.from..=heal + SECOND).contains(at)).unwrap_or(0);
+            let there = |place: &Place| place.epoch == target.epoch && place.seq >= target.seq;
+            let back = stream.progress.iter().find(|(at, place)| *at >= from && there(place));
+            back.map(|(at, _)| at.saturating_sub(heal))
+        });
+        let publishes = acknowledged.values().flatten().map(|(at, _)| *at).filter(|at| *at >= heal).min();
+        let publishes = publishes.map_or(0, |at| at - heal);
+        (window.name.clone(), slowest.max().unwrap_or(0).max(publishes))
+    };
+    index.windows.iter().map(time).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::Sample;
+    use super::*;
+    use crate::history::Damage;
+
+    /// Client 1 gets the second message this many seconds after its `Ack`.
+    fn late(seconds: u64, fault: Option<u64>) -> Sample {
+        let mut run = Sample::new(2);
+        run.enter(0, 0);
+        run.enter(1, 0);
+        run.say(0, 1);
+        run.say_to(0, 2, &[0]);
+        if let Some(lasts) = fault {
+            run.fault("stop-redis", Damage::None);
+            run.wait(lasts);
+            run.healed("stop-redis");
+            run.wait(seconds - lasts);
+        } else {
+            run.wait(seconds);
+        }
+        let message = run.log[1].clone();
+        run.deliver(1, message);
+        run.wait(11);
+        run.finish();
+        run
+    }
+
+    #[test]
+    fn a_message_ten_seconds_late_is_alive_and_eleven_is_not() {
+        assert_eq!(late(9, None).names(), []);
+        assert_eq!(late(11, None).names(), [Check::Liveness]);
+    }
+
+    #[test]
+    fn time_under_a_fault_does_not_count() {
+        assert_eq!(late(15, Some(8)).names(), []);
+        assert_eq!(late(19, Some(8)).names(), [Check::Liveness]);
+    }
+
+    #[test]
+    fn the_last_message_that_never_came_is_noticed_at_the_end() {
+        let mut run = Sample::new(2);
+        run.enter(0, 0);
+        run.enter(1, 0);
+        run.say(0, 1);
+        run.say_to(0, 2, &[0]);
+        run.finish();
+        assert_eq!(run.names(), [Check::Liveness]);
+    }
+
+    #[test]
+    fn who_is_away_is_not_waited_for() {
+        let mut run = Sample::new(2);
+        run.enter(0, 0);
+        run.enter(1, 0);
+        run.say(0, 1);
+        let since = run.top();
+        run.close(1);
+        run.record(Event::Away { client: 1 });
+        run.say(0, 2);
+        run.wait(60);
+        run.record(Event::Back { client: 1 });
+        run.connect(1, 1);
+        run.join(1, Some(since), Some(Verdict::Recovered));
+        let message = run.log[1].clone();
+        run.deliver(1, message);
+        run.wait(11);
+        run.finish();
+        assert_eq!(run.names(), []);
+    }
+
+    #[test]
+    fn the_time_to_recover_is_that_of_the_slowest() {
+        let run = late(11, Some(8));
+        let times = times_to_recover(&Index::new(&run.history));
+        assert_eq!(times.len(), 1);
+        assert_eq!(times[0].1 / 1_000_000, 3);
+    }
+}

@@ -1,0 +1,328 @@
+//! C1, C3, C4, C5 and C7 as far as the raw log and the acknowledgements tell. Owns what must be in a log and what must
+//! not; does not look at sessions. Called by `all`.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::index::{End, Index};
+use super::{Check, Findings};
+use crate::history::{Event, Micros, Place, Topic};
+
+pub fn check(index: &Index<'_>, findings: &mut Findings) {
+    lost(index, findings);
+    stored_twice(index, findings);
+    publishes_in_order(index, findings);
+    consistent(index, findings);
+    aborted(index, findings);
+}
+
+/// C1: every acknowledged publish is in the final log, unless trimmed or destroyed by a fault that may.
+fn lost(index: &Index<'_>, findings: &mut Findings) {
+    for (op, attempt) in &index.attempts {
+        let Some((acknowledged, End::Stored { at, message_id, .. })) = &attempt.end else { continue };
+        findings.look(Check::LostAcknowledged);
+        if index.excused(*acknowledged) {
+            continue;
+        }
+        let own = match attempt.topic {
+            Topic::Room(_) => attempt.topic,
+            Topic::Inbox(_) => Topic::Inbox(index.user(attempt.client)),
+        };
+        let there = index
+            .logs
+            .get(&own)
+            .is_some_and(|log| log.epoch == at.epoch && at.seq < log.first() || log.holds(*at, *message_id));
+        if !there {
+            findings.find(
+                Check::LostAcknowledged,
+                *acknowledged,
+                format!("publish {op} was acknowledged as {message_id} at {at:?} of {own:?}, which does not hold it"),
+            );
+        }
+        // The target's half of a private message: its place was not told, its id was.
+        if attempt.topic != own {
+            let log = index.logs.get(&attempt.topic);
+            if log.is_none_or(|log| log.first() == 1 && !log.by_message.contains_key(message_id)) {
+                findings.find(
+                    Check::LostAcknowledged,
+                    *acknowledged,
+                    format!("publish {op}, {message_id}, is not in the target's {:?}", attempt.topic),
+                );
+            }
+        }
+    }
+}
+
+/// C3: one `id` at two positions, in a log or in what was acknowledged.
+fn stored_twice(index: &Index<'_>, findings: &mut Findings) {
+    for (topic, log) in &index.logs {
+        let mut seen: HashMap<(Uuid, Option<u16>), u64> = HashMap::new();
+        for (seq, entry) in &log.entries {
+            let Some(id) = entry.id else { continue };
+            findings.look(Check::Duplicate);
+            if let Some(first) = seen.insert((id, entry.sender), *seq) {
+                // A repeat after the store lost its memory is no repeat to it.
+                let acknowledged = index.by_id.get(&id).into_iter().flatten();
+                let excused = acknowledged
+                    .filter_map(|op| index.attempts[op].end.as_ref())
+                    .any(|(at, _)| index.excused(*at));
+                if !excused {
+                    findings.find(
+                        Check::Duplicate,
+                        index.end,
+                        format!("publish id {id} is in {topic:?} at {first} and again at {seq}"),
+                    );
+                }
+            }
+        }
+    }
+    for (id, ops) in &index.by_id {
+        let mut first: Option<(Micros, Place, Uuid)> = None;
+        for op in ops {
+            let Some((acknowledged, End::Stored { at, message_id, .. })) = &index.attempts[op].end else {
+                continue;
+            };
+            match first {
+                None => first = Some((*acknowledged, *at, *message_id)),
+                Some((before, place, message)) => {
+                    if (place, message) != (*at, *message_id) && !index.excused(before) {
+                        findings.find(
+                            Check::Duplicate,
+                            *acknowledged,
+                            format!("publish id {id} was acknowledged at {place:?} as {message} and at {at:?} as {message_id}"),
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// C4: what one connection published to one topic is stored in the order sent.
+fn publishes_in_order(index: &Index<'_>, findings: &mut Findings) {
+    let mut last: HashMap<(u64, Topic), (Place, u64)> = HashMap::new();
+    for (op, attempt) in &index.attempts {
+        let Some((acknowledged, End::Stored { at, duplicate: false, .. })) = &attempt.end else { continue };
+        findings.look(Check::Reorder);
+        if let Some((place, before)) = last.insert((attempt.conn, attempt.topic), (*at, *op))
+            && place.epoch == at.epoch
+            && place.seq >= at.seq
+            && !index.damaged()
+        {
+            findings.find(
+                Check::Reorder,
+                *acknowledged,
+                format!("publish {op} is at {at:?}, publish {before}, sent before it, at {place:?}"),
+            );
+        }
+    }
+}
+
+/// C5: one message per place, and each entry names the one before it.
+fn consistent(index: &Index<'_>, findings: &mut Findings) {
+    for (topic, log) in &index.logs {
+        let mut before: Option<(u64, Uuid)> = None;
+        for (seq, entry) in &log.entries {
+            findings.look(Check::Inconsistent);
+            if let Some((last, message_id)) = before
+                && (last + 1 != *seq || message_id != entry.prev)
+            {
+                findings.find(
+                    Check::Inconsistent,
+                    index.end,
+                    format!("{topic:?} holds {seq} after {last}, and it names {} before it", entry.prev),
+                );
+            }
+            before = Some((*seq, entry.message_id));
+        }
+    }
+    if index.damaged() {
+        return; // One place may have had two messages; sessions are held to the chain of `prev` instead.
+    }
+    let mut at: HashMap<(Topic, Place), Uuid> = HashMap::new();
+    let mut seen = |topic: Topic, place: Place, message_id: Uuid, when: Micros| {
+        findings.look(Check::Inconsistent);
+        let first = *at.entry((topic, place)).or_insert(message_id);
+        if first != message_id {
+            findings.find(
+                Check::Inconsistent,
+                when,
+                format!("{place:?} of {topic:?} is {first} and {message_id}"),
+            );
+        }
+    };
+    for (topic, log) in &index.logs {
+        for (seq, entry) in &log.entries {
+            seen(*topic, Place { epoch: log.epoch, seq: *seq }, entry.message_id, index.end);
+        }
+    }
+    for line in &index.history.lines {
+        match &line.event {
+            Event::Received { topic, at, message_id, .. } => seen(*topic, *at, *message_id, line.at),
+            Event::Stored { op, at, message_id, .. } => {
+                let attempt = &index.attempts[op];
+                let own = match attempt.topic {
+                    Topic::Room(_) => attempt.topic,
+                    Topic::Inbox(_) => Topic::Inbox(index.user(attempt.client)),
+                };
+                seen(own, *at, *message_id, line.at);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// C7: a publish all of whose attempts were refused is seen by nobody.
+fn aborted(index: &Index<'_>, findings: &mut Findings) {
+    let refused = |id: &Uuid| {
+        index
+            .by_id
+            .get(id)
+            .is_some_and(|ops| ops.iter().all(|op| matches!(index.attempts[op].end, Some((_, End::Refused)))))
+    };
+    for id in index.by_id.keys() {
+        if refused(id) {
+            findings.look(Check::AbortedRead);
+        }
+    }
+    for line in &index.history.lines {
+        match &line.event {
+            Event::Received { id: Some(id), client, .. } if refused(id) => findings.find(
+                Check::AbortedRead,
+                line.at,
+                format!("client {client} received the refused publish {id}"),
+            ),
+            Event::Log { topic, entries, .. } => {
+                for id in entries.iter().filter_map(|entry| entry.id).filter(refused) {
+                    findings.find(
+                        Check::AbortedRead,
+                        line.at,
+                        format!("{topic:?} holds the refused publish {id}"),
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::Sample;
+    use super::*;
+    use crate::history::Damage;
+
+    #[test]
+    fn an_acknowledged_publish_in_the_log_is_fine() {
+        let mut run = Sample::new(2);
+        run.enter(0, 0);
+        run.say(0, 1);
+        run.say(0, 2);
+        run.finish();
+        assert_eq!(run.names(), []);
+    }
+
+    #[test]
+    fn an_acknowledged_publish_that_the_log_lacks_is_lost() {
+        let mut run = Sample::new(1);
+        run.enter(0, 0);
+        run.say(0, 1);
+        run.say(0, 2);
+        run.forget_last();
+        run.finish();
+        assert!(run.names().contains(&Check::LostAcknowledged));
+    }
+
+    #[test]
+    fn what_a_wiped_store_lost_is_excused_and_what_came_after_is_not() {
+        for after in [false, true] {
+            let mut run = Sample::new(1);
+            run.enter(0, 0);
+            run.say(0, 1);
+            run.fault("empty-redis", Damage::Wiped);
+            run.wipe();
+            run.healed("empty-redis");
+            run.gap(0, 1);
+            run.say(0, 2);
+            if after {
+                run.forget_last();
+            }
+            run.finish();
+            assert_eq!(run.names().contains(&Check::LostAcknowledged), after);
+        }
+    }
+
+    #[test]
+    fn trimmed_entries_are_not_lost() {
+        let mut run = Sample::new(1);
+        run.enter(0, 0);
+        run.say(0, 1);
+        run.say(0, 2);
+        run.trim(1);
+        run.finish();
+        assert_eq!(run.names(), []);
+    }
+
+    #[test]
+    fn one_id_at_two_places_is_a_duplicate() {
+        let mut run = Sample::new(1);
+        run.enter(0, 0);
+        run.say(0, 1);
+        run.say(0, 1);
+        run.finish();
+        assert_eq!(run.names(), [Check::Duplicate]);
+    }
+
+    #[test]
+    fn a_repeat_that_is_told_the_first_place_is_none() {
+        let mut run = Sample::new(1);
+        run.enter(0, 0);
+        run.say(0, 1);
+        run.repeat(0, 1);
+        run.finish();
+        assert_eq!(run.names(), []);
+    }
+
+    #[test]
+    fn publishes_of_one_connection_stored_the_other_way_round_are_reordered() {
+        let mut run = Sample::new(1);
+        run.enter(0, 0);
+        let first = run.send(0, 1);
+        let second = run.send(0, 2);
+        let stored = run.append(second);
+        run.deliver(0, stored);
+        let stored = run.append(first);
+        run.deliver(0, stored);
+        run.acknowledge(first);
+        run.acknowledge(second);
+        run.finish();
+        assert_eq!(run.names(), [Check::Reorder]);
+    }
+
+    #[test]
+    fn a_refused_publish_that_is_seen_was_not_refused() {
+        for seen in [false, true] {
+            let mut run = Sample::new(1);
+            run.enter(0, 0);
+            let op = run.send(0, 1);
+            run.refuse(op);
+            if seen {
+                let stored = run.append(op);
+                run.deliver(0, stored);
+            }
+            run.finish();
+            assert_eq!(run.names(), if seen { vec![Check::AbortedRead] } else { vec![] });
+        }
+    }
+
+    #[test]
+    fn two_messages_at_one_place_are_inconsistent() {
+        let mut run = Sample::new(1);
+        run.enter(0, 0);
+        run.say(0, 1);
+        run.swap_last();
+        run.finish();
+        assert!(run.names().contains(&Check::Inconsistent));
+    }
+}

@@ -1,0 +1,187 @@
+//! C10: what `Members` said against who was there. Owns the two bounds and the truth about who is in a room; events of
+//! entering and leaving are at most once, so they are not held to it. Called by `all`.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::index::Index;
+use super::{Check, Findings};
+use crate::history::{Event, Micros, Topic};
+
+/// One client's stay in one room.
+struct Stay {
+    user: u16,
+    /// `Enter` was sent: it may be shown from here.
+    sent: Micros,
+    /// Its `Ack` came: it must be shown from here, give or take the bound.
+    from: Option<Micros>,
+    /// It left, or its connection ended.
+    to: Micros,
+}
+
+pub fn check(index: &Index<'_>, findings: &mut Findings) {
+    let stays = stays(index);
+    let bounds = index.history.cast.bounds;
+    let none = Vec::new();
+    for line in &index.history.lines {
+        let Event::Members { room, asked, users } = &line.event else { continue };
+        let (asked, answered) = (*asked, line.at);
+        let stays = stays.get(room).unwrap_or(&none);
+        let shown: HashSet<u16> = users.iter().copied().collect();
+        // When each user was last there, if that was before the question.
+        let mut last: HashMap<u16, Micros> = HashMap::new();
+        for stay in stays.iter().filter(|stay| stay.sent <= answered) {
+            let until = last.entry(stay.user).or_default();
+            *until = stay.to.max(*until);
+        }
+        for user in &shown {
+            findings.look(Check::StalePresence);
+            match last.get(user) {
+                Some(until) if *until >= asked => {}
+                Some(until) if asked <= index.healed(*until, asked) + bounds.ghost => {}
+                gone => findings.find(
+                    Check::StalePresence,
+                    answered,
+                    format!("user {user} was shown in room {room}, where it was last at {gone:?} µs"),
+                ),
+            }
+        }
+        for stay in stays {
+            let Some(from) = stay.from else { continue };
+            let there = from <= asked && stay.to > answered;
+            if !there || shown.contains(&stay.user) {
+                continue;
+            }
+            findings.look(Check::StalePresence);
+            let due = index.healed(from, answered) + bounds.absent;
+            if asked > due {
+                findings.find(
+                    Check::StalePresence,
+                    answered,
+                    format!("user {} has been in room {room} since {from} µs and was not shown", stay.user),
+                );
+            }
+        }
+    }
+}
+
+fn stays(index: &Index<'_>) -> BTreeMap<u16, Vec<Stay>> {
+    let mut stays: BTreeMap<u16, Vec<Stay>> = BTreeMap::new();
+    // The stay that is open, by connection and room.
+    let mut open: HashMap<(u64, u16), usize> = HashMap::new();
+    for line in &index.history.lines {
+        match &line.event {
+            Event::Join { client, conn, topic: Topic::Room(room), .. } => {
+                let stays = stays.entry(*room).or_default();
+                open.entry((*conn, *room)).or_insert_with(|| {
+                    stays.push(Stay {
+                        user: index.user(*client),
+                        sent: line.at,
+                        from: None,
+                        to: Micros::MAX,
+                    });
+                    stays.len() - 1
+                });
+            }
+            Event::Joined { conn, topic: Topic::Room(room), .. } => {
+                if let (Some(stays), Some(stay)) = (stays.get_mut(room), open.get(&(*conn, *room))) {
+                    stays[*stay].from.get_or_insert(line.at);
+                }
+            }
+            Event::Leave { conn, topic: Topic::Room(room), .. } => {
+                // From here on it may be shown or not: the truth ends for "must", and begins for the ghost's bound.
+                if let (Some(stays), Some(stay)) = (stays.get_mut(room), open.remove(&(*conn, *room))) {
+                    stays[stay].to = line.at;
+                }
+            }
+            Event::Closed { conn, .. } => {
+                open.retain(|(this, room), stay| {
+                    if this == conn
+                        && let Some(stays) = stays.get_mut(room)
+                    {
+                        stays[*stay].to = line.at;
+                    }
+                    this != conn
+                });
+            }
+            _ => {}
+        }
+    }
+    stays
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::Sample;
+    use super::*;
+    use crate::history::Damage;
+
+    fn ask(run: &mut Sample, users: &[u16]) {
+        let asked = run.now;
+        run.record(Event::Members { room: 0, asked, users: users.to_vec() });
+    }
+
+    #[test]
+    fn who_is_there_is_shown_and_who_is_not_is_not() {
+        let mut run = Sample::new(2);
+        run.enter(0, 0);
+        run.enter(1, 0);
+        run.wait(11);
+        ask(&mut run, &[0, 1]);
+        run.close(1);
+        run.wait(29);
+        ask(&mut run, &[0, 1]);
+        run.wait(2);
+        ask(&mut run, &[0]);
+        run.finish();
+        assert_eq!(run.names(), []);
+    }
+
+    #[test]
+    fn a_ghost_is_found_after_its_bound() {
+        let mut run = Sample::new(2);
+        run.enter(0, 0);
+        run.enter(1, 0);
+        run.close(1);
+        run.wait(31);
+        ask(&mut run, &[0, 1]);
+        run.finish();
+        assert_eq!(run.names(), [Check::StalePresence]);
+    }
+
+    #[test]
+    fn a_ghosts_time_starts_when_the_fault_is_over() {
+        let mut run = Sample::new(2);
+        run.enter(0, 0);
+        run.enter(1, 0);
+        run.fault("kill-node", Damage::None);
+        run.close(1);
+        run.wait(20);
+        run.healed("kill-node");
+        run.wait(25);
+        ask(&mut run, &[0, 1]);
+        run.finish();
+        assert_eq!(run.names(), []);
+    }
+
+    #[test]
+    fn someone_who_was_never_there_is_a_ghost_at_once() {
+        let mut run = Sample::new(2);
+        run.enter(0, 0);
+        ask(&mut run, &[0, 1]);
+        run.finish();
+        assert_eq!(run.names(), [Check::StalePresence]);
+    }
+
+    #[test]
+    fn a_connected_user_who_is_not_shown_is_found() {
+        for (seconds, names) in [(9, vec![]), (11, vec![Check::StalePresence])] {
+            let mut run = Sample::new(2);
+            run.enter(0, 0);
+            run.enter(1, 0);
+            run.wait(seconds);
+            ask(&mut run, &[0]);
+            run.finish();
+            assert_eq!(run.names(), names);
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The programs under test: Redis servers and nodes, each a process of its own. Owns starting, signalling and ending
+//! them, always by process id; what is done to them and when is the faults' business. Ended on drop, whatever happens.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::time::{Instant, sleep};
+
+use crate::api;
+use crate::history::Resources;
+
+/// How long anything may take to come up.
+const UP: Duration = Duration::from_secs(20);
+
+/// A port that nobody listens on, from below the range that outgoing connections are given: it stays free while its
+/// process is down.
+pub fn free_port() -> u16 {
+    loop {
+        let port = rand::rng().random_range(15_000..30_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+struct Process {
+    child: Child,
+}
+
+impl Process {
+    fn start(command: &mut Command, log: &Path) -> std::io::Result<Self> {
+        let log = File::options().create(true).append(true).open(log)?;
+        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        Ok(Self { child })
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "the process {} is gone", self.child.id());
+    }
+
+    fn running(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_none())
+    }
+
+    /// Ends it at once and takes its leave of the system.
+    fn kill(&mut self) {
+        // An error: it had ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// When Redis writes its log to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fsync {
+    Always,
+    EverySecond,
+}
+
+pub struct RedisServer {
+    pub address: SocketAddr,
+    dir: PathBuf,
+    fsync: Fsync,
+    process: Option<Process>,
+}
+
+impl RedisServer {
+    pub async fn start(dir: PathBuf, fsync: Fsync) -> std::io::Result<Self> {
+        std::fs::create_dir_all(&dir)?;
+        let mut server = Self { address: local(free_port()), dir, fsync, process: None };
+        server.up().await?;
+        Ok(server)
+    }
+
+    /// Starts it where it was, with what it had written.
+    pub async fn up(&mut self) -> std::io::Result<()> {
+        let fsync = match self.fsync {
+            Fsync::Always => "always",
+            Fsync::EverySecond => "everysec",
+        };
+        let mut command = Command::new("redis-server");
+        command
+            .args(["--port", &self.address.port().to_string(), "--bind", "127.0.0.1", "--save", ""])
+            .args(["--appendonly", "yes", "--appendfsync", fsync, "--maxmemory-policy", "noeviction"])
+            .arg("--dir")
+            .arg(&self.dir);
+        self.process = Some(Process::start(&mut command, &self.dir.join("redis.log"))?);
+        let start = Instant::now();
+        while self.command(&["PING"]).await.is_none() {
+            if start.elapsed() > UP {
+                return Err(std::io::Error::other("redis-server does not come up"));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// Sends one command; none where it failed.
+    pub async fn command(&self, words: &[&str]) -> Option<redis::Value> {
+        let client = redis::Client::open(format!("redis://{}", self.address)).ok()?;
+        let exchange = async {
+            let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+            let mut command = redis::cmd(words[0]);
+            command.arg(&words[1..]);
+            command.query_async(&mut connection).await.ok()
+        };
+        tokio::time::timeout(Duration::from_secs(5), exchange).await.ok().flatten()
+    }
+
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Forgets what it had written; only while it is down.
+    pub fn forget(&self) -> std::io::Result<()> {
+        assert!(self.process.is_none(), "a running server would write it again");
+        std::fs::remove_dir_all(self.dir.join("appendonlydir"))
+    }
+
+    pub fn stop(&self) {
+        self.process.iter().for_each(|process| process.signal("-STOP"));
+    }
+
+    pub fn resume(&self) {
+        self.process.iter().for_each(|process| process.signal("-CONT"));
+    }
+}
+
+/// What a node is told beside its addresses.
+#[derive(Debug, Clone)]
+pub struct NodeSettings {
+    pub binary: PathBuf,
+    pub environment: Vec<(String, String)>,
+}
+
+pub struct Node {
+    pub number: usize,
+    pub address: SocketAddr,
+    pub internal: SocketAddr,
+    redis: SocketAddr,
+    settings: NodeSettings,
+    log: PathBuf,
+    process: Option<Process>,
+}
+
+impl Node {
+    pub fn new(number: usize, redis: SocketAddr, settings: NodeSettings, dir: &Path) -> Self {
+        Self {
+            number,
+            address: local(free_port()),
+            internal: local(free_port()),
+            redis,
+            settings,
+            log: dir.join(format!("node-{number}.log")),
+            process: None,
+        }
+    }
+
+    /// Starts it; does not wait for anything.
+    pub fn up(&mut self) -> std::io::Result<()> {
+        let mut command = Command::new(&self.settings.binary);
+        command
+            .env("CHAT_HOST", "127.0.0.1")
+            .env("CHAT_PORT", self.address.port().to_string())
+            .env("CHAT_INTERNAL__PORT", self.internal.port().to_string())
+            .env("CHAT_REDIS__URL", format!("redis://{}", self.redis))
+            .env("CHAT_NODE__NAME", format!("node-{}", self.number))
+            .envs(self.settings.environment.iter().cloned());
+        self.process = Some(Process::start(&mut command, &self.log)?);
+        Ok(())
+    }
+
+    /// Waits until `/readyz` says so.
+    pub async fn ready(&mut self) -> std::io::Result<()> {
+        let start = Instant::now();
+        loop {
+            if let Some((200, _)) = api::http(self.internal, "GET", "/readyz", None, None).await {
+                return Ok(());
+            }
+            if start.elapsed() > UP || !self.process.as_mut().is_some_and(Process::running) {
+                let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+                let tail = log.lines().rev().take(5).collect::<Vec<_>>().join("\n");
+                return Err(std::io::Error::other(format!("node {} does not come up:\n{tail}", self.number)));
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub fn running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::running)
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|process| process.child.id())
+    }
+
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    pub fn stop(&self) {
+        self.process.iter().for_each(|process| process.signal("-STOP"));
+    }
+
+    pub fn resume(&self) {
+        self.process.iter().for_each(|process| process.signal("-CONT"));
+    }
+
+    /// Asks it to end, and waits until it has. False if it had to be killed, or ended with an error.
+    pub async fn terminate(&mut self, within: Duration) -> bool {
+        let Some(process) = &mut self.process else { return true };
+        process.signal("-TERM");
+        let start = Instant::now();
+        while process.running() {
+            if start.elapsed() > within {
+                self.process = None;
+                return false;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        let clean = process.child.wait().is_ok_and(|status| status.success());
+        self.process = None;
+        clean
+    }
+
+    /// One of its metrics.
+    pub async fn metric(&self, name: &str) -> Option<u64> {
+        let (_, metrics) = api::http(self.internal, "GET", "/metrics", None, None).await?;
+        api::metric(&metrics, name)
+    }
+
+    /// What it holds now.
+    pub async fn resources(&self) -> Option<Resources> {
+        let pid = self.pid()?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        let (_, metrics) = api::http(self.internal, "GET", "/metrics", None, None).await?;
+        Some(Resources {
+            descriptors: std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64,
+            threads: field("Threads:")?,
+            resident_kib: field("VmRSS:")?,
+            peak_kib: field("VmHWM:")?,
+            connections: api::metric(&metrics, "chat_connections")?,
+            subscriptions: api::metric(&metrics, "chat_subscriptions")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_redis_that_is_killed_comes_back_with_what_it_acknowledged_and_empty_if_it_was_made_to_forget()
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let mut server = RedisServer::start(dir.path().join("redis"), Fsync::Always).await.unwrap();
+        assert!(server.command(&["SET", "a", "1"]).await.is_some());
+        server.kill();
+        assert!(server.command(&["GET", "a"]).await.is_none());
+        server.up().await.unwrap();
+        assert_eq!(server.command(&["GET", "a"]).await, Some(redis::Value::BulkString(b"1".to_vec())));
+        server.kill();
+        server.forget().unwrap();
+        server.up().await.unwrap();
+        assert_eq!(server.command(&["GET", "a"]).await, Some(redis::Value::Nil));
+    }
+}

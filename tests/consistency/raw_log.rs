@@ -1,0 +1,76 @@
+//! The raw logs, read from Redis itself past all nodes. Owns what the keys and entries look like from outside; trusts
+//! no answer of a node. Read once, at the end of a run.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::history::{Event, LogEntry, Topic};
+use crate::wire::{epoch, publish_id, room_name, user_name, user_number};
+
+/// How many entries are read at a time.
+const PAGE: usize = 2_000;
+
+/// One log; none where there is none.
+pub async fn read(redis: SocketAddr, prefix: &str, topic: Topic) -> redis::RedisResult<Option<Event>> {
+    let mut connection =
+        redis::Client::open(format!("redis://{redis}"))?.get_multiplexed_async_connection().await?;
+    let tag = match topic {
+        Topic::Room(room) => format!("{prefix}:{{r:{}}}", room_name(room)),
+        Topic::Inbox(user) => format!("{prefix}:{{u:{}}}", user_name(user)),
+    };
+    let text: Option<String> =
+        redis::cmd("HGET").arg(format!("{tag}:meta")).arg("e").query_async(&mut connection).await?;
+    let Some(epoch) = text.as_deref().and_then(epoch) else { return Ok(None) };
+    let mut entries: Vec<LogEntry> = Vec::new();
+    loop {
+        let after = entries.last().map_or("-".to_owned(), |last| format!("({}-0", last.seq));
+        let page: Vec<(String, Vec<(String, String)>)> = redis::cmd("XRANGE")
+            .arg(format!("{tag}:log"))
+            .arg(after)
+            .arg("+")
+            .arg("COUNT")
+            .arg(PAGE)
+            .query_async(&mut connection)
+            .await?;
+        let whole = page.len() == PAGE;
+        entries.extend(page.iter().map(|(id, fields)| {
+            entry(id, fields).unwrap_or_else(|| panic!("an entry of {topic:?} that is none: {id} {fields:?}"))
+        }));
+        if !whole {
+            return Ok(Some(Event::Log { topic, epoch, entries }));
+        }
+    }
+}
+
+fn entry(id: &str, fields: &[(String, String)]) -> Option<LogEntry> {
+    let field = |name| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let message = |text: &str| match text {
+        "" | "-" => Some(Uuid::nil()),
+        text => text.parse().ok(),
+    };
+    let body: Value = serde_json::from_str(&format!("{{{}}}", field("b")?)).ok()?;
+    Some(LogEntry {
+        seq: id.strip_suffix("-0")?.parse().ok()?,
+        message_id: message(field("i")?)?,
+        prev: message(field("p")?)?,
+        id: publish_id(body["client_id"].as_str(), body["content"].as_str()?),
+        sender: body["sender_username"].as_str().and_then(user_number),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_read_from_its_fields() {
+        let (id, message_id) = (Uuid::from_u128(4), Uuid::from_u128(5));
+        let body = format!(r#""sender_username":"user-007","content":"{id} ...","client_id":"{id}""#);
+        let fields = [("i", message_id.to_string()), ("p", String::new()), ("t", "1".into()), ("b", body)]
+            .map(|(key, value)| (key.to_owned(), value));
+        let expected = LogEntry { seq: 12, message_id, prev: Uuid::nil(), id: Some(id), sender: Some(7) };
+        assert_eq!(entry("12-0", &fields), Some(expected));
+    }
+}

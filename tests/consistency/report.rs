@@ -1,0 +1,204 @@
+//! What a run is summed up to. Owns the counts, the latencies and their printing; judges nothing. Printed at the end of
+//! each run, and as one row of the table of many.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::checks::{self, Check, Findings, Index};
+use crate::history::{Event, History, Micros, SECOND, Topic, Verdict};
+
+/// Times in order.
+#[derive(Debug, Default)]
+pub struct Times(Vec<Micros>);
+
+impl Times {
+    fn of(mut times: Vec<Micros>) -> Self {
+        times.sort_unstable();
+        Self(times)
+    }
+
+    fn at(&self, permille: usize) -> Micros {
+        let last = self.0.len().saturating_sub(1);
+        self.0.get(last * permille / 1_000).copied().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |permille| self.at(permille) as f64 / 1_000.0;
+        write!(
+            f,
+            "p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms ({} times)",
+            ms(500),
+            ms(990),
+            ms(1_000),
+            self.0.len()
+        )
+    }
+}
+
+pub struct Report {
+    pub acknowledged: u64,
+    pub duplicates: u64,
+    pub refused: u64,
+    pub unknown: u64,
+    pub received: u64,
+    pub recovered: u64,
+    pub not_recovered: u64,
+    pub gaps: u64,
+    pub closed: u64,
+    pub members: u64,
+    pub to_ack: Times,
+    pub to_delivery: Times,
+    pub to_recover: Times,
+    /// From losing a connection, or dropping it to come back at once, to being in the first room again.
+    pub to_return: Times,
+    pub peak_kib: u64,
+    pub faults: Vec<(String, Micros, Micros)>,
+    pub findings: Findings,
+}
+
+impl Report {
+    pub fn of(history: &History) -> Self {
+        let index = Index::new(history);
+        let mut sent: HashMap<Uuid, Micros> = HashMap::new();
+        // Since when a connection has been in a topic: a message of before is a replay, which measures an absence.
+        let mut joined: HashMap<(u64, Topic), Micros> = HashMap::new();
+        let (mut to_ack, mut to_delivery, mut to_return) = (Vec::new(), Vec::new(), Vec::new());
+        let mut gone: HashMap<u32, Micros> = HashMap::new();
+        let mut report = Self {
+            acknowledged: 0,
+            duplicates: 0,
+            refused: 0,
+            unknown: 0,
+            received: 0,
+            recovered: 0,
+            not_recovered: 0,
+            gaps: 0,
+            closed: 0,
+            members: 0,
+            to_ack: Times::default(),
+            to_delivery: Times::default(),
+            to_return: Times::default(),
+            peak_kib: 0,
+            to_recover: Times::of(
+                checks::times_to_recover(&index).into_iter().map(|(_, time)| time).collect(),
+            ),
+            faults: index.windows.iter().map(|w| (w.name.clone(), w.from, w.to)).collect(),
+            findings: checks::all(history),
+        };
+        for line in &history.lines {
+            match &line.event {
+                Event::Publish { id, .. } => {
+                    sent.entry(*id).or_insert(line.at);
+                }
+                Event::Stored { op, duplicate, .. } => {
+                    report.acknowledged += u64::from(!duplicate);
+                    report.duplicates += u64::from(*duplicate);
+                    to_ack.push(line.at - index.attempts[op].sent);
+                }
+                Event::Refused { .. } => report.refused += 1,
+                Event::Unknown { .. } => report.unknown += 1,
+                Event::Received { id, conn, topic, .. } => {
+                    report.received += 1;
+                    let sent = id.and_then(|id| sent.get(&id));
+                    let live = sent.filter(|sent| joined.get(&(*conn, *topic)).is_some_and(|at| at <= *sent));
+                    to_delivery.extend(live.map(|sent| line.at - sent));
+                }
+                Event::Joined { client, conn, topic, verdict, .. } => {
+                    if matches!(topic, Topic::Room(_)) {
+                        to_return.extend(gone.remove(client).map(|gone| line.at - gone));
+                    }
+                    joined.entry((*conn, *topic)).or_insert(line.at);
+                    report.recovered += u64::from(matches!(verdict, Some(Verdict::Recovered)));
+                    report.not_recovered += u64::from(matches!(verdict, Some(Verdict::Not { .. })));
+                }
+                Event::Left { conn, topic, .. } => {
+                    joined.remove(&(*conn, *topic));
+                }
+                Event::Gap { .. } => report.gaps += 1,
+                Event::Closed { client, .. } => {
+                    report.closed += 1;
+                    gone.insert(*client, line.at);
+                }
+                Event::Away { client } => {
+                    gone.remove(client);
+                }
+                Event::Holds { resources, .. } => report.peak_kib = report.peak_kib.max(resources.peak_kib),
+                Event::Members { .. } => report.members += 1,
+                _ => {}
+            }
+        }
+        report.to_return = Times::of(to_return);
+        report.to_ack = Times::of(to_ack);
+        report.to_delivery = Times::of(to_delivery);
+        report
+    }
+
+    pub fn good(&self) -> bool {
+        self.findings.found.is_empty()
+    }
+
+    /// One row of the table of many runs.
+    pub fn row(&self, name: &str, seed: u64) -> String {
+        let count = |checks: &[Check]| checks.iter().map(|check| self.findings.count(*check)).sum::<usize>();
+        format!(
+            "| {name} | {seed} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} / {:.1} | {:.1} / {:.1} | {:.1} |",
+            self.faults.len(),
+            self.acknowledged + self.duplicates,
+            self.received,
+            count(&[Check::LostAcknowledged, Check::LostAtMember]),
+            count(&[Check::Duplicate]),
+            count(&[Check::Reorder]),
+            count(&[Check::Inconsistent, Check::FalseRecoveryOrGap]),
+            self.findings.found.len()
+                - count(&[
+                    Check::LostAcknowledged,
+                    Check::LostAtMember,
+                    Check::Duplicate,
+                    Check::Reorder,
+                    Check::Inconsistent,
+                    Check::FalseRecoveryOrGap
+                ]),
+            self.to_ack.at(500) as f64 / 1_000.0,
+            self.to_ack.at(990) as f64 / 1_000.0,
+            self.to_delivery.at(500) as f64 / 1_000.0,
+            self.to_delivery.at(990) as f64 / 1_000.0,
+            self.to_recover.at(1_000) as f64 / 1_000_000.0,
+        )
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |at: Micros| at as f64 / SECOND as f64;
+        for (name, from, to) in &self.faults {
+            writeln!(f, "  fault {name}: {:.1} s to {:.1} s", seconds(*from), seconds(*to))?;
+        }
+        writeln!(
+            f,
+            "  publishes: {} acknowledged, {} repeats recognised, {} refused, {} unknown",
+            self.acknowledged, self.duplicates, self.refused, self.unknown
+        )?;
+        writeln!(
+            f,
+            "  received {}; resumes: {} recovered, {} not; {} gaps; {} connections closed; {} lists of members",
+            self.received, self.recovered, self.not_recovered, self.gaps, self.closed, self.members
+        )?;
+        writeln!(f, "  publish to Ack:      {}", self.to_ack)?;
+        writeln!(f, "  publish to delivery: {}", self.to_delivery)?;
+        writeln!(f, "  time to recover:     {}", self.to_recover)?;
+        writeln!(f, "  time to return:      {}", self.to_return)?;
+        writeln!(f, "  a node's memory:     {} MiB at most", self.peak_kib >> 10)?;
+        for check in Check::ALL {
+            let looked = self.findings.looked.get(&check).copied().unwrap_or(0);
+            writeln!(f, "  {check:<26} {:>6} found in {looked}", self.findings.count(check))?;
+            for finding in self.findings.found.iter().filter(|finding| finding.check == check).take(5) {
+                writeln!(f, "      at {:.3} s: {}", seconds(finding.at), finding.text)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,226 @@
+//! One run: a cluster, a workload, a fault, and the history of it. Owns the order of its phases; the checks judge it
+//! afterwards. Called by the commands.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::api::Api;
+use crate::cast;
+use crate::client::Client;
+use crate::cluster::Cluster;
+use crate::fault::{Fault, Injector};
+use crate::history::{Event, History, Recorder, Topic};
+use crate::process::NodeSettings;
+use crate::raw_log;
+use crate::stage::{Phase, Sizes, Stage};
+
+const NODES: usize = 3;
+const ADMIN_KEY: &str = "the-harness-s-own-admin-key-0123456789";
+const PREFIX: &str = "chat";
+
+/// What a run is made of.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub fault: Fault,
+    pub lasts: Duration,
+    pub seed: u64,
+    pub sizes: Sizes,
+    pub binary: PathBuf,
+    /// The flaw that a node built for it is to have.
+    pub planted: Option<String>,
+    /// How long nothing is injected after a fault, so that recovery is seen to be in time.
+    pub calm: Duration,
+}
+
+fn settings(plan: &Plan) -> NodeSettings {
+    let fixed = [
+        ("CHAT_REDIS__PREFIX", PREFIX),
+        ("CHAT_AUTH__ENABLED", "true"),
+        ("CHAT_AUTH__ADMIN_KEY", ADMIN_KEY),
+        // The final log is to hold the whole run, so that each message can be looked up in it.
+        ("CHAT_HISTORY__MAX_MESSAGES", "1000000"),
+        ("CHAT_HISTORY__MAX_BYTES", "1000000000"),
+        // A dead connection is noticed within the bound for ghosts.
+        ("CHAT_SERVER__PING_INTERVAL", "8s"),
+        ("CHAT_SERVER__PONG_TIMEOUT", "6s"),
+        ("CHAT_DRAIN__DELAY", "300ms"),
+        ("CHAT_DRAIN__SPREAD", "1s"),
+        ("CHAT_NODE__THREADS", "1"),
+    ];
+    let mut environment: Vec<(String, String)> =
+        fixed.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    environment.extend(plan.fault.environment());
+    if let Some(flaw) = &plan.planted {
+        environment.push(("CHATNODE_PLANTED_FAULT".into(), flaw.clone()));
+    }
+    NodeSettings { binary: plan.binary.clone(), environment }
+}
+
+/// Runs it in a directory of its own.
+pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
+    let mut rng = SmallRng::seed_from_u64(plan.seed);
+    let sizes = plan.fault.sizes(plan.sizes);
+    let mut cluster = Cluster::start(dir, NODES, plan.fault.fsync(), &settings(plan)).await?;
+    let (phase, phases) = watch::channel(Phase::Gather);
+    let (kick, kicks) = watch::channel(0);
+    let api = Api::new(cluster.nodes.iter().map(|node| node.internal).collect(), ADMIN_KEY.to_owned());
+    let stage = Arc::new(Stage {
+        recorder: Recorder::new(),
+        nodes: cluster.to_nodes.iter().map(|proxy| proxy.address).collect(),
+        direct: cluster.nodes.iter().map(|node| node.address).collect(),
+        sizes,
+        phase: phases,
+        kick: kicks,
+        api: Some(api),
+        tokens: Mutex::default(),
+    });
+    hold(&cluster, &stage, false).await;
+
+    let roles = cast::roles(&sizes, NODES, rng.random());
+    let cast = cast::cast(&roles);
+    let mut clients = tokio::task::JoinSet::new();
+    for role in &roles {
+        clients.spawn(Client::new(stage.clone(), role.clone()).run());
+    }
+    gathered(&stage, &roles).await?;
+    phase.send_replace(Phase::Talk);
+    let revoker = tokio::spawn(revoke(stage.clone(), sizes, rng.random()));
+
+    let start = Instant::now();
+    sleep(Duration::from_secs(2)).await;
+    let mut injector = Injector {
+        cluster: &mut cluster,
+        recorder: &stage.recorder,
+        kick: &kick,
+        rng: SmallRng::seed_from_u64(rng.random()),
+    };
+    while plan.fault.injects() && (start.elapsed() < plan.lasts || injector.recorder.now() == 0) {
+        injector.inject(plan.fault).await?;
+        sleep(plan.calm + Duration::from_millis(rng.random_range(0..1_000))).await;
+    }
+    sleep((start + plan.lasts).saturating_duration_since(Instant::now())).await;
+    let dead = cluster.dead();
+    if !dead.is_empty() {
+        return Err(std::io::Error::other(format!("nodes {dead:?} ended by themselves")));
+    }
+
+    if sizes.never_readers > 0 {
+        cut_off(&cluster, sizes.never_readers).await?;
+    }
+    revoker.abort();
+    phase.send_replace(Phase::Settle);
+    still(&stage.recorder, Duration::from_secs(2), Duration::from_secs(20)).await;
+    phase.send_replace(Phase::Resume);
+    still(&stage.recorder, Duration::from_secs(3), Duration::from_secs(20)).await;
+    logs(&cluster, &stage, &cast.users).await?;
+    phase.send_replace(Phase::Over);
+    while let Some(client) = clients.join_next().await {
+        client.map_err(std::io::Error::other)?;
+    }
+    quiet(&cluster, &stage).await;
+    Ok(stage.recorder.finish(cast))
+}
+
+/// Waits until every client is in all of its rooms.
+async fn gathered(stage: &Stage, roles: &[crate::client::Role]) -> std::io::Result<()> {
+    let wanted: usize = roles.iter().map(|role| role.rooms.len()).sum();
+    let start = Instant::now();
+    loop {
+        let joined = stage.recorder.look(0, |lines| {
+            let joined = lines.iter().filter_map(|line| match &line.event {
+                Event::Joined { client, topic: topic @ Topic::Room(_), .. } => Some((*client, *topic)),
+                _ => None,
+            });
+            joined.collect::<std::collections::HashSet<_>>().len()
+        });
+        if joined >= wanted {
+            return Ok(());
+        }
+        if start.elapsed() > Duration::from_secs(30) {
+            return Err(std::io::Error::other(format!("only {joined} of {wanted} joins were acknowledged")));
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits until nothing but pings has happened for a while.
+async fn still(recorder: &Recorder, quiet: Duration, most: Duration) {
+    let start = Instant::now();
+    let (mut seen, mut since) = (recorder.len(), Instant::now());
+    while since.elapsed() < quiet && start.elapsed() < most {
+        sleep(Duration::from_millis(50)).await;
+        let now = recorder.len();
+        if now != seen {
+            (seen, since) = (now, Instant::now());
+        }
+    }
+}
+
+/// Revokes somebody's tokens now and then.
+async fn revoke(stage: Arc<Stage>, sizes: Sizes, seed: u64) {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let Some(api) = &stage.api else { return };
+    loop {
+        sleep(sizes.revoke_every.mul_f64(rng.random_range(0.4..1.6))).await;
+        let user = rng.random_range(0..sizes.publishers + sizes.members) as u16;
+        let asked = stage.recorder.now();
+        if api.revoke(user).await {
+            stage.recorder.record(Event::Revoked { user, asked });
+        }
+    }
+}
+
+/// Those who read nothing must have been closed for it, each at least once.
+async fn cut_off(cluster: &Cluster, never_readers: u32) -> std::io::Result<()> {
+    let mut closed = 0;
+    for node in &cluster.nodes {
+        closed += node.metric("chat_slow_consumer_disconnects_total").await.unwrap_or(0);
+    }
+    if closed < u64::from(never_readers) {
+        let why = format!("{closed} of {never_readers} clients that read nothing were closed");
+        return Err(std::io::Error::other(why));
+    }
+    Ok(())
+}
+
+async fn hold(cluster: &Cluster, stage: &Stage, end: bool) {
+    for node in &cluster.nodes {
+        if let (Some(pid), Some(resources)) = (node.pid(), node.resources().await) {
+            stage.recorder.record(Event::Holds { node: node.number as u8, pid, end, resources });
+        }
+    }
+}
+
+/// Waits until the nodes have let go of what nobody uses any more, and writes down what they hold then.
+async fn quiet(cluster: &Cluster, stage: &Stage) {
+    let start = Instant::now();
+    loop {
+        let mut busy = false;
+        for node in &cluster.nodes {
+            busy |= node.resources().await.is_none_or(|r| r.connections > 0 || r.subscriptions > 2);
+        }
+        if !busy || start.elapsed() > Duration::from_secs(20) {
+            return hold(cluster, stage, true).await;
+        }
+        sleep(Duration::from_millis(250)).await;
+    }
+}
+
+async fn logs(cluster: &Cluster, stage: &Stage, users: &[u16]) -> std::io::Result<()> {
+    let rooms = stage.sizes.all_rooms().map(Topic::Room);
+    let mut inboxes: Vec<Topic> = users.iter().copied().map(Topic::Inbox).collect();
+    inboxes.dedup();
+    for topic in rooms.chain(inboxes) {
+        let read = raw_log::read(cluster.redis.address, PREFIX, topic).await;
+        if let Some(log) = read.map_err(std::io::Error::other)? {
+            stage.recorder.record(log);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! A history checker in the manner of Jepsen: real nodes, a real Redis, clients that keep their positions, faults from
+//! a seed; everything that happens is written down and then held against the guarantees.
+
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+mod api;
+mod cast;
+mod checks;
+mod client;
+mod cluster;
+mod fault;
+mod history;
+mod planted;
+mod process;
+mod proxy;
+mod raw_log;
+mod report;
+mod run;
+mod stage;
+mod wire;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use fault::Fault;
+use history::History;
+use report::Report;
+use run::Plan;
+use stage::Sizes;
+
+/// Real nodes, a real Redis, faults; and a check of all that happened.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: What,
+    /// The node to test; without it, one is built.
+    #[arg(long, global = true)]
+    node: Option<PathBuf>,
+    /// The node that was built with the feature `planted-faults`; without it, one is built.
+    #[arg(long, global = true)]
+    flawed_node: Option<PathBuf>,
+    /// The smaller workload, which CI runs.
+    #[arg(long, global = true)]
+    small: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// One fault for a given time and seed.
+    Run {
+        #[arg(long, value_enum, default_value = "none")]
+        fault: Fault,
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// The short set: a few minutes, for CI.
+    Ci {
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Every fault in turn, with new seeds, for hours.
+    Soak {
+        #[arg(long, default_value_t = 4.0)]
+        hours: f64,
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Nodes with a flaw each: every one must be found, by name.
+    Planted {
+        /// Only this one.
+        #[arg(long, value_enum)]
+        flaw: Option<planted::Flaw>,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Checks a history that was kept.
+    Check { file: PathBuf },
+}
+
+const COMMAND: &str = "cargo run --profile soak --example consistency --";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = runtime.and_then(|runtime| runtime.block_on(perform(&arguments)));
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn perform(arguments: &Arguments) -> std::io::Result<bool> {
+    let sizes = if arguments.small { Sizes::SMALL } else { Sizes::FULL };
+    match &arguments.command {
+        What::Run { fault, seconds, seed } => {
+            let plan = Plan {
+                fault: *fault,
+                lasts: Duration::from_secs(*seconds),
+                seed: seed.unwrap_or_else(rand::random),
+                sizes,
+                binary: node(arguments, false)?,
+                planted: None,
+                calm: Duration::from_secs(11),
+            };
+            Ok(one(&plan, arguments.small).await?.good())
+        }
+        What::Ci { seed } => {
+            let binary = node(arguments, false)?;
+            let start = Instant::now();
+            let mut good = true;
+            for fault in CI {
+                let plan = Plan {
+                    fault,
+                    lasts: Duration::from_secs(8),
+                    seed: *seed,
+                    sizes: Sizes::SMALL,
+                    binary: binary.clone(),
+                    planted: None,
+                    calm: Duration::from_secs(11),
+                };
+                good &= one(&plan, true).await?.good();
+            }
+            good &= planted::all(&node(arguments, true)?, *seed).await?;
+            println!("the short set took {:.0} s", start.elapsed().as_secs_f64());
+            Ok(good)
+        }
+        What::Soak { hours, seconds, seed } => {
+            let binary = node(arguments, false)?;
+            let start = Instant::now();
+            let mut seed = seed.unwrap_or_else(rand::random);
+            let mut rows = Vec::new();
+            let mut good = true;
+            while start.elapsed().as_secs_f64() < hours * 3_600.0 {
+                for fault in Fault::value_variants() {
+                    let (fault, lasts, binary) = (*fault, Duration::from_secs(*seconds), binary.clone());
+                    let calm = Duration::from_secs(11);
+                    let plan = Plan { fault, lasts, seed, sizes, binary, planted: None, calm };
+                    let report = one(&plan, arguments.small).await?;
+                    good &= report.good();
+                    rows.push(report.row(&fault.name(), seed));
+                    seed = seed.wrapping_add(1);
+                    if start.elapsed().as_secs_f64() >= hours * 3_600.0 {
+                        break;
+                    }
+                }
+            }
+            println!("{HEAD}\n{}", rows.join("\n"));
+            Ok(good)
+        }
+        What::Planted { flaw, seed } => {
+            let binary = node(arguments, true)?;
+            match flaw {
+                Some(flaw) => planted::one(*flaw, &binary, *seed).await,
+                None => planted::all(&binary, *seed).await,
+            }
+        }
+        What::Check { file } => {
+            let report = Report::of(&History::load(file)?);
+            println!("{report}");
+            Ok(report.good())
+        }
+    }
+}
+
+/// What CI runs of the faults: one of each kind.
+const CI: [Fault; 5] =
+    [Fault::KillNode, Fault::KillRedis, Fault::StaleReplica, Fault::KillPubsub, Fault::RedisStall];
+
+const HEAD: &str = "| fault | seed | injected | publishes | received | lost | duplicated | reordered | silent or false gaps | other | to ack p50 / p99 ms | to delivery p50 / p99 ms | to recover max s |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |";
+
+/// One run with its report; the history of a failed one is kept.
+async fn one(plan: &Plan, small: bool) -> std::io::Result<Report> {
+    let size = if small { " --small" } else { "" };
+    let again = format!(
+        "{COMMAND} run --fault {} --seconds {} --seed {}{size}",
+        plan.fault.name(),
+        plan.lasts.as_secs(),
+        plan.seed
+    );
+    println!("{}: seed {}, {} s", plan.fault.name(), plan.seed, plan.lasts.as_secs());
+    let dir = tempfile::Builder::new().prefix("consistency-").tempdir()?;
+    let history = match run::run(plan, dir.path()).await {
+        Ok(history) => history,
+        Err(why) => {
+            println!("  the run failed; its logs are in {}; repeat it with\n  {again}", dir.keep().display());
+            return Err(why);
+        }
+    };
+    let report = Report::of(&history);
+    println!("{report}");
+    if !report.good() {
+        let dir = dir.keep();
+        let file = dir.join("history.jsonl");
+        history.save(&file)?;
+        println!("  its history: {COMMAND} check {}", file.display());
+        println!("  repeat it with\n  {again}");
+    }
+    Ok(report)
+}
+
+/// The node to test: the one that was named, or one that is built now. One with flaws gets another name at once, so that
+/// it can't be mistaken for one without.
+fn node(arguments: &Arguments, flawed: bool) -> std::io::Result<PathBuf> {
+    if let Some(node) = if flawed { &arguments.flawed_node } else { &arguments.node } {
+        return Ok(node.clone());
+    }
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/soak/chatnode");
+    if flawed {
+        build(&["--features", "planted-faults"])?;
+        let kept = built.with_file_name("chatnode-planted");
+        std::fs::copy(&built, &kept)?;
+        build(&[])?;
+        return Ok(kept);
+    }
+    build(&[])?;
+    Ok(built)
+}
+
+fn build(extra: &[&str]) -> std::io::Result<()> {
+    let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    build.current_dir(env!("CARGO_MANIFEST_DIR"));
+    build.args(["build", "--quiet", "--profile", "soak", "--bin", "chatnode"]).args(extra);
+    match build.status()?.success() {
+        true => Ok(()),
+        false => Err(std::io::Error::other("the node does not build")),
+    }
+}
