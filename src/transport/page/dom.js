@@ -16,7 +16,7 @@ const ICONS = {
 
 export const $ = (id) => document.getElementById(id);
 
-/** `on…` are listeners, others attributes; what is false is left out, also of the children. */
+/** `on…` are listeners, others attributes; false ones are left out. */
 export function el(tag, props = {}, ...children) {
 	const node = document.createElement(tag);
 	for (const [key, value] of Object.entries(props)) {
@@ -39,15 +39,15 @@ export function icon(name) {
 
 export const spoken = (text) => el('span', { class: 'sr' }, text);
 
-/** Leaves live regions and selections in peace where nothing changed. */
+/** Leaves live regions and selections in peace. */
 export function say(node, text) {
 	if (node.textContent !== text) node.textContent = text;
 }
 
 export function tint(node, name) {
 	let hash = 7;
-	for (const char of name) hash = (hash * 31 + char.codePointAt(0)) >>> 0;
-	node.style.setProperty('--hue', (hash * 47) % 360);
+	for (const char of name) hash = Math.imul(hash ^ char.codePointAt(0), 16777619);
+	node.style.setProperty('--hue', hash % 360);
 	return node;
 }
 

@@ -60,7 +60,7 @@ export class Session {
 	}
 
 	say(conv, text) {
-		Object.assign(conv, { divider: null, draft: '' });
+		Object.assign(conv, { divider: null, draft: '', typed: 0 });
 		this.outbox.add(conv, text);
 		this.changed();
 	}
