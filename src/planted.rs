@@ -28,7 +28,7 @@ pub(crate) enum Flaw {
 }
 
 #[cfg(not(feature = "planted-faults"))]
-mod planted {
+mod choice {
     use super::Flaw;
 
     /// Whether this process has the flaw: never.
@@ -43,7 +43,7 @@ mod planted {
 }
 
 #[cfg(feature = "planted-faults")]
-mod planted {
+mod choice {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -82,4 +82,4 @@ mod planted {
     }
 }
 
-pub(crate) use planted::{is, one_in};
+pub(crate) use choice::{is, one_in};
