@@ -108,10 +108,12 @@ impl LocalTopic {
         };
         if cursor.seq > last.seq && matches!(cursor.id, CursorId::Known(_)) {
             member.state = MemberState::Ahead(cursor.seq);
+            member.release_events();
             return Pulled::Settled;
         }
         if cursor.seq == last.seq && cursor.known_id() == Some(last.message_id) {
             member.state = MemberState::Live;
+            member.release_events();
             return Pulled::Settled;
         }
         let Some(missed) = state.ring.after(cursor.seq, cursor.known_id()) else {
@@ -131,6 +133,7 @@ impl LocalTopic {
         self.shared.counters.replay.increment(count);
         if reached.seq == last.seq {
             member.state = MemberState::Live;
+            member.release_events();
             return Pulled::Settled;
         }
         member.state = MemberState::Behind(reached);

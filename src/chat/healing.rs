@@ -91,7 +91,7 @@ impl LocalTopic {
         for member in state.members.values_mut() {
             match member.state {
                 MemberState::Live | MemberState::Ahead(_) => {}
-                MemberState::Joining(_) | MemberState::Behind(_) => continue,
+                MemberState::Joining | MemberState::Behind(_) => continue,
             }
             member.state = MemberState::Live;
             if member.outbox.push(&gap) {

@@ -85,17 +85,12 @@ impl Node {
         let top = start.top.filter(|top| top.epoch != last.epoch || top.seq > last.seq).unwrap_or(last);
         ack(&Joined { top, recovery: start.recovery });
         let Some(member) = state.members.get_mut(&outbox.id()) else { return Ok(()) };
-        let held = match std::mem::replace(&mut member.state, MemberState::Live) {
-            MemberState::Joining(held) => held,
-            _ => Vec::new(),
-        };
+        member.state = MemberState::Live;
+        member.release_events();
         let newest = start.newest.map(|count| Cursor::newest(&last, count));
         match newest.or(start.cursor) {
             Some(cursor) if !cursor.is_at(&last) => topic.fall_behind(member, cursor),
             _ => {}
-        }
-        for event in held {
-            outbox.reply(event);
         }
         Ok(())
     }

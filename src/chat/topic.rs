@@ -21,7 +21,7 @@ use crate::protocol::{ConnectionId, Epoch, Position, RoomName, frame};
 
 /// Messages that wait while their topic is healed; more are read again from the log.
 const MAX_PENDING: usize = 256;
-/// Events that wait while a member is joining; more are dropped, as events may be.
+/// Events that wait while a member is joining or behind; more are dropped, as events may be.
 const MAX_HELD_EVENTS: usize = 64;
 
 /// What topics share with their node.
@@ -42,8 +42,8 @@ pub(super) enum Phase {
 
 /// Where one connection stands in the topic.
 pub(super) enum MemberState {
-    /// Its join is under way: events are held until its `Ack` is queued, messages come from the ring then.
-    Joining(Vec<Bytes>),
+    /// Its join is under way: messages come from the ring once its `Ack` is queued.
+    Joining,
     /// Gets every block.
     Live,
     /// Was sent more than this node has seen yet: skips what is not beyond this `seq`.
@@ -55,6 +55,18 @@ pub(super) enum MemberState {
 pub(super) struct Member {
     pub(super) outbox: Arc<Outbox>,
     pub(super) state: MemberState,
+    /// Events that came while it was joining or behind: its own `Enter` comes while it is served the history that it
+    /// asked for.
+    held: Vec<Bytes>,
+}
+
+impl Member {
+    /// It is level with the topic, or as good as: what was held comes now.
+    pub(super) fn release_events(&mut self) {
+        for event in std::mem::take(&mut self.held) {
+            self.outbox.reply(event);
+        }
+    }
 }
 
 /// Set from the first doubt until the log has settled it.
@@ -223,7 +235,7 @@ impl LocalTopic {
                     self.fall_behind(member, cursor);
                     continue;
                 }
-                MemberState::Joining(_) | MemberState::Behind(_) => continue,
+                MemberState::Joining | MemberState::Behind(_) => continue,
             }
             if planted::is(Flaw::DropLive) && planted::one_in(1_000) {
                 continue;
@@ -253,13 +265,14 @@ impl LocalTopic {
             if origin == Some(*id) {
                 continue;
             }
-            match &mut member.state {
+            match member.state {
                 MemberState::Live | MemberState::Ahead(_) => {
                     pushed += usize::from(member.outbox.push(&frame))
                 }
-                MemberState::Joining(held) if held.len() < MAX_HELD_EVENTS => held.push(frame.clone()),
-                // Events are at most once: who is behind does without.
-                MemberState::Joining(_) | MemberState::Behind(_) => {}
+                MemberState::Joining | MemberState::Behind(_) if member.held.len() < MAX_HELD_EVENTS => {
+                    member.held.push(frame.clone());
+                }
+                MemberState::Joining | MemberState::Behind(_) => {}
             }
         }
         self.shared.queued.add(frame.len() * pushed);
@@ -267,7 +280,7 @@ impl LocalTopic {
 
     /// Adds a connection whose join is under way.
     pub(super) fn begin_join(&self, outbox: &Arc<Outbox>) {
-        let member = Member { outbox: outbox.clone(), state: MemberState::Joining(Vec::new()) };
+        let member = Member { outbox: outbox.clone(), state: MemberState::Joining, held: Vec::new() };
         self.lock().members.insert(outbox.id(), member);
     }
 
@@ -291,7 +304,7 @@ impl LocalTopic {
         match state.members.get(&id)?.state {
             MemberState::Live => state.last,
             MemberState::Behind(cursor) => cursor.position(),
-            MemberState::Joining(_) | MemberState::Ahead(_) => None,
+            MemberState::Joining | MemberState::Ahead(_) => None,
         }
     }
 

@@ -126,6 +126,24 @@ on_each_store! {
         assert_eq!(bob.ok("Members", json!({})).await["members"], json!(["alice", "bob"]));
     }
 
+    async fn the_joiner_sees_its_own_enter_beside_the_history_that_it_asked_for(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        for count in 0..120 {
+            alice.say("ops", &format!("m{count}")).await;
+        }
+        for round in 0..30 {
+            let mut bob = cluster.connect(0, &format!("bob{round}")).await;
+            let id = bob.send("Enter", json!({ "room": "ops", "history": 120 })).await;
+            let own = bob.next("Enter").await;
+            assert_eq!(own["sender_username"], format!("bob{round}"));
+            bob.answer(&id).await;
+            for count in 0..120 {
+                assert_eq!(bob.hears().await, format!("m{count}"));
+            }
+        }
+    }
+
     async fn only_the_first_connection_enters_and_only_the_last_one_leaves(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut bob = cluster.enter(0, "bob", "ops").await;
