@@ -10,11 +10,14 @@ use crate::support::cluster::{Cluster, get};
 use crate::support::process::NodeProcess;
 
 /// More than a socket's buffers take, in messages of 4 KiB.
-const FLOOD: usize = 2_500;
+const FLOOD: usize = 2_000;
 
+/// Logs that hold the flood, and patience with clients that are not read from while the machine is busy.
 fn long_logs(config: &mut Config) {
     config.history.max_messages = 10_000;
     config.history.max_bytes = 100 << 20;
+    config.limits.write_timeout = Duration::from_secs(120);
+    config.server.ping_interval = Duration::from_secs(600);
 }
 
 fn large() -> String {
