@@ -5,6 +5,7 @@
 #[macro_use]
 mod support;
 
+mod behind;
 mod closes;
 mod drain;
 mod errors;

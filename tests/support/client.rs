@@ -25,6 +25,8 @@ pub struct Client {
     /// Read and not yet asked for, oldest first.
     seen: Vec<Value>,
     requests: u64,
+    /// How the connection ended.
+    end: Option<String>,
     name: String,
     /// Sent with every request.
     pub token: Option<String>,
@@ -51,7 +53,7 @@ impl Client {
         }
         let connecting = timeout(PATIENCE, connect_async(request)).await.expect("the upgrade takes too long");
         let (socket, _) = connecting.map_err(Box::new)?;
-        Ok(Self { socket, seen: Vec::new(), requests: 0, name: name.into(), token: None })
+        Ok(Self { socket, seen: Vec::new(), requests: 0, end: None, name: name.into(), token: None })
     }
 
     /// Opens a connection that takes little before it is read from.
@@ -61,7 +63,7 @@ impl Client {
         let stream = MaybeTlsStream::Plain(socket.connect(address).await.unwrap());
         let upgrade = client_async(format!("ws://{address}/"), stream);
         let (socket, _) = timeout(PATIENCE, upgrade).await.expect("the upgrade takes too long").unwrap();
-        Self { socket, seen: Vec::new(), requests: 0, name: name.into(), token: None }
+        Self { socket, seen: Vec::new(), requests: 0, end: None, name: name.into(), token: None }
     }
 
     /// Opens a connection and enters a room.
@@ -220,7 +222,10 @@ impl Client {
         }
         loop {
             let Some(frame) = self.read(what).await else {
-                panic!("{}: the connection ended while waiting for {what}; seen: {:?}", self.name, self.seen)
+                panic!(
+                    "{}: the connection ended ({:?}) while waiting for {what}; seen: {:?}",
+                    self.name, self.end, self.seen
+                )
             };
             if fits(&frame) {
                 return frame;
@@ -240,7 +245,10 @@ impl Client {
                     return Some(serde_json::from_str(&text).expect("a frame is JSON"));
                 }
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
-                Ok(Message::Close(_)) | Err(_) => return None,
+                end @ (Ok(Message::Close(_)) | Err(_)) => {
+                    self.end = Some(format!("{end:?}"));
+                    return None;
+                }
                 Ok(other) => panic!("an unexpected frame: {other:?}"),
             }
         }

@@ -1,0 +1,167 @@
+//! Who reads slowly falls behind alone, loses nothing while it reads at all, and costs the node a bounded amount.
+
+use std::time::{Duration, Instant};
+
+use chatnode::config::Config;
+use serde_json::{Value, json};
+
+use crate::support::client::{Client, position};
+use crate::support::cluster::{Cluster, get};
+use crate::support::process::NodeProcess;
+
+/// More than a socket's buffers take, in messages of 4 KiB.
+const FLOOD: usize = 2_000;
+
+/// Logs that hold the flood, and patience with clients that are not read from while the machine is busy.
+fn long_logs(config: &mut Config) {
+    config.history.max_messages = 10_000;
+    config.history.max_bytes = 100 << 20;
+    config.limits.write_timeout = Duration::from_secs(120);
+    config.server.ping_interval = Duration::from_secs(600);
+}
+
+fn large() -> String {
+    "x".repeat(4 << 10)
+}
+
+/// A client in a room, through a socket that takes little.
+async fn enter_narrow(cluster: &Cluster, node: usize, name: &str, room: &str) -> Client {
+    let mut client = Client::connect_narrow(cluster.address(node), name).await;
+    client.ok("Enter", json!({ "room": room })).await;
+    client
+}
+
+/// One number of the node's metrics.
+async fn metric(node: &NodeProcess, name: &str) -> f64 {
+    let (_, metrics) = get(node.address, "/metrics").await;
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+}
+
+on_each_store! {
+    async fn a_reader_that_pauses_catches_up_with_everything(kind) {
+        let cluster = Cluster::start_with(kind, 2, long_logs).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        let mut slow = enter_narrow(&cluster, 1, "slow", "ops").await;
+        alice.say_many("ops", &large(), FLOOD).await;
+        slow.hears_seqs(1..=FLOOD as u64).await;
+        alice.say("ops", "and on").await;
+        assert_eq!(slow.hears().await, "and on");
+        slow.heard_no("Gap").await;
+    }
+
+    async fn a_reader_that_stops_is_closed_and_goes_on_where_it_stopped(kind) {
+        let cluster = Cluster::start_with(kind, 1, |config| {
+            long_logs(config);
+            config.limits.write_timeout = Duration::from_millis(500);
+        })
+        .await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        let mut slow = enter_narrow(&cluster, 0, "slow", "ops").await;
+        let started = Instant::now();
+        alice.say_many("ops", &large(), FLOOD).await;
+        // The node tells the room that it has gone, before the client itself finds out.
+        alice.wait_for("slow's Leave", |frame| {
+            frame["message_type"] == "Leave" && frame["message_body"]["sender_username"] == "slow"
+        })
+        .await;
+        assert!(started.elapsed() >= Duration::from_millis(500));
+        let (code, reason) = slow.closed().await;
+        assert!(code == 1006 || (code == 4002 && reason.starts_with("retry_after_ms=")), "{code} {reason}");
+        let heard = slow.seen().iter().filter(|frame| frame["message_type"] == "GroupChat").count();
+        assert!(heard < FLOOD);
+        slow.hears_seqs(1..=heard as u64 - 1).await;
+        let last = slow.next("GroupChat").await;
+        let mut slow = cluster.connect(0, "slow").await;
+        // The newest thousand are what a resume replays, at most.
+        let ack = slow.ok("Enter", json!({ "room": "ops", "since": position(&last) })).await;
+        let next = if FLOOD - heard > 1_000 { FLOOD - 1_000 } else { heard } as u64 + 1;
+        assert_eq!(ack["recovered"], FLOOD - heard <= 1_000, "{ack}");
+        slow.hears_seqs(next..=FLOOD as u64).await;
+    }
+
+    async fn one_slow_member_of_three_hundred_delays_nobody_else(kind) {
+        const MEMBERS: usize = 300;
+        const MESSAGES: u64 = 20;
+        let cluster = Cluster::start_with(kind, 2, long_logs).await;
+        let mut slow = enter_narrow(&cluster, 0, "slow", "ops").await;
+        slow.ok("Enter", json!({ "room": "bulk" })).await;
+        let mut alice = cluster.enter(0, "alice", "bulk").await;
+        alice.ok("Enter", json!({ "room": "ops" })).await;
+        let mut members = Vec::new();
+        for i in 0..MEMBERS - 2 {
+            members.push(cluster.enter(i % 2, &format!("member-{i}"), "ops").await);
+        }
+        alice.say_many("bulk", &large(), FLOOD).await;
+        alice.say_many("ops", "small", MESSAGES as usize).await;
+        for member in &mut members {
+            member.hears_seqs(1..=MESSAGES).await;
+        }
+        let is_of = |room: &'static str| {
+            move |frame: &Value| frame["message_type"] == "GroupChat" && frame["message_body"]["room"] == room
+        };
+        for (room, count) in [("bulk", FLOOD as u64), ("ops", MESSAGES)] {
+            for seq in 1..=count {
+                let message = slow.wait_for(room, is_of(room)).await;
+                assert_eq!(message["message_body"]["seq"], seq);
+            }
+        }
+        slow.heard_no("Gap").await;
+    }
+
+    async fn a_join_that_wants_more_than_the_ring_holds_reads_the_log(kind) {
+        let cluster = Cluster::start_with(kind, 1, |config| {
+            long_logs(config);
+            config.node.ring_bytes = 64 << 10;
+        })
+        .await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        let first = alice.say("ops", &large()).await;
+        alice.say_many("ops", &large(), 299).await;
+        let mut bob = cluster.connect(0, "bob").await;
+        bob.ok("Enter", json!({ "room": "ops", "history": 200 })).await;
+        bob.hears_seqs(101..=300).await;
+        let mut carol = cluster.connect(0, "carol").await;
+        let ack = carol.ok("Enter", json!({ "room": "ops", "since": position(&first) })).await;
+        assert_eq!(ack["recovered"], true);
+        alice.say("ops", "on").await;
+        carol.hears_seqs(2..=301).await;
+        bob.hears_seqs(301..=301).await;
+        carol.heard_no("GroupChat").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replaying_a_full_log_to_many_at_once_takes_bounded_memory() {
+    const JOINERS: usize = 20;
+    const MESSAGES: u64 = 1_000;
+    let node =
+        NodeProcess::start(&[("CHAT_HISTORY__MAX_BYTES", "16777216"), ("CHAT_LIMITS__WRITE_TIMEOUT", "30s")])
+            .await;
+    let mut alice = Client::enter(node.address, "alice", "ops").await;
+    let start = alice.ok("Enter", json!({ "room": "ops" })).await;
+    alice.say_many("ops", &large(), MESSAGES as usize).await;
+    alice.leave().await;
+    let before = metric(&node, "process_resident_memory_bytes").await;
+    let mut joiners = Vec::new();
+    for i in 0..JOINERS {
+        let mut joiner = Client::connect_narrow(node.address, &format!("joiner-{i}")).await;
+        let ack = joiner.ok("Enter", json!({ "room": "ops", "since": position(&start) })).await;
+        assert_eq!(ack["recovered"], true, "{ack}");
+        joiners.push(joiner);
+    }
+    // They read nothing; the gauge is set once a second.
+    let (mut queued, mut resident): (f64, f64) = (0.0, 0.0);
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        queued = queued.max(metric(&node, "chat_send_queue_bytes").await);
+        resident = resident.max(metric(&node, "process_resident_memory_bytes").await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let bound = (JOINERS * (300 << 10)) as f64;
+    assert!(queued > 0.0 && queued <= bound, "{queued} bytes queued");
+    assert!(resident - before < 2.0 * bound, "grew by {} bytes", resident - before);
+    for joiner in &mut joiners {
+        joiner.hears_seqs(1..=MESSAGES).await;
+    }
+}
