@@ -200,6 +200,32 @@ async fn a_subscription_that_only_looks_alive_is_found_by_the_probe() {
     carol.hears_seqs(21..=30).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_that_was_left_while_it_was_being_healed_is_let_go() {
+    let mut cluster = Cluster::start_with(Kind::Redis, 1, |config| {
+        no_idle_check(config);
+        config.node.linger = Duration::from_millis(50);
+        config.redis.timeout = Duration::from_secs(1);
+    })
+    .await;
+    let mute = mute_publisher(&cluster).await;
+    let proxy = cluster.put_proxy().await;
+    cluster.add_node().await;
+    let mut alice = cluster.enter(0, "alice", "ops").await;
+    let bob = cluster.enter(1, "bob", "ops").await;
+    proxy.lose_the_answer_to("\r\nafter\r\n");
+    say_unheard(&mute, "one").await;
+    alice.say("ops", "two").await;
+    until("bob's node reads the log", async || proxy.answers_lost() == 1).await;
+    bob.leave().await;
+    assert_eq!(alice.next("Leave").await["sender_username"], "bob");
+    until("bob's node has unsubscribed", async || {
+        let subscribed = cluster.redis_server().command(&["PUBSUB", "NUMSUB", "chat:{r:ops}"]).unwrap();
+        subscribed.ends_with("\n1")
+    })
+    .await;
+}
+
 /// What a member is told of a log that is not what it was.
 async fn gap(client: &mut Client) -> (Value, u64) {
     // Private logs may have theirs.
