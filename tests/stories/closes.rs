@@ -84,6 +84,23 @@ on_each_store! {
         assert!(alice.seen().iter().any(|frame| frame["id"] == *id && frame["message_type"] == "Ack"));
     }
 
+    async fn a_connection_that_is_just_gone_has_left(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut bob = cluster.enter(1, "bob", "ops").await;
+        for name in ["shut", "dropped"] {
+            let mut gone = enter_narrow(&cluster, name).await;
+            if name == "shut" {
+                // The end of what it sends, and no goodbye.
+                gone.shut().await;
+                assert_eq!(gone.closed().await, None);
+            } else {
+                drop(gone);
+            }
+            bob.wait_for("its Leave", |f| f["message_type"] == "Leave" && f["message_body"]["sender_username"] == name).await;
+        }
+        assert_eq!(bob.ok("Members", json!({})).await["members"], json!(["bob"]));
+    }
+
     async fn a_broken_frame_closes_with_1002(kind) {
         let cluster = Cluster::start(kind, 1).await;
         for broken in [
