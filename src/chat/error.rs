@@ -26,7 +26,7 @@ impl RequestError {
     }
 
     /// The request took longer than it may: nobody knows what became of it.
-    pub(super) fn timed_out() -> Self {
+    pub fn timed_out() -> Self {
         Self::unavailable(Outcome::Unknown)
     }
 

@@ -42,12 +42,10 @@ impl Node {
         // JSON and places around a body take less than this.
         let mut left = MAX_BYTES;
         loop {
-            let wanted = if peer.is_some() { 200 } else { limit };
-            let page = self
-                .backend
-                .broker
-                .history(topic, range, PageLimit { messages: wanted, bytes: left })
-                .await?;
+            // Of a conversation, what is skipped must not shrink what is read at a time.
+            let (wanted, bytes) = if peer.is_some() { (200, MAX_BYTES) } else { (limit, left) };
+            let page =
+                self.backend.broker.history(topic, range, PageLimit { messages: wanted, bytes }).await?;
             let epoch = page.top.epoch;
             if before.is_some_and(|before| before.epoch != Some(epoch)) {
                 // A `seq` of another log says nothing about this one.

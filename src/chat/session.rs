@@ -205,20 +205,26 @@ impl Session {
         token: Option<Token>,
         request: Request,
     ) -> Result<Reply, RequestError> {
-        self.authorise(token).await?;
+        let newer = self.authorise(token).await?;
         if let Some(sender) = request.sender() {
-            self.check_identity(sender)?;
+            let user = newer.as_ref().or(self.credential.as_ref()).map(Credential::user);
+            check_identity(user.or(self.user()), sender)?;
+        }
+        // Only now: a request that is refused changes nothing, not even whose connection this is.
+        if newer.is_some() {
+            self.credential = newer;
         }
         self.dispatch(id, request).await
     }
 
-    async fn authorise(&mut self, token: Option<Token>) -> Result<(), RequestError> {
+    /// Checks the request's token; the credential that it makes, where it is another than the connection's.
+    async fn authorise(&self, token: Option<Token>) -> Result<Option<Credential>, RequestError> {
         if !self.node.config().auth.enabled {
-            return Ok(());
+            return Ok(None);
         }
         let Some(token) = token else {
             return if self.by_handshake {
-                Ok(())
+                Ok(None)
             } else {
                 Err(RequestError::new(
                     ErrorCode::Unauthorized,
@@ -228,7 +234,7 @@ impl Session {
         };
         let is_current = |credential: &Credential| token.uuid().is_some_and(|uuid| credential.is(uuid));
         if self.credential.as_ref().is_some_and(is_current) {
-            return Ok(());
+            return Ok(None);
         }
         let credential = self.node.authenticate(&token, self.outbox()).await?;
         if self.bound.as_ref().is_some_and(|bound| bound.user != *credential.user()) {
@@ -237,19 +243,7 @@ impl Session {
                 "the token is another user's than this connection's",
             ));
         }
-        self.credential = Some(credential);
-        Ok(())
-    }
-
-    fn check_identity(&self, sender: &UserName) -> Result<(), RequestError> {
-        let by_token = self.credential.as_ref().map(Credential::user);
-        match by_token.or(self.user()) {
-            Some(user) if user != sender && !planted::is(Flaw::TrustName) => Err(RequestError::new(
-                ErrorCode::IdentityMismatch,
-                "`sender_username` is another name than this connection's: open a connection of its own for it",
-            )),
-            _ => Ok(()),
-        }
+        Ok(Some(credential))
     }
 
     /// Binds the connection to its user, and starts the user's private messages. `ack` queues the answer of an `Auth`
@@ -304,6 +298,16 @@ impl Session {
     /// How long the connection may stay without authenticating.
     pub fn auth_deadline(&self) -> Duration {
         self.node.config().auth.deadline
+    }
+}
+
+fn check_identity(user: Option<&UserName>, sender: &UserName) -> Result<(), RequestError> {
+    match user {
+        Some(user) if user != sender && !planted::is(Flaw::TrustName) => Err(RequestError::new(
+            ErrorCode::IdentityMismatch,
+            "`sender_username` is another name than this connection's: open a connection of its own for it",
+        )),
+        _ => Ok(()),
     }
 }
 

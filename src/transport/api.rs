@@ -16,6 +16,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::json;
 use subtle::ConstantTimeEq;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::handshake::bearer;
@@ -165,7 +166,13 @@ async fn check_key(State(shared): Node, headers: HeaderMap, request: Request, ne
     };
     let given = headers.get(AUTHORIZATION).and_then(bearer).unwrap_or_default();
     if bool::from(given.as_bytes().ct_eq(key.expose_secret().as_bytes())) {
-        return next.run(request).await;
+        let config = shared.node.config();
+        // The body has to come as well as the store to answer.
+        let deadline = config.server.handshake_timeout + config.limits.request_timeout;
+        return match timeout(deadline, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => ApiError::from(RequestError::timed_out()).into_response(),
+        };
     }
     metrics::counter!(crate::metrics::REJECTIONS, "scope" => "auth").increment(1);
     let message = "send the administrator's key as `Authorization: Bearer <key>`".to_owned();

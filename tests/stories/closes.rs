@@ -84,6 +84,23 @@ on_each_store! {
         assert!(alice.seen().iter().any(|frame| frame["id"] == *id && frame["message_type"] == "Ack"));
     }
 
+    async fn a_connection_that_is_just_gone_has_left(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut bob = cluster.enter(1, "bob", "ops").await;
+        for name in ["shut", "dropped"] {
+            let mut gone = enter_narrow(&cluster, name).await;
+            if name == "shut" {
+                // The end of what it sends, and no goodbye.
+                gone.shut().await;
+                assert_eq!(gone.closed().await, None);
+            } else {
+                drop(gone);
+            }
+            bob.wait_for("its Leave", |f| f["message_type"] == "Leave" && f["message_body"]["sender_username"] == name).await;
+        }
+        assert_eq!(bob.ok("Members", json!({})).await["members"], json!(["bob"]));
+    }
+
     async fn a_broken_frame_closes_with_1002(kind) {
         let cluster = Cluster::start(kind, 1).await;
         for broken in [
@@ -186,7 +203,12 @@ on_each_store! {
     }
 
     async fn a_full_node_says_1013_and_beyond_64_comers_503(kind) {
-        let cluster = Cluster::start_with(kind, 1, |c| c.max_connections = 1).await;
+        let cluster = Cluster::start_with(kind, 1, |c| {
+            c.max_connections = 1;
+            // How long the comers may take to hang up.
+            c.server.handshake_timeout = Duration::from_secs(60);
+        })
+        .await;
         let alice = cluster.enter(0, "alice", "ops").await;
         // Who is told keeps the line, until it hangs up.
         let mut told = Vec::new();
@@ -209,7 +231,9 @@ on_each_store! {
         alice.leave().await;
         drop(told);
         until("there is room", async || {
-            let mut client = Client::connect(cluster.address(0), "bob").await;
+            // 503 for as long as the last comers have not been seen to hang up.
+            let connecting = Client::connect_with(cluster.address(0), "bob", &[]).await;
+            let Ok(mut client) = connecting else { return false };
             let id = client.send("Ping", json!({})).await;
             matches!(client.first().await, Some(frame) if frame["id"] == *id)
         })

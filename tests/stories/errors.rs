@@ -115,6 +115,41 @@ on_each_store! {
         }
     }
 
+    async fn a_field_given_twice_is_refused_by_its_name(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut alice = cluster.connect(0, "alice").await;
+        for (text, field) in [
+            (r#"{"message_type":"Enter","message_type":"Ping","message_body":{"sender_username":"alice"}}"#, "message_type"),
+            (r#"{"message_type":"Enter","message_body":{"sender_username":"alice","sender_username":"bob"}}"#, "sender_username"),
+        ] {
+            alice.send_text(text).await;
+            let error = alice.next("Error").await;
+            assert_eq!(error["code"], "invalid_message", "{error}");
+            assert!(error["message"].as_str().unwrap().contains(field), "{error}");
+        }
+    }
+
+    async fn deep_and_wide_json_harms_nobody(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut alice = cluster.connect(0, "alice").await;
+        let deep = |open: &str, close: &str| open.repeat(20_000) + "1" + &close.repeat(20_000);
+        for value in [deep("[", "]"), deep("{\"a\":", "}").chars().take(131_000).collect(), "[".repeat(100_000)] {
+            for text in [
+                value.clone(),
+                format!(r#"{{"message_type":"Ping","id":"1","else":{value}}}"#),
+                format!(r#"{{"message_type":"Ping","id":"1","message_body":{value}}}"#),
+                format!(r#"{{"message_type":"Enter","id":"1","message_body":{{"sender_username":{value}}}}}"#),
+            ] {
+                // A connection each: too many invalid frames would end it.
+                let mut bob = cluster.connect(0, "bob").await;
+                bob.send_text(text).await;
+                let answer = bob.first().await.unwrap();
+                assert!(answer["message_type"] == "Ack" || answer["message_body"]["code"].as_str().unwrap().starts_with("invalid_"), "{answer}");
+            }
+        }
+        alice.ok("Ping", json!({})).await;
+    }
+
     async fn an_unknown_type_is_told_with_the_known_ones(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;

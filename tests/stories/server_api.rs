@@ -1,9 +1,12 @@
 //! The server API: every path with good and with bad input, behind its key, and off without one.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::api::{KEY, with_api, with_tokens};
 use crate::support::cluster::{Cluster, Kind, get, http, until};
+use crate::support::raw::RawSocket;
 
 /// A refusal: status and code; its message is there for a person.
 fn refusal(answer: (u16, Value)) -> (u16, String) {
@@ -271,6 +274,31 @@ async fn what_is_no_call_is_answered_with_json_all_the_same() {
         assert!(status == 400 || status == 415, "{status} {answer}");
         let answer: Value = serde_json::from_str(&answer).unwrap();
         assert!(answer["code"].is_string() && answer["message"].is_string(), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_never_comes_is_not_waited_for() {
+    let cluster = Cluster::start_with(Kind::Embedded, 1, |c| {
+        with_api(c);
+        c.server.handshake_timeout = Duration::from_millis(200);
+        c.limits.request_timeout = Duration::from_millis(200);
+    })
+    .await;
+    for (path, key, status) in [
+        ("/api/v1/tokens", KEY, 503),
+        ("/api/v1/tokens", "wrong", 401),
+        ("/healthz", KEY, 405),
+        ("/", KEY, 405),
+    ] {
+        let mut socket = RawSocket::connect(cluster.address(0)).await;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n\
+             Content-Length: 50\r\n\r\n{{"
+        );
+        socket.send(head.as_bytes()).await;
+        assert_eq!(socket.head().await.status, status, "{path} {key}");
+        socket.rest().await;
     }
 }
 

@@ -110,6 +110,22 @@ on_each_store! {
         assert_eq!((code, reason.as_str()), (4001, "token_revoked"));
     }
 
+    async fn a_token_that_is_refused_changes_nothing(kind) {
+        let cluster = start(kind, 1).await;
+        let token = cluster.token(0, "alice").await;
+        let mut alice = connect_with(&cluster, 0, "alice", &token).await;
+        let mallorys = cluster.token(0, "mallory").await;
+        alice.token = Some(mallorys.clone());
+        alice.refused("Enter", json!({ "room": "ops" }), "identity_mismatch").await;
+        // She is still who she was, and the end of the other token is nothing to her.
+        cluster.revoke(0, &mallorys).await;
+        alice.token = None;
+        alice.ok("Enter", json!({ "room": "ops" })).await;
+        assert_eq!(alice.ok("Members", json!({})).await["members"], json!(["alice"]));
+        cluster.revoke(0, &token).await;
+        assert_eq!(alice.closed().await.0, 4001);
+    }
+
     async fn a_revoked_token_closes_its_connections_on_every_node(kind) {
         let cluster = start(kind, 3).await;
         let token = cluster.token(0, "alice").await;
@@ -220,6 +236,25 @@ on_each_store! {
         // Her own deadline was before that.
         alice.ok("Ping", json!({})).await;
     }
+}
+
+/// A notice can be lost, as everything that is only published.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_that_nobody_heard_of_is_found_all_the_same() {
+    let mut cluster = Cluster::start_with(Kind::Redis, 1, |c| {
+        with_tokens(c);
+        c.auth.recheck_interval = Duration::from_secs(1);
+    })
+    .await;
+    let revoked = cluster.token(0, "alice").await;
+    let mut alice = connect_with(&cluster, 0, "alice", &revoked).await;
+    alice.ok("Enter", json!({ "room": "ops" })).await;
+    let records = cluster.redis().command(&["KEYS", "chat:token:*"]).unwrap();
+    let mut bob = connect(&cluster, 0, "bob").await;
+    bob.ok("Enter", json!({ "room": "ops" })).await;
+    assert_eq!(cluster.redis().command(&["DEL", records.trim()]).unwrap(), "1");
+    assert_eq!(alice.closed().await.0, 4001);
+    bob.say("ops", "still here").await;
 }
 
 /// A token that can't be checked is not a wrong one.
