@@ -1,12 +1,14 @@
 //! Every metric's name and description. Owns names and label values; has no logic beside registering them, so that
 //! each label value is there from the start. Counted where it happens, in any layer.
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::protocol::CloseReason;
 
 /// Open WebSocket connections.
 pub const CONNECTIONS: &str = "chat_connections";
+/// How many there may be: the setting `max_connections`.
+pub const CONNECTIONS_LIMIT: &str = "chat_connections_limit";
 /// Connections that ended, by `reason` ([`CloseReason::as_str`]).
 pub const CONNECTIONS_CLOSED: &str = "chat_connections_closed_total";
 /// Upgrades, by `result` ([`HANDSHAKE_RESULTS`]).
@@ -47,6 +49,8 @@ pub const DRAINING: &str = "chat_draining";
 pub const READY: &str = "chat_ready";
 /// Worker threads of the runtime.
 pub const RUNTIME_WORKERS: &str = "chat_runtime_workers";
+/// What all worker threads together spent working, in whole seconds; over time and workers, how busy the node is.
+pub const RUNTIME_BUSY: &str = "chat_runtime_busy_seconds_total";
 /// Tasks of the runtime that have not ended.
 pub const RUNTIME_TASKS: &str = "chat_runtime_tasks";
 /// Tasks that are ready to run and that no worker has taken: the first sign of too little CPU.
@@ -81,6 +85,7 @@ pub const SECONDS_BUCKETS: [f64; 13] =
 /// Describes every metric and makes every label value exist. Call once, after the recorder is installed.
 pub fn register() {
     describe_gauge!(CONNECTIONS, "Open WebSocket connections.");
+    describe_gauge!(CONNECTIONS_LIMIT, "The most WebSocket connections that this node takes.");
     describe_counter!(CONNECTIONS_CLOSED, "WebSocket connections that ended, by reason.");
     describe_counter!(HANDSHAKES, "WebSocket upgrades, by result.");
     describe_gauge!(SUBSCRIPTIONS, "Topics (rooms and users) that this node is subscribed to.");
@@ -108,6 +113,7 @@ pub fn register() {
     describe_gauge!(DRAINING, "1 while the node drains.");
     describe_gauge!(READY, "1 while the node is ready.");
     describe_gauge!(RUNTIME_WORKERS, "Worker threads of the runtime.");
+    describe_counter!(RUNTIME_BUSY, Unit::Seconds, "Time that the runtime's worker threads spent working.");
     describe_gauge!(RUNTIME_TASKS, "Tasks of the runtime that have not ended.");
     describe_gauge!(RUNTIME_QUEUE, "Tasks ready to run that no worker has taken yet.");
     describe_gauge!(BUILD_INFO, "1, with the version as a label.");
@@ -132,6 +138,10 @@ pub fn register() {
         [CONNECTIONS, SUBSCRIPTIONS, SEND_QUEUE_BYTES, PUBSUB_SILENCE, PRESENCE_ENTRIES, DRAINING, READY]
     {
         gauge!(name).set(0.0);
+    }
+    for name in [PUBLISH_ACK, DELIVERY] {
+        // Nothing is recorded: a histogram shows its buckets from the moment that it is named.
+        let _registered = histogram!(name);
     }
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }

@@ -88,6 +88,7 @@ impl Server {
                 backend
             }
         };
+        gauge!(names::CONNECTIONS_LIMIT).set(config.max_connections as f64);
         let node = Node::start(Arc::new(config), default_room, backend, inlet, &background, &stop);
         let render = {
             let node = node.clone();

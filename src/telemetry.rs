@@ -4,8 +4,9 @@
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use metrics::gauge;
+use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 use tracing::{Level, Metadata};
@@ -15,7 +16,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
-use crate::metrics::{RUNTIME_QUEUE, RUNTIME_TASKS, RUNTIME_WORKERS, SECONDS_BUCKETS, register};
+use crate::metrics::{
+    RUNTIME_BUSY, RUNTIME_QUEUE, RUNTIME_TASKS, RUNTIME_WORKERS, SECONDS_BUCKETS, register,
+};
 
 /// Sends log lines to standard error. A process that has a subscriber keeps it: tests start several nodes.
 pub fn install_logs(log: &Log) {
@@ -62,6 +65,9 @@ pub fn render(handle: &PrometheusHandle) -> String {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         let figures = runtime.metrics();
         gauge!(RUNTIME_WORKERS).set(figures.num_workers() as f64);
+        let busy: Duration =
+            (0..figures.num_workers()).map(|at| figures.worker_total_busy_duration(at)).sum();
+        counter!(RUNTIME_BUSY).absolute(busy.as_secs());
         gauge!(RUNTIME_TASKS).set(figures.num_alive_tasks() as f64);
         gauge!(RUNTIME_QUEUE).set(figures.global_queue_depth() as f64);
     }
@@ -89,6 +95,7 @@ mod tests {
             "page_test_seconds_bucket{le=\"0.005\"} 1",
             "# TYPE chat_rejections_total counter",
             "chat_runtime_workers 1",
+            "chat_runtime_busy_seconds_total 0",
             concat!("chat_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");

@@ -1,0 +1,163 @@
+//! A Redis and some nodes. Owns their processes, each node on an address of its own (127.0.0.2, .3, …) and the same two
+//! ports, as on machines of their own; the stories start, stop and kill them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::http;
+use crate::names::Names;
+use crate::process::{Process, free_ports, project, until};
+
+/// Longer than a node takes to start or Redis to answer, on a busy machine.
+const START: Duration = Duration::from_secs(20);
+
+/// Longer than `drain.timeout`, as every file of `deploy/` allows a node.
+const DRAIN: Duration = Duration::from_secs(45);
+
+pub struct Cluster {
+    /// The clients' port of every node.
+    pub port: u16,
+    /// The operators' port of every node.
+    pub internal_port: u16,
+    /// What the nodes' name resolves to.
+    pub names: Names,
+    settings: Vec<(&'static str, &'static str)>,
+    redis_port: u16,
+    nodes: Vec<Option<Process>>,
+    _redis: Process,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// Redis with the project's file, and so many nodes, ready.
+    pub async fn start(nodes: usize, settings: &[(&'static str, &'static str)]) -> Self {
+        // In memory where there is such a place: waiting for a busy disk is no part of these stories.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let [port, internal_port, redis_port] = free_ports();
+        let redis = Process::start(
+            "redis",
+            folder.path(),
+            Command::new("redis-server")
+                .arg(project("deploy/redis/redis.conf"))
+                .args(["--bind", "127.0.0.1", "--port", &redis_port.to_string(), "--dir"])
+                .arg(folder.path()),
+        );
+        let mut cluster = Self {
+            port,
+            internal_port,
+            names: Names::serve(),
+            settings: settings.to_vec(),
+            redis_port,
+            nodes: Vec::new(),
+            _redis: redis,
+            folder,
+        };
+        for node in 0..nodes {
+            cluster.launch(node);
+        }
+        for node in 0..nodes {
+            cluster.ready(node).await;
+        }
+        cluster
+    }
+
+    pub fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    pub fn address(node: usize) -> Ipv4Addr {
+        Ipv4Addr::new(127, 0, 0, 2 + u8::try_from(node).unwrap())
+    }
+
+    /// Starts a node, old or new, and waits until it takes clients.
+    pub async fn start_node(&mut self, node: usize) {
+        self.launch(node);
+        self.ready(node).await;
+    }
+
+    /// SIGTERM; waits for the end of the drain, which has to be a good one.
+    pub async fn stop_node(&mut self, node: usize) {
+        let mut process = self.nodes[node].take().unwrap();
+        process.signal("TERM");
+        let status = process.ended(DRAIN).await;
+        assert!(status.success(), "a drained node exits with 0, not {status}: {}", process.log());
+        self.names.remove(Self::address(node));
+    }
+
+    /// SIGKILL.
+    pub async fn kill_node(&mut self, node: usize) {
+        let mut process = self.nodes[node].take().unwrap();
+        process.signal("KILL");
+        process.ended(START).await;
+        self.names.remove(Self::address(node));
+    }
+
+    /// What a node exports.
+    pub async fn metrics(&self, node: usize) -> String {
+        let (status, body) = http::get(self.operators(node), "/metrics").await.unwrap();
+        assert_eq!(status, 200);
+        body
+    }
+
+    /// One figure of it: the sample of exactly this name and labels.
+    pub async fn figure(&self, node: usize, sample: &str) -> f64 {
+        let metrics = self.metrics(node).await;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {sample} in\n{metrics}")).parse().unwrap()
+    }
+
+    /// The same figure of every node that runs.
+    pub async fn figures(&self, sample: &str) -> Vec<f64> {
+        let mut all = Vec::new();
+        for node in (0..self.size()).filter(|node| self.nodes[*node].is_some()) {
+            all.push(self.figure(node, sample).await);
+        }
+        all
+    }
+
+    /// Open connections, by node.
+    pub async fn connections(&self) -> Vec<f64> {
+        self.figures("chat_connections").await
+    }
+
+    pub fn operators(&self, node: usize) -> SocketAddr {
+        (Self::address(node), self.internal_port).into()
+    }
+
+    fn launch(&mut self, node: usize) {
+        let host = Self::address(node).to_string();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chatnode"));
+        command
+            .env("CHAT_HOST", &host)
+            .env("CHAT_PORT", self.port.to_string())
+            .env("CHAT_INTERNAL__HOST", &host)
+            .env("CHAT_INTERNAL__PORT", self.internal_port.to_string())
+            .env("CHAT_NODE__NAME", format!("node-{node}"))
+            .env("CHAT_REDIS__URL", format!("redis://127.0.0.1:{}", self.redis_port))
+            // Balancers come from there; clients from 127.1.0.0/16.
+            .env("CHAT_SERVER__TRUSTED_PROXIES", "127.0.0.0/24")
+            .envs(self.settings.iter().copied())
+            .current_dir(self.folder.path());
+        let process = Process::start(&format!("node-{node}"), self.folder.path(), &mut command);
+        if node == self.nodes.len() {
+            self.nodes.push(None);
+        }
+        self.nodes[node] = Some(process);
+    }
+
+    async fn ready(&self, node: usize) {
+        let at = self.operators(node);
+        until(&format!("node {node} is ready"), START, || async move {
+            http::get(at, "/readyz").await.filter(|(status, _)| *status == 200)
+        })
+        .await;
+        self.names.add(Self::address(node));
+    }
+}

@@ -1,0 +1,28 @@
+//! Plain HTTP to operators' doors. Owns one request and its answer; used by the stories to ask nodes, HAProxy and
+//! Prometheus.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// `GET path`: status and body; none where nobody answers. (HTTP/1.0, so that no body comes in chunks.)
+pub async fn get(at: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let ask = async {
+        let mut stream = TcpStream::connect(at).await.ok()?;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {at}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.ok()?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    };
+    tokio::time::timeout(Duration::from_secs(5), ask).await.ok()?
+}
+
+/// Percent-encodes a query's value, every byte of it.
+pub fn encode(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}

@@ -1,0 +1,260 @@
+//! Somebody who chats through a balancer and comes back after every loss, as docs/clients.md asks of a client. Owns one
+//! connection at a time and a diary of what happened; crowds are made of them.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use uuid::Uuid;
+
+/// How long a connection or an answer may take before a client tries again.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Who, where and how much.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub name: String,
+    pub room: String,
+    /// Where it connects from.
+    pub source: Ipv4Addr,
+    pub door: SocketAddr,
+    /// The pause between two messages; none: listens only.
+    pub says_every: Option<Duration>,
+}
+
+/// What happened to a person.
+#[derive(Debug, Default)]
+pub struct Diary {
+    /// When it was in its room with all that it had missed, once per connection.
+    pub caught_up: Vec<Instant>,
+    /// When a connection ended, and the code if it was closed.
+    pub ended: Vec<(Instant, Option<u16>)>,
+    /// How often it heard each content.
+    pub heard: HashMap<String, usize>,
+    /// What it said and was told is stored.
+    pub stored: Vec<String>,
+    /// Said, and not answered yet.
+    pub waits: bool,
+    /// What should not happen, in words.
+    pub complaints: Vec<String>,
+}
+
+/// A person; leaves when dropped.
+pub struct Person {
+    pub plan: Plan,
+    diary: Arc<Mutex<Diary>>,
+    task: JoinHandle<()>,
+}
+
+impl Person {
+    /// Comes, and says something only while `talk` is true.
+    pub fn comes(plan: Plan, talk: watch::Receiver<bool>) -> Self {
+        let diary = Arc::new(Mutex::new(Diary::default()));
+        let life =
+            Life { plan: plan.clone(), diary: diary.clone(), talk, position: None, draft: None, said: 0 };
+        Self { plan, diary, task: tokio::spawn(life.live()) }
+    }
+
+    pub fn diary(&self) -> MutexGuard<'_, Diary> {
+        self.diary.lock().unwrap()
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A WebSocket from an address to a door, with one more header.
+pub async fn connect(
+    source: Ipv4Addr,
+    door: SocketAddr,
+    header: Option<(&'static str, &str)>,
+) -> Option<WebSocketStream<TcpStream>> {
+    let attempt = async {
+        let socket = TcpSocket::new_v4().ok()?;
+        socket.bind((source, 0).into()).ok()?;
+        let stream = socket.connect(door).await.ok()?;
+        stream.set_nodelay(true).ok()?;
+        let mut request = format!("ws://{door}/").into_client_request().ok()?;
+        if let Some((name, value)) = header {
+            request.headers_mut().insert(name, value.parse().ok()?);
+        }
+        Some(tokio_tungstenite::client_async(request, stream).await.ok()?.0)
+    };
+    tokio::time::timeout(PATIENCE, attempt).await.ok()?
+}
+
+struct Life {
+    plan: Plan,
+    diary: Arc<Mutex<Diary>>,
+    talk: watch::Receiver<bool>,
+    /// `(epoch, seq, message_id)` of the last message, as `since` has it.
+    position: Option<Value>,
+    /// What was said and not answered: its `id` and content. Said again under the same `id` until it is.
+    draft: Option<(String, String)>,
+    said: usize,
+}
+
+impl Life {
+    async fn live(mut self) {
+        loop {
+            let pause = match connect(self.plan.source, self.plan.door, None).await {
+                Some(socket) => {
+                    let (code, pause) = self.converse(socket).await;
+                    self.diary().ended.push((Instant::now(), code));
+                    pause.unwrap_or_else(|| jitter(1_000))
+                }
+                None => jitter(500),
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn diary(&self) -> MutexGuard<'_, Diary> {
+        self.diary.lock().unwrap()
+    }
+
+    /// One connection, to its end: the close code and when to come back, as far as they were said.
+    async fn converse(&mut self, mut socket: WebSocketStream<TcpStream>) -> (Option<u16>, Option<Duration>) {
+        let mut enter = json!({ "sender_username": self.plan.name, "room": self.plan.room });
+        if let Some(position) = &self.position {
+            enter["since"] = position.clone();
+        }
+        let enter = json!({ "message_type": "Enter", "id": "enter", "message_body": enter }).to_string();
+        if socket.send(Message::text(enter.clone())).await.is_err() {
+            return (None, None);
+        }
+        let mut top = None;
+        let mut caught_up = false;
+        let mut turn = tokio::time::interval(self.plan.says_every.unwrap_or(Duration::from_secs(3600)));
+        turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let frame = tokio::select! {
+                frame = socket.next() => frame,
+                _ = turn.tick(), if caught_up && self.plan.says_every.is_some() => {
+                    if self.draft.is_none() && *self.talk.borrow() && !self.say(&mut socket).await {
+                        return (None, None);
+                    }
+                    continue;
+                }
+            };
+            match frame {
+                Some(Ok(Message::Text(text))) => {
+                    let frame: Value = serde_json::from_str(&text).unwrap();
+                    // A store that was away for a moment is asked again, as clients should.
+                    let body = &frame["message_body"];
+                    let again = body["code"] == "unavailable";
+                    if frame["id"] == "enter" && again {
+                        tokio::time::sleep(jitter(500)).await;
+                        if socket.send(Message::text(enter.clone())).await.is_err() {
+                            return (None, None);
+                        }
+                    } else if frame["id"] == "enter" {
+                        top = self.entered(&frame);
+                    } else if again && body["outcome"] == "unknown" {
+                        tokio::time::sleep(jitter(500)).await;
+                        if !self.says_again(&mut socket).await {
+                            return (None, None);
+                        }
+                    } else {
+                        self.hears(&frame);
+                    }
+                }
+                Some(Ok(Message::Close(close))) => {
+                    let Some(close) = close else { return (None, None) };
+                    let wait = close.reason.strip_prefix("retry_after_ms=").and_then(|ms| ms.parse().ok());
+                    return (Some(close.code.into()), wait.map(Duration::from_millis));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return (None, None),
+            }
+            let seq = self.position.as_ref().and_then(|position| position["seq"].as_u64()).unwrap_or(0);
+            if !caught_up && top.is_some_and(|top| seq >= top) {
+                caught_up = true;
+                self.diary().caught_up.push(Instant::now());
+                if !self.says_again(&mut socket).await {
+                    return (None, None);
+                }
+            }
+        }
+    }
+
+    /// The top of the room's log, from the answer to `Enter`.
+    fn entered(&mut self, frame: &Value) -> Option<u64> {
+        let body = &frame["message_body"];
+        if frame["message_type"] != "Ack" || body["recovered"] == false {
+            self.diary().complaints.push(format!("entered with {frame}"));
+        }
+        if self.position.is_none() {
+            self.position = Some(json!({
+                "epoch": body["epoch"], "seq": body["seq"], "message_id": body["message_id"],
+            }));
+        }
+        body["seq"].as_u64()
+    }
+
+    fn hears(&mut self, frame: &Value) {
+        let body = &frame["message_body"];
+        match frame["message_type"].as_str() {
+            Some("GroupChat") => {
+                let last = self.position.as_ref().and_then(|position| position["seq"].as_u64());
+                let seq = body["seq"].as_u64();
+                if last.is_none_or(|last| seq != Some(last + 1)) {
+                    self.diary().complaints.push(format!("{seq:?} after {last:?}"));
+                }
+                self.position = Some(json!({
+                    "epoch": body["epoch"], "seq": body["seq"], "message_id": body["message_id"],
+                }));
+                *self.diary().heard.entry(body["content"].as_str().unwrap().to_owned()).or_default() += 1;
+            }
+            Some("Ack") => {
+                if let Some((_, content)) = self.draft.take_if(|(id, _)| frame["id"] == id.as_str()) {
+                    let mut diary = self.diary();
+                    diary.stored.push(content);
+                    diary.waits = false;
+                }
+            }
+            Some("Error" | "Gap") => self.diary().complaints.push(frame.to_string()),
+            _ => {}
+        }
+    }
+
+    async fn say(&mut self, socket: &mut WebSocketStream<TcpStream>) -> bool {
+        let id = Uuid::new_v4().to_string();
+        let content = format!("{} says {}", self.plan.name, self.said);
+        self.said += 1;
+        self.draft = Some((id.clone(), content.clone()));
+        self.diary().waits = true;
+        self.send(socket, &id, &content).await
+    }
+
+    /// What was said and not answered, under the same `id`: stored once, however often it is said.
+    async fn says_again(&self, socket: &mut WebSocketStream<TcpStream>) -> bool {
+        match &self.draft {
+            Some((id, content)) => self.send(socket, id, content).await,
+            None => true,
+        }
+    }
+
+    async fn send(&self, socket: &mut WebSocketStream<TcpStream>, id: &str, content: &str) -> bool {
+        let body = json!({ "sender_username": self.plan.name, "room": self.plan.room, "content": content });
+        let frame = json!({ "message_type": "GroupChat", "id": id, "message_body": body });
+        socket.send(Message::text(frame.to_string())).await.is_ok()
+    }
+}
+
+/// A pause of up to so many milliseconds, so that those who lost a node together don't come back together.
+fn jitter(ms: u64) -> Duration {
+    Duration::from_millis(rand::random_range(0..=ms))
+}
