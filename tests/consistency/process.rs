@@ -112,9 +112,8 @@ impl RedisServer {
 
     /// Sends one command; none where it failed.
     pub async fn command(&self, words: &[&str]) -> Option<redis::Value> {
-        let client = redis::Client::open(format!("redis://{}", self.address)).ok()?;
         let exchange = async {
-            let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+            let mut connection = crate::raw_log::connect(self.address).await.ok()?;
             let mut command = redis::cmd(words[0]);
             command.arg(&words[1..]);
             command.query_async(&mut connection).await.ok()

@@ -2,7 +2,10 @@
 //! no answer of a node. Read once, at the end of a run.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use redis::AsyncConnectionConfig;
+use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -12,16 +15,27 @@ use crate::wire::{epoch, publish_id, room_name, user_name, user_number};
 /// How many entries are read at a time.
 const PAGE: usize = 2_000;
 
+/// A connection that is patient: the machine may be busy with what the run left behind.
+pub async fn connect(redis: SocketAddr) -> redis::RedisResult<MultiplexedConnection> {
+    let patience = Some(Duration::from_secs(30));
+    let patient =
+        AsyncConnectionConfig::new().set_connection_timeout(patience).set_response_timeout(patience);
+    let client = redis::Client::open(format!("redis://{redis}"))?;
+    client.get_multiplexed_async_connection_with_config(&patient).await
+}
+
 /// One log; none where there is none.
-pub async fn read(redis: SocketAddr, prefix: &str, topic: Topic) -> redis::RedisResult<Option<Event>> {
-    let mut connection =
-        redis::Client::open(format!("redis://{redis}"))?.get_multiplexed_async_connection().await?;
+pub async fn read(
+    connection: &mut MultiplexedConnection,
+    prefix: &str,
+    topic: Topic,
+) -> redis::RedisResult<Option<Event>> {
     let tag = match topic {
         Topic::Room(room) => format!("{prefix}:{{r:{}}}", room_name(room)),
         Topic::Inbox(user) => format!("{prefix}:{{u:{}}}", user_name(user)),
     };
     let text: Option<String> =
-        redis::cmd("HGET").arg(format!("{tag}:meta")).arg("e").query_async(&mut connection).await?;
+        redis::cmd("HGET").arg(format!("{tag}:meta")).arg("e").query_async(connection).await?;
     let Some(epoch) = text.as_deref().and_then(epoch) else { return Ok(None) };
     let mut entries: Vec<LogEntry> = Vec::new();
     loop {
@@ -32,7 +46,7 @@ pub async fn read(redis: SocketAddr, prefix: &str, topic: Topic) -> redis::Redis
             .arg("+")
             .arg("COUNT")
             .arg(PAGE)
-            .query_async(&mut connection)
+            .query_async(connection)
             .await?;
         let whole = page.len() == PAGE;
         entries.extend(page.iter().map(|(id, fields)| {

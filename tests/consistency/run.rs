@@ -216,8 +216,9 @@ async fn logs(cluster: &Cluster, stage: &Stage, users: &[u16]) -> std::io::Resul
     let rooms = stage.sizes.all_rooms().map(Topic::Room);
     let mut inboxes: Vec<Topic> = users.iter().copied().map(Topic::Inbox).collect();
     inboxes.dedup();
+    let mut connection = raw_log::connect(cluster.redis.address).await.map_err(std::io::Error::other)?;
     for topic in rooms.chain(inboxes) {
-        let read = raw_log::read(cluster.redis.address, PREFIX, topic).await;
+        let read = raw_log::read(&mut connection, PREFIX, topic).await;
         if let Some(log) = read.map_err(std::io::Error::other)? {
             stage.recorder.record(log);
         }

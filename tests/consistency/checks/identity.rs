@@ -101,7 +101,7 @@ fn private_messages_arrive(index: &Index<'_>, findings: &mut Findings) {
         };
         if let Some(had) = had.get(&target) {
             findings.look(Check::LostAtMember);
-            if !had.contains(message_id) && !index.excused(*at) {
+            if !had.contains(message_id) && !index.excused(attempt) {
                 findings.find(
                     Check::LostAtMember,
                     *at,

@@ -128,12 +128,14 @@ impl<'a> Index<'a> {
         self.history.cast.users[client as usize]
     }
 
-    /// Whether what was acknowledged at this moment may be gone: a fault destroyed it after, or took it back.
-    pub fn excused(&self, acknowledged: Micros) -> bool {
+    /// Whether what an attempt stored, at some moment between its sending and its `Ack`, may be gone: a fault destroyed
+    /// it after, or took it back.
+    pub fn excused(&self, attempt: &Attempt) -> bool {
+        let ended = attempt.end.as_ref().map_or(Micros::MAX, |(at, _)| *at);
         self.windows.iter().any(|window| match window.damage {
             Damage::None => false,
-            Damage::Wiped => acknowledged <= window.to,
-            Damage::RolledBack { since } => (since..=window.to).contains(&acknowledged),
+            Damage::Wiped => attempt.sent <= window.to,
+            Damage::RolledBack { since } => attempt.sent <= window.to && ended >= since,
         })
     }
 

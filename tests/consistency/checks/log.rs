@@ -22,7 +22,7 @@ fn lost(index: &Index<'_>, findings: &mut Findings) {
     for (op, attempt) in &index.attempts {
         let Some((acknowledged, End::Stored { at, message_id, .. })) = &attempt.end else { continue };
         findings.look(Check::LostAcknowledged);
-        if index.excused(*acknowledged) {
+        if index.excused(attempt) {
             continue;
         }
         let own = match attempt.topic {
@@ -63,10 +63,8 @@ fn stored_twice(index: &Index<'_>, findings: &mut Findings) {
             findings.look(Check::Duplicate);
             if let Some(first) = seen.insert((id, entry.sender), *seq) {
                 // A repeat after the store lost its memory is no repeat to it.
-                let acknowledged = index.by_id.get(&id).into_iter().flatten();
-                let excused = acknowledged
-                    .filter_map(|op| index.attempts[op].end.as_ref())
-                    .any(|(at, _)| index.excused(*at));
+                let mut ops = index.by_id.get(&id).into_iter().flatten();
+                let excused = ops.any(|op| index.excused(&index.attempts[op]));
                 if !excused {
                     findings.find(
                         Check::Duplicate,
@@ -78,15 +76,15 @@ fn stored_twice(index: &Index<'_>, findings: &mut Findings) {
         }
     }
     for (id, ops) in &index.by_id {
-        let mut first: Option<(Micros, Place, Uuid)> = None;
+        let mut first: Option<(&u64, Place, Uuid)> = None;
         for op in ops {
             let Some((acknowledged, End::Stored { at, message_id, .. })) = &index.attempts[op].end else {
                 continue;
             };
             match first {
-                None => first = Some((*acknowledged, *at, *message_id)),
+                None => first = Some((op, *at, *message_id)),
                 Some((before, place, message)) => {
-                    if (place, message) != (*at, *message_id) && !index.excused(before) {
+                    if (place, message) != (*at, *message_id) && !index.excused(&index.attempts[before]) {
                         findings.find(
                             Check::Duplicate,
                             *acknowledged,
