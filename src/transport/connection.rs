@@ -81,7 +81,7 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
         counter!(names::SLOW_CONSUMER_DISCONNECTS).increment(1);
     }
     tracing::debug!(reason = reason.as_str(), "closing");
-    close(&mut writer, &outbox, socket.into_inner().into_read_half(), end).await;
+    close(&mut writer, &outbox, socket.into_inner().into_read_half(), end, limits.write_timeout).await;
     drop(seat);
     gauge!(names::CONNECTIONS).decrement(1.0);
 }
@@ -103,7 +103,13 @@ impl From<Close> for End {
 
 /// Writes what is queued, says goodbye, and reads on until the peer has too: a socket that is closed with bytes unread is
 /// reset, and the reset can overtake the close frame.
-async fn close(writer: &mut Writer, outbox: &Outbox, mut read: OwnedReadHalf, end: End) {
+async fn close(
+    writer: &mut Writer,
+    outbox: &Outbox,
+    mut read: OwnedReadHalf,
+    end: End,
+    flush_timeout: Duration,
+) {
     let Close { reason, retry_after_ms } = end.close;
     if reason == CloseReason::Lost {
         return;
@@ -120,7 +126,10 @@ async fn close(writer: &mut Writer, outbox: &Outbox, mut read: OwnedReadHalf, en
         writer.drop_what_is_owed();
         timeout(LINGER, writer.finish(goodbye)).await.is_ok_and(|finished| finished.is_ok())
     } else {
-        matches!(writer.run().await, Ended::Closing(_)) && writer.finish(goodbye).await.is_ok()
+        // The whole of it within one timeout: a client that takes a byte at a time can't hold its place.
+        let flush =
+            async { matches!(writer.run().await, Ended::Closing(_)) && writer.finish(goodbye).await.is_ok() };
+        timeout(flush_timeout, flush).await.unwrap_or(false)
     };
     if flushed {
         let mut scrap = vec![0; 1_024];

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use metrics::counter;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -34,6 +35,10 @@ use crate::protocol::{CloseReason, ErrorCode, Token, frame};
 
 /// When a client may try a full node again. The time to wait is spread, or all would come back at once.
 const FULL_RETRY_MS: std::ops::RangeInclusive<u64> = 2_000..=8_000;
+
+/// What the kernel holds for one connection. Left to itself it takes up to 4 MB from a node for a client that reads slowly:
+/// memory that no limit of ours counts, and a ping that waits behind it comes too late to be answered in time.
+const SEND_BUFFER_BYTES: usize = 128 << 10;
 
 /// Why an upgrade was refused.
 enum Refusal {
@@ -224,7 +229,11 @@ fn switching_protocols(accept: &str) -> Response {
 /// would stay with the connection for life.
 fn into_socket(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some((parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf)))
+    let socket = parts.io.into_inner();
+    if let Err(error) = SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER_BYTES) {
+        tracing::debug!(%error, "the send buffer keeps the system's size");
+    }
+    Some((socket, Bytes::copy_from_slice(&parts.read_buf)))
 }
 
 async fn tell_full(upgraded: Upgraded) {
