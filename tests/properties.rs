@@ -1,0 +1,224 @@
+//! Rules of the pure parts, tried on what nobody would think of. `PROPTEST_CASES=1000000 cargo test --release --test
+//! properties` tries a million of each; without it, a thousand.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chatnode::backend::{Entry, Page};
+use chatnode::chat::{Cursor, CursorId, TokenBucket, Verdict, continuity, judge};
+use chatnode::protocol::{ClientMessage, Epoch, GapReason, MessageId, Position, RoomName, Since, UserName};
+use proptest::prelude::*;
+use tokio::time::Instant;
+
+fn cases() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1_000);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// A log as the store has it: appended to, trimmed, rolled back, started afresh.
+#[derive(Debug, Clone)]
+struct Log {
+    epoch: Epoch,
+    entries: Vec<Entry>,
+    first_held: usize,
+}
+
+impl Log {
+    fn new() -> Self {
+        Self { epoch: Epoch::generate(), entries: Vec::new(), first_held: 0 }
+    }
+
+    fn top(&self) -> Position {
+        let message_id = self.entries.last().map_or(MessageId::NONE, |entry| entry.message_id);
+        Position { epoch: self.epoch, seq: self.entries.len() as u64, message_id }
+    }
+
+    fn append(&mut self) -> Entry {
+        let top = self.top();
+        let message_id = MessageId::generate();
+        let entry =
+            Entry { seq: top.seq + 1, message_id, prev: top.message_id, stored_at: 0, body: Bytes::new() };
+        self.entries.push(entry.clone());
+        entry
+    }
+
+    fn page(&self, after: u64) -> Page {
+        let start = usize::try_from(after).unwrap_or(usize::MAX).max(self.first_held).min(self.entries.len());
+        Page { top: self.top(), entries: self.entries[start..].to_vec(), more: false }
+    }
+
+    fn position(&self, seq: usize) -> Position {
+        let message_id = if seq == 0 { MessageId::NONE } else { self.entries[seq - 1].message_id };
+        Position { epoch: self.epoch, seq: seq as u64, message_id }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Appended, and what the channel did with it: lost it, brought it, brought it twice.
+    Append(u8),
+    /// An earlier message comes again.
+    Again(prop::sample::Index),
+    /// The store lost its newest messages.
+    RollBack(prop::sample::Index),
+    /// The store lost the log.
+    StartAfresh,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        10 => (0_u8..3).prop_map(Step::Append),
+        2 => any::<prop::sample::Index>().prop_map(Step::Again),
+        1 => any::<prop::sample::Index>().prop_map(Step::RollBack),
+        1 => Just(Step::StartAfresh),
+    ]
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    /// Whatever the channel loses, repeats and rolls back: what is taken as the next follows what was taken before, in the
+    /// log that it is from; and a message that does not is never taken.
+    #[test]
+    fn only_what_follows_is_next(steps in prop::collection::vec(step(), 1..80)) {
+        let mut log = Log::new();
+        let mut last = log.top();
+        let mut taken: Vec<MessageId> = Vec::new();
+        let mut arrived: Vec<(Epoch, Entry)> = Vec::new();
+        for step in steps {
+            let mut arrivals = Vec::new();
+            match step {
+                Step::Append(copies) => {
+                    let entry = log.append();
+                    arrivals.extend((0..copies).map(|_| (log.epoch, entry.clone())));
+                }
+                Step::Again(which) if !arrived.is_empty() => arrivals.push(which.get(&arrived).clone()),
+                Step::RollBack(to) => log.entries.truncate(to.index(log.entries.len() + 1)),
+                Step::StartAfresh => log = Log::new(),
+                Step::Again(_) => {}
+            }
+            for (epoch, entry) in arrivals {
+                match judge(&last, epoch, &entry, None) {
+                    Verdict::Next => {
+                        prop_assert_eq!((epoch, entry.seq, entry.prev), (last.epoch, last.seq + 1, last.message_id));
+                        prop_assert!(!taken.contains(&entry.message_id));
+                        taken.push(entry.message_id);
+                        last = Position { epoch, seq: entry.seq, message_id: entry.message_id };
+                    }
+                    Verdict::Repeat => prop_assert_eq!(entry.message_id, last.message_id),
+                    // The node reads the log: goes on from its top here.
+                    Verdict::Hole | Verdict::Doubt => {
+                        last = log.top();
+                        taken.clear();
+                    }
+                }
+                arrived.push((epoch, entry));
+            }
+        }
+    }
+
+    /// A position is continued exactly if the log still holds all that follows it and the message that it names.
+    #[test]
+    fn a_resume_is_proved_exactly_if_nothing_is_missing(
+        before in 0_usize..40, at in any::<prop::sample::Index>(), lost in 0_usize..40, after in 0_usize..40,
+        trimmed in any::<prop::sample::Index>(), afresh in prop::bool::weighted(0.1),
+    ) {
+        let mut log = Log::new();
+        (0..before).for_each(|_| drop(log.append()));
+        let position = log.position(at.index(before + 1));
+        log.entries.truncate(before.saturating_sub(lost));
+        (0..after).for_each(|_| drop(log.append()));
+        if afresh {
+            let length = log.entries.len();
+            log = Log::new();
+            (0..length).for_each(|_| drop(log.append()));
+        }
+        log.first_held = trimmed.index(log.entries.len() + 1);
+        let seq = usize::try_from(position.seq).unwrap();
+        let is_same_log = log.epoch == position.epoch && seq <= log.entries.len() && log.position(seq) == position;
+        let verdict = continuity(&Cursor::from(position), &log.page(position.seq));
+        if !is_same_log {
+            prop_assert!(verdict.is_some(), "recovered over a rollback");
+        } else if log.first_held > seq {
+            prop_assert_eq!(verdict, Some(GapReason::Trimmed));
+        } else {
+            prop_assert_eq!(verdict, None);
+        }
+    }
+
+    /// What a client makes up proves nothing.
+    #[test]
+    fn a_forged_position_is_never_proved(messages in 0_usize..20, seq in 1_u64..40, has_epoch: bool, has_id: bool) {
+        let mut log = Log::new();
+        (0..messages).for_each(|_| drop(log.append()));
+        let claim = Since {
+            epoch: has_epoch.then_some(log.epoch),
+            seq,
+            message_id: has_id.then(MessageId::generate),
+        };
+        prop_assert!(continuity(&Cursor::from(claim), &log.page(seq)).is_some());
+    }
+
+    /// A place that the node chose itself needs no proof, but never leads beyond the log.
+    #[test]
+    fn a_place_by_number_is_beyond_no_log(messages in 0_usize..20, seq in 0_u64..40) {
+        let mut log = Log::new();
+        (0..messages).for_each(|_| drop(log.append()));
+        let cursor = Cursor { epoch: Some(log.epoch), seq, id: CursorId::Unproven };
+        prop_assert_eq!(continuity(&cursor, &log.page(seq)).is_none(), seq <= messages as u64);
+    }
+
+    /// Over any time, no more passes than the burst and what the rate adds.
+    #[test]
+    fn a_bucket_keeps_to_its_rate(
+        rate in 1_u32..200, burst in 1_u32..200, costs in prop::collection::vec((1_u32..6, 0_u64..200), 1..200),
+    ) {
+        let start = Instant::now();
+        let (mut now, mut spent) = (start, 0_u32);
+        let mut bucket = TokenBucket::new(rate, burst, start);
+        for (cost, pause_ms) in costs {
+            now += Duration::from_millis(pause_ms);
+            // As the session does: what is over the rate waits before the next is read.
+            now += bucket.take(cost, now);
+            spent += cost;
+            let allowed = f64::from(burst) + f64::from(rate) * (now - start).as_secs_f64();
+            prop_assert!(f64::from(spent) <= allowed + 1e-3, "{spent} of {allowed}");
+        }
+    }
+
+    /// A name that was accepted is accepted again, and stays as it is.
+    #[test]
+    fn a_name_is_normalised_once(text in "\\PC{0,80}") {
+        if let Ok(name) = UserName::parse(&text) {
+            prop_assert_eq!(UserName::parse(name.as_str()), Ok(name.clone()));
+            prop_assert!((1..=64).contains(&name.as_str().chars().count()));
+            let room = RoomName::parse(&text).unwrap();
+            prop_assert_eq!(room.as_str(), name.as_str());
+        }
+    }
+
+    /// No text makes the decoder do anything but accept or refuse.
+    #[test]
+    fn any_text_is_decoded_or_refused(text in "\\PC{0,200}") {
+        if let Err(rejected) = ClientMessage::decode(&text, 16_384) {
+            prop_assert!(!rejected.message.is_empty());
+        }
+    }
+
+    /// Near misses of requests are decoded or refused, and what is decoded has the limits' sizes.
+    #[test]
+    fn near_misses_are_decoded_or_refused(
+        kind in "Enter|Leave|GroupChat|PrivateChat|Auth|Typing|History|Members|Read|Ping|Shout",
+        field in "room|content|since|history|before|epoch|limit|after|seq|message_id|target_username|sender_username",
+        value in r#"null|true|-1|0|201|1e3|""|"x"|\{\}|\[\]|\{"epoch":"x","seq":1,"message_id":"y"\}"#,
+        id in r#"null|""|"i"|7"#,
+    ) {
+        let text = format!(
+            r#"{{"message_type":"{kind}","id":{id},"message_body":{{"sender_username":"a","content":"c","{field}":{value}}}}}"#
+        );
+        if let Err(rejected) = ClientMessage::decode(&text, 16_384) {
+            prop_assert!(!rejected.message.is_empty());
+        }
+    }
+}
