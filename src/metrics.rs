@@ -45,7 +45,7 @@ pub const REJECTIONS: &str = "chat_rejections_total";
 pub const PRESENCE_ENTRIES: &str = "chat_presence_entries";
 /// 1 while draining.
 pub const DRAINING: &str = "chat_draining";
-/// 1 while `/readyz` says 200.
+/// 1 while the store is proven: `/readyz` says 200 then, unless the node drains.
 pub const READY: &str = "chat_ready";
 /// Worker threads of the runtime.
 pub const RUNTIME_WORKERS: &str = "chat_runtime_workers";
@@ -111,7 +111,7 @@ pub fn register() {
     describe_counter!(REJECTIONS, "Requests and connections turned away, by scope.");
     describe_gauge!(PRESENCE_ENTRIES, "Users in rooms that this node vouches for.");
     describe_gauge!(DRAINING, "1 while the node drains.");
-    describe_gauge!(READY, "1 while the node is ready.");
+    describe_gauge!(READY, "1 while the store is proven to answer; see chat_draining too.");
     describe_gauge!(RUNTIME_WORKERS, "Worker threads of the runtime.");
     describe_counter!(RUNTIME_BUSY, Unit::Seconds, "Time that the runtime's worker threads spent working.");
     describe_gauge!(RUNTIME_TASKS, "Tasks of the runtime that have not ended.");

@@ -27,7 +27,13 @@ pub struct Balancer {
     /// Where clients connect.
     pub address: SocketAddr,
     kind: Kind,
-    _process: Process,
+    process: Process,
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        self.process.end();
+    }
 }
 
 impl Balancer {
@@ -98,7 +104,7 @@ impl Balancer {
             }
         };
         let process = Process::start("balancer", folder, &mut command);
-        let balancer = Self { address: (Ipv4Addr::LOCALHOST, front).into(), kind, _process: process };
+        let balancer = Self { address: (Ipv4Addr::LOCALHOST, front).into(), kind, process };
         balancer.leads_to_all(cluster).await;
         balancer
     }

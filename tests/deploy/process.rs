@@ -31,6 +31,16 @@ impl Process {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
     }
 
+    /// Asks it to end, and waits for a moment: who has children of its own, as nginx has workers, ends them then, and would
+    /// leave them behind if it were killed.
+    pub fn end(&mut self) {
+        self.signal("TERM");
+        let deadline = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// How it ended, within a time.
     pub async fn ended(&mut self, within: Duration) -> ExitStatus {
         let deadline = Instant::now() + within;
