@@ -191,6 +191,18 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Names from few characters, the troublesome ones among them, so that near misses are common.
+        #[test]
+        fn two_names_share_a_key_only_if_they_are_one(one in "[a%{}:B7D日]{1,6}", other in "[a%{}:B7D日]{1,6}") {
+            let keys = Keys::new("chat");
+            let [one_key, other_key] = [&one, &other].map(|name| keys.channel(&room(name)));
+            proptest::prop_assert_eq!(one == other, hash_tag(&one_key) == hash_tag(&other_key));
+            let user = keys.channel(&Topic::User(UserName::parse(&one).unwrap()));
+            proptest::prop_assert_ne!(hash_tag(&one_key), hash_tag(&user));
+        }
+    }
+
     #[test]
     fn a_plain_name_reads_as_itself() {
         let keys = Keys::new("chat");
