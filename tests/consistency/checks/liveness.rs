@@ -17,6 +17,8 @@ struct Stream {
     wanted: Vec<(Micros, Micros)>,
     /// How far it had come, and when.
     progress: Vec<(Micros, Place)>,
+    /// When it began anew, or was told to: what it skipped then and got after all is not late.
+    anew: Vec<Micros>,
     since: Option<Place>,
 }
 
@@ -54,6 +56,9 @@ fn gather(index: &Index<'_>) -> (Streams, Absences) {
                     _ => top.place(),
                 };
                 stream.progress.push((at, reached));
+                if *verdict != Some(Verdict::Recovered) {
+                    stream.anew.push(at);
+                }
             }
             Event::Leave { client, topic, .. } => {
                 let stream = streams.entry((*topic, *client)).or_default();
@@ -68,7 +73,9 @@ fn gather(index: &Index<'_>) -> (Streams, Absences) {
             }
             Event::Gap { client, topic, next, .. } => {
                 let reached = Place { epoch: next.epoch, seq: next.seq.saturating_sub(1) };
-                streams.entry((*topic, *client)).or_default().progress.push((at, reached));
+                let stream = streams.entry((*topic, *client)).or_default();
+                stream.progress.push((at, reached));
+                stream.anew.push(at);
             }
             _ => {}
         }
@@ -91,7 +98,8 @@ fn in_time(index: &Index<'_>, streams: &Streams, absences: &Absences, findings: 
         for ((topic, client), stream) in streams.range(members) {
             let Some(received) = stream.received.get(message_id) else { continue };
             findings.look(Check::Liveness);
-            if *received <= acknowledged + bound {
+            let skipped = || stream.anew.iter().any(|at| acknowledged < at && at < received);
+            if *received <= acknowledged + bound || skipped() {
                 continue;
             }
             let away = absences.away.get(client).map_or(&[][..], Vec::as_slice);
@@ -236,6 +244,26 @@ mod tests {
     fn time_under_a_fault_does_not_count() {
         assert_eq!(late(15, Some(8)).names(), []);
         assert_eq!(late(19, Some(8)).names(), [Check::Liveness]);
+    }
+
+    #[test]
+    fn what_was_skipped_by_beginning_anew_and_came_after_all_is_not_late() {
+        let mut run = Sample::new(2);
+        run.enter(0, 0);
+        run.enter(1, 0);
+        run.say_to(0, 1, &[0]);
+        run.close(1);
+        run.enter(1, 1);
+        run.wait(20);
+        let forged = crate::history::Position { epoch: 77, ..run.top() };
+        let verdict = Verdict::Not { reason: crate::history::Reason::Epoch, next_seq: 1 };
+        run.connect(1, 0);
+        run.join(1, Some(forged), Some(verdict));
+        let message = run.log[0].clone();
+        run.deliver(1, message);
+        run.wait(11);
+        run.finish();
+        assert_eq!(run.names(), []);
     }
 
     #[test]
