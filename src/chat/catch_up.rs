@@ -11,12 +11,21 @@ use super::node::Node;
 use super::outbox::Outbox;
 use super::sequencer::{Cursor, CursorId, continuity};
 use super::topic::{LocalTopic, Member, MemberState, State};
-use crate::backend::{Page, PageLimit, Range};
+use crate::backend::{BackendError, Page, PageLimit, Range};
 use crate::protocol::server_message::{ChatKind, put_chat};
-use crate::protocol::{ConnectionId, Epoch, GapReason, server_message};
+use crate::protocol::{ConnectionId, Epoch, GapReason, Position, server_message};
 
 /// One pull: what a connection's queue takes when it is a quarter full.
 pub(super) const PAGE: PageLimit = PageLimit { messages: 100, bytes: 128 << 10 };
+
+/// A page with its verdict.
+pub(super) struct Read {
+    pub(super) page: Page,
+    /// Why it can't be proved to continue the cursor.
+    pub(super) broken: Option<GapReason>,
+    /// This node's view of the log is not the log's.
+    is_contradiction: bool,
+}
 
 /// What a look at the ring came to.
 enum Pulled {
@@ -55,16 +64,37 @@ impl Node {
 
     /// Reads the log from the cursor on. False: nothing came of it for now.
     async fn pull_from_log(&self, topic: &Arc<LocalTopic>, outbox: &Outbox, cursor: Cursor) -> bool {
-        let Ok(page) = self.backend.broker.history(&topic.name, Range::After(cursor.seq), PAGE).await else {
+        let Ok(read) = self.read_on(topic, &cursor).await else { return false };
+        if read.is_contradiction {
             return false;
-        };
-        match continuity(&cursor, &page) {
+        }
+        let page = read.page;
+        match read.broken {
             None => topic.replay(outbox, cursor, page),
             Some(reason) => {
                 let Some(restart) = self.restart(topic, &cursor, reason, &page).await else { return false };
                 topic.restart(outbox, cursor, reason, page.top.epoch, restart)
             }
         }
+    }
+
+    /// Reads a page of the log from a cursor on, and judges it. The log is the truth: where this node's view of it is
+    /// another, the topic is healed, and nobody is sent from the ring until it is.
+    pub(super) async fn read_on(
+        &self,
+        topic: &Arc<LocalTopic>,
+        cursor: &Cursor,
+    ) -> Result<Read, BackendError> {
+        // Taken before the log is read: what arrives meanwhile is beyond the page, and no contradiction.
+        let known = topic.top();
+        let page = self.backend.broker.history(&topic.name, Range::After(cursor.seq), PAGE).await?;
+        let broken = continuity(cursor, &page);
+        let is_contradiction = topic.is_contradicted_by(&page.top, known, cursor, broken);
+        if is_contradiction {
+            topic.doubt();
+            self.registry.keep(topic);
+        }
+        Ok(Read { page, broken, is_contradiction })
     }
 
     /// Where a live member goes on whose cursor can't be proved.
@@ -106,6 +136,9 @@ impl LocalTopic {
         let Some(last) = state.last.filter(|last| cursor.epoch == Some(last.epoch)) else {
             return Pulled::NeedsLog(cursor);
         };
+        if state.healing.as_ref().is_some_and(|healing| healing.is_contradicted) {
+            return Pulled::NeedsLog(cursor);
+        }
         if cursor.seq > last.seq && matches!(cursor.id, CursorId::Known(_)) {
             member.state = MemberState::Ahead(cursor.seq);
             member.release_events();
@@ -138,6 +171,25 @@ impl LocalTopic {
         }
         member.state = MemberState::Behind(reached);
         Pulled::Queued
+    }
+
+    /// Whether the log, read just now, can't be what this node knew of it before, grown further: its top lies lower or is
+    /// another, or the node still has the message that the log denies.
+    fn is_contradicted_by(
+        &self,
+        top: &Position,
+        known: Option<Position>,
+        cursor: &Cursor,
+        broken: Option<GapReason>,
+    ) -> bool {
+        let Some(known) = known else { return false };
+        let is_other = known.seq == top.seq && known.message_id != top.message_id;
+        if known.epoch != top.epoch || known.seq > top.seq || is_other {
+            return true;
+        }
+        matches!(broken, Some(GapReason::Rollback | GapReason::Epoch))
+            && cursor.epoch == Some(known.epoch)
+            && cursor.known_id().is_some_and(|id| self.lock().ring.id_at(cursor.seq) == Some(id))
     }
 
     /// Queues a page of the log. False where it held nothing: this node knows of something that the log does not (yet).

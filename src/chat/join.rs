@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use super::catch_up::{PAGE, before_first};
+use super::catch_up::{Read, before_first};
 use super::node::Node;
 use super::outbox::Outbox;
-use super::sequencer::{Cursor, continuity};
+use super::sequencer::Cursor;
 use super::topic::{LocalTopic, MemberState};
 use crate::backend::{BackendError, PageLimit, Range};
 use crate::protocol::{GapReason, Position, Since};
@@ -106,8 +106,7 @@ impl Node {
                 if topic.bridges(&cursor) {
                     return Ok(plain(Some(cursor), None));
                 }
-                let page = self.backend.broker.history(&topic.name, Range::After(cursor.seq), PAGE).await?;
-                match continuity(&cursor, &page) {
+                match self.read_on(topic, &cursor).await?.broken {
                     None => Ok(plain(Some(cursor), None)),
                     Some(_) => Ok(plain(Some(self.everything(topic).await?), None)),
                 }
@@ -127,9 +126,9 @@ impl Node {
         if topic.bridges(&cursor) {
             return Ok(recovered(None));
         }
-        let page = self.backend.broker.history(&topic.name, Range::After(cursor.seq), PAGE).await?;
+        let Read { page, broken, .. } = self.read_on(topic, &cursor).await?;
         let top = page.top;
-        let (reason, everything) = match continuity(&cursor, &page) {
+        let (reason, everything) = match broken {
             None if top.seq - cursor.seq <= MAX_MISSED => return Ok(recovered(Some(top))),
             None => (GapReason::TooMany, Cursor::unproven(top.epoch, top.seq - MAX_MISSED)),
             Some(GapReason::Trimmed) => (GapReason::Trimmed, before_first(&page)),

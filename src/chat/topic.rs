@@ -74,6 +74,8 @@ pub(super) struct Healing {
     pub(super) pending: VecDeque<(Epoch, Entry)>,
     /// What is being read may lack something: it has to be read again. Taken back when a read is begun.
     pub(super) is_stale: bool,
+    /// The log denied what this node has: the ring is not to be sent from.
+    pub(super) is_contradicted: bool,
     /// No use reading before the subscription is back.
     pub(super) is_interrupted: bool,
 }
@@ -308,6 +310,15 @@ impl LocalTopic {
         }
     }
 
+    /// The log says otherwise: it has to be read.
+    pub(super) fn doubt(&self) {
+        let mut state = self.lock();
+        state.begin_healing(false);
+        if let Some(healing) = &mut state.healing {
+            healing.is_contradicted = true;
+        }
+    }
+
     /// Marks the topic as not to be trusted until the log was read.
     pub(super) fn interrupt(&self) {
         self.lock().begin_healing(true);
@@ -342,6 +353,7 @@ impl State {
         let healing = self.healing.get_or_insert_with(|| Healing {
             pending: VecDeque::new(),
             is_stale: false,
+            is_contradicted: false,
             is_interrupted,
         });
         healing.is_interrupted |= is_interrupted;

@@ -282,6 +282,23 @@ async fn a_rollback_of_a_quiet_room_is_told_by_the_idle_check() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_that_a_joiner_meets_is_healed_before_it_is_sent_anything() {
+    let (cluster, mut alice, mut bob) = two_nodes(no_idle_check).await;
+    roll_back(&cluster, &mut alice, &mut bob).await;
+    let mut carol = cluster.connect(0, "carol").await;
+    let forged = json!({ "epoch": "0000000000000000", "seq": 3, "message_id": "" });
+    let entered = carol.ok("Enter", json!({ "room": "ops", "since": forged })).await;
+    assert_eq!((&entered["recovered"], &entered["next_seq"]), (&json!(false), &json!(1)));
+    carol.hears_seqs(1..=5).await;
+    // What the node's ring still had of the lost messages is sent to nobody.
+    carol.say("ops", "new").await;
+    assert_eq!(carol.next("GroupChat").await["content"], "new");
+    assert_eq!(gap(&mut alice).await, (json!("rollback"), 6));
+    assert_eq!(alice.next("GroupChat").await["content"], "new");
+    drop(bob);
+}
+
 async fn hears_of_another_epoch(adjust: impl FnOnce(&mut Config), is_quiet: bool) {
     let (cluster, mut alice, mut bob) = two_nodes(adjust).await;
     alice.say_many("ops", "lost", 5).await;
