@@ -498,6 +498,10 @@ impl Client {
         resume: bool,
         history: u32,
     ) -> bool {
+        // One at a time: the answer to a second would be taken for that of the first.
+        if session.asked.values().any(|(asked, _)| matches!(asked, Asked::Join(other) if *other == topic)) {
+            return true;
+        }
         let position = self.positions.get(&topic).copied().filter(|_| resume);
         let (client, conn) = (self.role.client, session.conn);
         let mut body = json!({ "sender_username": user_name(self.role.user) });
