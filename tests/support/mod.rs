@@ -8,6 +8,7 @@ pub mod client;
 #[macro_use]
 pub mod cluster;
 pub mod deaf;
+pub mod door;
 pub mod listener;
 pub mod process;
 pub mod program;

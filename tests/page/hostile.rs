@@ -1,0 +1,153 @@
+//! People who write markup where others write words: the page shows it, and is none the worse.
+
+use serde_json::{Value, json};
+
+use super::house::House;
+
+/// What would do harm, were any of it taken for more than text.
+const TRICKS: [&str; 30] = [
+    "<script>harm()</script>",
+    "<img src=x onerror=harm()>",
+    "<svg onload=harm()>",
+    "<svg><script>harm()</script></svg>",
+    "<iframe src=javascript:harm()>",
+    "<iframe srcdoc='<script>harm()'>",
+    "<body onload=harm()>",
+    "<a href=javascript:harm()>x</a>",
+    "<b onmouseover=harm()>x</b>",
+    "<details open ontoggle=harm()>",
+    "<video><source onerror=harm()>",
+    "<style>*{display:none}</style>",
+    "<link rel=stylesheet href=//x.test>",
+    "<meta http-equiv=refresh content=0>",
+    "<base href=//x.test/>",
+    "<form action=//x.test><button>x",
+    "<object data=javascript:harm()>",
+    "<math><mi xlink:href=javascript:harm()>",
+    "</title><script>harm()</script>",
+    "</textarea><script>harm()</script>",
+    "--><script>harm()</script><!--",
+    "\"><img src=x onerror=harm()>",
+    "' onfocus=harm() autofocus='",
+    "javascript:harm()",
+    "data:text/html,<script>harm()</script>",
+    "{{constructor.constructor('harm()')()}}",
+    "${harm()}",
+    "__proto__",
+    "constructor",
+    "%3Cscript%3Eharm()%3C/script%3E",
+];
+
+/// What only a message may be: longer, with lines, links, and characters that no name may have.
+const LONG_TRICKS: [&str; 30] = [
+    "https://x.test/\"onmouseover=\"harm()",
+    "https://x.test/'><script>harm()</script>",
+    "http://javascript:harm()@x.test/",
+    "javascript://x.test/%0aharm()",
+    "JaVaScRiPt:harm()//https://x.test/",
+    "https://x.test/?q=<svg/onload=harm()>",
+    "vbscript:harm()",
+    "file:///etc/passwd",
+    "blob:https://x.test/0",
+    "https://\u{202e}tset.x//:sptth",
+    "[x](javascript:harm())",
+    "![x](x\" onerror=\"harm())",
+    "<img src=x\nonerror=harm()\n>",
+    "<scr<script>ipt>harm()</scr</script>ipt>",
+    "&lt;script&gt;harm()&lt;/script&gt;",
+    "&#60;script&#62;harm()&#60;/script&#62;",
+    "\\u003cscript\\u003eharm()\\u003c/script\\u003e",
+    "<template><script>harm()</script></template>",
+    "<noscript><p title='</noscript><img src=x onerror=harm()>'>",
+    "<input autofocus onfocus=harm()>",
+    "<select autofocus onfocus=harm()>",
+    "<marquee onstart=harm()>",
+    "<audio src=x onerror=harm()>",
+    "<portal src=javascript:harm()>",
+    "<x contenteditable onblur=harm()>lose focus!",
+    "\u{0}<script>harm()</script>",
+    "\u{feff}<script>harm()</script>",
+    "\u{2028}harm()\u{2029}",
+    "Z\u{351}\u{34b}\u{35c}a\u{351}\u{34b}l\u{351}\u{34b}g\u{351}\u{34b}o",
+    "\u{202e}<script>harm()</script>\u{2066}",
+];
+
+/// Everything of the page that could have come from what people wrote: elements of other kinds than the page builds,
+/// listeners as attributes, addresses that are not the web's.
+const INJECTED: &str = "
+(() => {
+    const ours = ['LI','P','DIV','SPAN','B','BDI','A','SVG','PATH','BUTTON','SMALL','H2','UL','OL'];
+    const places = '#timeline *, #sidebar .scroll *, #members *, #pane > header .label *, #typing *, #live *, #notice *';
+    const found = [];
+    for (const node of document.querySelectorAll(places)) {
+        if (!ours.includes(node.tagName.toUpperCase())) found.push(node.outerHTML);
+        for (const { name, value } of node.attributes) {
+            if (name.startsWith('on') || name === 'srcdoc' || name === 'autofocus') found.push(node.outerHTML);
+            if (name === 'href' && !/^(https?:|#)/.test(value)) found.push(node.outerHTML);
+        }
+    }
+    for (const tag of ['script', 'iframe', 'object', 'embed', 'base', 'style']) {
+        const count = document.querySelectorAll(tag).length;
+        if (count !== (tag === 'script' ? 1 : 0)) found.push(`${count} ${tag}`);
+    }
+    return found;
+})()";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_hostile_names_and_messages_leave_the_page_unharmed() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    alice.js("(window.harmed = [], window.harm = () => harmed.push('ran'))").await;
+    alice.js("(document.addEventListener('securitypolicyviolation', (e) => harmed.push(e.violatedDirective)), 0)").await;
+    let elements = "document.querySelectorAll('body > *').length";
+    let before = alice.js(elements).await;
+
+    let mut wanted = Vec::new();
+    let mut people = Vec::new();
+    for (name, long) in TRICKS.iter().zip(LONG_TRICKS) {
+        let mut person = house.other(1, name, "ops").await;
+        person.say("ops", long).await;
+        person.say("ops", name).await;
+        person.tell("Typing", json!({ "room": "ops" })).await;
+        wanted.extend([long, name]);
+        people.push(person);
+    }
+    alice.sees_messages(&wanted).await;
+    assert_eq!(alice.js(INJECTED).await, json!([]));
+
+    // As persons in the lists, as titles, as rooms.
+    for person in &mut people {
+        person.whisper("alice", person.name().to_owned().as_str()).await;
+    }
+    alice.sees("all of them are in the list", "document.querySelectorAll('#peers a').length === 30").await;
+    alice.clicks("#people-toggle").await;
+    alice.sees("all of them are members", "document.querySelectorAll('#members a').length === 31").await;
+    assert_eq!(alice.js(INJECTED).await, json!([]));
+    for name in [TRICKS[1], TRICKS[18], TRICKS[27]] {
+        for kind in ["peer", "room"] {
+            let link = format!("location.hash = '{kind}=' + encodeURIComponent({})", json!(name));
+            alice.js(&link).await;
+            let title = if kind == "room" { format!("#{name}") } else { name.to_owned() };
+            alice.reads("#title", &title).await;
+            alice.reads("title", &title).await;
+            assert_eq!(alice.js(INJECTED).await, json!([]));
+        }
+    }
+
+    // A reload builds all of it at once, from what was kept.
+    let harmed: Value = alice.js("harmed").await;
+    assert_eq!(harmed, json!([]), "nothing ran, nothing was refused by the policy either");
+    assert_eq!(alice.js(elements).await, before);
+    alice.reloads().await;
+    alice.is_online().await;
+    alice.opens("room=ops").await;
+    alice.says("still well").await;
+    alice
+        .sees(
+            "the page works",
+            "[...document.querySelectorAll('#timeline .text')].at(-1)?.textContent === 'still well'",
+        )
+        .await;
+    assert_eq!(alice.js("typeof harm").await, "undefined");
+    assert_eq!(alice.js(INJECTED).await, json!([]));
+}

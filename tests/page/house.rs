@@ -1,0 +1,38 @@
+//! Two nodes behind one address, and a browser. Owns what each story here begins with; the stories use it.
+
+use super::browser::Browser;
+use super::person::Person;
+use crate::support::client::Client;
+use crate::support::cluster::{Cluster, Kind};
+use crate::support::door::Door;
+
+/// Nodes, their door, and a browser with as many windows as there are people.
+pub struct House {
+    pub browser: Browser,
+    pub door: Door,
+    pub cluster: Cluster,
+}
+
+impl House {
+    pub async fn start() -> Self {
+        let (cluster, browser) = tokio::join!(Cluster::start(Kind::Embedded, 2), Browser::start());
+        let door = Door::start(vec![cluster.address(0), cluster.address(1)]).await;
+        Self { browser, door, cluster }
+    }
+
+    /// Where the page is, with a conversation to open.
+    pub fn link(&self, key: &str) -> String {
+        format!("http://{}/#{key}", self.door.address)
+    }
+
+    /// Somebody who has the page open in a conversation, over this node.
+    pub async fn person(&self, node: usize, name: &str, key: &str) -> Person<'_> {
+        self.door.prefer(self.cluster.address(node));
+        Person::signs_in(&self.browser, &self.link(key), name).await
+    }
+
+    /// Somebody with another client than the page, in a room.
+    pub async fn other(&self, node: usize, name: &str, room: &str) -> Client {
+        self.cluster.enter(node, name, room).await
+    }
+}

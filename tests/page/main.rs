@@ -1,0 +1,14 @@
+//! The chat page as people have it: in a real browser, over two nodes behind one address.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+#[path = "../support/mod.rs"]
+#[macro_use]
+mod support;
+
+mod browser;
+mod hostile;
+mod house;
+mod looks;
+mod person;
+mod resume;
+mod talk;

@@ -1,0 +1,173 @@
+//! A person in front of the page: what they see, what they press. Owns a window of the browser; the stories speak to it.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use serde_json::{Value, json};
+
+use super::browser::Browser;
+use crate::support::client::PATIENCE;
+
+/// Enter, as WebDriver writes it.
+pub const ENTER: &str = "\u{e007}";
+/// Shift, held until the next time.
+pub const SHIFT: &str = "\u{e008}";
+
+/// Every message on the screen, oldest first.
+const MESSAGES: &str = "[...document.querySelectorAll('#timeline .text')].map((text) => text.textContent)";
+
+/// One window.
+pub struct Person<'a> {
+    browser: &'a Browser,
+    window: String,
+}
+
+impl<'a> Person<'a> {
+    /// Opens the page in a window, and goes no further.
+    pub async fn visits(browser: &'a Browser, address: &str) -> Self {
+        let person = Self { browser, window: browser.window().await };
+        person.goes_to(address).await;
+        person
+    }
+
+    /// Opens the page and signs in.
+    pub async fn signs_in(browser: &'a Browser, address: &str, name: &str) -> Self {
+        let person = Self::visits(browser, address).await;
+        person.sees("the page asks for a name", "!document.getElementById('sign-in').hidden").await;
+        // Another window of this browser may have left a name.
+        person.js("document.getElementById('name').value = ''").await;
+        person.types("#name", &format!("{name}{ENTER}")).await;
+        person.is_online().await;
+        person
+    }
+
+    pub async fn goes_to(&self, address: &str) {
+        self.post("/url", json!({ "url": address })).await;
+    }
+
+    pub async fn reloads(&self) {
+        self.post("/refresh", json!({})).await;
+    }
+
+    /// Opens a conversation as its link does: `room=…`, `peer=…`.
+    pub async fn opens(&self, key: &str) {
+        self.run("location.hash = arguments[0]", json!([key])).await;
+        let title = key.replace("room=", "#").replace("peer=", "");
+        self.sees(
+            &format!("{title} is open"),
+            &format!("document.getElementById('title').textContent === {}", json!(title)),
+        )
+        .await;
+    }
+
+    pub async fn is_online(&self) {
+        self.sees("the page is online", "document.querySelector('#me small')?.textContent === 'Online'")
+            .await;
+    }
+
+    /// Types a message and sends it.
+    pub async fn says(&self, text: &str) {
+        self.types("#draft", &format!("{text}{ENTER}")).await;
+    }
+
+    /// Presses keys in a field.
+    pub async fn types(&self, selector: &str, text: &str) {
+        let element = self.element(selector).await;
+        self.post(&format!("/element/{element}/value"), json!({ "text": text })).await;
+    }
+
+    pub async fn clicks(&self, selector: &str) {
+        let element = self.element(selector).await;
+        self.post(&format!("/element/{element}/click"), json!({})).await;
+    }
+
+    async fn element(&self, selector: &str) -> String {
+        let found = self.post("/element", json!({ "using": "css selector", "value": selector })).await;
+        found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned()
+    }
+
+    /// The value of an expression in the page.
+    pub async fn js(&self, expression: &str) -> Value {
+        self.run(&format!("return ({expression})"), json!([])).await
+    }
+
+    async fn run(&self, script: &str, args: Value) -> Value {
+        self.post("/execute/sync", json!({ "script": script, "args": args })).await
+    }
+
+    /// Waits until an expression in the page is true.
+    pub async fn sees(&self, what: &str, expression: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.js(expression).await != true {
+            if Instant::now() > deadline {
+                let page = self.js("document.body.innerText").await;
+                panic!("never came true: {what}; the page says:\n{}", page.as_str().unwrap_or_default());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until the text of an element contains this.
+    pub async fn reads(&self, selector: &str, text: &str) {
+        let expression =
+            format!("document.querySelector({})?.textContent.includes({})", json!(selector), json!(text));
+        self.sees(&format!("{selector} says {text}"), &expression).await;
+    }
+
+    /// The messages on the screen, oldest first.
+    pub async fn messages(&self) -> Vec<String> {
+        serde_json::from_value(self.js(MESSAGES).await).unwrap()
+    }
+
+    /// Waits until exactly these messages are on the screen, in this order.
+    pub async fn sees_messages(&self, wanted: &[&str]) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let messages = self.messages().await;
+            if messages == wanted {
+                return;
+            }
+            assert!(Instant::now() < deadline, "wanted {wanted:?}, the page shows {messages:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// How many unread messages a conversation shows in the list.
+    pub async fn unread(&self, key: &str, count: u64) {
+        let link = json!(format!("#sidebar a[href='#{key}'] .badge"));
+        let expression =
+            format!("(document.querySelector({link})?.firstChild.textContent ?? '0') === '{count}'");
+        self.sees(&format!("{count} unread in {key}"), &expression).await;
+    }
+
+    /// The size of the window's inside, and whether its owner likes the dark.
+    pub async fn has_screen(&self, width: u32, height: u32, is_dark: bool) {
+        let metrics =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 720 });
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+        let scheme = if is_dark { "dark" } else { "light" };
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+        self.sees("the window has its size", &format!("innerWidth === {width}")).await;
+    }
+
+    async fn devtools(&self, command: &str, params: Value) {
+        self.post("/goog/cdp/execute", json!({ "cmd": command, "params": params })).await;
+    }
+
+    /// What the window looks like, as a PNG.
+    pub async fn screenshot(&self) -> Vec<u8> {
+        self.look().await;
+        let picture = self.browser.get("/screenshot").await;
+        base64::engine::general_purpose::STANDARD.decode(picture.as_str().unwrap()).unwrap()
+    }
+
+    async fn look(&self) {
+        self.browser.post("/window", json!({ "handle": self.window })).await;
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        self.look().await;
+        self.browser.post(path, body).await
+    }
+}

@@ -1,0 +1,77 @@
+//! Three people talk over two nodes: in rooms, in private, typing, reading.
+
+use std::time::Instant;
+
+use super::house::House;
+use super::person::{ENTER, SHIFT};
+use crate::support::client::PATIENCE;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_people_talk_over_two_nodes() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let bob = house.person(1, "bob", "room=ops").await;
+    let carol = house.person(0, "carol", "room=tea").await;
+
+    alice.says("hello").await;
+    bob.sees_messages(&["hello"]).await;
+    bob.types("#draft", &format!("two{SHIFT}{ENTER}{SHIFT}lines{ENTER}")).await;
+    alice.sees_messages(&["hello", "two\nlines"]).await;
+    alice
+        .sees(
+            "her own message is marked as sent",
+            "document.querySelectorAll('.line.stored.mine').length === 1",
+        )
+        .await;
+    alice.reads("#subtitle", "2 here").await;
+
+    // The server passes on one per second and target: the first of these may come too soon after the last.
+    let mut written = String::new();
+    let deadline = Instant::now() + PATIENCE;
+    while bob.js("document.getElementById('typing').textContent").await != "alice is typing…" {
+        assert!(Instant::now() < deadline, "bob does not see that alice is typing");
+        alice.types("#draft", "la").await;
+        written.push_str("la");
+    }
+    alice.says("!").await;
+    written.push('!');
+    bob.sees_messages(&["hello", "two\nlines", &written]).await;
+    bob.sees("alice types no more", "document.getElementById('typing').textContent === ''").await;
+
+    // Carol comes in beside the room that she has open, and hears of both.
+    carol.opens("room=ops").await;
+    carol.sees_messages(&["hello", "two\nlines", &written]).await;
+    carol.opens("room=tea").await;
+    bob.reads("#subtitle", "3 here").await;
+    bob.says("where is carol?").await;
+    bob.says("carol?").await;
+    carol.unread("room=ops", 2).await;
+    carol.reads("title", "(2)").await;
+    carol.opens("room=ops").await;
+    carol
+        .sees("the first new one is marked", "document.querySelectorAll('#timeline .divider').length === 1")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_private_message_is_seen_by_two_and_nobody_else() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let bob = house.person(1, "bob", "room=ops").await;
+    let carol = house.person(1, "carol", "room=ops").await;
+
+    alice.opens("peer=bob").await;
+    alice.says("psst").await;
+    bob.unread("peer=alice", 1).await;
+    bob.opens("peer=alice").await;
+    bob.sees_messages(&["psst"]).await;
+    bob.says("yes?").await;
+    alice.sees_messages(&["psst", "yes?"]).await;
+
+    // What carol hears of later was sent later: what she was sent before, she has.
+    alice.opens("room=ops").await;
+    alice.says("hello all").await;
+    carol.sees_messages(&["hello all"]).await;
+    let peers = carol.js("document.querySelectorAll('#peers a').length").await;
+    assert_eq!(peers, 0, "carol has no private conversation");
+}

@@ -1,0 +1,108 @@
+//! One address in front of several nodes, as a balancer has, that can cut what goes through it. Owns the connections;
+//! knows of their contents only whether they begin as the page's WebSocket. Used by stories about clients that come back.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Forwards until it is dropped.
+pub struct Door {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: JoinHandle<()>,
+}
+
+struct Shared {
+    nodes: Mutex<Vec<SocketAddr>>,
+    is_shut: AtomicBool,
+    turned_away: AtomicUsize,
+    /// Counts up: connections opened before it moved end.
+    cut: watch::Sender<u64>,
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Door {
+    /// New connections go to the first of these nodes that answers.
+    pub async fn start(nodes: Vec<SocketAddr>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            nodes: Mutex::new(nodes),
+            is_shut: AtomicBool::new(false),
+            turned_away: AtomicUsize::new(0),
+            cut: watch::Sender::new(0),
+        });
+        let to_forward = shared.clone();
+        let accepting = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                connections.spawn(forward(client, to_forward.clone()));
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Self { address, shared, accepting }
+    }
+
+    /// From now on new connections go to this node first.
+    pub fn prefer(&self, node: SocketAddr) {
+        let mut nodes = self.shared.nodes.lock().unwrap();
+        nodes.sort_by_key(|each| *each != node);
+    }
+
+    /// Ends every connection without a word, in both directions.
+    pub fn cut(&self) {
+        self.shared.cut.send_modify(|cut| *cut += 1);
+    }
+
+    /// Ends every connection, and lets no WebSocket in until [`Door::open`]; files are still served.
+    pub fn shut(&self) {
+        self.shared.is_shut.store(true, Ordering::Release);
+        self.cut();
+    }
+
+    pub fn open(&self) {
+        self.shared.is_shut.store(false, Ordering::Release);
+    }
+
+    /// How many WebSockets were not let in.
+    pub fn turned_away(&self) -> usize {
+        self.shared.turned_away.load(Ordering::Acquire)
+    }
+}
+
+async fn forward(mut client: TcpStream, shared: Arc<Shared>) {
+    let mut cut = shared.cut.subscribe();
+    let pass = async {
+        // A browser sends its request in one piece.
+        let mut start = [0; 7];
+        let count = client.peek(&mut start).await.unwrap_or(0);
+        let is_websocket = start[..count] == *b"GET /ws";
+        if is_websocket && shared.is_shut.load(Ordering::Acquire) {
+            shared.turned_away.fetch_add(1, Ordering::AcqRel);
+            return;
+        }
+        let nodes = shared.nodes.lock().unwrap().clone();
+        for node in nodes {
+            let Ok(mut server) = TcpStream::connect(node).await else { continue };
+            client.set_nodelay(true).unwrap();
+            server.set_nodelay(true).unwrap();
+            // Either side may end it at any moment.
+            let _ended = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            return;
+        }
+    };
+    tokio::select! {
+        () = pass => {}
+        _ = cut.changed() => {}
+    }
+}
