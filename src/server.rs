@@ -154,13 +154,14 @@ impl Server {
         if timeout_at(until, goodbye).await.is_err() {
             tracing::warn!(connections = self.node.connection_count(), "the drain ran out of time");
         }
-        self.node.release().await;
         self.stop.cancel();
         self.background.close();
         http.close();
         if timeout(LAST_TASKS, async { tokio::join!(self.background.wait(), http.wait()) }).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
+        // Last of all: a heartbeat after it would take a new lease, and the node would be listed for its length.
+        self.node.release().await;
         gauge!(names::DRAINING).set(0.0);
         tracing::info!("stopped");
         if is_broken { Err(ServeError::Broken) } else { Ok(()) }

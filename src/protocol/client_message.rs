@@ -287,7 +287,8 @@ fn read_target(body: &Body<'_>, target: Target) -> Result<ReadTarget, Fault> {
             let text: String =
                 required(value(body.message_id, "message_id", "must be a string")?, "message_id")?;
             match text.parse::<MessageId>() {
-                Ok(id) if !id.is_none() => Ok(ReadTarget::User(peer, id)),
+                // Markers move forward by time: an id of another kind could stand before or behind all messages for ever.
+                Ok(id) if id.is_time_ordered() => Ok(ReadTarget::User(peer, id)),
                 _ => Err(invalid("message_id", "must be the UUID of a message")),
             }
         }

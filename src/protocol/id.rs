@@ -24,6 +24,11 @@ impl MessageId {
         Self(Uuid::now_v7())
     }
 
+    /// It may be a message's: every one is a UUIDv7.
+    pub fn is_time_ordered(&self) -> bool {
+        self.0.get_version_num() == 7
+    }
+
     /// True for [`MessageId::NONE`].
     pub fn is_none(&self) -> bool {
         self.0.is_nil()

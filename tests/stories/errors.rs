@@ -61,6 +61,11 @@ on_each_store! {
             ("Read", json!({ "sender_username": name, "target_username": "bob" }), "message_id"),
             (
                 "Read",
+                json!({ "sender_username": name, "target_username": "bob", "message_id": "ffffffff-ffff-4fff-bfff-ffffffffffff" }),
+                "message_id",
+            ),
+            (
+                "Read",
                 json!({ "sender_username": name, "target_username": "bob", "message_id": "not one" }),
                 "message_id",
             ),
