@@ -1,6 +1,7 @@
 //! One run: a cluster, a workload, a fault, and the history of it. Owns the order of its phases; the checks judge it
 //! afterwards. Called by the commands.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -72,7 +73,12 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
     let api = Api::new(cluster.nodes.iter().map(|node| node.internal).collect(), ADMIN_KEY.to_owned());
     let stage = Arc::new(Stage {
         recorder: Recorder::new(),
-        nodes: cluster.to_nodes.iter().map(|proxy| proxy.address).collect(),
+        nodes: if plan.fault == Fault::Storm {
+            // A proxy would take more of the machine than the nodes do.
+            cluster.nodes.iter().map(|node| node.address).collect()
+        } else {
+            cluster.to_nodes.iter().map(|proxy| proxy.address).collect()
+        },
         direct: cluster.nodes.iter().map(|node| node.address).collect(),
         sizes,
         phase: phases,
@@ -131,14 +137,16 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
 async fn gathered(stage: &Stage, roles: &[crate::client::Role]) -> std::io::Result<()> {
     let wanted: usize = roles.iter().map(|role| role.rooms.len()).sum();
     let start = Instant::now();
+    let (mut seen, mut members) = (0, HashSet::new());
     loop {
-        let joined = stage.recorder.look(0, |lines| {
-            let joined = lines.iter().filter_map(|line| match &line.event {
+        stage.recorder.look(seen, |lines| {
+            seen += lines.len();
+            members.extend(lines.iter().filter_map(|line| match &line.event {
                 Event::Joined { client, topic: topic @ Topic::Room(_), .. } => Some((*client, *topic)),
                 _ => None,
-            });
-            joined.collect::<std::collections::HashSet<_>>().len()
+            }));
         });
+        let joined = members.len();
         if joined >= wanted {
             return Ok(());
         }
