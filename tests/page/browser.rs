@@ -41,23 +41,37 @@ pub struct Browser {
     _folder: TempDir,
 }
 
+/// The driver with its port; none where it ended before it had one.
+fn start_driver(home: &std::path::Path) -> Option<(Child, u16)> {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .env("HOME", home)
+        .env("TZ", "UTC")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("chromedriver can't be started; tests/run installs what is missing");
+    let said = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let port = said
+        .filter_map(|line| line.split("successfully on port ").nth(1)?.trim_end_matches('.').parse().ok())
+        .next();
+    if port.is_none() {
+        // It has closed its output: it ends, if it has not yet.
+        let _ = driver.kill();
+        driver.wait().unwrap();
+    }
+    Some((driver, port?))
+}
+
 impl Browser {
     pub async fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .env("HOME", folder.path())
-            .env("TZ", "UTC")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver can't be started; tests/run installs what is missing");
-        let said = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let port = said
-            .filter_map(|line| line.split("successfully on port ").nth(1)?.trim_end_matches('.').parse().ok())
-            .next()
-            .expect("chromedriver names its port");
+        // It takes a free port for IPv4 and wants the same for IPv6: where somebody else has that, it ends, and another try
+        // takes another.
+        let (driver, port) = (0..10)
+            .find_map(|_| start_driver(folder.path()))
+            .expect("chromedriver does not start: its own output says why");
         let mut browser = Self { driver, port, session: String::new(), process: 0, _folder: folder };
         let mut flags: Vec<String> = FLAGS.map(str::to_owned).into();
         flags.push(format!("--user-data-dir={}", browser._folder.path().join("profile").display()));
