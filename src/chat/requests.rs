@@ -146,7 +146,11 @@ impl Session {
         };
         // Out of the fan-out first: who leaves does not see its own `Leave`, nor anything after the `Ack`.
         drop(member);
-        self.node.presence.leave(present).await?;
+        if let Err(error) = self.node.presence.leave(present).await {
+            // The connection has left, and can't do so again. The store hears of it with the next heartbeat that it
+            // answers; an error would only have the client repeat what is `not_in_room` by now.
+            tracing::debug!(%error, "a departure waits for the store");
+        }
         Ok(ack(id, LeaveAck { room: &room }))
     }
 

@@ -45,6 +45,7 @@ async fn a_killed_store_is_told_of_and_all_is_well_when_it_is_back() {
     let mut cluster = Cluster::start_on(RedisServer::start_durable(), 2, quick).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let mut bob = cluster.enter(1, "bob", "ops").await;
+    let mut carol = cluster.enter(0, "carol", "ops").await;
     alice.say("ops", "before").await;
     cluster.redis().kill();
     for _ in 0..3 {
@@ -55,6 +56,8 @@ async fn a_killed_store_is_told_of_and_all_is_well_when_it_is_back() {
         assert!(error["retry_after_ms"].is_u64(), "{error}");
     }
     alice.ok("Ping", json!({})).await;
+    // Who leaves has left, whether the store hears of it now or later.
+    carol.ok("Leave", json!({})).await;
     for node in [0, 1] {
         let address = cluster.address(node);
         until("balancers are told", async || get(address, "/readyz").await.0 == 503).await;
