@@ -234,7 +234,7 @@ fn node(arguments: &Arguments, flawed: bool) -> std::io::Result<PathBuf> {
 fn build(extra: &[&str]) -> std::io::Result<()> {
     let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     build.current_dir(env!("CARGO_MANIFEST_DIR"));
-    build.args(["build", "--quiet", "--profile", "soak", "--bin", "chatnode"]).args(extra);
+    build.args(["build", "--locked", "--quiet", "--profile", "soak", "--bin", "chatnode"]).args(extra);
     match build.status()?.success() {
         true => Ok(()),
         false => Err(std::io::Error::other("the node does not build")),
