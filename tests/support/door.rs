@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -19,6 +20,7 @@ pub struct Door {
 struct Shared {
     nodes: Mutex<Vec<SocketAddr>>,
     is_shut: AtomicBool,
+    is_mute: AtomicBool,
     turned_away: AtomicUsize,
     /// Counts up: connections opened before it moved end.
     cut: watch::Sender<u64>,
@@ -38,6 +40,7 @@ impl Door {
         let shared = Arc::new(Shared {
             nodes: Mutex::new(nodes),
             is_shut: AtomicBool::new(false),
+            is_mute: AtomicBool::new(false),
             turned_away: AtomicUsize::new(0),
             cut: watch::Sender::new(0),
         });
@@ -61,7 +64,13 @@ impl Door {
 
     /// Ends every connection without a word, in both directions.
     pub fn cut(&self) {
+        self.shared.is_mute.store(false, Ordering::Release);
         self.shared.cut.send_modify(|cut| *cut += 1);
+    }
+
+    /// From now until the next cut the nodes get all, and nothing of what they answer comes back.
+    pub fn mute(&self) {
+        self.shared.is_mute.store(true, Ordering::Release);
     }
 
     /// Ends every connection, and lets no WebSocket in until [`Door::open`]; files are still served.
@@ -96,8 +105,22 @@ async fn forward(mut client: TcpStream, shared: Arc<Shared>) {
             let Ok(mut server) = TcpStream::connect(node).await else { continue };
             client.set_nodelay(true).unwrap();
             server.set_nodelay(true).unwrap();
+            let ((mut from_client, mut to_client), (mut from_node, mut to_node)) =
+                (client.split(), server.split());
+            let answers = async {
+                let mut buffer = vec![0; 64 << 10];
+                while let Ok(count @ 1..) = from_node.read(&mut buffer).await {
+                    let is_lost = shared.is_mute.load(Ordering::Acquire);
+                    if !is_lost && to_client.write_all(&buffer[..count]).await.is_err() {
+                        return;
+                    }
+                }
+            };
             // Either side may end it at any moment.
-            let _ended = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            tokio::select! {
+                () = answers => {}
+                _ended = tokio::io::copy(&mut from_client, &mut to_node) => {}
+            }
             return;
         }
     };
