@@ -115,13 +115,18 @@ fn own_url(config: &Config) -> String {
         Some(port) => (&config.internal.host, port),
         None => (&config.host, config.port),
     };
+    format!("http://{}", reachable(host, port))
+}
+
+/// How this machine reaches what listens at this address.
+pub(super) fn reachable(host: &str, port: u16) -> String {
     let host = match host.parse::<IpAddr>() {
         Ok(IpAddr::V4(address)) if address.is_unspecified() => "127.0.0.1".into(),
         Ok(IpAddr::V6(address)) if address.is_unspecified() => "[::1]".into(),
         Ok(IpAddr::V6(address)) => format!("[{address}]"),
-        _ => host.clone(),
+        _ => host.to_owned(),
     };
-    format!("http://{host}:{port}")
+    format!("{host}:{port}")
 }
 
 #[cfg(test)]

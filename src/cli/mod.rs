@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 it failed, 2 the command line or the settings are wrong, 130 and 143 a second signal.
 
 mod api;
+mod chat;
 mod health;
 mod serve;
 mod settings;
@@ -37,6 +38,8 @@ struct Command {
 enum Action {
     /// Run the server (the default)
     Serve,
+    /// Chat from a terminal, or send the lines of a pipe
+    Chat(chat::Options),
     /// Issue and revoke tokens, through the API of a running node
     #[command(subcommand)]
     Token(token::Action),
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
     let Command { flags, action } = Command::parse();
     match action.unwrap_or(Action::Serve) {
         Action::Serve => serve::run(&flags),
+        Action::Chat(options) => chat::run(&flags, &options),
         Action::Token(action) => token::run(&flags, &action),
         Action::Config(action) => settings::run(&flags, &action),
         Action::Health(options) => health::run(&flags, &options),

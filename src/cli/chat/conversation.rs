@@ -1,0 +1,131 @@
+//! One room or one person: what was said, who is there, how far we are. Owns the lines on show and their bound; does not
+//! know the connection. Called by the model, and read by the screen.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
+
+use super::text::harmless;
+use super::wire::{Message, Place, Seen, Target};
+use crate::protocol::UserName;
+
+/// The most lines kept for scrolling back.
+const MAX_LINES: usize = 5_000;
+
+/// Something to look at. All text in it is harmless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Line {
+    Said {
+        from: UserName,
+        text: String,
+        /// Unix ms.
+        sent_at: u64,
+        place: Place,
+        /// Said by this very process.
+        own: bool,
+    },
+    /// Something that isn't there.
+    Gap(String),
+    /// What the program says.
+    Note(String),
+}
+
+impl Line {
+    pub(super) fn said(message: &Message, own: bool) -> Self {
+        Self::Said {
+            from: message.from.clone(),
+            text: harmless(&message.content),
+            sent_at: message.sent_at,
+            place: message.place.clone(),
+            own,
+        }
+    }
+
+    pub(super) fn gap(reason: &str) -> Self {
+        let why = match reason {
+            "trimmed" => "the log does not reach back so far",
+            "epoch" => "the log was started afresh",
+            "rollback" => "the store lost its newest messages",
+            "too_many" => "too many to send again",
+            other => return Self::Gap(format!("messages may be missing here ({})", harmless(other))),
+        };
+        Self::Gap(format!("messages may be missing here: {why}"))
+    }
+}
+
+/// How a room stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Membership {
+    /// To be entered, not before this time.
+    Out(Option<Instant>),
+    Entering,
+    In,
+    /// The node won't have us.
+    Refused,
+}
+
+/// A room, or the private messages with one person.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    pub(super) target: Target,
+    pub(super) lines: VecDeque<Line>,
+    pub(super) unread: usize,
+    /// Of a room.
+    pub(super) membership: Membership,
+    /// Of a room, once asked for.
+    pub(super) members: Option<BTreeSet<UserName>>,
+    /// Of a room.
+    pub(super) place: Option<Place>,
+    /// Whether older messages are to be had.
+    pub(super) more: bool,
+    seen: Seen,
+}
+
+impl Conversation {
+    pub(super) fn new(target: Target) -> Self {
+        Self {
+            target,
+            lines: VecDeque::new(),
+            unread: 0,
+            membership: Membership::Out(None),
+            members: None,
+            place: None,
+            more: true,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Whether it is a room that we are in.
+    pub(super) fn is_in(&self) -> bool {
+        self.membership == Membership::In
+    }
+
+    /// False if it was there already: after a position that couldn't be proved, all that is held comes again.
+    pub(super) fn is_new(&mut self, message: &Message) -> bool {
+        self.seen.insert(&message.place.message_id)
+    }
+
+    pub(super) fn push(&mut self, line: Line) {
+        self.lines.push_back(line);
+        if self.lines.len() > MAX_LINES {
+            self.lines.pop_front();
+            self.more = true;
+        }
+    }
+
+    /// Puts older messages before all others, as far as there is room for them.
+    pub(super) fn prepend(&mut self, lines: Vec<Line>) {
+        for line in lines.into_iter().rev() {
+            if self.lines.len() < MAX_LINES {
+                self.lines.push_front(line);
+            }
+        }
+    }
+
+    /// The place of the oldest message on show.
+    pub(super) fn oldest(&self) -> Option<&Place> {
+        self.lines.iter().find_map(|line| match line {
+            Line::Said { place, .. } => Some(place),
+            Line::Gap(_) | Line::Note(_) => None,
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! What the model has to do by itself when its time comes. Owns entering rooms, sending the next message and giving up;
+//! what the answers mean is not decided here. Called by the session, and by the model after every change.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::conversation::{Conversation, Membership};
+use super::outbox::Publish;
+use super::state::{Asked, Chat, Connection, Effect};
+use super::wire::{self, Fault, Target};
+
+impl Chat {
+    /// Does what is due: enters rooms, sends the next message, gives up what was tried for too long.
+    pub(super) fn tick(&mut self, now: Instant) {
+        while let Some((publish, why)) = self.outbox.give_up(now) {
+            self.fail(&publish, &why);
+        }
+        if self.connection != Connection::Live {
+            return;
+        }
+        for index in 0..self.conversations.len() {
+            self.enter(index, now);
+        }
+        let publish = self.outbox.next(now, |target| {
+            let mut found = self.conversations.iter().filter(|each| each.target == *target);
+            matches!(target, Target::User(_)) || found.any(Conversation::is_in)
+        });
+        if let Some(Publish { id, to, content, .. }) = publish {
+            let mut body = to.body();
+            body["content"] = json!(content);
+            let kind = if matches!(to, Target::Room(_)) { "GroupChat" } else { "PrivateChat" };
+            let (frame, id) = (wire::request(kind, &self.me, body, id), id.clone());
+            if frame.len() <= wire::MAX_FRAME_BYTES {
+                return self.effect(Effect::Send(frame));
+            }
+            let fault = Fault::too_long();
+            if let Some(publish) = self.outbox.refused(&id, &fault, now) {
+                self.fail(&publish, &fault.message);
+                self.tick(now);
+            }
+        }
+    }
+
+    fn enter(&mut self, index: usize, now: Instant) {
+        let conversation = &mut self.conversations[index];
+        let due = matches!(conversation.membership, Membership::Out(at) if at.is_none_or(|at| at <= now));
+        if !due || !matches!(conversation.target, Target::Room(_)) {
+            return;
+        }
+        conversation.membership = Membership::Entering;
+        let room = conversation.target.clone();
+        let mut body = room.body();
+        let resumed = conversation.place.is_some();
+        match &conversation.place {
+            Some(since) => body["since"] = json!(since),
+            None => body["history"] = json!(self.history),
+        }
+        self.ask("Enter", body, Asked::Enter { room, resumed });
+    }
+
+    /// Whether nothing is on its way, and every room was entered once.
+    pub(super) fn is_settled(&self) -> bool {
+        let is_new = |each: &Conversation| {
+            each.place.is_none()
+                && each.membership != Membership::Refused
+                && matches!(each.target, Target::Room(_))
+        };
+        self.outbox.len() == 0 && !self.conversations.iter().any(is_new)
+    }
+
+    /// Whether there is nowhere left to say anything.
+    pub(super) fn is_shut_out(&self) -> bool {
+        let mut all = self.conversations.iter();
+        !self.conversations.is_empty() && all.all(|each| each.membership == Membership::Refused)
+    }
+
+    /// When [`Chat::tick`] has something to do again.
+    pub(super) fn wake(&self, now: Instant) -> Option<Instant> {
+        let live = self.connection == Connection::Live;
+        let rooms = self.conversations.iter().filter_map(|conversation| match conversation.membership {
+            Membership::Out(at) if live => at,
+            _ => None,
+        });
+        rooms.chain(self.outbox.wake(now)).min()
+    }
+}

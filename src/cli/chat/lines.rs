@@ -1,0 +1,143 @@
+//! Chat without a screen: lines in, lines out. Owns what a printed line looks like, and when a pipe is done; knows no
+//! protocol. Called by the subcommand.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use super::command;
+use super::conversation::Line;
+use super::input::{self, Input};
+use super::session::{News, Session};
+use super::signals::Signals;
+use super::wire::Target;
+use crate::cli::complain;
+
+/// Messages on their way at which reading the input pauses.
+const FEW: usize = 4;
+
+/// How it ended.
+enum End {
+    /// The input is done and all of it stored, or the reader of the output went away.
+    Done,
+    /// It makes no sense to go on.
+    Failed(String),
+    Signal(u8),
+}
+
+/// Runs until the input ends and everything is stored, unless it is to follow.
+pub(super) async fn run(mut session: Session, follow: bool, node: &str) -> ExitCode {
+    let end = match (input::read(), Signals::new()) {
+        (Ok(input), Ok(signals)) => converse(&mut session, input, signals, follow, node).await,
+        (Err(error), _) | (_, Err(error)) => End::Failed(error.to_string()),
+    };
+    let (failed, left) = (session.chat.failed, session.chat.outbox.len());
+    session.close().await;
+    match end {
+        End::Done if failed == 0 => ExitCode::SUCCESS,
+        End::Done => {
+            complain(&format_args!("{failed} failed"));
+            ExitCode::FAILURE
+        }
+        End::Failed(why) => {
+            complain(&why);
+            if left > 0 {
+                complain(&format_args!("{left} more not known to be stored"));
+            }
+            ExitCode::FAILURE
+        }
+        End::Signal(code) => ExitCode::from(code),
+    }
+}
+
+async fn converse(
+    session: &mut Session,
+    input: tokio::sync::mpsc::Receiver<Input>,
+    mut signals: Signals,
+    follow: bool,
+    node: &str,
+) -> End {
+    let mut input = Some(input);
+    // Text from a pipe may well begin with a slash; only a person means a command by it.
+    let is_person = std::io::stdin().is_terminal();
+    loop {
+        while let Some(news) = session.settle() {
+            if let Some(end) = tell(session, news, node) {
+                return end;
+            }
+        }
+        if session.chat.is_shut_out() || (input.is_none() && session.chat.is_settled() && !follow) {
+            return End::Done;
+        }
+        let may_read = session.chat.outbox.len() < FEW;
+        let news = tokio::select! {
+            news = session.next() => news,
+            line = next(&mut input), if may_read && input.is_some() => {
+                match line {
+                    Some(Input::Line(line)) if is_person => {
+                        if command::obey(&mut session.chat, &line, Instant::now()) {
+                            return End::Done;
+                        }
+                    }
+                    Some(Input::Line(line)) => {
+                        // An empty message is none.
+                        if !line.is_empty() {
+                            session.chat.say(line, Instant::now());
+                        }
+                    }
+                    Some(Input::TooLong) => {
+                        session.chat.failed += 1;
+                        complain(&"not sent: a line is too long");
+                    }
+                    Some(Input::Broken(error)) => return End::Failed(format!("can't read the input: {error}")),
+                    None => input = None,
+                }
+                None
+            }
+            code = signals.next() => return End::Signal(code),
+        };
+        if let Some(news) = news
+            && let Some(end) = tell(session, news, node)
+        {
+            return end;
+        }
+    }
+}
+
+async fn next(input: &mut Option<tokio::sync::mpsc::Receiver<Input>>) -> Option<Input> {
+    match input {
+        Some(input) => input.recv().await,
+        None => None,
+    }
+}
+
+fn tell(session: &Session, news: News, node: &str) -> Option<End> {
+    match news {
+        News::Line(_, Line::Said { own: true, .. }) | News::Connected => None,
+        News::Line(target, line @ (Line::Said { .. } | Line::Gap(_))) => {
+            let mut out = std::io::stdout().lock();
+            let text = printed(target.as_ref(), &line);
+            // Nobody reads any more: `chatnode chat | head -1`.
+            (out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err()).then_some(End::Done)
+        }
+        News::Line(_, Line::Note(text)) => {
+            complain(&text);
+            None
+        }
+        News::Lost(why, _) if !session.was_connected => Some(End::Failed(format!("{node}: {why}"))),
+        News::Lost(why, wait) => {
+            complain(&format_args!("{why}; trying again in {:.1} s", wait.as_secs_f64()));
+            None
+        }
+        News::Stopped(why) => Some(End::Failed(why)),
+    }
+}
+
+/// A message or a gap as one line.
+fn printed(target: Option<&Target>, line: &Line) -> String {
+    let place = target.map_or_else(|| "@".to_owned(), Target::to_string);
+    match line {
+        Line::Said { from, text, .. } => format!("{place} {from}: {text}\n"),
+        Line::Gap(text) | Line::Note(text) => format!("{place} -- {text}\n"),
+    }
+}

@@ -1,0 +1,64 @@
+//! `chatnode chat`: a chat client for terminals and pipes. Owns the choice between a screen and plain lines; what it speaks
+//! is the protocol of every other client. Called by the command.
+
+mod command;
+mod conversation;
+mod duties;
+mod input;
+mod lines;
+mod link;
+mod options;
+mod outbox;
+mod prompt;
+mod reception;
+mod screen;
+mod session;
+mod signals;
+mod state;
+mod terminal;
+mod text;
+mod wire;
+
+pub(super) use options::Options;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use self::link::Link;
+use self::session::Session;
+use self::state::Chat;
+use super::{MISUSE, complain, converse, load};
+use crate::config::{Config, Flags};
+
+pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
+    let config = if options.names_a_node() {
+        Config::default()
+    } else {
+        match load(flags) {
+            Ok(loaded) => loaded.config,
+            Err(code) => return code,
+        }
+    };
+    let plan = match options.plan(&config) {
+        Ok(plan) => plan,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(MISUSE);
+        }
+    };
+    let has_screen = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let history = options.history.unwrap_or(if has_screen { command::PAGE } else { 0 });
+    let mut chat = Chat::new(plan.me, history);
+    chat.begin(plan.rooms, plan.to);
+    let session = Session::new(chat, Link::new(plan.request));
+    converse(async {
+        if has_screen {
+            terminal::run(session).await
+        } else {
+            lines::run(session, options.follow, &plan.node).await
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

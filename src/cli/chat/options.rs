@@ -1,0 +1,149 @@
+//! The flags of `chatnode chat`, and what they come to. Owns the judgement of them; opens nothing. Called by the
+//! subcommand.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri};
+
+use crate::cli::api::reachable;
+use crate::config::Config;
+use crate::protocol::{NameError, RoomName, UserName};
+
+/// The variable with the token: unlike a flag, other users of the machine can't read it.
+const TOKEN_VARIABLE: &str = "CHATNODE_TOKEN";
+
+/// Chat from a terminal: rooms, members, private messages, history; /help lists the commands.
+///
+/// Where standard input or output is no terminal, every line read is sent to the first --room (or to --to), and messages
+/// are printed as lines. It ends with its input, once every line is stored; the exit code is 1 if one was not. A lost
+/// connection is taken up again where it stopped. A token is taken from CHATNODE_TOKEN or --token-file.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The node, such as ws://127.0.0.1:8080/ [default: the one of these settings, on this machine]
+    url: Option<String>,
+    /// Enter this room; can be given more than once [default: lobby, unless --to is given]
+    #[arg(long, value_name = "ROOM")]
+    room: Vec<String>,
+    /// Who you are [default: your login]
+    #[arg(long)]
+    name: Option<String>,
+    /// Write to this user
+    #[arg(long, value_name = "USER")]
+    to: Option<String>,
+    /// Read the token from this file
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// How many old messages to show of each room (at most 200) [default: 50 in a terminal, 0 otherwise]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=200))]
+    pub(super) history: Option<u32>,
+    /// Without a terminal: go on printing messages after the end of the input
+    #[arg(long)]
+    pub(super) follow: bool,
+}
+
+/// What is wrong with the flags.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OptionError {
+    #[error("{0:?} is not a URL such as ws://127.0.0.1:8080/")]
+    Url(String),
+    #[error("{0:?}: only ws:// is spoken, not TLS: reach a node inside its own network")]
+    Tls(String),
+    #[error("{0} {1:?} {2}")]
+    Name(&'static str, String, NameError),
+    #[error("who are you? Give --name")]
+    Nobody,
+    #[error("can't read the token of {0}: {1}")]
+    TokenFile(PathBuf, std::io::Error),
+    #[error("the token holds characters that no token has")]
+    Token,
+}
+
+/// Whom to speak to, as whom, and where.
+pub(super) struct Plan {
+    pub(super) request: ClientRequestBuilder,
+    /// The node, for messages.
+    pub(super) node: String,
+    pub(super) me: UserName,
+    pub(super) rooms: Vec<RoomName>,
+    pub(super) to: Option<UserName>,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan").field("node", &self.node).field("me", &self.me).finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// Whether the settings are needed to know the node.
+    pub(super) fn names_a_node(&self) -> bool {
+        self.url.is_some()
+    }
+
+    /// Judges the flags.
+    pub(super) fn plan(&self, config: &Config) -> Result<Plan, OptionError> {
+        let own = format!("ws://{}/", reachable(&config.host, config.port));
+        let uri = address(self.url.as_deref().unwrap_or(&own))?;
+        let name = self.name.clone().or_else(|| std::env::var("USER").ok()).ok_or(OptionError::Nobody)?;
+        let me = UserName::parse(&name).map_err(|why| OptionError::Name("--name", name, why))?;
+        let to = self
+            .to
+            .as_ref()
+            .map(|to| UserName::parse(to).map_err(|why| OptionError::Name("--to", to.clone(), why)));
+        let to = to.transpose()?;
+        let default = (self.room.is_empty() && to.is_none()).then(|| config.rooms.default.clone());
+        let rooms =
+            self.room.iter().chain(&default).map(|room| {
+                RoomName::parse(room).map_err(|why| OptionError::Name("--room", room.clone(), why))
+            });
+        let rooms = rooms.collect::<Result<Vec<_>, _>>()?;
+        let node = uri.to_string();
+        let mut request = ClientRequestBuilder::new(uri);
+        if let Some(token) = self.token()? {
+            let value = format!("Bearer {}", token.expose_secret());
+            HeaderValue::try_from(&value).map_err(|_| OptionError::Token)?;
+            request = request.with_header("Authorization", value);
+        }
+        Ok(Plan { request, node, me, rooms, to })
+    }
+
+    fn token(&self) -> Result<Option<SecretString>, OptionError> {
+        let text = match &self.token_file {
+            Some(path) => {
+                Some(std::fs::read_to_string(path).map_err(|why| OptionError::TokenFile(path.clone(), why))?)
+            }
+            None => std::env::var(TOKEN_VARIABLE).ok(),
+        };
+        let text = text.map(|text| text.trim().to_owned());
+        Ok(text.filter(|text| !text.is_empty()).map(SecretString::from))
+    }
+}
+
+/// A WebSocket's address; that of the chat page is as good.
+fn address(url: &str) -> Result<Uri, OptionError> {
+    let bad = || OptionError::Url(url.to_owned());
+    let mut parts = url.parse::<Uri>().map_err(|_| bad())?.into_parts();
+    match parts.scheme.as_ref().map_or("", |scheme| scheme.as_str()) {
+        "ws" | "http" => parts.scheme = Some("ws".parse().map_err(|_| bad())?),
+        "wss" | "https" => return Err(OptionError::Tls(url.to_owned())),
+        _ => return Err(bad()),
+    }
+    Uri::from_parts(parts).map_err(|_| bad())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_websocket_or_its_page_is_an_address() {
+        assert_eq!(address("http://h:1/").unwrap().to_string(), "ws://h:1/");
+        assert_eq!(address("ws://[::1]:80/ws").unwrap().to_string(), "ws://[::1]:80/ws");
+        for (url, said) in [("wss://h/", "TLS"), ("localhost:8080", "not a URL"), ("ftp://h/", "not a URL")] {
+            assert!(address(url).unwrap_err().to_string().contains(said), "{url}");
+        }
+    }
+}

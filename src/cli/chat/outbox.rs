@@ -1,0 +1,225 @@
+//! What the user said, from the key press to the log. Owns the order (one at a time, so that none overtakes another),
+//! the id that a message keeps over every repeat, and when to give up; sends nothing itself. Called by the model.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::wire::{Fault, Seen, Target};
+
+/// How long a message is tried before the user hears that it failed.
+const KEEP_TRYING: Duration = Duration::from_secs(60);
+
+/// A repeat must also arrive within the dedupe window.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// Between two tries where the node names no time.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// A message on its way.
+#[derive(Debug)]
+pub(super) struct Publish {
+    pub(super) id: String,
+    pub(super) to: Target,
+    pub(super) content: String,
+    /// When its turn came.
+    began: Option<Instant>,
+    /// When it was sent first, if it may have been stored since.
+    first_sent: Option<Instant>,
+    /// May be stored, for all that is known.
+    unknown: bool,
+    in_flight: bool,
+    not_before: Option<Instant>,
+}
+
+/// Messages on their way, oldest first. Not bounded here: who adds to it waits until it is short, or is a person.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    items: VecDeque<Publish>,
+    dedupe: Duration,
+    /// Ids that were ever used here.
+    own: Seen,
+    last_error: String,
+}
+
+impl Outbox {
+    pub(super) fn new() -> Self {
+        let dedupe = Duration::from_secs(300);
+        Self { items: VecDeque::new(), dedupe, own: Seen::default(), last_error: String::new() }
+    }
+
+    /// Where the message goes whose turn it is.
+    pub(super) fn head(&self) -> Option<&Target> {
+        self.items.front().map(|item| &item.to)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// How long the node recognises a repeat.
+    pub(super) fn set_dedupe(&mut self, window: Duration) {
+        self.dedupe = window;
+    }
+
+    pub(super) fn add(&mut self, to: Target, content: String) {
+        let id = uuid::Uuid::now_v7().to_string();
+        self.own.insert(&id);
+        self.items.push_back(Publish {
+            id,
+            to,
+            content,
+            began: None,
+            first_sent: None,
+            unknown: false,
+            in_flight: false,
+            not_before: None,
+        });
+    }
+
+    /// Whether a message with this id was said here.
+    pub(super) fn is_own(&self, id: &str) -> bool {
+        self.own.contains(id)
+    }
+
+    /// The message to send now, if it is time and its conversation is open; it is in flight from then on.
+    pub(super) fn next(&mut self, now: Instant, is_open: impl Fn(&Target) -> bool) -> Option<&Publish> {
+        let head = self.items.front_mut()?;
+        head.began.get_or_insert(now);
+        if head.in_flight || head.not_before.is_some_and(|at| at > now) || !is_open(&head.to) {
+            return None;
+        }
+        head.in_flight = true;
+        head.first_sent.get_or_insert(now);
+        Some(head)
+    }
+
+    /// It is stored: acknowledged, or seen in its log. False if it was not on its way.
+    pub(super) fn stored(&mut self, id: &str) -> bool {
+        let before = self.items.len();
+        self.items.retain(|item| item.id != id);
+        self.items.len() < before
+    }
+
+    /// It was refused. Returns it where trying again is no use.
+    pub(super) fn refused(&mut self, id: &str, fault: &Fault, now: Instant) -> Option<Publish> {
+        let at = self.items.iter().position(|item| item.id == id)?;
+        let item = &mut self.items[at];
+        item.in_flight = false;
+        item.unknown |= fault.is_unknown();
+        if !fault.passes() && fault.code != "not_in_room" {
+            return self.items.remove(at);
+        }
+        if !item.unknown {
+            item.first_sent = None;
+        }
+        self.last_error.clone_from(&fault.message);
+        item.not_before = Some(now + fault.retry_after_ms.map_or(TRY_AGAIN, Duration::from_millis));
+        None
+    }
+
+    /// The connection is gone: what was in flight may be stored or not.
+    pub(super) fn lost(&mut self, why: &str) {
+        why.clone_into(&mut self.last_error);
+        for item in self.items.iter_mut().filter(|item| item.in_flight) {
+            item.in_flight = false;
+            item.unknown = true;
+        }
+    }
+
+    /// Takes the message that was tried for long enough, and says what is known of it.
+    pub(super) fn give_up(&mut self, now: Instant) -> Option<(Publish, String)> {
+        if deadline(self.items.front()?, self.dedupe).is_none_or(|deadline| now < deadline) {
+            return None;
+        }
+        let item = self.items.pop_front()?;
+        let fate = if item.unknown || item.in_flight {
+            "no answer came: it may have been stored or not"
+        } else {
+            "it was not stored"
+        };
+        Some((
+            item,
+            if self.last_error.is_empty() { fate.into() } else { format!("{fate} ({})", self.last_error) },
+        ))
+    }
+
+    /// Takes all that can't be said any more because its conversation is closed.
+    pub(super) fn close(&mut self, target: &Target) -> Vec<Publish> {
+        let (closed, open) = self.items.drain(..).partition(|item| item.to == *target);
+        self.items = open;
+        Vec::from_iter::<VecDeque<_>>(closed)
+    }
+
+    /// When something is to be done again.
+    pub(super) fn wake(&self, now: Instant) -> Option<Instant> {
+        let head = self.items.front()?;
+        let again = head.not_before.filter(|at| *at > now && !head.in_flight);
+        [deadline(head, self.dedupe), again].into_iter().flatten().min()
+    }
+}
+
+/// When to give it up. None before its turn.
+fn deadline(item: &Publish, dedupe: Duration) -> Option<Instant> {
+    let tried = item.began? + KEEP_TRYING;
+    let window = item.first_sent.filter(|_| item.unknown).map(|sent| sent + dedupe.saturating_sub(MARGIN));
+    Some(window.map_or(tried, |window| window.min(tried)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::RoomName;
+
+    fn room() -> Target {
+        Target::Room(RoomName::parse("ops").unwrap())
+    }
+
+    fn fault(code: &str, retry_after_ms: Option<u64>) -> Fault {
+        let body = serde_json::json!({ "code": code, "message": "no", "retry_after_ms": retry_after_ms });
+        serde_json::from_value(body).unwrap()
+    }
+
+    #[test]
+    fn one_at_a_time_in_order_and_the_same_id_after_a_loss() {
+        let (mut outbox, now) = (Outbox::new(), Instant::now());
+        outbox.add(room(), "one".into());
+        outbox.add(room(), "two".into());
+        assert!(outbox.next(now, |_| false).is_none(), "the room is not open");
+        let first = outbox.next(now, |_| true).unwrap().id.clone();
+        assert!(outbox.next(now, |_| true).is_none(), "one is in flight");
+        outbox.lost("gone");
+        assert_eq!(outbox.next(now, |_| true).unwrap().id, first);
+        assert!(outbox.stored(&first) && !outbox.stored(&first));
+        assert_eq!(outbox.next(now, |_| true).unwrap().content, "two");
+    }
+
+    #[test]
+    fn what_passes_is_tried_again_when_told_and_what_does_not_is_given_back() {
+        let (mut outbox, now) = (Outbox::new(), Instant::now());
+        outbox.add(room(), "one".into());
+        let id = outbox.next(now, |_| true).unwrap().id.clone();
+        assert!(outbox.refused(&id, &fault("unavailable", Some(300)), now).is_none());
+        assert!(outbox.next(now, |_| true).is_none());
+        let later = now + Duration::from_millis(300);
+        assert_eq!(outbox.wake(now), Some(later));
+        assert_eq!(outbox.next(later, |_| true).unwrap().id, id);
+        assert_eq!(outbox.refused(&id, &fault("message_too_large", None), now).unwrap().content, "one");
+    }
+
+    #[test]
+    fn it_gives_up_in_time_for_the_dedupe_window_and_says_what_it_knows() {
+        let (mut outbox, now) = (Outbox::new(), Instant::now());
+        outbox.set_dedupe(Duration::from_secs(30));
+        outbox.add(room(), "sent".into());
+        outbox.add(room(), "never sent".into());
+        outbox.next(now, |_| true).unwrap();
+        outbox.lost("gone");
+        let window = now + Duration::from_secs(20);
+        assert_eq!(outbox.wake(now), Some(window));
+        let (given_up, why) = outbox.give_up(window).unwrap();
+        assert_eq!((given_up.content.as_str(), why.contains("may have been stored")), ("sent", true));
+        assert!(outbox.next(window, |_| false).is_none() && outbox.give_up(window).is_none());
+        let (_, why) = outbox.give_up(window + KEEP_TRYING).unwrap();
+        assert_eq!(why, "it was not stored (gone)");
+    }
+}

@@ -1,0 +1,224 @@
+//! What each frame means to the model. Owns the rules of positions: which frame moves which; does not send by itself.
+//! Called by the session with every frame.
+
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::conversation::{Line, Membership};
+use super::state::{Asked, Chat, Connection, Effect};
+use super::text::harmless;
+use super::wire::{Fault, Frame, Message, Place, Target};
+use crate::protocol::UserName;
+
+/// Between two tries to enter where the node names no time.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+
+/// The body of the `Ack` of `Auth` and `Enter`.
+#[derive(Deserialize)]
+struct Joined {
+    #[serde(flatten)]
+    place: Place,
+    dedupe_ms: u64,
+    #[serde(default)]
+    recovered: Option<bool>,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    already: bool,
+}
+
+impl Joined {
+    /// What is to be said of a place that could not be proved.
+    fn gap(&self) -> Option<Line> {
+        (self.recovered == Some(false)).then(|| Line::gap(self.reason.as_deref().unwrap_or_default()))
+    }
+}
+
+impl Chat {
+    /// A frame came.
+    pub(super) fn receive(&mut self, text: &str, now: Instant) {
+        match Frame::read(text) {
+            Some(Frame::Ack { id, body }) if !self.outbox.stored(&id) => self.acknowledged(&id, body),
+            Some(Frame::Error { id: Some(id), fault }) => self.refused(&id, &fault, now),
+            Some(Frame::Error { id: None, fault }) => {
+                self.show(None, Line::Note(format!("the node says: {}", harmless(&fault.message))));
+            }
+            Some(Frame::Message(message)) => self.message(&message),
+            Some(Frame::Presence { room, user, present }) => {
+                if let Some(members) = self.find(&Target::Room(room)).and_then(|room| room.members.as_mut()) {
+                    if present {
+                        members.insert(user)
+                    } else {
+                        members.remove(&user)
+                    };
+                }
+            }
+            Some(Frame::Gap { room: Some(room), reason }) => {
+                self.show(Some(Target::Room(room)), Line::gap(&reason));
+            }
+            Some(Frame::Gap { room: None, reason }) => self.private_gap(&Line::gap(&reason)),
+            Some(Frame::Ack { .. }) | None => {}
+        }
+        self.tick(now);
+    }
+
+    fn message(&mut self, message: &Message) {
+        let Some(target) = message.conversation(&self.me) else { return };
+        let own = message.client_id.as_deref().is_some_and(|id| {
+            // It is in the log, whatever became of the answer. Ids are a user's own: another's may look the same.
+            message.from == self.me && (self.outbox.stored(id) || self.outbox.is_own(id))
+        });
+        let conversation = match &target {
+            Target::User(_) => {
+                self.private = Some(message.place.clone());
+                let index = self.find_or_add(target.clone());
+                &mut self.conversations[index]
+            }
+            // Nothing follows the answer to a `Leave`, but something may come before it.
+            Target::Room(_) => match self.find(&target) {
+                Some(room) => {
+                    room.place = Some(message.place.clone());
+                    room
+                }
+                None => return,
+            },
+        };
+        if conversation.is_new(message) {
+            self.show(Some(target), Line::said(message, own));
+        }
+    }
+
+    /// One log holds the messages with everybody: what is missing may be anybody's.
+    fn private_gap(&mut self, line: &Line) {
+        let persons = self.conversations.iter().map(|conversation| conversation.target.clone());
+        let persons: Vec<Target> = persons.filter(|target| matches!(target, Target::User(_))).collect();
+        if persons.is_empty() {
+            self.show(None, line.clone());
+        }
+        for person in persons {
+            self.show(Some(person), line.clone());
+        }
+    }
+
+    fn acknowledged(&mut self, id: &str, body: Value) {
+        let Some(asked) = self.asked.remove(id) else { return };
+        match asked {
+            Asked::Auth { resumed } => {
+                let Ok(joined) = serde_json::from_value::<Joined>(body) else {
+                    return self.effect(Effect::Stop("the node's answer makes no sense".into()));
+                };
+                self.outbox.set_dedupe(Duration::from_millis(joined.dedupe_ms));
+                if let Some(gap) = joined.gap() {
+                    self.private_gap(&gap);
+                }
+                self.connection = Connection::Live;
+                if !resumed {
+                    self.unproven = Some(joined.place);
+                    self.ask("Ping", serde_json::json!({}), Asked::Proof);
+                }
+            }
+            Asked::Proof => {
+                let unproven = self.unproven.take();
+                self.private = self.private.take().or(unproven);
+            }
+            Asked::Enter { room, resumed } => self.entered(&room, resumed, body),
+            Asked::History(target) => self.history_came(&target, body),
+            Asked::Members(target) => {
+                let members = serde_json::from_value::<Vec<UserName>>(body["members"].clone());
+                let count = body["count"].as_u64().unwrap_or_default();
+                let (Ok(members), Some(room)) = (members, self.find(&target)) else { return };
+                let names: Vec<&str> = members.iter().map(UserName::as_str).collect();
+                let line = Line::Note(format!("{count} in {target}: {}", names.join(", ")));
+                let asked_for = room.members.is_some();
+                room.members = Some(members.into_iter().collect());
+                if asked_for {
+                    self.show(Some(target), line);
+                }
+            }
+            Asked::Leave => {}
+        }
+    }
+
+    fn entered(&mut self, target: &Target, resumed: bool, body: Value) {
+        let Some(room) = self.find(target) else { return };
+        let Ok(joined) = serde_json::from_value::<Joined>(body) else {
+            return self.effect(Effect::Stop("the node's answer makes no sense".into()));
+        };
+        room.membership = Membership::In;
+        if !resumed && !joined.already {
+            room.place = Some(joined.place.clone());
+        }
+        if let Some(gap) = joined.gap() {
+            self.show(Some(target.clone()), gap);
+        }
+        self.load_members(target);
+    }
+
+    fn history_came(&mut self, target: &Target, mut body: Value) {
+        let messages = serde_json::from_value::<Vec<Message>>(body["messages"].take());
+        let (Ok(messages), me) = (messages, self.me.clone()) else { return };
+        let own: Vec<bool> = messages
+            .iter()
+            .map(|m| m.from == me && m.client_id.as_deref().is_some_and(|id| self.outbox.is_own(id)))
+            .collect();
+        let Some(conversation) = self.find(target) else { return };
+        conversation.more = body["more"].as_bool().unwrap_or_default();
+        let lines: Vec<Line> = messages
+            .iter()
+            .zip(own)
+            .filter(|(message, _)| conversation.is_new(message))
+            .map(|(message, own)| Line::said(message, own))
+            .collect();
+        conversation.prepend(lines.clone());
+        for line in lines {
+            self.effect(Effect::Show(Some(target.clone()), line));
+        }
+    }
+
+    fn refused(&mut self, id: &str, fault: &Fault, now: Instant) {
+        let what = harmless(&fault.message);
+        let Some(asked) = self.asked.remove(id) else { return self.publish_refused(id, fault, now) };
+        match asked {
+            Asked::Auth { .. } | Asked::Proof if fault.passes() => {
+                self.effect(Effect::Restart(fault.retry_after_ms.map(Duration::from_millis)));
+            }
+            Asked::Auth { .. } => self.effect(Effect::Stop(format!("the node refuses us: {what}"))),
+            Asked::Enter { room, .. } => {
+                let Some(conversation) = self.find(&room) else { return };
+                if fault.passes() {
+                    let wait = fault.retry_after_ms.map_or(TRY_AGAIN, Duration::from_millis);
+                    conversation.membership = Membership::Out(Some(now + wait));
+                    return;
+                }
+                conversation.membership = Membership::Refused;
+                self.failed += 1;
+                self.show(Some(room.clone()), Line::Note(format!("can't enter {room}: {what}")));
+                for publish in self.outbox.close(&room) {
+                    self.fail(&publish, "the room can't be entered");
+                }
+            }
+            Asked::History(target) | Asked::Members(target) => {
+                self.show(Some(target), Line::Note(format!("the node says: {what}")));
+            }
+            Asked::Leave | Asked::Proof => {}
+        }
+    }
+
+    fn publish_refused(&mut self, id: &str, fault: &Fault, now: Instant) {
+        if fault.code == "unauthorized" {
+            return self.effect(Effect::Stop(format!("the node refuses us: {}", harmless(&fault.message))));
+        }
+        if let Some(publish) = self.outbox.refused(id, fault, now) {
+            return self.fail(&publish, &fault.message);
+        }
+        if fault.code == "not_in_room" {
+            // An operator took us out: a message is reason enough to go in again.
+            let head = self.outbox.head().cloned();
+            if let Some(room) = head.and_then(|target| self.find(&target)) {
+                room.membership = Membership::Out(None);
+            }
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The chat as a screen. Owns where things stand and how they look; changes nothing in the model. Called by the terminal
+//! after every change.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Position, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line as Row, Span, Text};
+use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
+
+use super::conversation::Line;
+use super::prompt::Prompt;
+use super::state::{Chat, Connection};
+use super::wire::Target;
+use crate::protocol::UserName;
+
+/// Lists beside the conversation take so many columns, where there are enough.
+const LIST_WIDTH: u16 = 20;
+
+/// Below this width the members go, below the other one the conversations too.
+const WIDE: u16 = 90;
+const NARROW: u16 = 50;
+
+/// What the screen knows beside the model.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    pub(super) prompt: Prompt,
+    /// Rows scrolled up from the newest.
+    pub(super) scroll: usize,
+    /// Whether the oldest row was on show; found out by drawing.
+    pub(super) at_top: bool,
+    /// Rows of the conversation on show; found out by drawing.
+    pub(super) height: u16,
+}
+
+/// Draws everything.
+pub(super) fn draw(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, now: Instant) {
+    let [body, status, prompt] =
+        Layout::vertical([Constraint::Min(1), Constraint::Length(1), Constraint::Length(1)])
+            .areas(frame.area());
+    let lists = if body.width >= NARROW { LIST_WIDTH } else { 0 };
+    let is_room = chat.current().is_some_and(|current| matches!(current.target, Target::Room(_)));
+    let members = if body.width >= WIDE && is_room { LIST_WIDTH } else { 0 };
+    let [left, middle, right] =
+        Layout::horizontal([Constraint::Length(lists), Constraint::Min(1), Constraint::Length(members)])
+            .areas(body);
+    conversations(frame, chat, left);
+    lines(frame, chat, view, middle);
+    if members > 0 {
+        people(frame, chat, right);
+    }
+    frame.render_widget(Paragraph::new(standing(chat, now)).style(Style::new().reversed()), status);
+    typed(frame, &view.prompt, prompt);
+}
+
+fn conversations(frame: &mut Frame<'_>, chat: &Chat, area: Rect) {
+    let rows = chat.conversations.iter().enumerate().map(|(index, each)| {
+        let unread = if each.unread > 0 { format!(" ({})", each.unread) } else { String::new() };
+        let style = match (index == chat.current, each.unread > 0) {
+            (true, _) => Style::new().add_modifier(Modifier::REVERSED),
+            (false, true) => Style::new().add_modifier(Modifier::BOLD),
+            (false, false) => Style::new(),
+        };
+        // The count stays on show however long the name is.
+        let most = usize::from(area.width.saturating_sub(1)).saturating_sub(unread.len());
+        let name: String = each.target.to_string().chars().take(most).collect();
+        Row::styled(format!("{name}{unread}"), style)
+    });
+    // The one on show is always among them.
+    let skipped = (chat.current + 1).saturating_sub(usize::from(area.height));
+    let list = Text::from_iter(rows.skip(skipped));
+    frame.render_widget(Paragraph::new(list).block(Block::new().borders(Borders::RIGHT)), area);
+}
+
+fn lines(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, area: Rect) {
+    view.height = area.height;
+    let Some(conversation) = chat.current() else {
+        view.at_top = false;
+        let hint = "No room is open. /join ROOM enters one, /help lists the commands.";
+        return frame.render_widget(Paragraph::new(hint).wrap(Wrap { trim: false }), area);
+    };
+    let height = usize::from(area.height);
+    // From the newest backwards, no further than what is to be seen: a long conversation costs no more than a short one.
+    let wanted = height + view.scroll;
+    let mut rows = Vec::new();
+    for line in conversation.lines.iter().rev() {
+        rows.extend(wrapped(&row(line, &chat.me), usize::from(area.width)).into_iter().rev());
+        if rows.len() > wanted {
+            break;
+        }
+    }
+    view.at_top = rows.len() <= wanted;
+    view.scroll = view.scroll.min(rows.len().saturating_sub(height));
+    let mut seen: Vec<Row<'_>> = rows.into_iter().skip(view.scroll).take(height).collect();
+    seen.reverse();
+    // The newest stands at the bottom.
+    let top = area.height - seen.len() as u16;
+    let area = Rect { y: area.y + top, height: seen.len() as u16, ..area };
+    frame.render_widget(Paragraph::new(seen), area);
+}
+
+/// A line in rows of at most this width, broken between words where that is possible.
+fn wrapped(line: &Row<'_>, width: usize) -> Vec<Row<'static>> {
+    let mut rows = Vec::new();
+    let (mut row, mut taken, mut space) = (Vec::new(), 0, None);
+    for grapheme in line.styled_graphemes(Style::new()) {
+        let piece = Span::styled(grapheme.symbol.to_owned(), grapheme.style);
+        let wide = piece.width();
+        let is_space = piece.content == " ";
+        if taken + wide > width && !row.is_empty() {
+            // A space at the edge is the break itself.
+            if is_space {
+                rows.push(Row::from(std::mem::take(&mut row)));
+                (taken, space) = (0, None);
+                continue;
+            }
+            let rest = space.take().map_or_else(Vec::new, |at| row.split_off(at));
+            taken = rest.iter().map(Span::width).sum();
+            rows.push(Row::from(std::mem::replace(&mut row, rest)));
+        }
+        row.push(piece);
+        taken += wide;
+        if is_space {
+            space = Some(row.len());
+        }
+    }
+    rows.push(Row::from(row));
+    rows
+}
+
+fn row(line: &Line, me: &UserName) -> Row<'static> {
+    match line {
+        Line::Said { from, text, sent_at, .. } => {
+            let color = if from == me { Color::Green } else { Color::Cyan };
+            Row::from(vec![
+                Span::styled(time_of_day(*sent_at), Style::new().fg(Color::DarkGray)),
+                Span::styled(format!(" {from}"), Style::new().fg(color).add_modifier(Modifier::BOLD)),
+                Span::raw(format!(": {text}")),
+            ])
+        }
+        Line::Gap(text) => Row::styled(format!("-- {text} --"), Style::new().fg(Color::Yellow)),
+        Line::Note(text) => Row::styled(format!("* {text}"), Style::new().fg(Color::DarkGray)),
+    }
+}
+
+fn people(frame: &mut Frame<'_>, chat: &Chat, area: Rect) {
+    let members = chat.current().and_then(|current| current.members.as_ref());
+    let rows = members.into_iter().flatten().take(usize::from(area.height));
+    let list = Text::from_iter(rows.map(|name| Row::from(name.as_str().to_owned())));
+    frame.render_widget(Paragraph::new(list).block(Block::new().borders(Borders::LEFT)), area);
+}
+
+fn standing(chat: &Chat, now: Instant) -> String {
+    let connection = match &chat.connection {
+        Connection::Connecting => "connecting".to_owned(),
+        Connection::SigningIn => "signing in".to_owned(),
+        Connection::Live => "connected".to_owned(),
+        Connection::Waiting(until, why) => {
+            let seconds = until.saturating_duration_since(now).as_secs_f64().ceil();
+            format!("{why}; trying again in {seconds:.0} s")
+        }
+    };
+    let unsent = match chat.outbox.len() {
+        0 => String::new(),
+        count => format!(" · {count} on the way"),
+    };
+    let place = chat.current().map_or_else(String::new, |current| format!(" · {}", current.target));
+    format!(" {}{place} · {connection}{unsent}", chat.me)
+}
+
+fn typed(frame: &mut Frame<'_>, prompt: &Prompt, area: Rect) {
+    let (before, after) = prompt.parts();
+    let column = Span::raw(&before).width();
+    // The cursor stays on show however long the line is.
+    let hidden = (column + 3).saturating_sub(usize::from(area.width));
+    let line = Row::from(format!("> {before}{after}"));
+    frame.render_widget(Paragraph::new(line).scroll((0, hidden as u16)), area);
+    let x = area.x + (column + 2 - hidden.min(column + 2)) as u16;
+    frame.set_cursor_position(Position::new(x.min(area.right().saturating_sub(1)), area.y));
+}
+
+/// Hours and minutes, UTC: the time zone of the machine is not known without its database.
+fn time_of_day(sent_at: u64) -> String {
+    let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(sent_at));
+    let seconds =
+        at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok()).map_or(0, |at| at.as_secs());
+    format!("{:02}:{:02}", seconds / 3_600 % 24, seconds / 60 % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cli::chat::command::obey;
+    use crate::cli::chat::state::Effect;
+
+    /// What a person sees.
+    fn shown(chat: &Chat, view: &mut View, width: u16, height: u16) -> Vec<String> {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(frame, chat, view, Instant::now())).unwrap();
+        let buffer = terminal.backend().buffer().clone();
+        let row = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+        (0..height).map(|y| row(y).trim_end().to_owned()).collect()
+    }
+
+    /// Answers all that was asked as a node would.
+    fn answer(chat: &mut Chat, now: Instant) {
+        while let Some(effect) = chat.next_effect() {
+            let Effect::Send(frame) = effect else { continue };
+            let frame: Value = serde_json::from_str(&frame).unwrap();
+            let body = match frame["message_type"].as_str().unwrap() {
+                "Members" => json!({ "members": ["ann", "bob"], "count": 2, "more": false }),
+                "GroupChat" => continue,
+                _ => json!({ "epoch": "e", "seq": 0, "message_id": "", "dedupe_ms": 300_000 }),
+            };
+            let ack = json!({ "message_type": "Ack", "message_body": body, "id": frame["id"] });
+            chat.receive(&ack.to_string(), now);
+        }
+    }
+
+    fn said(room: &str, from: &str, content: &str, seq: u64) -> String {
+        json!({ "message_type": "GroupChat", "message_body": { "sender_username": from, "room": room,
+            "content": content, "sent_at": 45_240_000 + seq, "epoch": "e", "seq": seq,
+            "message_id": format!("{room}{seq}") } })
+        .to_string()
+    }
+
+    fn chat(now: Instant) -> Chat {
+        let mut chat = Chat::new(UserName::parse("ann").unwrap(), 50);
+        for line in ["/join ops", "/join dev"] {
+            obey(&mut chat, line, now);
+        }
+        chat.opened();
+        answer(&mut chat, now);
+        chat
+    }
+
+    #[test]
+    fn a_conversation_its_members_what_is_unread_and_the_connection() {
+        let now = Instant::now();
+        let mut chat = chat(now);
+        chat.receive(&said("dev", "bob", "hi \u{1b}[31mann", 1), now);
+        chat.receive(&said("ops", "bob", "elsewhere", 1), now);
+        let mut view = View::default();
+        "typed".chars().for_each(|c| view.prompt.insert(c));
+        let rows = shown(&chat, &mut view, 100, 8);
+        assert_eq!(rows[0].split_whitespace().collect::<Vec<_>>(), ["#ops", "(1)", "│", "│ann"]);
+        assert!(rows[1].contains("#dev") && rows[1].ends_with("│bob"), "{rows:#?}");
+        assert_eq!(rows[5].split('│').nth(1).map(str::trim_end), Some("12:34 bob: hi ann"));
+        assert_eq!(rows[6], " ann · #dev · connected");
+        assert_eq!(rows[7], "> typed");
+        chat.lost("gone", now + Duration::from_millis(2_500));
+        obey(&mut chat, "later", now);
+        let rows = shown(&chat, &mut view, 100, 8);
+        assert!(rows[6].starts_with(" ann · #dev · gone; trying again in "), "{rows:#?}");
+        assert!(rows[6].ends_with("· 1 on the way"), "{rows:#?}");
+    }
+
+    #[test]
+    fn long_lines_are_wrapped_and_scrolling_ends_at_the_oldest() {
+        let now = Instant::now();
+        let mut chat = chat(now);
+        for seq in 1..=10 {
+            chat.receive(&said("dev", "bob", &format!("number {seq} is a long one, 日本語 too"), seq), now);
+        }
+        let mut view = View::default();
+        let rows = shown(&chat, &mut view, 30, 6);
+        assert_eq!(rows[2..4], ["12:34 bob: number 10 is a long", "one, 日 本 語  too"]);
+        assert!(!view.at_top);
+        view.scroll = 1_000;
+        let rows = shown(&chat, &mut view, 30, 6);
+        assert_eq!(rows[0], "12:34 bob: number 1 is a long");
+        assert_eq!((view.at_top, view.scroll), (true, 16));
+    }
+
+    #[test]
+    fn no_size_is_too_small() {
+        let now = Instant::now();
+        let mut chat = chat(now);
+        chat.receive(&said("dev", "bob", "日本語", 1), now);
+        let mut view = View::default();
+        "日本語".chars().for_each(|c| view.prompt.insert(c));
+        for (width, height) in [(1, 1), (1, 5), (2, 3), (60, 1), (200, 2), (91, 40)] {
+            shown(&chat, &mut view, width, height);
+        }
+        chat.leave();
+        chat.leave();
+        assert!(shown(&chat, &mut view, 80, 5)[0].contains("/join ROOM"));
+    }
+}

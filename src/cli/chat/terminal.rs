@@ -1,0 +1,155 @@
+//! The chat in a terminal. Owns the terminal's modes, the keys and when the screen is drawn; what it shows is the model.
+//! Called by the subcommand.
+
+use std::io::stdout;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crossterm::event::{
+    DisableBracketedPaste, EnableBracketedPaste, Event, EventStream, KeyCode, KeyEvent, KeyEventKind,
+    KeyModifiers,
+};
+use crossterm::execute;
+use futures_util::StreamExt;
+use ratatui::DefaultTerminal;
+
+use super::command;
+use super::screen::{self, View};
+use super::session::{News, Session};
+use super::signals::Signals;
+use crate::cli::complain;
+
+/// The countdown to the next try is drawn anew this often.
+const REDRAW_EVERY: Duration = Duration::from_secs(1);
+
+/// The terminal in its modes; they end with it.
+struct Screen(DefaultTerminal);
+
+impl Screen {
+    fn open() -> std::io::Result<Self> {
+        // It also puts the modes back where the program panics.
+        let terminal = ratatui::try_init()?;
+        execute!(stdout(), EnableBracketedPaste)?;
+        Ok(Self(terminal))
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _gone = execute!(stdout(), DisableBracketedPaste);
+        ratatui::restore();
+    }
+}
+
+/// Runs until the person has enough.
+pub(super) async fn run(mut session: Session) -> ExitCode {
+    let ended = match (Screen::open(), Signals::new()) {
+        (Ok(screen), Ok(signals)) => converse(&mut session, screen, signals).await,
+        (Err(error), _) | (_, Err(error)) => Err(format!("can't use the terminal: {error}")),
+    };
+    let left = session.chat.outbox.len();
+    session.close().await;
+    if left > 0 {
+        complain(&format_args!("{left} not known to be stored"));
+    }
+    ended.unwrap_or_else(|why| {
+        complain(&why);
+        ExitCode::FAILURE
+    })
+}
+
+async fn converse(
+    session: &mut Session,
+    mut screen: Screen,
+    mut signals: Signals,
+) -> Result<ExitCode, String> {
+    let mut view = View::default();
+    let mut keys = EventStream::new();
+    loop {
+        while let Some(news) = session.settle() {
+            if let News::Stopped(why) = news {
+                return Err(why);
+            }
+        }
+        let now = Instant::now();
+        let drawn = screen.0.draw(|frame| screen::draw(frame, &session.chat, &mut view, now));
+        drawn.map_err(|error| format!("can't draw: {error}"))?;
+        tokio::select! {
+            news = session.next() => {
+                if let Some(News::Stopped(why)) = news {
+                    return Err(why);
+                }
+            }
+            event = keys.next() => match event {
+                Some(Ok(event)) => {
+                    if handle(session, &mut view, event) {
+                        return Ok(ExitCode::SUCCESS);
+                    }
+                }
+                Some(Err(error)) => return Err(format!("can't read the keys: {error}")),
+                None => return Ok(ExitCode::SUCCESS),
+            },
+            code = signals.next() => return Ok(ExitCode::from(code)),
+            () = tokio::time::sleep(REDRAW_EVERY) => {}
+        }
+    }
+}
+
+/// Carries out what was pressed or pasted. True if that was the end.
+fn handle(session: &mut Session, view: &mut View, event: Event) -> bool {
+    match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => press(session, view, key),
+        Event::Paste(text) => {
+            text.chars().for_each(|c| view.prompt.insert(c));
+            false
+        }
+        _ => false,
+    }
+}
+
+fn press(session: &mut Session, view: &mut View, key: KeyEvent) -> bool {
+    let chat = &mut session.chat;
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    let alt = key.modifiers.contains(KeyModifiers::ALT);
+    let page = usize::from(view.height.saturating_sub(1).max(1));
+    match key.code {
+        KeyCode::Char('c') if control => return true,
+        KeyCode::Char('d') if control && view.prompt.parts() == (String::new(), String::new()) => {
+            return true;
+        }
+        KeyCode::Char('w') if control => view.prompt.delete_word(),
+        KeyCode::Char('u') if control => view.prompt.clear(),
+        KeyCode::Char('a') if control => view.prompt.go(isize::MIN),
+        KeyCode::Char('e') if control => view.prompt.go(isize::MAX),
+        KeyCode::Char(c) if !control && !alt => view.prompt.insert(c),
+        KeyCode::Enter => {
+            view.scroll = 0;
+            return command::obey(chat, &view.prompt.take(), Instant::now());
+        }
+        KeyCode::Tab => turn(session, view, true),
+        KeyCode::BackTab => turn(session, view, false),
+        KeyCode::Right | KeyCode::Down if alt => turn(session, view, true),
+        KeyCode::Left | KeyCode::Up if alt => turn(session, view, false),
+        KeyCode::Backspace => view.prompt.backspace(),
+        KeyCode::Delete => view.prompt.delete(),
+        KeyCode::Left => view.prompt.go(-1),
+        KeyCode::Right => view.prompt.go(1),
+        KeyCode::Home => view.prompt.go(isize::MIN),
+        KeyCode::End => view.prompt.go(isize::MAX),
+        KeyCode::PageUp | KeyCode::Up => {
+            if view.at_top {
+                chat.ask_history(command::PAGE);
+            }
+            view.scroll += if key.code == KeyCode::Up { 1 } else { page };
+        }
+        KeyCode::PageDown => view.scroll = view.scroll.saturating_sub(page),
+        KeyCode::Down => view.scroll = view.scroll.saturating_sub(1),
+        _ => {}
+    }
+    false
+}
+
+fn turn(session: &mut Session, view: &mut View, forwards: bool) {
+    session.chat.switch(forwards);
+    view.scroll = 0;
+}

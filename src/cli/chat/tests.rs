@@ -1,0 +1,232 @@
+//! Stories of the model, told by hand: no socket, no clock. Owns a node that answers what the story says.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::conversation::Line;
+use super::state::{Chat, Effect};
+use crate::protocol::{RoomName, UserName};
+
+struct Story {
+    chat: Chat,
+    now: Instant,
+    shown: Vec<String>,
+}
+
+impl Story {
+    fn begin(to: Option<&str>) -> Self {
+        let mut chat = Chat::new(UserName::parse("ann").unwrap(), 20);
+        chat.begin(vec![RoomName::parse("ops").unwrap()], to.map(|to| UserName::parse(to).unwrap()));
+        Self { chat, now: Instant::now(), shown: Vec::new() }
+    }
+
+    /// The frames sent since the last call.
+    fn sent(&mut self) -> Vec<Value> {
+        let mut sent = Vec::new();
+        while let Some(effect) = self.chat.next_effect() {
+            match effect {
+                Effect::Send(frame) => sent.push(serde_json::from_str(&frame).unwrap()),
+                Effect::Show(_, Line::Said { text, .. }) => self.shown.push(text),
+                Effect::Show(_, Line::Gap(text) | Line::Note(text)) => self.shown.push(format!("-- {text}")),
+                other => self.shown.push(format!("{other:?}")),
+            }
+        }
+        sent
+    }
+
+    fn one(&mut self, kind: &str) -> Value {
+        let sent = self.sent();
+        let of_kind: Vec<&Value> = sent.iter().filter(|frame| frame["message_type"] == kind).collect();
+        assert_eq!(of_kind.len(), 1, "{kind} in {sent:#?}");
+        of_kind[0].clone()
+    }
+
+    fn hears(&mut self, frame: &Value) {
+        self.chat.receive(&frame.to_string(), self.now);
+    }
+
+    fn ack(&mut self, request: &Value, body: &Value) {
+        self.hears(&json!({ "message_type": "Ack", "message_body": body, "id": request["id"] }));
+    }
+
+    fn error(&mut self, request: &Value, body: &Value) {
+        self.hears(&json!({ "message_type": "Error", "message_body": body, "id": request["id"] }));
+    }
+
+    fn said(&mut self, room: &str, seq: u64) {
+        self.hears(&json!({ "message_type": "GroupChat", "message_body": { "sender_username": "bob",
+            "room": room, "content": format!("r{seq}"), "sent_at": 1, "epoch": "e", "seq": seq,
+            "message_id": format!("m{seq}") } }));
+    }
+
+    fn whispered(&mut self, seq: u64, id: &str) {
+        self.hears(&json!({ "message_type": "PrivateChat", "message_body": { "sender_username": "bob",
+            "target_username": "ann", "content": format!("p{seq}"), "sent_at": 1, "epoch": "p", "seq": seq,
+            "message_id": id } }));
+    }
+
+    fn loses_the_connection(&mut self) {
+        self.chat.lost("gone", self.now);
+        self.chat.opened();
+    }
+}
+
+fn at(epoch: &str, seq: u64) -> Value {
+    json!({ "epoch": epoch, "seq": seq, "message_id": format!("m{seq}"), "dedupe_ms": 300_000 })
+}
+
+fn place(epoch: &str, seq: u64) -> Value {
+    json!({ "epoch": epoch, "seq": seq, "message_id": format!("m{seq}") })
+}
+
+#[test]
+fn positions_move_with_what_was_delivered_and_with_the_first_answer() {
+    let mut story = Story::begin(None);
+    story.chat.opened();
+    let sent = story.sent();
+    assert_eq!(sent.len(), 1, "nothing before we are signed in: {sent:?}");
+    assert_eq!(sent[0]["message_body"], json!({ "sender_username": "ann" }));
+    story.ack(&sent[0], &at("p", 7));
+    let sent = story.sent();
+    let kinds: Vec<&str> = sent.iter().map(|frame| frame["message_type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["Ping", "Enter"]);
+    assert_eq!(sent[1]["message_body"]["history"], 20);
+    story.ack(&sent[1], &at("e", 4));
+
+    // What had waited for us may still be on its way: the place of the answer is not ours yet.
+    story.loses_the_connection();
+    assert_eq!(story.one("Auth")["message_body"].get("since"), None);
+    story.chat.lost("gone", story.now);
+    story.chat.opened();
+    let auth = story.one("Auth");
+    story.ack(&auth, &at("p", 7));
+    let sent = story.sent();
+    assert_eq!(sent[1]["message_body"]["since"], place("e", 4));
+    story.ack(&sent[0], &json!({}));
+    story.ack(
+        &sent[1],
+        &json!({ "epoch": "e", "seq": 9, "message_id": "m9", "dedupe_ms": 1, "recovered": true }),
+    );
+    story.said("ops", 5);
+
+    // The answer to an `Enter` with `since` moves nothing: 6 to 9 had not come.
+    story.loses_the_connection();
+    let auth = story.one("Auth");
+    assert_eq!(auth["message_body"]["since"], place("p", 7));
+    story.ack(&auth, &at("p", 7));
+    assert_eq!(story.one("Enter")["message_body"]["since"], place("e", 5));
+}
+
+#[test]
+fn a_message_keeps_its_id_over_a_lost_connection_and_the_log_is_an_answer_too() {
+    let mut story = Story::begin(None);
+    story.chat.say("one".into(), story.now);
+    story.chat.say("two".into(), story.now);
+    let mut publish = Value::Null;
+    for _ in 0..2 {
+        story.chat.opened();
+        let auth = story.one("Auth");
+        story.ack(&auth, &at("p", 0));
+        let enter = story.one("Enter");
+        story.ack(&enter, &at("e", 0));
+        let again = story.one("GroupChat");
+        assert!(publish.is_null() || publish == again);
+        publish = again;
+        story.chat.lost("gone", story.now);
+    }
+    assert_eq!(story.chat.outbox.len(), 2);
+    story.hears(&json!({ "message_type": "GroupChat", "message_body": { "sender_username": "ann", "room": "ops",
+        "content": "one", "client_id": publish["id"], "sent_at": 1, "epoch": "e", "seq": 1, "message_id": "m1" } }));
+    assert_eq!(story.chat.outbox.len(), 1);
+}
+
+#[test]
+fn what_comes_twice_is_shown_once_and_a_gap_is_shown() {
+    let mut story = Story::begin(Some("bob"));
+    story.whispered(1, "w1");
+    story.whispered(2, "w1");
+    story.said("ops", 3);
+    story.said("ops", 3);
+    story.hears(
+        &json!({ "message_type": "Gap", "message_body": { "room": "ops", "reason": "trimmed", "epoch": "e",
+        "next_seq": 9 } }),
+    );
+    story.sent();
+    assert_eq!(story.shown[..2], ["p1", "r3"]);
+    assert!(story.shown[2].contains("messages may be missing here"), "{:?}", story.shown);
+    let unread: Vec<usize> = story.chat.conversations.iter().map(|each| each.unread).collect();
+    assert_eq!(unread, [2, 0], "the person is on show");
+}
+
+#[test]
+fn a_room_that_can_not_be_entered_fails_what_was_for_it_and_one_that_will_be_is_tried_again() {
+    let mut story = Story::begin(None);
+    story.chat.say("one".into(), story.now);
+    story.chat.opened();
+    let auth = story.one("Auth");
+    story.ack(&auth, &at("p", 0));
+    let enter = story.one("Enter");
+    story.error(&enter, &json!({ "code": "unavailable", "message": "wait", "retry_after_ms": 700 }));
+    assert!(story.sent().is_empty());
+    assert_eq!(story.chat.wake(story.now), Some(story.now + Duration::from_millis(700)));
+    story.now += Duration::from_millis(700);
+    story.chat.tick(story.now);
+    let enter = story.one("Enter");
+    story.error(&enter, &json!({ "code": "forbidden", "message": "not you" }));
+    story.sent();
+    assert!(story.chat.is_shut_out());
+    assert_eq!((story.chat.failed, story.chat.outbox.len()), (2, 0));
+    assert!(story.shown[0].contains("can't enter #ops: not you"), "{:?}", story.shown);
+}
+
+#[test]
+fn whom_the_node_refuses_stops_and_who_came_at_a_bad_time_comes_again() {
+    let mut story = Story::begin(None);
+    story.chat.opened();
+    let auth = story.one("Auth");
+    story.error(&auth, &json!({ "code": "unavailable", "message": "store", "retry_after_ms": 900 }));
+    story.sent();
+    assert_eq!(story.shown, [format!("{:?}", Effect::Restart(Some(Duration::from_millis(900))))]);
+    story.loses_the_connection();
+    let auth = story.one("Auth");
+    story.error(&auth, &json!({ "code": "identity_mismatch", "message": "you are bob\u{1b}[2J" }));
+    story.sent();
+    assert_eq!(story.shown[1], format!("{:?}", Effect::Stop("the node refuses us: you are bob".into())));
+}
+
+#[test]
+fn older_messages_come_before_the_others_once() {
+    let mut story = Story::begin(None);
+    story.chat.opened();
+    let auth = story.one("Auth");
+    story.ack(&auth, &at("p", 0));
+    let enter = story.one("Enter");
+    story.ack(&enter, &at("e", 5));
+    story.said("ops", 5);
+    story.sent();
+    story.chat.ask_history(50);
+    story.chat.ask_history(50);
+    let history = story.one("History");
+    assert_eq!(
+        (&history["message_body"]["before"], &history["message_body"]["epoch"]),
+        (&json!(5), &json!("e"))
+    );
+    let old = |seq| {
+        json!({ "sender_username": "bob", "room": "ops", "content": format!("r{seq}"), "sent_at": 1,
+        "epoch": "e", "seq": seq, "message_id": format!("m{seq}") })
+    };
+    story.ack(&history, &json!({ "messages": [old(3), old(4), old(5)], "epoch": "e", "more": false }));
+    let texts: Vec<String> = story.chat.conversations[0]
+        .lines
+        .iter()
+        .map(|line| match line {
+            Line::Said { text, .. } => text.clone(),
+            Line::Gap(text) | Line::Note(text) => text.clone(),
+        })
+        .collect();
+    assert_eq!(texts, ["r3", "r4", "r5"]);
+    story.sent();
+    story.chat.ask_history(50);
+    assert!(story.sent().is_empty(), "there are none");
+}

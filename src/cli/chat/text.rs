@@ -1,0 +1,97 @@
+//! Text of others made harmless for a terminal. Owns what is taken out; knows nothing of who wrote it or where it is
+//! shown. Called wherever something from the wire becomes something to look at.
+
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+
+/// What a line break inside a message is shown as: a message is one line, so that none can imitate another's.
+const LINE_BREAK: &str = " ⏎ ";
+
+/// The text on one line, without control characters, escape sequences and marks that turn the direction of others.
+pub(super) fn harmless(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text.trim_end_matches(['\n', '\r']);
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '\u{1b}' => rest = after_sequence(rest),
+            '\u{9b}' => rest = after_parameters(rest),
+            '\r' if rest.starts_with('\n') => {}
+            '\n' | '\r' | '\u{2028}' | '\u{2029}' | '\u{85}' => clean.push_str(LINE_BREAK),
+            '\t' => clean.push(' '),
+            // The joiners are needed to write Persian, Indic scripts and many emoji.
+            '\u{200c}' | '\u{200d}' => clean.push(c),
+            _ => match c.general_category() {
+                GeneralCategory::Control | GeneralCategory::Format => {}
+                _ => clean.push(c),
+            },
+        }
+    }
+    clean
+}
+
+/// What follows an escape sequence, given what follows its escape character. A sequence that does not end hides nothing:
+/// only its opening goes.
+fn after_sequence(rest: &str) -> &str {
+    let Some(opening) = rest.chars().next() else { return rest };
+    match opening {
+        '[' => after_parameters(&rest[1..]),
+        ']' | 'P' | 'X' | '^' | '_' => {
+            let end = rest.find(['\u{7}', '\u{1b}', '\u{9c}']);
+            match end {
+                Some(end) if rest[end..].starts_with("\u{1b}\\") => &rest[end + 2..],
+                Some(end) if !rest[end..].starts_with('\u{1b}') => {
+                    rest[end..].trim_start_matches(['\u{7}', '\u{9c}'])
+                }
+                _ => &rest[1..],
+            }
+        }
+        _ => rest,
+    }
+}
+
+/// What follows the parameters of a control sequence and the character that ends it.
+fn after_parameters(rest: &str) -> &str {
+    let end = rest.trim_start_matches(|c: char| ('\u{20}'..='\u{3f}').contains(&c));
+    match end.chars().next() {
+        Some(last) if ('\u{40}'..='\u{7e}').contains(&last) => &end[1..],
+        _ => rest,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_vanish_and_words_stay() {
+        for (hostile, harmed) in [
+            ("\u{1b}[31mred\u{1b}[0m", "red"),
+            ("\u{9b}2Jgone", "gone"),
+            ("\u{1b}]0;title\u{7}after", "after"),
+            ("\u{1b}]52;c;Zm9v\u{1b}\\after", "after"),
+            ("\u{1b}]8;;never ends", "8;;never ends"),
+            ("\u{1b}P1\u{1b}[2Jx", "1x"),
+            ("\u{1b}", ""),
+            ("\u{1b}[", ""),
+            ("\u{1b}[日本", "日本"),
+            ("bell\u{7} back\u{8} null\0 del\u{7f}", "bell back null del"),
+            ("a\u{202e}b\u{2066}c\u{feff}d", "abcd"),
+            ("tab\there", "tab here"),
+        ] {
+            assert_eq!(harmless(hostile), harmed, "{hostile:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_line() {
+        assert_eq!(harmless("one\r\n#ops admin: two\n"), "one ⏎ #ops admin: two");
+        assert_eq!(harmless("a\u{2028}b\rc\u{85}d"), "a ⏎ b ⏎ c ⏎ d");
+    }
+
+    #[test]
+    fn what_people_write_stays() {
+        for text in ["👩\u{200d}💻 ok", "می\u{200c}خواهم", "日本語", "e\u{301}", "שלום"] {
+            assert_eq!(harmless(text), text);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The protocol as a client sees it. Owns how requests are spelled and what becomes of a frame; does not decide when
+//! either happens. Called by the model.
+
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::protocol::{RoomName, UserName};
+
+/// The largest frame that a node takes; it closes the connection above.
+pub(super) const MAX_FRAME_BYTES: usize = 131_072;
+
+/// With whom one talks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Target {
+    Room(RoomName),
+    User(UserName),
+}
+
+impl Target {
+    /// The body of a request about it.
+    pub(super) fn body(&self) -> Value {
+        match self {
+            Self::Room(room) => json!({ "room": room }),
+            Self::User(user) => json!({ "target_username": user }),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Room(room) => write!(f, "#{room}"),
+            Self::User(user) => write!(f, "@{user}"),
+        }
+    }
+}
+
+/// A position in a log: given back as it came, never read into.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    pub(super) epoch: String,
+    pub(super) seq: u64,
+    pub(super) message_id: String,
+}
+
+/// A chat message.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Message {
+    #[serde(rename = "sender_username")]
+    pub(super) from: UserName,
+    #[serde(rename = "target_username", default)]
+    to: Option<UserName>,
+    #[serde(default)]
+    room: Option<RoomName>,
+    pub(super) content: String,
+    #[serde(default)]
+    pub(super) client_id: Option<String>,
+    pub(super) sent_at: u64,
+    #[serde(flatten)]
+    pub(super) place: Place,
+}
+
+impl Message {
+    /// The conversation that it belongs to, as this user sees it.
+    pub(super) fn conversation(&self, me: &UserName) -> Option<Target> {
+        match (&self.room, &self.to) {
+            (Some(room), _) => Some(Target::Room(room.clone())),
+            (None, Some(to)) if self.from == *me => Some(Target::User(to.clone())),
+            (None, Some(_)) => Some(Target::User(self.from.clone())),
+            (None, None) => None,
+        }
+    }
+}
+
+/// The body of an `Error`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Fault {
+    pub(super) code: String,
+    pub(super) message: String,
+    #[serde(default)]
+    pub(super) retry_after_ms: Option<u64>,
+    #[serde(default)]
+    outcome: Option<String>,
+}
+
+impl Fault {
+    /// What a node would say to a frame that it would not even read.
+    pub(super) fn too_long() -> Self {
+        let (code, message) = ("message_too_large".into(), "it is too long".into());
+        Self { code, message, retry_after_ms: None, outcome: None }
+    }
+
+    /// Whether the same request may well succeed later.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self.code.as_str(), "unavailable" | "internal" | "rate_limited")
+    }
+
+    /// Whether the request may have been carried out all the same.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.code == "internal" || self.outcome.as_deref() == Some("unknown")
+    }
+}
+
+/// What the node says.
+#[derive(Debug)]
+pub(super) enum Frame {
+    Ack { id: String, body: Value },
+    Error { id: Option<String>, fault: Fault },
+    Message(Message),
+    Presence { room: RoomName, user: UserName, present: bool },
+    Gap { room: Option<RoomName>, reason: String },
+}
+
+impl Frame {
+    /// None for a frame that a client need not understand.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Envelope {
+            message_type: String,
+            #[serde(default)]
+            message_body: Value,
+            #[serde(default)]
+            id: Option<String>,
+        }
+        #[derive(Deserialize)]
+        struct Presence {
+            room: RoomName,
+            sender_username: UserName,
+        }
+        #[derive(Deserialize)]
+        struct Gap {
+            #[serde(default)]
+            room: Option<RoomName>,
+            reason: String,
+        }
+        let Envelope { message_type, message_body: body, id } = serde_json::from_str(text).ok()?;
+        Some(match message_type.as_str() {
+            "Ack" => Self::Ack { id: id?, body },
+            "Error" => Self::Error { id, fault: serde_json::from_value(body).ok()? },
+            "GroupChat" | "PrivateChat" => Self::Message(serde_json::from_value(body).ok()?),
+            "Enter" | "Leave" => {
+                let Presence { room, sender_username: user } = serde_json::from_value(body).ok()?;
+                Self::Presence { room, user, present: message_type == "Enter" }
+            }
+            "Gap" => {
+                let Gap { room, reason } = serde_json::from_value(body).ok()?;
+                Self::Gap { room, reason }
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// A request as it goes over the wire.
+pub(super) fn request(kind: &str, sender: &UserName, mut body: Value, id: &str) -> String {
+    body["sender_username"] = json!(sender);
+    json!({ "message_type": kind, "message_body": body, "id": id }).to_string()
+}
+
+/// The last few thousand ids: more than a node sends again at a time.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    ids: HashSet<String>,
+    order: VecDeque<String>,
+}
+
+impl Seen {
+    const MOST: usize = 4_096;
+
+    /// False if it had been there; the oldest is forgotten for it otherwise.
+    pub(super) fn insert(&mut self, id: &str) -> bool {
+        if !self.ids.insert(id.to_owned()) {
+            return false;
+        }
+        self.order.push_back(id.to_owned());
+        if self.order.len() > Self::MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        true
+    }
+
+    pub(super) fn contains(&self, id: &str) -> bool {
+        self.ids.contains(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_other_kinds_and_broken_ones_are_passed_over() {
+        for text in [
+            "",
+            "[]",
+            r#"{"message_type":"Typing","message_body":{"sender_username":"a","room":"b"}}"#,
+            r#"{"message_type":"GroupChat","message_body":{"sender_username":"a\u001b"}}"#,
+            r#"{"message_type":"Ack","message_body":{}}"#,
+        ] {
+            assert!(Frame::read(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_seen_is_bounded() {
+        let mut seen = Seen::default();
+        for id in 0..=Seen::MOST {
+            assert!(seen.insert(&id.to_string()));
+        }
+        assert!(!seen.contains("0") && seen.contains("1"));
+        assert!(!seen.insert("1"));
+        assert_eq!((seen.ids.len(), seen.order.len()), (Seen::MOST, Seen::MOST));
+    }
+}

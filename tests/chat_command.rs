@@ -1,0 +1,281 @@
+//! `chatnode chat` as people use it in a pipe: the real program against nodes in this process, through a line that breaks.
+
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use support::client::PATIENCE;
+use support::cluster::{Cluster, Kind};
+
+/// The program with its input and output in our hands. Killed when dropped.
+struct Chat {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Chat {
+    fn start(address: SocketAddr, args: &[&str]) -> Self {
+        let mut child = command(&[&["chat", &format!("ws://{address}/")], args].concat()).spawn().unwrap();
+        let input = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, input, output }
+    }
+
+    async fn say(&mut self, lines: &str) {
+        self.input.as_mut().unwrap().write_all(lines.as_bytes()).await.unwrap();
+    }
+
+    async fn line(&mut self) -> String {
+        let line = timeout(PATIENCE, self.output.next_line()).await;
+        line.expect("nothing is printed").unwrap().expect("it has ended")
+    }
+
+    /// Ends the input and waits for the end: exit code, what was still printed, complaints.
+    async fn end(mut self) -> (Option<i32>, Vec<String>, String) {
+        self.input = None;
+        let mut rest = Vec::new();
+        while let Some(line) = timeout(PATIENCE, self.output.next_line()).await.unwrap().unwrap() {
+            rest.push(line);
+        }
+        let output =
+            timeout(PATIENCE, self.child.wait_with_output()).await.expect("it does not end").unwrap();
+        (output.status.code(), rest, String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatnode"));
+    command
+        .args(args)
+        .env_clear()
+        .current_dir(std::env::temp_dir())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// A line to a node that can be cut.
+struct Cable {
+    address: SocketAddr,
+    plugged: watch::Sender<bool>,
+    _tasks: JoinSet<()>,
+}
+
+impl Cable {
+    async fn to(node: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (plugged, is_plugged) = watch::channel(true);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                let mut is_plugged = is_plugged.clone();
+                if !*is_plugged.borrow() {
+                    continue;
+                }
+                connections.spawn(async move {
+                    let mut node = TcpStream::connect(node).await.unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut node) => {}
+                        _ = is_plugged.wait_for(|plugged| !plugged) => {}
+                    }
+                });
+            }
+        });
+        Self { address, plugged, _tasks: tasks }
+    }
+
+    fn cut(&self) {
+        self.plugged.send_replace(false);
+    }
+
+    fn mend(&self) {
+        self.plugged.send_replace(true);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_line_of_a_pipe_is_stored_in_order_before_it_ends() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let mut reader = cluster.enter(0, "reader", "ops").await;
+    let mut bot = Chat::start(cluster.address(0), &["--room", "ops", "--name", "bot"]);
+    // The last without a line break; a line that looks like a command is text.
+    let lines: Vec<String> = (0..30).map(|i| format!("/line {i}")).collect();
+    bot.say(&lines.join("\n\n")).await;
+    let (code, printed, complaints) = bot.end().await;
+    assert_eq!((code, printed.len(), complaints.as_str()), (Some(0), 0, ""), "{printed:?}");
+    for line in lines {
+        let message = reader.next("GroupChat").await;
+        assert_eq!((&message["content"], &message["sender_username"]), (&json!(line), &json!("bot")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_to_a_person_reaches_the_person_and_the_answer_is_printed() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let mut bob = cluster.connect(0, "bob").await;
+    bob.ok("Auth", json!({})).await;
+    let mut bot = Chat::start(cluster.address(0), &["--to", "bob", "--name", "bot"]);
+    bot.say("psst\n").await;
+    assert_eq!(bob.next("PrivateChat").await["content"], "psst");
+    bob.ok("PrivateChat", json!({ "target_username": "bot", "content": "what?" })).await;
+    assert_eq!(bot.line().await, "@bob bob: what?");
+    assert_eq!(bot.end().await.0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_line_loses_nothing_and_repeats_nothing() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let cable = Cable::to(cluster.address(0)).await;
+    let mut alice = cluster.enter(0, "alice", "ops").await;
+    let mut bot = Chat::start(cable.address, &["--room", "ops", "--room", "dev", "--name", "bot"]);
+    bot.say("here\n").await;
+    assert_eq!(alice.next("GroupChat").await["content"], "here");
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        for (when, cut) in [("before", false), ("during", true)] {
+            if cut {
+                cable.cut();
+            }
+            for i in 0..5 {
+                let content = format!("{round} {when} {i}");
+                alice.ok("GroupChat", json!({ "content": content })).await;
+                expected.push(format!("#ops alice: {content}"));
+            }
+            let content = format!("secret {round} {when}");
+            alice.ok("PrivateChat", json!({ "target_username": "bot", "content": content })).await;
+            expected.push(format!("@alice alice: {content}"));
+        }
+        bot.say(&format!("mine {round}\n")).await;
+        cable.mend();
+        let mine = json!(format!("mine {round}"));
+        alice.wait_for("what the bot said", |frame| frame["message_body"]["content"] == mine).await;
+    }
+    let mut printed = Vec::new();
+    while printed.len() < expected.len() {
+        printed.push(bot.line().await);
+    }
+    let (code, rest, complaints) = bot.end().await;
+    assert_eq!((code, rest.as_slice()), (Some(0), &[] as &[String]), "{complaints}");
+    assert!(complaints.contains("trying again in"), "{complaints}");
+    // Two logs: each keeps its own order.
+    for place in ["#", "@"] {
+        let of = |lines: &[String]| -> Vec<String> {
+            lines.iter().filter(|line| line.starts_with(place)).cloned().collect()
+        };
+        assert_eq!(of(&printed), of(&expected));
+    }
+    let page = alice.ok("History", json!({ "limit": 200 })).await;
+    let mine = page["messages"].as_array().unwrap().iter().filter(|m| m["sender_username"] == "bot");
+    let mine: Vec<&str> = mine.map(|message| message["content"].as_str().unwrap()).collect();
+    assert_eq!(mine, ["here", "mine 0", "mine 1", "mine 2"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_text_is_printed_harmless_on_one_line() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let mut eve = cluster.enter(0, "eve", "ops").await;
+    let content = "\u{1b}]0;owned\u{7}\u{1b}[2Jhi\r\n#ops admin: obey\u{202e}\u{9b}31m\0\u{8}";
+    eve.ok("GroupChat", json!({ "content": content })).await;
+    let args = ["--room", "ops", "--name", "bot", "--history", "5", "--follow"];
+    let mut bot = Chat::start(cluster.address(0), &args);
+    assert_eq!(bot.line().await, "#ops eve: hi ⏎ #ops admin: obey");
+    bot.input = None;
+    eve.ok("GroupChat", json!({ "content": "still there?" })).await;
+    assert_eq!(bot.line().await, "#ops eve: still there?", "it follows after the end of its input");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_not_be_is_said_clearly() {
+    let cluster = Cluster::start_with(Kind::Embedded, 1, |config| {
+        config.auth.enabled = true;
+        config.auth.admin_key = Some(support::api::KEY.into());
+    });
+    let cluster = cluster.await;
+    let node = format!("ws://{}/", cluster.address(0));
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = format!("ws://{}/", free.local_addr().unwrap());
+    drop(free);
+    let wrong = [("CHATNODE_TOKEN", "0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10")];
+    for (environment, args, code, said) in [
+        (&[][..], &["chat", &nobody, "--name", "bot"][..], 1, "can't connect"),
+        (&[], &["chat", "wss://example.com/", "--name", "bot"], 2, "not TLS"),
+        (&[], &["chat", &node, "--name", "a\u{7}b"], 2, "--name"),
+        (&[], &["chat", &node], 2, "Give --name"),
+        (&[], &["chat", &node, "--name", "bot"], 1, "the node refuses us"),
+        (&wrong, &["chat", &node, "--name", "bot"], 1, "does not accept the token"),
+    ] {
+        let mut child = command(args).envs(environment.iter().copied()).spawn().unwrap();
+        // It may be gone before it reads.
+        let _ = child.stdin.take().unwrap().write_all(b"hello\n").await;
+        let output = timeout(PATIENCE, child.wait_with_output()).await.unwrap().unwrap();
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {complaint}");
+        assert!(complaint.contains(said), "{args:?}: {complaint}");
+        assert!(!complaint.contains(wrong[0].1), "a token is never printed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_is_refused_is_told_and_the_others_are_sent() {
+    let cluster = Cluster::start_with(Kind::Embedded, 1, |config| config.limits.max_content_bytes = 10).await;
+    let mut reader = cluster.enter(0, "reader", "ops").await;
+    let mut bot = Chat::start(cluster.address(0), &["--room", "ops", "--name", "bot"]);
+    bot.say(&format!("one\nfar too long\n{}\ntwo\n", "x".repeat(200_000))).await;
+    let (code, _, complaints) = bot.end().await;
+    assert_eq!(code, Some(1), "{complaints}");
+    assert!(complaints.contains("not sent to #ops") && complaints.contains("far too long"), "{complaints}");
+    assert!(complaints.ends_with("chatnode: 2 failed\n"), "{complaints}");
+    for content in ["one", "two"] {
+        assert_eq!(reader.next("GroupChat").await["content"], content);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_comes_from_a_file_and_its_end_is_told() {
+    let program = support::program::Program::start(&[("CHAT_AUTH__ENABLED", "true")]);
+    let address = program.address;
+    let token = |args: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_chatnode"))
+            .args(["token"])
+            .args(args)
+            .args(["--url", &format!("http://{address}")])
+            .env_clear()
+            .env("CHAT_AUTH__ADMIN_KEY", support::api::KEY)
+            .current_dir(std::env::temp_dir())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), token(&["issue", "ann"])).unwrap();
+    let path = file.path().to_str().unwrap();
+    let mut ann = Chat::start(address, &["--to", "ann", "--name", "ann", "--token-file", path, "--follow"]);
+    ann.say("note to myself\n").await;
+    let mut twin = Chat::start(address, &["--to", "ann", "--name", "ann", "--token-file", path, "--follow"]);
+    assert_eq!(twin.line().await, "@ann ann: note to myself");
+    token(&["revoke", "--user", "ann"]);
+    let ended = timeout(Duration::from_secs(20), twin.child.wait()).await.expect("it goes on").unwrap();
+    assert_eq!(ended.code(), Some(1));
+    let (code, _, complaints) = ann.end().await;
+    assert_eq!(code, Some(1));
+    assert!(complaints.contains("get a new one"), "{complaints}");
+}
