@@ -2,6 +2,7 @@
 //! between the embedded backend and Redis; called by `server`, used by `chat` through the traits alone.
 
 mod broker;
+mod clock;
 mod error;
 mod markers;
 pub mod memory;
@@ -19,6 +20,7 @@ use crate::config::Config;
 pub use broker::{
     Broker, Deliver, Entry, Notice, Page, PageLimit, Publication, Publish, Range, Stored, Topic,
 };
+pub(crate) use clock::unix_ms;
 pub use error::BackendError;
 pub use markers::{MAX_READ_MARKERS, Markers};
 pub use memory::Cluster as Embedded;

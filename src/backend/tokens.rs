@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::clock::unix_ms;
 use super::error::BackendError;
 use crate::protocol::UserName;
 
@@ -52,6 +53,13 @@ pub struct TokenRecord {
     pub user: UserName,
     /// When it ends, Unix ms; none: never.
     pub expires_at: Option<u64>,
+}
+
+impl TokenRecord {
+    /// It has not expired, by this process's clock.
+    pub(crate) fn is_current(&self) -> bool {
+        self.expires_at.is_none_or(|at| at > unix_ms())
+    }
 }
 
 /// Tokens of the whole cluster, by hash.

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::counters::unix_ms;
 use super::error::RequestError;
 use super::node::Node;
-use crate::backend::{BackendError, MembersPage, NodeInfo, Notice, TokenHash, TokenRecord};
+use crate::backend::{BackendError, MembersPage, NodeInfo, Notice, TokenHash, TokenRecord, unix_ms};
 use crate::planted::{self, Flaw};
 use crate::protocol::{RoomName, UserName};
 

@@ -11,7 +11,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::counters::unix_ms;
 use super::error::RequestError;
 use super::outbox::Outbox;
 use crate::backend::{BackendError, TokenHash, TokenRecord, Tokens};
@@ -89,14 +88,19 @@ impl TokensInUse {
             || RequestError::new(ErrorCode::Unauthorized, "the token is not valid: get a new one");
         let hash = token.uuid().map(TokenHash::of).ok_or_else(unauthorized)?;
         let known = self.lock().get(&hash).map(|token| token.record.clone());
-        let mut record = known.filter(is_current);
+        let mut record = known.filter(TokenRecord::is_current);
         loop {
             let seen = self.revocations.load(Ordering::Acquire);
             let record = match record.take() {
                 Some(record) => record,
                 None => {
                     let found = self.tokens.look_up(&[hash]).await?;
-                    found.into_iter().next().flatten().filter(is_current).ok_or_else(unauthorized)?
+                    found
+                        .into_iter()
+                        .next()
+                        .flatten()
+                        .filter(TokenRecord::is_current)
+                        .ok_or_else(unauthorized)?
                 }
             };
             let mut in_use = self.lock();
@@ -152,9 +156,9 @@ impl TokensInUse {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {}
             }
-            let has_expired = self.lock().values().any(|token| !is_current(&token.record));
+            let has_expired = self.lock().values().any(|token| !token.record.is_current());
             if has_expired {
-                self.revoke_where(|_, token| !is_current(&token.record));
+                self.revoke_where(|_, token| !token.record.is_current());
             }
             if checked_at.elapsed() >= recheck {
                 checked_at = Instant::now();
@@ -175,8 +179,4 @@ impl TokensInUse {
         }
         Ok(())
     }
-}
-
-fn is_current(record: &TokenRecord) -> bool {
-    record.expires_at.is_none_or(|at| at > unix_ms())
 }

@@ -1,10 +1,9 @@
 //! Handles to the metrics of the hot path. Owns nothing but the handles: looking a metric up by name costs more than
 //! counting. Made once per node, after the recorder is installed.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use metrics::{Counter, Histogram, counter, histogram};
 
+use crate::backend::unix_ms;
 use crate::metrics as names;
 use crate::protocol::GapReason;
 
@@ -46,9 +45,4 @@ impl Counters {
     pub(super) fn resumed(&self, broken: Option<GapReason>) {
         counter!(names::RESUMES, "result" => broken.map_or("recovered", GapReason::as_str)).increment(1);
     }
-}
-
-/// The wall clock, Unix ms.
-pub(super) fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as u64)
 }

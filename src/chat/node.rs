@@ -12,13 +12,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::auth::{Credential, TokensInUse};
-use super::counters::unix_ms;
 use super::error::RequestError;
 use super::keeper::Keeper;
 use super::outbox::{Close, Outbox};
 use super::presence::{Departures, LocalPresence};
 use super::registry::{Jobs, Registry};
-use crate::backend::{Backend, BackendError, Notice, Publish, Stored, Topic};
+use crate::backend::{Backend, BackendError, Notice, Publish, Stored, Topic, unix_ms};
 use crate::config::Config;
 use crate::metrics as names;
 use crate::planted::{self, Flaw};

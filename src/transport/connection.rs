@@ -67,7 +67,7 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
     let end = tokio::select! {
         end = reader.run(&mut socket, &outbox) => end,
         ended = write_on(&mut writer) => match ended {
-            Ended::Closing(close) => End { close, is_answered: false },
+            Ended::Closing(close) => close.into(),
             Ended::Stuck => Close { reason: CloseReason::Slow, retry_after_ms: Some(SLOW_RETRY_MS) }.into(),
             Ended::Lost => CloseReason::Lost.into(),
         },

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::clock::now_ms;
 use super::log::{First, Log, Retention};
 use crate::backend::{
     BackendError, Broker, Deliver, Notice, Page, PageLimit, Publication, Publish, Range, Stored, Topic,
+    unix_ms,
 };
 use crate::protocol::{ConnectionId, Position};
 
@@ -62,7 +62,7 @@ impl Topics {
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         // A client can make rooms up for ever: as the map doubles, what is spent goes.
         if map.len() >= self.sweep_at.load(Ordering::Relaxed) {
-            let now = now_ms();
+            let now = unix_ms();
             map.retain(|_, channel| {
                 let mut held = lock(channel);
                 let idle = now.saturating_sub(held.log.used_at) > FORGET_AFTER_MS;
@@ -71,7 +71,7 @@ impl Topics {
             });
             self.sweep_at.store((map.len() * 2).max(1_024), Ordering::Relaxed);
         }
-        let fresh = || Arc::new(Mutex::new(Channel { log: Log::new(now_ms()), listeners: Vec::new() }));
+        let fresh = || Arc::new(Mutex::new(Channel { log: Log::new(unix_ms()), listeners: Vec::new() }));
         map.entry(topic.clone()).or_insert_with(fresh).clone()
     }
 
@@ -99,7 +99,7 @@ impl Broker for MemoryBroker {
     async fn publish(&self, publish: Publish) -> Result<Stored, BackendError> {
         let Publish { mut topics, dedupe_key, mut message_id, mut sent_at, mut body } = publish;
         let retention = &self.topics.retention;
-        let now = now_ms();
+        let now = unix_ms();
         topics.dedup();
         let channels: Vec<_> = topics.iter().map(|topic| self.topics.channel(topic)).collect();
         // All at once, in an order that all publishes keep, so that two of them can't wait for each other.
@@ -166,7 +166,7 @@ impl Broker for MemoryBroker {
     async fn history(&self, topic: &Topic, range: Range, limit: PageLimit) -> Result<Page, BackendError> {
         let channel = self.topics.channel(topic);
         let mut channel = lock(&channel);
-        Ok(channel.log.page(range, limit, now_ms(), &self.topics.retention))
+        Ok(channel.log.page(range, limit, unix_ms(), &self.topics.retention))
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Position>, BackendError> {

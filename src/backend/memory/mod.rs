@@ -2,7 +2,6 @@
 //! everything in this process's memory, so a restart starts every log afresh under a new epoch. Called by `server`.
 
 mod broker;
-mod clock;
 mod log;
 mod presence;
 mod tokens;

@@ -7,7 +7,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use indexmap::IndexMap;
 
-use super::clock::now_ms;
 use crate::backend::{BackendError, MAX_READ_MARKERS, Markers, TokenHash, TokenRecord, Tokens};
 use crate::protocol::server_message::RoomMarker;
 use crate::protocol::{MessageId, Position, RoomName, UserName};
@@ -22,16 +21,12 @@ pub(super) struct MemoryTokens {
     records: Mutex<HashMap<TokenHash, TokenRecord>>,
 }
 
-fn is_valid(record: &TokenRecord) -> bool {
-    record.expires_at.is_none_or(|at| at > now_ms())
-}
-
 #[async_trait]
 impl Tokens for MemoryTokens {
     async fn insert(&self, hash: TokenHash, record: &TokenRecord) -> Result<(), BackendError> {
         let mut records = lock(&self.records);
         if records.len() == records.capacity() {
-            records.retain(|_, record| is_valid(record));
+            records.retain(|_, record| record.is_current());
         }
         records.insert(hash, record.clone());
         Ok(())
@@ -39,11 +34,14 @@ impl Tokens for MemoryTokens {
 
     async fn look_up(&self, hashes: &[TokenHash]) -> Result<Vec<Option<TokenRecord>>, BackendError> {
         let records = lock(&self.records);
-        Ok(hashes.iter().map(|hash| records.get(hash).filter(|record| is_valid(record)).cloned()).collect())
+        Ok(hashes
+            .iter()
+            .map(|hash| records.get(hash).filter(|record| record.is_current()).cloned())
+            .collect())
     }
 
     async fn remove(&self, hash: TokenHash) -> Result<bool, BackendError> {
-        Ok(lock(&self.records).remove(&hash).is_some_and(|record| is_valid(&record)))
+        Ok(lock(&self.records).remove(&hash).is_some_and(|record| record.is_current()))
     }
 
     async fn remove_all(&self, user: &UserName) -> Result<(), BackendError> {

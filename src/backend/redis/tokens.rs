@@ -1,15 +1,13 @@
 //! Tokens over Redis. Owns their records by hash and each user's index; never sees a token itself. Called by `chat`
 //! through [`Tokens`].
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use async_trait::async_trait;
 
 use super::failure::Role;
 use super::keys::Keys;
 use super::pool::Pool;
 use super::script::TOKEN;
-use crate::backend::{BackendError, TokenHash, TokenRecord, Tokens};
+use crate::backend::{BackendError, TokenHash, TokenRecord, Tokens, unix_ms};
 use crate::protocol::UserName;
 
 /// Tokens that are read, or removed, in one command.
@@ -31,7 +29,7 @@ fn parse(record: &str) -> Option<TokenRecord> {
 #[async_trait]
 impl Tokens for RedisTokens {
     async fn insert(&self, hash: TokenHash, record: &TokenRecord) -> Result<(), BackendError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        let now = unix_ms();
         let expires = record.expires_at.map(|at| at.to_string()).unwrap_or_default();
         self.pool
             .script(&TOKEN, 2, |cmd| {
