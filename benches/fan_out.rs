@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use chatnode::backend::Embedded;
-use chatnode::chat::{Flow, Inlet, Node, Session};
+use chatnode::chat::{Flow, Inlet, Node, RoomRules, Session};
 use chatnode::config::Config;
 use chatnode::protocol::server_message::{ChatBody, ChatKind, put_chat};
 use chatnode::protocol::{ClientMessage, Epoch, MessageId, RoomName, UserName};
@@ -66,10 +66,10 @@ impl Room {
         let inlet = Inlet::new(&config);
         let backend = Embedded::new(&config).join(&config, inlet.registry());
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-        let default_room = RoomName::parse("lobby").unwrap();
+        let rooms = RoomRules::new(&config.rooms).unwrap();
         let node = {
             let _guard = runtime.enter();
-            Node::start(Arc::new(config), default_room, backend, inlet, &tracker, &stop)
+            Node::start(Arc::new(config), rooms, backend, inlet, &tracker, &stop)
         };
         let mut sessions = Vec::new();
         for i in 0..members {

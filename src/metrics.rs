@@ -74,7 +74,7 @@ pub const GAP_REASONS: [&str; 4] = ["trimmed", "epoch", "rollback", "too_many"];
 /// Values of `role` of [`REDIS_ERRORS`].
 pub const REDIS_ROLES: [&str; 3] = ["command", "subscriber", "pool"];
 /// Values of `kind` of [`REDIS_ERRORS`].
-pub const REDIS_ERROR_KINDS: [&str; 3] = ["refused", "timeout", "io"];
+pub const REDIS_ERROR_KINDS: [&str; 4] = ["refused", "timeout", "io", "corrupt"];
 /// Values of `scope` of [`REJECTIONS`].
 pub const REJECTION_SCOPES: [&str; 5] = ["rate", "size", "auth", "overload", "invalid"];
 

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backend::{self, Backend, ConnectError, Deliver, Embedded};
-use crate::chat::{Inlet, Node};
+use crate::chat::{Inlet, Node, RoomRules};
 use crate::config::Config;
-use crate::protocol::{CloseReason, RoomName};
+use crate::protocol::CloseReason;
 use crate::transport::{self, Shared};
 use crate::{metrics as names, telemetry};
 
@@ -43,6 +43,24 @@ pub enum ServeError {
     Broken,
 }
 
+/// Why a node is told to go down. Clients hear of it in the close code, and come back either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// Another takes its place: a restart, an update, a smaller cluster.
+    Restarting,
+    /// Somebody ends it for good.
+    GoingAway,
+}
+
+impl From<Farewell> for CloseReason {
+    fn from(farewell: Farewell) -> Self {
+        match farewell {
+            Farewell::Restarting => Self::Restarting,
+            Farewell::GoingAway => Self::GoingAway,
+        }
+    }
+}
+
 /// A node that listens and does not yet serve.
 pub struct Server {
     listener: TcpListener,
@@ -68,8 +86,7 @@ impl Server {
 
     async fn bind_to(config: Config, store: Option<&Embedded>) -> Result<Self, ServeError> {
         let recorder = telemetry::install_recorder();
-        let default_room = RoomName::parse(&config.rooms.default)
-            .map_err(|error| ServeError::Setting(format!("rooms.default {error}")))?;
+        let rooms = RoomRules::new(&config.rooms).map_err(ServeError::Setting)?;
         let (listener, address) = open(&config.host, config.port).await?;
         let (internal, internal_address) = match config.internal.port {
             Some(port) => open(&config.internal.host, port).await.map(|(l, a)| (Some(l), Some(a)))?,
@@ -89,7 +106,7 @@ impl Server {
             }
         };
         gauge!(names::CONNECTIONS_LIMIT).set(config.max_connections as f64);
-        let node = Node::start(Arc::new(config), default_room, backend, inlet, &background, &stop);
+        let node = Node::start(Arc::new(config), rooms, backend, inlet, &background, &stop);
         let render = {
             let node = node.clone();
             let recorder = recorder.clone();
@@ -114,11 +131,11 @@ impl Server {
         self.addresses.1
     }
 
-    /// Serves until `drain` is cancelled, then goes down in order and returns.
+    /// Serves until `told` is ready, then goes down in order and returns.
     ///
     /// # Errors
     /// [`ServeError::Broken`], after the same drain, where a background task ended by itself.
-    pub async fn run(self, drain: CancellationToken) -> Result<(), ServeError> {
+    pub async fn run(self, told: impl Future<Output = Farewell>) -> Result<(), ServeError> {
         let config = self.node.config().clone();
         let deadline = config.server.handshake_timeout;
         let no_more_clients = self.stop.child_token();
@@ -130,13 +147,14 @@ impl Server {
             let router = transport::internal(&self.shared);
             http.spawn(transport::listen(internal, router, deadline, http.clone(), self.stop.clone()));
         }
-        let is_broken = tokio::select! {
-            () = drain.cancelled() => false,
-            () = self.stop.cancelled() => true,
+        let (farewell, is_broken) = tokio::select! {
+            farewell = told => (farewell, false),
+            // Whoever looks after the node starts it again.
+            () = self.stop.cancelled() => (Farewell::Restarting, true),
         };
 
         let started = Instant::now();
-        tracing::info!(connections = self.node.connection_count(), "draining");
+        tracing::info!(connections = self.node.connection_count(), ?farewell, "draining");
         gauge!(names::DRAINING).set(1.0);
         self.shared.drain();
         // Other nodes take over only where there are some, behind a balancer that looks.
@@ -147,7 +165,7 @@ impl Server {
         self.connections.close();
         let until = started + config.drain.delay + config.drain.timeout;
         let goodbye = async {
-            self.node.close_all(CloseReason::Restarting, config.drain.spread).await;
+            self.node.close_all(farewell.into(), config.drain.spread).await;
             self.connections.wait().await;
             self.node.settle().await;
         };

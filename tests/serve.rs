@@ -137,6 +137,28 @@ fn both_names_of_the_program_serve_and_drain() {
     }
 }
 
+/// A supervisor that ends a node starts another; somebody at a keyboard does not.
+#[test]
+fn clients_hear_whether_the_node_restarts_or_goes_away() {
+    for (signal, code) in [("TERM", 1012_u16), ("INT", 1001)] {
+        let node =
+            Node::start(env!("CARGO_BIN_EXE_chatnode"), &[("CHAT_DRAIN__SPREAD", "10ms")], &["--port", "0"]);
+        let mut client = upgrade(node.address("ws://"));
+        node.signal(signal);
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut head = [0; 4];
+        client.read_exact(&mut head).unwrap();
+        assert_eq!((head[0], u16::from_be_bytes([head[2], head[3]])), (0x88, code), "{signal}");
+        let mut reason = vec![0; usize::from(head[1]) - 2];
+        client.read_exact(&mut reason).unwrap();
+        let wait = String::from_utf8(reason).unwrap();
+        assert!(wait.strip_prefix("retry_after_ms=").is_some_and(|ms| ms.parse::<u64>().is_ok()), "{wait}");
+        drop(client);
+        let (status, log) = node.end();
+        assert_eq!(status.code(), Some(0), "{log}");
+    }
+}
+
 #[test]
 fn a_second_signal_exits_at_once() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {

@@ -226,6 +226,10 @@ fn settings_that_do_not_fit_together_are_refused() {
             "CHAT_LIMITS__WRITE_TIMEOUT in the environment: must be 10ms to 10m, not 0s",
         ),
         (
+            ("CHAT_ROOMS__READ_ONLY", "news, a\u{0007}b"),
+            "CHAT_ROOMS__READ_ONLY in the environment: has \"a\\u{7}b\", which must not contain U+0007, which can't be seen",
+        ),
+        (
             ("CHAT_AUTH__ADMIN_KEY", "short"),
             "CHAT_AUTH__ADMIN_KEY in the environment: must have at least 16 characters",
         ),

@@ -1,4 +1,5 @@
-//! How a backend fails. Owns the one distinction that callers act on: whether something may have happened.
+//! How a backend fails. Owns the distinctions that callers act on: whether something may have happened, and whether
+//! trying again can help.
 
 use crate::protocol::Outcome;
 
@@ -11,6 +12,9 @@ pub enum BackendError {
     /// It did not answer in time, or the connection was lost on the way: it may have been done, or may yet be.
     #[error("the store did not answer: {0}")]
     Unknown(String),
+    /// It holds, or answered, what no node ever wrote. Trying again changes nothing: somebody has to look.
+    #[error("the store holds what is not ours: {0}")]
+    Corrupt(String),
 }
 
 impl BackendError {
@@ -18,7 +22,7 @@ impl BackendError {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Refused(_) => Outcome::Refused,
-            Self::Unknown(_) => Outcome::Unknown,
+            Self::Unknown(_) | Self::Corrupt(_) => Outcome::Unknown,
         }
     }
 }

@@ -38,7 +38,8 @@ enum Pulled {
 }
 
 impl Node {
-    /// Serves the topics that this connection is behind in, for as long as the connection lives.
+    /// Serves the topics that this connection is behind in, for as long as it lives or they can be read. Returns where a
+    /// log holds what no node wrote: a member that stays behind for ever must not take it for silence.
     pub async fn refill(&self, outbox: &Arc<Outbox>) {
         loop {
             let topic = outbox.next_behind().await;
@@ -47,8 +48,12 @@ impl Node {
                 Pulled::Queued => true,
                 Pulled::NeedsLog(cursor) => {
                     // A store that is away, or a log in contradiction with what this node knows: not in a busy loop.
-                    if !self.pull_from_log(&topic, outbox, cursor).await {
-                        sleep(Duration::from_millis(200)).await;
+                    match self.pull_from_log(&topic, outbox, cursor).await {
+                        Ok(true) => {}
+                        Err(error @ BackendError::Corrupt(_)) => {
+                            return tracing::error!(%error, "a member can't be served from a log that can't be read");
+                        }
+                        Ok(false) | Err(_) => sleep(Duration::from_millis(200)).await,
                     }
                     true
                 }
@@ -63,19 +68,21 @@ impl Node {
     }
 
     /// Reads the log from the cursor on. False: nothing came of it for now.
-    async fn pull_from_log(&self, topic: &Arc<LocalTopic>, outbox: &Outbox, cursor: Cursor) -> bool {
-        let Ok(read) = self.read_on(topic, &cursor).await else { return false };
+    async fn pull_from_log(
+        &self,
+        topic: &Arc<LocalTopic>,
+        outbox: &Outbox,
+        cursor: Cursor,
+    ) -> Result<bool, BackendError> {
+        let read = self.read_on(topic, &cursor).await?;
         if read.is_contradiction {
-            return false;
+            return Ok(false);
         }
         let page = read.page;
-        match read.broken {
-            None => topic.replay(outbox, cursor, page),
-            Some(reason) => {
-                let Some(restart) = self.restart(topic, &cursor, reason, &page).await else { return false };
-                topic.restart(outbox, cursor, reason, page.top.epoch, restart)
-            }
-        }
+        let Some(reason) = read.broken else { return Ok(topic.replay(outbox, cursor, page)) };
+        let restart = self.restart(topic, &cursor, reason, &page).await?;
+        topic.restart(outbox, cursor, reason, page.top.epoch, restart);
+        Ok(true)
     }
 
     /// Reads a page of the log from a cursor on, and judges it. The log is the truth: where this node's view of it is
@@ -104,15 +111,15 @@ impl Node {
         cursor: &Cursor,
         reason: GapReason,
         page: &Page,
-    ) -> Option<Cursor> {
+    ) -> Result<Cursor, BackendError> {
         match reason {
-            GapReason::Trimmed | GapReason::TooMany => Some(before_first(page)),
+            GapReason::Trimmed | GapReason::TooMany => Ok(before_first(page)),
             // What the log holds below the cursor was delivered before; above it, it is something else now.
             GapReason::Rollback => {
                 let next_seq = cursor.seq.min(page.top.seq + 1).max(1);
-                Some(Cursor::unproven(page.top.epoch, next_seq - 1))
+                Ok(Cursor::unproven(page.top.epoch, next_seq - 1))
             }
-            GapReason::Epoch => self.everything(topic).await.ok(),
+            GapReason::Epoch => self.everything(topic).await,
         }
     }
 }
@@ -219,21 +226,13 @@ impl LocalTopic {
     }
 
     /// Tells the member that its cursor can't be proved, and goes on from another.
-    fn restart(
-        &self,
-        outbox: &Outbox,
-        from: Cursor,
-        reason: GapReason,
-        epoch: Epoch,
-        restart: Cursor,
-    ) -> bool {
+    fn restart(&self, outbox: &Outbox, from: Cursor, reason: GapReason, epoch: Epoch, restart: Cursor) {
         let mut state = self.lock();
         if let Some(member) = state.behind_at(outbox, from) {
             member.outbox.reply(server_message::gap(self.room(), reason, epoch, restart.seq + 1));
             member.state = MemberState::Behind(restart);
             self.shared.counters.gaps_sent(reason, 1);
         }
-        true
     }
 }
 

@@ -51,6 +51,12 @@ impl From<Rejected> for RequestError {
 impl From<BackendError> for RequestError {
     fn from(error: BackendError) -> Self {
         // The store's own words may name hosts and keys: they are for the log, not for the client.
+        if let BackendError::Corrupt(_) = &error {
+            tracing::error!(%error, "a request met something in the store that no node wrote");
+            let message = "what the cluster's store holds here can't be read: an operator has to look";
+            let outcome = Some(error.outcome());
+            return Self(ErrorBody { outcome, ..Self::new(ErrorCode::Internal, message).0 });
+        }
         tracing::warn!(%error, "a request met a store that is not available");
         Self::unavailable(error.outcome())
     }

@@ -14,7 +14,7 @@ use super::registry::{Jobs, Registry};
 use super::topic::{LocalTopic, Phase};
 use crate::backend::{BackendError, Broker, Topic};
 use crate::planted::{self, Flaw};
-use crate::protocol::Position;
+use crate::protocol::{CloseReason, Position};
 
 /// Topics in hand at a time: enough for the backend to batch, few enough to leave its connections to others.
 const MAX_IN_HAND: usize = 256;
@@ -89,6 +89,7 @@ impl Keeper {
         while step != Step::Done {
             match self.take(topic, step).await {
                 Ok(next) => step = next,
+                Err(error @ BackendError::Corrupt(_)) => return self.give_up_on(topic, error),
                 Err(error) => {
                     tracing::debug!(%error, "a topic can't be healed yet");
                     sleep(retry.mul_f64(rand::random_range(0.5..1.5))).await;
@@ -110,6 +111,20 @@ impl Keeper {
         }
     }
 
+    /// Closes the members of a topic whose log can't be read, however often: they would wait in silence. They come back, and
+    /// are told for this topic alone, since it is started afresh.
+    fn give_up_on(&self, topic: &Arc<LocalTopic>, error: BackendError) {
+        tracing::error!(%error, "a log can't be read: its members are closed");
+        {
+            let mut state = topic.lock();
+            state.begin_healing(false);
+            state.phase = Phase::Failed(error);
+        }
+        for outbox in self.registry.members(&topic.name) {
+            outbox.close(CloseReason::InternalError.into());
+        }
+    }
+
     /// Compares every topic's last position with its log's top once per `period`: the last message before silence may
     /// have been lost on the channel, and a log may have been rolled back under a topic that nobody writes to.
     pub(super) async fn check_quiet_topics(&self, period: Duration, stop: CancellationToken) {
@@ -121,8 +136,11 @@ impl Keeper {
             let pause = period / (chunks.len() as u32 + 1);
             for chunk in chunks {
                 let check = async {
-                    if let Err(error) = self.check(chunk).await {
-                        tracing::debug!(%error, "topics could not be checked");
+                    match self.check(chunk).await {
+                        // One that can't be read must not hide what became of the others.
+                        Err(BackendError::Corrupt(_)) => self.check_each(chunk).await,
+                        Err(error) => tracing::debug!(%error, "topics could not be checked"),
+                        Ok(()) => {}
                     }
                     sleep(pause).await;
                 };
@@ -136,6 +154,14 @@ impl Keeper {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep_until(round) => {}
+            }
+        }
+    }
+
+    async fn check_each(&self, topics: &[Arc<LocalTopic>]) {
+        for topic in topics {
+            if let Err(error @ BackendError::Corrupt(_)) = self.check(std::slice::from_ref(topic)).await {
+                self.give_up_on(topic, error);
             }
         }
     }

@@ -17,6 +17,7 @@ use super::keeper::Keeper;
 use super::outbox::{Close, Outbox};
 use super::presence::{Departures, LocalPresence};
 use super::registry::{Jobs, Registry};
+use super::room_rules::RoomRules;
 use crate::backend::{Backend, BackendError, Notice, Publish, Stored, Topic, unix_ms};
 use crate::config::Config;
 use crate::metrics as names;
@@ -58,7 +59,7 @@ impl Inlet {
 /// The chat layer of one node.
 pub struct Node {
     pub(super) config: Arc<Config>,
-    pub(super) default_room: RoomName,
+    pub(super) rooms: RoomRules,
     pub(super) backend: Backend,
     pub(super) registry: Arc<Registry>,
     pub(super) presence: Arc<LocalPresence>,
@@ -93,7 +94,7 @@ impl Node {
     /// Puts the parts together and starts their background tasks on `tracker`; `stop` ends them.
     pub fn start(
         config: Arc<Config>,
-        default_room: RoomName,
+        rooms: RoomRules,
         backend: Backend,
         inlet: Inlet,
         tracker: &TaskTracker,
@@ -103,7 +104,7 @@ impl Node {
         let (presence, departures) =
             LocalPresence::new(backend.presence.clone(), registry.is_presence_in_doubt.clone());
         let node = Arc::new(Self {
-            default_room,
+            rooms,
             registry,
             presence: Arc::new(presence),
             tokens: Arc::new(TokensInUse::new(backend.tokens.clone())),

@@ -28,6 +28,7 @@ impl Session {
             Request::Leave { room, .. } => self.leave(id, room).await,
             Request::GroupChat { sender, room, content } => {
                 let room = self.membership(room)?;
+                self.node.rooms.check_may_speak(&room)?;
                 self.publish(id, sender, Audience::Room(room), &content).await
             }
             Request::PrivateChat { sender, target, content } => {
@@ -98,7 +99,7 @@ impl Session {
         since: Option<Since>,
         history: Option<u32>,
     ) -> Result<Reply> {
-        let room = room.unwrap_or_else(|| self.node.default_room.clone());
+        let room = room.unwrap_or_else(|| self.node.rooms.default().clone());
         let dedupe_ms = self.node.config().history.dedupe_window.as_millis() as u64;
         self.bind_quietly(&user).await?;
         if let Some(index) = self.rooms.get_index_of(&room) {
@@ -177,6 +178,7 @@ impl Session {
         let (topic, event) = match target {
             Target::Room(room) => {
                 let room = self.membership(room)?;
+                self.node.rooms.check_may_speak(&room)?;
                 let event = server_message::typing_in_room(&sender, &room);
                 (Topic::Room(room), event)
             }

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::{complain, load, say};
 use crate::config::{self, Config, Flags};
-use crate::server::Server;
+use crate::server::{Farewell, Server};
 use crate::telemetry;
 
 /// Descriptors that a node needs beside its connections: listeners, the store, log files, the runtime.
@@ -75,8 +75,11 @@ async fn serve(config: Config) -> ExitCode {
         }
     };
     say(&greeting(&server, &backend));
-    let drain = CancellationToken::new();
-    let mut running = std::pin::pin!(server.run(drain.clone()));
+    let (tell, told) = oneshot::channel();
+    let mut tell = Some(tell);
+    // Only the end of this function drops the sender, and with it the node.
+    let told = async { told.await.unwrap_or(Farewell::GoingAway) };
+    let mut running = std::pin::pin!(server.run(told));
     loop {
         tokio::select! {
             ended = &mut running => return match ended {
@@ -86,13 +89,17 @@ async fn serve(config: Config) -> ExitCode {
                     ExitCode::FAILURE
                 }
             },
-            code = signals.next() => {
-                if drain.is_cancelled() {
+            kind = signals.next() => {
+                let Some(tell) = tell.take() else {
                     warn!("a second signal: exiting at once");
-                    std::process::exit(code);
-                }
+                    // What a shell says of a program that the signal killed.
+                    std::process::exit(128 + kind.as_raw_value());
+                };
                 info!("draining; a second signal exits at once");
-                drain.cancel();
+                // A supervisor sends SIGTERM, and starts another; Ctrl-C is somebody who wants it gone. Where the node
+                // is ending by itself, it needs not be told.
+                let restarts = kind == SignalKind::terminate();
+                let _ = tell.send(if restarts { Farewell::Restarting } else { Farewell::GoingAway });
             }
         }
     }
@@ -119,11 +126,11 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Waits for one. The exit code is what a shell says of a program that the signal killed.
-    async fn next(&mut self) -> i32 {
+    /// Waits for one.
+    async fn next(&mut self) -> SignalKind {
         tokio::select! {
-            _ = self.interrupt.recv() => 128 + SignalKind::interrupt().as_raw_value(),
-            _ = self.terminate.recv() => 128 + SignalKind::terminate().as_raw_value(),
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
         }
     }
 }

@@ -70,6 +70,11 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
     if let Err(error) = RoomName::parse(&config.rooms.default) {
         found.require("rooms.default", false, error.to_string());
     }
+    for name in &config.rooms.read_only {
+        if let Err(error) = RoomName::parse(name) {
+            found.require("rooms.read_only", false, format!("has {name:?}, which {error}"));
+        }
+    }
     drain(&config.drain, &mut found);
     log(&config.log, &mut found);
     found.0

@@ -204,6 +204,8 @@ pub struct Server {
 pub struct Rooms {
     /// The room that an `Enter` without one joins.
     pub default: String,
+    /// Rooms in which users only read: what is said there comes through the server API.
+    pub read_only: Vec<String>,
     /// Rooms with more members than this hear of nobody entering or leaving.
     pub quiet_above: usize,
 }

@@ -18,7 +18,7 @@ pub enum ErrorCode {
     Unauthorized,
     /// Another name than the connection's or the token's.
     IdentityMismatch,
-    /// Not allowed.
+    /// Not allowed to this user, whatever its token: only the server API says something in a read-only room.
     Forbidden,
     /// The request needs membership of the room.
     NotInRoom,
@@ -28,7 +28,7 @@ pub enum ErrorCode {
     RateLimited,
     /// The cluster's store can't be reached.
     Unavailable,
-    /// A fault of the node.
+    /// A fault of the node, or of what its store holds.
     Internal,
 }
 
@@ -91,6 +91,11 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// Whether the node goes down: what is in hand is answered first.
+    pub const fn is_drain(self) -> bool {
+        matches!(self, Self::GoingAway | Self::Restarting)
+    }
+
     /// Every reason, for metrics that show each label value from the start.
     pub const ALL: [Self; 16] = [
         Self::Normal,

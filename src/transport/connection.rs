@@ -1,11 +1,12 @@
 //! One WebSocket connection from upgrade to goodbye. Owns the order of its end: leave everything, write what is queued,
 //! close frame, wait for the peer. One task per connection: read loop, write loop and refill loop side by side.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use metrics::{counter, gauge};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -64,15 +65,18 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
     };
     let mut reader =
         Reader { keepalive: Keepalive::new(&node.config().server), session, opened: Instant::now() };
-    let end = tokio::select! {
-        end = reader.run(&mut socket, &outbox) => end,
-        ended = write_on(&mut writer) => match ended {
-            Ended::Closing(close) => close.into(),
-            Ended::Stuck => Close { reason: CloseReason::Slow, retry_after_ms: Some(SLOW_RETRY_MS) }.into(),
-            Ended::Lost => CloseReason::Lost.into(),
-        },
-        () = node.refill(&outbox) => CloseReason::InternalError.into(),
+    let life = async {
+        tokio::select! {
+            end = reader.run(&mut socket, &outbox) => end,
+            ended = write_on(&mut writer) => match ended {
+                Ended::Closing(close) => close.into(),
+                Ended::Stuck => Close { reason: CloseReason::Slow, retry_after_ms: Some(SLOW_RETRY_MS) }.into(),
+                Ended::Lost => CloseReason::Lost.into(),
+            },
+            () = node.refill(&outbox) => CloseReason::InternalError.into(),
+        }
     };
+    let end = end_of(life).await;
     // Out of every topic before the queue is flushed, or it might never end.
     let seat = reader.session.end();
     let reason = end.close.reason;
@@ -86,11 +90,18 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
     gauge!(names::CONNECTIONS).decrement(1.0);
 }
 
+/// A bug costs the connection that met it, which is told so and leaves like any other, and nobody else.
+async fn end_of(life: impl Future<Output = End>) -> End {
+    // Nothing of what a panic left half done is used again: the session ends, and the writer owes whole blocks.
+    let ended = AssertUnwindSafe(life).catch_unwind().await;
+    ended.unwrap_or_else(|_| CloseReason::InternalError.into())
+}
+
 /// Writes until the connection ends. In a drain the reader decides when: a request in hand is carried out, and its
 /// answer written, first.
 async fn write_on(writer: &mut Writer) -> Ended {
     match writer.run().await {
-        Ended::Closing(close) if close.reason == CloseReason::Restarting => std::future::pending().await,
+        Ended::Closing(close) if close.reason.is_drain() => std::future::pending().await,
         ended => ended,
     }
 }
@@ -221,4 +232,16 @@ impl Reader {
 async fn next(socket: &mut WebSocketStream<Tap>, outbox: &Outbox) -> Option<Result<Message, Error>> {
     outbox.has_room().await;
     socket.next().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_the_connection_with_a_reason() {
+        let end = end_of(async { panic!("on purpose") }).await;
+        assert_eq!(end.close.reason, CloseReason::InternalError);
+        assert!(!end.is_answered, "the client is still to be told");
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use chatnode::config::Config;
 use serde_json::{Value, json};
 
+use crate::support::api::{call, with_api};
 use crate::support::client::{Client, PATIENCE};
 use crate::support::cluster::{Cluster, Kind};
 
@@ -16,6 +18,25 @@ async fn error_of(client: &mut Client, envelope: Value) -> Value {
 }
 
 on_each_store! {
+    async fn in_a_read_only_room_only_the_server_speaks(kind) {
+        let read_only = |config: &mut Config| {
+            with_api(config);
+            // As somebody may write it: names are normalised.
+            config.rooms.read_only = vec![" news ".into()];
+        };
+        let cluster = Cluster::start_with(kind, 2, read_only).await;
+        let mut alice = cluster.enter(0, "alice", "news").await;
+        let error = alice.refused("GroupChat", json!({ "room": "news", "content": "psst" }), "forbidden").await;
+        assert!(error["message"].as_str().unwrap().contains("read-only"), "{error}");
+        alice.refused("GroupChat", json!({ "content": "in the current room" }), "forbidden").await;
+        alice.refused("Typing", json!({ "room": "news" }), "forbidden").await;
+        let said = json!({ "sender_username": "editor", "content": "extra" });
+        assert_eq!(call(cluster.address(1), "POST", "/rooms/news/messages", said).await.0, 201);
+        assert_eq!(alice.hears().await, "extra");
+        alice.ok("Enter", json!({ "room": "newsroom" })).await;
+        alice.say("newsroom", "elsewhere as ever").await;
+    }
+
     async fn what_is_not_json_is_said_to_be_none(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;

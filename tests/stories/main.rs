@@ -10,6 +10,7 @@ mod closes;
 mod drain;
 mod errors;
 mod faults;
+mod foreign;
 mod handshake;
 mod healing;
 mod markers;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chatnode::backend::{Backend, Embedded};
 use chatnode::config::Config;
-use chatnode::server::Server;
+use chatnode::server::{Farewell, Server};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -152,7 +152,11 @@ impl Cluster {
         let operators = server.internal_address().unwrap_or(address);
         let drain = CancellationToken::new();
         let stop = drain.clone();
-        let running = tokio::spawn(async move { server.run(stop).await.unwrap() });
+        let told = async move {
+            stop.cancelled().await;
+            Farewell::Restarting
+        };
+        let running = tokio::spawn(async move { server.run(told).await.unwrap() });
         self.nodes.push(TestNode { address, operators, drain, running: Some(running) });
         address
     }

@@ -1,8 +1,10 @@
-//! What a failed call to Redis means. Owns the one judgement that callers act on: refused, or unknown; counts each
-//! failure. Called wherever a reply is awaited.
+//! What a failed call to Redis means. Owns the one judgement that callers act on: refused, unknown or corrupt; counts
+//! each failure. Called wherever a reply is awaited.
+
+use std::sync::Arc;
 
 use metrics::counter;
-use redis::RedisError;
+use redis::{ErrorKind, RedisError, ServerError};
 
 use crate::backend::BackendError;
 use crate::metrics::REDIS_ERRORS;
@@ -41,8 +43,12 @@ impl Role {
 
     /// A reply of another shape than the script's: whatever it did, it did.
     pub(super) fn garbled(self) -> BackendError {
-        self.count("io");
-        BackendError::Unknown("Redis answered something else than was asked".into())
+        self.corrupt("a reply that no node wrote the parts of")
+    }
+
+    fn corrupt(self, why: impl Into<String>) -> BackendError {
+        self.count("corrupt");
+        BackendError::Corrupt(why.into())
     }
 
     /// A connection that was lost by itself.
@@ -57,6 +63,9 @@ impl Role {
         }
         if refuses(error) {
             return self.refused(error.to_string());
+        }
+        if is_corrupt(error) {
+            return self.corrupt(error.to_string());
         }
         self.count("io");
         BackendError::Unknown(error.to_string())
@@ -90,6 +99,15 @@ fn refuses(error: &RedisError) -> bool {
     error.code().is_some_and(|code| BEFORE_WRITING.contains(&code))
 }
 
+/// A key of ours is of another type, or a reply can't be read: somebody else writes under our prefix.
+fn is_corrupt(error: &RedisError) -> bool {
+    // Of a pipeline, `code` knows nothing.
+    let is_foreign =
+        |errors: Arc<[(usize, ServerError)]>| errors.iter().any(|(_, error)| error.code() == "WRONGTYPE");
+    matches!(error.kind(), ErrorKind::UnexpectedReturnType | ErrorKind::Parse)
+        || error.clone().into_server_errors().is_some_and(is_foreign)
+}
+
 /// The server we talk to is no master any more: the connection must be made anew.
 pub(super) fn is_demoted(error: &RedisError) -> bool {
     error.code() == Some("READONLY")
@@ -111,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_redis_turns_away_is_refused_and_all_else_is_unknown() {
+    fn what_redis_turns_away_is_refused_what_is_not_ours_is_corrupt_and_all_else_is_unknown() {
         for text in [
             "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
             "-READONLY You can't write against a read only replica.\r\n",
@@ -122,10 +140,11 @@ mod tests {
         ] {
             assert!(matches!(Role::Command.judge(&reply(text)), BackendError::Refused(_)), "{text}");
         }
-        for text in ["-ERR user_script:12: boom\r\n", "-WRONGTYPE Operation against a key\r\n", "-NOPERM\r\n"]
-        {
+        for text in ["-ERR user_script:12: boom\r\n", "-NOPERM\r\n"] {
             assert!(matches!(Role::Command.judge(&reply(text)), BackendError::Unknown(_)), "{text}");
         }
+        let foreign = reply("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n");
+        assert!(matches!(Role::Command.judge(&foreign), BackendError::Corrupt(_)));
         let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
         assert!(matches!(Role::Command.judge(&lost), BackendError::Unknown(_)));
         let late = RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
