@@ -2,6 +2,7 @@
 //! close frame, wait for the peer. One task per connection: read loop, write loop and refill loop side by side.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,18 +66,22 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
     };
     let mut reader =
         Reader { keepalive: Keepalive::new(&node.config().server), session, opened: Instant::now() };
-    let life = async {
-        tokio::select! {
-            end = reader.run(&mut socket, &outbox) => end,
-            ended = write_on(&mut writer) => match ended {
-                Ended::Closing(close) => close.into(),
-                Ended::Stuck => Close { reason: CloseReason::Slow, retry_after_ms: Some(SLOW_RETRY_MS) }.into(),
-                Ended::Lost => CloseReason::Lost.into(),
-            },
-            () = node.refill(&outbox) => CloseReason::InternalError.into(),
-        }
+    // Pinned where it stands: handed over by value it would be part of every connection's task twice.
+    let end = {
+        // Pinned where it stands: handed over by value it would be part of every connection's task twice.
+        let life = pin!(async {
+            tokio::select! {
+                end = reader.run(&mut socket, &outbox) => end,
+                ended = write_on(&mut writer) => match ended {
+                    Ended::Closing(close) => close.into(),
+                    Ended::Stuck => Close { reason: CloseReason::Slow, retry_after_ms: Some(SLOW_RETRY_MS) }.into(),
+                    Ended::Lost => CloseReason::Lost.into(),
+                },
+                () = node.refill(&outbox) => CloseReason::InternalError.into(),
+            }
+        });
+        end_of(life).await
     };
-    let end = end_of(life).await;
     // Out of every topic before the queue is flushed, or it might never end.
     let seat = reader.session.end();
     let reason = end.close.reason;
@@ -91,7 +96,7 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
 }
 
 /// A bug costs the connection that met it, which is told so and leaves like any other, and nobody else.
-async fn end_of(life: impl Future<Output = End>) -> End {
+async fn end_of(life: Pin<&mut impl Future<Output = End>>) -> End {
     // Nothing of what a panic left half done is used again: the session ends, and the writer owes whole blocks.
     let ended = AssertUnwindSafe(life).catch_unwind().await;
     ended.unwrap_or_else(|_| CloseReason::InternalError.into())
@@ -240,7 +245,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_ends_the_connection_with_a_reason() {
-        let end = end_of(async { panic!("on purpose") }).await;
+        let end = end_of(pin!(async { panic!("on purpose") })).await;
         assert_eq!(end.close.reason, CloseReason::InternalError);
         assert!(!end.is_answered, "the client is still to be told");
     }
