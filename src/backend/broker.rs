@@ -157,13 +157,22 @@ pub enum Notice {
     Disconnect(UserName),
 }
 
+/// How the way of messages to a node was found to be lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// It ended.
+    Lost,
+    /// It looked alive, and a probe did not come through.
+    Deaf,
+}
+
 /// Where a backend's deliveries go. Not async on purpose: whoever implements it can't wait, so the pump can't stall.
 pub trait Deliver: Send + Sync + 'static {
     /// These came on the topic, in the order of the channel; at most 64 at a time. Drained by the callee.
     fn deliver(&self, topic: &Topic, publications: &mut Vec<Publication>);
 
     /// Nothing comes on these topics until `restored`: what was published meanwhile is only in the log.
-    fn interrupted(&self, topics: &[Topic]);
+    fn interrupted(&self, topics: &[Topic], how: Interruption);
 
     /// The topics are subscribed again.
     fn restored(&self, topics: &[Topic]);

@@ -14,6 +14,7 @@ pub(super) struct Counters {
     pub(super) lagged: Counter,
     pub(super) gap_hole: Counter,
     pub(super) gap_idle_check: Counter,
+    pub(super) gap_probe: Counter,
     pub(super) gap_reconnect: Counter,
     delivery: Histogram,
 }
@@ -26,6 +27,7 @@ impl Counters {
             lagged: counter!(names::LAGGED),
             gap_hole: counter!(names::GAPS_DETECTED, "source" => "hole"),
             gap_idle_check: counter!(names::GAPS_DETECTED, "source" => "idle_check"),
+            gap_probe: counter!(names::GAPS_DETECTED, "source" => "probe"),
             gap_reconnect: counter!(names::GAPS_DETECTED, "source" => "reconnect"),
             delivery: histogram!(names::DELIVERY),
         }

@@ -12,7 +12,7 @@ use super::counters::Counters;
 use super::outbox::{Outbox, QueuedBytes};
 use super::ring::RingBudget;
 use super::topic::{LocalTopic, Phase, Shared};
-use crate::backend::{BackendError, Deliver, Notice, Publication, Topic};
+use crate::backend::{BackendError, Deliver, Interruption, Notice, Publication, Topic};
 
 /// What the keeper is asked to look at.
 pub(super) type Jobs = mpsc::UnboundedReceiver<Arc<LocalTopic>>;
@@ -226,10 +226,13 @@ impl Deliver for Registry {
         }
     }
 
-    fn interrupted(&self, topics: &[Topic]) {
+    fn interrupted(&self, topics: &[Topic], how: Interruption) {
         self.is_presence_in_doubt.store(true, Ordering::Release);
         for topic in topics.iter().filter_map(|name| self.find(name)) {
-            self.shared.counters.gap_reconnect.increment(1);
+            match how {
+                Interruption::Lost => self.shared.counters.gap_reconnect.increment(1),
+                Interruption::Deaf => self.shared.counters.gap_probe.increment(1),
+            }
             topic.interrupt();
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chatnode::backend::{Deliver, Entry, Notice, Publication, Topic};
+use chatnode::backend::{Deliver, Entry, Interruption, Notice, Publication, Topic};
 use tokio::sync::Notify;
 
 /// How long anything may take in a test before it counts as not happening.
@@ -100,7 +100,7 @@ impl Deliver for Listener {
         self.tell(publications.drain(..).map(|publication| Told::Published(topic.clone(), publication)));
     }
 
-    fn interrupted(&self, topics: &[Topic]) {
+    fn interrupted(&self, topics: &[Topic], _how: Interruption) {
         self.tell(topics.iter().cloned().map(Told::Interrupted));
     }
 

@@ -19,10 +19,13 @@ use super::dial::{Backoff, Clock, Dial};
 use super::failure::Role;
 use super::pump::{Inflow, Pump, Pushed};
 use super::wishes::{Wanted, Wishes};
-use crate::backend::{BackendError, Deliver, Topic};
+use crate::backend::{BackendError, Deliver, Interruption, Topic};
 
 /// Channels per SUBSCRIBE: one round trip for all of them, and no reply that holds up messages for long.
 const BATCH: usize = 500;
+
+/// Why a connection is replaced that a probe did not come through.
+const SILENT: &str = "silent";
 
 /// Pushes taken from the queue at a time.
 pub(super) const BURST: usize = 64;
@@ -209,7 +212,8 @@ impl Keeper {
                     tracing::warn!(why, "the subscription connection to Redis is replaced");
                     let interrupted = self.shared.wishes().lost();
                     if !interrupted.is_empty() {
-                        self.deliver.interrupted(&interrupted);
+                        let how = if why == SILENT { Interruption::Deaf } else { Interruption::Lost };
+                        self.deliver.interrupted(&interrupted, how);
                     }
                 }
                 // Once per outage: the attempts go on every second.
@@ -249,7 +253,7 @@ impl Keeper {
             tokio::select! {
                 biased;
                 () = inflow.ended.cancelled() => break inflow.why(),
-                () = self.shared.replace.notified() => break "silent",
+                () = self.shared.replace.notified() => break SILENT,
                 () = asking.failed() => break "a subscription was not confirmed",
                 _ = queue.recv_many(&mut burst, BURST) => {
                     inflow.taken(&burst);
