@@ -59,6 +59,15 @@ pub enum Verdict {
     Not { reason: Reason, next_seq: u64 },
 }
 
+/// How a token is shown to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Knock {
+    /// With the handshake.
+    Handshake,
+    /// With a first `Auth`, after a handshake without one.
+    Auth,
+}
+
 /// An entry of a raw log, read from Redis itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEntry {
@@ -136,6 +145,9 @@ pub enum Event {
     Members { room: u16, asked: Micros, users: Vec<u16> },
     /// All tokens of a user were revoked, as was asked at `asked`: the answer came now.
     Revoked { user: u16, asked: Micros },
+    /// A token that was revoked, with the answer at `answered`, was shown to a node anew at `asked`. Written down only
+    /// where the node knew what to say.
+    Knocked { user: u16, answered: Micros, asked: Micros, node: u8, by: Knock, admitted: bool },
     /// A fault begins.
     FaultBegan { name: String, damage: Damage },
     /// The last begun fault is over.

@@ -17,6 +17,7 @@ use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::fault::{Fault, Injector};
 use crate::history::{Event, History, Recorder, Topic};
+use crate::knock::knock;
 use crate::process::NodeSettings;
 use crate::raw_log;
 use crate::stage::{Phase, Sizes, Stage};
@@ -170,16 +171,21 @@ async fn still(recorder: &Recorder, quiet: Duration, most: Duration) {
     }
 }
 
-/// Revokes somebody's tokens now and then.
+/// Revokes somebody's tokens now and then, and tries to come in with one of them.
 async fn revoke(stage: Arc<Stage>, sizes: Sizes, seed: u64) {
     let mut rng = SmallRng::seed_from_u64(seed);
     let Some(api) = &stage.api else { return };
+    let mut knocks = tokio::task::JoinSet::new();
     loop {
         sleep(sizes.revoke_every.mul_f64(rng.random_range(0.4..1.6))).await;
+        while knocks.try_join_next().is_some() {}
         let user = rng.random_range(0..sizes.publishers + sizes.members) as u16;
+        let token = stage.token(user);
         let asked = stage.recorder.now();
         if api.revoke(user).await {
             stage.recorder.record(Event::Revoked { user, asked });
+            let answered = stage.recorder.now();
+            token.map(|token| knocks.spawn(knock(stage.clone(), user, token, answered)));
         }
     }
 }

@@ -10,6 +10,7 @@ mod client;
 mod cluster;
 mod fault;
 mod history;
+mod knock;
 mod planted;
 mod process;
 mod proxy;
