@@ -190,6 +190,9 @@ impl Injector<'_> {
             Fault::Mix => Fault::LOSSLESS[self.rng.random_range(0..Fault::LOSSLESS.len())],
             fault => fault,
         };
+        if fault.injects() {
+            self.recorder.record(Event::Injected { name: fault.name() });
+        }
         match fault {
             Fault::None | Fault::Forged | Fault::NeverReader | Fault::Trimmed | Fault::Mix => {}
             Fault::KillNode => {

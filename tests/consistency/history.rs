@@ -148,6 +148,8 @@ pub enum Event {
     /// A token that was revoked, with the answer at `answered`, was shown to a node anew at `asked`. Written down only
     /// where the node knew what to say.
     Knocked { user: u16, answered: Micros, asked: Micros, node: u8, by: Knock, admitted: bool },
+    /// One disturbance, of one or several faults in a row.
+    Injected { name: String },
     /// A fault begins.
     FaultBegan { name: String, damage: Damage },
     /// The last begun fault is over.

@@ -19,6 +19,10 @@ impl Times {
         Self(times)
     }
 
+    pub fn max(&self) -> Micros {
+        self.at(1_000)
+    }
+
     fn at(&self, permille: usize) -> Micros {
         let last = self.0.len().saturating_sub(1);
         self.0.get(last * permille / 1_000).copied().unwrap_or(0)
@@ -56,6 +60,7 @@ pub struct Report {
     /// From losing a connection, or dropping it to come back at once, to being in the first room again.
     pub to_return: Times,
     pub peak_kib: u64,
+    pub injected: u64,
     pub faults: Vec<(String, Micros, Micros)>,
     pub findings: Findings,
 }
@@ -83,6 +88,7 @@ impl Report {
             to_delivery: Times::default(),
             to_return: Times::default(),
             peak_kib: 0,
+            injected: 0,
             to_recover: Times::of(
                 checks::times_to_recover(&index).into_iter().map(|(_, time)| time).collect(),
             ),
@@ -118,6 +124,7 @@ impl Report {
                 Event::Left { conn, topic, .. } => {
                     joined.remove(&(*conn, *topic));
                 }
+                Event::Injected { .. } => report.injected += 1,
                 Event::Gap { .. } => report.gaps += 1,
                 Event::Closed { client, .. } => {
                     report.closed += 1;
@@ -139,35 +146,6 @@ impl Report {
 
     pub fn good(&self) -> bool {
         self.findings.found.is_empty()
-    }
-
-    /// One row of the table of many runs.
-    pub fn row(&self, name: &str, seed: u64) -> String {
-        let count = |checks: &[Check]| checks.iter().map(|check| self.findings.count(*check)).sum::<usize>();
-        format!(
-            "| {name} | {seed} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} / {:.1} | {:.1} / {:.1} | {:.1} |",
-            self.faults.len(),
-            self.acknowledged + self.duplicates,
-            self.received,
-            count(&[Check::LostAcknowledged, Check::LostAtMember]),
-            count(&[Check::Duplicate]),
-            count(&[Check::Reorder]),
-            count(&[Check::Inconsistent, Check::FalseRecoveryOrGap]),
-            self.findings.found.len()
-                - count(&[
-                    Check::LostAcknowledged,
-                    Check::LostAtMember,
-                    Check::Duplicate,
-                    Check::Reorder,
-                    Check::Inconsistent,
-                    Check::FalseRecoveryOrGap
-                ]),
-            self.to_ack.at(500) as f64 / 1_000.0,
-            self.to_ack.at(990) as f64 / 1_000.0,
-            self.to_delivery.at(500) as f64 / 1_000.0,
-            self.to_delivery.at(990) as f64 / 1_000.0,
-            self.to_recover.at(1_000) as f64 / 1_000_000.0,
-        )
     }
 }
 

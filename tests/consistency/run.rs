@@ -107,7 +107,7 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
         kick: &kick,
         rng: SmallRng::seed_from_u64(rng.random()),
     };
-    while plan.fault.injects() && (start.elapsed() < plan.lasts || injector.recorder.now() == 0) {
+    while plan.fault.injects() && start.elapsed() < plan.lasts {
         injector.inject(plan.fault).await?;
         sleep(plan.calm + Duration::from_millis(rng.random_range(0..1_000))).await;
     }
