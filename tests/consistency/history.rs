@@ -154,6 +154,11 @@ pub enum Event {
     FaultBegan { name: String, damage: Damage },
     /// The last begun fault is over.
     FaultEnded { name: String },
+    /// How often the nodes read the logs while everybody came back: of all rooms, of one room at most; the same for
+    /// private logs.
+    LogsRead { rooms: u64, of_a_room: u64, private: u64, of_a_user: u64 },
+    /// From here on there are clients that read nothing.
+    DeafCame,
     /// What a node holds: `quiet` before any client came, and after all have gone.
     Holds { node: u8, pid: u32, end: bool, resources: Resources },
     /// A raw log, read from Redis at the end of the run.

@@ -20,11 +20,14 @@ use crate::history::{Event, History, Recorder, Topic};
 use crate::knock::knock;
 use crate::process::NodeSettings;
 use crate::raw_log;
+use crate::reads::Reads;
 use crate::stage::{Phase, Sizes, Stage};
 
 const NODES: usize = 3;
 const ADMIN_KEY: &str = "the-harness-s-own-admin-key-0123456789";
 const PREFIX: &str = "chat";
+/// By when everybody is back in a storm.
+const RETURN: Duration = Duration::from_secs(5);
 
 /// What a run is made of.
 #[derive(Debug, Clone)]
@@ -71,6 +74,7 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
     let mut cluster = Cluster::start(dir, NODES, plan.fault.fsync(), &settings(plan)).await?;
     let (phase, phases) = watch::channel(Phase::Gather);
     let (kick, kicks) = watch::channel(0);
+    let (come, deaf) = watch::channel(false);
     let api = Api::new(cluster.nodes.iter().map(|node| node.internal).collect(), ADMIN_KEY.to_owned());
     let stage = Arc::new(Stage {
         recorder: Recorder::new(),
@@ -84,6 +88,7 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
         sizes,
         phase: phases,
         kick: kicks,
+        deaf,
         api: Some(api),
         tokens: Mutex::default(),
     });
@@ -108,8 +113,21 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
         rng: SmallRng::seed_from_u64(rng.random()),
     };
     while plan.fault.injects() && start.elapsed() < plan.lasts {
-        injector.inject(plan.fault).await?;
+        if plan.fault == Fault::Storm {
+            let reads = Reads::listen(injector.cluster.redis.address).await?;
+            injector.inject(plan.fault).await?;
+            sleep(RETURN).await;
+            injector.recorder.record(reads.done().await);
+        } else {
+            injector.inject(plan.fault).await?;
+        }
         sleep(plan.calm + Duration::from_millis(rng.random_range(0..1_000))).await;
+    }
+    if sizes.never_readers > 0 {
+        // The first half is without them, to compare.
+        sleep(plan.lasts / 2).await;
+        stage.recorder.record(Event::DeafCame);
+        come.send_replace(true);
     }
     sleep((start + plan.lasts).saturating_duration_since(Instant::now())).await;
     let dead = cluster.dead();
@@ -134,9 +152,10 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
     Ok(stage.recorder.finish(cast))
 }
 
-/// Waits until every client is in all of its rooms.
+/// Waits until every client that is there from the start is in all of its rooms.
 async fn gathered(stage: &Stage, roles: &[crate::client::Role]) -> std::io::Result<()> {
-    let wanted: usize = roles.iter().map(|role| role.rooms.len()).sum();
+    let from_the_start = roles.iter().filter(|role| role.reads_after.is_none());
+    let wanted: usize = from_the_start.map(|role| role.rooms.len()).sum();
     let start = Instant::now();
     let (mut seen, mut members) = (0, HashSet::new());
     loop {

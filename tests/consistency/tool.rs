@@ -15,6 +15,7 @@ mod planted;
 mod process;
 mod proxy;
 mod raw_log;
+mod reads;
 mod report;
 mod run;
 mod soak;
