@@ -51,7 +51,7 @@ pub struct Role {
     pub observes: Option<usize>,
     /// Bytes of padding in each message; 0: a few.
     pub bulk: usize,
-    /// After it has entered it reads nothing for this long.
+    /// It comes late, and after it has entered it reads nothing for this long.
     pub reads_after: Option<Duration>,
     pub seed: u64,
 }
@@ -143,6 +143,10 @@ impl Client {
         let client = self.role.client;
         let mut phase = self.stage.phase.clone();
         let mut kick = self.stage.kick.clone();
+        if self.role.reads_after.is_some() {
+            // An error: the run is over.
+            let _ = self.stage.deaf.clone().wait_for(|come| *come).await;
+        }
         while self.stage.phase() != Phase::Over {
             let mut token = None;
             if let Some(api) = &self.stage.api {

@@ -70,6 +70,10 @@ pub enum Fault {
     KillPubsub,
     /// Redis out of memory.
     OutOfMemory,
+    /// No room on the disk of a Redis that writes to it once a second.
+    DiskFull,
+    /// The same where each write has to be on the disk, so that Redis ends and is started again.
+    DiskFullAlways,
     /// All clients drop and come back at once.
     ReconnectAll,
     /// The same with 2,000 clients.
@@ -92,7 +96,9 @@ impl Fault {
     /// What `everysec` may lose is no finding: faults that end Redis need `always`.
     pub fn fsync(self) -> Fsync {
         match self {
-            Self::KillRedis | Self::Mix | Self::StaleReplica | Self::EmptyRedis => Fsync::Always,
+            Self::KillRedis | Self::Mix | Self::StaleReplica | Self::EmptyRedis | Self::DiskFullAlways => {
+                Fsync::Always
+            }
             _ => Fsync::EverySecond,
         }
     }
@@ -121,7 +127,7 @@ impl Fault {
     }
 
     /// Of what `Mix` is made.
-    const LOSSLESS: [Self; 21] = [
+    const LOSSLESS: [Self; 22] = [
         Self::KillNode,
         Self::KillAllNodes,
         Self::RollingTerm,
@@ -142,6 +148,8 @@ impl Fault {
         Self::ClientSlice,
         Self::KillPubsub,
         Self::OutOfMemory,
+        // Of a mix, whose Redis has each write on the disk.
+        Self::DiskFullAlways,
         Self::ReconnectAll,
     ];
 
@@ -182,6 +190,9 @@ impl Injector<'_> {
             Fault::Mix => Fault::LOSSLESS[self.rng.random_range(0..Fault::LOSSLESS.len())],
             fault => fault,
         };
+        if fault.injects() {
+            self.recorder.record(Event::Injected { name: fault.name() });
+        }
         match fault {
             Fault::None | Fault::Forged | Fault::NeverReader | Fault::Trimmed | Fault::Mix => {}
             Fault::KillNode => {
@@ -297,6 +308,22 @@ impl Injector<'_> {
                 self.cluster.redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
                 self.wait(2_000, 6_000).await;
                 self.cluster.redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
+                self.ended(fault);
+            }
+            Fault::DiskFull | Fault::DiskFullAlways => {
+                self.began(fault, Damage::None);
+                let left = self.rng.random_range(0..2_000);
+                self.cluster.redis.fill_disk(left)?;
+                self.wait(2_000, 8_000).await;
+                let ended = !self.cluster.redis.running();
+                if ended != (fault == Fault::DiskFullAlways) {
+                    return Err(std::io::Error::other(format!("on a full disk, Redis ended: {ended}")));
+                }
+                if ended {
+                    self.cluster.redis.up().await?;
+                } else {
+                    self.cluster.redis.free_disk()?;
+                }
                 self.ended(fault);
             }
             Fault::ReconnectAll | Fault::Storm => {

@@ -59,6 +59,15 @@ pub enum Verdict {
     Not { reason: Reason, next_seq: u64 },
 }
 
+/// How a token is shown to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Knock {
+    /// With the handshake.
+    Handshake,
+    /// With a first `Auth`, after a handshake without one.
+    Auth,
+}
+
 /// An entry of a raw log, read from Redis itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEntry {
@@ -136,10 +145,20 @@ pub enum Event {
     Members { room: u16, asked: Micros, users: Vec<u16> },
     /// All tokens of a user were revoked, as was asked at `asked`: the answer came now.
     Revoked { user: u16, asked: Micros },
+    /// A token that was revoked, with the answer at `answered`, was shown to a node anew at `asked`. Written down only
+    /// where the node knew what to say.
+    Knocked { user: u16, answered: Micros, asked: Micros, node: u8, by: Knock, admitted: bool },
+    /// One disturbance, of one or several faults in a row.
+    Injected { name: String },
     /// A fault begins.
     FaultBegan { name: String, damage: Damage },
     /// The last begun fault is over.
     FaultEnded { name: String },
+    /// How often the nodes read the logs while everybody came back: of all rooms, of one room at most; the same for
+    /// private logs.
+    LogsRead { rooms: u64, of_a_room: u64, private: u64, of_a_user: u64 },
+    /// From here on there are clients that read nothing.
+    DeafCame,
     /// What a node holds: `quiet` before any client came, and after all have gone.
     Holds { node: u8, pid: u32, end: bool, resources: Resources },
     /// A raw log, read from Redis at the end of the run.

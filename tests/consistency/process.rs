@@ -93,8 +93,10 @@ impl RedisServer {
             Fsync::Always => "always",
             Fsync::EverySecond => "everysec",
         };
-        let mut command = Command::new("redis-server");
+        // With SIGXFSZ ignored, what a full disk refuses is an error of `write`, and not the end of the process.
+        let mut command = Command::new("sh");
         command
+            .args(["-c", "trap '' XFSZ; exec redis-server \"$@\"", "redis-server"])
             .args(["--port", &self.address.port().to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--appendonly", "yes", "--appendfsync", fsync, "--maxmemory-policy", "noeviction"])
             .arg("--dir")
@@ -123,6 +125,34 @@ impl RedisServer {
 
     pub fn kill(&mut self) {
         self.process = None;
+    }
+
+    pub fn running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::running)
+    }
+
+    /// From here on its log takes only so many bytes more, as on a full disk.
+    pub fn fill_disk(&self, left: u64) -> std::io::Result<()> {
+        let mut written = 0;
+        for file in std::fs::read_dir(self.dir.join("appendonlydir"))? {
+            written = file?.metadata()?.len().max(written);
+        }
+        self.limit_files(&(written + left).to_string())
+    }
+
+    /// There is room again.
+    pub fn free_disk(&self) -> std::io::Result<()> {
+        self.limit_files("unlimited")
+    }
+
+    /// The largest size of a file that it may write.
+    fn limit_files(&self, bytes: &str) -> std::io::Result<()> {
+        let Some(process) = &self.process else { return Ok(()) };
+        let process = process.child.id().to_string();
+        // Only the soft limit: anybody may raise that again.
+        let status =
+            Command::new("prlimit").args(["--pid", &process, &format!("--fsize={bytes}:")]).status()?;
+        if status.success() { Ok(()) } else { Err(std::io::Error::other("prlimit does not do it")) }
     }
 
     /// Forgets what it had written; only while it is down.
@@ -268,8 +298,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_redis_that_is_killed_comes_back_with_what_it_acknowledged_and_empty_if_it_was_made_to_forget()
-    {
+    async fn a_redis_comes_back_with_what_it_acknowledged_and_empty_if_it_was_made_to_forget() {
         let dir = tempfile::tempdir().unwrap();
         let mut server = RedisServer::start(dir.path().join("redis"), Fsync::Always).await.unwrap();
         assert!(server.command(&["SET", "a", "1"]).await.is_some());
@@ -277,6 +306,15 @@ mod tests {
         assert!(server.command(&["GET", "a"]).await.is_none());
         server.up().await.unwrap();
         assert_eq!(server.command(&["GET", "a"]).await, Some(redis::Value::BulkString(b"1".to_vec())));
+        server.fill_disk(0).unwrap();
+        assert!(server.command(&["SET", "b", "1"]).await.is_none());
+        let start = Instant::now();
+        while server.running() {
+            assert!(start.elapsed() < UP, "with `always` there is no way on");
+            sleep(Duration::from_millis(5)).await;
+        }
+        server.up().await.unwrap();
+        assert_eq!(server.command(&["GET", "b"]).await, Some(redis::Value::Nil));
         server.kill();
         server.forget().unwrap();
         server.up().await.unwrap();

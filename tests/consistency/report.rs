@@ -1,7 +1,7 @@
 //! What a run is summed up to. Owns the counts, the latencies and their printing; judges nothing. Printed at the end of
 //! each run, and as one row of the table of many.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use uuid::Uuid;
@@ -17,6 +17,10 @@ impl Times {
     fn of(mut times: Vec<Micros>) -> Self {
         times.sort_unstable();
         Self(times)
+    }
+
+    pub fn max(&self) -> Micros {
+        self.at(1_000)
     }
 
     fn at(&self, permille: usize) -> Micros {
@@ -53,9 +57,13 @@ pub struct Report {
     pub to_ack: Times,
     pub to_delivery: Times,
     pub to_recover: Times,
+    /// Publish to delivery at all who read, before and after those came who don't.
+    pub to_others: Option<(Times, Times)>,
     /// From losing a connection, or dropping it to come back at once, to being in the first room again.
     pub to_return: Times,
     pub peak_kib: u64,
+    pub injected: u64,
+    pub logs_read: Vec<String>,
     pub faults: Vec<(String, Micros, Micros)>,
     pub findings: Findings,
 }
@@ -68,6 +76,9 @@ impl Report {
         let mut joined: HashMap<(u64, Topic), Micros> = HashMap::new();
         let (mut to_ack, mut to_delivery, mut to_return) = (Vec::new(), Vec::new(), Vec::new());
         let mut gone: HashMap<u32, Micros> = HashMap::new();
+        let deaf_came = history.lines.iter().find(|line| line.event == Event::DeafCame).map(|line| line.at);
+        let mut readers = HashSet::new();
+        let (mut before, mut after) = (Vec::new(), Vec::new());
         let mut report = Self {
             acknowledged: 0,
             duplicates: 0,
@@ -81,8 +92,11 @@ impl Report {
             members: 0,
             to_ack: Times::default(),
             to_delivery: Times::default(),
+            to_others: None,
             to_return: Times::default(),
             peak_kib: 0,
+            injected: 0,
+            logs_read: Vec::new(),
             to_recover: Times::of(
                 checks::times_to_recover(&index).into_iter().map(|(_, time)| time).collect(),
             ),
@@ -101,11 +115,18 @@ impl Report {
                 }
                 Event::Refused { .. } => report.refused += 1,
                 Event::Unknown { .. } => report.unknown += 1,
-                Event::Received { id, conn, topic, .. } => {
+                Event::Connected { client, .. } if deaf_came.is_none_or(|came| line.at < came) => {
+                    readers.insert(*client);
+                }
+                Event::Received { id, client, conn, topic, .. } => {
                     report.received += 1;
                     let sent = id.and_then(|id| sent.get(&id));
                     let live = sent.filter(|sent| joined.get(&(*conn, *topic)).is_some_and(|at| at <= *sent));
-                    to_delivery.extend(live.map(|sent| line.at - sent));
+                    let Some(sent) = live else { continue };
+                    to_delivery.push(line.at - sent);
+                    if let Some(came) = deaf_came.filter(|_| readers.contains(client)) {
+                        if *sent < came { &mut before } else { &mut after }.push(line.at - sent);
+                    }
                 }
                 Event::Joined { client, conn, topic, verdict, .. } => {
                     if matches!(topic, Topic::Room(_)) {
@@ -118,6 +139,10 @@ impl Report {
                 Event::Left { conn, topic, .. } => {
                     joined.remove(&(*conn, *topic));
                 }
+                Event::LogsRead { rooms, of_a_room, private, of_a_user } => report.logs_read.push(format!(
+                    "logs read: {rooms} times a room's, {of_a_room} of one at most; {private} times a user's, {of_a_user} of one at most"
+                )),
+                Event::Injected { .. } => report.injected += 1,
                 Event::Gap { .. } => report.gaps += 1,
                 Event::Closed { client, .. } => {
                     report.closed += 1;
@@ -131,6 +156,7 @@ impl Report {
                 _ => {}
             }
         }
+        report.to_others = deaf_came.map(|_| (Times::of(before), Times::of(after)));
         report.to_return = Times::of(to_return);
         report.to_ack = Times::of(to_ack);
         report.to_delivery = Times::of(to_delivery);
@@ -139,35 +165,6 @@ impl Report {
 
     pub fn good(&self) -> bool {
         self.findings.found.is_empty()
-    }
-
-    /// One row of the table of many runs.
-    pub fn row(&self, name: &str, seed: u64) -> String {
-        let count = |checks: &[Check]| checks.iter().map(|check| self.findings.count(*check)).sum::<usize>();
-        format!(
-            "| {name} | {seed} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} / {:.1} | {:.1} / {:.1} | {:.1} |",
-            self.faults.len(),
-            self.acknowledged + self.duplicates,
-            self.received,
-            count(&[Check::LostAcknowledged, Check::LostAtMember]),
-            count(&[Check::Duplicate]),
-            count(&[Check::Reorder]),
-            count(&[Check::Inconsistent, Check::FalseRecoveryOrGap]),
-            self.findings.found.len()
-                - count(&[
-                    Check::LostAcknowledged,
-                    Check::LostAtMember,
-                    Check::Duplicate,
-                    Check::Reorder,
-                    Check::Inconsistent,
-                    Check::FalseRecoveryOrGap
-                ]),
-            self.to_ack.at(500) as f64 / 1_000.0,
-            self.to_ack.at(990) as f64 / 1_000.0,
-            self.to_delivery.at(500) as f64 / 1_000.0,
-            self.to_delivery.at(990) as f64 / 1_000.0,
-            self.to_recover.at(1_000) as f64 / 1_000_000.0,
-        )
     }
 }
 
@@ -189,7 +186,15 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "  publish to Ack:      {}", self.to_ack)?;
         writeln!(f, "  publish to delivery: {}", self.to_delivery)?;
+        if let Some((before, after)) = &self.to_others {
+            writeln!(f, "  without non-readers: {before}")?;
+            let times = after.at(990) as f64 / before.at(990).max(1) as f64;
+            writeln!(f, "  others beside them:  {after}: p99 {times:.2} times that without")?;
+        }
         writeln!(f, "  time to recover:     {}", self.to_recover)?;
+        for reads in &self.logs_read {
+            writeln!(f, "  {reads}")?;
+        }
         writeln!(f, "  time to return:      {}", self.to_return)?;
         writeln!(f, "  a node's memory:     {} MiB at most", self.peak_kib >> 10)?;
         for check in Check::ALL {

@@ -17,13 +17,17 @@ use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::fault::{Fault, Injector};
 use crate::history::{Event, History, Recorder, Topic};
+use crate::knock::knock;
 use crate::process::NodeSettings;
 use crate::raw_log;
+use crate::reads::Reads;
 use crate::stage::{Phase, Sizes, Stage};
 
 const NODES: usize = 3;
 const ADMIN_KEY: &str = "the-harness-s-own-admin-key-0123456789";
 const PREFIX: &str = "chat";
+/// By when everybody is back in a storm.
+const RETURN: Duration = Duration::from_secs(5);
 
 /// What a run is made of.
 #[derive(Debug, Clone)]
@@ -70,6 +74,7 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
     let mut cluster = Cluster::start(dir, NODES, plan.fault.fsync(), &settings(plan)).await?;
     let (phase, phases) = watch::channel(Phase::Gather);
     let (kick, kicks) = watch::channel(0);
+    let (come, deaf) = watch::channel(false);
     let api = Api::new(cluster.nodes.iter().map(|node| node.internal).collect(), ADMIN_KEY.to_owned());
     let stage = Arc::new(Stage {
         recorder: Recorder::new(),
@@ -83,6 +88,7 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
         sizes,
         phase: phases,
         kick: kicks,
+        deaf,
         api: Some(api),
         tokens: Mutex::default(),
     });
@@ -106,9 +112,22 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
         kick: &kick,
         rng: SmallRng::seed_from_u64(rng.random()),
     };
-    while plan.fault.injects() && (start.elapsed() < plan.lasts || injector.recorder.now() == 0) {
-        injector.inject(plan.fault).await?;
+    while plan.fault.injects() && start.elapsed() < plan.lasts {
+        if plan.fault == Fault::Storm {
+            let reads = Reads::listen(injector.cluster.redis.address).await?;
+            injector.inject(plan.fault).await?;
+            sleep(RETURN).await;
+            injector.recorder.record(reads.done().await);
+        } else {
+            injector.inject(plan.fault).await?;
+        }
         sleep(plan.calm + Duration::from_millis(rng.random_range(0..1_000))).await;
+    }
+    if sizes.never_readers > 0 {
+        // The first half is without them, to compare.
+        sleep(plan.lasts / 2).await;
+        stage.recorder.record(Event::DeafCame);
+        come.send_replace(true);
     }
     sleep((start + plan.lasts).saturating_duration_since(Instant::now())).await;
     let dead = cluster.dead();
@@ -133,9 +152,10 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
     Ok(stage.recorder.finish(cast))
 }
 
-/// Waits until every client is in all of its rooms.
+/// Waits until every client that is there from the start is in all of its rooms.
 async fn gathered(stage: &Stage, roles: &[crate::client::Role]) -> std::io::Result<()> {
-    let wanted: usize = roles.iter().map(|role| role.rooms.len()).sum();
+    let from_the_start = roles.iter().filter(|role| role.reads_after.is_none());
+    let wanted: usize = from_the_start.map(|role| role.rooms.len()).sum();
     let start = Instant::now();
     let (mut seen, mut members) = (0, HashSet::new());
     loop {
@@ -170,16 +190,21 @@ async fn still(recorder: &Recorder, quiet: Duration, most: Duration) {
     }
 }
 
-/// Revokes somebody's tokens now and then.
+/// Revokes somebody's tokens now and then, and tries to come in with one of them.
 async fn revoke(stage: Arc<Stage>, sizes: Sizes, seed: u64) {
     let mut rng = SmallRng::seed_from_u64(seed);
     let Some(api) = &stage.api else { return };
+    let mut knocks = tokio::task::JoinSet::new();
     loop {
         sleep(sizes.revoke_every.mul_f64(rng.random_range(0.4..1.6))).await;
+        while knocks.try_join_next().is_some() {}
         let user = rng.random_range(0..sizes.publishers + sizes.members) as u16;
+        let token = stage.token(user);
         let asked = stage.recorder.now();
         if api.revoke(user).await {
             stage.recorder.record(Event::Revoked { user, asked });
+            let answered = stage.recorder.now();
+            token.map(|token| knocks.spawn(knock(stage.clone(), user, token, answered)));
         }
     }
 }

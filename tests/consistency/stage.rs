@@ -93,6 +93,8 @@ pub struct Stage {
     pub phase: watch::Receiver<Phase>,
     /// Counts up when every client has to drop its connection and come back at once.
     pub kick: watch::Receiver<u64>,
+    /// True once those who read nothing are to come.
+    pub deaf: watch::Receiver<bool>,
     /// None where authentication is off.
     pub api: Option<Api>,
     pub tokens: Mutex<HashMap<u16, String>>,

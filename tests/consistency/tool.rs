@@ -10,25 +10,31 @@ mod client;
 mod cluster;
 mod fault;
 mod history;
+mod knock;
 mod planted;
 mod process;
 mod proxy;
 mod raw_log;
+mod reads;
 mod report;
 mod run;
+mod soak;
 mod stage;
+mod table;
 mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use fault::Fault;
 use history::History;
 use report::Report;
 use run::Plan;
+use soak::Soak;
 use stage::Sizes;
+use table::{Sum, Table};
 
 /// Real nodes, a real Redis, faults; and a check of all that happened.
 #[derive(Parser)]
@@ -44,6 +50,9 @@ struct Arguments {
     /// The smaller workload, which CI runs.
     #[arg(long, global = true)]
     small: bool,
+    /// Publishes per second, instead of the workload's own.
+    #[arg(long, global = true)]
+    rate: Option<f64>,
 }
 
 #[derive(Subcommand)]
@@ -62,14 +71,17 @@ enum What {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Every fault in turn, with new seeds, for hours.
+    /// Every fault in turn, with new seeds, for hours; ends as well at a signal.
     Soak {
         #[arg(long, default_value_t = 4.0)]
         hours: f64,
-        #[arg(long, default_value_t = 60)]
+        #[arg(long, default_value_t = 75)]
         seconds: u64,
         #[arg(long)]
         seed: Option<u64>,
+        /// Where the table of all runs is written after each.
+        #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/soak.md"))]
+        results: PathBuf,
     },
     /// Nodes with a flaw each: every one must be found, by name.
     Planted {
@@ -100,19 +112,22 @@ fn main() -> ExitCode {
 }
 
 async fn perform(arguments: &Arguments) -> std::io::Result<bool> {
-    let sizes = if arguments.small { Sizes::SMALL } else { Sizes::FULL };
+    let mut sizes = if arguments.small { Sizes::SMALL } else { Sizes::FULL };
+    sizes.rate = arguments.rate.unwrap_or(sizes.rate);
+    let plan = |fault, seconds, seed: Option<u64>| {
+        std::io::Result::Ok(Plan {
+            fault,
+            lasts: Duration::from_secs(seconds),
+            seed: seed.unwrap_or_else(rand::random),
+            sizes,
+            binary: node(arguments, false)?,
+            planted: None,
+            calm: Duration::from_secs(11),
+        })
+    };
     match &arguments.command {
         What::Run { fault, seconds, seed } => {
-            let plan = Plan {
-                fault: *fault,
-                lasts: Duration::from_secs(*seconds),
-                seed: seed.unwrap_or_else(rand::random),
-                sizes,
-                binary: node(arguments, false)?,
-                planted: None,
-                calm: Duration::from_secs(11),
-            };
-            Ok(one(&plan, arguments.small).await?.good())
+            Ok(one(&plan(*fault, *seconds, *seed)?, arguments.small).await?.good())
         }
         What::Ci { seed } => {
             let (flawed, binary) = (node(arguments, true)?, node(arguments, false)?);
@@ -139,28 +154,10 @@ async fn perform(arguments: &Arguments) -> std::io::Result<bool> {
             println!("the short set took {:.0} s", start.elapsed().as_secs_f64());
             Ok(good)
         }
-        What::Soak { hours, seconds, seed } => {
-            let binary = node(arguments, false)?;
-            let start = Instant::now();
-            let mut seed = seed.unwrap_or_else(rand::random);
-            let mut rows = Vec::new();
-            let mut good = true;
-            while start.elapsed().as_secs_f64() < hours * 3_600.0 {
-                for fault in Fault::value_variants() {
-                    let (fault, lasts, binary) = (*fault, Duration::from_secs(*seconds), binary.clone());
-                    let calm = Duration::from_secs(11);
-                    let plan = Plan { fault, lasts, seed, sizes, binary, planted: None, calm };
-                    let report = one(&plan, arguments.small).await?;
-                    good &= report.good();
-                    rows.push(report.row(&fault.name(), seed));
-                    seed = seed.wrapping_add(1);
-                    if start.elapsed().as_secs_f64() >= hours * 3_600.0 {
-                        break;
-                    }
-                }
-            }
-            println!("{HEAD}\n{}", rows.join("\n"));
-            Ok(good)
+        What::Soak { hours, seconds, seed, results } => {
+            let plan = plan(Fault::None, *seconds, *seed)?;
+            let lasts = Duration::from_secs_f64(hours * 3_600.0);
+            Soak { lasts, plan, results: results.clone() }.run(arguments.small).await
         }
         What::Planted { flaw, seed } => {
             let binary = node(arguments, true)?;
@@ -181,19 +178,24 @@ async fn perform(arguments: &Arguments) -> std::io::Result<bool> {
 const CI: [Fault; 5] =
     [Fault::KillNode, Fault::KillRedis, Fault::StaleReplica, Fault::KillPubsub, Fault::RedisStall];
 
-const HEAD: &str = "| fault | seed | injected | publishes | received | lost | duplicated | reordered | silent or false gaps | other | to ack p50 / p99 ms | to delivery p50 / p99 ms | to recover max s |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |";
+impl Plan {
+    /// The command that repeats it.
+    fn again(&self, small: bool) -> String {
+        let (fault, seconds, seed) = (self.fault.name(), self.lasts.as_secs(), self.seed);
+        let size = if small { " --small" } else { "" };
+        let usual = if small { Sizes::SMALL.rate } else { Sizes::FULL.rate };
+        let rate =
+            if self.sizes.rate == usual { String::new() } else { format!(" --rate {}", self.sizes.rate) };
+        format!("{COMMAND} run --fault {fault} --seconds {seconds} --seed {seed}{size}{rate}")
+    }
+}
 
 /// One run with its report; the history of a failed one is kept.
 async fn one(plan: &Plan, small: bool) -> std::io::Result<Report> {
-    let size = if small { " --small" } else { "" };
-    let again = format!(
-        "{COMMAND} run --fault {} --seconds {} --seed {}{size}",
-        plan.fault.name(),
-        plan.lasts.as_secs(),
-        plan.seed
-    );
+    let again = plan.again(small);
     println!("{}: seed {}, {} s", plan.fault.name(), plan.seed, plan.lasts.as_secs());
     let dir = tempfile::Builder::new().prefix("consistency-").tempdir()?;
+    let start = Instant::now();
     let history = match run::run(plan, dir.path()).await {
         Ok(history) => history,
         Err(why) => {
@@ -201,8 +203,13 @@ async fn one(plan: &Plan, small: bool) -> std::io::Result<Report> {
             return Err(why);
         }
     };
+    let ran = start.elapsed();
     let report = Report::of(&history);
-    println!("{report}\n{HEAD}\n{}", report.row(&plan.fault.name(), plan.seed));
+    let judged = start.elapsed() - ran;
+    println!("  ran {:.1} s, judged in {:.1} s", ran.as_secs_f64(), judged.as_secs_f64());
+    let mut table = Table::default();
+    table.add(plan.fault.name(), &Sum::of(&report));
+    println!("{report}\n{table}");
     if !report.good() {
         let dir = dir.keep();
         let file = dir.join("history.jsonl");

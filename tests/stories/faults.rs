@@ -154,6 +154,56 @@ async fn a_store_that_is_full_refuses_and_takes_again_once_it_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_on_a_full_disk_refuses_and_takes_again_once_there_is_room() {
+    let cluster = Cluster::start_on(RedisServer::start_written_each_second(), 2, quick).await;
+    let mut alice = cluster.enter(0, "alice", "ops").await;
+    let mut bob = cluster.enter(1, "bob", "ops").await;
+    alice.say("ops", "before").await;
+    cluster.redis_server().fill_disk();
+    // Redis learns of it when it writes, a moment after it has taken something.
+    let mut stored = vec!["before".to_owned()];
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        assert!(Instant::now() < deadline, "the disk is not full");
+        let content = format!("message {}", stored.len());
+        let answer = alice.ask("GroupChat", json!({ "content": content })).await;
+        if answer["message_type"] == "Error" {
+            assert_eq!(answer["message_body"]["outcome"], "refused", "{answer}");
+            break;
+        }
+        stored.push(content);
+    }
+    for body in [json!({ "content": "refused" }), json!({ "content": "refused too" })] {
+        let error = alice.refused("GroupChat", body, "unavailable").await;
+        assert_eq!(error["outcome"], "refused", "{error}");
+        assert!(error["retry_after_ms"].is_u64(), "{error}");
+    }
+    let to_bob = json!({ "target_username": "bob", "content": "x" });
+    let error = alice.refused("PrivateChat", to_bob, "unavailable").await;
+    assert_eq!(error["outcome"], "refused", "{error}");
+    // What is only read is there.
+    assert_eq!(
+        alice.ok("History", json!({ "limit": 1 })).await["messages"].as_array().map(Vec::len),
+        Some(1)
+    );
+    // Longer than a lease: which is refused, too.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    cluster.redis_server().free_disk();
+    let (ack, outcomes) = insist(&mut alice, "ops", "after").await;
+    assert!(outcomes.iter().all(|outcome| outcome == "refused"), "{outcomes:?}");
+    stored.push("after".to_owned());
+    assert_eq!(ack["seq"], stored.len());
+    for client in [&mut alice, &mut bob] {
+        for content in &stored {
+            assert_eq!(client.hears().await, *content);
+        }
+    }
+    let bob = tokio::sync::Mutex::new(bob);
+    until("nobody was lost", async || members(&mut *bob.lock().await).await == json!(["alice", "bob"])).await;
+    bob.into_inner().heard_no("Leave").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_stalled_store_left_unknown_is_stored_once_by_its_repeat() {
     let cluster = Cluster::start_with(Kind::Redis, 2, |_| {}).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;

@@ -29,6 +29,11 @@ impl RedisServer {
         Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
     }
 
+    /// A server that writes to its disk once a second.
+    pub fn start_written_each_second() -> Self {
+        Self::start_with(&["--appendonly", "yes", "--appendfsync", "everysec"])
+    }
+
     /// A server with more command line options.
     pub fn start_with(options: &[&str]) -> Self {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
@@ -83,6 +88,25 @@ impl RedisServer {
         self.signal("-CONT");
     }
 
+    /// From here on its append-only file takes not a byte more, as on a full disk.
+    pub fn fill_disk(&self) {
+        let files = std::fs::read_dir(self.folder.path().join("appendonlydir")).unwrap();
+        let largest = files.map(|file| file.unwrap().metadata().unwrap().len()).max().unwrap();
+        self.limit_files(&largest.to_string());
+    }
+
+    /// There is room again.
+    pub fn free_disk(&self) {
+        self.limit_files("unlimited");
+    }
+
+    /// The largest size of a file that it may write. Only the soft limit: anybody may raise that again.
+    fn limit_files(&self, bytes: &str) {
+        let process = self.pid().to_string();
+        let limit = Command::new("prlimit").args(["--pid", &process, &format!("--fsize={bytes}:")]).status();
+        assert!(limit.unwrap().success());
+    }
+
     fn signal(&self, signal: &str) {
         let status = Command::new("kill").arg(signal).arg(self.pid().to_string()).status().unwrap();
         assert!(status.success());
@@ -103,7 +127,9 @@ impl RedisServer {
     /// True once it answers; false if it ended before that.
     fn spawn(&mut self) -> bool {
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
-        let mut child = Command::new("redis-server")
+        // With SIGXFSZ ignored, what a full disk refuses is an error of `write`, and not the end of the process.
+        let mut child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec redis-server \"$@\"", "redis-server"])
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--enable-debug-command", "local", "--dir"])
             .arg(self.folder.path())
@@ -112,7 +138,7 @@ impl RedisServer {
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
-            .expect("redis-server is in the path");
+            .expect("there is a shell");
         let mine = format!("process_id:{}\r", child.id());
         let deadline = Instant::now() + PATIENCE;
         loop {

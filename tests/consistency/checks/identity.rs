@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::index::{Attempt, End, Index};
 use super::{Check, Findings};
-use crate::history::{Event, Micros, SECOND, Topic};
+use crate::history::{Damage, Event, Micros, SECOND, Topic};
 
 /// How much later than it came a frame may have been written down on a busy machine.
 const SLACK: Micros = SECOND;
@@ -16,6 +16,7 @@ pub fn check(index: &Index<'_>, findings: &mut Findings) {
     received_as_sent(index, findings);
     private_messages_arrive(index, findings);
     revoked(index, findings);
+    kept_out(index, findings);
 }
 
 fn received_as_sent(index: &Index<'_>, findings: &mut Findings) {
@@ -112,12 +113,45 @@ fn private_messages_arrive(index: &Index<'_>, findings: &mut Findings) {
     }
 }
 
+/// When a revocation that was answered at `answered` has to be known everywhere.
+fn revoked_by(index: &Index<'_>, answered: Micros) -> Micros {
+    let bounds = index.history.cast.bounds;
+    let disturbed = index
+        .windows
+        .iter()
+        .any(|window| window.from <= answered + bounds.revocation && window.to + bounds.recovery >= answered);
+    let bound = if disturbed { bounds.revocation_in_fault } else { bounds.revocation };
+    index.calm(answered) + bound + SLACK
+}
+
+/// C12 at the door: nobody comes in with a revoked token, at whichever node and however it is shown. Only a store that
+/// was set back to before the revocation knows no better.
+fn kept_out(index: &Index<'_>, findings: &mut Findings) {
+    for line in &index.history.lines {
+        let Event::Knocked { user, answered, asked, node, by, admitted } = &line.event else { continue };
+        findings.look(Check::Revocation);
+        let set_back = index.windows.iter().any(|window| {
+            matches!(window.damage, Damage::RolledBack { since } if since <= *answered)
+                && *answered <= window.to
+        });
+        if *admitted && !set_back && *asked > revoked_by(index, *answered) {
+            findings.find(
+                Check::Revocation,
+                line.at,
+                format!(
+                    "node {node} let a token of user {user} in by {by:?} {} ms after its revocation",
+                    (asked - answered) / 1_000
+                ),
+            );
+        }
+    }
+}
+
 /// C12: no frame, and no open connection, for longer than the bound after the revocation's answer.
 fn revoked(index: &Index<'_>, findings: &mut Findings) {
     let mut open: HashMap<u64, (u32, Micros)> = HashMap::new();
     // What must be closed, and by when.
     let mut doomed: HashMap<u64, (u32, Micros)> = HashMap::new();
-    let bounds = index.history.cast.bounds;
     let late = |findings: &mut Findings, client: u32, at: Micros, due: Micros| {
         findings.find(
             Check::Revocation,
@@ -143,11 +177,7 @@ fn revoked(index: &Index<'_>, findings: &mut Findings) {
             }
             Event::Revoked { user, asked } => {
                 findings.look(Check::Revocation);
-                let disturbed = index.windows.iter().any(|window| {
-                    window.from <= line.at + bounds.revocation && window.to + bounds.recovery >= line.at
-                });
-                let bound = if disturbed { bounds.revocation_in_fault } else { bounds.revocation };
-                let due = index.calm(line.at) + bound + SLACK;
+                let due = revoked_by(index, line.at);
                 // Who connected after it was asked may have come with a token of after.
                 for (conn, (client, connected)) in &open {
                     if index.user(*client) == *user && connected < asked {
@@ -299,5 +329,40 @@ mod tests {
         assert_eq!(revocation(Some(4), None), [Check::Revocation]);
         assert_eq!(revocation(None, None), [Check::Revocation]);
         assert_eq!(revocation(None, Some(5)), [Check::Revocation]);
+    }
+
+    /// A token that is shown so many seconds after its revocation, with or without a fault in between.
+    fn knocked(seconds: u64, admitted: bool, fault: Option<Damage>) -> Vec<Check> {
+        let mut run = Sample::new(1);
+        run.enter(0, 0);
+        run.wait(30);
+        let asked = run.now + 1;
+        run.record(Event::Revoked { user: 0, asked });
+        let answered = run.now;
+        run.close(0);
+        if let Some(damage) = fault {
+            run.fault("fault", damage);
+            run.wait(1);
+            run.healed("fault");
+        }
+        run.wait(seconds);
+        let (asked, by) = (run.now, crate::history::Knock::Auth);
+        run.record(Event::Knocked { user: 0, answered, asked, node: 2, by, admitted });
+        run.finish();
+        run.names()
+    }
+
+    #[test]
+    fn nobody_comes_in_with_a_revoked_token_once_the_notice_is_through() {
+        assert_eq!(knocked(4, false, None), []);
+        assert_eq!(knocked(1, true, None), []);
+        assert_eq!(knocked(4, true, None), [Check::Revocation]);
+    }
+
+    #[test]
+    fn a_fault_may_delay_the_notice_and_only_a_store_set_back_forgets_the_revocation() {
+        assert_eq!(knocked(4, true, Some(Damage::None)), []);
+        assert_eq!(knocked(40, true, Some(Damage::None)), [Check::Revocation]);
+        assert_eq!(knocked(40, true, Some(Damage::RolledBack { since: 1 })), []);
     }
 }

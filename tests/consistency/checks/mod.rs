@@ -69,7 +69,7 @@ impl fmt::Display for Check {
             Self::StalePresence => "C10 stale presence",
             Self::Impersonation => "C11 impersonation",
             Self::Revocation => "C12 revocation",
-            Self::Resources => "C13 leak of resources",
+            Self::Resources => "C13 resources",
         })
     }
 }

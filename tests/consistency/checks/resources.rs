@@ -1,11 +1,11 @@
-//! C13: after everybody has gone, a node holds about what it held before anybody came. Owns how much more is "about";
-//! does not measure. Called by `all`.
+//! C13: after everybody has gone, a node holds about what it held before anybody came; and when everybody comes back at
+//! once, logs are read per node and not per client. Owns how much is too much; does not measure. Called by `all`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::index::Index;
 use super::{Check, Findings};
-use crate::history::Event;
+use crate::history::{Event, Topic};
 
 /// Connections to Redis come and go by a few.
 const DESCRIPTORS: u64 = 16;
@@ -16,7 +16,39 @@ const RESIDENT_KIB: u64 = 128 << 10;
 /// What a node is subscribed to for itself.
 const SUBSCRIPTIONS: u64 = 2;
 
+/// Of a private log: its top, at a node where the user was not, and a page where it missed something.
+const READS_PER_CLIENT: u64 = 2;
+
 pub fn check(index: &Index<'_>, findings: &mut Findings) {
+    let_go(index, findings);
+    read_once(index, findings);
+}
+
+/// Rooms are read once per node at most, however many come back to them.
+fn read_once(index: &Index<'_>, findings: &mut Findings) {
+    let lines = &index.history.lines;
+    let nodes = lines.iter().filter_map(|line| match &line.event {
+        Event::Connected { node, .. } => Some(*node),
+        _ => None,
+    });
+    let nodes = nodes.collect::<HashSet<u8>>().len() as u64;
+    let room_logs = index.logs.keys().filter(|topic| matches!(topic, Topic::Room(_))).count() as u64;
+    let clients = index.history.cast.users.len() as u64;
+    for line in lines {
+        let Event::LogsRead { rooms, private, .. } = &line.event else { continue };
+        for (whose, reads, most) in
+            [("rooms'", *rooms, room_logs * nodes), ("users'", *private, clients * READS_PER_CLIENT)]
+        {
+            findings.look(Check::Resources);
+            if reads > most {
+                let text = format!("{whose} logs were read {reads} times when all came back; {most} at most");
+                findings.find(Check::Resources, line.at, text);
+            }
+        }
+    }
+}
+
+fn let_go(index: &Index<'_>, findings: &mut Findings) {
     let mut before = HashMap::new();
     for line in &index.history.lines {
         let Event::Holds { node, pid, end, resources } = &line.event else { continue };
@@ -71,5 +103,23 @@ mod tests {
     fn a_few_descriptors_more_are_fine_and_many_are_a_leak() {
         assert_eq!(held(22), []);
         assert_eq!(held(220), [Check::Resources]);
+    }
+
+    /// So many reads while three clients come back to one room at two nodes.
+    fn read(rooms: u64, private: u64) -> Vec<Check> {
+        let mut run = Sample::new(3);
+        for client in 0..3 {
+            run.enter(client, client as u8 % 2);
+        }
+        run.record(Event::LogsRead { rooms, of_a_room: rooms, private, of_a_user: 1 });
+        run.finish();
+        run.names()
+    }
+
+    #[test]
+    fn a_room_that_is_read_for_each_client_is_read_too_often() {
+        assert_eq!(read(2, 6), []);
+        assert_eq!(read(3, 6), [Check::Resources]);
+        assert_eq!(read(2, 7), [Check::Resources]);
     }
 }

@@ -1,0 +1,61 @@
+//! Revoked tokens at the door. Owns the attempts to come in with one, by either way, at every node; whether one may still
+//! be let in is the checks' question. Called by the run after each revocation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+use crate::history::{Event, Knock, Micros};
+use crate::stage::Stage;
+use crate::wire::{Frame, NotConnected, Wire, request, user_name};
+
+/// When, after the revocation's answer: past the bound, and past the bound for a notice that was lost.
+const AFTER: [Duration; 3] = [Duration::from_secs(4), Duration::from_secs(34), Duration::from_secs(64)];
+
+/// Shows the token to every node, again and again.
+pub async fn knock(stage: Arc<Stage>, user: u16, token: String, answered: Micros) {
+    for after in AFTER {
+        let passed = Duration::from_micros(stage.recorder.now().saturating_sub(answered));
+        sleep(after.saturating_sub(passed)).await;
+        for node in 0..stage.nodes.len() {
+            for by in [Knock::Handshake, Knock::Auth] {
+                let asked = stage.recorder.now();
+                if let Some(admitted) = admitted(&stage, node, user, &token, by).await {
+                    let node = node as u8;
+                    stage.recorder.record(Event::Knocked { user, answered, asked, node, by, admitted });
+                }
+            }
+        }
+    }
+}
+
+/// None where the node did not say, or could not know.
+async fn admitted(stage: &Stage, node: usize, user: u16, token: &str, by: Knock) -> Option<bool> {
+    let shown = (by == Knock::Handshake).then_some(token);
+    let mut wire = match Wire::connect(stage.nodes[node], user, shown, false).await {
+        Ok(wire) => wire,
+        Err(NotConnected::Unauthorized) => return Some(false),
+        Err(NotConnected::Failed) => return None,
+    };
+    if by == Knock::Handshake {
+        return Some(true);
+    }
+    let mut auth = request("Auth", "knock", &json!({ "sender_username": user_name(user) }));
+    auth["token"] = token.into();
+    if !wire.send(&auth).await {
+        return None;
+    }
+    let answer = async {
+        loop {
+            match wire.next().await {
+                Frame::Ack { .. } => return Some(true),
+                Frame::Error { code, .. } => return (code == "unauthorized").then_some(false),
+                Frame::Closed { .. } => return None,
+                _ => {}
+            }
+        }
+    };
+    timeout(Duration::from_secs(5), answer).await.ok().flatten()
+}

@@ -1,0 +1,92 @@
+//! Every fault in turn, for hours. Owns whose turn it is, the file of results, and the end by a signal; a run and its
+//! report are the tool's. Called by the commands.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+use crate::fault::Fault;
+use crate::run::Plan;
+use crate::table::{Sum, Table};
+
+/// How much longer than twice its time a run may take until it is given up.
+const SLACK: Duration = Duration::from_secs(180);
+
+pub struct Soak {
+    pub lasts: Duration,
+    /// The first run's, with the first seed; the others differ in fault and seed.
+    pub plan: Plan,
+    /// Written anew after each run.
+    pub results: PathBuf,
+}
+
+/// Each fault once, and then, again and again, those that are injected. Not the storm, whose clients are many and publish
+/// little.
+fn turns() -> impl Iterator<Item = Fault> {
+    let all = Fault::value_variants();
+    let again = all.iter().filter(|fault| fault.injects() && **fault != Fault::Storm);
+    all.iter().chain(again.cycle()).copied()
+}
+
+impl Soak {
+    /// True if nothing was found, and each run came to its end. A signal ends it as the time does, without the run that
+    /// is under way.
+    pub async fn run(self, small: bool) -> std::io::Result<bool> {
+        let (start, mut table, mut failed) = (Instant::now(), Table::default(), Vec::new());
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let mut plan = self.plan;
+        for fault in turns() {
+            if start.elapsed() >= self.lasts {
+                break;
+            }
+            plan.fault = fault;
+            let run = tokio::select! {
+                run = timeout(2 * plan.lasts + SLACK, crate::one(&plan, small)) => {
+                    run.unwrap_or_else(|_| Err(std::io::Error::other("it came to no end")))
+                }
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+            };
+            let (sum, why) = match run {
+                Ok(report) if report.good() => (Sum::of(&report), None),
+                Ok(report) => (Sum::of(&report), Some(format!("{:?}", report.findings.names()))),
+                Err(why) => (Sum::failed(), Some(why.to_string())),
+            };
+            failed.extend(why.map(|why| format!("- {}: {why}", plan.again(small))));
+            table.add(fault.name(), &sum);
+            let minutes = start.elapsed().as_secs() / 60;
+            std::fs::write(&self.results, format!("{table}\n{minutes} minutes\n{}\n", failed.join("\n")))?;
+            let total = table.total();
+            println!(
+                "  after {minutes} minutes: {} runs, {} injected, {} publishes, {} runs with findings\n",
+                total.runs,
+                total.injected,
+                total.publishes,
+                failed.len()
+            );
+            plan.seed = plan.seed.wrapping_add(1);
+        }
+        println!("{table}\n{}\nin {}", failed.join("\n"), self.results.display());
+        Ok(failed.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fault_has_its_turn_before_any_has_a_second_and_what_is_not_injected_has_none() {
+        let all = Fault::value_variants();
+        let turns: Vec<Fault> = turns().take(4 * all.len()).collect();
+        assert_eq!(&turns[..all.len()], all);
+        assert!(turns[all.len()..].iter().all(|fault| fault.injects() && *fault != Fault::Storm));
+        for fault in all.iter().filter(|fault| fault.injects() && **fault != Fault::Storm) {
+            assert!(turns.iter().filter(|turn| *turn == fault).count() >= 4, "{fault:?}");
+        }
+    }
+}
