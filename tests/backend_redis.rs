@@ -5,6 +5,8 @@ mod support;
 
 #[path = "backend_redis/faults.rs"]
 mod faults;
+#[path = "backend_redis/leases.rs"]
+mod leases;
 #[path = "backend_redis/nodes.rs"]
 mod nodes;
 #[path = "backend_redis/start.rs"]

@@ -1,7 +1,10 @@
 //! Rules of the pure parts, tried on what nobody would think of. `PROPTEST_CASES=1000000 cargo test --release --test
 //! properties` tries a million of each; without it, a thousand.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod support;
+
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +12,7 @@ use chatnode::backend::{Entry, Page};
 use chatnode::chat::{Cursor, CursorId, TokenBucket, Verdict, continuity, judge};
 use chatnode::protocol::{ClientMessage, Epoch, GapReason, MessageId, Position, RoomName, Since, UserName};
 use proptest::prelude::*;
+use support::leases;
 use tokio::time::Instant;
 
 fn cases() -> ProptestConfig {
@@ -185,6 +189,15 @@ proptest! {
             let allowed = f64::from(burst) + f64::from(rate) * (now - start).as_secs_f64();
             prop_assert!(f64::from(spent) <= allowed + 1e-3, "{spent} of {allowed}");
         }
+    }
+
+    /// Whoever enters, leaves, dies, sleeps, wakes and reaps in whatever order: the members are those whom a node with a lease
+    /// holds, each coming and going is told once, and in the end all are as the living nodes want it.
+    #[test]
+    fn presence_is_what_the_leases_say(steps in leases::steps()) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(leases::play(&leases::Stage::Embedded(OnceLock::new()), steps));
     }
 
     /// A name that was accepted is accepted again, and stays as it is.

@@ -11,11 +11,15 @@ use super::args::Flags;
 use super::catalogue::{KNOWN, Known, Shape, is_secret, nearest};
 use super::load::Problem;
 
+/// What is said of a value with a line break in it. No setting has one, and what follows it may be the line of a secret,
+/// caught between two stray quotes: so the value is not repeated.
+const NOT_ONE_LINE: &str = "must be one line: is a quote missing?";
+
 /// What every variable of ours begins with.
 const PREFIX: &str = "CHAT_";
 
 /// The file that is read where the command is started.
-const DOT_ENV: &str = ".env";
+pub(super) const DOT_ENV: &str = ".env";
 
 /// Where a setting came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,18 +103,11 @@ impl Haul {
     }
 }
 
-/// The settings of a TOML file.
-pub(super) fn file(path: &Path) -> Haul {
+/// The settings of a TOML file; the path is for what the user is told.
+pub(super) fn file(path: &Path, text: &str) -> Haul {
     let mut haul = Haul::default();
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => {
-            haul.problems.push(Problem::new(path.display().to_string(), format!("can't be read: {error}")));
-            return haul;
-        }
-    };
     // The parser's own error quotes the line, which may hold a secret: only its place and message are kept.
-    match toml::from_str::<toml::Table>(&text) {
+    match toml::from_str::<toml::Table>(text) {
         Ok(table) => walk(&Door::File(path.into()), "", table, &mut haul),
         Err(error) => {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
@@ -156,6 +153,10 @@ fn from_toml(shape: Shape, value: toml::Value, secret: bool) -> Result<Value, St
         value.to_string()
     };
     let refuse = || format!("must be {wanted}, not {found}");
+    let breaks = |value: &toml::Value| value.as_str().is_some_and(|text| text.contains(['\n', '\r']));
+    if breaks(&value) || value.as_array().is_some_and(|items| items.iter().any(breaks)) {
+        return Err(NOT_ONE_LINE.into());
+    }
     match (shape, value) {
         (Shape::Text, toml::Value::String(text)) => Ok(Value::new(None, ValueKind::String(text))),
         (Shape::Number, toml::Value::Integer(number)) => Ok(Value::new(None, ValueKind::I64(number))),
@@ -171,29 +172,19 @@ fn from_toml(shape: Shape, value: toml::Value, secret: bool) -> Result<Value, St
     }
 }
 
-/// The settings of `.env` in a directory, if there is one. Other programs' variables in it are not ours to judge. The
-/// process environment stays as it is: nothing that this program starts would expect to inherit secrets from a file.
-pub(super) fn dot_env(directory: &Path) -> Haul {
-    let path = directory.join(DOT_ENV);
+/// The settings of the text of `.env`. Other programs' variables in it are not ours to judge. The process environment stays
+/// as it is: nothing that this program starts would expect to inherit secrets from a file.
+pub(super) fn dot_env(text: &str) -> Haul {
     let mut haul = Haul::default();
-    let lines = match dotenvy::from_path_iter(&path) {
-        Ok(lines) => lines,
-        Err(error) if error.not_found() => return haul,
-        Err(error) => {
-            haul.problems.push(Problem::new(DOT_ENV, format!("can't be read: {error}")));
-            return haul;
-        }
-    };
     let mut variables = Vec::new();
-    for line in lines {
+    for line in dotenvy::from_read_iter(text.as_bytes()) {
         match line {
             Ok((name, value)) => variables.push((name.into(), value.into())),
             // Its text would quote the line, or the value in it, which may be a secret.
-            Err(dotenvy::Error::LineParse(text, _)) => {
+            Err(dotenvy::Error::LineParse(bad, _)) => {
                 let is_it =
-                    |line: &str| line == text || line.split_once('=').is_some_and(|(_, value)| value == text);
-                let file = std::fs::read_to_string(&path).unwrap_or_default();
-                let line = file.lines().position(is_it).map(|before| format!(" line {}", before + 1));
+                    |line: &str| line == bad || line.split_once('=').is_some_and(|(_, value)| value == bad);
+                let line = text.lines().position(is_it).map(|before| format!(" line {}", before + 1));
                 haul.problems.push(Problem::new(
                     format!("{DOT_ENV}{}", line.unwrap_or_default()),
                     "not NAME=value; a value with spaces, quotes, # or $ stands in single quotes",
@@ -275,6 +266,9 @@ fn from_text(known: Known, text: &str, secret: bool) -> Result<Value, String> {
     if text.is_empty() && known.shape != Shape::List {
         let nil = Value::new(None, ValueKind::Nil);
         return if known.optional { Ok(nil) } else { Err("must not be empty".into()) };
+    }
+    if text.contains(['\n', '\r']) {
+        return Err(NOT_ONE_LINE.into());
     }
     let shown = if secret { "what it is" } else { text };
     let kind = match known.shape {

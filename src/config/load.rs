@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 
 use config::{ConfigError, Value};
 
@@ -11,7 +10,8 @@ use super::Config;
 use super::args::Flags;
 use super::catalogue::is_secret;
 use super::check;
-use super::doors::{self, Given, Haul};
+use super::doors::{self, Given};
+use super::sources::Sources;
 
 /// Where each setting that is not a default came from, by its dotted key.
 #[derive(Debug, Clone, Default)]
@@ -70,18 +70,20 @@ impl std::error::Error for Refused {}
 /// Reads the settings: defaults, then the file of `--config`, `.env` in the working directory, the environment, the
 /// flags; later wins.
 pub fn load(flags: &Flags) -> Result<Loaded, Refused> {
-    let file = flags.config.as_deref().map(doors::file);
-    let hauls = [
-        file.unwrap_or_default(),
-        doors::dot_env(Path::new("")),
-        doors::environment(std::env::vars_os()),
-        doors::command_line(flags),
-    ];
-    assemble(hauls)
+    resolve(Sources::read(flags))
 }
 
-fn assemble(hauls: impl IntoIterator<Item = Haul>) -> Result<Loaded, Refused> {
-    let mut problems = Vec::new();
+/// The settings that these sources come to. Neither reads nor changes anything else, but for the process's variables that
+/// `.env` may name with `$`.
+pub fn resolve(sources: Sources) -> Result<Loaded, Refused> {
+    let Sources { file, dot_env, environment, flags, unreadable } = sources;
+    let hauls = [
+        file.map(|(path, text)| doors::file(&path, &text)).unwrap_or_default(),
+        doors::dot_env(&dot_env),
+        doors::environment(environment),
+        doors::command_line(&flags),
+    ];
+    let mut problems = unreadable;
     let mut all: Vec<Given> = Vec::new();
     for haul in hauls {
         problems.extend(haul.problems);
@@ -152,6 +154,29 @@ fn reworded(error: ConfigError) -> String {
                 Some(found) => format!("must be a duration such as 250ms, 10s or 24h ({found})"),
                 None => text,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(sources: Sources) -> String {
+        resolve(sources).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_secret_that_a_stray_quote_put_into_another_value_is_not_repeated() {
+        let dot_env = "CHAT_PORT='8080\nCHAT_AUTH__ADMIN_KEY='0123456789abcdef\n".to_owned();
+        let said = refused(Sources { dot_env, ..Sources::default() });
+        assert_eq!(said, "CHAT_PORT in .env: must be one line: is a quote missing?");
+        for text in [
+            "port = \"\"\"8080\nauth.admin_key = 0123456789abcdef\"\"\"",
+            "server.allowed_origins = [\'\'\'https://x\nauth.admin_key = 0123456789abcdef\'\'\']",
+        ] {
+            let said = refused(Sources { file: Some(("f".into(), text.into())), ..Sources::default() });
+            assert!(said.ends_with(" in f: must be one line: is a quote missing?"), "{said}");
         }
     }
 }

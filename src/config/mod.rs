@@ -9,6 +9,7 @@ mod doors;
 mod load;
 mod secret;
 mod show;
+mod sources;
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use args::Flags;
 pub use check::warnings;
-pub use load::{Loaded, Origins, Problem, Refused, load};
+pub use load::{Loaded, Origins, Problem, Refused, load, resolve};
+pub use sources::Sources;
 
 /// The settings of one node. Serialising it hides what is secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ pub mod client;
 pub mod cluster;
 pub mod deaf;
 pub mod door;
+pub mod leases;
 pub mod listener;
 pub mod process;
 pub mod program;

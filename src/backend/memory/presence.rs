@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+// Tokio's, so that a test can let a lease end without waiting for it.
+use tokio::time::Instant;
 
 use super::broker::Topics;
 use crate::backend::{BackendError, Incarnation, Lease, MembersPage, NodeInfo, Presence, Topic};
@@ -27,10 +29,40 @@ struct LeaseState {
     claimed: Option<Instant>,
 }
 
+impl LeaseState {
+    fn dead(name: &str) -> Self {
+        Self { name: name.to_owned(), ends: None, claimed: None }
+    }
+}
+
 impl State {
     fn is_live(&self, incarnation: &str) -> bool {
         let ends = self.leases.get(incarnation).and_then(|lease| lease.ends);
         ends.is_some_and(|ends| ends > Instant::now())
+    }
+
+    /// Enters one. True if no node held the user, with the room's size after.
+    fn add(&mut self, own: &MemoryPresence, room: &RoomName, user: &UserName) -> (bool, usize) {
+        let incarnation = own.incarnation(self);
+        // Whatever is held is found by a reaper: an incarnation that was buried meanwhile is known again, as dead.
+        self.leases.entry(incarnation.clone()).or_insert_with(|| LeaseState::dead(&own.name));
+        let members = self.rooms.entry(room.clone()).or_default();
+        let held_by = members.entry(user.clone()).or_default();
+        let first = held_by.is_empty();
+        held_by.insert(incarnation);
+        (first, members.len())
+    }
+
+    /// Forgets an incarnation if it holds nobody; else it stays, dead at once.
+    fn bury(&mut self, incarnation: &str) {
+        let holds = |members: &BTreeMap<UserName, BTreeSet<String>>| {
+            members.values().any(|held_by| held_by.contains(incarnation))
+        };
+        if !self.rooms.values().any(holds) {
+            self.leases.remove(incarnation);
+        } else if let Some(lease) = self.leases.get_mut(incarnation) {
+            (lease.ends, lease.claimed) = (None, None);
+        }
     }
 
     /// Removes one entry. True if no node holds the user any more, with the room's size before.
@@ -94,12 +126,7 @@ impl MemoryPresence {
 impl Presence for MemoryPresence {
     async fn add(&self, room: &RoomName, user: &UserName, entered: Bytes) -> Result<bool, BackendError> {
         let mut state = self.shared.lock();
-        let incarnation = self.incarnation(&mut state);
-        let members = state.rooms.entry(room.clone()).or_default();
-        let held_by = members.entry(user.clone()).or_default();
-        let first = held_by.is_empty();
-        held_by.insert(incarnation);
-        let size = members.len();
+        let (first, size) = state.add(self, room, user);
         if first {
             self.announce(room, size, entered);
         }
@@ -118,10 +145,8 @@ impl Presence for MemoryPresence {
 
     async fn assert_all(&self, members: &[(RoomName, UserName)]) -> Result<(), BackendError> {
         let mut state = self.shared.lock();
-        let incarnation = self.incarnation(&mut state);
         for (room, user) in members {
-            let held = state.rooms.entry(room.clone()).or_default();
-            held.entry(user.clone()).or_default().insert(incarnation.clone());
+            state.add(self, room, user);
         }
         Ok(())
     }
@@ -169,8 +194,12 @@ impl Presence for MemoryPresence {
         let mut state = self.shared.lock();
         let old = self.incarnation.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(old) = old {
-            let lost = LeaseState { name: self.name.clone(), ends: None, claimed: None };
-            state.leases.entry(old).or_insert(lost).ends = None;
+            // A last lease, in which the successor enters everybody again before the reapers come; not for one that a
+            // reaper has.
+            let last = Some(Instant::now() + self.lease);
+            let fresh = LeaseState { ends: last, ..LeaseState::dead(&self.name) };
+            let old = state.leases.entry(old).or_insert(fresh);
+            old.ends = old.ends.and(last);
         }
         self.incarnation(&mut state);
         Ok(())
@@ -179,11 +208,7 @@ impl Presence for MemoryPresence {
     async fn release(&self) -> Result<(), BackendError> {
         let mut state = self.shared.lock();
         if let Some(own) = self.incarnation.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            let held = state.rooms.values().any(|room| room.values().any(|held_by| held_by.contains(&own)));
-            match state.leases.get_mut(&own) {
-                Some(lease) if held => lease.ends = None,
-                _ => drop(state.leases.remove(&own)),
-            }
+            state.bury(&own);
         }
         Ok(())
     }
@@ -191,8 +216,10 @@ impl Presence for MemoryPresence {
     async fn claim_dead(&self) -> Result<Option<Incarnation>, BackendError> {
         let mut state = self.shared.lock();
         let now = Instant::now();
-        let dead = state.leases.iter_mut().find(|(_, lease)| {
-            lease.ends.is_none_or(|ends| ends <= now)
+        let own = self.incarnation.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let dead = state.leases.iter_mut().find(|(incarnation, lease)| {
+            Some(*incarnation) != own.as_ref()
+                && lease.ends.is_none_or(|ends| ends <= now)
                 && lease.claimed.is_none_or(|since| since + CLAIM <= now)
         });
         Ok(dead.map(|(incarnation, lease)| {
@@ -230,7 +257,7 @@ impl Presence for MemoryPresence {
     }
 
     async fn bury(&self, dead: &Incarnation) -> Result<(), BackendError> {
-        self.shared.lock().leases.remove(&dead.0);
+        self.shared.lock().bury(&dead.0);
         Ok(())
     }
 
