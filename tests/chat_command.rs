@@ -216,7 +216,6 @@ async fn what_can_not_be_is_said_clearly() {
     let wrong = [("CHATNODE_TOKEN", "0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10")];
     for (environment, args, code, said) in [
         (&[][..], &["chat", &nobody, "--name", "bot"][..], 1, "can't connect"),
-        (&[], &["chat", "wss://example.com/", "--name", "bot"], 2, "not TLS"),
         (&[], &["chat", &node, "--name", "a\u{7}b"], 2, "--name"),
         (&[], &["chat", &node], 2, "Give --name"),
         (&[], &["chat", &node, "--name", "bot"], 1, "the node refuses us"),

@@ -1,7 +1,9 @@
 //! A small client of a node's HTTP side. Owns one request at a time, its deadline and the bound on its answer; knows
 //! nothing of what is asked. Called by the subcommands that talk to a running node.
 
+use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,9 +13,14 @@ use hyper::http::uri::{Authority, Scheme};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::tls::{self, TrustError};
 use crate::config::Config;
 
 /// More than any answer to a command has.
@@ -24,6 +31,8 @@ const MAX_ANSWER_BYTES: usize = 1 << 20;
 pub(super) struct Api {
     authority: Authority,
     path: String,
+    /// Over TLS, trusting these.
+    tls: Option<Arc<ClientConfig>>,
     key: Option<SecretString>,
     deadline: Duration,
 }
@@ -32,13 +41,14 @@ pub(super) struct Api {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
     /// The URL can't be used.
-    #[error(
-        "{0:?} is not a URL such as http://127.0.0.1:8080 (plain http: reach a node inside its own network)"
-    )]
+    #[error("{0:?} is not a URL such as http://127.0.0.1:8080")]
     Url(String),
+    /// It is reached over TLS, and nobody is trusted.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// No connection.
-    #[error("can't connect to {0}: {1}")]
-    Connect(Authority, std::io::Error),
+    #[error("can't connect to {0}: {why}", why = tls::refusal(.1).unwrap_or_else(|| .1.to_string()))]
+    Connect(Authority, io::Error),
     /// It broke off.
     #[error("no answer from {0}: {1}")]
     Broken(Authority, Box<dyn std::error::Error + Send + Sync>),
@@ -54,13 +64,15 @@ impl Api {
         let url = url.unwrap_or(&own);
         let bad = || ApiError::Url(url.to_owned());
         let parts = url.parse::<Uri>().map_err(|_| bad())?.into_parts();
-        if parts.scheme != Some(Scheme::HTTP) {
+        let is_plain = parts.scheme == Some(Scheme::HTTP);
+        if !is_plain && parts.scheme != Some(Scheme::HTTPS) {
             return Err(bad());
         }
         let authority = parts.authority.ok_or_else(bad)?;
         let path =
             parts.path_and_query.map_or_else(String::new, |path| path.path().trim_end_matches('/').into());
-        Ok(Self { authority, path, key: config.auth.admin_key.clone(), deadline })
+        let tls = (!is_plain).then(tls::trust).transpose()?;
+        Ok(Self { authority, path, tls, key: config.auth.admin_key.clone(), deadline })
     }
 
     /// Asks, with the key of the settings if there is one, and waits for the whole answer.
@@ -81,11 +93,24 @@ impl Api {
         path: &str,
         body: Option<&serde_json::Value>,
     ) -> Result<(StatusCode, Bytes), ApiError> {
-        let broken = |error| ApiError::Broken(self.authority.clone(), error);
+        let unreachable = |error| ApiError::Connect(self.authority.clone(), error);
         let host = self.authority.host().trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((host, self.authority.port_u16().unwrap_or(80)))
-            .await
-            .map_err(|error| ApiError::Connect(self.authority.clone(), error))?;
+        let port = self.authority.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
+        let stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
+        let Some(tls) = &self.tls else { return self.speak(stream, method, path, body).await };
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other).map_err(unreachable)?;
+        let stream = TlsConnector::from(tls.clone()).connect(name, stream).await.map_err(unreachable)?;
+        self.speak(stream, method, path, body).await
+    }
+
+    async fn speak(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<(StatusCode, Bytes), ApiError> {
+        let broken = |error| ApiError::Broken(self.authority.clone(), error);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|e| broken(e.into()))?;
@@ -145,8 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_is_not_plain_http_is_refused() {
-        for url in ["https://example.com", "127.0.0.1:8080", "", "http://"] {
+    fn a_url_that_is_not_http_is_refused() {
+        for url in ["wss://example.com", "127.0.0.1:8080", "", "http://"] {
             assert!(Api::new(Some(url), &Config::default(), Duration::from_secs(1)).is_err(), "{url}");
         }
         let api = Api::new(Some("http://h:1/base/"), &Config::default(), Duration::from_secs(1)).unwrap();

@@ -8,6 +8,7 @@ mod chat;
 mod health;
 mod serve;
 mod settings;
+mod tls;
 mod token;
 
 use std::fmt::Display;

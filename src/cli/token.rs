@@ -90,9 +90,9 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
             Err(error) => {
                 complain(&error);
                 match error {
-                    TokenError::NoKey | TokenError::ShortLife | TokenError::Api(ApiError::Url(_)) => {
-                        ExitCode::from(super::MISUSE)
-                    }
+                    TokenError::NoKey
+                    | TokenError::ShortLife
+                    | TokenError::Api(ApiError::Url(_) | ApiError::Trust(_)) => ExitCode::from(super::MISUSE),
                     _ => ExitCode::FAILURE,
                 }
             }

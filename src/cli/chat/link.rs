@@ -2,6 +2,7 @@
 //! positions. Called by the session.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,12 +11,15 @@ use futures_util::{Sink, Stream};
 use rand::Rng;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::rustls::ClientConfig;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::http::header::RETRY_AFTER;
 use tokio_tungstenite::tungstenite::http::{Response, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+
+use crate::cli::tls;
 
 /// For a connection to stand, and for a ping to be answered.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -55,6 +59,7 @@ pub(super) enum Event {
 /// loss and knows what to say again.
 pub(super) struct Link {
     request: ClientRequestBuilder,
+    connector: Connector,
     phase: Phase,
     tries: u32,
     outgoing: VecDeque<Message>,
@@ -76,9 +81,16 @@ struct Open {
 }
 
 impl Link {
-    /// Connects as soon as [`Link::next`] is called.
-    pub(super) fn new(request: ClientRequestBuilder) -> Self {
-        Self { request, phase: Phase::Waiting(Instant::now()), tries: 0, outgoing: VecDeque::new() }
+    /// Connects as soon as [`Link::next`] is called, over TLS where the request's address says so.
+    pub(super) fn new(request: ClientRequestBuilder, tls: Option<Arc<ClientConfig>>) -> Self {
+        let connector = tls.map_or(Connector::Plain, Connector::Rustls);
+        Self {
+            request,
+            connector,
+            phase: Phase::Waiting(Instant::now()),
+            tries: 0,
+            outgoing: VecDeque::new(),
+        }
     }
 
     /// Queues a frame. How many can be queued is the model's to bound: it has one publish in flight.
@@ -100,7 +112,8 @@ impl Link {
                 Phase::Refused => std::future::pending().await,
                 Phase::Waiting(until) => {
                     sleep_until(*until).await;
-                    self.phase = Phase::Connecting(connect(self.request.clone()).boxed());
+                    self.phase =
+                        Phase::Connecting(connect(self.request.clone(), self.connector.clone()).boxed());
                 }
                 Phase::Connecting(connecting) => match connecting.await {
                     Ok(socket) => {
@@ -181,7 +194,10 @@ impl Link {
     fn not_connected(&mut self, error: &Error) -> Event {
         let Error::Http(response) = error else {
             let why = match error {
-                Error::Io(error) => format!("can't connect: {error}"),
+                Error::Io(error) => match tls::refusal(error) {
+                    Some(why) => format!("can't connect: {why}"),
+                    None => format!("can't connect: {error}"),
+                },
                 other => format!("can't connect: {other}"),
             };
             return self.lost(&why, None);
@@ -244,9 +260,9 @@ impl Open {
     }
 }
 
-async fn connect(request: ClientRequestBuilder) -> Result<Socket, Error> {
+async fn connect(request: ClientRequestBuilder, connector: Connector) -> Result<Socket, Error> {
     let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE_BYTES));
-    let connecting = connect_async_with_config(request, Some(config), true);
+    let connecting = connect_async_tls_with_config(request, Some(config), true, Some(connector));
     let (socket, _) = timeout(DEADLINE, connecting)
         .await
         .map_err(|_| Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer")))??;
@@ -288,7 +304,7 @@ mod tests {
         let request = ClientRequestBuilder::new("ws://127.0.0.1:9/".parse().unwrap());
         let close = |code: u16, reason: &str| {
             let frame = CloseFrame { code: code.into(), reason: reason.into() };
-            Link::new(request.clone()).closed(Some(frame))
+            Link::new(request.clone(), None).closed(Some(frame))
         };
         let Event::Lost { until, .. } = close(1012, "retry_after_ms=5000") else { panic!() };
         let wait = until - Instant::now();

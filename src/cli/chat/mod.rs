@@ -50,7 +50,7 @@ pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
     let history = options.history.unwrap_or(if has_screen { command::PAGE } else { 0 });
     let mut chat = Chat::new(plan.me, history);
     chat.begin(plan.rooms, plan.to);
-    let session = Session::new(chat, Link::new(plan.request));
+    let session = Session::new(chat, Link::new(plan.request, plan.tls));
     converse(async {
         if has_screen {
             terminal::run(session).await

@@ -3,12 +3,15 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio_rustls::rustls::ClientConfig;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri};
 
 use crate::cli::api::reachable;
+use crate::cli::tls::{self, TrustError};
 use crate::config::Config;
 use crate::protocol::{NameError, RoomName, UserName};
 
@@ -22,7 +25,7 @@ const TOKEN_VARIABLE: &str = "CHATNODE_TOKEN";
 /// connection is taken up again where it stopped. A token is taken from CHATNODE_TOKEN or --token-file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The node, such as ws://127.0.0.1:8080/ [default: the one of these settings, on this machine]
+    /// The node, such as ws://127.0.0.1:8080/ or wss://chat.example.com/ [default: the one of these settings, on this machine]
     url: Option<String>,
     /// Enter this room; can be given more than once [default: lobby, unless --to is given]
     #[arg(long, value_name = "ROOM")]
@@ -49,8 +52,8 @@ pub(crate) struct Options {
 pub(super) enum OptionError {
     #[error("{0:?} is not a URL such as ws://127.0.0.1:8080/")]
     Url(String),
-    #[error("{0:?}: only ws:// is spoken, not TLS: reach a node inside its own network")]
-    Tls(String),
+    #[error(transparent)]
+    Tls(#[from] TrustError),
     #[error("{0} {1:?} {2}")]
     Name(&'static str, String, NameError),
     #[error("who are you? Give --name")]
@@ -64,6 +67,8 @@ pub(super) enum OptionError {
 /// Whom to speak to, as whom, and where.
 pub(super) struct Plan {
     pub(super) request: ClientRequestBuilder,
+    /// Over TLS, trusting these.
+    pub(super) tls: Option<Arc<ClientConfig>>,
     /// The node, for messages.
     pub(super) node: String,
     pub(super) me: UserName,
@@ -101,13 +106,14 @@ impl Options {
             });
         let rooms = rooms.collect::<Result<Vec<_>, _>>()?;
         let node = uri.to_string();
+        let tls = (uri.scheme_str() == Some("wss")).then(tls::trust).transpose()?;
         let mut request = ClientRequestBuilder::new(uri);
         if let Some(token) = self.token()? {
             let value = format!("Bearer {}", token.expose_secret());
             HeaderValue::try_from(&value).map_err(|_| OptionError::Token)?;
             request = request.with_header("Authorization", value);
         }
-        Ok(Plan { request, node, me, rooms, to })
+        Ok(Plan { request, tls, node, me, rooms, to })
     }
 
     fn token(&self) -> Result<Option<SecretString>, OptionError> {
@@ -128,7 +134,7 @@ fn address(url: &str) -> Result<Uri, OptionError> {
     let mut parts = url.parse::<Uri>().map_err(|_| bad())?.into_parts();
     match parts.scheme.as_ref().map_or("", |scheme| scheme.as_str()) {
         "ws" | "http" => parts.scheme = Some("ws".parse().map_err(|_| bad())?),
-        "wss" | "https" => return Err(OptionError::Tls(url.to_owned())),
+        "wss" | "https" => parts.scheme = Some("wss".parse().map_err(|_| bad())?),
         _ => return Err(bad()),
     }
     Uri::from_parts(parts).map_err(|_| bad())
@@ -142,8 +148,9 @@ mod tests {
     fn a_websocket_or_its_page_is_an_address() {
         assert_eq!(address("http://h:1/").unwrap().to_string(), "ws://h:1/");
         assert_eq!(address("ws://[::1]:80/ws").unwrap().to_string(), "ws://[::1]:80/ws");
-        for (url, said) in [("wss://h/", "TLS"), ("localhost:8080", "not a URL"), ("ftp://h/", "not a URL")] {
-            assert!(address(url).unwrap_err().to_string().contains(said), "{url}");
+        assert_eq!(address("https://h/").unwrap().to_string(), "wss://h/");
+        for url in ["localhost:8080", "ftp://h/"] {
+            assert!(address(url).unwrap_err().to_string().contains("not a URL"), "{url}");
         }
     }
 }

@@ -166,7 +166,8 @@ fn standing(chat: &Chat, now: Instant) -> String {
         count => format!(" · {count} on the way"),
     };
     let place = chat.current().map_or_else(String::new, |current| format!(" · {}", current.target));
-    format!(" {}{place} · {connection}{unsent}", chat.me)
+    // The reason of a loss may be long, and stands last.
+    format!(" {}{place}{unsent} · {connection}", chat.me)
 }
 
 fn typed(frame: &mut Frame<'_>, prompt: &Prompt, area: Rect) {
@@ -256,8 +257,7 @@ mod tests {
         chat.lost("gone", now + Duration::from_millis(2_500));
         obey(&mut chat, "later", now);
         let rows = shown(&chat, &mut view, 100, 8);
-        assert!(rows[6].starts_with(" ann · #dev · gone; trying again in "), "{rows:#?}");
-        assert!(rows[6].ends_with("· 1 on the way"), "{rows:#?}");
+        assert!(rows[6].starts_with(" ann · #dev · 1 on the way · gone; trying again in "), "{rows:#?}");
     }
 
     #[test]

@@ -1,0 +1,276 @@
+//! `chatnode chat` as a person sees it: the real program in a pseudo-terminal, against real nodes.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+#[path = "support/mod.rs"]
+#[macro_use]
+mod support;
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, SlavePty, native_pty_system};
+use serde_json::{Value, json};
+use vt100::Parser;
+
+use support::api::with_api;
+use support::client::PATIENCE;
+use support::cluster::{Cluster, Kind};
+use support::door::Door;
+use support::process::NodeProcess;
+use support::redis_server::RedisServer;
+
+const PAGE_UP: &str = "\u{1b}[5~";
+const PAGE_DOWN: &str = "\u{1b}[6~";
+const BACK_TAB: &str = "\u{1b}[Z";
+const CONTROL_C: &str = "\u{3}";
+
+/// The program, its terminal and what is on the screen. Killed when dropped.
+struct Terminal {
+    child: Box<dyn Child + Send + Sync>,
+    master: Box<dyn MasterPty + Send>,
+    keys: Box<dyn Write + Send>,
+    screen: Arc<Mutex<Parser>>,
+    /// The modes before the program began.
+    modes: String,
+    /// As a shell has it open: the modes outlive the program.
+    _shell: Box<dyn SlavePty + Send>,
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn size(rows: u16, cols: u16) -> PtySize {
+    PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }
+}
+
+fn cells(count: u16) -> NonZero<u16> {
+    NonZero::new(count).unwrap()
+}
+
+impl Terminal {
+    fn start(node: SocketAddr, args: &[&str]) -> Self {
+        let pty = native_pty_system().openpty(size(24, 100)).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_chatnode"));
+        command.env_clear();
+        command.env("TERM", "xterm-256color");
+        command.cwd(std::env::temp_dir());
+        command.args(["chat", &format!("ws://{node}/ws"), "--name", "ann"]);
+        command.args(args);
+        let modes = format!("{:?}", pty.master.get_termios().unwrap());
+        let child = pty.slave.spawn_command(command).unwrap();
+        let screen = Arc::new(Mutex::new(Parser::new(cells(24), cells(100), 0)));
+        let (shown, mut output) = (screen.clone(), pty.master.try_clone_reader().unwrap());
+        // Ends with the terminal.
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4_096];
+            while let Ok(count @ 1..) = output.read(&mut bytes) {
+                shown.lock().unwrap().process(&bytes[..count]);
+            }
+        });
+        let keys = pty.master.take_writer().unwrap();
+        Self { child, master: pty.master, keys, screen, modes, _shell: pty.slave }
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    /// The person's window gets another size.
+    fn resize(&self, rows: u16, cols: u16) {
+        self.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(cols));
+        self.master.resize(size(rows, cols)).unwrap();
+    }
+
+    fn rows(&self) -> Vec<String> {
+        self.screen.lock().unwrap().screen().contents().lines().map(|row| row.trim_end().to_owned()).collect()
+    }
+
+    /// Waits until the screen fits.
+    async fn shows_so(&self, what: &str, fits: impl Fn(&[String]) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !fits(&self.rows()) {
+            assert!(Instant::now() < deadline, "{what} is not on the screen: {:#?}", self.rows());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn shows(&self, text: &str) {
+        self.shows_so(text, |rows| rows.iter().any(|row| row.contains(text))).await;
+    }
+
+    /// Waits until this conversation is on show, and the connection stands so.
+    async fn stands(&self, place: &str, connection: &str) {
+        let standing = format!(" ann · {place} · {connection}");
+        self.shows_so(&standing, |rows| rows.iter().any(|row| row.starts_with(&standing))).await;
+    }
+
+    /// Waits for the end of the program: its exit code. The terminal has to be as it was.
+    async fn ended(&mut self) -> u32 {
+        let deadline = Instant::now() + PATIENCE;
+        let code = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status.exit_code();
+            }
+            assert!(Instant::now() < deadline, "it does not end: {:#?}", self.rows());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        // What it wrote last may still be on its way to us.
+        let is_restored = || {
+            let parser = self.screen.lock().unwrap();
+            let screen = parser.screen();
+            !screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste()
+        };
+        while !is_restored() {
+            assert!(Instant::now() < deadline, "the terminal is left in a state");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(format!("{:?}", self.master.get_termios().unwrap()), self.modes, "echo and the others");
+        code
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_talks_to_rooms_and_persons() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let mut bob = cluster.enter(0, "bob", "ops").await;
+    bob.ok("Enter", json!({ "room": "dev" })).await;
+    bob.say("ops", "what was said before").await;
+    let mut ann = Terminal::start(cluster.address(0), &["--room", "ops", "--room", "dev"]);
+    ann.stands("#ops", "connected").await;
+    ann.shows("bob: what was said before").await;
+    // The lists of both sides: rooms, and who is in this one.
+    ann.shows_so("the lists", |rows| rows[0].starts_with("#ops") && rows[1].starts_with("#dev")).await;
+    ann.shows_so("the members", |rows| rows[0].ends_with("│ann") && rows[1].ends_with("│bob")).await;
+    assert_ne!(format!("{:?}", ann.master.get_termios().unwrap()), ann.modes, "it takes each key");
+
+    ann.types("hello, w\u{7f}everybody");
+    ann.shows("> hello, everybody").await;
+    ann.types("\r");
+    assert_eq!(bob.next("GroupChat").await["content"], "what was said before");
+    assert_eq!(bob.next("GroupChat").await["content"], "hello, everybody");
+    ann.shows("ann: hello, everybody").await;
+    bob.say("ops", "good morning").await;
+    ann.shows("bob: good morning").await;
+
+    ann.types("/msg bob psst\r");
+    assert_eq!(bob.hears_privately().await, "psst");
+    ann.stands("@bob", "connected").await;
+    ann.shows("ann: psst").await;
+    bob.whisper("ann", "what is it?").await;
+    ann.shows("bob: what is it?").await;
+
+    bob.say("dev", "elsewhere").await;
+    ann.shows("#dev (1)").await;
+    ann.types(BACK_TAB);
+    ann.stands("#dev", "connected").await;
+    ann.shows("bob: elsewhere").await;
+    ann.types("\t\t");
+    ann.stands("#ops", "connected").await;
+    ann.types("/join new\r");
+    ann.stands("#new", "connected").await;
+    ann.types("/leave\r");
+    ann.shows_so("that it is gone", |rows| !rows.iter().any(|row| row.contains("#new"))).await;
+
+    ann.types(CONTROL_C);
+    assert_eq!(ann.ended().await, 0);
+    bob.wait_for("that she left", |frame| frame["message_type"] == "Leave").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_old_is_scrolled_to_and_another_size_drawn_anew() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let mut bob = cluster.enter(0, "bob", "ops").await;
+    for number in 1..=120 {
+        bob.say("ops", &format!("number {number}.")).await;
+    }
+    let mut ann = Terminal::start(cluster.address(0), &["--room", "ops"]);
+    ann.shows("number 120.").await;
+    // Fifty are there from the start, and the others come as she gets to the top.
+    let deadline = Instant::now() + PATIENCE;
+    while !ann.rows().iter().any(|row| row.ends_with("number 1.") || row.contains("number 1. ")) {
+        assert!(Instant::now() < deadline, "the first does not come: {:#?}", ann.rows());
+        ann.types(PAGE_UP);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    ann.types(&PAGE_DOWN.repeat(20));
+    ann.shows("number 120.").await;
+
+    // Narrower than the lists: they go. Wider: they come back.
+    ann.resize(12, 40);
+    ann.shows_so("the narrow screen", |rows| {
+        rows.len() == 12 && rows[9].ends_with("number 120.") && !rows.iter().any(|row| row.contains('│'))
+    })
+    .await;
+    ann.types("/quit");
+    ann.resize(30, 120);
+    ann.shows_so("the wide screen", |rows| {
+        rows.len() == 30
+            && rows[27].contains("number 120.")
+            && rows[0].ends_with("│ann")
+            && rows[29] == "> /quit"
+    })
+    .await;
+    ann.types("\r");
+    assert_eq!(ann.ended().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_killed_costs_nothing() {
+    let redis = RedisServer::start();
+    let url = redis.url();
+    let settings = [("CHAT_REDIS__URL", url.as_str())];
+    let mut first = NodeProcess::start(&settings).await;
+    let second = NodeProcess::start(&settings).await;
+    let door = Door::start(vec![first.address, second.address]).await;
+    let mut bob = support::client::Client::enter(second.address, "bob", "ops").await;
+    let mut ann = Terminal::start(door.address, &["--room", "ops"]);
+    ann.stands("#ops", "connected").await;
+    ann.types("one\r");
+    assert_eq!(bob.hears().await, "one");
+
+    door.shut();
+    first.kill();
+    ann.shows("trying again in").await;
+    ann.types("two\rthree\r");
+    ann.shows("2 on the way").await;
+    bob.say("ops", "are you there?").await;
+    bob.whisper("ann", "hello?").await;
+    door.open();
+    ann.stands("#ops", "connected").await;
+    assert_eq!(bob.hears().await, "are you there?");
+    assert_eq!((bob.hears().await, bob.hears().await), ("two".into(), "three".into()));
+    ann.shows("@bob (1)").await;
+    ann.shows_so("all, each once, in order", |rows| {
+        let said = rows.iter().filter_map(|row| Some(row.split_once("ann: ").or(row.split_once("bob: "))?.1));
+        let said: Vec<&str> = said.map(|text| text.split('│').next().unwrap().trim_end()).collect();
+        said == ["one", "are you there?", "two", "three"]
+    })
+    .await;
+    ann.types(CONTROL_C);
+    assert_eq!(ann.ended().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_it_ends_the_terminal_is_as_it_was() {
+    let cluster = Cluster::start_with(Kind::Embedded, 1, with_api).await;
+    let mut ann = Terminal::start(cluster.address(0), &[]);
+    ann.stands("#lobby", "connected").await;
+    let kill = format!("kill -TERM {}", ann.child.process_id().unwrap());
+    assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    assert_eq!(ann.ended().await, 143);
+
+    let mut ann = Terminal::start(cluster.address(0), &[]);
+    ann.stands("#lobby", "connected").await;
+    assert_eq!(cluster.call(0, "POST", "/users/ann/disconnect", Value::Null).await.0, 204);
+    assert_eq!(ann.ended().await, 1);
+    ann.shows("chatnode: removed by an administrator").await;
+}

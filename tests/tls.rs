@@ -1,0 +1,161 @@
+//! The commands that speak to a node through a balancer with TLS: HAProxy with certificates made here.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+mod support;
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use support::api::{KEY, with_api};
+use support::client::PATIENCE;
+use support::cluster::{Cluster, Kind};
+
+/// An authority that nobody has heard of; its certificate is `<name>.pem`.
+struct Authority(Issuer<'static, KeyPair>);
+
+impl Authority {
+    fn found(folder: &Path, name: &str) -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
+        Self(Issuer::new(params, key))
+    }
+
+    /// Signs for this machine's own name until the end of a year; HAProxy takes certificate and key as one file.
+    fn sign(&self, folder: &Path, name: &str, until: i32) {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(until, 12, 31);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let both = certificate.pem() + &key.serialize_pem();
+        std::fs::write(folder.join(format!("{name}.pem")), both).unwrap();
+    }
+}
+
+/// A balancer in front of one node. Killed when dropped.
+struct Balancer {
+    child: Child,
+    folder: TempDir,
+    port: u16,
+    /// Where the certificate has expired.
+    expired: u16,
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Balancer {
+    async fn start(cluster: &Cluster) -> Self {
+        let folder = TempDir::new().unwrap();
+        let here = folder.path();
+        let authority = Authority::found(here, "authority");
+        authority.sign(here, "good", 2099);
+        authority.sign(here, "expired", 2020);
+        Authority::found(here, "stranger");
+        let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [port, expired] = free.map(|listener| listener.local_addr().unwrap().port());
+        let (good, old, node) = (here.join("good.pem"), here.join("expired.pem"), cluster.address(0));
+        let config = format!(
+            "defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n timeout tunnel 1h\n\
+             frontend tls\n bind 127.0.0.1:{port} ssl crt {}\n bind 127.0.0.1:{expired} ssl crt {}\n\
+             \u{20}default_backend nodes\nbackend nodes\n server node {node}\n",
+            good.display(),
+            old.display()
+        );
+        std::fs::write(here.join("haproxy.cfg"), config).unwrap();
+        let mut haproxy = Command::new("haproxy");
+        haproxy.arg("-db").arg("-f").arg(here.join("haproxy.cfg"));
+        // Debian keeps it in /usr/sbin, which is not on everybody's PATH.
+        haproxy.env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap()));
+        let child = haproxy.stdin(Stdio::null()).spawn().expect("haproxy is missing; tests/run installs it");
+        let balancer = Self { child, folder, port, expired };
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            assert!(Instant::now() < deadline, "HAProxy does not listen");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        balancer
+    }
+
+    /// Runs a command to its end, trusting the authorities of a file, with a line on its input.
+    async fn run(&self, trusting: &str, args: &[&str]) -> Output {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_chatnode"));
+        command
+            .args(args)
+            .env_clear()
+            .env("SSL_CERT_FILE", self.folder.path().join(trusting))
+            .env("CHAT_AUTH__ADMIN_KEY", KEY)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        // It may be gone before it reads.
+        let _ = child.stdin.take().unwrap().write_all(b"over TLS\n").await;
+        timeout(PATIENCE, child.wait_with_output()).await.expect("it does not end").unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_behind_tls_is_chatted_with_and_asked() {
+    let cluster = Cluster::start_with(Kind::Embedded, 1, with_api).await;
+    let balancer = Balancer::start(&cluster).await;
+    let mut reader = cluster.enter(0, "reader", "ops").await;
+    for scheme in ["wss", "https"] {
+        let url = format!("{scheme}://localhost:{}/", balancer.port);
+        let output = balancer.run("authority.pem", &["chat", &url, "--room", "ops", "--name", "bot"]).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(reader.next("GroupChat").await["content"], json!("over TLS"));
+    }
+    let url = format!("https://localhost:{}", balancer.port);
+    let output = balancer.run("authority.pem", &["health", "--url", &url]).await;
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"ok\n"[..]), "{output:?}");
+    let output = balancer.run("authority.pem", &["token", "issue", "ann", "--url", &url]).await;
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 37), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_proves_nothing_is_refused_and_the_reason_told() {
+    let cluster = Cluster::start_with(Kind::Embedded, 1, with_api).await;
+    let balancer = Balancer::start(&cluster).await;
+    std::fs::write(balancer.folder.path().join("empty.pem"), "").unwrap();
+    let good = format!("localhost:{}", balancer.port);
+    for (trusting, authority, code, said) in [
+        ("stranger.pem", &good, 1, "nobody that this machine trusts"),
+        ("authority.pem", &format!("127.0.0.1:{}", balancer.port), 1, "another host's"),
+        ("authority.pem", &format!("localhost:{}", balancer.expired), 1, "has expired"),
+        ("authority.pem", &format!("localhost:{}", cluster.address(0).port()), 1, "speaks no TLS"),
+        ("empty.pem", &good, 2, "SSL_CERT_FILE"),
+    ] {
+        let (chat, api) = (format!("wss://{authority}/"), format!("https://{authority}/"));
+        for args in [
+            &["chat", &chat, "--name", "bot"][..],
+            &["health", "--url", &api],
+            &["token", "issue", "ann", "--url", &api],
+        ] {
+            let output = balancer.run(trusting, args).await;
+            let complaint = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(code), "{args:?}: {complaint}");
+            assert!(complaint.contains(said), "{args:?}: {complaint}");
+            assert!(output.stdout.is_empty() && !complaint.contains(KEY));
+        }
+    }
+}
