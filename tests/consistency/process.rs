@@ -1,10 +1,12 @@
 //! The programs under test: Redis servers and nodes, each a process of its own. Owns starting, signalling and ending
 //! them, always by process id; what is done to them and when is the faults' business. Ended on drop, whatever happens.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rand::Rng;
@@ -17,11 +19,13 @@ use crate::history::Resources;
 const UP: Duration = Duration::from_secs(20);
 
 /// A port that nobody listens on, from below the range that outgoing connections are given: it stays free while its
-/// process is down.
+/// process is down. Never the same twice: of two that are chosen before either is used, both are free.
 pub fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
         let port = rand::rng().random_range(15_000..30_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let fresh = GIVEN.lock().expect("no one panics with the ports").insert(port);
+        if fresh && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }

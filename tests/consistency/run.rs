@@ -26,6 +26,8 @@ use crate::stage::{Phase, Sizes, Stage};
 const NODES: usize = 3;
 const ADMIN_KEY: &str = "the-harness-s-own-admin-key-0123456789";
 const PREFIX: &str = "chat";
+/// Longer than it takes a node to close who reads nothing.
+const DEAF: Duration = Duration::from_secs(25);
 /// By when everybody is back in a storm.
 const RETURN: Duration = Duration::from_secs(5);
 
@@ -105,6 +107,7 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
     let revoker = tokio::spawn(revoke(stage.clone(), sizes, rng.random()));
 
     let start = Instant::now();
+    let mut end = start + plan.lasts;
     sleep(Duration::from_secs(2)).await;
     let mut injector = Injector {
         cluster: &mut cluster,
@@ -128,8 +131,9 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
         sleep(plan.lasts / 2).await;
         stage.recorder.record(Event::DeafCame);
         come.send_replace(true);
+        end = end.max(Instant::now() + DEAF);
     }
-    sleep((start + plan.lasts).saturating_duration_since(Instant::now())).await;
+    sleep(end.saturating_duration_since(Instant::now())).await;
     let dead = cluster.dead();
     if !dead.is_empty() {
         return Err(std::io::Error::other(format!("nodes {dead:?} ended by themselves")));

@@ -235,26 +235,20 @@ mod tests {
         assert_eq!(run.names(), [Check::PhantomOrLeak]);
     }
 
-    fn private(receiver: u32, user: u16) -> Sample {
+    fn private(receiver: u32) -> Vec<Check> {
         let mut run = Sample::new(3);
-        for client in 0..3 {
-            run.connect(client, 0);
-        }
-        let (conn, id) = (run.conn(0), Uuid::from_u128(1));
-        run.record(Event::Publish { op: 50, client: 0, conn, topic: Topic::Inbox(1), id, sender: 0 });
-        let (conn, message_id) = (run.conn(receiver), Uuid::from_u128(51));
-        let (topic, at) = (Topic::Inbox(user), Place { epoch: 5, seq: 1 });
-        let id = Some(id);
-        run.record(Event::Received { client: receiver, conn, topic, at, message_id, sender: 0, id });
+        (0..3).for_each(|client| run.connect(client, 0));
+        let (_, entry) = run.whisper(1, 1);
+        run.deliver_private(receiver, &entry);
         run.finish();
-        run
+        run.names()
     }
 
     #[test]
     fn a_private_message_is_for_its_target_and_its_sender() {
-        assert_eq!(private(0, 0).names(), []);
-        assert_eq!(private(1, 1).names(), []);
-        assert_eq!(private(2, 2).names(), [Check::PhantomOrLeak]);
+        assert_eq!(private(0), []);
+        assert_eq!(private(1), []);
+        assert_eq!(private(2), [Check::PhantomOrLeak]);
     }
 
     #[test]
@@ -278,25 +272,15 @@ mod tests {
             run.history.cast.keeps_inbox[1] = false;
             run.connect(0, 0);
             run.connect(1, 0);
-            let (id, message_id) = (Uuid::from_u128(1), Uuid::from_u128(51));
-            let (conn, at) = (run.conn(0), Place { epoch: 5, seq: 1 });
-            run.record(Event::Publish { op: 50, client: 0, conn, topic: Topic::Inbox(1), id, sender: 0 });
+            let (op, entry) = run.whisper(1, 1);
             if arrives {
-                let (conn, id) = (run.conn(1), Some(id));
-                let topic = Topic::Inbox(1);
-                run.record(Event::Received { client: 1, conn, topic, at, message_id, sender: 0, id });
+                run.deliver_private(1, &entry);
             }
-            run.record(Event::Stored { op: 50, at, message_id, duplicate: false });
-            let entry = crate::history::LogEntry {
-                seq: 1,
-                message_id,
-                prev: Uuid::nil(),
-                id: Some(id),
-                sender: Some(0),
-            };
+            let at = Place { epoch: run.epoch, seq: entry.seq };
+            run.record(Event::Stored { op, at, message_id: entry.message_id, duplicate: false });
             for user in [0, 1] {
-                let entries = vec![entry.clone()];
-                run.record(Event::Log { topic: Topic::Inbox(user), epoch: 5, entries });
+                let (topic, entries) = (Topic::Inbox(user), vec![entry.clone()]);
+                run.record(Event::Log { topic, epoch: at.epoch, entries });
             }
             run.finish();
             assert_eq!(run.names(), if arrives { vec![] } else { vec![Check::LostAtMember] });

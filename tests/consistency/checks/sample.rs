@@ -134,6 +134,21 @@ impl Sample {
         self.record(Event::Received { client, conn, topic: ROOM, at, message_id, sender, id });
     }
 
+    /// Client 0 writes to a user: the first entry of both private logs. Returns the attempt with it.
+    pub fn whisper(&mut self, target: u16, id: u128) -> (u64, LogEntry) {
+        let (op, conn, id) = (self.number(), self.conn(0), Uuid::from_u128(id));
+        self.record(Event::Publish { op, client: 0, conn, topic: Topic::Inbox(target), id, sender: 0 });
+        let message_id = Uuid::from_u128(1_000 + u128::from(self.number()));
+        (op, LogEntry { seq: 1, message_id, prev: Uuid::nil(), id: Some(id), sender: Some(0) })
+    }
+
+    /// It comes to a client as one for its user.
+    pub fn deliver_private(&mut self, client: u32, entry: &LogEntry) {
+        let (conn, at) = (self.conn(client), Place { epoch: self.epoch, seq: entry.seq });
+        let (message_id, id, topic) = (entry.message_id, entry.id, Topic::Inbox(client as u16));
+        self.record(Event::Received { client, conn, topic, at, message_id, sender: 0, id });
+    }
+
     pub fn stored(&mut self, op: u64, duplicate: bool) {
         let (id, _) = self.attempt(op);
         let entry = self.log.iter().rev().find(|entry| entry.id == Some(id)).unwrap().clone();
