@@ -181,4 +181,13 @@ mod tests {
             assert!(said.ends_with(" in f: must be one line: is a quote missing?"), "{said}");
         }
     }
+
+    #[test]
+    fn what_is_printed_is_toml_whatever_the_texts_hold() {
+        let filter = "a\u{7f}\"\\\u{85}#=off";
+        let environment = vec![("CHAT_LOG__FILTER".into(), filter.into())];
+        let printed = resolve(Sources { environment, ..Sources::default() }).unwrap().to_string();
+        let again = resolve(Sources { file: Some(("f".into(), printed)), ..Sources::default() }).unwrap();
+        assert_eq!(again.config.log.filter, filter);
+    }
 }
