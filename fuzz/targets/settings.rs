@@ -111,6 +111,10 @@ struct Command {
 }
 
 fuzz_target!(|input: Input<'_>| {
+    // The fuzzer reads the secret off the comparison with it, and puts it where it is none.
+    if format!("{input:?}").contains(SECRET) {
+        return;
+    }
     let mut sources = Sources::default();
     let mut file = String::new();
     for line in &input.file {

@@ -262,12 +262,14 @@ pub(super) fn command_line(flags: &Flags) -> Haul {
 /// Reads a text by the shape that the setting has. Empty means unset, or the empty list, where the setting allows it:
 /// that is what a deployment's `${VARIABLE:-}` turns into.
 fn from_text(known: Known, text: &str, secret: bool) -> Result<Value, String> {
+    // A file that a value is mounted from ends in a line break; one before the value begins another line.
+    let is_one_line = !text.trim_end().contains(['\n', '\r']);
     let text = text.trim();
     if text.is_empty() && known.shape != Shape::List {
         let nil = Value::new(None, ValueKind::Nil);
         return if known.optional { Ok(nil) } else { Err("must not be empty".into()) };
     }
-    if text.contains(['\n', '\r']) {
+    if !is_one_line {
         return Err(NOT_ONE_LINE.into());
     }
     let shown = if secret { "what it is" } else { text };

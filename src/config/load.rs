@@ -168,9 +168,11 @@ mod tests {
 
     #[test]
     fn a_secret_that_a_stray_quote_put_into_another_value_is_not_repeated() {
-        let dot_env = "CHAT_PORT='8080\nCHAT_AUTH__ADMIN_KEY='0123456789abcdef\n".to_owned();
-        let said = refused(Sources { dot_env, ..Sources::default() });
-        assert_eq!(said, "CHAT_PORT in .env: must be one line: is a quote missing?");
+        for value in ["'8080", "'"] {
+            let dot_env = format!("CHAT_PORT={value}\nCHAT_AUTH__ADMIN_KEY='0123456789abcdef\n");
+            let said = refused(Sources { dot_env, ..Sources::default() });
+            assert_eq!(said, "CHAT_PORT in .env: must be one line: is a quote missing?");
+        }
         for text in [
             "port = \"\"\"8080\nauth.admin_key = 0123456789abcdef\"\"\"",
             "server.allowed_origins = [\'\'\'https://x\nauth.admin_key = 0123456789abcdef\'\'\']",
@@ -178,5 +180,14 @@ mod tests {
             let said = refused(Sources { file: Some(("f".into(), text.into())), ..Sources::default() });
             assert!(said.ends_with(" in f: must be one line: is a quote missing?"), "{said}");
         }
+    }
+
+    #[test]
+    fn what_is_printed_is_toml_whatever_the_texts_hold() {
+        let filter = "a\u{7f}\"\\\u{85}#=off";
+        let environment = vec![("CHAT_LOG__FILTER".into(), filter.into())];
+        let printed = resolve(Sources { environment, ..Sources::default() }).unwrap().to_string();
+        let again = resolve(Sources { file: Some(("f".into(), printed)), ..Sources::default() }).unwrap();
+        assert_eq!(again.config.log.filter, filter);
     }
 }

@@ -30,12 +30,14 @@ impl fmt::Display for Loaded {
                 section = of;
                 writeln!(f, "\n[{section}]")?;
             }
-            // A JSON text, number, boolean or list of texts is the same in TOML.
+            // A JSON text, number, boolean or list of texts is the same in TOML, but for the one character that TOML wants
+            // escaped and JSON does not.
+            let value_text = value.to_string().replace('\u{7f}', "\\u007F");
             let origin = self.origins.of(key).map_or_else(String::new, |origin| format!(" # {origin}"));
             if value.is_null() {
                 writeln!(f, "# {name} is not set{origin}")?;
             } else {
-                writeln!(f, "{name} = {value}{origin}")?;
+                writeln!(f, "{name} = {value_text}{origin}")?;
             }
         }
         Ok(())
