@@ -16,7 +16,7 @@ use super::load::Problem;
 const NOT_ONE_LINE: &str = "must be one line: is a quote missing?";
 
 /// What every variable of ours begins with.
-const PREFIX: &str = "CHAT_";
+pub(super) const PREFIX: &str = "CHAT_";
 
 /// The file that is read where the command is started.
 pub(super) const DOT_ENV: &str = ".env";
@@ -172,34 +172,6 @@ fn from_toml(shape: Shape, value: toml::Value, secret: bool) -> Result<Value, St
     }
 }
 
-/// The settings of the text of `.env`. Other programs' variables in it are not ours to judge. The process environment stays
-/// as it is: nothing that this program starts would expect to inherit secrets from a file.
-pub(super) fn dot_env(text: &str) -> Haul {
-    let mut haul = Haul::default();
-    let mut variables = Vec::new();
-    for line in dotenvy::from_read_iter(text.as_bytes()) {
-        match line {
-            Ok((name, value)) => variables.push((name.into(), value.into())),
-            // Its text would quote the line, or the value in it, which may be a secret.
-            Err(dotenvy::Error::LineParse(bad, _)) => {
-                let is_it =
-                    |line: &str| line == bad || line.split_once('=').is_some_and(|(_, value)| value == bad);
-                let line = text.lines().position(is_it).map(|before| format!(" line {}", before + 1));
-                haul.problems.push(Problem::new(
-                    format!("{DOT_ENV}{}", line.unwrap_or_default()),
-                    "not NAME=value; a value with spaces, quotes, # or $ stands in single quotes",
-                ));
-            }
-            Err(error) => {
-                haul.problems.push(Problem::new(DOT_ENV, format!("can't be read: {error}")));
-                return haul;
-            }
-        }
-    }
-    take_variables(&Door::DotEnv, variables, &mut haul);
-    haul
-}
-
 /// The settings among environment variables.
 pub(super) fn environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Haul {
     let mut haul = Haul::default();
@@ -207,7 +179,11 @@ pub(super) fn environment(variables: impl IntoIterator<Item = (OsString, OsStrin
     haul
 }
 
-fn take_variables(door: &Door, variables: impl IntoIterator<Item = (OsString, OsString)>, haul: &mut Haul) {
+pub(super) fn take_variables(
+    door: &Door,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    haul: &mut Haul,
+) {
     let mut links = Vec::new();
     for (name, value) in variables {
         let name = name.to_string_lossy().into_owned();

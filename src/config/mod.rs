@@ -6,6 +6,7 @@ mod catalogue;
 mod check;
 mod defaults;
 mod doors;
+mod dot_env;
 mod load;
 mod secret;
 mod show;

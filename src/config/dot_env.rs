@@ -1,0 +1,110 @@
+//! The text of `.env`. Owns its lines, and that none is taken for part of another; what a variable means is the doors'
+//! business. Called by `config::load`.
+
+use std::ffi::OsString;
+
+use super::Problem;
+use super::doors::{DOT_ENV, Door, Haul, PREFIX, take_variables};
+
+/// The settings of the text of `.env`. Other programs' variables in it are not ours to judge. The process environment stays
+/// as it is: nothing that this program starts would expect to inherit secrets from a file.
+pub(super) fn read(text: &str) -> Haul {
+    let mut haul = Haul::default();
+    let mut variables: Vec<(OsString, OsString)> = Vec::new();
+    let mut ours = our_lines(text);
+    for line in dotenvy::from_read_iter(text.as_bytes()) {
+        match line {
+            Ok((name, value)) => {
+                if let Some(at) = ours.iter().position(|(_, wanted)| *wanted == name) {
+                    ours.remove(at);
+                }
+                variables.push((name.into(), value.into()));
+            }
+            // Its text would quote the line, or the value in it, which may be a secret.
+            Err(dotenvy::Error::LineParse(bad, _)) => {
+                let is_it =
+                    |line: &str| line == bad || line.split_once('=').is_some_and(|(_, value)| value == bad);
+                let line = text.lines().position(is_it).map(|before| before + 1);
+                ours.retain(|(number, _)| Some(*number) != line);
+                let line = line.map(|number| format!(" line {number}"));
+                haul.problems.push(Problem::new(
+                    format!("{DOT_ENV}{}", line.unwrap_or_default()),
+                    "not NAME=value; a value with spaces, quotes, # or $ stands in single quotes",
+                ));
+            }
+            Err(error) => {
+                haul.problems.push(Problem::new(DOT_ENV, format!("can't be read: {error}")));
+                return haul;
+            }
+        }
+    }
+    // A quote or a `${` that is not closed takes the lines after it into its own value: a secret under another name, which
+    // would be shown. Then nothing of the file is looked at.
+    if let Some((number, name)) = ours.first() {
+        if haul.problems.is_empty() {
+            let what = "is part of an earlier line's value: is a quote or a } missing above?";
+            haul.problems.push(Problem::new(format!("{name} in {DOT_ENV} line {number}"), what));
+        }
+        return haul;
+    }
+    take_variables(&Door::DotEnv, variables, &mut haul);
+    haul
+}
+
+/// The lines that set a variable of ours, as they stand there: number and name.
+fn our_lines(text: &str) -> Vec<(usize, &str)> {
+    let name = |line: &'_ str| -> Option<usize> {
+        line.starts_with(PREFIX)
+            .then(|| line.find(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+            .flatten()
+    };
+    let numbered = text.lines().enumerate();
+    numbered
+        .filter_map(|(before, line)| {
+            let line = line.trim_start();
+            let line = line.strip_prefix("export ").map_or(line, str::trim_start);
+            let end = name(line)?;
+            line[end..].trim_start().starts_with('=').then_some((before + 1, &line[..end]))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        read(text).problems.iter().map(Problem::to_string).collect()
+    }
+
+    #[test]
+    fn a_line_that_an_open_quote_or_brace_took_in_is_named_and_nothing_else_is_said() {
+        let secret = "CHAT_AUTH__ADMIN_KEY=";
+        for (above, key) in [
+            ("CHAT_PORT='8080", "'0123456789abcdef"),
+            ("CHAT_PORT='", "'0123456789abcdef"),
+            ("CHAT_HOST=x${_\"", "\"0123456789abcdef}"),
+            ("OTHER=\"", "0123456789abcdef\""),
+            ("  export CHAT_HOST=\"a${b", "0123456789}abcdef\""),
+        ] {
+            let said = problems(&format!("{above}\n{secret}{key}\nCHAT_PORT=none\n"));
+            let what = "is part of an earlier line's value: is a quote or a } missing above?";
+            assert_eq!(said, [format!("CHAT_AUTH__ADMIN_KEY in .env line 2: {what}")], "{above}");
+        }
+    }
+
+    #[test]
+    fn other_programs_lines_and_those_that_set_nothing_are_not_ours() {
+        let text =
+            "# CHAT_PORT=1\nCHATTER=2\nKEY='a\nb=c\n'\n CHAT_PORT = 3\nexport CHAT_HOST=h\nCHAT_PORT=4\n";
+        assert_eq!(problems(text), Vec::<String>::new());
+        assert_eq!(our_lines(text).iter().map(|(number, _)| *number).collect::<Vec<_>>(), [6, 7, 8]);
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_told_once() {
+        let said = problems("CHAT_HOST=\"a\nCHAT_AUTH__ADMIN_KEY=0123456789abcdef\n");
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(!said[0].contains("0123456789abcdef") && said[0].contains("not NAME=value"), "{said:?}");
+    }
+}
