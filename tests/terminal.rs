@@ -165,8 +165,22 @@ async fn a_person_talks_to_rooms_and_persons() {
     assert_eq!(bob.hears_privately().await, "psst");
     ann.stands("@bob", "connected").await;
     ann.shows("ann: psst").await;
-    bob.whisper("ann", "what is it?").await;
+    bob.tell("Typing", json!({ "target_username": "ann" })).await;
+    ann.shows("bob is typing").await;
+    let answer = bob.whisper("ann", "what is it?").await;
     ann.shows("bob: what is it?").await;
+    ann.shows_so("nobody types", |rows| !rows.iter().any(|row| row.contains("is typing"))).await;
+    assert_eq!(bob.next("Read").await["message_id"], answer["message_id"], "she has it before her");
+    assert_eq!(bob.hears_privately().await, "what is it?");
+    bob.tell("Read", json!({ "target_username": "ann", "message_id": answer["message_id"] })).await;
+    ann.shows("ann: psst (read)").await;
+    ann.types("n");
+    bob.wait_for("that she types", |frame| {
+        frame["message_type"] == "Typing" && frame["message_body"]["target_username"] == "bob"
+    })
+    .await;
+    ann.types("othing\r");
+    assert_eq!(bob.hears_privately().await, "nothing");
 
     bob.say("dev", "elsewhere").await;
     ann.shows("#dev (1)").await;

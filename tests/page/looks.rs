@@ -88,6 +88,16 @@ async fn it_fits_every_screen_in_the_light_and_in_the_dark() {
         .say("operations", &format!("{} and https://example.com/{}", "long".repeat(60), "x".repeat(200)))
         .await;
     alice.sees("it has arrived", "document.querySelectorAll('#timeline .text').length === 11").await;
+    // What is being written takes the rows that it needs, also where the window changes under it.
+    let height = "document.getElementById('draft').clientHeight";
+    let row = alice.js(height).await.as_f64().unwrap();
+    alice.types("#draft", &"written ".repeat(8)).await;
+    alice.has_screen(320, 480, false).await;
+    alice.sees("it takes more rows", &format!("{height} > {row}")).await;
+    alice.has_screen(1280, 800, false).await;
+    alice.sees("it takes one row", &format!("{height} <= {row}")).await;
+    alice.js("document.getElementById('draft').select()").await;
+    alice.types("#draft", "\u{e017}").await;
     alice.has_screen(320, 480, false).await;
     fits(&alice).await;
     alice.sees("the newest is on the screen", NEWEST_IS_SEEN).await;

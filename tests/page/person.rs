@@ -151,8 +151,18 @@ impl<'a> Person<'a> {
         self.sees("the window has its size", &format!("innerWidth === {width}")).await;
     }
 
-    async fn devtools(&self, command: &str, params: Value) {
-        self.post("/goog/cdp/execute", json!({ "cmd": command, "params": params })).await;
+    /// A command of the browser's own tools, and its answer.
+    pub async fn devtools(&self, command: &str, params: Value) -> Value {
+        self.post("/goog/cdp/execute", json!({ "cmd": command, "params": params })).await
+    }
+
+    /// Presses keys wherever the focus is.
+    pub async fn presses(&self, keys: &[&str]) {
+        let downs = keys.iter().map(|key| json!({ "type": "keyDown", "value": key }));
+        let ups = keys.iter().rev().map(|key| json!({ "type": "keyUp", "value": key }));
+        let actions: Vec<Value> = downs.chain(ups).collect();
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": actions });
+        self.post("/actions", json!({ "actions": [keyboard] })).await;
     }
 
     /// What the window looks like, as a PNG.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
+use super::attention::Attention;
 use super::text::harmless;
 use super::wire::{Message, Place, Seen, Target};
 use crate::protocol::UserName;
@@ -77,6 +78,7 @@ pub(super) struct Conversation {
     pub(super) place: Option<Place>,
     /// Whether older messages are to be had.
     pub(super) more: bool,
+    pub(super) attention: Attention,
     seen: Seen,
 }
 
@@ -90,6 +92,7 @@ impl Conversation {
             members: None,
             place: None,
             more: true,
+            attention: Attention::default(),
             seen: Seen::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! `chatnode chat`: a chat client for terminals and pipes. Owns the choice between a screen and plain lines; what it speaks
 //! is the protocol of every other client. Called by the command.
 
+mod attention;
 mod command;
 mod conversation;
 mod duties;

@@ -47,7 +47,11 @@ impl Chat {
             }
             Some(Frame::Message(message)) => self.message(&message),
             Some(Frame::Presence { room, user, present }) => {
-                if let Some(members) = self.find(&Target::Room(room)).and_then(|room| room.members.as_mut()) {
+                let Some(room) = self.find(&Target::Room(room)) else { return self.tick(now) };
+                if !present {
+                    room.attention.stops(&user);
+                }
+                if let Some(members) = &mut room.members {
                     if present {
                         members.insert(user)
                     } else {
@@ -59,7 +63,20 @@ impl Chat {
                 self.show(Some(Target::Room(room)), Line::gap(&reason));
             }
             Some(Frame::Gap { room: None, reason }) => self.private_gap(&Line::gap(&reason)),
-            Some(Frame::Ack { .. }) | None => {}
+            Some(Frame::Typing { room, user }) if user != self.me => {
+                let target = room.map_or_else(|| Target::User(user.clone()), Target::Room);
+                if let Some(conversation) = self.find(&target) {
+                    conversation.attention.types(user, now);
+                }
+            }
+            // Our own come from our other devices.
+            Some(Frame::Read { user, message_id }) if user != self.me => {
+                if let Some(person) = self.find(&Target::User(user)) {
+                    let read = &mut person.attention.peer_read;
+                    *read = read.take().max(Some(message_id));
+                }
+            }
+            Some(Frame::Ack { .. } | Frame::Typing { .. } | Frame::Read { .. }) | None => {}
         }
         self.tick(now);
     }
@@ -85,6 +102,7 @@ impl Chat {
                 None => return,
             },
         };
+        conversation.attention.stops(&message.from);
         if conversation.is_new(message) {
             self.show(Some(target), Line::said(message, own));
         }

@@ -84,8 +84,9 @@ fn lines(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, area: Rect) {
     // From the newest backwards, no further than what is to be seen: a long conversation costs no more than a short one.
     let wanted = height + view.scroll;
     let mut rows = Vec::new();
+    let read = conversation.read_by_peer(&chat.me);
     for line in conversation.lines.iter().rev() {
-        rows.extend(wrapped(&row(line, &chat.me), usize::from(area.width)).into_iter().rev());
+        rows.extend(wrapped(&row(line, &chat.me, read), usize::from(area.width)).into_iter().rev());
         if rows.len() > wanted {
             break;
         }
@@ -129,14 +130,17 @@ fn wrapped(line: &Row<'_>, width: usize) -> Vec<Row<'static>> {
     rows
 }
 
-fn row(line: &Line, me: &UserName) -> Row<'static> {
+/// `read` is the newest message that the other one has read.
+fn row(line: &Line, me: &UserName, read: Option<&str>) -> Row<'static> {
     match line {
-        Line::Said { from, text, sent_at, .. } => {
+        Line::Said { from, text, sent_at, place, .. } => {
+            let is_read = read == Some(place.message_id.as_str());
             let color = if from == me { Color::Green } else { Color::Cyan };
             Row::from(vec![
                 Span::styled(time_of_day(*sent_at), Style::new().fg(Color::DarkGray)),
                 Span::styled(format!(" {from}"), Style::new().fg(color).add_modifier(Modifier::BOLD)),
                 Span::raw(format!(": {text}")),
+                Span::styled(if is_read { " (read)" } else { "" }, Style::new().fg(Color::DarkGray)),
             ])
         }
         Line::Gap(text) => Row::styled(format!("-- {text} --"), Style::new().fg(Color::Yellow)),
@@ -167,7 +171,9 @@ fn standing(chat: &Chat, now: Instant) -> String {
     };
     let place = chat.current().map_or_else(String::new, |current| format!(" · {}", current.target));
     // The reason of a loss may be long, and stands last.
-    format!(" {}{place}{unsent} · {connection}", chat.me)
+    let typing = chat.current().and_then(|current| current.attention.typing(now));
+    let typing = typing.map_or_else(String::new, |who| format!(" · {who}"));
+    format!(" {}{place}{unsent}{typing} · {connection}", chat.me)
 }
 
 fn typed(frame: &mut Frame<'_>, prompt: &Prompt, area: Rect) {

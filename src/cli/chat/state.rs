@@ -122,6 +122,7 @@ impl Chat {
                 conversation.membership = Membership::Out(None);
             }
             conversation.members = None;
+            conversation.attention.lost();
         }
     }
 

@@ -66,6 +66,9 @@ async fn converse(
     let mut view = View::default();
     let mut keys = EventStream::new();
     loop {
+        if view.scroll == 0 {
+            session.chat.looked();
+        }
         while let Some(news) = session.settle() {
             if let News::Stopped(why) = news {
                 return Err(why);
@@ -121,7 +124,12 @@ fn press(session: &mut Session, view: &mut View, key: KeyEvent) -> bool {
         KeyCode::Char('u') if control => view.prompt.clear(),
         KeyCode::Char('a') if control => view.prompt.go(isize::MIN),
         KeyCode::Char('e') if control => view.prompt.go(isize::MAX),
-        KeyCode::Char(c) if !control && !alt => view.prompt.insert(c),
+        KeyCode::Char(c) if !control && !alt => {
+            view.prompt.insert(c);
+            if !view.prompt.parts().0.starts_with('/') {
+                chat.typing(Instant::now());
+            }
+        }
         KeyCode::Enter => {
             view.scroll = 0;
             return command::obey(chat, &view.prompt.take(), Instant::now());

@@ -160,6 +160,44 @@ fn what_comes_twice_is_shown_once_and_a_gap_is_shown() {
 }
 
 #[test]
+fn typing_and_reading_are_told_when_they_are_and_no_more_often() {
+    let mut story = Story::begin(Some("bob"));
+    story.chat.typing(story.now);
+    story.chat.looked();
+    assert!(story.sent().is_empty(), "there is nobody to tell");
+    story.chat.opened();
+    let auth = story.one("Auth");
+    story.ack(&auth, &at("p", 0));
+    story.sent();
+    story.chat.typing(story.now);
+    story.chat.typing(story.now + Duration::from_millis(2_999));
+    assert_eq!(
+        story.one("Typing")["message_body"],
+        json!({ "sender_username": "ann", "target_username": "bob" })
+    );
+    story.chat.typing(story.now + Duration::from_secs(3));
+    story.one("Typing");
+
+    story.whispered(1, "w1");
+    story.whispered(2, "w2");
+    story.chat.looked();
+    story.chat.looked();
+    assert_eq!(story.one("Read")["message_body"]["message_id"], "w2");
+    story.loses_the_connection();
+    let auth = story.one("Auth");
+    story.ack(&auth, &at("p", 2));
+    story.chat.looked();
+    assert_eq!(story.one("Read")["message_body"]["message_id"], "w2", "it may have been lost");
+    let typing = json!({ "message_type": "Typing",
+        "message_body": { "sender_username": "bob", "target_username": "ann" } });
+    story.hears(&typing);
+    let typing = |story: &Story| story.chat.current().unwrap().attention.typing(story.now);
+    assert_eq!(typing(&story).as_deref(), Some("bob is typing"));
+    story.whispered(3, "w3");
+    assert_eq!(typing(&story), None);
+}
+
+#[test]
 fn a_room_that_can_not_be_entered_fails_what_was_for_it_and_one_that_will_be_is_tried_again() {
     let mut story = Story::begin(None);
     story.chat.say("one".into(), story.now);

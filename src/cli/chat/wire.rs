@@ -107,11 +107,34 @@ impl Fault {
 /// What the node says.
 #[derive(Debug)]
 pub(super) enum Frame {
-    Ack { id: String, body: Value },
-    Error { id: Option<String>, fault: Fault },
+    Ack {
+        id: String,
+        body: Value,
+    },
+    Error {
+        id: Option<String>,
+        fault: Fault,
+    },
     Message(Message),
-    Presence { room: RoomName, user: UserName, present: bool },
-    Gap { room: Option<RoomName>, reason: String },
+    Presence {
+        room: RoomName,
+        user: UserName,
+        present: bool,
+    },
+    Gap {
+        room: Option<RoomName>,
+        reason: String,
+    },
+    /// Somebody writes, to a room or to us.
+    Typing {
+        room: Option<RoomName>,
+        user: UserName,
+    },
+    /// Somebody has read our messages as far as this one.
+    Read {
+        user: UserName,
+        message_id: String,
+    },
 }
 
 impl Frame {
@@ -136,6 +159,17 @@ impl Frame {
             room: Option<RoomName>,
             reason: String,
         }
+        #[derive(Deserialize)]
+        struct Typing {
+            #[serde(default)]
+            room: Option<RoomName>,
+            sender_username: UserName,
+        }
+        #[derive(Deserialize)]
+        struct Read {
+            sender_username: UserName,
+            message_id: String,
+        }
         let Envelope { message_type, message_body: body, id } = serde_json::from_str(text).ok()?;
         Some(match message_type.as_str() {
             "Ack" => Self::Ack { id: id?, body },
@@ -149,6 +183,14 @@ impl Frame {
                 let Gap { room, reason } = serde_json::from_value(body).ok()?;
                 Self::Gap { room, reason }
             }
+            "Typing" => {
+                let Typing { room, sender_username: user } = serde_json::from_value(body).ok()?;
+                Self::Typing { room, user }
+            }
+            "Read" => {
+                let Read { sender_username: user, message_id } = serde_json::from_value(body).ok()?;
+                Self::Read { user, message_id }
+            }
             _ => return None,
         })
     }
@@ -158,6 +200,12 @@ impl Frame {
 pub(super) fn request(kind: &str, sender: &UserName, mut body: Value, id: &str) -> String {
     body["sender_username"] = json!(sender);
     json!({ "message_type": kind, "message_body": body, "id": id }).to_string()
+}
+
+/// A request that wants no answer.
+pub(super) fn tell(kind: &str, sender: &UserName, mut body: Value) -> String {
+    body["sender_username"] = json!(sender);
+    json!({ "message_type": kind, "message_body": body }).to_string()
 }
 
 /// The last few thousand ids: more than a node sends again at a time.
@@ -198,7 +246,9 @@ mod tests {
         for text in [
             "",
             "[]",
-            r#"{"message_type":"Typing","message_body":{"sender_username":"a","room":"b"}}"#,
+            r#"{"message_type":"Typing","message_body":{"room":"b"}}"#,
+            r#"{"message_type":"Read","message_body":{"sender_username":"a","room":"b","seq":1}}"#,
+            r#"{"message_type":"Later","message_body":{"sender_username":"a","room":"b"}}"#,
             r#"{"message_type":"GroupChat","message_body":{"sender_username":"a\u001b"}}"#,
             r#"{"message_type":"Ack","message_body":{}}"#,
         ] {

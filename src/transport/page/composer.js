@@ -17,6 +17,7 @@ export function composer(session, sent) {
 		$('send').disabled = !field.value.trim();
 	}
 
+	onresize = size;
 	field.oninput = () => {
 		size();
 		conv.draft = field.value;

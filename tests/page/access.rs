@@ -1,0 +1,215 @@
+//! The page as a screen reader gets it: what Chromium's accessibility tree says of it, and where the keyboard leads.
+
+use serde_json::{Value, json};
+
+use super::house::House;
+use super::person::Person;
+
+const TAB: &str = "\u{e004}";
+const CONTROL: &str = "\u{e009}";
+const ESCAPE: &str = "\u{e00c}";
+
+/// One node of the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Node {
+    role: String,
+    name: String,
+    takes_focus: bool,
+    has_focus: bool,
+    /// Of a live region.
+    live: String,
+}
+
+impl Node {
+    fn is(&self, role: &str, name: &str) -> bool {
+        self.role == role && self.name == name
+    }
+}
+
+/// What a screen reader has to go by, in the order of reading.
+async fn tree(person: &Person<'_>) -> Vec<Node> {
+    let answer = person.devtools("Accessibility.getFullAXTree", json!({})).await;
+    let nodes = answer["nodes"].as_array().unwrap();
+    let find = |id: &Value| nodes.iter().find(|node| node["nodeId"] == *id);
+    // It comes level by level: what is read is one branch after the other.
+    let (mut branches, mut ordered) = (vec![&nodes[0]], Vec::new());
+    while let Some(node) = branches.pop() {
+        branches.extend(node["childIds"].as_array().into_iter().flatten().rev().filter_map(find));
+        ordered.push(node);
+    }
+    let read = ordered.into_iter().filter(|node| node["ignored"] != true).map(|node| {
+        let property = |name: &str| {
+            let properties = node["properties"].as_array().into_iter().flatten();
+            let mut found = properties.filter(|property| property["name"] == name);
+            found.next().map_or(Value::Null, |property| property["value"]["value"].clone())
+        };
+        let text = |key: &str| node[key]["value"].as_str().unwrap_or_default().trim().to_owned();
+        Node {
+            role: text("role"),
+            name: text("name"),
+            takes_focus: property("focusable") == true,
+            has_focus: property("focused") == true,
+            live: property("live").as_str().unwrap_or_default().to_owned(),
+        }
+    });
+    read.filter(|node| node.role != "RootWebArea").collect()
+}
+
+/// Fails where something that takes the focus can't be told from others; returns all that does.
+async fn controls(person: &Person<'_>) -> Vec<Node> {
+    let controls: Vec<Node> = tree(person).await.into_iter().filter(|node| node.takes_focus).collect();
+    for control in &controls {
+        let known = ["button", "link", "textbox", "combobox", "region", "dialog"];
+        assert!(known.contains(&control.role.as_str()), "no role that says what to do: {control:?}");
+        assert!(!control.name.is_empty(), "no name: {control:?} in {controls:#?}");
+    }
+    controls
+}
+
+fn has(nodes: &[Node], role: &str, name: &str) -> bool {
+    nodes.iter().any(|node| node.is(role, name))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_can_be_pressed_says_what_it_is() {
+    let house = House::start().await;
+    let alice = Person::visits(&house.browser, &house.link("room=ops")).await;
+    alice.sees("the page asks for a name", "!document.getElementById('sign-in').hidden").await;
+    let first = controls(&alice).await;
+    for (role, name) in
+        [("textbox", "Your name"), ("button", "Join #ops"), ("button", "I have an access token")]
+    {
+        assert!(has(&first, role, name), "{role} {name}: {first:#?}");
+    }
+    alice.clicks("#token-show").await;
+    assert!(has(&controls(&alice).await, "textbox", "Access token"));
+
+    alice.types("#name", "alice\u{e007}").await;
+    alice.is_online().await;
+    let mut bob = house.other(1, "bob", "ops").await;
+    bob.say("ops", "see https://example.com/").await;
+    bob.whisper("alice", "psst").await;
+    alice.says("hello").await;
+    alice.unread("peer=bob", 1).await;
+    alice.sees("both are there", "document.querySelectorAll('#timeline .text').length === 2").await;
+    alice.reads("#members", "bob").await;
+    let chat = controls(&alice).await;
+    for (role, name) in [
+        ("button", "Join or write (Ctrl+K)"),
+        ("link", "ops"),
+        ("link", "online bob 1 unread"),
+        ("button", "Sign out"),
+        ("button", "Copy a link"),
+        ("button", "Members"),
+        ("button", "Leave this room"),
+        ("region", "Messages, #ops"),
+        ("link", "https://example.com/"),
+        ("textbox", "Message #ops"),
+    ] {
+        assert!(has(&chat, role, name), "{role} {name}: {chat:#?}");
+    }
+    // Where one is, and the parts of the page by name.
+    let all = tree(&alice).await;
+    for (role, name) in
+        [("navigation", "Conversations"), ("heading", "#ops"), ("complementary", "Members"), ("main", "")]
+    {
+        assert!(has(&all, role, name), "{role} {name}: {all:#?}");
+    }
+    let current = "document.querySelector('#rooms [aria-current=page]').textContent";
+    assert!(alice.js(current).await.as_str().unwrap().contains("ops"));
+    // Who said it, before what was said; and what became of one's own.
+    let texts: Vec<&str> =
+        all.iter().filter(|node| node.role == "StaticText").map(|node| node.name.as_str()).collect();
+    let at = |text: &str| {
+        texts.iter().position(|each| *each == text).unwrap_or_else(|| panic!("{text}: {texts:?}"))
+    };
+    assert!(at("You") < at("hello") && at("hello") < at("Sent"), "{texts:?}");
+
+    alice.presses(&[CONTROL, "k"]).await;
+    alice.sees("the switcher is open", "document.getElementById('switcher').open").await;
+    let dialog = controls(&alice).await;
+    for (role, name) in [
+        ("combobox", "Join a room or write to someone"),
+        ("button", "Join room"),
+        ("button", "Write to person"),
+    ] {
+        assert!(has(&dialog, role, name), "{role} {name}: {dialog:#?}");
+    }
+    assert!(!has(&dialog, "textbox", "Message #ops"), "what lies behind a dialog is out of reach");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_is_spoken() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let mut bob = house.other(1, "bob", "ops").await;
+    bob.say("ops", "good morning").await;
+    alice.reads("#live", "good morning").await;
+    let all = tree(&alice).await;
+    let live = all.iter().position(|node| node.live == "polite" && node.role != "status");
+    let live = live.unwrap_or_else(|| panic!("no live region: {all:#?}"));
+    assert_eq!(
+        (all[live + 1].role.as_str(), all[live + 1].name.as_str()),
+        ("StaticText", "bob: good morning")
+    );
+    // Once: the region that holds the messages is none itself.
+    let spoken = "document.querySelectorAll('[aria-live], [role=status], [role=alert], [role=log]')";
+    let regions = alice.js(&format!("[...{spoken}].map((node) => node.id)")).await;
+    assert_eq!(regions, json!(["banner", "problem", "notice", "live"]));
+
+    // The loss of the connection is spoken, and not each second of waiting.
+    let watch =
+        "(window.told = [], new MutationObserver(() => told.push(document.getElementById('banner').ariaLive))
+        .observe(document.getElementById('banner-text'), { childList: true }), true)";
+    assert_eq!(alice.js(watch).await, true);
+    house.door.shut();
+    alice.sees("the loss is told", "!document.getElementById('banner').hidden").await;
+    let all = tree(&alice).await;
+    assert!(all.iter().any(|node| node.role == "status"), "{all:#?}");
+    alice.sees("it counts in silence", "told[0] === 'polite' && told.includes('off')").await;
+    assert!(has(&all, "button", "Retry now"), "{all:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_keyboard_leads_through_the_page_in_the_order_of_reading() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let mut bob = house.other(1, "bob", "ops").await;
+    bob.whisper("alice", "psst").await;
+    alice.unread("peer=bob", 1).await;
+    alice.reads("#members", "bob").await;
+    alice.types("#draft", "half a").await;
+    // Through all of it and back to where one writes; in between the browser's own controls have it.
+    let mut visited = Vec::new();
+    while visited.len() < 2 || visited.first() != visited.last() {
+        assert!(visited.len() < 30, "it does not come back: {visited:#?}");
+        let nodes = tree(&alice).await;
+        let here = nodes.iter().find(|node| node.has_focus);
+        visited.extend(here.map(|node| format!("{} {}", node.role, node.name)));
+        alice.presses(&[TAB]).await;
+    }
+    assert_eq!(
+        visited,
+        [
+            "textbox Message #ops",
+            "button Send",
+            "button Close",
+            "link online alice you",
+            "link online bob",
+            "button Join or write (Ctrl+K)",
+            "link ops",
+            "link online bob 1 unread",
+            "button Sign out",
+            "button Copy a link",
+            "button Members",
+            "button Leave this room",
+            "region Messages, #ops",
+            "textbox Message #ops",
+        ]
+    );
+    alice.clicks("#draft").await;
+    alice.presses(&[CONTROL, "k"]).await;
+    alice.sees("the field of the switcher has it", "document.activeElement.id === 'find'").await;
+    alice.presses(&[ESCAPE]).await;
+    alice.sees("it is back", "document.activeElement.id === 'draft'").await;
+}
