@@ -42,8 +42,9 @@ pub(super) fn read(text: &str) -> Haul {
     // would be shown. Then nothing of the file is looked at.
     if let Some((number, name)) = ours.first() {
         if haul.problems.is_empty() {
-            let what = "is part of an earlier line's value: is a quote or a } missing above?";
-            haul.problems.push(Problem::new(format!("{name} in {DOT_ENV} line {number}"), what));
+            let what =
+                format!("{name} is part of an earlier line's value: is a quote or a }} missing above?");
+            haul.problems.push(Problem::new(format!("{DOT_ENV} line {number}"), what));
         }
         return haul;
     }
@@ -88,8 +89,9 @@ mod tests {
             ("  export CHAT_HOST=\"a${b", "0123456789}abcdef\""),
         ] {
             let said = problems(&format!("{above}\n{secret}{key}\nCHAT_PORT=none\n"));
-            let what = "is part of an earlier line's value: is a quote or a } missing above?";
-            assert_eq!(said, [format!("CHAT_AUTH__ADMIN_KEY in .env line 2: {what}")], "{above}");
+            let what =
+                "CHAT_AUTH__ADMIN_KEY is part of an earlier line's value: is a quote or a } missing above?";
+            assert_eq!(said, [format!(".env line 2: {what}")], "{above}");
         }
     }
 
