@@ -169,6 +169,11 @@ impl Stream {
                     );
                 }
                 self.recovered = true;
+                // Who leaves and comes back on one connection may name a place before what it has by now: it asked while
+                // an earlier request was waiting. What follows that place comes again, and nothing else.
+                let stays = |place: &Place| place.epoch != since.epoch || place.seq <= since.seq;
+                self.here.retain(|(place, _)| stays(place));
+                self.ever.retain(|place, _| stays(place));
                 let after = Some(since.message_id);
                 self.expected = Some(Expected { epoch: since.epoch, seq: since.seq + 1, after });
                 self.position = Some(since);
@@ -354,6 +359,40 @@ mod tests {
         run.join(1, Some(since), Some(Verdict::Recovered));
         let again = run.log[1].clone();
         run.deliver(1, again);
+        run.finish();
+        assert_eq!(run.names(), [Check::Duplicate]);
+    }
+
+    /// On one connection, from a place before what it has by then.
+    fn back_to_the_first_message() -> Sample {
+        let mut run = Sample::new(2);
+        run.enter(0, 0);
+        run.enter(1, 1);
+        run.say(0, 1);
+        let since = run.top();
+        run.say(0, 2);
+        run.leave(1);
+        run.join(1, Some(since), Some(Verdict::Recovered));
+        run
+    }
+
+    #[test]
+    fn what_a_client_asks_for_again_is_no_duplicate() {
+        let mut run = back_to_the_first_message();
+        let again = run.log[1].clone();
+        run.deliver(1, again);
+        run.say(0, 3);
+        run.finish();
+        assert_eq!(run.names(), []);
+    }
+
+    #[test]
+    fn what_it_did_not_ask_for_is_one_all_the_same() {
+        let mut run = back_to_the_first_message();
+        for index in [0, 1] {
+            let again = run.log[index].clone();
+            run.deliver(1, again);
+        }
         run.finish();
         assert_eq!(run.names(), [Check::Duplicate]);
     }
