@@ -1,5 +1,5 @@
-//! Rules of the pure parts, tried on what nobody would think of. `PROPTEST_CASES=1000000 cargo test --release --test
-//! properties` tries a million of each; without it, a thousand.
+//! Rules of the pure parts, tried on what nobody would think of. `PROPTEST_CASES=1000000 cargo test --profile soak --lib
+//! --test properties` tries a million of each; without it, a thousand.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod support;
