@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! main ─► server ─► transport ─► chat ─► backend (traits) ─► protocol
-//! config, metrics: leaves that any layer may use (and planted: flaws for the history checker, none in a release)
+//! config, metrics, essential: leaves that any layer may use (and planted: flaws for the history checker, none in a
+//! release)
 //! ```
 //!
 //! Each uses only what stands to its right; `tests/architecture.rs` holds them to it.
@@ -23,6 +24,7 @@ pub mod backend;
 pub mod chat;
 pub mod cli;
 pub mod config;
+mod essential;
 pub mod metrics;
 mod planted;
 pub mod protocol;

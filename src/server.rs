@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::backend::{self, Backend, ConnectError, Deliver, Embedded};
 use crate::chat::{Inlet, Node, RoomRules};
 use crate::config::Config;
+use crate::essential::essential;
 use crate::protocol::CloseReason;
 use crate::transport::{self, Shared};
 use crate::{metrics as names, telemetry};
@@ -115,7 +116,7 @@ impl Server {
                 telemetry::render(&recorder)
             })
         };
-        background.spawn(upkeep(recorder, stop.clone()));
+        background.spawn(essential("metrics", &stop, upkeep(recorder, stop.clone())));
         let shared = Shared::new(node.clone(), connections.clone(), render);
         let addresses = (address, internal_address);
         Ok(Self { listener, internal, addresses, node, shared, connections, background, stop })
@@ -142,15 +143,17 @@ impl Server {
         let http = TaskTracker::new();
         let public = transport::public(&self.shared, self.internal.is_none());
         let clients = no_more_clients.clone();
-        http.spawn(transport::listen(self.listener, public, deadline, http.clone(), clients));
+        let listen = transport::listen(self.listener, public, deadline, http.clone(), clients);
+        http.spawn(essential("listener", &no_more_clients, listen));
         if let Some(internal) = self.internal {
             let router = transport::internal(&self.shared);
-            http.spawn(transport::listen(internal, router, deadline, http.clone(), self.stop.clone()));
+            let listen = transport::listen(internal, router, deadline, http.clone(), self.stop.clone());
+            http.spawn(essential("operators' listener", &self.stop, listen));
         }
         let (farewell, is_broken) = tokio::select! {
             farewell = told => (farewell, false),
             // Whoever looks after the node starts it again.
-            () = self.stop.cancelled() => (Farewell::Restarting, true),
+            () = no_more_clients.cancelled() => (Farewell::Restarting, true),
         };
 
         let started = Instant::now();

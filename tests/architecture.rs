@@ -13,7 +13,7 @@ const LAYERS: [&str; 7] = ["main", "cli", "server", "transport", "chat", "backen
 
 /// What any layer but the protocol may use. Among themselves they too use only what stands to their right, and the
 /// protocol.
-const LEAVES: [&str; 4] = ["telemetry", "config", "metrics", "planted"];
+const LEAVES: [&str; 5] = ["telemetry", "config", "metrics", "essential", "planted"];
 
 /// Arrows that the order would allow.
 const FORBIDDEN: [(&str, &str); 1] = [("transport", "backend")];

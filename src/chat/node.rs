@@ -20,12 +20,16 @@ use super::registry::{Jobs, Registry};
 use super::room_rules::RoomRules;
 use crate::backend::{Backend, BackendError, Notice, Publish, Stored, Topic, unix_ms};
 use crate::config::Config;
+use crate::essential::essential;
 use crate::metrics as names;
 use crate::planted::{self, Flaw};
 use crate::protocol::server_message::ChatBody;
 use crate::protocol::{
     CloseReason, ConnectionId, Epoch, MessageId, Outcome, Position, RoomName, Token, UserName,
 };
+
+/// For each connection that a drain closes: a hundred a second storm nobody, and one is closed at once.
+const PACE: Duration = Duration::from_millis(10);
 
 /// Who a message is for.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,10 +68,17 @@ pub struct Node {
     pub(super) registry: Arc<Registry>,
     pub(super) presence: Arc<LocalPresence>,
     pub(super) tokens: Arc<TokensInUse>,
-    /// Every open connection, for the drain.
-    connections: Mutex<HashMap<ConnectionId, Arc<Outbox>>>,
+    connections: Mutex<Connections>,
     /// Cursors that have moved and are not yet written: one per user, the latest.
     cursors: Mutex<HashMap<UserName, Position>>,
+}
+
+/// Every open connection, for the drain.
+#[derive(Default)]
+struct Connections {
+    open: HashMap<ConnectionId, Arc<Outbox>>,
+    /// Set when the drain closes them: who is still on the way in is closed as it arrives.
+    closing: Option<CloseReason>,
 }
 
 /// An open connection's place in the node; dropping it takes it out.
@@ -86,7 +97,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.outbox.shut();
-        self.node.connections().remove(&self.outbox.id());
+        self.node.connections().open.remove(&self.outbox.id());
     }
 }
 
@@ -130,15 +141,8 @@ impl Node {
         let keeper = Arc::new(keeper);
         macro_rules! spawn {
             ($name:literal, $owner:expr, |$part:ident, $stop:ident| $run:expr) => {{
-                let ($part, $stop, fuse) = ($owner.clone(), stop.clone(), stop.clone());
-                tracker.spawn(async move {
-                    $run.await;
-                    // A background task that ends before the node does leaves it half dead: better to drain.
-                    if !fuse.is_cancelled() {
-                        tracing::error!(task = $name, "a background task ended early; the node stops");
-                        fuse.cancel();
-                    }
-                });
+                let ($part, $stop) = ($owner.clone(), stop.clone());
+                tracker.spawn(essential($name, stop, async move { $run.await }));
             }};
         }
         let (idle_check, linger) = (settings.idle_check, settings.linger);
@@ -154,7 +158,7 @@ impl Node {
         spawn!("upkeep", self, |part, stop| part.upkeep(stop));
     }
 
-    fn connections(&self) -> MutexGuard<'_, HashMap<ConnectionId, Arc<Outbox>>> {
+    fn connections(&self) -> MutexGuard<'_, Connections> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -173,7 +177,12 @@ impl Node {
         let id = ConnectionId::generate();
         let queued = self.registry.queued().clone();
         let outbox = Arc::new(Outbox::new(id, self.config.limits.max_queue_bytes, queued));
-        self.connections().insert(id, outbox.clone());
+        let mut connections = self.connections();
+        connections.open.insert(id, outbox.clone());
+        if let Some(reason) = connections.closing {
+            outbox.close(come_back(reason));
+        }
+        drop(connections);
         Seat { outbox, node: self.clone() }
     }
 
@@ -305,21 +314,25 @@ impl Node {
 
     /// Open connections.
     pub fn connection_count(&self) -> usize {
-        self.connections().len()
+        self.connections().open.len()
     }
 
-    /// Closes every connection over `spread`, each told to come back at its own time within the same span, so that the
-    /// rest of the cluster is not stormed.
+    /// Closes every connection, those to come included, over `spread` or as long as [`PACE`] takes if that is less; each
+    /// is told to come back at its own time, so that the rest of the cluster is not stormed.
     pub async fn close_all(&self, reason: CloseReason, spread: Duration) {
-        let outboxes: Vec<Arc<Outbox>> = self.connections().values().cloned().collect();
-        let batches = outboxes.chunks(outboxes.len().div_ceil(50).max(1));
-        let pause = spread / (batches.len().max(1) as u32);
-        for batch in batches {
-            for outbox in batch {
-                let retry_after_ms = Some(rand::random_range(100..=2_000));
-                outbox.close(Close { reason, retry_after_ms });
+        let outboxes: Vec<Arc<Outbox>> = {
+            let mut connections = self.connections();
+            connections.closing = Some(reason);
+            connections.open.values().cloned().collect()
+        };
+        let size = outboxes.len().div_ceil(50).max(1);
+        let mut batches = outboxes.chunks(size).peekable();
+        let pause = (spread / (batches.len().max(1) as u32)).min(PACE * size as u32);
+        while let Some(batch) = batches.next() {
+            batch.iter().for_each(|outbox| outbox.close(come_back(reason)));
+            if batches.peek().is_some() {
+                tokio::time::sleep(pause).await;
             }
-            tokio::time::sleep(pause).await;
         }
     }
 
@@ -337,4 +350,9 @@ impl Node {
             tracing::warn!(%error, "the lease could not be released; it ends by itself");
         }
     }
+}
+
+/// For a client of a node that goes down.
+fn come_back(reason: CloseReason) -> Close {
+    Close { reason, retry_after_ms: Some(rand::random_range(100..=2_000)) }
 }

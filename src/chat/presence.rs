@@ -8,18 +8,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::try_join_all;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::{BackendError, Lease, Presence};
+use crate::backend::{BackendError, Incarnation, Lease, Presence};
 use crate::protocol::{RoomName, UserName, server_message};
 
 type Key = (RoomName, UserName);
 
 /// Members entered again in one call.
 const ASSERT_AT_ONCE: usize = 500;
+/// Members of a dead node removed at a time: others wait for the same connections.
+const REAP_AT_ONCE: usize = 4;
 /// Departures on their way to the store at a time.
 const MAX_SETTLING: usize = 64;
 
@@ -191,6 +194,7 @@ impl LocalPresence {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut renewed_at = Instant::now();
         let mut steady_since = Instant::now();
+        let mut reaping = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -214,8 +218,11 @@ impl LocalPresence {
                 }
             }
             self.requeue();
+            // Between two renewals, however much there is to do and however slow the store: a reaper that forgot its own
+            // lease over it would be the next to be reaped.
+            let until = Instant::now() + heartbeat / 2;
             if steady_since.elapsed() >= lease
-                && let Err(error) = self.reap().await
+                && let Err(error) = self.reap(&mut reaping, until).await
             {
                 tracing::debug!(%error, "dead nodes could not be reaped yet");
             }
@@ -286,16 +293,38 @@ impl LocalPresence {
         }
     }
 
-    async fn reap(&self) -> Result<(), BackendError> {
-        while let Some(dead) = self.backend.claim_dead().await? {
-            tracing::info!(incarnation = dead.0, "removing the members of a node whose lease has ended");
-            while let Some((room, users)) = self.backend.orphans(&dead).await? {
-                for user in users {
-                    let left = server_message::left(&room, &user);
-                    self.backend.remove_orphan(&dead, &room, &user, left).await?;
+    /// Removes what dead nodes hold, until there is none or the time is up; `reaping` is who is not done with. Where the
+    /// claim ends meanwhile, another node helps: each user is removed, and told of, once all the same.
+    async fn reap(&self, reaping: &mut Option<Incarnation>, until: Instant) -> Result<(), BackendError> {
+        while Instant::now() < until {
+            let dead = match reaping {
+                Some(dead) => dead,
+                None => match self.backend.claim_dead().await? {
+                    Some(dead) => {
+                        tracing::info!(
+                            incarnation = dead.0,
+                            "removing the members of a node whose lease has ended"
+                        );
+                        reaping.insert(dead)
+                    }
+                    None => return Ok(()),
+                },
+            };
+            let Some((room, users)) = self.backend.orphans(dead).await? else {
+                self.backend.bury(dead).await?;
+                *reaping = None;
+                continue;
+            };
+            for users in users.chunks(REAP_AT_ONCE) {
+                if Instant::now() >= until {
+                    return Ok(());
                 }
+                let removals = users.iter().map(|user| {
+                    let left = server_message::left(&room, user);
+                    self.backend.remove_orphan(dead, &room, user, left)
+                });
+                try_join_all(removals).await?;
             }
-            self.backend.bury(&dead).await?;
         }
         Ok(())
     }

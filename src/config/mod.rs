@@ -220,7 +220,7 @@ pub struct Drain {
     /// How long `/readyz` says 503 before the listener stops, for load balancers to notice.
     #[serde(with = "humantime_serde")]
     pub delay: Duration,
-    /// Over how long the connections are closed.
+    /// Over how long the connections are closed, at most: a hundred a second are not too many for the other nodes.
     #[serde(with = "humantime_serde")]
     pub spread: Duration,
     /// How long after the delay the node exits, whatever is left.

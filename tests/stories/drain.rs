@@ -1,12 +1,14 @@
 //! Going down in order: what is in hand is finished, clients are told when to come back, and nothing is lost.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chatnode::config::Config;
 use serde_json::json;
 
 use crate::support::client::{Client, position};
 use crate::support::cluster::{Cluster, Kind, get, until};
 use crate::support::process::NodeProcess;
+use crate::support::raw::RawSocket;
 use crate::support::redis_server::RedisServer;
 
 /// The close frame of a drain: code and a time to come back.
@@ -46,6 +48,44 @@ async fn an_embedded_node_drains_too() {
     assert_eq!(node.ended().await.code(), Some(0));
 }
 
+/// With the settings that it comes with: one browser tab is closed at once, and so is the node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_with_few_clients_does_not_take_the_time_that_many_need() {
+    let mut node = NodeProcess::start(&[]).await;
+    let mut alice = Client::enter(node.address, "alice", "ops").await;
+    let asked = Instant::now();
+    node.terminate();
+    let closed = alice.closed().await;
+    assert!(is_restart(&closed), "{closed:?}");
+    assert_eq!(node.ended().await.code(), Some(0));
+    assert!(asked.elapsed() < Config::default().drain.spread, "{:?}", asked.elapsed());
+}
+
+/// Its request was half sent when the others were closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_in_while_the_node_goes_down_is_told_too() {
+    let mut node = NodeProcess::start(&[]).await;
+    let mut alice = Client::enter(node.address, "alice", "ops").await;
+    // It reads nothing: the node stays until it has had its chance.
+    let mut holds = RawSocket::connect(node.address).await;
+    holds.upgrade().await;
+    let mut late = RawSocket::connect(node.address).await;
+    let request = RawSocket::upgrade_request("");
+    let (first, rest) = request.split_at(request.len() / 2);
+    late.send(first.as_bytes()).await;
+    // The node reads the half before it reads what was sent later.
+    alice.ok("Ping", json!({})).await;
+    node.terminate();
+    let closed = alice.closed().await;
+    assert!(is_restart(&closed), "{closed:?}");
+    late.send(rest.as_bytes()).await;
+    assert_eq!(late.head().await.status, 101);
+    let closed = late.closed().await.expect("a reason");
+    assert!(is_restart(&closed), "{closed:?}");
+    drop((holds, late));
+    assert_eq!(node.ended().await.code(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_exits_at_once() {
     let redis = RedisServer::start();
@@ -59,7 +99,7 @@ async fn a_second_signal_exits_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publish_in_hand_is_acknowledged_before_the_goodbye() {
-    let patient = |config: &mut chatnode::config::Config| {
+    let patient = |config: &mut Config| {
         config.redis.timeout = Duration::from_secs(10);
         config.limits.request_timeout = Duration::from_secs(15);
     };

@@ -150,6 +150,34 @@ async fn the_users_of_a_killed_node_leave_once_announced_by_one_survivor() {
     }
 }
 
+/// A node that held so many users that removing them takes longer than a lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_reaps_a_large_one_keeps_its_own_lease() {
+    const LARGE: &str = "for i = 1, 10000 do
+        redis.call('ZADD', 'chat:held:dead', 0, 'full\\nuser-' .. i)
+        redis.call('ZADD', 'chat:{r:full}:m', 0, 'user-' .. i)
+        redis.call('HSET', 'chat:{r:full}:w', 'user-' .. i, 'dead')
+    end
+    redis.call('HSET', 'chat:nodes', 'dead', 'large')
+    redis.call('ZADD', 'chat:leases', 1, 'dead')";
+    const SHORTEST_LEASE: &str = "local now = redis.call('TIME')
+    local first = redis.call('ZRANGEBYSCORE', 'chat:leases', '(1', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    return tonumber(first[2]) - now[1] * 1000 - math.floor(now[2] / 1000)";
+    let redis = RedisServer::start();
+    let url = redis.url();
+    let survivor = NodeProcess::start(&quick_process(&url)).await;
+    let mut alice = Client::enter(survivor.address, "alice", "ops").await;
+    redis.command(&["EVAL", LARGE, "0"]).unwrap();
+    until("the large node is forgotten", async || {
+        let left: i64 = redis.command(&["EVAL", SHORTEST_LEASE, "0"]).unwrap().parse().unwrap();
+        assert!(left > 0, "the survivor's lease ended {left} ms ago, with the large node not yet removed");
+        redis.command(&["ZCARD", "chat:leases"]).unwrap() == "1"
+    })
+    .await;
+    assert_eq!(redis.command(&["ZCARD", "chat:{r:full}:m"]).unwrap(), "0");
+    sees(&mut alice, "ops", &["alice"]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_users_of_a_node_that_stood_still_past_its_lease_come_back() {
     let redis = RedisServer::start();

@@ -20,6 +20,7 @@ use super::failure::Role;
 use super::pump::{Inflow, Pump, Pushed};
 use super::wishes::{Wanted, Wishes};
 use crate::backend::{BackendError, Deliver, Interruption, Topic};
+use crate::essential::essential;
 
 /// Channels per SUBSCRIBE: one round trip for all of them, and no reply that holds up messages for long.
 const BATCH: usize = 500;
@@ -122,12 +123,8 @@ impl Subscriber {
         });
         let timeout = dial.timeout();
         let keeper = Keeper { backoff: dial.backoff(), dial, own, deliver, shared: shared.clone() };
-        tracker.spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = keeper.run() => {}
-            }
-        });
+        let run = stop.clone().run_until_cancelled_owned(keeper.run());
+        tracker.spawn(essential("subscriptions", &stop, run.map(drop)));
         Self { shared, timeout }
     }
 
