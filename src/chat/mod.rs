@@ -10,6 +10,7 @@ mod healing;
 mod history;
 mod join;
 mod keeper;
+mod lease;
 mod limits;
 mod node;
 mod outbox;

@@ -1,35 +1,28 @@
 //! Who of this node's users is in which room, and that the cluster knows. Owns the count of connections per user and
-//! room, and the node's lease; the backend owns what other nodes see. Used by sessions through guards; its background
-//! task renews, asserts again, and reaps dead nodes.
+//! room, and telling the store of it; the backend owns what other nodes see, and the heartbeat is the lease's. Used by
+//! sessions through guards.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::future::try_join_all;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
-use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::{BackendError, Incarnation, Lease, Presence};
+use crate::backend::{BackendError, Presence};
 use crate::protocol::{RoomName, UserName, server_message};
 
-type Key = (RoomName, UserName);
+pub(super) type Key = (RoomName, UserName);
 
-/// Members entered again in one call.
-const ASSERT_AT_ONCE: usize = 500;
-/// Members of a dead node removed at a time: others wait for the same connections.
-const REAP_AT_ONCE: usize = 4;
 /// Departures on their way to the store at a time.
 const MAX_SETTLING: usize = 64;
 
 /// One user in one room on this node.
-struct Slot {
-    key: Key,
-    connections: AtomicUsize,
+pub(super) struct Slot {
+    pub(super) key: Key,
+    pub(super) connections: AtomicUsize,
     /// What the store was last told, or may have been told. Changed only by whoever has the turn.
     is_entered: AtomicBool,
     /// Something was tried and not confirmed: whoever enters next enters again.
@@ -42,10 +35,10 @@ struct Slot {
 /// Local presence of a node.
 pub(super) struct LocalPresence {
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
-    backend: Arc<dyn Presence>,
+    pub(super) backend: Arc<dyn Presence>,
     /// Unbounded, but a slot is in it at most once (`is_queued`).
     departures: mpsc::UnboundedSender<Arc<Slot>>,
-    is_in_doubt: Arc<AtomicBool>,
+    pub(super) is_in_doubt: Arc<AtomicBool>,
 }
 
 /// The queue of slots that somebody left.
@@ -95,7 +88,7 @@ impl LocalPresence {
         (Self { slots: Mutex::default(), backend, departures, is_in_doubt }, Departures(queue))
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<Key, Arc<Slot>>> {
+    pub(super) fn slots(&self) -> MutexGuard<'_, HashMap<Key, Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -187,87 +180,9 @@ impl LocalPresence {
         }
     }
 
-    /// Renews the lease every `heartbeat`; with it, makes up for departures that the store did not hear of, enters all
-    /// members again after a lost lease, and reaps nodes whose lease has ended. Ends when the node stops.
-    pub(super) async fn keep_lease(&self, heartbeat: Duration, lease: Duration, stop: CancellationToken) {
-        let mut tick = interval(heartbeat);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut renewed_at = Instant::now();
-        let mut steady_since = Instant::now();
-        let mut reaping = None;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = tick.tick() => {}
-            }
-            // This node may itself have stood still for longer than a lease, and so may the store: then every lease has
-            // ended, and nobody is dead.
-            if renewed_at.elapsed() > lease {
-                steady_since = Instant::now();
-            }
-            match self.renew().await {
-                Ok(Lease::Kept) => renewed_at = Instant::now(),
-                Ok(Lease::Lost) => {
-                    renewed_at = Instant::now();
-                    steady_since = Instant::now();
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "the lease could not be renewed");
-                    steady_since = Instant::now();
-                    continue;
-                }
-            }
-            self.requeue();
-            // Between two renewals, however much there is to do and however slow the store: a reaper that forgot its own
-            // lease over it would be the next to be reaped.
-            let until = Instant::now() + heartbeat / 2;
-            if steady_since.elapsed() >= lease
-                && let Err(error) = self.reap(&mut reaping, until).await
-            {
-                tracing::debug!(%error, "dead nodes could not be reaped yet");
-            }
-        }
-    }
-
-    async fn renew(&self) -> Result<Lease, BackendError> {
-        let lease = self.backend.renew().await.inspect_err(|_| self.doubt())?;
-        if lease == Lease::Lost {
-            tracing::warn!("the presence lease was lost; this node goes on under a new one");
-            self.doubt();
-            self.backend.reincarnate().await?;
-        }
-        if self.is_in_doubt.swap(false, Ordering::AcqRel)
-            && let Err(error) = self.assert_all().await
-        {
-            self.doubt();
-            return Err(error);
-        }
-        Ok(lease)
-    }
-
-    /// The store may have lost members that it had acknowledged (it was away, and may be another one now): the next
-    /// heartbeat enters all again.
-    fn doubt(&self) {
-        self.is_in_doubt.store(true, Ordering::Release);
-    }
-
-    async fn assert_all(&self) -> Result<(), BackendError> {
-        let here: Vec<Arc<Slot>> = self.slots().values().cloned().collect();
-        for slots in here.chunks(ASSERT_AT_ONCE) {
-            let is_here = |slot: &Slot| slot.connections.load(Ordering::Acquire) > 0;
-            let keys: Vec<Key> = slots.iter().filter(|s| is_here(s)).map(|slot| slot.key.clone()).collect();
-            self.backend.assert_all(&keys).await?;
-            // Somebody may have left while it was written, and the store have heard of it before it heard of this.
-            for slot in slots.iter().filter(|slot| !is_here(slot)) {
-                self.settle_as_entered(&slot.key).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// The store may hold the user, whatever this node last told it. In the slot's turn, or somebody who comes back at
     /// this moment would be taken out.
-    async fn settle_as_entered(&self, key: &Key) -> Result<(), BackendError> {
+    pub(super) async fn settle_as_entered(&self, key: &Key) -> Result<(), BackendError> {
         loop {
             let slot = slot_of(&mut self.slots(), key);
             let _turn = slot.turn().await?;
@@ -284,48 +199,12 @@ impl LocalPresence {
         }
     }
 
-    fn requeue(&self) {
+    pub(super) fn requeue(&self) {
         for slot in self.slots().values() {
             let is_owed = slot.connections.load(Ordering::Acquire) == 0;
             if is_owed && !slot.is_queued.swap(true, Ordering::AcqRel) {
                 let _ = self.departures.send(slot.clone());
             }
         }
-    }
-
-    /// Removes what dead nodes hold, until there is none or the time is up; `reaping` is who is not done with. Where the
-    /// claim ends meanwhile, another node helps: each user is removed, and told of, once all the same.
-    async fn reap(&self, reaping: &mut Option<Incarnation>, until: Instant) -> Result<(), BackendError> {
-        while Instant::now() < until {
-            let dead = match reaping {
-                Some(dead) => dead,
-                None => match self.backend.claim_dead().await? {
-                    Some(dead) => {
-                        tracing::info!(
-                            incarnation = dead.0,
-                            "removing the members of a node whose lease has ended"
-                        );
-                        reaping.insert(dead)
-                    }
-                    None => return Ok(()),
-                },
-            };
-            let Some((room, users)) = self.backend.orphans(dead).await? else {
-                self.backend.bury(dead).await?;
-                *reaping = None;
-                continue;
-            };
-            for users in users.chunks(REAP_AT_ONCE) {
-                if Instant::now() >= until {
-                    return Ok(());
-                }
-                let removals = users.iter().map(|user| {
-                    let left = server_message::left(&room, user);
-                    self.backend.remove_orphan(dead, &room, user, left)
-                });
-                try_join_all(removals).await?;
-            }
-        }
-        Ok(())
     }
 }
