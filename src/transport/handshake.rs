@@ -48,6 +48,7 @@ enum Refusal {
     Unauthorized,
     Full,
     Unavailable,
+    Internal,
 }
 
 impl IntoResponse for Refusal {
@@ -67,6 +68,11 @@ impl IntoResponse for Refusal {
             Self::Unavailable => {
                 ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "the token can't be checked at present")
             }
+            Self::Internal => (
+                "internal",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "what the cluster's store holds of the token can't be read: an operator has to look",
+            ),
         };
         counter!(names::HANDSHAKES, "result" => result).increment(1);
         let scope = match self {
@@ -90,7 +96,7 @@ impl IntoResponse for Refusal {
             Self::Full | Self::Unavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
-            Self::BadRequest(_) | Self::BadOrigin => {}
+            Self::BadRequest(_) | Self::BadOrigin | Self::Internal => {}
         }
         response
     }
@@ -203,8 +209,12 @@ async fn check_token(
     let token = bearer(header).ok_or(Refusal::Unauthorized)?;
     match shared.node.authenticate(&Token::new(token), seat.outbox()).await {
         Ok(credential) => Ok(Some(credential)),
-        Err(error) if error.code() == ErrorCode::Unavailable => Err(Refusal::Unavailable),
-        Err(_) => Err(Refusal::Unauthorized),
+        // Only where the token was judged: a client that hears 401 forgets a token that may be good.
+        Err(error) => Err(match error.code() {
+            ErrorCode::Unauthorized => Refusal::Unauthorized,
+            ErrorCode::Unavailable => Refusal::Unavailable,
+            _ => Refusal::Internal,
+        }),
     }
 }
 
