@@ -28,6 +28,7 @@ use tracing::Instrument;
 use super::address::client_address;
 use super::connection;
 use super::gate::Admission;
+use super::patient::Patient;
 use super::router::Shared;
 use crate::chat::{Credential, Seat, Session};
 use crate::metrics as names;
@@ -238,8 +239,8 @@ fn switching_protocols(accept: &str) -> Response {
 /// The socket under an upgraded connection, with what was read beyond the request. hyper's own buffer is dropped: it
 /// would stay with the connection for life.
 fn into_socket(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    let socket = parts.io.into_inner();
+    let parts = upgraded.downcast::<TokioIo<Patient>>().ok()?;
+    let socket = parts.io.into_inner().into_inner();
     if let Err(error) = SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER_BYTES) {
         tracing::debug!(%error, "the send buffer keeps the system's size");
     }
