@@ -19,6 +19,7 @@ mod script;
 mod subscriber;
 mod survey;
 mod tokens;
+mod turns;
 mod wire;
 mod wishes;
 
