@@ -10,7 +10,7 @@ use axum::http::header::{
     AUTHORIZATION, CONNECTION, HOST, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -126,7 +126,7 @@ async fn try_upgrade(
     mut request: Request<Body>,
 ) -> Result<Response, Refusal> {
     let config = shared.node.config().clone();
-    let accept = check_request(request.headers())?;
+    let accept = check_request(&request)?;
     if !is_origin_allowed(request.headers(), &config.server.allowed_origins) {
         return Err(Refusal::BadOrigin);
     }
@@ -167,7 +167,12 @@ async fn try_upgrade(
     Ok(switching_protocols(&accept))
 }
 
-fn check_request(headers: &HeaderMap) -> Result<String, Refusal> {
+fn check_request(request: &Request<Body>) -> Result<String, Refusal> {
+    let headers = request.headers();
+    // The router answers HEAD as it would GET; a 101 to it would be no WebSocket.
+    if request.method() != Method::GET {
+        return Err(Refusal::BadRequest("an upgrade to a WebSocket is a GET"));
+    }
     if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
         return Err(Refusal::BadVersion);
     }

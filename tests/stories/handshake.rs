@@ -133,6 +133,16 @@ async fn another_version_is_426_and_names_ours() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_is_no_get_is_400() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    for path in ["/", "/ws"] {
+        let request = RawSocket::upgrade_request("").replacen("GET / ", &format!("HEAD {path} "), 1);
+        assert_eq!(knock_with(&cluster, &request).await.status, 400, "{path}");
+    }
+    assert_eq!(knock_with(&cluster, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_bad_key_is_400() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let good = RawSocket::upgrade_request("");
