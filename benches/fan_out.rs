@@ -2,6 +2,7 @@
 //! from a publish to every local member's queue. `cargo bench --bench fan_out`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -87,7 +88,7 @@ impl Room {
 
 /// Empties the queues, as write loops would. Returns what they held.
 fn drain(sessions: &[Session]) -> usize {
-    let mut taken = Vec::new();
+    let mut taken = VecDeque::new();
     let mut bytes = 0;
     for session in sessions {
         if session.outbox().work(&mut taken).now_or_never().is_some() {

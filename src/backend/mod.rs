@@ -26,7 +26,7 @@ pub use markers::{MAX_READ_MARKERS, Markers};
 pub use memory::Cluster as Embedded;
 pub use presence::{Incarnation, Lease, MembersPage, NodeInfo, Presence};
 pub use redis::ConnectError;
-pub use tokens::{TokenHash, TokenRecord, Tokens};
+pub use tokens::{LookedUp, TokenHash, TokenRecord, Tokens};
 
 /// One backend, by its seams.
 #[derive(Clone)]

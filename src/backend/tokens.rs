@@ -62,16 +62,20 @@ impl TokenRecord {
     }
 }
 
+/// What is known of one token of several.
+pub type LookedUp = Result<Option<TokenRecord>, BackendError>;
+
 /// Tokens of the whole cluster, by hash.
 #[async_trait]
 pub trait Tokens: Send + Sync + 'static {
     /// Keeps a new token until `expires_at`.
     async fn insert(&self, hash: TokenHash, record: &TokenRecord) -> Result<(), BackendError>;
 
-    /// The records of tokens that are valid now, in the order asked; none for what is unknown, revoked or expired.
-    async fn look_up(&self, hashes: &[TokenHash]) -> Result<Vec<Option<TokenRecord>>, BackendError>;
+    /// The records of tokens that are valid now, in the order asked; none for what is unknown, revoked or expired. One
+    /// that no node wrote is `Corrupt` by itself: the others asked for with it are still good.
+    async fn look_up(&self, hashes: &[TokenHash]) -> Result<Vec<LookedUp>, BackendError>;
 
-    /// Removes one. False if there was none.
+    /// Removes one, whatever stands there. False if there was none.
     async fn remove(&self, hash: TokenHash) -> Result<bool, BackendError>;
 
     /// Removes all of a user's.

@@ -1,11 +1,13 @@
 //! Handles to the metrics of the hot path. Owns nothing but the handles: looking a metric up by name costs more than
 //! counting. Made once per node, after the recorder is installed.
 
+use std::time::Instant;
+
 use metrics::{Counter, Histogram, counter, histogram};
 
-use crate::backend::unix_ms;
+use crate::backend::{BackendError, Stored, unix_ms};
 use crate::metrics as names;
-use crate::protocol::GapReason;
+use crate::protocol::{GapReason, Outcome};
 
 /// Counters of deliveries.
 pub(super) struct Counters {
@@ -46,5 +48,61 @@ impl Counters {
     /// Counts a join with a position.
     pub(super) fn resumed(&self, broken: Option<GapReason>) {
         counter!(names::RESUMES, "result" => broken.map_or("recovered", GapReason::as_str)).increment(1);
+    }
+}
+
+/// A publish under way. Counted once, when it is dropped: one that got no answer, since its connection was lost or its
+/// deadline passed, is `unknown`.
+pub(super) struct Publishing {
+    started: Instant,
+    result: &'static str,
+}
+
+impl Publishing {
+    pub(super) fn begin() -> Self {
+        Self { started: Instant::now(), result: "unknown" }
+    }
+
+    pub(super) fn end(mut self, answer: &Result<Stored, BackendError>) {
+        self.result = match answer {
+            Ok(stored) if stored.duplicate => "duplicate",
+            Ok(_) => "ok",
+            Err(error) if error.outcome() == Outcome::Refused => "refused",
+            Err(_) => "unknown",
+        };
+        histogram!(names::PUBLISH_ACK).record(self.started.elapsed().as_secs_f64());
+    }
+}
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        counter!(names::PUBLISHES, "result" => self.result).increment(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+    use crate::protocol::{Epoch, Position};
+
+    #[test]
+    fn each_publish_is_counted_once_whatever_becomes_of_it() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let stored =
+            |duplicate| Stored { position: Position::start(Epoch::generate()), sent_at: 0, duplicate };
+        metrics::with_local_recorder(&recorder, || {
+            Publishing::begin().end(&Ok(stored(false)));
+            Publishing::begin().end(&Ok(stored(true)));
+            Publishing::begin().end(&Err(BackendError::Refused(String::new())));
+            Publishing::begin().end(&Err(BackendError::Unknown(String::new())));
+            drop(Publishing::begin());
+        });
+        let page = recorder.handle().render();
+        for (result, count) in [("ok", 1), ("duplicate", 1), ("refused", 1), ("unknown", 2)] {
+            let line = format!("chat_publishes_total{{result=\"{result}\"}} {count}\n");
+            assert!(page.contains(&line), "{line} is not in {page}");
+        }
     }
 }

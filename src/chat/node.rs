@@ -3,15 +3,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use metrics::{counter, gauge, histogram};
+use metrics::gauge;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::auth::{Credential, TokensInUse};
+use super::counters::Publishing;
 use super::error::RequestError;
 use super::keeper::Keeper;
 use super::outbox::{Close, Outbox};
@@ -24,9 +25,7 @@ use crate::essential::essential;
 use crate::metrics as names;
 use crate::planted::{self, Flaw};
 use crate::protocol::server_message::ChatBody;
-use crate::protocol::{
-    CloseReason, ConnectionId, Epoch, MessageId, Outcome, Position, RoomName, Token, UserName,
-};
+use crate::protocol::{CloseReason, ConnectionId, Epoch, MessageId, Position, RoomName, Token, UserName};
 
 /// For each connection that a drain closes: a hundred a second storm nobody, and one is closed at once.
 const PACE: Duration = Duration::from_millis(10);
@@ -205,7 +204,6 @@ impl Node {
         content: &str,
         client_id: Option<&str>,
     ) -> Result<Stored, BackendError> {
-        let started = Instant::now();
         let message_id = MessageId::generate();
         let sent_at = unix_ms();
         let (room, target) = match audience {
@@ -234,6 +232,7 @@ impl Node {
             None => format!("\u{1f}{message_id}"),
         };
         let publish = Publish { topics, dedupe_key, message_id, sent_at, body: body.encode() };
+        let publishing = Publishing::begin();
         let result = match self.backend.broker.publish(publish).await {
             Err(_) if planted::is(Flaw::AckFirst) => {
                 let position = Position { epoch: Epoch::generate(), seq: 1, message_id };
@@ -241,14 +240,7 @@ impl Node {
             }
             result => result,
         };
-        let label = match &result {
-            Ok(stored) if stored.duplicate => "duplicate",
-            Ok(_) => "ok",
-            Err(error) if error.outcome() == Outcome::Refused => "refused",
-            Err(_) => "unknown",
-        };
-        counter!(names::PUBLISHES, "result" => label).increment(1);
-        histogram!(names::PUBLISH_ACK).record(started.elapsed().as_secs_f64());
+        publishing.end(&result);
         result
     }
 

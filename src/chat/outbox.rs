@@ -13,6 +13,9 @@ use bytes::Bytes;
 use super::topic::LocalTopic;
 use crate::protocol::{CloseReason, ConnectionId};
 
+/// Blocks that an empty queue keeps room for.
+const KEPT_BLOCKS: usize = 8;
+
 /// How the node ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Close {
@@ -166,12 +169,18 @@ impl Outbox {
         self.change(|queue| queue.close.get_or_insert(close).reason);
     }
 
-    /// Waits for something to write, and moves all of it to `taken`; report it with [`Outbox::written`].
-    pub async fn work(&self, taken: &mut Vec<Bytes>) -> Work {
+    /// Waits for something to write, and moves all of it to `taken`, which is empty and lends the queue its room; report it
+    /// with [`Outbox::written`].
+    pub async fn work(&self, taken: &mut VecDeque<Bytes>) -> Work {
+        debug_assert!(taken.is_empty(), "what was taken before is still to be written");
+        // A replay has a block for each message: its room would stay with the connection for life.
+        if taken.capacity() > KEPT_BLOCKS {
+            *taken = VecDeque::new();
+        }
         poll_fn(|cx| {
             let mut queue = self.lock();
             if !queue.blocks.is_empty() {
-                taken.extend(queue.blocks.drain(..));
+                std::mem::swap(&mut queue.blocks, taken);
                 return Poll::Ready(Work::Blocks);
             }
             if let Some(close) = queue.close {
@@ -262,5 +271,27 @@ impl Outbox {
             std::mem::take(&mut queue.bytes)
         });
         self.total.subtract(left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_queue_that_was_long_once_does_not_keep_the_room() {
+        let outbox = Outbox::new(ConnectionId::generate(), 1 << 20, Arc::default());
+        let mut taken = VecDeque::new();
+        for count in [100, 3, 200, 1, 1] {
+            (0..count).for_each(|_| outbox.reply(Bytes::from_static(b"hello")));
+            assert!(outbox.work(&mut taken).now_or_never().is_some());
+            assert_eq!(taken.len(), count);
+            outbox.written(5 * taken.drain(..).len());
+        }
+        assert!(outbox.work(&mut taken).now_or_never().is_none());
+        let queued = outbox.lock().blocks.capacity();
+        assert!(taken.capacity() <= KEPT_BLOCKS && queued <= KEPT_BLOCKS, "{queued} {}", taken.capacity());
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
     found.require("host", is_host(&config.host), "must be an address or a host name");
     found.number("max_connections", config.max_connections, 1..=10_000_000);
     auth(&config.auth, &mut found);
-    redis(&config.redis, &mut found);
+    redis(&config.redis, &config.limits, &mut found);
     node(&config.node, &mut found);
     found.require("internal.host", is_host(&config.internal.host), "must be an address or a host name");
     let same_port = config.port != 0 && config.internal.port == Some(config.port);
@@ -98,7 +98,7 @@ fn auth(auth: &Auth, found: &mut Findings) {
     found.time("auth.recheck_interval", auth.recheck_interval, 10 * MILLISECOND..=HOUR);
 }
 
-fn redis(redis: &Redis, found: &mut Findings) {
+fn redis(redis: &Redis, limits: &Limits, found: &mut Findings) {
     if let Some(url) = &redis.url {
         let url = url.expose_secret();
         let what = if url.starts_with("rediss:") {
@@ -118,6 +118,9 @@ fn redis(redis: &Redis, found: &mut Findings) {
     found.number("redis.subscriber_connections", redis.subscriber_connections, 1..=64);
     found.number("redis.pool_size", redis.pool_size, 1..=1024);
     found.time("redis.timeout", redis.timeout, 10 * MILLISECOND..=MINUTE);
+    // Otherwise every message that Redis is slow to answer is cut off first: `unknown`, even where it was refused.
+    let in_time = redis.url.is_none() || redis.timeout < limits.request_timeout;
+    found.require("redis.timeout", in_time, "must be shorter than limits.request_timeout");
     found.time("redis.max_reconnect_delay", redis.max_reconnect_delay, 10 * MILLISECOND..=MINUTE);
 }
 
@@ -249,6 +252,17 @@ mod tests {
     fn the_defaults_are_good_and_quiet() {
         assert_eq!(problems(&Config::default()), []);
         assert_eq!(warnings(&Config::default()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn redis_has_less_time_than_the_request_that_asks_it() {
+        let mut config = Config::default();
+        config.redis.timeout = config.limits.request_timeout;
+        assert_eq!(problems(&config), [], "without Redis it does not matter");
+        config.redis.url = Some("redis://127.0.0.1".into());
+        assert_eq!(problems(&config)[0].0, "redis.timeout");
+        config.redis.timeout -= MILLISECOND;
+        assert_eq!(problems(&config), []);
     }
 
     #[test]

@@ -53,6 +53,7 @@ impl From<RequestError> for ApiError {
     fn from(error: RequestError) -> Self {
         let status = match error.code() {
             ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             ErrorCode::MessageTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         };

@@ -10,7 +10,7 @@ use axum::http::header::{
     AUTHORIZATION, CONNECTION, HOST, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -28,6 +28,7 @@ use tracing::Instrument;
 use super::address::client_address;
 use super::connection;
 use super::gate::Admission;
+use super::patient::Patient;
 use super::router::Shared;
 use crate::chat::{Credential, Seat, Session};
 use crate::metrics as names;
@@ -48,6 +49,7 @@ enum Refusal {
     Unauthorized,
     Full,
     Unavailable,
+    Internal,
 }
 
 impl IntoResponse for Refusal {
@@ -67,6 +69,11 @@ impl IntoResponse for Refusal {
             Self::Unavailable => {
                 ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "the token can't be checked at present")
             }
+            Self::Internal => (
+                "internal",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "what the cluster's store holds of the token can't be read: an operator has to look",
+            ),
         };
         counter!(names::HANDSHAKES, "result" => result).increment(1);
         let scope = match self {
@@ -90,7 +97,7 @@ impl IntoResponse for Refusal {
             Self::Full | Self::Unavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
-            Self::BadRequest(_) | Self::BadOrigin => {}
+            Self::BadRequest(_) | Self::BadOrigin | Self::Internal => {}
         }
         response
     }
@@ -119,7 +126,7 @@ async fn try_upgrade(
     mut request: Request<Body>,
 ) -> Result<Response, Refusal> {
     let config = shared.node.config().clone();
-    let accept = check_request(request.headers())?;
+    let accept = check_request(&request)?;
     if !is_origin_allowed(request.headers(), &config.server.allowed_origins) {
         return Err(Refusal::BadOrigin);
     }
@@ -160,7 +167,12 @@ async fn try_upgrade(
     Ok(switching_protocols(&accept))
 }
 
-fn check_request(headers: &HeaderMap) -> Result<String, Refusal> {
+fn check_request(request: &Request<Body>) -> Result<String, Refusal> {
+    let headers = request.headers();
+    // The router answers HEAD as it would GET; a 101 to it would be no WebSocket.
+    if request.method() != Method::GET {
+        return Err(Refusal::BadRequest("an upgrade to a WebSocket is a GET"));
+    }
     if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
         return Err(Refusal::BadVersion);
     }
@@ -203,8 +215,12 @@ async fn check_token(
     let token = bearer(header).ok_or(Refusal::Unauthorized)?;
     match shared.node.authenticate(&Token::new(token), seat.outbox()).await {
         Ok(credential) => Ok(Some(credential)),
-        Err(error) if error.code() == ErrorCode::Unavailable => Err(Refusal::Unavailable),
-        Err(_) => Err(Refusal::Unauthorized),
+        // Only where the token was judged: a client that hears 401 forgets a token that may be good.
+        Err(error) => Err(match error.code() {
+            ErrorCode::Unauthorized => Refusal::Unauthorized,
+            ErrorCode::Unavailable => Refusal::Unavailable,
+            _ => Refusal::Internal,
+        }),
     }
 }
 
@@ -228,8 +244,8 @@ fn switching_protocols(accept: &str) -> Response {
 /// The socket under an upgraded connection, with what was read beyond the request. hyper's own buffer is dropped: it
 /// would stay with the connection for life.
 fn into_socket(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    let socket = parts.io.into_inner();
+    let parts = upgraded.downcast::<TokioIo<Patient>>().ok()?;
+    let socket = parts.io.into_inner().into_inner();
     if let Err(error) = SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER_BYTES) {
         tracing::debug!(%error, "the send buffer keeps the system's size");
     }

@@ -1,5 +1,5 @@
-//! Accepting. Owns the sockets that are not yet WebSockets: at most so many at a time, each with a deadline for its
-//! request. Run by the server, once per port.
+//! Accepting. Owns the sockets that are not yet WebSockets: at most so many at a time, each with deadlines for its
+//! requests, for taking the answers, and for all of them together. Run by the server, once per port.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,15 +15,23 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+
+use super::patient::Patient;
 
 /// Sockets that speak HTTP at a time; an upgraded one counts no more. Above, comers wait in the kernel's queue.
 const MAX_HTTP: usize = 1_024;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(5);
 const LAST_BACK_OFF: Duration = Duration::from_secs(1);
+
+/// A peer may take nothing of an answer for so many deadlines: 10 s by default, as a WebSocket may.
+const STALL: u32 = 2;
+/// A connection takes requests for so many deadlines, a minute by default, and has as long again for the last answer: who
+/// asks on and on, or reads a byte at a time, keeps no permit for ever.
+const LIFE: u32 = 12;
 
 /// Accepts until `stop`; a request may take `deadline` for its head.
 pub async fn listen(
@@ -86,17 +94,20 @@ async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(deadline)
         .max_buf_size(16 << 10)
-        .serve_connection(TokioIo::new(socket), service)
+        .serve_connection(TokioIo::new(Patient::new(socket, deadline * STALL)), service)
         .with_upgrades();
     tokio::pin!(connection);
+    let life = deadline * LIFE;
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
+        ended = connection.as_mut() => Ok(ended),
+        _ = timeout(life, stop.cancelled()) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            timeout(life, connection).await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "an HTTP connection ended badly");
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "an HTTP connection ended badly"),
+        Err(_) => tracing::debug!("an HTTP connection was cut: its last answer took too long"),
     }
 }

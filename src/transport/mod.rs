@@ -10,6 +10,7 @@ mod keepalive;
 mod listener;
 mod operator;
 mod page;
+mod patient;
 mod router;
 mod tap;
 mod writer;

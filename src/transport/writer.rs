@@ -46,13 +46,11 @@ impl Writer {
     /// Writes what is queued until the connection is to be closed. May be dropped and called again: what was taken
     /// stays.
     pub(super) async fn run(&mut self) -> Ended {
-        let mut work = Vec::new();
         loop {
-            if self.taken.is_empty() {
-                match self.outbox.work(&mut work).await {
-                    Work::Blocks => self.taken.extend(work.drain(..)),
-                    Work::Close(close) => return Ended::Closing(close),
-                }
+            if self.taken.is_empty()
+                && let Work::Close(close) = self.outbox.work(&mut self.taken).await
+            {
+                return Ended::Closing(close);
             }
             if let Err(ended) = self.write_some().await {
                 return ended;

@@ -54,6 +54,21 @@ async fn a_cluster_is_refused() {
     assert!(matches!(warnings(&server.url()).await, Err(ConnectError::Cluster(_))));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_comes_later_stops_the_node() {
+    let mut server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
+    server.kill();
+    let mut config = Config::default();
+    config.redis.url = Some(server.url().into());
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let (_backend, said) = connect(&config, Listener::new(), &tasks, stop.clone()).await.unwrap();
+    assert!(said[0].contains("does not answer"), "{said:?}");
+    server.restart();
+    eventually("the node stops", || async { stop.is_cancelled() }).await;
+    tasks.close();
+    tasks.wait().await;
+}
+
 #[tokio::test]
 async fn settings_that_break_the_promise_are_warned_of() {
     let good = RedisServer::start_durable();

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use chatnode::config::Config;
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Error;
 
+use crate::support::api::{with_api, with_tokens};
 use crate::support::client::Client;
 use crate::support::cluster::{Cluster, Kind};
 
@@ -90,4 +92,66 @@ async fn members_of_a_quiet_room_that_is_spoilt_are_closed_with_1011_and_other_r
     mend(&cluster, "chat:{r:ops}:meta");
     alice.ok("Enter", json!({ "room": "ops" })).await;
     alice.say("ops", "hello").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_api_answers_500_where_it_meets_it() {
+    let cluster = Cluster::start_with(Kind::Redis, 1, with_api).await;
+    spoil(&cluster, "chat:{r:ops}:meta");
+    let message = json!({ "sender_username": "alice", "content": "hello" });
+    let (status, answer) = cluster.call(0, "POST", "/rooms/ops/messages", message.clone()).await;
+    assert_eq!((status, &answer["code"]), (500, &json!("internal")), "{answer}");
+    let (status, answer) = cluster.call(0, "GET", "/rooms/ops/messages", json!(null)).await;
+    assert_eq!((status, &answer["code"]), (500, &json!("internal")), "{answer}");
+    mend(&cluster, "chat:{r:ops}:meta");
+    assert_eq!(cluster.call(0, "POST", "/rooms/ops/messages", message).await.0, 201);
+}
+
+/// The key of the only token that there is.
+fn key_of_the_token(cluster: &Cluster) -> String {
+    cluster.redis_server().command(&["KEYS", "chat:token:*"]).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_is_spoilt_is_not_called_invalid_and_can_be_revoked() {
+    let cluster = Cluster::start_with(Kind::Redis, 1, with_tokens).await;
+    let token = cluster.token(0, "alice").await;
+    let key = key_of_the_token(&cluster);
+    spoil(&cluster, &key);
+    let header = [("authorization", format!("Bearer {token}"))];
+    let refused = Client::connect_with(cluster.address(0), "alice", &header).await;
+    match refused.map(|_| "it was let in").map_err(|error| *error) {
+        // 401 would tell the client to forget it.
+        Err(Error::Http(answer)) => assert_eq!(answer.status().as_u16(), 500),
+        other => panic!("{other:?}"),
+    }
+    let mut alice = cluster.connect(0, "alice").await;
+    alice.token = Some(token.clone());
+    alice.refused("Auth", json!({}), "internal").await;
+    cluster.revoke(0, &token).await;
+    alice.refused("Auth", json!({}), "unauthorized").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_is_spoilt_hides_no_other_token_s_revocation() {
+    let cluster = Cluster::start_with(Kind::Redis, 1, |config| {
+        with_tokens(config);
+        config.auth.recheck_interval = Duration::from_millis(200);
+    })
+    .await;
+    let mut alice = cluster.connect(0, "alice").await;
+    alice.token = Some(cluster.token(0, "alice").await);
+    alice.ok("Auth", json!({})).await;
+    // No text, either: that must not make the whole reply unreadable.
+    let spoilt = key_of_the_token(&cluster);
+    cluster.redis_server().command(&["SETBIT", &spoilt, "0", "1"]).unwrap();
+    let mut bob = cluster.connect(0, "bob").await;
+    bob.token = Some(cluster.token(0, "bob").await);
+    bob.ok("Auth", json!({})).await;
+    let keys = cluster.redis_server().command(&["KEYS", "chat:token:*"]).unwrap();
+    let revoked = keys.lines().find(|key| *key != spoilt).unwrap();
+    mend(&cluster, revoked);
+    // The notice was lost, so to speak: the check that goes round finds it.
+    assert_eq!(bob.closed().await.0, 4001);
+    alice.ok("Ping", json!({})).await;
 }

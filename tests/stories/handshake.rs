@@ -1,13 +1,13 @@
 //! The door: who is let in by the upgrade, who is told why not, and what a browser gets.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Error;
 
 use crate::support::api::with_tokens;
-use crate::support::client::Client;
-use crate::support::cluster::{Cluster, Kind, http};
+use crate::support::client::{Client, PATIENCE};
+use crate::support::cluster::{Cluster, Kind, http, until};
 use crate::support::raw::{self, Head, RawSocket};
 
 /// Asks for an upgrade with more headers, and returns what the node says.
@@ -130,6 +130,16 @@ async fn another_version_is_426_and_names_ours() {
         assert_eq!(head.status, 426, "{request}");
         assert_eq!(head.header("sec-websocket-version"), "13");
     }
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_no_get_is_400() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    for path in ["/", "/ws"] {
+        let request = RawSocket::upgrade_request("").replacen("GET / ", &format!("HEAD {path} "), 1);
+        assert_eq!(knock_with(&cluster, &request).await.status, 400, "{path}");
+    }
+    assert_eq!(knock_with(&cluster, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
 }
 
 #[tokio::test]
@@ -261,6 +271,37 @@ async fn who_is_slow_with_its_request_is_cut() {
     socket.rest().await;
     // Who was done with it in time stays as long as it likes.
     alice.say("ops", "still here").await;
+}
+
+#[tokio::test]
+async fn who_takes_no_answer_is_cut() {
+    let cluster =
+        Cluster::start_with(Kind::Embedded, 1, |c| c.server.handshake_timeout = Duration::from_millis(200))
+            .await;
+    let mut alice = cluster.enter(0, "alice", "ops").await;
+    let mut socket = RawSocket::connect_narrow(cluster.address(0)).await;
+    // Far more than a kernel keeps for both ends together, and the next request is always there already.
+    let request = "GET /assets/timeline.js HTTP/1.1\r\nHost: x\r\n\r\n";
+    socket.send(request.repeat(1_500).as_bytes()).await;
+    until("the node cuts it", async || !socket.try_send(b"\n")).await;
+    alice.say("ops", "still here").await;
+}
+
+#[tokio::test]
+async fn nobody_asks_on_and_on_over_one_connection() {
+    let cluster =
+        Cluster::start_with(Kind::Embedded, 1, |c| c.server.handshake_timeout = Duration::from_millis(200))
+            .await;
+    let mut socket = RawSocket::connect(cluster.address(0)).await;
+    let opened = Instant::now();
+    // Closed between two requests, or with the last answer.
+    while socket.try_send(b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        && let Some(head) = socket.head_or_end().await
+    {
+        assert_eq!(head.status, 200);
+        assert!(opened.elapsed() < PATIENCE, "the node keeps it for ever");
+    }
+    assert!(opened.elapsed() >= Duration::from_secs(2), "{:?}", opened.elapsed());
 }
 
 #[tokio::test]

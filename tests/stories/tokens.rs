@@ -257,6 +257,29 @@ async fn a_revocation_that_nobody_heard_of_is_found_all_the_same() {
     bob.say("ops", "still here").await;
 }
 
+/// How often Redis was asked for values by key, which is how tokens are looked up.
+fn look_ups(cluster: &Cluster) -> Vec<String> {
+    let statistics = cluster.redis_server().command(&["INFO", "commandstats"]).unwrap();
+    let calls = |line: &str| Some(line.split(',').next()?.to_owned());
+    let is_read = |line: &&str| line.starts_with("cmdstat_mget:") || line.starts_with("cmdstat_get:");
+    statistics.lines().filter(is_read).filter_map(calls).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_costs_no_look_up_of_its_token() {
+    let cluster = Cluster::start_with(Kind::Redis, 1, |c| {
+        with_tokens(c);
+        c.auth.recheck_interval = Duration::from_secs(3_600);
+    })
+    .await;
+    let mut alice = connect(&cluster, 0, "alice").await;
+    alice.ok("Enter", json!({ "room": "ops" })).await;
+    let before = look_ups(&cluster);
+    assert_eq!(before, ["cmdstat_mget:calls=1"], "the first request's");
+    alice.say_many("ops", "signed", 100).await;
+    assert_eq!(look_ups(&cluster), before);
+}
+
 /// A token that can't be checked is not a wrong one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_store_a_token_is_unavailable_and_not_unauthorized() {

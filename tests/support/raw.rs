@@ -1,5 +1,6 @@
 //! A client with no library between it and the wire: it sends what bytes it likes, and reads as slowly as it likes.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -70,15 +71,22 @@ impl RawSocket {
 
     /// Reads the head of an HTTP answer, and not a byte of what follows it.
     pub async fn head(&mut self) -> Head {
+        self.head_or_end().await.expect("the node closes instead of an answer")
+    }
+
+    /// The same; none where the connection ends instead.
+    pub async fn head_or_end(&mut self) -> Option<Head> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            let byte = timeout(PATIENCE, self.stream.read_u8()).await.expect("no answer");
-            let so_far = String::from_utf8_lossy(&head);
-            head.push(byte.unwrap_or_else(|error| panic!("no whole answer: {error}; {so_far}")));
+            match timeout(PATIENCE, self.stream.read_u8()).await.expect("no answer") {
+                Ok(byte) => head.push(byte),
+                Err(_) if head.is_empty() => return None,
+                Err(error) => panic!("no whole answer: {error}; {}", String::from_utf8_lossy(&head)),
+            }
         }
         let text = String::from_utf8(head).unwrap();
         let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        Head { status, text }
+        Some(Head { status, text })
     }
 
     /// Reads one frame: opcode and payload; none where the connection ends.
@@ -114,6 +122,11 @@ impl RawSocket {
         // A reset is an end as well.
         let _ = timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await.expect("the node does not close");
         rest
+    }
+
+    /// Sends what fits at once. False: the node has cut the connection, which shows without reading a byte.
+    pub fn try_send(&self, bytes: &[u8]) -> bool {
+        self.stream.try_write(bytes).map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |_| true)
     }
 
     /// Says that nothing more comes.

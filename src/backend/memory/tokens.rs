@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use indexmap::IndexMap;
 
-use crate::backend::{BackendError, MAX_READ_MARKERS, Markers, TokenHash, TokenRecord, Tokens};
+use crate::backend::{BackendError, LookedUp, MAX_READ_MARKERS, Markers, TokenHash, TokenRecord, Tokens};
 use crate::protocol::server_message::RoomMarker;
 use crate::protocol::{MessageId, Position, RoomName, UserName};
 
@@ -32,12 +32,10 @@ impl Tokens for MemoryTokens {
         Ok(())
     }
 
-    async fn look_up(&self, hashes: &[TokenHash]) -> Result<Vec<Option<TokenRecord>>, BackendError> {
+    async fn look_up(&self, hashes: &[TokenHash]) -> Result<Vec<LookedUp>, BackendError> {
         let records = lock(&self.records);
-        Ok(hashes
-            .iter()
-            .map(|hash| records.get(hash).filter(|record| record.is_current()).cloned())
-            .collect())
+        let current = |hash| records.get(hash).filter(|record| record.is_current()).cloned();
+        Ok(hashes.iter().map(|hash| Ok(current(hash))).collect())
     }
 
     async fn remove(&self, hash: TokenHash) -> Result<bool, BackendError> {

@@ -19,6 +19,7 @@ mod script;
 mod subscriber;
 mod survey;
 mod tokens;
+mod turns;
 mod wire;
 mod wishes;
 
@@ -57,7 +58,7 @@ pub enum ConnectError {
 }
 
 /// Starts the backend. Returns it with what the operator should know of this Redis, one line each. Where Redis does not
-/// answer, the connections are tried for ever, and the warnings are logged when it comes.
+/// answer, the connections are tried for ever, and the warnings are logged when it comes; should it turn out to be in cluster mode, `shutdown` is cancelled.
 ///
 /// # Errors
 /// See [`ConnectError`].
@@ -72,8 +73,8 @@ pub async fn connect(
         Ok(survey) if survey.is_cluster => return Err(ConnectError::Cluster(dial.address())),
         Ok(survey) => survey.warnings,
         Err(error) => {
-            let late = shutdown.clone().run_until_cancelled_owned(survey_late(dial.clone()));
-            tracker.spawn(late);
+            let late = survey_late(dial.clone(), shutdown.clone());
+            tracker.spawn(shutdown.clone().run_until_cancelled_owned(late));
             vec![format!("Redis at {} does not answer yet: {error}", dial.address())]
         }
     };
@@ -107,8 +108,9 @@ pub async fn connect(
     Ok((backend, warnings))
 }
 
-/// For a Redis that comes later.
-async fn survey_late(dial: Dial) {
+/// For a Redis that comes later. One that can't ever serve ends the node, as it would have at the start: its supervisor
+/// starts it again, and it says why it won't.
+async fn survey_late(dial: Dial, shutdown: CancellationToken) {
     let mut backoff = dial.backoff();
     let survey = loop {
         backoff.pause().await;
@@ -117,7 +119,8 @@ async fn survey_late(dial: Dial) {
         }
     };
     if survey.is_cluster {
-        tracing::error!("Redis is in cluster mode, which is not supported");
+        tracing::error!(error = %ConnectError::Cluster(dial.address()), "the node stops");
+        shutdown.cancel();
     }
     for warning in survey.warnings {
         tracing::warn!("{warning}");

@@ -6,10 +6,11 @@
 //! at, and the connection's side brings what is into line with what is wanted, one batch at a time. So subscribe,
 //! unsubscribe, subscribe in any timing end where the last call said.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use tokio::sync::oneshot;
 
+use super::turns::Turns;
 use crate::backend::Topic;
 
 /// What the present connection has of one channel.
@@ -39,8 +40,8 @@ struct Wish {
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
     by_channel: HashMap<String, Wish>,
-    /// Channels to be looked at.
-    changed: VecDeque<String>,
+    /// Channels to be looked at. Nothing takes from it while there is no connection.
+    changed: Turns,
     last_ticket: u64,
 }
 
@@ -83,7 +84,7 @@ impl Wishes {
         });
         if !wish.wanted {
             wish.wanted = true;
-            self.changed.push_back(channel.to_owned());
+            self.changed.add(channel);
         }
         if wish.actual == Actual::Present {
             wish.fulfilled = true;
@@ -104,9 +105,10 @@ impl Wishes {
         wish.waiters.clear();
         wish.told.clear();
         if wish.actual == Actual::Absent {
+            self.changed.remove(channel);
             self.by_channel.remove(channel);
         } else {
-            self.changed.push_back(channel.to_owned());
+            self.changed.add(channel);
         }
     }
 
@@ -133,7 +135,7 @@ impl Wishes {
     pub(super) fn next_batch(&mut self, max: usize) -> Batch {
         let mut batch = Batch::default();
         while batch.subscribe.len() + batch.unsubscribe.len() < max {
-            let Some(channel) = self.changed.pop_front() else { break };
+            let Some(channel) = self.changed.next() else { break };
             let Some(wish) = self.by_channel.get_mut(&channel) else { continue };
             match (wish.wanted, wish.actual) {
                 (true, Actual::Absent) => {
@@ -155,7 +157,7 @@ impl Wishes {
         let Some(wish) = self.by_channel.get_mut(channel) else { return Confirmed::Quietly };
         wish.actual = Actual::Present;
         if !wish.wanted {
-            self.changed.push_back(channel.to_owned());
+            self.changed.add(channel);
             return Confirmed::Quietly;
         }
         let restored = std::mem::take(&mut wish.interrupted);
@@ -172,8 +174,9 @@ impl Wishes {
         let Some(wish) = self.by_channel.get_mut(channel) else { return };
         if wish.wanted {
             wish.actual = Actual::Absent;
-            self.changed.push_back(channel.to_owned());
+            self.changed.add(channel);
         } else {
+            self.changed.remove(channel);
             self.by_channel.remove(channel);
         }
     }
@@ -194,7 +197,7 @@ impl Wishes {
                 wish.interrupted = true;
                 interrupted.push(wish.topic.clone());
             }
-            self.changed.push_back(channel.clone());
+            self.changed.add(channel);
         }
         interrupted
     }
@@ -340,6 +343,20 @@ mod tests {
         let (ticket, _receiver) = soon(wishes.want("b", &topic("b")));
         wishes.give_up("b", ticket);
         assert_eq!(wishes.topic("b"), Some(&topic("b")), "it was wanted before");
+    }
+
+    #[test]
+    fn wishes_that_come_and_go_without_a_connection_leave_nothing_behind() {
+        let mut wishes = Wishes::default();
+        let _kept = wishes.want("kept", &topic("kept"));
+        for i in 0..1_000 {
+            for channel in ["same", &i.to_string()] {
+                let (ticket, _receiver) = soon(wishes.want(channel, &topic(channel)));
+                wishes.give_up(channel, ticket);
+            }
+        }
+        assert_eq!(wishes.by_channel.len(), 1);
+        assert_eq!(std::iter::from_fn(|| wishes.changed.next()).collect::<Vec<_>>(), ["kept"]);
     }
 
     #[test]
