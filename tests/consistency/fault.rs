@@ -86,6 +86,8 @@ pub enum Fault {
     Trimmed,
     /// A random choice of all that need not lose anything.
     Mix,
+    /// The same, and every other time one in which Redis loses something.
+    MixLossy,
 }
 
 impl Fault {
@@ -104,9 +106,12 @@ impl Fault {
     /// What `everysec` may lose is no finding: faults that end Redis need `always`.
     pub fn fsync(self) -> Fsync {
         match self {
-            Self::KillRedis | Self::Mix | Self::StaleReplica | Self::EmptyRedis | Self::DiskFullAlways => {
-                Fsync::Always
-            }
+            Self::KillRedis
+            | Self::Mix
+            | Self::MixLossy
+            | Self::StaleReplica
+            | Self::EmptyRedis
+            | Self::DiskFullAlways => Fsync::Always,
             _ => Fsync::EverySecond,
         }
     }
@@ -151,6 +156,9 @@ impl Fault {
             _ => Duration::ZERO,
         }
     }
+
+    /// What takes away what Redis had.
+    const LOSSY: [Self; 3] = [Self::EmptyRedis, Self::FlushAll, Self::StaleReplica];
 
     /// Of what `Mix` is made.
     const LOSSLESS: [Self; 24] = [
@@ -215,14 +223,22 @@ impl Injector<'_> {
     /// One fault, from beginning to end; returns when it has healed.
     pub async fn inject(&mut self, fault: Fault) -> std::io::Result<()> {
         let fault = match fault {
-            Fault::Mix => Fault::LOSSLESS[self.rng.random_range(0..Fault::LOSSLESS.len())],
+            Fault::MixLossy if self.rng.random_bool(0.5) => {
+                Fault::LOSSY[self.rng.random_range(0..Fault::LOSSY.len())]
+            }
+            Fault::Mix | Fault::MixLossy => Fault::LOSSLESS[self.rng.random_range(0..Fault::LOSSLESS.len())],
             fault => fault,
         };
         if fault.injects() {
             self.recorder.record(Event::Injected { name: fault.name() });
         }
         match fault {
-            Fault::None | Fault::Forged | Fault::NeverReader | Fault::Trimmed | Fault::Mix => {}
+            Fault::None
+            | Fault::Forged
+            | Fault::NeverReader
+            | Fault::Trimmed
+            | Fault::Mix
+            | Fault::MixLossy => {}
             Fault::KillNode => {
                 let node = self.some_node();
                 self.began(fault, Damage::None);
