@@ -25,7 +25,7 @@ use crate::essential::essential;
 use crate::metrics as names;
 use crate::planted::{self, Flaw};
 use crate::protocol::server_message::ChatBody;
-use crate::protocol::{CloseReason, ConnectionId, Epoch, MessageId, Position, RoomName, Token, UserName};
+use crate::protocol::{CloseReason, ConnectionId, MessageId, Position, RoomName, Token, UserName};
 
 /// For each connection that a drain closes: a hundred a second storm nobody, and one is closed at once.
 const PACE: Duration = Duration::from_millis(10);
@@ -231,15 +231,17 @@ impl Node {
             Some(id) => format!("{sender}\u{1f}{}\u{1f}{id}", target.map_or("", UserName::as_str)),
             None => format!("\u{1f}{message_id}"),
         };
+        let own = planted::is(Flaw::AckFirst).then(|| topics.last().cloned()).flatten();
         let publish = Publish { topics, dedupe_key, message_id, sent_at, body: body.encode() };
         let publishing = Publishing::begin();
-        let result = match self.backend.broker.publish(publish).await {
-            Err(_) if planted::is(Flaw::AckFirst) => {
-                let position = Position { epoch: Epoch::generate(), seq: 1, message_id };
-                Ok(Stored { position, sent_at, duplicate: false })
-            }
-            result => result,
-        };
+        let result = self.backend.broker.publish(publish).await.or_else(|error: BackendError| {
+            // The flaw names the place where the message would be: nothing but the log can tell that it is not there.
+            let Some(top) = own.and_then(|own| self.registry.hold(&own).topic.top()) else {
+                return Err(error);
+            };
+            let position = Position { epoch: top.epoch, seq: top.seq + 1, message_id };
+            Ok(Stored { position, sent_at, duplicate: false })
+        });
         publishing.end(&result);
         result
     }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::history::{Event, Position, Topic, Verdict};
 use crate::stage::{Phase, Stage};
 use crate::wire::{
-    Frame, NotConnected, Wire, request, room_name, room_number, since, user_name, user_number,
+    Frame, NotConnected, Wire, content, request, room_name, room_number, since, user_name, user_number,
 };
 
 /// How many publishes a client has on the way at a time.
@@ -26,8 +26,9 @@ const SILENCE: Duration = Duration::from_secs(9);
 const PING: Duration = Duration::from_secs(3);
 /// A request that nobody answered for this long: the connection is taken for lost.
 const UNANSWERED: Duration = Duration::from_secs(10);
-/// How long a fickle client stays away after losing its connection: longer than any lease.
-const FICKLE: Duration = Duration::from_secs(45);
+/// How long a fickle client stays away after losing its connection: until the bound for ghosts is over, counted from when a
+/// stopped node is woken.
+const FICKLE: Duration = Duration::from_secs(70);
 
 /// Who a client is and what it does.
 #[derive(Debug, Clone)]
@@ -439,7 +440,9 @@ impl Client {
         let away = Duration::from_millis(self.rng.random_range(100..3_000));
         let room = Topic::Room(self.role.rooms[self.rng.random_range(0..self.role.rooms.len())]);
         if self.rng.random_range(0..1000) < self.stage.sizes.forged_permille {
-            self.forge(room);
+            let inbox = Topic::Inbox(self.role.user);
+            let private = self.role.keeps_inbox && self.rng.random_range(0..3) == 0;
+            self.forge(if private { inbox } else { room });
             return Some(Leaving::Drop(Duration::from_millis(100)));
         }
         match self.rng.random_range(0..6) {
@@ -463,13 +466,17 @@ impl Client {
     }
 
     /// Puts a position in place of its own that can't be proved: another epoch, a message that is not there, a place
-    /// that has not been reached, another message's id.
+    /// that has not been reached, another message's id, or nothing but garbage.
     fn forge(&mut self, topic: Topic) {
         let Some(position) = self.positions.get_mut(&topic) else { return };
-        match self.rng.random_range(0..4) {
+        match self.rng.random_range(0..5) {
             0 => position.epoch = self.rng.random(),
             1 => position.seq += 1_000_000,
             2 => position.seq = position.seq.saturating_sub(1),
+            3 => {
+                let (epoch, seq) = (self.rng.random(), self.rng.random_range(0..1 << 53));
+                *position = Position { epoch, seq, message_id: Uuid::from_u128(self.rng.random()) };
+            }
             _ => position.message_id = Uuid::from_u128(self.rng.random()),
         }
         if position.seq == 0 {
@@ -553,7 +560,7 @@ impl Client {
         let padding = if self.role.bulk > 0 { self.role.bulk } else { self.rng.random_range(0..200) };
         let mut body = json!({
             "sender_username": user_name(sender),
-            "content": format!("{id} {:.>padding$}", ""),
+            "content": content(id, padding),
         });
         let kind = match topic {
             Topic::Room(room) => {

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::cluster::Cluster;
-use crate::history::{Damage, Event, Recorder};
+use crate::history::{Damage, Event, History, Recorder};
 use crate::process::Fsync;
 use crate::proxy::Mode;
 use crate::stage::Sizes;
@@ -34,7 +34,7 @@ pub enum Fault {
     EmptyRedis,
     /// FLUSHALL under running nodes.
     FlushAll,
-    /// Redis stopped for 1 to 8 seconds.
+    /// Redis stopped for 1 to 8 seconds, one time in three for up to 18.
     StopRedis,
     /// Redis stopped for longer than every lease.
     StopRedisLong,
@@ -86,6 +86,8 @@ pub enum Fault {
     Trimmed,
     /// A random choice of all that need not lose anything.
     Mix,
+    /// The same, and every other time one in which Redis loses something.
+    MixLossy,
 }
 
 impl Fault {
@@ -93,12 +95,23 @@ impl Fault {
         self.to_possible_value().expect("no fault is hidden").get_name().to_owned()
     }
 
+    /// The one that a history is of; none where it does not say so.
+    pub fn of(history: &History) -> Option<Self> {
+        history.lines.iter().find_map(|line| match &line.event {
+            Event::Run { fault } => Self::from_str(fault, false).ok(),
+            _ => None,
+        })
+    }
+
     /// What `everysec` may lose is no finding: faults that end Redis need `always`.
     pub fn fsync(self) -> Fsync {
         match self {
-            Self::KillRedis | Self::Mix | Self::StaleReplica | Self::EmptyRedis | Self::DiskFullAlways => {
-                Fsync::Always
-            }
+            Self::KillRedis
+            | Self::Mix
+            | Self::MixLossy
+            | Self::StaleReplica
+            | Self::EmptyRedis
+            | Self::DiskFullAlways => Fsync::Always,
             _ => Fsync::EverySecond,
         }
     }
@@ -126,14 +139,36 @@ impl Fault {
         }
     }
 
+    /// How many of a thousand members stay away for long after they lost their connection: ghosts are of those.
+    pub fn fickle_permille(self, usual: u32) -> u32 {
+        match self {
+            Self::KillNode | Self::StopNode => 400,
+            Self::KillAllNodes => 150,
+            _ => usual,
+        }
+    }
+
+    /// The calm after the last injection, if that has to be longer than the others: the bound for ghosts runs out only
+    /// where nothing is injected for longer than it, and somebody has to ask then.
+    pub fn calm_at_end(self) -> Duration {
+        match self {
+            Self::KillNode | Self::StopNode | Self::KillAllNodes => Duration::from_secs(40),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// What takes away what Redis had.
+    const LOSSY: [Self; 3] = [Self::EmptyRedis, Self::FlushAll, Self::StaleReplica];
+
     /// Of what `Mix` is made.
-    const LOSSLESS: [Self; 22] = [
+    const LOSSLESS: [Self; 24] = [
         Self::KillNode,
         Self::KillAllNodes,
         Self::RollingTerm,
         Self::StopNode,
         Self::KillRedis,
         Self::StopRedis,
+        Self::StopRedisLong,
         Self::RedisCut,
         Self::RedisReset,
         Self::RedisStall,
@@ -145,6 +180,7 @@ impl Fault {
         Self::ClientReset,
         Self::ClientStall,
         Self::ClientDelay,
+        Self::ClientSlow,
         Self::ClientSlice,
         Self::KillPubsub,
         Self::OutOfMemory,
@@ -187,14 +223,22 @@ impl Injector<'_> {
     /// One fault, from beginning to end; returns when it has healed.
     pub async fn inject(&mut self, fault: Fault) -> std::io::Result<()> {
         let fault = match fault {
-            Fault::Mix => Fault::LOSSLESS[self.rng.random_range(0..Fault::LOSSLESS.len())],
+            Fault::MixLossy if self.rng.random_bool(0.5) => {
+                Fault::LOSSY[self.rng.random_range(0..Fault::LOSSY.len())]
+            }
+            Fault::Mix | Fault::MixLossy => Fault::LOSSLESS[self.rng.random_range(0..Fault::LOSSLESS.len())],
             fault => fault,
         };
         if fault.injects() {
             self.recorder.record(Event::Injected { name: fault.name() });
         }
         match fault {
-            Fault::None | Fault::Forged | Fault::NeverReader | Fault::Trimmed | Fault::Mix => {}
+            Fault::None
+            | Fault::Forged
+            | Fault::NeverReader
+            | Fault::Trimmed
+            | Fault::Mix
+            | Fault::MixLossy => {}
             Fault::KillNode => {
                 let node = self.some_node();
                 self.began(fault, Damage::None);
@@ -251,11 +295,12 @@ impl Injector<'_> {
             Fault::StopRedis | Fault::StopRedisLong => {
                 self.began(fault, Damage::None);
                 self.cluster.redis.stop();
-                if fault == Fault::StopRedis {
-                    self.wait(1_000, 8_000).await;
-                } else {
-                    self.wait(18_000, 22_000).await;
-                }
+                let (least_ms, most_ms) = match fault {
+                    Fault::StopRedisLong => (18_000, 22_000),
+                    _ if self.rng.random_range(0..3) == 0 => (8_000, 18_000),
+                    _ => (1_000, 8_000),
+                };
+                self.wait(least_ms, most_ms).await;
                 self.cluster.redis.resume();
                 self.ended(fault);
             }
@@ -341,6 +386,9 @@ impl Injector<'_> {
         }
         for node in nodes {
             self.cluster.nodes[*node].ready().await?;
+            if let Some(holds) = self.cluster.nodes[*node].holds(false).await {
+                self.recorder.record(holds);
+            }
         }
         Ok(())
     }

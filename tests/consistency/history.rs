@@ -85,6 +85,9 @@ pub struct LogEntry {
 pub struct Resources {
     pub descriptors: u64,
     pub threads: u64,
+    /// The runtime's own, as the metric has it; 0 in histories of before it was written down.
+    #[serde(default)]
+    pub tasks: u64,
     pub resident_kib: u64,
     /// The most that it ever was.
     pub peak_kib: u64,
@@ -105,6 +108,8 @@ pub enum Damage {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
+    /// What the run is made for: the fault, by its name. The first line.
+    Run { fault: String },
     /// A publish is sent. `op` names this attempt, `id` the publish; `sender` is the name that it claims.
     Publish { op: u64, client: u32, conn: u64, topic: Topic, id: Uuid, sender: u16 },
     /// The attempt was acknowledged. `at` is a place in the room's log, or in the sender's private log.
@@ -159,8 +164,10 @@ pub enum Event {
     LogsRead { rooms: u64, of_a_room: u64, private: u64, of_a_user: u64 },
     /// From here on there are clients that read nothing.
     DeafCame,
-    /// What a node holds: `quiet` before any client came, and after all have gone.
+    /// What a node holds: just after it was started, and at the `end`, after all clients have gone.
     Holds { node: u8, pid: u32, end: bool, resources: Resources },
+    /// A line of a node's output that says so.
+    Panicked { node: u8, line: String },
     /// A raw log, read from Redis at the end of the run.
     Log { topic: Topic, epoch: u64, entries: Vec<LogEntry> },
 }

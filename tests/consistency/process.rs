@@ -13,7 +13,7 @@ use rand::Rng;
 use tokio::time::{Instant, sleep};
 
 use crate::api;
-use crate::history::Resources;
+use crate::history::{Event, Resources};
 
 /// How long anything may take to come up.
 const UP: Duration = Duration::from_secs(20);
@@ -271,6 +271,13 @@ impl Node {
         clean
     }
 
+    /// The lines of its output, of all its processes one after the other, that tell of a panic.
+    pub fn panics(&self) -> Vec<String> {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        log.lines().filter(|line| line.contains("panicked")).map(str::to_owned).collect()
+    }
+
     /// One of its metrics.
     pub async fn metric(&self, name: &str) -> Option<u64> {
         let (_, metrics) = api::http(self.internal, "GET", "/metrics", None, None).await?;
@@ -289,11 +296,18 @@ impl Node {
         Some(Resources {
             descriptors: std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64,
             threads: field("Threads:")?,
+            tasks: api::metric(&metrics, "chat_runtime_tasks")?,
             resident_kib: field("VmRSS:")?,
             peak_kib: field("VmHWM:")?,
             connections: api::metric(&metrics, "chat_connections")?,
             subscriptions: api::metric(&metrics, "chat_subscriptions")?,
         })
+    }
+
+    /// The same as a line of the history.
+    pub async fn holds(&self, end: bool) -> Option<Event> {
+        let (pid, resources) = (self.pid()?, self.resources().await?);
+        Some(Event::Holds { node: self.number as u8, pid, end, resources })
     }
 }
 

@@ -176,10 +176,11 @@ async fn forward(to: &mut OwnedWriteHalf, chunk: &[u8], mode: Mode, came: Instan
         }
         Mode::Slice => {
             // One by one for the first, where lengths and heads are; a system call for each byte of all would measure
-            // nothing but system calls.
-            let single = chunk.len().min(12);
+            // nothing but system calls. Without a pause the reader would find them all together.
+            let single = chunk.len().min(8);
             for byte in chunk[..single].chunks(1) {
                 to.write_all(byte).await?;
+                sleep(Duration::from_millis(1)).await;
             }
             for piece in chunk[single..].chunks(chunk.len() / 6 + 1) {
                 to.write_all(piece).await?;

@@ -77,11 +77,13 @@ fn entry(id: &str, fields: &[(String, String)]) -> Option<LogEntry> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::content;
 
     #[test]
     fn an_entry_is_read_from_its_fields() {
         let (id, message_id) = (Uuid::from_u128(4), Uuid::from_u128(5));
-        let body = format!(r#""sender_username":"user-007","content":"{id} ...","client_id":"{id}""#);
+        let body =
+            format!(r#""sender_username":"user-007","content":"{}","client_id":"{id}""#, content(id, 5));
         let fields = [("i", message_id.to_string()), ("p", String::new()), ("t", "1".into()), ("b", body)]
             .map(|(key, value)| (key.to_owned(), value));
         let expected = LogEntry { seq: 12, message_id, prev: Uuid::nil(), id: Some(id), sender: Some(7) };

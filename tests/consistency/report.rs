@@ -7,6 +7,8 @@ use std::fmt;
 use uuid::Uuid;
 
 use crate::checks::{self, Check, Findings, Index};
+use crate::fault::Fault;
+use crate::floor;
 use crate::history::{Event, History, Micros, SECOND, Topic, Verdict};
 
 /// Times in order.
@@ -23,7 +25,11 @@ impl Times {
         self.at(1_000)
     }
 
-    fn at(&self, permille: usize) -> Micros {
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn at(&self, permille: usize) -> Micros {
         let last = self.0.len().saturating_sub(1);
         self.0.get(last * permille / 1_000).copied().unwrap_or(0)
     }
@@ -64,8 +70,12 @@ pub struct Report {
     pub peak_kib: u64,
     pub injected: u64,
     pub logs_read: Vec<String>,
+    /// How often private logs were read in all storms; none where nobody counted.
+    pub private_reads: Option<u64>,
     pub faults: Vec<(String, Micros, Micros)>,
     pub findings: Findings,
+    /// What the run had to come to and did not: see `floor`.
+    pub short: Vec<String>,
 }
 
 impl Report {
@@ -97,11 +107,13 @@ impl Report {
             peak_kib: 0,
             injected: 0,
             logs_read: Vec::new(),
+            private_reads: None,
             to_recover: Times::of(
                 checks::times_to_recover(&index).into_iter().map(|(_, time)| time).collect(),
             ),
             faults: index.windows.iter().map(|w| (w.name.clone(), w.from, w.to)).collect(),
             findings: checks::all(history),
+            short: Vec::new(),
         };
         for line in &history.lines {
             match &line.event {
@@ -139,9 +151,12 @@ impl Report {
                 Event::Left { conn, topic, .. } => {
                     joined.remove(&(*conn, *topic));
                 }
-                Event::LogsRead { rooms, of_a_room, private, of_a_user } => report.logs_read.push(format!(
-                    "logs read: {rooms} times a room's, {of_a_room} of one at most; {private} times a user's, {of_a_user} of one at most"
-                )),
+                Event::LogsRead { rooms, of_a_room, private, of_a_user } => {
+                    *report.private_reads.get_or_insert_default() += private;
+                    report.logs_read.push(format!(
+                        "logs read: {rooms} times a room's, {of_a_room} of one at most; {private} times a user's, {of_a_user} of one at most"
+                    ));
+                }
                 Event::Injected { .. } => report.injected += 1,
                 Event::Gap { .. } => report.gaps += 1,
                 Event::Closed { client, .. } => {
@@ -160,11 +175,18 @@ impl Report {
         report.to_return = Times::of(to_return);
         report.to_ack = Times::of(to_ack);
         report.to_delivery = Times::of(to_delivery);
+        report.short = floor::short(&report, Fault::of(history));
         report
     }
 
+    /// What is wrong, in a few words.
+    pub fn why(&self) -> String {
+        let names = self.findings.names().into_iter().map(|check| check.to_string());
+        names.chain(self.short.iter().cloned()).collect::<Vec<_>>().join("; ")
+    }
+
     pub fn good(&self) -> bool {
-        self.findings.found.is_empty()
+        self.findings.found.is_empty() && self.short.is_empty()
     }
 }
 
@@ -197,6 +219,10 @@ impl fmt::Display for Report {
         }
         writeln!(f, "  time to return:      {}", self.to_return)?;
         writeln!(f, "  a node's memory:     {} MiB at most", self.peak_kib >> 10)?;
+        for short in &self.short {
+            writeln!(f, "  NOT ENOUGH: {short}")?;
+        }
+        writeln!(f, "  bounds for ghosts:   {} ran out while somebody asked", self.findings.ghosts)?;
         for check in Check::ALL {
             let looked = self.findings.looked.get(&check).copied().unwrap_or(0);
             writeln!(f, "  {check:<26} {:>6} found in {looked}", self.findings.count(check))?;

@@ -1,5 +1,5 @@
-//! One run: a cluster, a workload, a fault, and the history of it. Owns the order of its phases; the checks judge it
-//! afterwards. Called by the commands.
+//! One run: a cluster, a workload, a fault, and the history of it, whole or up to where the run failed. Owns the order of
+//! its phases; the checks judge it afterwards. Called by the commands.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::Api;
 use crate::cast;
-use crate::client::Client;
+use crate::client::{Client, Role};
 use crate::cluster::Cluster;
 use crate::fault::{Fault, Injector};
 use crate::history::{Event, History, Recorder, Topic};
@@ -31,6 +31,11 @@ const DEAF: Duration = Duration::from_secs(25);
 /// By when everybody is back in a storm.
 const RETURN: Duration = Duration::from_secs(5);
 
+/// After each fault, so that recovery is seen to be in time.
+const CALM: Duration = Duration::from_secs(11);
+/// How much longer than twice its time a run may take until it is given up.
+const SLACK: Duration = Duration::from_secs(180);
+
 /// What a run is made of.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -41,8 +46,34 @@ pub struct Plan {
     pub binary: PathBuf,
     /// The flaw that a node built for it is to have.
     pub planted: Option<String>,
-    /// How long nothing is injected after a fault, so that recovery is seen to be in time.
+    /// How long nothing is injected after a fault.
     pub calm: Duration,
+    /// The same after the last, where that is longer.
+    pub calm_at_end: Duration,
+}
+
+/// How a run went.
+pub struct Outcome {
+    pub history: History,
+    /// Why it came to no end.
+    pub failed: Option<std::io::Error>,
+}
+
+impl Plan {
+    /// A run with what its fault asks for.
+    pub fn new(fault: Fault, lasts: Duration, seed: u64, sizes: Sizes, binary: PathBuf) -> Self {
+        let sizes = Sizes { fickle_permille: fault.fickle_permille(sizes.fickle_permille), ..sizes };
+        Self {
+            fault,
+            lasts,
+            seed,
+            sizes,
+            binary,
+            planted: None,
+            calm: CALM,
+            calm_at_end: fault.calm_at_end(),
+        }
+    }
 }
 
 fn settings(plan: &Plan) -> NodeSettings {
@@ -70,8 +101,24 @@ fn settings(plan: &Plan) -> NodeSettings {
 }
 
 /// Runs it in a directory of its own.
-pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
+pub async fn run(plan: &Plan, dir: &Path) -> Outcome {
     let mut rng = SmallRng::seed_from_u64(plan.seed);
+    let roles = cast::roles(&plan.fault.sizes(plan.sizes), NODES, rng.random());
+    let recorder = Arc::new(Recorder::new());
+    recorder.record(Event::Run { fault: plan.fault.name() });
+    let most = 2 * plan.lasts + plan.calm_at_end + SLACK;
+    let ended = timeout(most, course(plan, dir, rng, &roles, recorder.clone())).await;
+    let failed = ended.unwrap_or_else(|_| Err(std::io::Error::other("it came to no end"))).err();
+    Outcome { history: recorder.finish(cast::cast(&roles)), failed }
+}
+
+async fn course(
+    plan: &Plan,
+    dir: &Path,
+    mut rng: SmallRng,
+    roles: &[Role],
+    recorder: Arc<Recorder>,
+) -> std::io::Result<()> {
     let sizes = plan.fault.sizes(plan.sizes);
     let mut cluster = Cluster::start(dir, NODES, plan.fault.fsync(), &settings(plan)).await?;
     let (phase, phases) = watch::channel(Phase::Gather);
@@ -79,7 +126,7 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
     let (come, deaf) = watch::channel(false);
     let api = Api::new(cluster.nodes.iter().map(|node| node.internal).collect(), ADMIN_KEY.to_owned());
     let stage = Arc::new(Stage {
-        recorder: Recorder::new(),
+        recorder,
         nodes: if plan.fault == Fault::Storm {
             // A proxy would take more of the machine than the nodes do.
             cluster.nodes.iter().map(|node| node.address).collect()
@@ -96,15 +143,15 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
     });
     hold(&cluster, &stage, false).await;
 
-    let roles = cast::roles(&sizes, NODES, rng.random());
-    let cast = cast::cast(&roles);
+    // What is in a set ends with it, however this does.
     let mut clients = tokio::task::JoinSet::new();
-    for role in &roles {
+    for role in roles {
         clients.spawn(Client::new(stage.clone(), role.clone()).run());
     }
-    gathered(&stage, &roles).await?;
+    gathered(&stage, roles).await?;
     phase.send_replace(Phase::Talk);
-    let revoker = tokio::spawn(revoke(stage.clone(), sizes, rng.random()));
+    let mut revoker = tokio::task::JoinSet::new();
+    revoker.spawn(revoke(stage.clone(), sizes, rng.random()));
 
     let start = Instant::now();
     let mut end = start + plan.lasts;
@@ -126,6 +173,7 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
         }
         sleep(plan.calm + Duration::from_millis(rng.random_range(0..1_000))).await;
     }
+    sleep(plan.calm_at_end.saturating_sub(plan.calm)).await;
     if sizes.never_readers > 0 {
         // The first half is without them, to compare.
         sleep(plan.lasts / 2).await;
@@ -142,22 +190,28 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
     if sizes.never_readers > 0 {
         cut_off(&cluster, sizes.never_readers).await?;
     }
-    revoker.abort();
+    revoker.shutdown().await;
     phase.send_replace(Phase::Settle);
     still(&stage.recorder, Duration::from_secs(2), Duration::from_secs(20)).await;
     phase.send_replace(Phase::Resume);
     still(&stage.recorder, Duration::from_secs(3), Duration::from_secs(20)).await;
-    logs(&cluster, &stage, &cast.users).await?;
+    let users: Vec<u16> = roles.iter().map(|role| role.user).collect();
+    logs(&cluster, &stage, &users).await?;
     phase.send_replace(Phase::Over);
     while let Some(client) = clients.join_next().await {
         client.map_err(std::io::Error::other)?;
     }
     quiet(&cluster, &stage).await;
-    Ok(stage.recorder.finish(cast))
+    for node in &cluster.nodes {
+        for line in node.panics() {
+            stage.recorder.record(Event::Panicked { node: node.number as u8, line });
+        }
+    }
+    Ok(())
 }
 
 /// Waits until every client that is there from the start is in all of its rooms.
-async fn gathered(stage: &Stage, roles: &[crate::client::Role]) -> std::io::Result<()> {
+async fn gathered(stage: &Stage, roles: &[Role]) -> std::io::Result<()> {
     let from_the_start = roles.iter().filter(|role| role.reads_after.is_none());
     let wanted: usize = from_the_start.map(|role| role.rooms.len()).sum();
     let start = Instant::now();
@@ -228,8 +282,8 @@ async fn cut_off(cluster: &Cluster, never_readers: u32) -> std::io::Result<()> {
 
 async fn hold(cluster: &Cluster, stage: &Stage, end: bool) {
     for node in &cluster.nodes {
-        if let (Some(pid), Some(resources)) = (node.pid(), node.resources().await) {
-            stage.recorder.record(Event::Holds { node: node.number as u8, pid, end, resources });
+        if let Some(holds) = node.holds(end).await {
+            stage.recorder.record(holds);
         }
     }
 }

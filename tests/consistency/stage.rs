@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -84,7 +84,7 @@ impl Sizes {
 }
 
 pub struct Stage {
-    pub recorder: Recorder,
+    pub recorder: Arc<Recorder>,
     /// Where clients reach each node.
     pub nodes: Vec<SocketAddr>,
     /// The same without a proxy between, whose buffers would take what a client does not.

@@ -20,7 +20,7 @@ pub struct Sum {
     pub duplicated: u64,
     pub reordered: u64,
     pub gaps: u64,
-    /// All other findings, and runs that came to no end.
+    /// All other findings, what a run came short of, and runs that came to no end.
     pub other: u64,
     pub recover: Micros,
 }
@@ -41,7 +41,11 @@ impl Sum {
             duplicated,
             reordered,
             gaps,
-            other: report.findings.found.len() as u64 - lost - duplicated - reordered - gaps,
+            other: report.findings.found.len() as u64 + report.short.len() as u64
+                - lost
+                - duplicated
+                - reordered
+                - gaps,
             recover: report.to_recover.max(),
         }
     }

@@ -9,6 +9,7 @@ mod checks;
 mod client;
 mod cluster;
 mod fault;
+mod floor;
 mod history;
 mod knock;
 mod planted;
@@ -30,11 +31,13 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 use fault::Fault;
 use history::History;
+use planted::Trial;
 use report::Report;
-use run::Plan;
+use run::{Outcome, Plan};
 use soak::Soak;
 use stage::Sizes;
 use table::{Sum, Table};
+use tempfile::TempDir;
 
 /// Real nodes, a real Redis, faults; and a check of all that happened.
 #[derive(Parser)]
@@ -83,11 +86,14 @@ enum What {
         #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/soak.md"))]
         results: PathBuf,
     },
-    /// Nodes with a flaw each: every one must be found, by name.
+    /// Nodes with a flaw each: every one must be found, by name, and nothing without it.
     Planted {
         /// Only this one.
         #[arg(long, value_enum)]
         flaw: Option<planted::Flaw>,
+        /// Its run on a node without it, in which nothing may be found.
+        #[arg(long, requires = "flaw")]
+        healthy: bool,
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -115,15 +121,8 @@ async fn perform(arguments: &Arguments) -> std::io::Result<bool> {
     let mut sizes = if arguments.small { Sizes::SMALL } else { Sizes::FULL };
     sizes.rate = arguments.rate.unwrap_or(sizes.rate);
     let plan = |fault, seconds, seed: Option<u64>| {
-        std::io::Result::Ok(Plan {
-            fault,
-            lasts: Duration::from_secs(seconds),
-            seed: seed.unwrap_or_else(rand::random),
-            sizes,
-            binary: node(arguments, false)?,
-            planted: None,
-            calm: Duration::from_secs(11),
-        })
+        let (lasts, seed) = (Duration::from_secs(seconds), seed.unwrap_or_else(rand::random));
+        std::io::Result::Ok(Plan::new(fault, lasts, seed, sizes, node(arguments, false)?))
     };
     match &arguments.command {
         What::Run { fault, seconds, seed } => {
@@ -135,15 +134,8 @@ async fn perform(arguments: &Arguments) -> std::io::Result<bool> {
             let honest = async {
                 let mut good = true;
                 for fault in CI {
-                    let plan = Plan {
-                        fault,
-                        lasts: Duration::from_secs(8),
-                        seed: *seed,
-                        sizes: Sizes::SMALL,
-                        binary: binary.clone(),
-                        planted: None,
-                        calm: Duration::from_secs(11),
-                    };
+                    let lasts = Duration::from_secs(8);
+                    let plan = Plan::new(fault, lasts, *seed, Sizes::SMALL, binary.clone());
                     good &= one(&plan, true).await?.good();
                 }
                 std::io::Result::Ok(good)
@@ -159,10 +151,10 @@ async fn perform(arguments: &Arguments) -> std::io::Result<bool> {
             let lasts = Duration::from_secs_f64(hours * 3_600.0);
             Soak { lasts, plan, results: results.clone() }.run(arguments.small).await
         }
-        What::Planted { flaw, seed } => {
+        What::Planted { flaw, healthy, seed } => {
             let binary = node(arguments, true)?;
             match flaw {
-                Some(flaw) => planted::one(*flaw, &binary, *seed).await,
+                Some(flaw) => Trial { flaw: *flaw, healthy: *healthy }.run(&binary, *seed).await,
                 None => planted::all(&binary, *seed).await,
             }
         }
@@ -196,13 +188,12 @@ async fn one(plan: &Plan, small: bool) -> std::io::Result<Report> {
     println!("{}: seed {}, {} s", plan.fault.name(), plan.seed, plan.lasts.as_secs());
     let dir = tempfile::Builder::new().prefix("consistency-").tempdir()?;
     let start = Instant::now();
-    let history = match run::run(plan, dir.path()).await {
-        Ok(history) => history,
-        Err(why) => {
-            println!("  the run failed; its logs are in {}; repeat it with\n  {again}", dir.keep().display());
-            return Err(why);
-        }
-    };
+    let Outcome { history, failed } = run::run(plan, dir.path()).await;
+    if let Some(why) = failed {
+        println!("  the run failed: {why}");
+        keep(dir, &history, &again)?;
+        return Err(why);
+    }
     let ran = start.elapsed();
     let report = Report::of(&history);
     let judged = start.elapsed() - ran;
@@ -211,13 +202,18 @@ async fn one(plan: &Plan, small: bool) -> std::io::Result<Report> {
     table.add(plan.fault.name(), &Sum::of(&report));
     println!("{report}\n{table}");
     if !report.good() {
-        let dir = dir.keep();
-        let file = dir.join("history.jsonl");
-        history.save(&file)?;
-        println!("  its history: {COMMAND} check {}", file.display());
-        println!("  repeat it with\n  {again}");
+        keep(dir, &history, &again)?;
     }
     Ok(report)
+}
+
+/// Keeps what a run left, its history with it, and says how to look at it and how to have it again.
+fn keep(dir: TempDir, history: &History, again: &str) -> std::io::Result<()> {
+    let file = dir.keep().join("history.jsonl");
+    history.save(&file)?;
+    println!("  its history, beside the logs: {COMMAND} check {}", file.display());
+    println!("  repeat it with\n  {again}");
+    Ok(())
 }
 
 /// The node to test: the one that was named, or one that is built now. One with flaws gets another name at once, so that

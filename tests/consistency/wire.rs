@@ -220,9 +220,19 @@ fn parse(text: &str, user: u16) -> Option<Frame> {
     })
 }
 
-/// The publish's id, if the content is the one that was sent under it: a message whose body is another's bears none.
-pub fn publish_id(client_id: Option<&str>, content: &str) -> Option<Uuid> {
-    client_id.filter(|id| content.starts_with(id)).and_then(|id| id.parse().ok())
+/// What is published under an id: so long, and every byte follows from the two.
+pub fn content(id: Uuid, padding: usize) -> String {
+    let mark = id.as_u128();
+    let padding: String = (0..padding).map(|at| char::from(b'a' + (mark >> (at % 100)) as u8 % 26)).collect();
+    format!("{id} {} {padding}", padding.len())
+}
+
+/// The publish's id, if the content is, to the last byte, the one that was sent under it: a message whose body is another's,
+/// cut short or garbled bears none.
+pub fn publish_id(client_id: Option<&str>, text: &str) -> Option<Uuid> {
+    let id = client_id?.parse().ok()?;
+    let padding = text.split(' ').nth(1)?.parse().ok().filter(|padding| *padding < text.len())?;
+    (content(id, padding) == text).then_some(id)
 }
 
 pub fn epoch(text: &str) -> Option<u64> {
@@ -274,7 +284,7 @@ mod tests {
     fn a_chat_message_becomes_a_place_a_sender_and_the_publishs_id() {
         let id = Uuid::from_u128(1);
         let text = json!({ "message_type": "GroupChat", "message_body": {
-            "sender_username": "user-003", "room": "room-07", "content": format!("{id} x"), "message_id": Uuid::from_u128(2),
+            "sender_username": "user-003", "room": "room-07", "content": content(id, 3), "message_id": Uuid::from_u128(2),
             "client_id": id, "sent_at": 1, "epoch": "00000000000000ff", "seq": 9 } });
         match parse(&text.to_string(), 0) {
             Some(Frame::Chat { topic: Topic::Room(7), at, sender: 3, id: Some(got), .. }) => {
@@ -285,10 +295,15 @@ mod tests {
     }
 
     #[test]
-    fn a_message_with_another_messages_content_bears_no_id() {
-        let (id, other) = (Uuid::from_u128(1).to_string(), Uuid::from_u128(2).to_string());
-        assert_eq!(publish_id(Some(&id), &other), None);
-        assert_eq!(publish_id(Some(&id), &format!("{id} hello")), Some(Uuid::from_u128(1)));
+    fn a_message_whose_content_is_not_to_the_byte_what_was_sent_bears_no_id() {
+        let (id, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (named, sent) = (id.to_string(), content(id, 20));
+        assert_eq!(publish_id(Some(&named), &sent), Some(id));
+        assert_eq!(publish_id(Some(&named), &content(other, 20)), None);
+        assert_eq!(publish_id(Some(&named), &sent[..sent.len() - 1]), None);
+        assert_eq!(publish_id(Some(&named), &sent.replace('b', "c")), None);
+        assert_eq!(publish_id(Some(&named), &format!("{id} 99999999999999 x")), None);
+        assert_eq!(publish_id(None, &sent), None);
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub struct Finding {
 #[derive(Debug, Default)]
 pub struct Findings {
     pub looked: BTreeMap<Check, u64>,
+    /// Of those who lost their connection: how many were asked after when their bound for ghosts was over.
+    pub ghosts: u64,
     pub found: Vec<Finding>,
 }
 

@@ -7,6 +7,9 @@ use super::index::Index;
 use super::{Check, Findings};
 use crate::history::{Event, Micros, Topic};
 
+/// The close code of a connection that ended without one.
+const LOST: u16 = 1006;
+
 /// One client's stay in one room.
 struct Stay {
     user: u16,
@@ -16,28 +19,36 @@ struct Stay {
     from: Option<Micros>,
     /// It left, or its connection ended.
     to: Micros,
+    /// The connection was lost: nobody told the node.
+    lost: bool,
 }
 
 pub fn check(index: &Index<'_>, findings: &mut Findings) {
     let stays = stays(index);
     let bounds = index.history.cast.bounds;
     let none = Vec::new();
+    let mut judged: HashSet<(u16, u16, Micros)> = HashSet::new();
     for line in &index.history.lines {
         let Event::Members { room, asked, users } = &line.event else { continue };
         let (asked, answered) = (*asked, line.at);
         let stays = stays.get(room).unwrap_or(&none);
         let shown: HashSet<u16> = users.iter().copied().collect();
         // When each user was last there, if that was before the question.
-        let mut last: HashMap<u16, Micros> = HashMap::new();
+        let mut last: HashMap<u16, (Micros, bool)> = HashMap::new();
         for stay in stays.iter().filter(|stay| stay.sent <= answered) {
             let until = last.entry(stay.user).or_default();
-            *until = stay.to.max(*until);
+            *until = (stay.to, stay.lost).max(*until);
+        }
+        let over = |until: Micros| asked > index.healed(until, asked) + bounds.ghost;
+        for (user, (until, lost)) in &last {
+            if *lost && asked > until.saturating_add(bounds.ghost) && over(*until) {
+                judged.insert((*room, *user, *until));
+            }
         }
         for user in &shown {
             findings.look(Check::StalePresence);
-            match last.get(user) {
-                Some(until) if *until >= asked => {}
-                Some(until) if asked <= index.healed(*until, asked) + bounds.ghost => {}
+            match last.get(user).map(|(until, _)| *until) {
+                Some(until) if until >= asked || !over(until) => {}
                 gone => findings.find(
                     Check::StalePresence,
                     answered,
@@ -62,6 +73,7 @@ pub fn check(index: &Index<'_>, findings: &mut Findings) {
             }
         }
     }
+    findings.ghosts = judged.len() as u64;
 }
 
 fn stays(index: &Index<'_>) -> BTreeMap<u16, Vec<Stay>> {
@@ -78,6 +90,7 @@ fn stays(index: &Index<'_>) -> BTreeMap<u16, Vec<Stay>> {
                         sent: line.at,
                         from: None,
                         to: Micros::MAX,
+                        lost: false,
                     });
                     stays.len() - 1
                 });
@@ -93,12 +106,13 @@ fn stays(index: &Index<'_>) -> BTreeMap<u16, Vec<Stay>> {
                     stays[stay].to = line.at;
                 }
             }
-            Event::Closed { conn, .. } => {
+            Event::Closed { conn, code, .. } => {
                 open.retain(|(this, room), stay| {
                     if this == conn
                         && let Some(stays) = stays.get_mut(room)
                     {
                         stays[*stay].to = line.at;
+                        stays[*stay].lost = *code == LOST;
                     }
                     this != conn
                 });
@@ -161,6 +175,22 @@ mod tests {
         ask(&mut run, &[0, 1]);
         run.finish();
         assert_eq!(run.names(), []);
+        assert_eq!(run.findings().ghosts, 0);
+    }
+
+    #[test]
+    fn who_was_asked_after_when_the_bound_was_over_is_counted_once_and_who_left_is_not() {
+        let mut run = Sample::new(3);
+        (0..3).for_each(|client| run.enter(client, 0));
+        run.close(1);
+        run.record(Event::Away { client: 1 });
+        run.leave(2);
+        run.wait(31);
+        ask(&mut run, &[0]);
+        ask(&mut run, &[0]);
+        run.finish();
+        assert_eq!(run.names(), []);
+        assert_eq!(run.findings().ghosts, 1);
     }
 
     #[test]
