@@ -238,6 +238,7 @@ mod tests {
     fn private(receiver: u32) -> Vec<Check> {
         let mut run = Sample::new(3);
         (0..3).for_each(|client| run.connect(client, 0));
+        (0..3).for_each(|client| run.auth(client));
         let (_, entry) = run.whisper(1, 1);
         run.deliver_private(receiver, &entry);
         run.finish();

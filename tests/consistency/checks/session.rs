@@ -55,8 +55,8 @@ struct Stream {
     history: u32,
     /// The answer to the last join claimed continuity, and nothing has come since.
     recovered: bool,
-    /// Left, and not entered again.
-    left: bool,
+    /// The connection on which it was told that it is in, and has not left.
+    inside: Option<u64>,
     here: HashSet<(Place, Uuid)>,
     ever: HashMap<Place, Uuid>,
 }
@@ -76,7 +76,7 @@ impl Stream {
             since: None,
             history: 0,
             recovered: false,
-            left: false,
+            inside: None,
             here: HashSet::new(),
             ever: HashMap::new(),
         }
@@ -84,7 +84,7 @@ impl Stream {
 
     fn connected(&mut self) {
         self.here.clear();
-        self.left = false;
+        self.inside = None;
         if !self.keeps_position {
             self.expected = None;
             self.ever.clear();
@@ -100,11 +100,13 @@ impl Stream {
                 self.since = since.map(|since| if since.seq == 0 { start(since) } else { since });
                 self.history = *history;
             }
-            Event::Joined { top, verdict, already: false, .. } => {
+            Event::Joined { conn, already: true, .. } => self.inside = Some(*conn),
+            Event::Joined { conn, top, verdict, .. } => {
+                self.inside = Some(*conn);
                 self.joined(index, log, line.at, *top, *verdict, findings);
             }
             Event::Left { .. } => {
-                self.left = true;
+                self.inside = None;
                 self.expected = None;
             }
             Event::Gap { reason, next, .. } => {
@@ -119,7 +121,10 @@ impl Stream {
                 self.ever.clear();
                 self.recovered = false;
             }
-            Event::Received { at, message_id, .. } => self.received(log, line.at, *at, *message_id, findings),
+            Event::Received { conn, at, message_id, .. } => {
+                self.may_hear(*conn, line.at, *at, findings);
+                self.received(log, line.at, *at, *message_id, findings);
+            }
             _ => {}
         }
     }
@@ -134,7 +139,6 @@ impl Stream {
         findings: &mut Findings,
     ) {
         let (client, topic) = (self.client, self.topic);
-        self.left = false;
         self.recovered = false;
         match (self.since.take(), verdict) {
             (None, _) => {
@@ -227,6 +231,18 @@ impl Stream {
         }
     }
 
+    /// C6: nothing comes before the `Ack` of joining and nothing after that of leaving. Private messages to a client
+    /// without a position of its own begin with whatever it asks first, which may not be a join.
+    fn may_hear(&self, conn: u64, at: Micros, place: Place, findings: &mut Findings) {
+        if self.keeps_position && self.inside != Some(conn) {
+            findings.find(
+                Check::PhantomOrLeak,
+                at,
+                format!("client {} received {place:?} of {:?}, where it was not", self.client, self.topic),
+            );
+        }
+    }
+
     fn received(
         &mut self,
         log: Option<&RawLog<'_>>,
@@ -239,13 +255,6 @@ impl Stream {
         findings.look(Check::LostAtMember);
         findings.look(Check::Duplicate);
         findings.look(Check::Reorder);
-        if self.left {
-            findings.find(
-                Check::PhantomOrLeak,
-                at,
-                format!("client {client} left {topic:?} and then received {place:?}"),
-            );
-        }
         if !self.here.insert((place, message_id)) {
             findings.find(
                 Check::Duplicate,
@@ -524,5 +533,29 @@ mod tests {
         run.deliver(1, leaked);
         run.finish();
         assert_eq!(run.names(), [Check::PhantomOrLeak]);
+    }
+
+    #[test]
+    fn a_message_to_somebody_who_never_entered_is_a_leak() {
+        let mut run = talk();
+        run.close(1);
+        run.connect(1, 0);
+        run.say(0, 3);
+        let leaked = run.log[2].clone();
+        run.deliver(1, leaked);
+        run.finish();
+        assert_eq!(run.names(), [Check::PhantomOrLeak]);
+    }
+
+    #[test]
+    fn a_message_after_an_entering_that_changed_nothing_is_fine() {
+        let mut run = talk();
+        let (conn, top) = (run.conn(1), run.top());
+        run.record(Event::Join { client: 1, conn, topic: Topic::Room(0), since: None, history: 0 });
+        let topic = Topic::Room(0);
+        run.record(Event::Joined { client: 1, conn, topic, top, verdict: None, already: true });
+        run.say(0, 3);
+        run.finish();
+        assert_eq!(run.names(), []);
     }
 }
