@@ -195,6 +195,9 @@ pub struct Bounds {
     pub revocation: Micros,
     /// The same where the notice may have been lost in a fault.
     pub revocation_in_fault: Micros,
+    /// How many messages a log holds before it lets go of the oldest; none: all of this run's.
+    #[serde(default)]
+    pub keeps: Option<usize>,
 }
 
 impl Default for Bounds {
@@ -205,6 +208,7 @@ impl Default for Bounds {
             absent: 10 * SECOND,
             revocation: 2 * SECOND,
             revocation_in_fault: 30 * SECOND,
+            keeps: None,
         }
     }
 }

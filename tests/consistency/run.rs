@@ -97,7 +97,8 @@ pub async fn run(plan: &Plan, dir: &Path) -> std::io::Result<History> {
     hold(&cluster, &stage, false).await;
 
     let roles = cast::roles(&sizes, NODES, rng.random());
-    let cast = cast::cast(&roles);
+    let mut cast = cast::cast(&roles);
+    cast.bounds.keeps = plan.fault.keeps();
     let mut clients = tokio::task::JoinSet::new();
     for role in &roles {
         clients.spawn(Client::new(stage.clone(), role.clone()).run());

@@ -139,6 +139,11 @@ impl<'a> Index<'a> {
         })
     }
 
+    /// Whether what stood before the first entry of a log may have been let go: only a full log does that.
+    pub fn trims(&self, log: &RawLog<'_>) -> bool {
+        self.history.cast.bounds.keeps.is_some_and(|keeps| log.entries.len() >= keeps)
+    }
+
     /// Whether the store lost something in this run.
     pub fn damaged(&self) -> bool {
         self.windows.iter().any(|window| window.damage != Damage::None)
