@@ -108,12 +108,30 @@ fn stored_twice(index: &Index<'_>, findings: &mut Findings) {
     }
 }
 
-/// C4: what one connection published to one topic is stored in the order sent.
+/// C4: what one connection published to one topic is stored in the order sent, and a private message in the target's
+/// log too, whose places nobody was told.
 fn publishes_in_order(index: &Index<'_>, findings: &mut Findings) {
     let mut last: HashMap<(u64, Topic), (Place, u64)> = HashMap::new();
+    let mut theirs: HashMap<(u64, Topic), (u64, u64)> = HashMap::new();
     for (op, attempt) in &index.attempts {
-        let Some((acknowledged, End::Stored { at, duplicate: false, .. })) = &attempt.end else { continue };
+        let Some((acknowledged, End::Stored { at, message_id, duplicate: false })) = &attempt.end else {
+            continue;
+        };
         findings.look(Check::Reorder);
+        if matches!(attempt.topic, Topic::Inbox(_))
+            && let Some(entry) = index.logs.get(&attempt.topic).and_then(|log| log.by_message.get(message_id))
+            && let Some((seq, before)) = theirs.insert((attempt.conn, attempt.topic), (entry.seq, *op))
+            && seq >= entry.seq
+        {
+            findings.find(
+                Check::Reorder,
+                *acknowledged,
+                format!(
+                    "publish {op} is at {} of the target's {:?}, publish {before}, sent before it, at {seq}",
+                    entry.seq, attempt.topic
+                ),
+            );
+        }
         if let Some((place, before)) = last.insert((attempt.conn, attempt.topic), (*at, *op))
             && place.epoch == at.epoch
             && place.seq >= at.seq
@@ -312,6 +330,11 @@ mod tests {
         assert_eq!(whispered(&[0], None), [Check::LostAcknowledged]);
         assert_eq!(whispered(&[0, 1], Some(1)), []);
         assert_eq!(whispered(&[0, 1], Some(2)), [Check::LostAcknowledged]);
+    }
+
+    #[test]
+    fn private_messages_the_other_way_round_in_the_targets_log_are_reordered() {
+        assert_eq!(whispered(&[1, 0], None), [Check::Reorder]);
     }
 
     #[test]
