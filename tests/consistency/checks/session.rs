@@ -214,9 +214,11 @@ impl Stream {
         next_seq: u64,
         findings: &mut Findings,
     ) {
-        // What the log holds at the end it held then: entries are never put back.
-        let provable =
-            log.is_some_and(|log| log.holds(position.place(), position.message_id) && log.first() == 1);
+        // What the log holds at the end it held then, and all after it: entries are never put back. Before the first
+        // message there is nothing to hold, so that the first must still be there.
+        let provable = log.is_some_and(|log| {
+            log.holds(position.place(), position.message_id) && (position.seq > 0 || log.first() == 1)
+        });
         // What is left out is what makes it too many: the newest of the allowed number always come.
         let too_many = reason == Reason::TooMany && next_seq > position.seq + 1;
         if provable && !too_many {
@@ -495,6 +497,26 @@ mod tests {
         run.join(1, Some(since), Some(Verdict::Not { reason: Reason::Trimmed, next_seq: 3 }));
         run.finish();
         assert_eq!(run.names(), [Check::FalseRecoveryOrGap]);
+    }
+
+    #[test]
+    fn a_log_that_was_trimmed_proves_what_follows_its_first_entry() {
+        for (seq, fine) in [(1, true), (2, false)] {
+            let mut run = talk();
+            run.history.cast.bounds.keeps = Some(2);
+            let since = Position { epoch: run.epoch, seq, message_id: run.log[seq as usize - 1].message_id };
+            run.say(0, 3);
+            run.trim(1);
+            run.close(1);
+            run.connect(1, 0);
+            let next_seq = seq + 1;
+            run.join(1, Some(since), Some(Verdict::Not { reason: Reason::Trimmed, next_seq }));
+            for entry in run.log.clone().into_iter().filter(|entry| entry.seq >= next_seq) {
+                run.deliver(1, entry);
+            }
+            run.finish();
+            assert_eq!(run.names(), if fine { vec![] } else { vec![Check::FalseRecoveryOrGap] });
+        }
     }
 
     #[test]
