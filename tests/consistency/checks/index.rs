@@ -1,7 +1,7 @@
 //! A history arranged for looking up. Owns who published what, when faults were, what the raw logs held; judges
 //! nothing. Built once per history, read by every check.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -31,6 +31,8 @@ pub struct Attempt {
     pub client: u32,
     pub conn: u64,
     pub topic: Topic,
+    /// The publish's own.
+    pub id: Uuid,
     pub end: Option<(Micros, End)>,
 }
 
@@ -67,6 +69,10 @@ pub struct Index<'a> {
     pub attempts: BTreeMap<u64, Attempt>,
     pub by_id: HashMap<Uuid, Vec<u64>>,
     pub logs: HashMap<Topic, RawLog<'a>>,
+    /// By message: when a client first had sign of it, and the publish that it is.
+    signs: HashMap<Uuid, (Micros, Option<Uuid>)>,
+    /// The messages that the logs hold at the end.
+    held: HashSet<Uuid>,
     pub end: Micros,
 }
 
@@ -79,18 +85,25 @@ impl<'a> Index<'a> {
             attempts: BTreeMap::new(),
             by_id: HashMap::new(),
             logs: HashMap::new(),
+            signs: HashMap::new(),
+            held: HashSet::new(),
             end,
         };
         for line in &history.lines {
             match &line.event {
                 Event::Publish { op, client, conn, topic, id, .. } => {
                     let (client, conn, topic, id) = (*client, *conn, *topic, *id);
-                    index.attempts.insert(*op, Attempt { sent: line.at, client, conn, topic, end: None });
+                    index.attempts.insert(*op, Attempt { sent: line.at, client, conn, topic, id, end: None });
                     index.by_id.entry(id).or_default().push(*op);
                 }
                 Event::Stored { op, at, message_id, duplicate } => {
+                    let id = index.attempts.get(op).map(|attempt| attempt.id);
+                    index.signs.entry(*message_id).or_insert((line.at, id));
                     let end = End::Stored { at: *at, message_id: *message_id, duplicate: *duplicate };
                     index.ended(*op, line.at, end);
+                }
+                Event::Received { message_id, id, .. } => {
+                    index.signs.entry(*message_id).or_insert((line.at, *id));
                 }
                 Event::Refused { op, .. } => index.ended(*op, line.at, End::Refused),
                 Event::Unknown { op } => index.ended(*op, line.at, End::Unknown),
@@ -108,6 +121,7 @@ impl<'a> Index<'a> {
                     }
                 }
                 Event::Log { topic, epoch, entries } => {
+                    index.held.extend(entries.iter().map(|entry| entry.message_id));
                     let by_message = entries.iter().map(|entry| (entry.message_id, entry)).collect();
                     let entries = entries.iter().map(|entry| (entry.seq, entry)).collect();
                     index.logs.insert(*topic, RawLog { epoch: *epoch, entries, by_message });
@@ -144,9 +158,25 @@ impl<'a> Index<'a> {
         self.history.cast.bounds.keeps.is_some_and(|keeps| log.entries.len() >= keeps)
     }
 
-    /// Whether the store lost something in this run.
-    pub fn damaged(&self) -> bool {
-        self.windows.iter().any(|window| window.damage != Damage::None)
+    /// Whether what an attempt stored may have been taken back, so that its place has another message now.
+    pub fn rolled_back(&self, attempt: &Attempt) -> bool {
+        let ended = attempt.end.as_ref().map_or(Micros::MAX, |(at, _)| *at);
+        self.taken_back(attempt.sent, ended).is_some()
+    }
+
+    /// The window in which a message was taken back: it was sent before the end of one, nobody had sign of it before
+    /// its beginning, and no log holds it now. None where it has to stand.
+    pub fn undone(&self, message_id: Uuid) -> Option<&Window> {
+        let (first, id) = self.signs.get(&message_id).filter(|_| !self.held.contains(&message_id))?;
+        let sent = self.attempts.get(self.by_id.get(&(*id)?)?.first()?)?.sent;
+        self.taken_back(sent, *first)
+    }
+
+    fn taken_back(&self, sent: Micros, seen: Micros) -> Option<&Window> {
+        self.windows.iter().find(|window| match window.damage {
+            Damage::RolledBack { since } => sent <= window.to && seen >= since,
+            Damage::None | Damage::Wiped => false,
+        })
     }
 
     /// When the last fault that overlaps `from..=to` was over; `from` if there was none.

@@ -135,7 +135,7 @@ fn publishes_in_order(index: &Index<'_>, findings: &mut Findings) {
         if let Some((place, before)) = last.insert((attempt.conn, attempt.topic), (*at, *op))
             && place.epoch == at.epoch
             && place.seq >= at.seq
-            && !index.damaged()
+            && !index.rolled_back(&index.attempts[&before])
         {
             findings.find(
                 Check::Reorder,
@@ -164,11 +164,12 @@ fn consistent(index: &Index<'_>, findings: &mut Findings) {
             before = Some((*seq, entry.message_id));
         }
     }
-    if index.damaged() {
-        return; // One place may have had two messages; sessions are held to the chain of `prev` instead.
-    }
     let mut at: HashMap<(Topic, Place), Uuid> = HashMap::new();
     let mut seen = |topic: Topic, place: Place, message_id: Uuid, when: Micros| {
+        // Its place may have another message now; sessions are held to the chain of `prev` there.
+        if index.undone(message_id).is_some() {
+            return;
+        }
         findings.look(Check::Inconsistent);
         let first = *at.entry((topic, place)).or_insert(message_id);
         if first != message_id {
@@ -387,6 +388,42 @@ mod tests {
             run.finish();
             assert_eq!(run.names(), if seen { vec![Check::AbortedRead] } else { vec![] });
         }
+    }
+
+    #[test]
+    fn only_a_store_that_was_set_back_may_store_anew_before_what_it_had() {
+        for (damage, fine) in [(true, true), (false, false)] {
+            let mut run = Sample::new(1);
+            run.enter(0, 0);
+            run.say(0, 1);
+            run.say(0, 2);
+            let since = run.now - 4_000;
+            let damage = if damage { Damage::RolledBack { since } } else { Damage::Wiped };
+            run.fault("fault", damage);
+            run.roll_back(1);
+            run.healed("fault");
+            run.gap(0, 2);
+            run.say(0, 3);
+            run.finish();
+            let found = run.names();
+            assert_eq!(found.contains(&Check::Reorder), !fine, "{found:?}");
+            assert_eq!(found.contains(&Check::Inconsistent), !fine, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_seen_before_the_store_was_set_back_stands() {
+        let mut run = Sample::new(1);
+        run.enter(0, 0);
+        run.say(0, 1);
+        run.say(0, 2);
+        run.wait(5);
+        let since = run.now;
+        run.fault("stale-replica", Damage::RolledBack { since });
+        run.swap_last();
+        run.healed("stale-replica");
+        run.finish();
+        assert_eq!(run.names(), [Check::LostAcknowledged, Check::Inconsistent]);
     }
 
     #[test]

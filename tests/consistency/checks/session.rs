@@ -52,6 +52,8 @@ struct Stream {
     /// The last place that the client can name: what a gap would have to be measured from.
     position: Option<Position>,
     since: Option<Position>,
+    /// When it asked to join.
+    asked: Micros,
     history: u32,
     /// The answer to the last join claimed continuity, and nothing has come since.
     recovered: bool,
@@ -74,6 +76,7 @@ impl Stream {
             expected: None,
             position: None,
             since: None,
+            asked: 0,
             history: 0,
             recovered: false,
             inside: None,
@@ -99,6 +102,7 @@ impl Stream {
                 let start = |since: Position| Position { message_id: Uuid::nil(), ..since };
                 self.since = since.map(|since| if since.seq == 0 { start(since) } else { since });
                 self.history = *history;
+                self.asked = line.at;
             }
             Event::Joined { conn, already: true, .. } => self.inside = Some(*conn),
             Event::Joined { conn, top, verdict, .. } => {
@@ -159,10 +163,10 @@ impl Stream {
                 let another = since.epoch != top.epoch
                     || top.seq < since.seq
                     || (top.seq == since.seq && top.message_id != since.message_id)
-                    || (!index.damaged()
-                        && log.is_some_and(|log| {
-                            log.first() <= since.seq && !log.holds(since.place(), since.message_id)
-                        }));
+                    || log.is_some_and(|log| {
+                        let comparable = log.epoch == since.epoch && log.first() <= since.seq;
+                        comparable && !log.holds(since.place(), since.message_id)
+                    }) && index.undone(since.message_id).is_none_or(|window| self.asked > window.to);
                 if another {
                     findings.find(
                         Check::FalseRecoveryOrGap,
@@ -516,6 +520,57 @@ mod tests {
             }
             run.finish();
             assert_eq!(run.names(), if fine { vec![] } else { vec![Check::FalseRecoveryOrGap] });
+        }
+    }
+
+    #[test]
+    fn a_forged_position_must_not_be_recovered_after_a_wipe_either() {
+        let mut run = talk();
+        run.fault("flush-all", Damage::Wiped);
+        run.wipe();
+        run.healed("flush-all");
+        run.gap(0, 1);
+        run.gap(1, 1);
+        run.say(0, 3);
+        let mut since = run.top();
+        since.message_id = Uuid::from_u128(5);
+        run.say(0, 4);
+        run.close(1);
+        run.connect(1, 0);
+        run.join(1, Some(since), Some(Verdict::Recovered));
+        let entry = run.log[1].clone();
+        run.deliver(1, entry);
+        run.finish();
+        assert_eq!(run.names(), [Check::FalseRecoveryOrGap]);
+    }
+
+    #[test]
+    fn a_recovery_before_the_store_was_set_back_is_true_and_one_after_is_false() {
+        for after in [false, true] {
+            let mut run = talk();
+            let (since, now) = (run.top(), run.now);
+            run.close(1);
+            run.fault("stale-replica", Damage::RolledBack { since: now - 4_000 });
+            if !after {
+                run.connect(1, 0);
+                run.join(1, Some(since), Some(Verdict::Recovered));
+            }
+            run.roll_back(1);
+            run.healed("stale-replica");
+            run.gap(0, 2);
+            if !after {
+                run.gap(1, 2);
+            }
+            run.say(0, 13);
+            run.say(0, 14);
+            if after {
+                run.connect(1, 0);
+                run.join(1, Some(since), Some(Verdict::Recovered));
+                let entry = run.log[2].clone();
+                run.deliver(1, entry);
+            }
+            run.finish();
+            assert_eq!(run.names(), if after { vec![Check::FalseRecoveryOrGap] } else { vec![] });
         }
     }
 
