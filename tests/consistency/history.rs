@@ -121,6 +121,8 @@ pub enum Event {
     Join { client: u32, conn: u64, topic: Topic, since: Option<Position>, history: u32 },
     /// Its `Ack` came.
     Joined { client: u32, conn: u64, topic: Topic, top: Position, verdict: Option<Verdict>, already: bool },
+    /// It was refused.
+    JoinFailed { client: u32, conn: u64, topic: Topic, code: String },
     /// `Leave` is sent.
     Leave { client: u32, conn: u64, topic: Topic },
     /// Its `Ack` came.
@@ -137,6 +139,10 @@ pub enum Event {
     },
     /// A gap was signalled.
     Gap { client: u32, conn: u64, topic: Topic, reason: Reason, next: Place },
+    /// A request of `asked` has had no answer for longer than anybody waits.
+    Unanswered { client: u32, conn: u64, asked: Micros, id: String },
+    /// An answer to a request that was not made on this connection, or has been answered.
+    StrayAnswer { client: u32, conn: u64, id: String },
     /// From here on the client wants no connection, until `Back`.
     Away { client: u32 },
     /// From here on the client wants to be connected.

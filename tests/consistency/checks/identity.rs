@@ -300,7 +300,7 @@ mod tests {
         }
         if let Some(seconds) = closed_after {
             run.wait(seconds);
-            run.close(1);
+            run.go(1);
         }
         run.wait(60);
         run.finish();
@@ -324,7 +324,7 @@ mod tests {
         let asked = run.now + 1;
         run.record(Event::Revoked { user: 0, asked });
         let answered = run.now;
-        run.close(0);
+        run.go(0);
         if let Some(damage) = fault {
             run.fault("fault", damage);
             run.wait(1);

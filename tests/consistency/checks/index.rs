@@ -20,7 +20,7 @@ pub struct Window {
 #[derive(Debug, Clone)]
 pub enum End {
     Stored { at: Place, message_id: Uuid, duplicate: bool },
-    Refused,
+    Refused { code: String },
     Unknown,
 }
 
@@ -105,7 +105,9 @@ impl<'a> Index<'a> {
                 Event::Received { message_id, id, .. } => {
                     index.signs.entry(*message_id).or_insert((line.at, *id));
                 }
-                Event::Refused { op, .. } => index.ended(*op, line.at, End::Refused),
+                Event::Refused { op, code } => {
+                    index.ended(*op, line.at, End::Refused { code: code.clone() });
+                }
                 Event::Unknown { op } => index.ended(*op, line.at, End::Unknown),
                 Event::FaultBegan { name, damage } => {
                     index.windows.push(Window {
@@ -186,6 +188,21 @@ impl<'a> Index<'a> {
             .filter(|window| window.from <= to && window.to >= from)
             .map(|window| window.to)
             .fold(from, Micros::max)
+    }
+
+    /// The end of the first stretch of `bound` from `from` on that no fault and none of `spans` disturbed; none where the
+    /// run ended before.
+    pub fn undisturbed(&self, from: Micros, bound: Micros, spans: &[(Micros, Micros)]) -> Option<Micros> {
+        let mut start = from;
+        loop {
+            let faults = self.windows.iter().map(|window| (window.from, window.to));
+            let disturbed = faults.chain(spans.iter().copied());
+            match disturbed.filter(|(a, b)| *a < start + bound && *b > start).map(|(_, b)| b).max() {
+                Some(Micros::MAX) => return None,
+                Some(until) => start = until,
+                None => return (start + bound <= self.end).then_some(start + bound),
+            }
+        }
     }
 
     /// The first moment from `at` on in which no fault is under way.

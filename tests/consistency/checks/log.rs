@@ -204,10 +204,9 @@ fn consistent(index: &Index<'_>, findings: &mut Findings) {
 /// C7: a publish all of whose attempts were refused is seen by nobody.
 fn aborted(index: &Index<'_>, findings: &mut Findings) {
     let refused = |id: &Uuid| {
-        index
-            .by_id
-            .get(id)
-            .is_some_and(|ops| ops.iter().all(|op| matches!(index.attempts[op].end, Some((_, End::Refused)))))
+        index.by_id.get(id).is_some_and(|ops| {
+            ops.iter().all(|op| matches!(index.attempts[op].end, Some((_, End::Refused { .. }))))
+        })
     };
     for id in index.by_id.keys() {
         if refused(id) {
@@ -379,8 +378,10 @@ mod tests {
         for seen in [false, true] {
             let mut run = Sample::new(1);
             run.enter(0, 0);
+            run.fault("out-of-memory", Damage::None);
             let op = run.send(0, 1);
             run.refuse(op);
+            run.healed("out-of-memory");
             if seen {
                 let stored = run.append(op);
                 run.deliver(0, stored);

@@ -97,6 +97,12 @@ impl Sample {
         self.record(Event::Closed { client, conn, code: 1006 });
     }
 
+    /// Closes, and wants no other connection.
+    pub fn go(&mut self, client: u32) {
+        self.close(client);
+        self.record(Event::Away { client });
+    }
+
     pub fn leave(&mut self, client: u32) {
         let conn = self.conn(client);
         self.joined[client as usize] = false;
