@@ -34,10 +34,11 @@ pub fn away(index: &Index<'_>) -> Spans {
     away
 }
 
-/// Whether a fault may be why something that was asked at `asked` went wrong by `ended`.
+/// Whether a fault, or a machine that is too busy, may be why something that was asked at `asked` went wrong by `ended`.
 fn disturbed(index: &Index<'_>, asked: Micros, ended: Micros) -> bool {
     let bound = index.history.cast.bounds.recovery;
-    index.windows.iter().any(|window| window.from <= ended && window.to + bound >= asked)
+    let fault = index.windows.iter().any(|window| window.from <= ended && window.to + bound >= asked);
+    fault || index.starved(asked.saturating_sub(bound), ended)
 }
 
 /// An answer that says that the cluster can't, not that the request mustn't.
@@ -128,6 +129,7 @@ fn let_in(index: &Index<'_>, away: &Spans, findings: &mut Findings) {
         let spans = away.get(&client).map_or(&[][..], Vec::as_slice);
         if let Some(due) = index.undisturbed(out, bound, spans)
             && due < until
+            && !index.starved(due - bound, until)
         {
             findings.find(
                 Check::Liveness,
@@ -220,6 +222,24 @@ mod tests {
         assert_eq!(after(11, unknown), [Check::Liveness]);
         assert_eq!(after(11, forbidden), []);
         assert_eq!(after(11, lost), []);
+    }
+
+    #[test]
+    fn what_fails_on_a_machine_that_is_too_busy_proves_nothing() {
+        for (milliseconds, found) in [(100, vec![Check::Liveness]), (300, vec![])] {
+            let mut run = two();
+            for id in 0..9 {
+                let op = run.send(0, id);
+                let entry = run.append(op);
+                run.now += milliseconds * 1_000;
+                (0..2).for_each(|client| run.deliver(client, entry.clone()));
+                run.acknowledge(op);
+            }
+            let op = run.send(0, 9);
+            run.refuse(op);
+            run.finish();
+            assert_eq!(run.names(), found);
+        }
     }
 
     #[test]
