@@ -367,7 +367,14 @@ impl Client {
     async fn act(&mut self, wire: &mut Wire, session: &mut Session) -> Option<Leaving> {
         let now = Instant::now();
         let lost = || Some(Leaving::Lost(1006, Duration::ZERO));
-        let unanswered = session.asked.values().any(|(_, since)| *since + UNANSWERED < now);
+        let (client, conn) = (self.role.client, session.conn);
+        let mut unanswered = false;
+        for (id, (_, since)) in session.asked.iter().filter(|(_, (_, since))| *since + UNANSWERED < now) {
+            let waited = u64::try_from((now - *since).as_micros()).unwrap_or(u64::MAX);
+            let asked = self.stage.recorder.now().saturating_sub(waited);
+            self.record(Event::Unanswered { client, conn, asked, id: id.clone() });
+            unanswered = true;
+        }
         if session.heard + SILENCE <= now || unanswered {
             return lost();
         }
@@ -591,15 +598,16 @@ impl Client {
                 session.replaying.remove(&topic);
                 self.record(Event::Gap { client, conn, topic, reason, next });
             }
-            Frame::Ack { id, body } => {
-                let (asked, _) = session.asked.remove(&id)?;
-                self.acknowledged(session, asked, &body);
-            }
-            Frame::Error { id, code, outcome, retry_after } => {
-                if let Some((asked, _)) = id.and_then(|id| session.asked.remove(&id)) {
-                    self.failed(session, asked, code, outcome, retry_after);
-                }
-            }
+            Frame::Ack { id, body } => match session.asked.remove(&id) {
+                Some((asked, _)) => self.acknowledged(session, asked, &body),
+                None => self.record(Event::StrayAnswer { client, conn, id }),
+            },
+            Frame::Error { id: Some(id), code, outcome, retry_after } => match session.asked.remove(&id) {
+                Some((asked, _)) => self.failed(session, asked, code, outcome, retry_after),
+                None => self.record(Event::StrayAnswer { client, conn, id }),
+            },
+            // Of the connection, not of a request: that it is delayed.
+            Frame::Error { id: None, .. } => {}
             Frame::Other => {}
             Frame::Closed { code, retry_after } => {
                 let away = retry_after.unwrap_or_default().min(Duration::from_secs(2));
@@ -668,6 +676,8 @@ impl Client {
         let again = Instant::now() + retry_after.unwrap_or(Duration::from_millis(300));
         match asked {
             Asked::Join(topic) => {
+                let (client, conn) = (self.role.client, session.conn);
+                self.record(Event::JoinFailed { client, conn, topic, code });
                 let resume = session.retries.get(&topic).copied().unwrap_or(true);
                 session.later.push((again, Later::Join(topic, resume, 0)));
             }

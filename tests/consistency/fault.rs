@@ -16,6 +16,9 @@ use crate::process::Fsync;
 use crate::proxy::Mode;
 use crate::stage::Sizes;
 
+/// What a log holds where trimming is the fault.
+const KEPT_WHERE_TRIMMED: usize = 20;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Fault {
     /// Nothing but clients that come and go.
@@ -132,7 +135,7 @@ impl Fault {
     /// What it changes in the nodes' settings.
     pub fn environment(self) -> Vec<(String, String)> {
         match self {
-            Self::Trimmed => vec![("CHAT_HISTORY__MAX_MESSAGES".into(), "20".into())],
+            Self::Trimmed => vec![("CHAT_HISTORY__MAX_MESSAGES".into(), KEPT_WHERE_TRIMMED.to_string())],
             // 2,000 who tell 200 each that they are back: the clients would be measured, not the nodes.
             Self::Storm => vec![("CHAT_ROOMS__QUIET_ABOVE".into(), "50".into())],
             _ => Vec::new(),
@@ -159,6 +162,11 @@ impl Fault {
 
     /// What takes away what Redis had.
     const LOSSY: [Self; 3] = [Self::EmptyRedis, Self::FlushAll, Self::StaleReplica];
+
+    /// How many messages a log then holds; none: more than a run has.
+    pub fn keeps(self) -> Option<usize> {
+        (self == Self::Trimmed).then_some(KEPT_WHERE_TRIMMED)
+    }
 
     /// Of what `Mix` is made.
     const LOSSLESS: [Self; 24] = [

@@ -126,6 +126,8 @@ pub enum Event {
     Join { client: u32, conn: u64, topic: Topic, since: Option<Position>, history: u32 },
     /// Its `Ack` came.
     Joined { client: u32, conn: u64, topic: Topic, top: Position, verdict: Option<Verdict>, already: bool },
+    /// It was refused.
+    JoinFailed { client: u32, conn: u64, topic: Topic, code: String },
     /// `Leave` is sent.
     Leave { client: u32, conn: u64, topic: Topic },
     /// Its `Ack` came.
@@ -142,6 +144,10 @@ pub enum Event {
     },
     /// A gap was signalled.
     Gap { client: u32, conn: u64, topic: Topic, reason: Reason, next: Place },
+    /// A request of `asked` has had no answer for longer than anybody waits.
+    Unanswered { client: u32, conn: u64, asked: Micros, id: String },
+    /// An answer to a request that was not made on this connection, or has been answered.
+    StrayAnswer { client: u32, conn: u64, id: String },
     /// From here on the client wants no connection, until `Back`.
     Away { client: u32 },
     /// From here on the client wants to be connected.
@@ -202,6 +208,9 @@ pub struct Bounds {
     pub revocation: Micros,
     /// The same where the notice may have been lost in a fault.
     pub revocation_in_fault: Micros,
+    /// How many messages a log holds before it lets go of the oldest; none: all of this run's.
+    #[serde(default)]
+    pub keeps: Option<usize>,
 }
 
 impl Default for Bounds {
@@ -212,6 +221,7 @@ impl Default for Bounds {
             absent: 10 * SECOND,
             revocation: 2 * SECOND,
             revocation_in_fault: 30 * SECOND,
+            keeps: None,
         }
     }
 }

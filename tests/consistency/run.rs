@@ -109,7 +109,9 @@ pub async fn run(plan: &Plan, dir: &Path) -> Outcome {
     let most = 2 * plan.lasts + plan.calm_at_end + SLACK;
     let ended = timeout(most, course(plan, dir, rng, &roles, recorder.clone())).await;
     let failed = ended.unwrap_or_else(|_| Err(std::io::Error::other("it came to no end"))).err();
-    Outcome { history: recorder.finish(cast::cast(&roles)), failed }
+    let mut cast = cast::cast(&roles);
+    cast.bounds.keeps = plan.fault.keeps();
+    Outcome { history: recorder.finish(cast), failed }
 }
 
 async fn course(

@@ -238,6 +238,7 @@ mod tests {
     fn private(receiver: u32) -> Vec<Check> {
         let mut run = Sample::new(3);
         (0..3).for_each(|client| run.connect(client, 0));
+        (0..3).for_each(|client| run.auth(client));
         let (_, entry) = run.whisper(1, 1);
         run.deliver_private(receiver, &entry);
         run.finish();
@@ -299,7 +300,7 @@ mod tests {
         }
         if let Some(seconds) = closed_after {
             run.wait(seconds);
-            run.close(1);
+            run.go(1);
         }
         run.wait(60);
         run.finish();
@@ -323,7 +324,7 @@ mod tests {
         let asked = run.now + 1;
         run.record(Event::Revoked { user: 0, asked });
         let answered = run.now;
-        run.close(0);
+        run.go(0);
         if let Some(damage) = fault {
             run.fault("fault", damage);
             run.wait(1);

@@ -1,11 +1,11 @@
 //! A history arranged for looking up. Owns who published what, when faults were, what the raw logs held; judges
 //! nothing. Built once per history, read by every check.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use uuid::Uuid;
 
-use crate::history::{Damage, Event, History, LogEntry, Micros, Place, Topic};
+use crate::history::{Damage, Event, History, LogEntry, Micros, Place, SECOND, Topic};
 
 /// From a fault's beginning to its healing.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ pub struct Window {
 #[derive(Debug, Clone)]
 pub enum End {
     Stored { at: Place, message_id: Uuid, duplicate: bool },
-    Refused,
+    Refused { code: String },
     Unknown,
 }
 
@@ -31,6 +31,8 @@ pub struct Attempt {
     pub client: u32,
     pub conn: u64,
     pub topic: Topic,
+    /// The publish's own.
+    pub id: Uuid,
     pub end: Option<(Micros, End)>,
 }
 
@@ -67,8 +69,18 @@ pub struct Index<'a> {
     pub attempts: BTreeMap<u64, Attempt>,
     pub by_id: HashMap<Uuid, Vec<u64>>,
     pub logs: HashMap<Topic, RawLog<'a>>,
+    /// By message: when a client first had sign of it, and the publish that it is.
+    signs: HashMap<Uuid, (Micros, Option<Uuid>)>,
+    /// The messages that the logs hold at the end.
+    held: HashSet<Uuid>,
+    /// When each `Ack` of a publish came, and how long it took.
+    acks: Vec<(Micros, Micros)>,
     pub end: Micros,
 }
+
+/// Publishes take some milliseconds. Where half of them take longer than this, requests run into their deadlines for want
+/// of processors: measured on two cores under a load of 16, with half over 800 ms.
+const STARVED: Micros = SECOND / 5;
 
 impl<'a> Index<'a> {
     pub fn new(history: &'a History) -> Self {
@@ -79,20 +91,33 @@ impl<'a> Index<'a> {
             attempts: BTreeMap::new(),
             by_id: HashMap::new(),
             logs: HashMap::new(),
+            signs: HashMap::new(),
+            held: HashSet::new(),
+            acks: Vec::new(),
             end,
         };
         for line in &history.lines {
             match &line.event {
                 Event::Publish { op, client, conn, topic, id, .. } => {
                     let (client, conn, topic, id) = (*client, *conn, *topic, *id);
-                    index.attempts.insert(*op, Attempt { sent: line.at, client, conn, topic, end: None });
+                    index.attempts.insert(*op, Attempt { sent: line.at, client, conn, topic, id, end: None });
                     index.by_id.entry(id).or_default().push(*op);
                 }
                 Event::Stored { op, at, message_id, duplicate } => {
+                    let id = index.attempts.get(op).map(|attempt| {
+                        index.acks.push((line.at, line.at - attempt.sent));
+                        attempt.id
+                    });
+                    index.signs.entry(*message_id).or_insert((line.at, id));
                     let end = End::Stored { at: *at, message_id: *message_id, duplicate: *duplicate };
                     index.ended(*op, line.at, end);
                 }
-                Event::Refused { op, .. } => index.ended(*op, line.at, End::Refused),
+                Event::Received { message_id, id, .. } => {
+                    index.signs.entry(*message_id).or_insert((line.at, *id));
+                }
+                Event::Refused { op, code } => {
+                    index.ended(*op, line.at, End::Refused { code: code.clone() });
+                }
                 Event::Unknown { op } => index.ended(*op, line.at, End::Unknown),
                 Event::FaultBegan { name, damage } => {
                     index.windows.push(Window {
@@ -108,6 +133,7 @@ impl<'a> Index<'a> {
                     }
                 }
                 Event::Log { topic, epoch, entries } => {
+                    index.held.extend(entries.iter().map(|entry| entry.message_id));
                     let by_message = entries.iter().map(|entry| (entry.message_id, entry)).collect();
                     let entries = entries.iter().map(|entry| (entry.seq, entry)).collect();
                     index.logs.insert(*topic, RawLog { epoch: *epoch, entries, by_message });
@@ -139,9 +165,30 @@ impl<'a> Index<'a> {
         })
     }
 
-    /// Whether the store lost something in this run.
-    pub fn damaged(&self) -> bool {
-        self.windows.iter().any(|window| window.damage != Damage::None)
+    /// Whether what stood before the first entry of a log may have been let go: only a full log does that.
+    pub fn trims(&self, log: &RawLog<'_>) -> bool {
+        self.history.cast.bounds.keeps.is_some_and(|keeps| log.entries.len() >= keeps)
+    }
+
+    /// Whether what an attempt stored may have been taken back, so that its place has another message now.
+    pub fn rolled_back(&self, attempt: &Attempt) -> bool {
+        let ended = attempt.end.as_ref().map_or(Micros::MAX, |(at, _)| *at);
+        self.taken_back(attempt.sent, ended).is_some()
+    }
+
+    /// The window in which a message was taken back: it was sent before the end of one, nobody had sign of it before
+    /// its beginning, and no log holds it now. None where it has to stand.
+    pub fn undone(&self, message_id: Uuid) -> Option<&Window> {
+        let (first, id) = self.signs.get(&message_id).filter(|_| !self.held.contains(&message_id))?;
+        let sent = self.attempts.get(self.by_id.get(&(*id)?)?.first()?)?.sent;
+        self.taken_back(sent, *first)
+    }
+
+    fn taken_back(&self, sent: Micros, seen: Micros) -> Option<&Window> {
+        self.windows.iter().find(|window| match window.damage {
+            Damage::RolledBack { since } => sent <= window.to && seen >= since,
+            Damage::None | Damage::Wiped => false,
+        })
     }
 
     /// When the last fault that overlaps `from..=to` was over; `from` if there was none.
@@ -151,6 +198,31 @@ impl<'a> Index<'a> {
             .filter(|window| window.from <= to && window.to >= from)
             .map(|window| window.to)
             .fold(from, Micros::max)
+    }
+
+    /// The end of the first stretch of `bound` from `from` on that no fault and none of `spans` disturbed; none where the
+    /// run ended before.
+    pub fn undisturbed(&self, from: Micros, bound: Micros, spans: &[(Micros, Micros)]) -> Option<Micros> {
+        let mut start = from;
+        loop {
+            let faults = self.windows.iter().map(|window| (window.from, window.to));
+            let disturbed = faults.chain(spans.iter().copied());
+            match disturbed.filter(|(a, b)| *a < start + bound && *b > start).map(|(_, b)| b).max() {
+                Some(Micros::MAX) => return None,
+                Some(until) => start = until,
+                None => return (start + bound <= self.end).then_some(start + bound),
+            }
+        }
+    }
+
+    /// Whether the machine was too busy between these moments to hold anybody to a deadline. Where nothing at all was
+    /// acknowledged, that is no excuse.
+    pub fn starved(&self, from: Micros, to: Micros) -> bool {
+        let first = self.acks.partition_point(|(at, _)| *at < from);
+        let after = self.acks.partition_point(|(at, _)| *at <= to).max(first);
+        let mut took: Vec<Micros> = self.acks[first..after].iter().map(|(_, took)| *took).collect();
+        let half = took.len() / 2;
+        !took.is_empty() && *took.select_nth_unstable(half).1 > STARVED
     }
 
     /// The first moment from `at` on in which no fault is under way.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
+use super::answers::{Spans, away};
 use super::index::{End, Index, Window};
 use super::{Check, Findings};
 use crate::history::{Event, Micros, Place, SECOND, Topic, Verdict};
@@ -24,22 +25,11 @@ struct Stream {
 
 type Streams = BTreeMap<(Topic, u32), Stream>;
 
-struct Absences {
-    away: HashMap<u32, Vec<(Micros, Micros)>>,
-}
-
-fn gather(index: &Index<'_>) -> (Streams, Absences) {
+fn gather(index: &Index<'_>) -> (Streams, Spans) {
     let mut streams = Streams::new();
-    let mut away: HashMap<u32, Vec<(Micros, Micros)>> = HashMap::new();
     for line in &index.history.lines {
         let at = line.at;
         match &line.event {
-            Event::Away { client } => away.entry(*client).or_default().push((at, Micros::MAX)),
-            Event::Back { client } => {
-                if let Some(last) = away.get_mut(client).and_then(|spans| spans.last_mut()) {
-                    last.1 = at;
-                }
-            }
             Event::Join { client, topic, since, .. } => {
                 streams.entry((*topic, *client)).or_default().since = since.map(|since| since.place());
             }
@@ -80,7 +70,7 @@ fn gather(index: &Index<'_>) -> (Streams, Absences) {
             _ => {}
         }
     }
-    (streams, Absences { away })
+    (streams, away(index))
 }
 
 pub fn check(index: &Index<'_>, findings: &mut Findings) {
@@ -90,7 +80,7 @@ pub fn check(index: &Index<'_>, findings: &mut Findings) {
 }
 
 /// What was acknowledged reaches each member within the bound, counted in undisturbed time.
-fn in_time(index: &Index<'_>, streams: &Streams, absences: &Absences, findings: &mut Findings) {
+fn in_time(index: &Index<'_>, streams: &Streams, absences: &Spans, findings: &mut Findings) {
     let bound = index.history.cast.bounds.recovery;
     for attempt in index.attempts.values() {
         let Some((acknowledged, End::Stored { message_id, .. })) = &attempt.end else { continue };
@@ -102,7 +92,7 @@ fn in_time(index: &Index<'_>, streams: &Streams, absences: &Absences, findings: 
             if *received <= acknowledged + bound || skipped() {
                 continue;
             }
-            let away = absences.away.get(client).map_or(&[][..], Vec::as_slice);
+            let away = absences.get(client).map_or(&[][..], Vec::as_slice);
             let Some(due) = due(index, stream, away, *acknowledged, bound) else { continue };
             if *received > due {
                 findings.find(
@@ -127,21 +117,11 @@ fn due(
     from: Micros,
     bound: Micros,
 ) -> Option<Micros> {
-    let mut start = from;
-    loop {
-        let faults = index.windows.iter().map(|window| (window.from, window.to));
-        let absent = away.iter().copied();
-        let unwanted = stream.wanted.windows(2).map(|pair| (pair[0].1, pair[1].0));
-        let before = stream.wanted.first().map(|first| (0, first.0));
-        let after = stream.wanted.last().map(|last| (last.1, Micros::MAX));
-        let disturbed = faults.chain(absent).chain(unwanted).chain(before).chain(after);
-        let until = disturbed.filter(|(a, b)| *a < start + bound && *b > start).map(|(_, b)| b).max();
-        match until {
-            Some(Micros::MAX) => return None,
-            Some(until) => start = until,
-            None => return (start + bound <= index.end).then_some(start + bound),
-        }
-    }
+    let unwanted = stream.wanted.windows(2).map(|pair| (pair[0].1, pair[1].0));
+    let before = stream.wanted.first().map(|first| (0, first.0));
+    let after = stream.wanted.last().map(|last| (last.1, Micros::MAX));
+    let spans: Vec<_> = away.iter().copied().chain(unwanted).chain(before).chain(after).collect();
+    index.undisturbed(from, bound, &spans)
 }
 
 /// At the end, when everything has been quiet, every member stands at the log's top.
@@ -186,7 +166,7 @@ pub fn times_to_recover(index: &Index<'_>) -> Vec<(String, Micros)> {
         let heal = window.to;
         let slowest = streams.iter().filter_map(|((topic, client), stream)| {
             let wanted = stream.wanted.iter().any(|(from, to)| *from <= heal && heal < *to);
-            let mut spans = absences.away.get(client).into_iter().flatten();
+            let mut spans = absences.get(client).into_iter().flatten();
             if !wanted || spans.any(|(a, b)| *a <= heal + SECOND && heal < *b) {
                 return None;
             }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::index::{End, Index};
+use super::index::{End, Index, RawLog};
 use super::{Check, Findings};
 use crate::history::{Event, Micros, Place, Topic};
 
@@ -17,8 +17,18 @@ pub fn check(index: &Index<'_>, findings: &mut Findings) {
     aborted(index, findings);
 }
 
-/// C1: every acknowledged publish is in the final log, unless trimmed or destroyed by a fault that may.
+/// C1: every acknowledged publish is in the final log, unless trimmed or destroyed by a fault that may. Only a full log
+/// is trimmed: any other begins with its first entry.
 fn lost(index: &Index<'_>, findings: &mut Findings) {
+    for (topic, log) in &index.logs {
+        if log.first() != 1 && !index.trims(log) {
+            findings.find(
+                Check::LostAcknowledged,
+                index.end,
+                format!("{topic:?} begins with {}, and nothing was to be trimmed", log.first()),
+            );
+        }
+    }
     for (op, attempt) in &index.attempts {
         let Some((acknowledged, End::Stored { at, message_id, .. })) = &attempt.end else { continue };
         findings.look(Check::LostAcknowledged);
@@ -29,10 +39,10 @@ fn lost(index: &Index<'_>, findings: &mut Findings) {
             Topic::Room(_) => attempt.topic,
             Topic::Inbox(_) => Topic::Inbox(index.user(attempt.client)),
         };
-        let there = index
-            .logs
-            .get(&own)
-            .is_some_and(|log| log.epoch == at.epoch && at.seq < log.first() || log.holds(*at, *message_id));
+        let there = index.logs.get(&own).is_some_and(|log| {
+            let trimmed = log.epoch == at.epoch && at.seq < log.first() && index.trims(log);
+            trimmed || log.holds(*at, *message_id)
+        });
         if !there {
             findings.find(
                 Check::LostAcknowledged,
@@ -43,7 +53,8 @@ fn lost(index: &Index<'_>, findings: &mut Findings) {
         // The target's half of a private message: its place was not told, its id was.
         if attempt.topic != own {
             let log = index.logs.get(&attempt.topic);
-            if log.is_none_or(|log| log.first() == 1 && !log.by_message.contains_key(message_id)) {
+            let trimmed = |log: &RawLog<'_>| log.first() > 1 && index.trims(log);
+            if log.is_none_or(|log| !trimmed(log) && !log.by_message.contains_key(message_id)) {
                 findings.find(
                     Check::LostAcknowledged,
                     *acknowledged,
@@ -97,16 +108,34 @@ fn stored_twice(index: &Index<'_>, findings: &mut Findings) {
     }
 }
 
-/// C4: what one connection published to one topic is stored in the order sent.
+/// C4: what one connection published to one topic is stored in the order sent, and a private message in the target's
+/// log too, whose places nobody was told.
 fn publishes_in_order(index: &Index<'_>, findings: &mut Findings) {
     let mut last: HashMap<(u64, Topic), (Place, u64)> = HashMap::new();
+    let mut theirs: HashMap<(u64, Topic), (u64, u64)> = HashMap::new();
     for (op, attempt) in &index.attempts {
-        let Some((acknowledged, End::Stored { at, duplicate: false, .. })) = &attempt.end else { continue };
+        let Some((acknowledged, End::Stored { at, message_id, duplicate: false })) = &attempt.end else {
+            continue;
+        };
         findings.look(Check::Reorder);
+        if matches!(attempt.topic, Topic::Inbox(_))
+            && let Some(entry) = index.logs.get(&attempt.topic).and_then(|log| log.by_message.get(message_id))
+            && let Some((seq, before)) = theirs.insert((attempt.conn, attempt.topic), (entry.seq, *op))
+            && seq >= entry.seq
+        {
+            findings.find(
+                Check::Reorder,
+                *acknowledged,
+                format!(
+                    "publish {op} is at {} of the target's {:?}, publish {before}, sent before it, at {seq}",
+                    entry.seq, attempt.topic
+                ),
+            );
+        }
         if let Some((place, before)) = last.insert((attempt.conn, attempt.topic), (*at, *op))
             && place.epoch == at.epoch
             && place.seq >= at.seq
-            && !index.damaged()
+            && !index.rolled_back(&index.attempts[&before])
         {
             findings.find(
                 Check::Reorder,
@@ -135,11 +164,12 @@ fn consistent(index: &Index<'_>, findings: &mut Findings) {
             before = Some((*seq, entry.message_id));
         }
     }
-    if index.damaged() {
-        return; // One place may have had two messages; sessions are held to the chain of `prev` instead.
-    }
     let mut at: HashMap<(Topic, Place), Uuid> = HashMap::new();
     let mut seen = |topic: Topic, place: Place, message_id: Uuid, when: Micros| {
+        // Its place may have another message now; sessions are held to the chain of `prev` there.
+        if index.undone(message_id).is_some() {
+            return;
+        }
         findings.look(Check::Inconsistent);
         let first = *at.entry((topic, place)).or_insert(message_id);
         if first != message_id {
@@ -174,10 +204,9 @@ fn consistent(index: &Index<'_>, findings: &mut Findings) {
 /// C7: a publish all of whose attempts were refused is seen by nobody.
 fn aborted(index: &Index<'_>, findings: &mut Findings) {
     let refused = |id: &Uuid| {
-        index
-            .by_id
-            .get(id)
-            .is_some_and(|ops| ops.iter().all(|op| matches!(index.attempts[op].end, Some((_, End::Refused)))))
+        index.by_id.get(id).is_some_and(|ops| {
+            ops.iter().all(|op| matches!(index.attempts[op].end, Some((_, End::Refused { .. }))))
+        })
     };
     for id in index.by_id.keys() {
         if refused(id) {
@@ -209,7 +238,7 @@ fn aborted(index: &Index<'_>, findings: &mut Findings) {
 mod tests {
     use super::super::sample::Sample;
     use super::*;
-    use crate::history::Damage;
+    use crate::history::{Damage, LogEntry};
 
     #[test]
     fn an_acknowledged_publish_in_the_log_is_fine() {
@@ -252,14 +281,60 @@ mod tests {
     }
 
     #[test]
-    fn trimmed_entries_are_not_lost() {
-        let mut run = Sample::new(1);
-        run.enter(0, 0);
-        run.say(0, 1);
-        run.say(0, 2);
-        run.trim(1);
+    fn only_a_full_log_lets_go_of_its_first_entries() {
+        for (keeps, fine) in [(Some(1), true), (Some(2), false), (None, false)] {
+            let mut run = Sample::new(1);
+            run.history.cast.bounds.keeps = keeps;
+            run.enter(0, 0);
+            run.say(0, 1);
+            run.say(0, 2);
+            run.trim(1);
+            run.finish();
+            assert_eq!(run.names(), if fine { vec![] } else { vec![Check::LostAcknowledged] });
+        }
+    }
+
+    /// Two private messages, the way the target's log holds them.
+    fn whispered(entries: &[u64], keeps: Option<usize>) -> Vec<Check> {
+        let mut run = Sample::new(2);
+        run.history.cast.bounds.keeps = keeps;
+        run.connect(0, 0);
+        let said: Vec<_> = [1, 2].into_iter().map(|id| run.whisper(1, id)).collect();
+        let mut prev = Uuid::nil();
+        let mut own = Vec::new();
+        for (seq, (op, entry)) in (1..).zip(&said) {
+            let at = Place { epoch: run.epoch, seq };
+            let message_id = entry.message_id;
+            run.record(Event::Stored { op: *op, at, message_id, duplicate: false });
+            own.push(LogEntry { seq, prev, ..entry.clone() });
+            prev = message_id;
+        }
+        let mut theirs: Vec<LogEntry> = Vec::new();
+        for (seq, which) in (1..).zip(entries) {
+            let prev = theirs.last().map_or(Uuid::nil(), |last| last.message_id);
+            theirs.push(LogEntry { seq, prev, ..said[*which as usize].1.clone() });
+        }
+        if keeps.is_some() {
+            theirs.remove(0);
+        }
+        for (user, entries) in [(0, own), (1, theirs)] {
+            run.record(Event::Log { topic: Topic::Inbox(user), epoch: run.epoch, entries });
+        }
         run.finish();
-        assert_eq!(run.names(), []);
+        run.names()
+    }
+
+    #[test]
+    fn a_private_message_must_be_in_its_targets_log_too_unless_that_was_full() {
+        assert_eq!(whispered(&[0, 1], None), []);
+        assert_eq!(whispered(&[0], None), [Check::LostAcknowledged]);
+        assert_eq!(whispered(&[0, 1], Some(1)), []);
+        assert_eq!(whispered(&[0, 1], Some(2)), [Check::LostAcknowledged]);
+    }
+
+    #[test]
+    fn private_messages_the_other_way_round_in_the_targets_log_are_reordered() {
+        assert_eq!(whispered(&[1, 0], None), [Check::Reorder]);
     }
 
     #[test]
@@ -303,8 +378,10 @@ mod tests {
         for seen in [false, true] {
             let mut run = Sample::new(1);
             run.enter(0, 0);
+            run.fault("out-of-memory", Damage::None);
             let op = run.send(0, 1);
             run.refuse(op);
+            run.healed("out-of-memory");
             if seen {
                 let stored = run.append(op);
                 run.deliver(0, stored);
@@ -312,6 +389,42 @@ mod tests {
             run.finish();
             assert_eq!(run.names(), if seen { vec![Check::AbortedRead] } else { vec![] });
         }
+    }
+
+    #[test]
+    fn only_a_store_that_was_set_back_may_store_anew_before_what_it_had() {
+        for (damage, fine) in [(true, true), (false, false)] {
+            let mut run = Sample::new(1);
+            run.enter(0, 0);
+            run.say(0, 1);
+            run.say(0, 2);
+            let since = run.now - 4_000;
+            let damage = if damage { Damage::RolledBack { since } } else { Damage::Wiped };
+            run.fault("fault", damage);
+            run.roll_back(1);
+            run.healed("fault");
+            run.gap(0, 2);
+            run.say(0, 3);
+            run.finish();
+            let found = run.names();
+            assert_eq!(found.contains(&Check::Reorder), !fine, "{found:?}");
+            assert_eq!(found.contains(&Check::Inconsistent), !fine, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_seen_before_the_store_was_set_back_stands() {
+        let mut run = Sample::new(1);
+        run.enter(0, 0);
+        run.say(0, 1);
+        run.say(0, 2);
+        run.wait(5);
+        let since = run.now;
+        run.fault("stale-replica", Damage::RolledBack { since });
+        run.swap_last();
+        run.healed("stale-replica");
+        run.finish();
+        assert_eq!(run.names(), [Check::LostAcknowledged, Check::Inconsistent]);
     }
 
     #[test]

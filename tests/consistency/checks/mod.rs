@@ -1,6 +1,7 @@
 //! The thirteen checks, each a pure function over a history. Owns their names, what they share and their order; does
 //! not run anything. Called at the end of a run, by `check FILE` on a kept history, and by the tests below each.
 
+mod answers;
 mod identity;
 mod index;
 mod liveness;
@@ -117,6 +118,7 @@ pub fn all(history: &History) -> Findings {
     log::check(&index, &mut findings);
     session::check(&index, &mut findings);
     liveness::check(&index, &mut findings);
+    answers::check(&index, &mut findings);
     presence::check(&index, &mut findings);
     identity::check(&index, &mut findings);
     resources::check(&index, &mut findings);

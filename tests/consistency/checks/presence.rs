@@ -141,7 +141,7 @@ mod tests {
         run.enter(1, 0);
         run.wait(11);
         ask(&mut run, &[0, 1]);
-        run.close(1);
+        run.go(1);
         run.wait(29);
         ask(&mut run, &[0, 1]);
         run.wait(2);
@@ -155,7 +155,7 @@ mod tests {
         let mut run = Sample::new(2);
         run.enter(0, 0);
         run.enter(1, 0);
-        run.close(1);
+        run.go(1);
         run.wait(31);
         ask(&mut run, &[0, 1]);
         run.finish();
@@ -168,7 +168,7 @@ mod tests {
         run.enter(0, 0);
         run.enter(1, 0);
         run.fault("kill-node", Damage::None);
-        run.close(1);
+        run.go(1);
         run.wait(20);
         run.healed("kill-node");
         run.wait(25);

@@ -83,10 +83,24 @@ impl Sample {
         self.joined[client as usize] = true;
     }
 
+    /// Begins a client's private messages, at an empty log.
+    pub fn auth(&mut self, client: u32) {
+        let (conn, topic) = (self.conn(client), Topic::Inbox(self.history.cast.users[client as usize]));
+        let top = Position { epoch: self.epoch, seq: 0, message_id: Uuid::nil() };
+        self.record(Event::Join { client, conn, topic, since: None, history: 0 });
+        self.record(Event::Joined { client, conn, topic, top, verdict: None, already: false });
+    }
+
     pub fn close(&mut self, client: u32) {
         let conn = self.conn(client);
         self.joined[client as usize] = false;
         self.record(Event::Closed { client, conn, code: 1006 });
+    }
+
+    /// Closes, and wants no other connection.
+    pub fn go(&mut self, client: u32) {
+        self.close(client);
+        self.record(Event::Away { client });
     }
 
     pub fn leave(&mut self, client: u32) {

@@ -52,11 +52,13 @@ struct Stream {
     /// The last place that the client can name: what a gap would have to be measured from.
     position: Option<Position>,
     since: Option<Position>,
+    /// When it asked to join.
+    asked: Micros,
     history: u32,
     /// The answer to the last join claimed continuity, and nothing has come since.
     recovered: bool,
-    /// Left, and not entered again.
-    left: bool,
+    /// The connection on which it was told that it is in, and has not left.
+    inside: Option<u64>,
     here: HashSet<(Place, Uuid)>,
     ever: HashMap<Place, Uuid>,
 }
@@ -74,9 +76,10 @@ impl Stream {
             expected: None,
             position: None,
             since: None,
+            asked: 0,
             history: 0,
             recovered: false,
-            left: false,
+            inside: None,
             here: HashSet::new(),
             ever: HashMap::new(),
         }
@@ -84,7 +87,7 @@ impl Stream {
 
     fn connected(&mut self) {
         self.here.clear();
-        self.left = false;
+        self.inside = None;
         if !self.keeps_position {
             self.expected = None;
             self.ever.clear();
@@ -99,12 +102,15 @@ impl Stream {
                 let start = |since: Position| Position { message_id: Uuid::nil(), ..since };
                 self.since = since.map(|since| if since.seq == 0 { start(since) } else { since });
                 self.history = *history;
+                self.asked = line.at;
             }
-            Event::Joined { top, verdict, already: false, .. } => {
+            Event::Joined { conn, already: true, .. } => self.inside = Some(*conn),
+            Event::Joined { conn, top, verdict, .. } => {
+                self.inside = Some(*conn);
                 self.joined(index, log, line.at, *top, *verdict, findings);
             }
             Event::Left { .. } => {
-                self.left = true;
+                self.inside = None;
                 self.expected = None;
             }
             Event::Gap { reason, next, .. } => {
@@ -119,7 +125,10 @@ impl Stream {
                 self.ever.clear();
                 self.recovered = false;
             }
-            Event::Received { at, message_id, .. } => self.received(log, line.at, *at, *message_id, findings),
+            Event::Received { conn, at, message_id, .. } => {
+                self.may_hear(*conn, line.at, *at, findings);
+                self.received(log, line.at, *at, *message_id, findings);
+            }
             _ => {}
         }
     }
@@ -134,7 +143,6 @@ impl Stream {
         findings: &mut Findings,
     ) {
         let (client, topic) = (self.client, self.topic);
-        self.left = false;
         self.recovered = false;
         match (self.since.take(), verdict) {
             (None, _) => {
@@ -155,10 +163,10 @@ impl Stream {
                 let another = since.epoch != top.epoch
                     || top.seq < since.seq
                     || (top.seq == since.seq && top.message_id != since.message_id)
-                    || (!index.damaged()
-                        && log.is_some_and(|log| {
-                            log.first() <= since.seq && !log.holds(since.place(), since.message_id)
-                        }));
+                    || log.is_some_and(|log| {
+                        let comparable = log.epoch == since.epoch && log.first() <= since.seq;
+                        comparable && !log.holds(since.place(), since.message_id)
+                    }) && index.undone(since.message_id).is_none_or(|window| self.asked > window.to);
                 if another {
                     findings.find(
                         Check::FalseRecoveryOrGap,
@@ -210,9 +218,11 @@ impl Stream {
         next_seq: u64,
         findings: &mut Findings,
     ) {
-        // What the log holds at the end it held then: entries are never put back.
-        let provable =
-            log.is_some_and(|log| log.holds(position.place(), position.message_id) && log.first() == 1);
+        // What the log holds at the end it held then, and all after it: entries are never put back. Before the first
+        // message there is nothing to hold, so that the first must still be there.
+        let provable = log.is_some_and(|log| {
+            log.holds(position.place(), position.message_id) && (position.seq > 0 || log.first() == 1)
+        });
         // What is left out is what makes it too many: the newest of the allowed number always come.
         let too_many = reason == Reason::TooMany && next_seq > position.seq + 1;
         if provable && !too_many {
@@ -223,6 +233,18 @@ impl Stream {
                     "client {} was told of a gap ({reason:?}, next {next_seq}) in {:?} after {position:?}, which the log still holds",
                     self.client, self.topic
                 ),
+            );
+        }
+    }
+
+    /// C6: nothing comes before the `Ack` of joining and nothing after that of leaving. Private messages to a client
+    /// without a position of its own begin with whatever it asks first, which may not be a join.
+    fn may_hear(&self, conn: u64, at: Micros, place: Place, findings: &mut Findings) {
+        if self.keeps_position && self.inside != Some(conn) {
+            findings.find(
+                Check::PhantomOrLeak,
+                at,
+                format!("client {} received {place:?} of {:?}, where it was not", self.client, self.topic),
             );
         }
     }
@@ -239,13 +261,6 @@ impl Stream {
         findings.look(Check::LostAtMember);
         findings.look(Check::Duplicate);
         findings.look(Check::Reorder);
-        if self.left {
-            findings.find(
-                Check::PhantomOrLeak,
-                at,
-                format!("client {client} left {topic:?} and then received {place:?}"),
-            );
-        }
         if !self.here.insert((place, message_id)) {
             findings.find(
                 Check::Duplicate,
@@ -489,6 +504,77 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_was_trimmed_proves_what_follows_its_first_entry() {
+        for (seq, fine) in [(1, true), (2, false)] {
+            let mut run = talk();
+            run.history.cast.bounds.keeps = Some(2);
+            let since = Position { epoch: run.epoch, seq, message_id: run.log[seq as usize - 1].message_id };
+            run.say(0, 3);
+            run.trim(1);
+            run.close(1);
+            run.connect(1, 0);
+            let next_seq = seq + 1;
+            run.join(1, Some(since), Some(Verdict::Not { reason: Reason::Trimmed, next_seq }));
+            for entry in run.log.clone().into_iter().filter(|entry| entry.seq >= next_seq) {
+                run.deliver(1, entry);
+            }
+            run.finish();
+            assert_eq!(run.names(), if fine { vec![] } else { vec![Check::FalseRecoveryOrGap] });
+        }
+    }
+
+    #[test]
+    fn a_forged_position_must_not_be_recovered_after_a_wipe_either() {
+        let mut run = talk();
+        run.fault("flush-all", Damage::Wiped);
+        run.wipe();
+        run.healed("flush-all");
+        run.gap(0, 1);
+        run.gap(1, 1);
+        run.say(0, 3);
+        let mut since = run.top();
+        since.message_id = Uuid::from_u128(5);
+        run.say(0, 4);
+        run.close(1);
+        run.connect(1, 0);
+        run.join(1, Some(since), Some(Verdict::Recovered));
+        let entry = run.log[1].clone();
+        run.deliver(1, entry);
+        run.finish();
+        assert_eq!(run.names(), [Check::FalseRecoveryOrGap]);
+    }
+
+    #[test]
+    fn a_recovery_before_the_store_was_set_back_is_true_and_one_after_is_false() {
+        for after in [false, true] {
+            let mut run = talk();
+            let (since, now) = (run.top(), run.now);
+            run.close(1);
+            run.fault("stale-replica", Damage::RolledBack { since: now - 4_000 });
+            if !after {
+                run.connect(1, 0);
+                run.join(1, Some(since), Some(Verdict::Recovered));
+            }
+            run.roll_back(1);
+            run.healed("stale-replica");
+            run.gap(0, 2);
+            if !after {
+                run.gap(1, 2);
+            }
+            run.say(0, 13);
+            run.say(0, 14);
+            if after {
+                run.connect(1, 0);
+                run.join(1, Some(since), Some(Verdict::Recovered));
+                let entry = run.log[2].clone();
+                run.deliver(1, entry);
+            }
+            run.finish();
+            assert_eq!(run.names(), if after { vec![Check::FalseRecoveryOrGap] } else { vec![] });
+        }
+    }
+
+    #[test]
     fn a_forged_position_must_not_be_recovered() {
         let mut run = talk();
         let mut since = run.top();
@@ -524,5 +610,29 @@ mod tests {
         run.deliver(1, leaked);
         run.finish();
         assert_eq!(run.names(), [Check::PhantomOrLeak]);
+    }
+
+    #[test]
+    fn a_message_to_somebody_who_never_entered_is_a_leak() {
+        let mut run = talk();
+        run.close(1);
+        run.connect(1, 0);
+        run.say(0, 3);
+        let leaked = run.log[2].clone();
+        run.deliver(1, leaked);
+        run.finish();
+        assert_eq!(run.names(), [Check::PhantomOrLeak]);
+    }
+
+    #[test]
+    fn a_message_after_an_entering_that_changed_nothing_is_fine() {
+        let mut run = talk();
+        let (conn, top) = (run.conn(1), run.top());
+        run.record(Event::Join { client: 1, conn, topic: Topic::Room(0), since: None, history: 0 });
+        let topic = Topic::Room(0);
+        run.record(Event::Joined { client: 1, conn, topic, top, verdict: None, already: true });
+        run.say(0, 3);
+        run.finish();
+        assert_eq!(run.names(), []);
     }
 }
