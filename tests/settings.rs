@@ -200,6 +200,10 @@ fn settings_that_do_not_fit_together_are_refused() {
             "CHAT_INTERNAL__PORT in the environment: must differ from port; leave it unset to answer on that one",
         ),
         (
+            ("CHAT_HISTORY__EMBEDDED_BYTES", "4194303"),
+            "CHAT_HISTORY__EMBEDDED_BYTES in the environment: must be at least history.max_bytes",
+        ),
+        (
             ("CHAT_DRAIN__SPREAD", "31s"),
             "drain.timeout (the default): must be at least drain.spread, or the node exits with clients left",
         ),

@@ -65,6 +65,9 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
     let same_port = config.port != 0 && config.internal.port == Some(config.port);
     found.require("internal.port", !same_port, "must differ from port; leave it unset to answer on that one");
     history(&config.history, &config.limits, &mut found);
+    let holds_a_log =
+        config.is_clustered() || config.history.embedded_bytes as u64 >= config.history.max_bytes;
+    found.require("history.embedded_bytes", holds_a_log, "must be at least history.max_bytes");
     limits(&config.limits, &mut found);
     server(&config.server, &config.limits, &mut found);
     if let Err(error) = RoomName::parse(&config.rooms.default) {

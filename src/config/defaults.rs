@@ -77,6 +77,7 @@ impl Default for History {
             max_messages: 1_000,
             max_age: Duration::from_secs(24 * 3600),
             max_bytes: 4 << 20,
+            embedded_bytes: 256 << 20,
             dedupe_window: Duration::from_secs(300),
         }
     }

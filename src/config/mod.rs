@@ -150,6 +150,8 @@ pub struct History {
     pub max_age: Duration,
     /// Bytes of stored bodies per log.
     pub max_bytes: u64,
+    /// Bytes of all logs of the embedded store together; with Redis, its own settings bound it.
+    pub embedded_bytes: usize,
     /// How long a repeated publish is recognised.
     #[serde(with = "humantime_serde")]
     pub dedupe_window: Duration,

@@ -307,3 +307,25 @@ async fn a_position_at_the_top_costs_no_read_of_the_log() {
     bob.hears_seqs(2..=2).await;
     until("that one was read", async || reads(&cluster) > 0).await;
 }
+
+/// The embedded store lives in the node's memory: rooms share it, and what one of them loses it is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_that_lost_its_past_to_others_says_so() {
+    let cluster = Cluster::start_with(Kind::Embedded, 1, |c| {
+        c.history.embedded_bytes = 1 << 20;
+        // Or the node would still have all of it in the ring, and recover from that.
+        c.node.ring_bytes = 1;
+    })
+    .await;
+    let first = message_at(&cluster, "ops", 20, 1).await;
+    let mut mallory = cluster.connect(0, "mallory").await;
+    let content = "x".repeat(16 << 10);
+    for i in 0..100 {
+        mallory.whisper(&format!("nobody {i}"), &content).await;
+    }
+    let (mut bob, ack) = resume(&cluster, 0, "ops", position(&first), None).await;
+    assert_eq!((&ack["recovered"], &ack["reason"]), (&json!(false), &json!("trimmed")), "{ack}");
+    // And the room goes on where it was.
+    let next = bob.say("ops", "still here").await;
+    assert_eq!((&next["epoch"], seq(&next)), (&first["epoch"], 21));
+}

@@ -9,6 +9,11 @@ use bytes::Bytes;
 use crate::backend::{Entry, Page, PageLimit, Range};
 use crate::protocol::{Epoch, MessageId, Position};
 
+/// What things take beside their bodies, bytes; by estimate.
+const LOG_COST: usize = 1_024;
+const ENTRY_COST: usize = 160;
+const RECORD_COST: usize = 192;
+
 /// What a log keeps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Retention {
@@ -78,6 +83,21 @@ impl Log {
         self.entries.push_back(entry.clone());
         self.trim(now, retention);
         entry
+    }
+
+    /// What it takes of the store's memory.
+    pub(super) fn weight(&self) -> usize {
+        let records: usize = self.records.iter().map(HashMap::len).sum();
+        LOG_COST + self.bytes as usize + self.entries.len() * ENTRY_COST + records * RECORD_COST
+    }
+
+    /// Gives its messages up, the newest too unless somebody listens. Where it stands is not forgotten, nor what makes a
+    /// repeat a repeat: who comes for the messages is told that they are trimmed.
+    pub(super) fn give_up(&mut self, somebody_listens: bool) {
+        let kept = usize::from(somebody_listens && !self.entries.is_empty());
+        self.entries.drain(..self.entries.len() - kept);
+        self.entries.shrink_to_fit();
+        self.bytes = self.entries.iter().map(|entry| entry.body.len() as u64).sum();
     }
 
     fn trim(&mut self, now: u64, retention: &Retention) {

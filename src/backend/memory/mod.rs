@@ -2,6 +2,7 @@
 //! everything in this process's memory, so a restart starts every log afresh under a new epoch. Called by `server`.
 
 mod broker;
+mod budget;
 mod log;
 mod presence;
 mod tokens;
@@ -34,7 +35,7 @@ impl Cluster {
             dedupe_window: config.history.dedupe_window,
         };
         Self {
-            topics: Arc::new(Topics::new(retention)),
+            topics: Arc::new(Topics::new(retention, config.history.embedded_bytes)),
             presence: Arc::default(),
             tokens: Arc::default(),
             markers: Arc::default(),
