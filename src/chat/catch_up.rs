@@ -13,7 +13,7 @@ use super::sequencer::{Cursor, CursorId, continuity};
 use super::topic::{LocalTopic, Member, MemberState, State};
 use crate::backend::{BackendError, Page, PageLimit, Range};
 use crate::protocol::server_message::{ChatKind, put_chat};
-use crate::protocol::{ConnectionId, Epoch, GapReason, Position, server_message};
+use crate::protocol::{ConnectionId, GapReason, Position, server_message};
 
 /// One pull: what a connection's queue takes when it is a quarter full.
 pub(super) const PAGE: PageLimit = PageLimit { messages: 100, bytes: 128 << 10 };
@@ -81,7 +81,7 @@ impl Node {
         let page = read.page;
         let Some(reason) = read.broken else { return Ok(topic.replay(outbox, cursor, page)) };
         let restart = self.restart(topic, &cursor, reason, &page).await?;
-        topic.restart(outbox, cursor, reason, page.top.epoch, restart);
+        topic.restart(outbox, cursor, reason, restart);
         Ok(true)
     }
 
@@ -119,7 +119,7 @@ impl Node {
                 let next_seq = cursor.seq.min(page.top.seq + 1).max(1);
                 Ok(Cursor::unproven(page.top.epoch, next_seq - 1))
             }
-            GapReason::Epoch => self.everything(topic).await,
+            GapReason::Epoch => Ok(self.everything(topic).await?.0),
         }
     }
 }
@@ -226,9 +226,9 @@ impl LocalTopic {
     }
 
     /// Tells the member that its cursor can't be proved, and goes on from another.
-    fn restart(&self, outbox: &Outbox, from: Cursor, reason: GapReason, epoch: Epoch, restart: Cursor) {
+    fn restart(&self, outbox: &Outbox, from: Cursor, reason: GapReason, restart: Cursor) {
         let mut state = self.lock();
-        if let Some(member) = state.behind_at(outbox, from) {
+        if let (Some(member), Some(epoch)) = (state.behind_at(outbox, from), restart.epoch) {
             member.outbox.reply(server_message::gap(self.room(), reason, epoch, restart.seq + 1));
             member.state = MemberState::Behind(restart);
             self.shared.counters.gaps_sent(reason, 1);

@@ -100,7 +100,7 @@ impl Node {
         match past {
             Past::None => Ok(plain(None, None)),
             Past::Newest(count) => Ok(plain(None, Some(count))),
-            Past::Cursor(None) => Ok(plain(Some(self.everything(topic).await?), None)),
+            Past::Cursor(None) => Ok(plain(Some(self.everything(topic).await?.0), None)),
             Past::Cursor(Some(position)) => {
                 let cursor = Cursor::from(position);
                 if topic.bridges(&cursor) {
@@ -108,7 +108,7 @@ impl Node {
                 }
                 match self.read_on(topic, &cursor).await?.broken {
                     None => Ok(plain(Some(cursor), None)),
-                    Some(_) => Ok(plain(Some(self.everything(topic).await?), None)),
+                    Some(_) => Ok(plain(Some(self.everything(topic).await?.0), None)),
                 }
             }
             Past::Since(since, newest) => self.resume(topic, Cursor::from(since), newest).await,
@@ -128,10 +128,10 @@ impl Node {
         }
         let Read { page, broken, .. } = self.read_on(topic, &cursor).await?;
         let top = page.top;
-        let (reason, everything) = match broken {
+        let (reason, (everything, top)) = match broken {
             None if top.seq - cursor.seq <= MAX_MISSED => return Ok(recovered(Some(top))),
-            None => (GapReason::TooMany, Cursor::unproven(top.epoch, top.seq - MAX_MISSED)),
-            Some(GapReason::Trimmed) => (GapReason::Trimmed, before_first(&page)),
+            None => (GapReason::TooMany, (Cursor::unproven(top.epoch, top.seq - MAX_MISSED), top)),
+            Some(GapReason::Trimmed) => (GapReason::Trimmed, (before_first(&page), top)),
             Some(reason) => (reason, self.everything(topic).await?),
         };
         // `history` names what is wanted instead; its first `seq` is known only as long as nobody writes, so it is fixed here.
@@ -146,10 +146,12 @@ impl Node {
         Ok(Start { cursor: Some(start), newest: None, recovery, top: Some(top) })
     }
 
-    /// The place before the first message that the log still holds.
-    pub(super) async fn everything(&self, topic: &LocalTopic) -> Result<Cursor, BackendError> {
+    /// The place before the first message that the log still holds, and its top. What is told of it has to be of this read,
+    /// not of one before: the log may have begun afresh between the two, and what the first one had be gone.
+    pub(super) async fn everything(&self, topic: &LocalTopic) -> Result<(Cursor, Position), BackendError> {
         let limit = PageLimit { messages: 1, bytes: 0 };
-        Ok(before_first(&self.backend.broker.history(&topic.name, Range::After(0), limit).await?))
+        let page = self.backend.broker.history(&topic.name, Range::After(0), limit).await?;
+        Ok((before_first(&page), page.top))
     }
 }
 

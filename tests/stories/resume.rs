@@ -1,5 +1,6 @@
 //! Joining and resuming: no gap, no repeat, ascending; and where that can't be proved, said so with the reason.
 
+use chatnode::protocol::MessageId;
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, position};
@@ -328,4 +329,30 @@ async fn a_room_that_lost_its_past_to_others_says_so() {
     // And the room goes on where it was.
     let next = bob.say("ops", "still here").await;
     assert_eq!((&next["epoch"], seq(&next)), (&first["epoch"], 21));
+}
+
+/// A resume that can't be proved looks twice: for what follows the place, and for where the log begins.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_begins_afresh_while_a_resume_looks_at_it_is_the_one_that_is_told_of() {
+    let mut cluster = Cluster::start(Kind::Redis, 1).await;
+    let proxy = cluster.put_proxy().await;
+    cluster.add_node().await;
+    let mut bob = cluster.connect(0, "bob").await;
+    let mut alice = cluster.connect(1, "alice").await;
+    alice.ok("Auth", json!({})).await;
+    let elsewhere = json!({ "epoch": "0123456789abcdef", "seq": 1, "message_id": MessageId::generate() });
+    // The second look: from the start, one message at most.
+    let mut look = proxy.hold("after\r\n$1\r\n0\r\n$1\r\n1\r\n");
+    let id = alice.send("Enter", json!({ "room": "ops", "since": elsewhere })).await;
+    look.reached().await;
+    cluster.redis_server().command(&["FLUSHALL"]).unwrap();
+    drop(look);
+    let told = alice.answer(&id).await["message_body"].take();
+    assert_eq!((&told["recovered"], &told["reason"]), (&json!(false), &json!("epoch")), "{told}");
+    bob.ok("Enter", json!({ "room": "ops" })).await;
+    bob.say("ops", "hello").await;
+    let heard = alice.next("GroupChat").await;
+    let is_gap = |frame: &&Value| frame["message_type"] == "Gap" && frame["message_body"]["room"] == "ops";
+    let gaps: Vec<&Value> = alice.seen().iter().filter(is_gap).collect();
+    assert_eq!((&heard["epoch"], &heard["seq"]), (&told["epoch"], &told["next_seq"]), "{told} {gaps:?}");
 }

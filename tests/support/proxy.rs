@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+
+use super::client::PATIENCE;
 
 /// Forwards until it is dropped.
 pub struct Proxy {
@@ -21,8 +23,29 @@ struct Faults {
     /// A connection over which this goes to the server gets no bytes back from then on.
     mute_after: Mutex<Option<Vec<u8>>>,
     muted: AtomicUsize,
+    hold: Mutex<Option<Hold>>,
     /// Counts up: connections that have subscribed before it moved pass nothing on any more, in either direction.
     freeze: watch::Sender<u64>,
+}
+
+/// A request that is to wait.
+struct Hold {
+    pattern: Vec<u8>,
+    reached: oneshot::Sender<()>,
+    released: oneshot::Receiver<()>,
+}
+
+/// A request on its way; dropped, it goes on.
+pub struct Held {
+    reached: oneshot::Receiver<()>,
+    _release: oneshot::Sender<()>,
+}
+
+impl Held {
+    /// Returns once the request has come to the proxy.
+    pub async fn reached(&mut self) {
+        tokio::time::timeout(PATIENCE, &mut self.reached).await.expect("the request does not come").unwrap();
+    }
 }
 
 impl Drop for Proxy {
@@ -58,6 +81,13 @@ impl Proxy {
         *self.faults.mute_after.lock().unwrap() = Some(bytes.as_bytes().to_vec());
     }
 
+    /// The next request with these bytes waits until what this returns is dropped.
+    pub fn hold(&self, bytes: &str) -> Held {
+        let ((reached, has_reached), (release, released)) = (oneshot::channel(), oneshot::channel());
+        *self.faults.hold.lock().unwrap() = Some(Hold { pattern: bytes.into(), reached, released });
+        Held { reached: has_reached, _release: release }
+    }
+
     /// How many connections have been muted.
     pub fn answers_lost(&self) -> usize {
         self.faults.muted.load(Ordering::Acquire)
@@ -86,6 +116,12 @@ async fn forward(client: TcpStream, target: u16, faults: Arc<Faults>) {
             if faults.mute_after.lock().unwrap().take_if(|pattern| contains(bytes, pattern)).is_some() {
                 is_mute.store(true, Ordering::Release);
                 faults.muted.fetch_add(1, Ordering::AcqRel);
+            }
+            let held = faults.hold.lock().unwrap().take_if(|hold| contains(bytes, &hold.pattern));
+            if let Some(hold) = held {
+                let _ = hold.reached.send(());
+                // Released by being dropped, which is an error to whoever waits.
+                let _ = hold.released.await;
             }
             if to_server.write_all(bytes).await.is_err() {
                 return;
