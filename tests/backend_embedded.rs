@@ -1,7 +1,6 @@
 //! What the embedded store alone has to do: it shares its memory with the node, so all of it has a bound.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
-#[allow(dead_code)]
 mod support;
 
 use std::sync::OnceLock;

@@ -9,14 +9,15 @@ use tokio::time::sleep;
 
 use super::node::Node;
 use super::outbox::Outbox;
+use super::queued::PAGE;
 use super::sequencer::{Cursor, CursorId, continuity};
 use super::topic::{LocalTopic, Member, MemberState, State};
-use crate::backend::{BackendError, Page, PageLimit, Range};
+use crate::backend::{BackendError, Page, Range};
 use crate::protocol::server_message::{ChatKind, put_chat};
 use crate::protocol::{ConnectionId, GapReason, Position, server_message};
 
-/// One pull: what a connection's queue takes when it is a quarter full.
-pub(super) const PAGE: PageLimit = PageLimit { messages: 100, bytes: 128 << 10 };
+/// What a frame around a body takes, so that a page's buffer is made once and not much larger than it.
+const FRAME_OVERHEAD: usize = 192;
 
 /// A page with its verdict.
 pub(super) struct Read {
@@ -94,7 +95,8 @@ impl Node {
     ) -> Result<Read, BackendError> {
         // Taken before the log is read: what arrives meanwhile is beyond the page, and no contradiction.
         let known = topic.top();
-        let page = self.backend.broker.history(&topic.name, Range::After(cursor.seq), PAGE).await?;
+        let limit = self.registry.queued().page_limit();
+        let page = self.backend.broker.history(&topic.name, Range::After(cursor.seq), limit).await?;
         let broken = continuity(cursor, &page);
         let is_contradiction = topic.is_contradicted_by(&page.top, known, cursor, broken);
         if is_contradiction {
@@ -202,7 +204,8 @@ impl LocalTopic {
     /// Queues a page of the log. False where it held nothing: this node knows of something that the log does not (yet).
     fn replay(&self, outbox: &Outbox, from: Cursor, page: Page) -> bool {
         let epoch = page.top.epoch;
-        let mut buffer = BytesMut::new();
+        let bytes = page.entries.iter().map(|entry| entry.body.len() + FRAME_OVERHEAD).sum();
+        let mut buffer = BytesMut::with_capacity(bytes);
         for entry in &page.entries {
             put_chat(&mut buffer, self.kind, &entry.body, epoch, entry.seq);
         }
@@ -215,7 +218,7 @@ impl LocalTopic {
         let Some(member) = state.behind_at(outbox, from) else { return true };
         if let Some(reached) = reached {
             self.shared.counters.replay.increment(page.entries.len() as u64);
-            member.outbox.reply(buffer.freeze());
+            member.outbox.reply(self.shared.queued.page(buffer));
             member.state = MemberState::Behind(reached);
             return true;
         }

@@ -4,12 +4,12 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+use super::queued::QueuedBytes;
 use super::topic::LocalTopic;
 use crate::protocol::{CloseReason, ConnectionId};
 
@@ -28,25 +28,6 @@ pub struct Close {
 impl From<CloseReason> for Close {
     fn from(reason: CloseReason) -> Self {
         Self { reason, retry_after_ms: None }
-    }
-}
-
-/// Bytes queued for all connections of a node; changed once per burst and once per write.
-#[derive(Debug, Default)]
-pub struct QueuedBytes(AtomicI64);
-
-impl QueuedBytes {
-    pub(super) fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes as i64, Ordering::Relaxed);
-    }
-
-    fn subtract(&self, bytes: usize) {
-        self.0.fetch_sub(bytes as i64, Ordering::Relaxed);
-    }
-
-    /// The sum at this moment.
-    pub fn get(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -219,8 +200,10 @@ impl Outbox {
     /// Waits until there is a topic to catch up with and room for a page of it.
     pub(super) async fn next_behind(&self) -> Arc<LocalTopic> {
         poll_fn(|cx| {
+            // Where pages are short, they are for those that drain.
+            let share = if self.total.is_short() { 32 } else { 4 };
             let mut queue = self.lock();
-            if queue.bytes <= self.max_bytes / 4
+            if queue.bytes <= self.max_bytes / share
                 && let Some(topic) = queue.behind.pop_front()
             {
                 return Poll::Ready(topic);

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::counters::Counters;
-use super::outbox::{Outbox, QueuedBytes};
+use super::outbox::Outbox;
+use super::queued::QueuedBytes;
 use super::ring::RingBudget;
 use super::topic::{LocalTopic, Phase, Shared};
 use crate::backend::{BackendError, Deliver, Interruption, Notice, Publication, Topic};

@@ -11,7 +11,8 @@ use indexmap::IndexMap;
 use tokio::sync::Notify;
 
 use super::counters::Counters;
-use super::outbox::{Outbox, QueuedBytes};
+use super::outbox::Outbox;
+use super::queued::QueuedBytes;
 use super::ring::{Recent, Ring, RingBudget};
 use super::sequencer::{Cursor, Verdict, judge};
 use crate::backend::{BackendError, Entry, Publication, Topic};

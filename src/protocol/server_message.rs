@@ -259,8 +259,11 @@ pub struct ChatBody<'a> {
 impl ChatBody<'_> {
     /// Encodes the stored part.
     pub fn encode(&self) -> Bytes {
-        let mut json = serde_json::to_vec(self).expect("a chat body's types have string keys only");
+        // It is kept for long: left to double as it grows, it would be up to twice as large as what it says.
+        let mut json = Vec::with_capacity(self.content.len() + 512);
+        serde_json::to_writer(&mut json, self).expect("a chat body's types have string keys only");
         json.pop();
+        json.shrink_to_fit();
         Bytes::from(json).slice(1..)
     }
 }
@@ -311,6 +314,29 @@ pub fn history_ack(id: &RequestId, history: &[u8]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stored_body_takes_no_more_room_than_it_fills() {
+        let user = UserName::parse("alice").unwrap();
+        // The second is twice as long in JSON.
+        for content in ["x".repeat(16_000), "\"".repeat(16_000), "hi".into()] {
+            let body = ChatBody {
+                sender_username: &user,
+                target_username: Some(&user),
+                content: &content,
+                room: None,
+                message_id: MessageId::generate(),
+                client_id: None,
+                sent_at: 5,
+            };
+            let stored = BytesMut::from(body.encode());
+            assert!(
+                stored.len() > content.len() && stored.capacity() <= stored.len() + 16,
+                "{}",
+                stored.capacity()
+            );
+        }
+    }
 
     #[test]
     fn a_stored_body_becomes_one_frame_with_its_place() {
