@@ -133,6 +133,8 @@ const NEWEST_IS_SEEN: &str = "(() => {
 /// Every text on the screen that stands out from what is behind it by less than 4.5 to 1, and the borders of fields by
 /// less than 3 to 1: the level AA of the Web Content Accessibility Guidelines.
 const FAINT: &str = "(() => {
+    // A field that is being written in has another border.
+    document.activeElement.blur();
     const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
     const paint = (...colors) => {
         canvas.clearRect(0, 0, 1, 1);
