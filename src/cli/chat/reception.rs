@@ -136,6 +136,7 @@ impl Chat {
                     self.unproven = Some(joined.place);
                     self.ask("Ping", serde_json::json!({}), Asked::Proof);
                 }
+                self.look_back();
             }
             Asked::Proof => {
                 let unproven = self.unproven.take();

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::conversation::Line;
 use super::state::{Chat, Effect};
+use super::wire::Target;
 use crate::protocol::{RoomName, UserName};
 
 struct Story {
@@ -290,4 +291,22 @@ fn older_messages_come_before_the_others_once() {
     story.sent();
     story.chat.ask_history(50);
     assert!(story.sent().is_empty(), "there are none");
+}
+
+#[test]
+fn a_person_on_show_comes_with_what_was_said_before() {
+    let mut story = Story::begin(Some("bob"));
+    story.chat.opened();
+    let auth = story.one("Auth");
+    story.ack(&auth, &at("p", 7));
+    let history = story.one("History");
+    assert_eq!(
+        history["message_body"],
+        json!({ "sender_username": "ann", "target_username": "bob", "limit": 20 })
+    );
+    story.ack(&history, &json!({ "messages": [], "epoch": "p", "more": false }));
+    story.chat.open(Target::User(UserName::parse("carol").unwrap()), story.now);
+    assert_eq!(story.one("History")["message_body"]["target_username"], "carol");
+    story.chat.open(Target::User(UserName::parse("bob").unwrap()), story.now);
+    assert!(story.sent().is_empty(), "there is no more");
 }
