@@ -31,7 +31,8 @@ export function chat(url, name, room, show) {
 		}
 		if (type === 'Gap' || body.recovered === false) show('-- messages may be missing here');
 		if (type === 'Error') show(`-- ${body.message}`);
-		if (type === 'Error' && id && body.retry_after_ms) return socket.close(4000, `retry_after_ms=${body.retry_after_ms}`);
+		const passes = body.retry_after_ms || ['internal', 'not_in_room'].includes(body.code);
+		if (type === 'Error' && id && passes) return socket.close(4000, `retry_after_ms=${body.retry_after_ms ?? 5_000}`);
 		if (type === 'Error' && (id === 'Auth' || id === 'Enter')) return socket.close(4003);
 		if (id === 'Enter') [isIn, tries, since.Enter] = [true, 0, since.Enter ?? position];
 		if (id === unsent[0]?.id) unsent.shift();

@@ -6,6 +6,7 @@ What a client for daily use adds, such as an end to what stays unsent for 5 minu
 """
 import asyncio, collections, functools, json, random, re, sys, threading, uuid, websockets
 
+PASSING = ("unavailable", "internal", "rate_limited", "not_in_room")  # Send it again; without a time, after 5 s.
 FINAL = r"received (1002|1003|1007|1008|1009|4001|4003)|unauthorized|forbidden|identity_mismatch|too_many|invalid_"
 
 async def chat(url, who, show=functools.partial(print, flush=True)):
@@ -37,7 +38,8 @@ async def chat(url, who, show=functools.partial(print, flush=True)):
                         seen.append(body["message_id"])
                     if kind == "Gap" or body.get("recovered") is False: show("-- messages may be missing here")
                     if kind == "Error": show("--", body["message"])
-                    if kind == "Error" and id and ("retry_after_ms" in body or not is_in): raise OSError(body)
+                    if kind == "Error" and id and body["code"] in PASSING: raise OSError({"retry_after_ms": 5000, **body})
+                    if kind == "Error" and id and not is_in: raise OSError(body)
                     if id == "Enter": is_in, tries, since["Enter"] = True, 0, since.get("Enter", position)
                     if unsent and id == unsent[0]["id"]: del unsent[0]
                     if id: await next()

@@ -49,7 +49,8 @@ pub async fn chat(url: &str, who: Value, mut said: mpsc::Receiver<String>, show:
                 if kind == "Gap" || body["recovered"] == false { show("-- messages may be missing here".into()); }
                 if kind == "Error" {
                     show(format!("-- {}", text("message")));
-                    if let (Some(wait), false) = (body["retry_after_ms"].as_u64(), id.is_null()) { Err(format!("retry_after_ms={wait}"))?; }
+                    let passes = ["unavailable", "internal", "rate_limited", "not_in_room"].contains(&text("code"));
+                    if passes && !id.is_null() { Err(format!("retry_after_ms={}", body["retry_after_ms"].as_u64().unwrap_or(5_000)))?; }
                     if id == "Auth" || id == "Enter" { Err("refused")?; }
                 }
                 if id == "Enter" { (is_in, tries) = (true, 0); }

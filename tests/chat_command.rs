@@ -128,6 +128,19 @@ async fn every_line_of_a_pipe_is_stored_in_order_before_it_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_an_address_the_node_of_the_settings_is_spoken_to() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let mut reader = cluster.enter(0, "reader", "ops").await;
+    let mut echo = command(&["chat", "--room", "ops", "--name", "bot"]);
+    let port = cluster.address(0).port().to_string();
+    let mut child = echo.env("CHAT_PORT", port).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"hello\n").await.unwrap();
+    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("it does not end").unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(reader.hears().await, "hello");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_to_a_person_reaches_the_person_and_the_answer_is_printed() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let mut bob = cluster.connect(0, "bob").await;

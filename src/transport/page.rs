@@ -6,9 +6,11 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use crate::config::Config;
+
 /// Nothing but the page's own files, no inline code, no frame around it, and no way from a string to HTML.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-    connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
 
 macro_rules! files {
@@ -20,7 +22,6 @@ macro_rules! files {
 const FILES: [(&str, &[u8]); FILE_COUNT] = files![
     "app.js",
     "banner.js",
-    "clock.js",
     "composer.js",
     "connection.js",
     "conversation.js",
@@ -36,22 +37,30 @@ const FILES: [(&str, &[u8]); FILE_COUNT] = files![
     "switcher.js",
     "timeline.js",
 ];
-const FILE_COUNT: usize = 17;
+const FILE_COUNT: usize = 16;
 
-/// The page itself.
-pub(super) fn index() -> Response {
-    serve("index.html", include_bytes!("page/index.html"))
+const INDEX: &str = include_str!("page/index.html");
+
+/// The page itself, with what it has to know of the node before it connects.
+pub(super) fn index(config: &Config) -> Response {
+    serve("index.html", filled(config.rooms.default.as_str(), config.limits.max_frame_bytes))
+}
+
+/// The room comes last: its name may be anything, `{frame}` too.
+fn filled(room: &str, frame: usize) -> String {
+    let room = room.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+    INDEX.replace("{frame}", &frame.to_string()).replace("{room}", &room)
 }
 
 /// `/assets/<name>`.
 pub(super) async fn asset(Path(name): Path<String>) -> Response {
     match FILES.iter().find(|(file, _)| *file == name) {
-        Some((file, bytes)) => serve(file, bytes),
+        Some((file, bytes)) => serve(file, *bytes),
         None => (StatusCode::NOT_FOUND, "no such file").into_response(),
     }
 }
 
-fn serve(name: &str, bytes: &'static [u8]) -> Response {
+fn serve(name: &str, bytes: impl IntoResponse) -> Response {
     let kind = match name.rsplit('.').next() {
         Some("js") => "text/javascript; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
@@ -68,4 +77,25 @@ fn serve(name: &str, bytes: &'static [u8]) -> Response {
     headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
     headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_of_the_page_stays_below_60_kib() {
+        let files: usize = FILES.iter().map(|(_, bytes)| bytes.len()).sum();
+        let all = files + INDEX.len();
+        assert!(all < 60 << 10, "{all} bytes");
+    }
+
+    #[test]
+    fn the_name_of_a_room_stays_inside_its_quotes() {
+        let page = filled("\"><script>&{frame}", 131_072);
+        assert!(
+            page.contains(r#" data-room="&quot;>&lt;script>&amp;{frame}" data-frame="131072">"#),
+            "{page}"
+        );
+    }
 }

@@ -79,7 +79,7 @@ async fn root(shared: State<Arc<Shared>>, peer: ConnectInfo<SocketAddr>, request
     if handshake::wants_upgrade(request.headers()) {
         handshake::upgrade(shared, peer, request).await
     } else {
-        page::index()
+        page::index(shared.node.config())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Two nodes behind one address, and a browser. Owns what each story here begins with; the stories use it.
 
+use chatnode::config::Config;
+
 use super::browser::Browser;
 use super::person::Person;
 use crate::support::client::Client;
@@ -15,7 +17,12 @@ pub struct House {
 
 impl House {
     pub async fn start() -> Self {
-        let (cluster, browser) = tokio::join!(Cluster::start(Kind::Embedded, 2), Browser::start());
+        Self::start_with(Kind::Embedded, |_| {}).await
+    }
+
+    /// The same, with a store and settings of the story's own.
+    pub async fn start_with(kind: Kind, adjust: impl FnOnce(&mut Config)) -> Self {
+        let (cluster, browser) = tokio::join!(Cluster::start_with(kind, 2, adjust), Browser::start());
         let door = Door::start(vec![cluster.address(0), cluster.address(1)]).await;
         Self { browser, door, cluster }
     }

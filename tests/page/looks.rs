@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::house::House;
-use super::person::Person;
+use super::person::{ENTER, Person};
 
 /// Fails where anything is wider than the window.
 async fn fits(person: &Person<'_>) {
@@ -66,6 +66,19 @@ async fn it_fits_every_screen_in_the_light_and_in_the_dark() {
     alice.unread("peer=Chiara", 1).await;
     alice.unread("room=design", 1).await;
 
+    // Under one day, in groups, each in the direction of its letters; what is nothing but emoji is large.
+    assert_eq!(
+        alice.js("[...document.querySelectorAll('.day')].map((day) => day.textContent)").await,
+        json!(["Today"])
+    );
+    let first =
+        "[...document.querySelectorAll('.line')].map((line) => Number(line.classList.contains('first')))";
+    assert_eq!(alice.js(first).await, json!([1, 0, 1, 1, 1, 0, 1, 1, 1, 0]));
+    assert_eq!(alice.js("getComputedStyle(document.querySelectorAll('.text')[6]).direction").await, "rtl");
+    assert_eq!(alice.js("getComputedStyle(document.querySelectorAll('.text')[5]).direction").await, "ltr");
+    let size = "parseFloat(getComputedStyle(document.querySelector('.emoji')).fontSize)";
+    assert!(alice.js(size).await.as_f64().unwrap() > 30.0);
+
     alice.has_screen(1280, 800, false).await;
     fits(&alice).await;
     assert!(lightness(&alice).await > 200.0);
@@ -116,3 +129,99 @@ const NEWEST_IS_SEEN: &str = "(() => {
     const last = [...document.querySelectorAll('#timeline .text')].at(-1).getBoundingClientRect();
     return field.bottom <= innerHeight && last.bottom <= field.top && last.bottom > 0;
 })()";
+
+/// Every text on the screen that stands out from what is behind it by less than 4.5 to 1, and the borders of fields by
+/// less than 3 to 1: the level AA of the Web Content Accessibility Guidelines.
+const FAINT: &str = "(() => {
+    // A field that is being written in has another border.
+    document.activeElement.blur();
+    const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
+    const paint = (...colors) => {
+        canvas.clearRect(0, 0, 1, 1);
+        for (const [color, opacity] of colors) {
+            canvas.globalAlpha = opacity;
+            canvas.fillStyle = color;
+            canvas.fillRect(0, 0, 1, 1);
+        }
+        const [red, green, blue] = [...canvas.getImageData(0, 0, 1, 1).data].map((value) => {
+            const part = value / 255;
+            return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    };
+    const ancestors = (node) => node ? [node, ...ancestors(node.parentElement)] : [];
+    const behind = (node) => ancestors(node).reverse().map((each) => [getComputedStyle(each).backgroundColor, 1]);
+    const ratio = (node, color) => {
+        const opacity = ancestors(node).reduce((all, each) => all * getComputedStyle(each).opacity, 1);
+        const lights = [paint(...behind(node)), paint(...behind(node), [color, opacity])].sort((a, b) => b - a);
+        return (lights[0] + 0.05) / (lights[1] + 0.05);
+    };
+    const faint = [];
+    for (const node of document.querySelectorAll('body *')) {
+        const text = [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim());
+        if (!node.checkVisibility({ visibilityProperty: true }) || node.closest('.sr, :disabled')) continue;
+        const style = getComputedStyle(node);
+        const field = node.id === 'composer' || node.tagName === 'INPUT';
+        if (text && ratio(node, style.color) < 4.5) faint.push([node.outerHTML.slice(0, 120), ratio(node, style.color)]);
+        if (field && ratio(node.parentElement, style.borderTopColor) < 3) faint.push([node.id, ratio(node, style.borderTopColor)]);
+    }
+    return faint;
+})()";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_can_be_read_by_people_who_see_little() {
+    let house = House::start().await;
+    let alice = Person::visits(&house.browser, &house.link("room=ops")).await;
+    alice.sees("the page asks for a name", "!document.getElementById('sign-in').hidden").await;
+    for is_dark in [false, true] {
+        alice.has_screen(1280, 800, is_dark).await;
+        assert_eq!(alice.js(FAINT).await, json!([]), "signing in, dark: {is_dark}");
+    }
+    alice.types("#name", &format!("alice{ENTER}")).await;
+    alice.is_online().await;
+    let mut others = Vec::new();
+    for name in ["bob", "Chiara", "deniz", "Erik", "yuki", "zoë"] {
+        let mut other = house.other(1, name, "ops").await;
+        other.say("ops", "see https://example.com/").await;
+        other.whisper("alice", "psst").await;
+        others.push(other);
+    }
+    alice.says("mine, see https://example.com/").await;
+    alice.sees("it is stored", "document.querySelectorAll('.line.stored.mine').length === 1").await;
+    house.door.shut();
+    alice.says("on its way, see https://example.com/").await;
+    alice.reads("#banner-text", "Trying again").await;
+    for is_dark in [false, true] {
+        alice.has_screen(1280, 800, is_dark).await;
+        assert_eq!(alice.js(FAINT).await, json!([]), "dark: {is_dark}");
+    }
+    house.door.open();
+    alice.js("document.getElementById('retry').click()").await;
+    alice.reads("#banner-text", "Back, ").await;
+    assert_eq!(alice.js(FAINT).await, json!([]), "back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phones_keyboard_makes_the_page_smaller_and_zooming_in_does_not() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let mut bob = house.other(1, "bob", "ops").await;
+    for number in 1..=40 {
+        bob.say("ops", &format!("number {number}")).await;
+    }
+    alice.has_screen(375, 700, false).await;
+    let height = "document.getElementById('chat').getBoundingClientRect().height";
+    alice.sees("it fills the screen", &format!("{height} === 700")).await;
+    alice.sees("the newest is on the screen", NEWEST_IS_SEEN).await;
+    alice.devtools("Emulation.setPageScaleFactor", json!({ "pageScaleFactor": 2 })).await;
+    alice.sees("it is zoomed in", "visualViewport.scale === 2 && visualViewport.height === 350").await;
+    alice
+        .sees("its size was told", "document.documentElement.style.getPropertyValue('--height') === '700px'")
+        .await;
+    assert_eq!(alice.js(height).await.as_f64(), Some(700.0));
+    alice.devtools("Emulation.setPageScaleFactor", json!({ "pageScaleFactor": 1 })).await;
+    // As much as a keyboard leaves.
+    alice.has_screen(375, 360, false).await;
+    alice.sees("it is as high as what is seen", &format!("{height} === 360")).await;
+    alice.sees("the newest is on the screen", NEWEST_IS_SEEN).await;
+}

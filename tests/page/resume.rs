@@ -1,7 +1,17 @@
 //! Connections that break, and a page that is loaded anew: nothing is lost, nothing comes twice, nothing typed is gone.
 
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::browser::Browser;
 use super::house::House;
 use super::person::{ENTER, Person};
+use crate::support::client::Client;
+use crate::support::cluster::Kind;
+use crate::support::door::Door;
+use crate::support::process::NodeProcess;
+use crate::support::redis_server::RedisServer;
 
 /// `count` texts that begin alike.
 fn texts(start: &str, count: usize) -> Vec<String> {
@@ -92,4 +102,128 @@ async fn a_reload_keeps_rooms_drafts_and_unsent_messages() {
     bob.heard_no("GroupChat").await;
     alice.opens("room=tea").await;
     assert_eq!(alice.js("document.getElementById('draft').value").await, "a draft for tea");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_process_that_is_killed_is_a_hiccup_that_nobody_is_told_of() {
+    let redis = RedisServer::start();
+    let url = redis.url();
+    let settings = [("CHAT_REDIS__URL", url.as_str())];
+    let (mut first, second, browser) =
+        tokio::join!(NodeProcess::start(&settings), NodeProcess::start(&settings), Browser::start());
+    let door = Door::start(vec![first.address, second.address]).await;
+    let mut bob = Client::enter(second.address, "bob", "ops").await;
+    let alice = Person::signs_in(&browser, &format!("http://{}/#room=ops", door.address), "alice").await;
+    alice.says("one").await;
+    assert_eq!(bob.hears().await, "one");
+    alice.sees("it is stored", "document.querySelectorAll('.line.stored.mine').length === 1").await;
+    // The first pause at its longest: the hiccup is as long as it gets.
+    let watch = "(Math.random = () => 0.999, window.told = 0, new MutationObserver(() => told += !document.getElementById('banner').hidden)
+        .observe(document.getElementById('banner'), { attributes: true }), true)";
+    assert_eq!(alice.js(watch).await, true);
+    alice.types("#draft", "two").await;
+    first.kill();
+    bob.say("ops", "are you there?").await;
+    alice.types("#draft", ENTER).await;
+    assert_eq!((bob.hears().await, bob.hears().await), ("are you there?".into(), "two".into()));
+    alice.sees_messages(&["one", "are you there?", "two"]).await;
+    alice.sees("nothing waits", "document.querySelectorAll('.line.stored.mine').length === 2").await;
+    bob.heard_no("GroupChat").await;
+    assert_eq!(alice.js("told").await, 0, "how often the banner was changed in sight");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_log_no_longer_holds_is_a_line_where_it_is_missing() {
+    let house = House::start_with(Kind::Embedded, |config| config.history.max_messages = 5).await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let mut bob = house.other(1, "bob", "ops").await;
+    bob.say("ops", "the last before").await;
+    alice.sees_messages(&["the last before"]).await;
+    house.door.shut();
+    alice.reads("#banner-text", "No connection to the server.").await;
+    for text in texts("missed", 400) {
+        bob.say("ops", &text).await;
+    }
+    house.door.open();
+    alice.js("document.getElementById('retry').click()").await;
+    alice.reads("#banner-text", "Back. Some messages could not be caught up.").await;
+    alice.reads(".gap", "Messages are missing here. The server no longer holds them.").await;
+    let order = "[...document.querySelectorAll('#timeline .text, #timeline .gap')].map((node) => node.className + node.textContent.at(-1))";
+    let order = alice.js(order).await;
+    let order: Vec<&str> = order.as_array().unwrap().iter().map(|each| each.as_str().unwrap()).collect();
+    assert_eq!(order[..3], ["texte", "gap.", "text6"], "{order:?}");
+    assert_eq!(order.len(), 7);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_try_comes_within_a_second_and_another_as_soon_as_there_is_a_network() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    // Each pause at its longest, and when each try began.
+    let watch = "(Math.random = () => 0.999, window.tries = [], window.WebSocket = class extends WebSocket {
+        constructor(address) { super(address); tries.push(Date.now() - cut); }
+    }, window.cut = Date.now(), true)";
+    assert_eq!(alice.js(watch).await, true);
+    house.door.shut();
+    alice.sees("it tries again", "tries.length >= 1").await;
+    let first = alice.js("tries[0]").await.as_f64().unwrap();
+    assert!(first < 3_000.0, "the first try came {first} ms after the cut");
+    alice
+        .sees("the pauses grow", "/in [5-8] s/.test(document.getElementById('banner-text').textContent)")
+        .await;
+    house.door.open();
+    let began = Instant::now();
+    alice.js("dispatchEvent(new Event('online'))").await;
+    alice.is_online().await;
+    assert!(began.elapsed() < Duration::from_secs(4), "it waited for {:?}", began.elapsed());
+
+    // A try that hangs is given up soon once there is a network again.
+    alice.js("(window.WebSocket = class { close() {} }, window.hangs = 0, 0)").await;
+    house.door.cut();
+    alice.reads("#banner-text", "Connecting…").await;
+    alice.js("dispatchEvent(new Event('online'))").await;
+    let began = Instant::now();
+    alice.reads("#banner-text", "Trying again in").await;
+    assert!(began.elapsed() < Duration::from_secs(7), "it hung for {:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_said_while_the_page_was_gone_is_new() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=tea").await;
+    let mut bob = house.other(1, "bob", "tea").await;
+    bob.ok("Enter", json!({ "room": "ops" })).await;
+    alice.opens("room=ops").await;
+    bob.say("ops", "seen").await;
+    alice.sees_messages(&["seen"]).await;
+    // Kept a moment later; then the page is gone.
+    alice.sees("that is kept", "JSON.stringify(sessionStorage).includes('\\\\\"seq\\\\\":1')").await;
+    alice.goes_to("about:blank").await;
+    for number in 1..=3 {
+        bob.say("tea", &format!("tea {number}")).await;
+    }
+    bob.say("ops", "new one").await;
+    bob.say("ops", "new two").await;
+    alice.goes_to(&house.link("room=ops")).await;
+    alice.is_online().await;
+    alice.unread("room=tea", 3).await;
+    alice
+        .sees(
+            "what is new stands below the line",
+            "(() => {
+        const line = document.querySelector('#timeline .divider');
+        return line?.closest('li').querySelector('.text').textContent === 'new one';
+    })()",
+        )
+        .await;
+    alice
+        .sees(
+            "both are there",
+            "[...document.querySelectorAll('#timeline .text')].at(-1).textContent === 'new two'",
+        )
+        .await;
+    alice.clicks("#draft").await;
+    alice.unread("room=ops", 0).await;
+    alice.opens("room=tea").await;
+    alice.unread("room=tea", 0).await;
 }

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use serde_json::json;
+
 use super::house::House;
 use super::person::{ENTER, SHIFT};
 use crate::support::client::PATIENCE;
@@ -51,6 +53,16 @@ async fn three_people_talk_over_two_nodes() {
     carol
         .sees("the first new one is marked", "document.querySelectorAll('#timeline .divider').length === 1")
         .await;
+
+    // A link to the room, and who leaves it.
+    carol.js("(navigator.clipboard.writeText = async (text) => { window.copied = text }, 0)").await;
+    carol.clicks("#copy").await;
+    carol.reads("#notice", "Link copied.").await;
+    assert_eq!(carol.js("copied").await, json!(house.link("room=ops")));
+    carol.clicks("#leave").await;
+    bob.reads("#subtitle", "2 here").await;
+    carol.reads("#title", "#tea").await;
+    assert_eq!(carol.js("document.querySelectorAll('#rooms a').length").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

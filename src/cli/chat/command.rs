@@ -11,7 +11,7 @@ use crate::protocol::{RoomName, UserName};
 /// How many old messages are asked for at a time.
 pub(super) const PAGE: u32 = 50;
 
-const HELP: [&str; 8] = [
+const HELP: [&str; 9] = [
     "/join ROOM          enter a room, or go back to it",
     "/leave              leave the room on show, or close the person",
     "/msg USER [TEXT]    write to a person",
@@ -20,6 +20,7 @@ const HELP: [&str; 8] = [
     "/quit               end (or Ctrl-C)",
     "//TEXT              say something that begins with a slash",
     "Tab, Shift-Tab or Alt with an arrow: next and previous conversation",
+    "Times are UTC.",
 ];
 
 /// Carries out a line. True if it was `/quit`.

@@ -76,6 +76,8 @@ pub(super) struct Conversation {
     pub(super) members: Option<BTreeSet<UserName>>,
     /// Of a room.
     pub(super) place: Option<Place>,
+    /// Of a room that the node can't let us into yet: the user was told.
+    pub(super) is_late: bool,
     /// Whether older messages are to be had.
     pub(super) more: bool,
     pub(super) attention: Attention,
@@ -91,6 +93,7 @@ impl Conversation {
             membership: Membership::Out(None),
             members: None,
             place: None,
+            is_late: false,
             more: true,
             attention: Attention::default(),
             seen: Seen::default(),

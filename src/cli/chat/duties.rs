@@ -59,14 +59,19 @@ impl Chat {
         self.ask("Enter", body, Asked::Enter { room, resumed });
     }
 
-    /// Whether nothing is on its way, and every room was entered once.
+    /// Whether nothing is on its way, and every room was entered once. Where something has failed, no room is waited for.
     pub(super) fn is_settled(&self) -> bool {
-        let is_new = |each: &Conversation| {
+        self.unsettled() == 0 || (self.outbox.len() == 0 && self.failed > 0)
+    }
+
+    /// How much is still to be done: messages on their way, and rooms that were never entered.
+    pub(super) fn unsettled(&self) -> usize {
+        let is_new = |each: &&Conversation| {
             each.place.is_none()
                 && each.membership != Membership::Refused
                 && matches!(each.target, Target::Room(_))
         };
-        self.outbox.len() == 0 && !self.conversations.iter().any(is_new)
+        self.outbox.len() + self.conversations.iter().filter(is_new).count()
     }
 
     /// Whether there is nowhere left to say anything.

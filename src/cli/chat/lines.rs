@@ -3,7 +3,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::command;
 use super::conversation::Line;
@@ -15,6 +15,30 @@ use crate::cli::complain;
 
 /// Messages on their way at which reading the input pauses.
 const FEW: usize = 4;
+
+/// A pipe whose input has ended waits so long for the next thing to be done: a node that is gone for good, or a room that
+/// nobody can enter, must not leave it hanging. Longer than a message is tried.
+const STANDSTILL: Duration = Duration::from_secs(90);
+
+/// How long nothing has been done. Owns a number and a moment.
+struct Progress {
+    left: usize,
+    since: Instant,
+}
+
+impl Progress {
+    fn new(now: Instant) -> Self {
+        Self { left: usize::MAX, since: now }
+    }
+
+    /// When it is over, unless less is left to do by then.
+    fn end(&mut self, left: usize, now: Instant) -> Instant {
+        if left != self.left {
+            *self = Self { left, since: now };
+        }
+        self.since + STANDSTILL
+    }
+}
 
 /// How it ended.
 enum End {
@@ -60,6 +84,7 @@ async fn converse(
     let mut input = Some(input);
     // Text from a pipe may well begin with a slash; only a person means a command by it.
     let is_person = std::io::stdin().is_terminal();
+    let mut progress = Progress::new(Instant::now());
     loop {
         while let Some(news) = session.settle() {
             if let Some(end) = tell(session, news, node) {
@@ -70,6 +95,7 @@ async fn converse(
             return End::Done;
         }
         let may_read = session.chat.outbox.len() < FEW;
+        let over = progress.end(session.chat.unsettled(), Instant::now());
         let news = tokio::select! {
             news = session.next() => news,
             line = next(&mut input), if may_read && input.is_some() => {
@@ -95,6 +121,9 @@ async fn converse(
                 None
             }
             code = signals.next() => return End::Signal(code),
+            () = tokio::time::sleep_until(over.into()), if input.is_none() && !follow => {
+                return End::Failed(format!("{node}: nothing has moved for {} s", STANDSTILL.as_secs()));
+            }
         };
         if let Some(news) = news
             && let Some(end) = tell(session, news, node)
@@ -139,5 +168,21 @@ fn printed(target: Option<&Target>, line: &Line) -> String {
     match line {
         Line::Said { from, text, .. } => format!("{place} {from}: {text}\n"),
         Line::Gap(text) | Line::Note(text) => format!("{place} -- {text}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_waits_for_as_long_as_something_moves() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut progress = Progress::new(start);
+        assert_eq!(progress.end(2, start), after(90));
+        assert_eq!(progress.end(2, after(60)), after(90), "nothing has moved");
+        assert_eq!(progress.end(1, after(80)), after(170));
+        assert_eq!(progress.end(1, after(169)), after(170));
     }
 }

@@ -136,6 +136,7 @@ impl Chat {
                     self.unproven = Some(joined.place);
                     self.ask("Ping", serde_json::json!({}), Asked::Proof);
                 }
+                self.look_back();
             }
             Asked::Proof => {
                 let unproven = self.unproven.take();
@@ -165,6 +166,7 @@ impl Chat {
             return self.effect(Effect::Stop("the node's answer makes no sense".into()));
         };
         room.membership = Membership::In;
+        room.is_late = false;
         if !resumed && !joined.already {
             room.place = Some(joined.place.clone());
         }
@@ -208,6 +210,10 @@ impl Chat {
                 if fault.passes() {
                     let wait = fault.retry_after_ms.map_or(TRY_AGAIN, Duration::from_millis);
                     conversation.membership = Membership::Out(Some(now + wait));
+                    if !std::mem::replace(&mut conversation.is_late, true) {
+                        let note = format!("can't enter {room} yet, trying on: {what}");
+                        self.show(Some(room), Line::Note(note));
+                    }
                     return;
                 }
                 conversation.membership = Membership::Refused;

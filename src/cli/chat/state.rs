@@ -139,7 +139,16 @@ impl Chat {
         if conversation.membership == Membership::Refused {
             conversation.membership = Membership::Out(None);
         }
+        self.look_back();
         self.tick(now);
+    }
+
+    /// A room is entered with its history; a person's is asked for once the person is on show.
+    pub(super) fn look_back(&mut self) {
+        let is_blank = |each: &Conversation| matches!(each.target, Target::User(_)) && each.lines.is_empty();
+        if self.history > 0 && self.current().is_some_and(is_blank) {
+            self.ask_history(self.history);
+        }
     }
 
     /// Shows the next conversation, or the one before.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::conversation::Line;
 use super::state::{Chat, Effect};
+use super::wire::Target;
 use crate::protocol::{RoomName, UserName};
 
 struct Story {
@@ -207,6 +208,7 @@ fn a_room_that_can_not_be_entered_fails_what_was_for_it_and_one_that_will_be_is_
     let enter = story.one("Enter");
     story.error(&enter, &json!({ "code": "unavailable", "message": "wait", "retry_after_ms": 700 }));
     assert!(story.sent().is_empty());
+    assert_eq!(story.shown, ["-- can't enter #ops yet, trying on: wait"]);
     assert_eq!(story.chat.wake(story.now), Some(story.now + Duration::from_millis(700)));
     story.now += Duration::from_millis(700);
     story.chat.tick(story.now);
@@ -215,7 +217,29 @@ fn a_room_that_can_not_be_entered_fails_what_was_for_it_and_one_that_will_be_is_
     story.sent();
     assert!(story.chat.is_shut_out());
     assert_eq!((story.chat.failed, story.chat.outbox.len()), (2, 0));
-    assert!(story.shown[0].contains("can't enter #ops: not you"), "{:?}", story.shown);
+    assert!(story.shown[1].contains("can't enter #ops: not you"), "{:?}", story.shown);
+}
+
+#[test]
+fn a_room_that_nobody_can_enter_is_told_once_and_does_not_hold_what_has_failed() {
+    let mut story = Story::begin(None);
+    story.chat.say("one".into(), story.now);
+    story.chat.opened();
+    let auth = story.one("Auth");
+    story.ack(&auth, &at("p", 0));
+    for _ in 0..3 {
+        let enter = story.one("Enter");
+        story.error(&enter, &json!({ "code": "internal", "message": "an operator has to look" }));
+        assert!(!story.chat.is_settled(), "its message still waits");
+        story.now += Duration::from_secs(2);
+        story.chat.tick(story.now);
+    }
+    story.now += Duration::from_secs(60);
+    story.chat.tick(story.now);
+    story.sent();
+    assert_eq!(story.shown.len(), 2, "{:?}", story.shown);
+    assert!(story.shown[1].contains("not sent to #ops"), "{:?}", story.shown);
+    assert!(story.chat.is_settled());
 }
 
 #[test]
@@ -267,4 +291,22 @@ fn older_messages_come_before_the_others_once() {
     story.sent();
     story.chat.ask_history(50);
     assert!(story.sent().is_empty(), "there are none");
+}
+
+#[test]
+fn a_person_on_show_comes_with_what_was_said_before() {
+    let mut story = Story::begin(Some("bob"));
+    story.chat.opened();
+    let auth = story.one("Auth");
+    story.ack(&auth, &at("p", 7));
+    let history = story.one("History");
+    assert_eq!(
+        history["message_body"],
+        json!({ "sender_username": "ann", "target_username": "bob", "limit": 20 })
+    );
+    story.ack(&history, &json!({ "messages": [], "epoch": "p", "more": false }));
+    story.chat.open(Target::User(UserName::parse("carol").unwrap()), story.now);
+    assert_eq!(story.one("History")["message_body"]["target_username"], "carol");
+    story.chat.open(Target::User(UserName::parse("bob").unwrap()), story.now);
+    assert!(story.sent().is_empty(), "there is no more");
 }

@@ -100,7 +100,10 @@ impl Fault {
 
     /// Whether the request may have been carried out all the same.
     pub(super) fn is_unknown(&self) -> bool {
-        self.code == "internal" || self.outcome.as_deref() == Some("unknown")
+        match self.outcome.as_deref() {
+            Some(outcome) => outcome == "unknown",
+            None => self.code == "internal",
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-// Owns the page: who is signed in, what the address names, when the views are drawn. Knows no protocol. The browser calls it.
+// Owns the page: who is signed in, what the address names, when the views are drawn. Knows no protocol.
 
 import { banner } from './banner.js';
 import { composer } from './composer.js';
@@ -10,7 +10,7 @@ import { login } from './storage.js';
 import { switchTo } from './switcher.js';
 import { timeline } from './timeline.js';
 
-const DEFAULT_ROOM = 'lobby';
+const DEFAULT_ROOM = document.documentElement.dataset.room;
 const WIDE = matchMedia('(min-width: 1080px)');
 const NARROW = matchMedia('(max-width: 719px)');
 
@@ -88,7 +88,7 @@ function watching() {
 	return open && views.timeline.following && !document.hidden && document.hasFocus();
 }
 
-/** For screen readers, at most once per second. */
+/** For screen readers, once per second. */
 function arrived(conv, item) {
 	if (item.from === session.name || item.seq <= conv.missedUpTo || Date.now() - item.at > 60_000) return;
 	heard.push(conv === session.current ? `${item.from}: ${item.text}` : `${item.from} wrote in ${conv.title}`);
@@ -144,9 +144,8 @@ function stopped(code, message) {
 		4001: 'Your access token has ended.',
 		4003: 'You were removed by an administrator.',
 	}[code] ?? message;
-	const needsToken = had || code === 'unauthorized';
 	if (!again) end();
-	signIn({ name, room: roomToJoin(), problem, needsToken, again }, (chosen, token) => {
+	signIn({ name, room: roomToJoin(), problem, needsToken: had || code === 'unauthorized', again }, (chosen, token) => {
 		if (!again) return start(chosen, token);
 		login.set({ name, token });
 		session.connection.token = token;
@@ -163,10 +162,11 @@ function end() {
 	$('chat').hidden = true;
 }
 
+const mayLose = ({ length }, what) => !length || confirm(`Unsent messages will be lost: ${length}. ${what}?`);
+
 $('sign-out').onclick = () => {
 	const { store, name } = session;
-	const unsent = store.unsent().length;
-	if (unsent && !confirm(`Unsent messages will be lost: ${unsent}. Sign out?`)) return;
+	if (!mayLose(store.unsent(), 'Sign out')) return;
 	end();
 	store.clear();
 	history.replaceState(null, '', '#');
@@ -175,7 +175,9 @@ $('sign-out').onclick = () => {
 $('go').onclick = () => switchTo(session);
 $('copy').onclick = copyLink;
 $('leave').onclick = () => {
-	session.leave(session.current);
+	const { current, outbox } = session;
+	if (!mayLose(outbox.of(current).filter(({ ack }) => !ack), $('leave').title)) return;
+	session.leave(current);
 	location.hash = (!NARROW.matches && firstConversation()?.key) || '';
 };
 function showMembers(show) {
@@ -204,9 +206,9 @@ document.onvisibilitychange = window.ononline = window.onoffline = wake;
 window.onfocus = changed;
 window.onhashchange = route;
 window.onpagehide = () => session?.save();
-// A phone's keyboard covers the layout viewport, not the visual one.
+// A phone's keyboard covers the layout viewport, not the visual one. Zooming in is none.
 visualViewport.onresize = () => {
-	document.documentElement.style.setProperty('--height', `${visualViewport.height}px`);
+	document.documentElement.style.setProperty('--height', `${visualViewport.height * visualViewport.scale}px`);
 	scrollTo(0, 0);
 };
 

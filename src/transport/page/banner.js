@@ -1,4 +1,4 @@
-// Owns what is said about the connection: nothing of a hiccup, then a countdown, then what came back. Called by app.js.
+// Owns what is said about the connection: nothing of a hiccup, then a countdown, then what came back.
 
 import { $, say } from './dom.js';
 
@@ -23,7 +23,11 @@ export function banner(session) {
 		const { state, lostAt, retryAt, live } = session.connection;
 		const now = Date.now();
 		const back = live && session.caughtUp;
-		if (back) {
+		const late = live && session.list('room').find((room) => room.late);
+		if (late) {
+			away ||= back;
+			if (now - late.late.since > PATIENCE) tell(`Not in ${late.title} yet: ${late.late.why}`, '');
+		} else if (back) {
 			session.caughtUp = null;
 			if (away || back.gaps) until = now + SHOW_BACK;
 			if (back.gaps) tell('Back. Some messages could not be caught up.', '');

@@ -1,4 +1,4 @@
-// Owns the text that is being written: its draft per conversation, its size, its keys. Called by app.js.
+// Owns the text that is being written: its draft per conversation, its size, its keys.
 
 import { $ } from './dom.js';
 

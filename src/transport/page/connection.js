@@ -1,4 +1,4 @@
-// Owns the WebSocket: opens it, asks, finds out that it is dead, tries again. Knows no rooms. Called by the session.
+// Owns the WebSocket: opens it, asks, finds out that it is dead, tries again. Knows no rooms.
 
 import { uuid } from './dom.js';
 
@@ -7,7 +7,7 @@ const DEADLINE = 10_000;
 const WAKE_DEADLINE = 4_000;
 const LONGEST_WAIT = 20_000;
 /** The server closes with 1009 above this. */
-const LARGEST_FRAME = 131_072;
+const LARGEST_FRAME = document.documentElement.dataset.frame;
 const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
 
 /** `on.refused`: it must not try again. */
@@ -33,7 +33,6 @@ export function connect(on) {
 			pings = setInterval(() => probe(DEADLINE), PING_EVERY);
 			become('live');
 		},
-		tell: (type, body) => socket.send(frame(type, body)),
 		fail: (wait) => lost(1006, `retry_after_ms=${wait}`),
 		stop() {
 			clearTimeout(retry);
@@ -48,6 +47,7 @@ export function connect(on) {
 		wake() {
 			if (link.state === 'waiting' && !ordered) open();
 			else if (link.live) probe(WAKE_DEADLINE);
+			else if (socket) expect(WAKE_DEADLINE);
 		},
 	};
 
@@ -85,7 +85,7 @@ export function connect(on) {
 		});
 	}
 
-	/** Any frame is proof of life: the answer may wait behind a slow request. */
+	/** Any frame will do: the answer may wait behind a slow request. */
 	function probe(within) {
 		expect(within);
 		request('Ping', {}).then(on.alive, () => {});
@@ -132,7 +132,7 @@ export function connect(on) {
 		become('waiting');
 	}
 
-	/** Full jitter: the first try within 1 s, then from 0.5 s to a ceiling that doubles. */
+	/** Full jitter: within 1 s, then from 0.5 s to a ceiling that doubles. */
 	function backOff() {
 		const floor = tries && 500;
 		return floor + Math.random() * (Math.min(LONGEST_WAIT, 1000 * 2 ** tries++) - floor);

@@ -1,6 +1,6 @@
-// Owns what is known of one room or person. Sends and draws nothing. The session fills it, the views read it.
+// Owns what is known of one room or person. Sends and draws nothing.
 
-/** Then the oldest go; scrolling up fetches them again. */
+/** Then the oldest go, at twice that under who reads them; scrolling up fetches them again. */
 const MOST_ITEMS = 12_000;
 const LET_GO = 2_000;
 const TYPING_FOR = 5_000;
@@ -13,9 +13,9 @@ const message = (body) => ({ ...place(body), id: body.message_id, from: body.sen
 export class Conversation {
 	items = [];
 	ids = new Set();
-	/** The absolute index of `items[0]`, while pages come and go before it. */
+	/** The index of `items[0]`, as pages come and go before it. */
 	base = 0;
-	/** Of rooms. Private messages have one for all persons, in the session. */
+	/** Of rooms. All persons have one, in the session. */
 	position = null;
 	/** Of rooms a place, of persons a message id. */
 	read = null;
@@ -51,9 +51,10 @@ export class Conversation {
 			if (!watched) this.counted += 1;
 			if (!watched || item.seq <= this.missedUpTo) this.divider ??= item;
 		}
-		if (this.items.length > MOST_ITEMS) {
-			for (const old of this.items.splice(0, LET_GO)) this.ids.delete(old.id);
-			this.base += LET_GO;
+		if (this.items.length > (this.held ? 2 : 1) * MOST_ITEMS) {
+			const old = this.items.splice(0, this.items.length - MOST_ITEMS + LET_GO);
+			for (const { id } of old) this.ids.delete(id);
+			this.base += old.length;
 			this.more = true;
 		}
 		return item;
@@ -85,7 +86,6 @@ export class Conversation {
 		return this.position && { epoch: this.position.epoch, before: this.position.seq + 1 };
 	}
 
-	/** True where the marker moved. */
 	markRead() {
 		const { position, read } = this;
 		this.counted = 0;
@@ -99,14 +99,17 @@ export class Conversation {
 		return Boolean(last);
 	}
 
-	/** Markers only move forward. */
+	/** Markers only move forward. True where ours is ahead. */
 	readElsewhere(marker) {
 		if (this.isRoom) {
 			if (marker && (this.read?.epoch !== marker.epoch || this.read.seq < marker.seq)) this.read = place(marker);
-		} else if (marker > (this.read ?? '')) {
+			return this.read?.seq > (marker?.seq ?? 0);
+		}
+		if (marker > (this.read ?? '')) {
 			this.read = marker;
 			this.#recount();
 		}
+		return this.read > (marker ?? '');
 	}
 
 	whoTypes() {
@@ -119,7 +122,7 @@ export class Conversation {
 		return { kind, name, position, read, peerRead, draft, counted };
 	}
 
-	/** By somebody else, beyond the marker. Message ids are ordered by time. */
+	/** Message ids are ordered by time. */
 	#isNew(item) {
 		if (!item.from || item.from === this.me) return false;
 		if (!this.isRoom) return item.id > (this.read ?? '');

@@ -1,4 +1,4 @@
-// Owns how elements are built: what people wrote becomes text nodes only. Knows nothing of chat. All views call it.
+// Owns how elements are built: what people wrote becomes text nodes only. Knows nothing of chat.
 
 const ICONS = {
 	back: 'M15 5l-7 7 7 7',
@@ -16,7 +16,7 @@ const ICONS = {
 
 export const $ = (id) => document.getElementById(id);
 
-/** `on…` are listeners, others attributes; false ones are left out. */
+/** `on…` are listeners, others attributes. */
 export function el(tag, props = {}, ...children) {
 	const node = document.createElement(tag);
 	for (const [key, value] of Object.entries(props)) {
@@ -58,7 +58,7 @@ export function face(name, here) {
 	return el('span', { class: 'face' }, avatar, el('span', { class: here ? 'dot here' : 'dot' }, here && spoken('online')));
 }
 
-/** crypto.randomUUID is missing on a plain http:// address in a local network. */
+/** Without https, crypto.randomUUID is missing. */
 export function uuid() {
 	const random = crypto.getRandomValues(new Uint8Array(36));
 	return 'xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx'.replace(/x/g, (_, at) => (random[at] & 15).toString(16));

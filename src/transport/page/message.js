@@ -1,15 +1,24 @@
-// Owns what a message looks like. Keeps no state. Called by the timeline.
+// Owns what a message looks like, with its time and day in the browser's language. Keeps no state.
 
-import { dateOf, timeOf } from './clock.js';
 import { el, face, icon, spoken, tint } from './dom.js';
+
+const time = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit' });
+const date = new Intl.DateTimeFormat([], { dateStyle: 'full' });
 
 /** No direction marks: an address must not read as another one. */
 const ADDRESS = /\bhttps?:\/\/[^\s<>"\u200e\u200f\u202a-\u202e\u2066-\u2069]+/giu;
 const JUST_EMOJI = /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|[\u200d\ufe0f\s]){1,24}$/u;
 
-const STATES = { waiting: 'Waiting', sending: 'Sending', failed: 'Not sent', stored: 'Sent', read: 'Read' };
+const STATES = { waiting: 'Waiting', sending: 'Sending', failed: 'Failed', stored: 'Sent', read: 'Read' };
 
-/** Text with links, without the punctuation or bracket that ends the sentence. */
+export const midnight = (at) => new Date(at).setHours(0, 0, 0, 0);
+
+export function dayOf(at) {
+	const days = Math.round((midnight(Date.now()) - midnight(at)) / 86_400_000);
+	return ['Today', 'Yesterday'][days] ?? date.format(at);
+}
+
+/** Links end before the punctuation or bracket of their sentence. */
 function linked(text) {
 	const parts = [];
 	let from = 0;
@@ -27,9 +36,8 @@ function linked(text) {
 	return [...parts, text.slice(from)];
 }
 
-/** `first` and `last` of its group. */
 export function bubble(item, { first, last, mine, named, state }, actions) {
-	const clock = el('span', { title: dateOf(item.at) }, timeOf(item.at));
+	const clock = el('span', { title: date.format(item.at) }, time.format(item.at));
 	const meta = el('span', { class: 'meta' }, clock, mine && icon(state), mine && spoken(STATES[state]));
 	const who = el('b', { class: named && first && !mine ? 'who' : 'sr', dir: 'auto' }, mine ? 'You' : item.from);
 	const text = el('span', { class: JUST_EMOJI.test(item.text) ? 'text emoji' : 'text', dir: 'auto' }, ...linked(item.text));
@@ -38,7 +46,7 @@ export function bubble(item, { first, last, mine, named, state }, actions) {
 	line.append(el('div', { class: 'bubble' }, tint(who, item.from), text, meta));
 	if (state === 'failed') {
 		const buttons = Object.entries(actions).map(([label, onclick]) => el('button', { onclick }, label));
-		line.append(el('p', { class: 'failure' }, `Not sent. ${item.why} `, ...buttons));
+		line.append(el('p', { class: 'failure' }, `${item.unknown ? 'It may have been sent.' : 'Not sent.'} ${item.why} `, ...buttons));
 	}
 	return line;
 }

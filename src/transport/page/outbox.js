@@ -1,5 +1,5 @@
-// Owns the user's messages from Enter to the log: one at a time per conversation, so that none overtakes, under one id over
-// every repeat, reconnect and reload, so that it is stored once. Called by the session.
+// Owns the user's messages from Enter to the log: one at a time per conversation, so that none overtakes, under one
+// id whatever happens, so that it is stored once.
 
 import { uuid } from './dom.js';
 
@@ -51,16 +51,15 @@ export function outbox(session, store) {
 		busy.delete(conv.key);
 	}
 
-	/** True where the next may follow. */
 	async function send(conv, item) {
 		const fail = (why) => (keep(item, { state: 'failed', why }), true);
-		if (expired(item)) return fail('The connection broke before the answer: it may have been sent.');
+		if (expired(item)) return fail('The connection broke before the answer.');
 		keep(item, { state: 'sending', sentAt: item.sentAt ?? Date.now() });
 		try {
 			stored(conv, item, await session.publish(conv, item.text, item.id));
 			return true;
 		} catch ({ code, message, outcome, retry_after_ms: wait }) {
-			if (code === 'lost' || code === 'internal' || outcome === 'unknown') item.unknown = true;
+			if (code === 'lost' || outcome === 'unknown' || (code === 'internal' && !outcome)) item.unknown = true;
 			else if (!item.unknown) item.sentAt = null;
 			if (PASSING.includes(code)) {
 				if (Date.now() - item.since > KEEP_TRYING) return fail('The server can’t store messages right now.');
@@ -110,7 +109,7 @@ export function outbox(session, store) {
 			again(conv, item);
 		},
 
-		/** The own copy: it is in the log, whatever was thought of it. */
+		/** It is in the log, whatever was thought of it. */
 		delivered({ client_id, message_id, sender_username }) {
 			const item = items.find((each) => each.id === client_id || each.ack?.message_id === message_id);
 			if (item?.from === sender_username) discard(item);

@@ -1,4 +1,4 @@
-// Owns one user's chat over all the sockets it takes: rooms, persons, what each frame means. Draws nothing. Called by app.js.
+// Owns one user's chat over all the sockets it takes: rooms, persons, what each frame means. Draws nothing.
 
 import { connect } from './connection.js';
 import { Conversation, keyOf, place } from './conversation.js';
@@ -55,7 +55,7 @@ export class Session {
 		this.outbox.of(conv).forEach(this.outbox.discard);
 		this.conversations.delete(conv.key);
 		if (this.current === conv) this.current = null;
-		if (conv.joined) this.#ask('Leave', to(conv)).catch(() => {});
+		if (conv.joined || conv.entering) this.#tell('Leave', conv);
 		this.changed();
 	}
 
@@ -68,16 +68,20 @@ export class Session {
 	typing(conv) {
 		if (!this.canSay(conv) || Date.now() - conv.typed < TYPING_EVERY) return;
 		conv.typed = Date.now();
-		this.connection.tell('Typing', { sender_username: this.name, ...to(conv) });
+		this.#tell('Typing', conv);
 	}
 
 	seen(conv) {
 		if (!conv.markRead()) return;
 		this.changed();
+		this.#tellRead(conv);
+	}
+
+	#tellRead(conv) {
 		conv.telling ??= setTimeout(() => {
 			conv.telling = null;
 			const marker = conv.isRoom ? { seq: conv.read.seq } : { message_id: conv.read };
-			if (this.canSay(conv)) this.#ask('Read', { ...to(conv), ...marker }).catch(() => {});
+			if (this.canSay(conv)) this.#tell('Read', conv, marker);
 		}, READ_EVERY);
 	}
 
@@ -97,7 +101,7 @@ export class Session {
 
 	end() {
 		this.save();
-		this.#saving = -1;
+		this.save = () => {};
 		this.connection.stop();
 	}
 
@@ -111,8 +115,9 @@ export class Session {
 		return [...this.conversations.values()].filter((conv) => conv.kind === kind);
 	}
 
+	/** In no room of ours: unknown. */
 	isPresent(user) {
-		return this.list('room').some((room) => room.members?.has(user) && !(room.stale && room.joined));
+		return this.list('room').some((room) => room.members?.has(user) && !(room.stale && room.joined)) || undefined;
 	}
 
 	canSay(conv) {
@@ -129,7 +134,6 @@ export class Session {
 	}
 
 	save() {
-		if (this.#saving === -1) return;
 		clearTimeout(this.#saving);
 		this.#saving = null;
 		this.store.save({ position: this.position, conversations: [...this.conversations.values()] });
@@ -143,7 +147,7 @@ export class Session {
 		try {
 			const ack = await this.#ask('Auth', { since });
 			if (!since) this.#unproven = place(ack);
-			for (const conv of persons) conv.readElsewhere(ack.read?.[conv.name]);
+			for (const conv of persons) if (conv.readElsewhere(ack.read?.[conv.name])) this.#tellRead(conv);
 			this.#resumed(persons, since, ack, back);
 		} catch ({ code, message, retry_after_ms }) {
 			if (SILENT.includes(code)) return;
@@ -166,18 +170,20 @@ export class Session {
 		const since = conv.position ?? undefined;
 		try {
 			const ack = await this.#ask('Enter', { ...to(conv), since, history: since ? undefined : PAGE });
-			Object.assign(conv, { joined: true, refused: '' });
+			Object.assign(conv, { joined: true, refused: '', late: null });
 			if (!ack.already) {
 				conv.position ??= place(ack);
 				conv.read ??= ack.read ?? conv.position;
-				conv.readElsewhere(ack.read);
+				if (conv.readElsewhere(ack.read) && conv.read.epoch === ack.epoch) this.#tellRead(conv);
 				this.#resumed([conv], since, ack, back);
 			}
 			if (conv === this.current) this.#loadMembers(conv);
 		} catch ({ code, message, retry_after_ms }) {
-			const again = () => this.connection.live && this.conversations.has(conv.key) && this.enter(conv);
-			if (PASSING.includes(code)) setTimeout(again, retry_after_ms ?? ASK_AGAIN);
-			else if (!SILENT.includes(code)) conv.refused = message;
+			const again = () => conv.late && this.conversations.get(conv.key) === conv && this.enter(conv, back);
+			if (PASSING.includes(code)) {
+				conv.late = { since: conv.late?.since ?? Date.now(), why: message };
+				setTimeout(again, retry_after_ms ?? ASK_AGAIN);
+			} else if (!SILENT.includes(code)) Object.assign(conv, { refused: message, late: null });
 		}
 		conv.entering = false;
 		this.outbox.flush(conv);
@@ -197,12 +203,12 @@ export class Session {
 	#closed() {
 		this.#unproven = null;
 		for (const conv of this.conversations.values()) {
-			Object.assign(conv, { joined: false, stale: true });
+			Object.assign(conv, { joined: false, stale: true, late: null });
 			conv.typing.clear();
 		}
 	}
 
-	/** What waited for the user follows the Ack of an Auth without `since`: after that, the Ack's place is ours. */
+	/** What waited for the user has come: now the place of the Ack of an Auth without `since` is ours. */
 	#alive() {
 		this.position ??= this.#unproven;
 		// Rooms as large as this have no presence events.
@@ -231,8 +237,10 @@ export class Session {
 		else if (type === 'Read' && mine) conv?.readElsewhere(room ? body : id);
 		else if (type === 'Read' && id > conv?.peerRead) conv.peerRead = id;
 		else if (type === 'Gap') {
-			for (const each of room ? [conv] : this.list('peer')) each?.gap(body.reason);
-		} else if (type === 'Error' && body.code !== 'not_in_room') {
+			const persons = this.list('peer');
+			for (const each of room ? [conv] : persons) each?.gap(body.reason);
+			if (!room && !persons.length) this.on.notice('Private messages may be missing.');
+		} else if (type === 'Error') {
 			this.on.notice(body.code === 'rate_limited' ? 'That was fast. The server slows you down.' : body.message);
 		}
 		this.changed();
@@ -243,6 +251,10 @@ export class Session {
 		this.outbox.delivered(body);
 		this.outbox.overtaken(conv, body);
 		if (item) this.on.arrived(conv, item);
+	}
+
+	#tell(type, conv, more) {
+		this.#ask(type, { ...to(conv), ...more }).catch(() => {});
 	}
 
 	async #ask(type, body, id) {

@@ -1,4 +1,4 @@
-// Owns the lists of conversations and of members: links to where one can go. Called by app.js.
+// Owns the lists of conversations and of members: links to where one can go.
 
 import { $, el, face, spoken } from './dom.js';
 import { keyOf } from './conversation.js';
@@ -6,7 +6,7 @@ import { keyOf } from './conversation.js';
 const MOST_NAMES = 300;
 const signs = new Map();
 
-/** Only where something has changed. The focus stays on the same link. */
+/** Only what has changed. The focus stays on the same link. */
 function fill(list, rows, build) {
 	const sign = JSON.stringify(rows);
 	if (signs.get(list) === sign) return;
@@ -21,7 +21,7 @@ const label = (name, more) => el('span', { class: 'label' }, el('bdi', {}, name)
 function row({ key, name, room, unread, current, here, failed }) {
 	const head = room ? el('span', { class: 'hash', 'aria-hidden': true }, '#') : face(name, here);
 	const count = unread && el('span', { class: 'badge' }, unread > 99 ? '99+' : unread, spoken(' unread'));
-	const alarm = failed && el('span', { class: 'badge alarm' }, '!', spoken(' not sent'));
+	const alarm = failed && el('span', { class: 'badge alarm' }, '!', spoken(' failed'));
 	const look = { href: `#${key}`, class: unread && 'unread', 'aria-current': current && 'page' };
 	return el('li', {}, el('a', look, head, label(name), alarm || count));
 }

@@ -1,8 +1,7 @@
-// Owns the first screen, also shown when a token has ended. Checks nothing, the server does. Called by app.js.
+// Owns the first screen, also shown when a token has ended. Checks nothing, the server does.
 
 import { $, say, tidy } from './dom.js';
 
-/** `again`: for the same name. Calls `done(name, token)`. */
 export function signIn({ name, room, problem = '', needsToken = false, again = false }, done) {
 	const form = $('sign-in');
 	const token = $('token');

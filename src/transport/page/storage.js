@@ -1,4 +1,4 @@
-// Owns what outlives a reload, per user. Decides nothing. Called by the session, the outbox and app.js.
+// Owns what outlives a reload, per user. Decides nothing.
 
 const TAB = 'sessionStorage';
 const ALL = 'localStorage';
@@ -38,7 +38,7 @@ export function storage(name) {
 		/** This tab's own first: two tabs may be in different rooms. */
 		load: () => get(TAB, state) ?? get(ALL, state) ?? {},
 		save,
-		/** A key each, so that tabs don't overwrite another's. If two send the same, its id makes it one. */
+		/** A key each: tabs don't overwrite another's. If two send the same, its id makes it one. */
 		unsent() {
 			try {
 				const keys = Object.keys(localStorage).filter((key) => key.startsWith(unsent));

@@ -1,4 +1,4 @@
-// Owns the dialog that goes anywhere: to a room by its name, to a person. Called by app.js.
+// Owns the dialog that goes anywhere: to a room by its name, to a person.
 
 import { keyOf } from './conversation.js';
 import { $, el, tidy } from './dom.js';

@@ -1,12 +1,11 @@
-// Owns which messages are on the screen: a window over any length, its scrolling, days, groups. Called by app.js.
+// Owns which messages are on the screen: a window over any length, its scrolling, days, groups.
 
-import { dayOf, midnight } from './clock.js';
 import { $, el, say } from './dom.js';
-import { bubble, gapLine } from './message.js';
+import { bubble, dayOf, gapLine, midnight } from './message.js';
 
 const WINDOW = 200;
 const STEP = 80;
-/** Nearer to an end than this, in px, more is brought. */
+/** In px: nearer to an end, more is brought. */
 const NEAR = 700;
 const GROUP_WITHIN = 300_000;
 
@@ -14,7 +13,7 @@ export function timeline(session, edit) {
 	const scroller = $('scroller');
 	const list = $('timeline');
 	const shown = new Map();
-	let conv, seenUpTo, toDivider, lastTop;
+	let conv, seenUpTo, toDivider, lastTop, lastHeight;
 	/** Absolute indices. */
 	let start, end;
 	const view = { following: true, toEnd, render, end: turn };
@@ -32,6 +31,7 @@ export function timeline(session, edit) {
 	function pin() {
 		scroller.scrollTop = scroller.scrollHeight;
 		lastTop = scroller.scrollTop;
+		lastHeight = scroller.clientHeight;
 	}
 
 	function toEnd() {
@@ -58,6 +58,9 @@ export function timeline(session, edit) {
 		if (!conv) return;
 		const { items, base } = conv;
 		const { scrollTop } = scroller;
+		conv.held = !view.following;
+		// The oldest may have been let go.
+		end = Math.max(end, base + Math.min(WINDOW, items.length));
 		if (view.following) end = total();
 		else if (scrollTop < NEAR && start > base) {
 			start = Math.max(base, start - STEP);
@@ -87,7 +90,6 @@ export function timeline(session, edit) {
 		if (scroller.scrollTop < NEAR && start === conv.base) session.loadOlder(conv);
 	}
 
-	/** Builds anew only what looks different. */
 	function lay(wanted) {
 		const keep = new Set(wanted);
 		for (const [item, { node }] of shown) {
@@ -144,15 +146,16 @@ export function timeline(session, edit) {
 	function beginning() {
 		if (conv.refused) return `You can’t enter: ${conv.refused}`;
 		if (conv.more) return conv.loading ? 'Loading earlier messages…' : '';
-		return conv.items.length ? 'This is as far back as the server remembers.' : 'Nothing has been said here yet.';
+		return conv.items.length ? 'The server remembers no more.' : 'Nothing has been said here yet.';
 	}
 
 	function scrolled() {
 		if (!conv) return;
 		const { scrollTop } = scroller;
 		const was = view.following;
-		// The event comes late: growth below must not look like scrolling up.
-		view.following = was ? below() < 40 || scrollTop >= lastTop : below() < 40 && end >= total();
+		// The event comes late: growth below, or another height of the window, must not look like scrolling up.
+		const moved = scrollTop < lastTop && scroller.clientHeight === lastHeight;
+		view.following = was ? below() < 40 || !moved : below() < 40 && end >= total();
 		lastTop = scrollTop;
 		if (was !== view.following || scrollTop < NEAR || below() < NEAR) session.on.changed();
 	}

@@ -1,0 +1,69 @@
+//! Who is there, and who has read what: also where the connection breaks before it was said.
+
+use serde_json::json;
+
+use super::house::House;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_read_sees_it_also_after_a_lost_connection() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let mut bob = house.other(1, "bob", "ops").await;
+    let first = bob.whisper("alice", "one").await;
+    alice.unread("peer=bob", 1).await;
+    alice.opens("peer=bob").await;
+    assert_eq!(bob.next("Read").await["message_id"], first["message_id"]);
+    alice.says("my own").await;
+    let own = bob.wait_for("her answer", |frame| frame["message_body"]["content"] == "my own").await;
+    alice.sees("it is sent", "document.querySelectorAll('.line.stored.mine').length === 1").await;
+    bob.ok("Read", json!({ "target_username": "alice", "message_id": own["message_body"]["message_id"] }))
+        .await;
+    alice.sees("it is read", "document.querySelectorAll('.line.read.mine').length === 1").await;
+
+    // Read, and the connection is gone before that is told.
+    house.door.shut();
+    let second = bob.whisper("alice", "two").await;
+    house.door.open();
+    alice.sees_messages(&["one", "my own", "two"]).await;
+    house.door.cut();
+    assert_eq!(bob.next("Read").await["message_id"], second["message_id"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_before_the_door_has_opened_is_out() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let mut bob = house.other(1, "bob", "tea").await;
+    house.door.mute();
+    alice.opens("room=tea").await;
+    let presence = |kind: &'static str| {
+        move |frame: &serde_json::Value| {
+            frame["message_type"] == kind && frame["message_body"]["sender_username"] == "alice"
+        }
+    };
+    bob.wait_for("she comes in", presence("Enter")).await;
+    alice.clicks("#leave").await;
+    bob.wait_for("she leaves", presence("Leave")).await;
+    house.door.cut();
+    alice.is_online().await;
+    alice.opens("room=tea").await;
+    bob.say("tea", "again?").await;
+    alice.sees_messages(&["again?"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_called_absent_who_may_be_there() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let mut bob = house.other(1, "bob", "ops").await;
+    bob.whisper("alice", "psst").await;
+    alice.sees("bob is online", "document.querySelector('#peers .dot.here') !== null").await;
+    alice.opens("room=tea").await;
+    alice.reloads().await;
+    alice.is_online().await;
+    alice.reads("#members", "alice").await;
+    assert_eq!(alice.js("document.querySelectorAll('#peers a').length").await, 1);
+    assert_eq!(alice.js("document.querySelectorAll('#peers .dot').length").await, 0, "nobody has asked");
+    alice.opens("room=ops").await;
+    alice.sees("bob is online", "document.querySelector('#peers .dot.here') !== null").await;
+}

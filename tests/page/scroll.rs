@@ -1,0 +1,130 @@
+//! Long conversations: what was said before comes with scrolling up, and thousands of messages are no burden.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::house::House;
+use super::person::Person;
+use crate::support::cluster::Kind;
+
+/// Of what is laid out, oldest first.
+async fn seqs(person: &Person<'_>) -> Vec<u64> {
+    let seqs =
+        person.js("[...document.querySelectorAll('#timeline > li')].map((node) => node.item.seq)").await;
+    serde_json::from_value(seqs).unwrap()
+}
+
+/// Says so many, over as many connections as keep each of them short.
+async fn says_many(house: &House, count: usize) {
+    for start in (0..count).step_by(500) {
+        let mut bob = house.other(1, "bob", "ops").await;
+        bob.say_many("ops", "one of very many", (count - start).min(500)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scrolling_up_brings_what_was_said_before() {
+    let house = House::start().await;
+    let mut bob = house.other(1, "bob", "ops").await;
+    for number in 1..=300 {
+        bob.say("ops", &format!("number {number}")).await;
+    }
+    let alice = house.person(0, "alice", "room=ops").await;
+    alice.sees("the newest are there", "document.querySelectorAll('#timeline .text').length === 80").await;
+    assert_eq!(seqs(&alice).await.first(), Some(&221));
+
+    // What one reads stays where it is while older ones come in above.
+    let scroll = "new Promise((done) => {
+        const scroller = document.getElementById('scroller');
+        scroller.scrollTop = 300;
+        const read = [...document.querySelectorAll('#timeline > li')].find((node) => node.getBoundingClientRect().top > 100);
+        window.read = { seq: read.item.seq, top: read.getBoundingClientRect().top };
+        done(window.read.seq);
+    })";
+    alice.js(scroll).await;
+    alice.sees("older ones have come", "document.querySelector('#timeline > li').item.seq < 221").await;
+    let moved = "[...document.querySelectorAll('#timeline > li')].find((node) => node.item.seq === read.seq)
+        .getBoundingClientRect().top - read.top";
+    let moved = alice.js(moved).await.as_f64().unwrap();
+    assert!(moved.abs() < 2.0, "it moved by {moved} px");
+
+    let up = "(document.getElementById('scroller').scrollTop = 0, document.querySelector('#timeline > li').item.seq === 1)";
+    alice.sees("the oldest is reached", up).await;
+    let all = seqs(&alice).await;
+    assert!(all.iter().zip(1..).all(|(seq, expected)| *seq == expected), "in order from the first: {all:?}");
+    alice.reads("#older", "The server remembers no more.").await;
+
+    alice.reads("#jump", "Latest").await;
+    bob.say("ops", "number 301").await;
+    alice.reads("#jump", "↓ 1 new").await;
+    alice.clicks("#jump").await;
+    alice
+        .sees(
+            "the newest is on the screen",
+            "(() => {
+        const last = [...document.querySelectorAll('#timeline .text')].at(-1);
+        return last.textContent === 'number 301' && last.getBoundingClientRect().bottom < innerHeight;
+    })()",
+        )
+        .await;
+    assert_eq!(alice.js("document.getElementById('jump').hidden").await, true);
+}
+
+/// The time between two frames, in the middle and at the worst, while what is on show moves up and more comes in.
+async fn frames(person: &Person<'_>) -> (f64, f64) {
+    let run = "(window.frames = [], (function next(at) {
+        frames.push(at);
+        document.getElementById('scroller').scrollTop -= 300;
+        if (frames.length < 100) requestAnimationFrame(next);
+    })(performance.now()), true)";
+    person.js(run).await;
+    person.sees("all frames are drawn", "window.frames.length === 100").await;
+    let frames: Vec<f64> = serde_json::from_value(person.js("window.frames").await).unwrap();
+    let mut times: Vec<f64> = frames.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    times.sort_by(f64::total_cmp);
+    (times[times.len() / 2], times[times.len() - 1])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_messages_are_no_burden() {
+    let house = House::start_with(Kind::Embedded, |config| {
+        config.history.max_messages = 13_000;
+        config.history.max_bytes = 64 << 20;
+    });
+    let house = house.await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let began = Instant::now();
+    says_many(&house, 11_990).await;
+    let newest =
+        |seq: u64| format!("document.querySelector('#timeline > li:last-child')?.item.seq === {seq}");
+    alice.sees("all have come", &newest(11_990)).await;
+    println!("11,990 messages took {:?}", began.elapsed());
+    assert!(seqs(&alice).await.len() <= 200);
+
+    let (coming, ()) = tokio::join!(frames(&alice), says_many(&house, 5));
+    println!("frames while scrolling and receiving: {coming:?} ms");
+    assert!(coming.0 < 60.0, "half of the frames take longer than {} ms, one {} ms", coming.0, coming.1);
+
+    // Back to the very first; then more come in than are kept.
+    let up = "(function up() {
+        document.getElementById('scroller').scrollTop = 0;
+        if (document.querySelector('#timeline > li').item.seq > 1) requestAnimationFrame(up);
+    })()";
+    alice.js(up).await;
+    alice.sees("the first is reached", "document.querySelector('#timeline > li').item.seq === 1").await;
+    says_many(&house, 30).await;
+    alice.reads("#jump", "35 new").await;
+    let shown = seqs(&alice).await;
+    assert_eq!((shown[0], shown.len() <= 220), (1, true), "{} are laid out", shown.len());
+    says_many(&house, 12_000).await;
+    alice
+        .sees("they have come", "parseInt(document.getElementById('jump').textContent.slice(2)) >= 12_035")
+        .await;
+    let shown = seqs(&alice).await;
+    assert!(shown[0] > 1 && shown.len() <= 220, "{} are laid out, from {}", shown.len(), shown[0]);
+    alice.clicks("#jump").await;
+    alice.sees("the newest is there", &newest(24_025)).await;
+    assert_eq!(alice.js("document.querySelectorAll('#timeline .gap').length").await, json!(0));
+    assert_ne!(alice.js("document.getElementById('scroller').scrollTop").await, Value::from(0));
+}

@@ -1,0 +1,79 @@
+//! Messages that can't be sent: they are not lost, and nobody is told that they were.
+
+use serde_json::json;
+
+use super::house::House;
+use super::person::Person;
+
+const FAILED: &str = "document.querySelectorAll('.line.failed').length";
+
+/// Says more than a person would type.
+async fn pastes(person: &Person<'_>, text: &str) {
+    let paste = "document.getElementById('draft')";
+    let text = json!(text);
+    let script = format!("({paste}.value = {text}, {paste}.oninput(), {paste}.form.requestSubmit(), true)");
+    assert_eq!(person.js(&script).await, true);
+}
+
+/// Presses what a failed message offers.
+async fn presses(person: &Person<'_>, label: &str) {
+    let find = "[...document.querySelectorAll('.failure button')].find";
+    let script = format!("{find}((button) => button.textContent === {})?.click()", json!(label));
+    person.js(&script).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_long_fails_and_is_edited_or_deleted() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let mut bob = house.other(1, "bob", "ops").await;
+    // Over the limit of a message, and over that of a frame.
+    for length in [17_000, 140_000] {
+        pastes(&alice, &"x".repeat(length)).await;
+        alice.sees("it has failed", &format!("{FAILED} === 1")).await;
+        alice.reads(".failure", "Not sent. ").await;
+        alice.reads("#rooms .alarm", "!").await;
+        presses(&alice, "Retry").await;
+        alice.sees("it fails again", &format!("{FAILED} === 1")).await;
+        presses(&alice, "Edit").await;
+        alice.sees("it is gone from the screen", &format!("{FAILED} === 0")).await;
+        assert_eq!(alice.js("document.getElementById('draft').value.length").await, length);
+        pastes(&alice, &"y".repeat(length)).await;
+        alice.sees("it has failed", &format!("{FAILED} === 1")).await;
+        presses(&alice, "Delete").await;
+        alice.sees("it is gone", &format!("{FAILED} === 0")).await;
+    }
+    alice.says("short").await;
+    assert_eq!(bob.hears().await, "short");
+    bob.heard_no("GroupChat").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_leaves_unsent_messages_behind_unasked() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let mut bob = house.other(1, "bob", "ops").await;
+    alice.says("stored").await;
+    assert_eq!(bob.hears().await, "stored");
+    house.door.shut();
+    alice.says("unsent").await;
+    alice.sees("it waits", "document.querySelectorAll('.line.waiting').length === 1").await;
+    alice.js("window.confirm = (text) => ((window.asked ??= []).push(text), false)").await;
+    alice.clicks("#leave").await;
+    alice.clicks("#sign-out").await;
+    let asked = json!([
+        "Unsent messages will be lost: 1. Leave this room?",
+        "Unsent messages will be lost: 1. Sign out?"
+    ]);
+    assert_eq!(alice.js("asked").await, asked);
+    house.door.open();
+    assert_eq!(bob.hears().await, "unsent");
+    alice.is_online().await;
+    alice.sees("it is stored", "document.querySelectorAll('.line.stored.mine').length === 2").await;
+    alice.clicks("#leave").await;
+    assert_eq!(
+        bob.wait_for("she leaves", |frame| frame["message_type"] == "Leave").await["message_body"]["sender_username"],
+        "alice"
+    );
+    assert_eq!(alice.js("asked.length").await, 2, "there was nothing to ask");
+}
