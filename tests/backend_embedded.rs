@@ -4,7 +4,7 @@
 mod support;
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chatnode::backend::BackendError;
 use chatnode::config::Config;
@@ -13,6 +13,15 @@ use support::listener::PATIENCE;
 
 fn one_mebibyte(config: &mut Config) {
     config.history.embedded_bytes = 1 << 20;
+}
+
+/// The store tells what was used longest ago by the millisecond.
+fn next_millisecond() {
+    let millisecond = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let now = millisecond();
+    while millisecond() == now {
+        std::thread::yield_now();
+    }
 }
 
 #[tokio::test]
@@ -26,6 +35,7 @@ async fn the_logs_used_longest_ago_lose_their_messages_first() {
     let body = "x".repeat(16 << 10);
     for i in 0..100 {
         node.say(&room(&i.to_string()), &body).await;
+        next_millisecond();
         // Used all the time.
         assert_eq!(seqs(&node.log(&read).await), [1]);
     }
