@@ -27,8 +27,8 @@ use crate::planted::{self, Flaw};
 use crate::protocol::server_message::ChatBody;
 use crate::protocol::{CloseReason, ConnectionId, MessageId, Position, RoomName, Token, UserName};
 
-/// For each connection that a drain closes: a hundred a second storm nobody, and one is closed at once.
-const PACE: Duration = Duration::from_millis(10);
+/// For each connection that a drain closes: twenty a second storm nobody, and one is closed at once.
+const PACE: Duration = Duration::from_millis(50);
 
 /// Who a message is for.
 #[derive(Debug, Clone, PartialEq)]

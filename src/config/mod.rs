@@ -222,7 +222,7 @@ pub struct Drain {
     /// How long `/readyz` says 503 before the listener stops, for load balancers to notice.
     #[serde(with = "humantime_serde")]
     pub delay: Duration,
-    /// Over how long the connections are closed, at most: a hundred a second are not too many for the other nodes.
+    /// Over how long the connections are closed, at most: twenty a second are not too many for the other nodes.
     #[serde(with = "humantime_serde")]
     pub spread: Duration,
     /// How long after the delay the node exits, whatever is left.
