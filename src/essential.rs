@@ -1,6 +1,7 @@
 //! Tasks that a node can't do without. Owns the rule that it drains and stops where one of them ends by itself, by
 //! returning or by a panic; not what they do. Wrapped around them by whoever spawns one.
 
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 /// Runs `task`; where it ends before `stop` is cancelled, cancels it: a node that is half dead serves nobody well.
@@ -15,6 +16,15 @@ pub(crate) fn essential<T: Future<Output = ()>>(
         let _fuse = fuse;
         task.await;
     }
+}
+
+/// Runs what has no end of its own until `stop`, with the same rule.
+pub(crate) fn endless<T: Future<Output = ()>>(
+    name: &'static str,
+    stop: &CancellationToken,
+    task: T,
+) -> impl Future<Output = ()> + use<T> {
+    essential(name, stop, stop.clone().run_until_cancelled_owned(task).map(drop))
 }
 
 struct Fuse {

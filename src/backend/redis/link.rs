@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, PushInfo, PushKind, RedisError, Value};
 use tokio::sync::{Notify, watch};
@@ -20,7 +19,7 @@ use super::dial::{Backoff, Clock, Dial};
 use super::failure::{Role, is_demoted, is_no_script};
 use super::script::{PUBLISH, Script};
 use crate::backend::BackendError;
-use crate::essential::essential;
+use crate::essential::endless;
 
 /// How often the watchdog asks.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
@@ -90,8 +89,7 @@ impl Link {
             health: health.clone(),
         };
         let timeout = keeper.timeout;
-        let run = stop.clone().run_until_cancelled_owned(keeper.run());
-        tracker.spawn(essential("commands", &stop, run.map(drop)));
+        tracker.spawn(endless("commands", &stop, keeper.run()));
         Self { timeout, live, suspicion, health }
     }
 

@@ -25,7 +25,6 @@ mod wishes;
 
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,7 +41,7 @@ use self::survey::Survey;
 use self::tokens::RedisTokens;
 use super::{Backend, Deliver};
 use crate::config::Config;
-use crate::essential::essential;
+use crate::essential::endless;
 
 /// Why there can't be a backend, whatever Redis does from now on. A Redis that is merely not there is no reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,8 +92,7 @@ pub async fn connect(
         .collect();
     let pool = Pool::new(&dial, config.redis.pool_size).map_err(ConnectError::Settings)?;
     let probe = Probe { channel: keys.probe(&node), links: links.clone(), subscribers: subscribers.clone() };
-    let run = shutdown.clone().run_until_cancelled_owned(probe.run());
-    tracker.spawn(essential("probe", &shutdown, run.map(drop)));
+    tracker.spawn(endless("probe", &shutdown, probe.run()));
 
     let name = config.node.name.clone().unwrap_or(node);
     let presence =

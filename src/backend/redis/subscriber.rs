@@ -20,7 +20,7 @@ use super::failure::Role;
 use super::pump::{Inflow, Pump, Pushed};
 use super::wishes::{Wanted, Wishes};
 use crate::backend::{BackendError, Deliver, Interruption, Topic};
-use crate::essential::essential;
+use crate::essential::endless;
 
 /// Channels per SUBSCRIBE: one round trip for all of them, and no reply that holds up messages for long.
 const BATCH: usize = 500;
@@ -123,8 +123,7 @@ impl Subscriber {
         });
         let timeout = dial.timeout();
         let keeper = Keeper { backoff: dial.backoff(), dial, own, deliver, shared: shared.clone() };
-        let run = stop.clone().run_until_cancelled_owned(keeper.run());
-        tracker.spawn(essential("subscriptions", &stop, run.map(drop)));
+        tracker.spawn(endless("subscriptions", &stop, keeper.run()));
         Self { shared, timeout }
     }
 
