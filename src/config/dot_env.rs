@@ -54,18 +54,14 @@ pub(super) fn read(text: &str) -> Haul {
 
 /// The lines that set a variable of ours, as they stand there: number and name.
 fn our_lines(text: &str) -> Vec<(usize, &str)> {
-    let name = |line: &'_ str| -> Option<usize> {
-        line.starts_with(PREFIX)
-            .then(|| line.find(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
-            .flatten()
-    };
-    let numbered = text.lines().enumerate();
+    let numbered = (1..).zip(text.lines());
     numbered
-        .filter_map(|(before, line)| {
+        .filter_map(|(number, line)| {
             let line = line.trim_start();
             let line = line.strip_prefix("export ").map_or(line, str::trim_start);
-            let end = name(line)?;
-            line[end..].trim_start().starts_with('=').then_some((before + 1, &line[..end]))
+            let (name, rest) = line.split_at(line.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?);
+            let is_ours = name.starts_with(PREFIX) && rest.trim_start().starts_with('=');
+            is_ours.then_some((number, name))
         })
         .collect()
 }
