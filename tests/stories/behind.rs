@@ -6,7 +6,7 @@ use chatnode::config::Config;
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, position};
-use crate::support::cluster::{Cluster, get};
+use crate::support::cluster::{Cluster, metric};
 use crate::support::process::NodeProcess;
 
 /// More than a socket's buffers take, in messages of 4 KiB.
@@ -29,13 +29,6 @@ async fn enter_narrow(cluster: &Cluster, node: usize, name: &str, room: &str) ->
     let mut client = Client::connect_narrow(cluster.address(node), name).await;
     client.ok("Enter", json!({ "room": room })).await;
     client
-}
-
-/// One number of the node's metrics.
-async fn metric(node: &NodeProcess, name: &str) -> f64 {
-    let (_, metrics) = get(node.address, "/metrics").await;
-    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
 }
 
 on_each_store! {
@@ -142,7 +135,7 @@ async fn replaying_a_full_log_to_many_at_once_takes_bounded_memory() {
     let start = alice.ok("Enter", json!({ "room": "ops" })).await;
     alice.say_many("ops", &large(), MESSAGES as usize).await;
     alice.leave().await;
-    let before = metric(&node, "process_resident_memory_bytes").await;
+    let before = metric(node.address, "process_resident_memory_bytes").await;
     let mut joiners = Vec::new();
     for i in 0..JOINERS {
         let mut joiner = Client::connect_narrow(node.address, &format!("joiner-{i}")).await;
@@ -154,8 +147,8 @@ async fn replaying_a_full_log_to_many_at_once_takes_bounded_memory() {
     let (mut queued, mut resident): (f64, f64) = (0.0, 0.0);
     let until = Instant::now() + Duration::from_secs(3);
     while Instant::now() < until {
-        queued = queued.max(metric(&node, "chat_send_queue_bytes").await);
-        resident = resident.max(metric(&node, "process_resident_memory_bytes").await);
+        queued = queued.max(metric(node.address, "chat_send_queue_bytes").await);
+        resident = resident.max(metric(node.address, "process_resident_memory_bytes").await);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let bound = (JOINERS * (300 << 10)) as f64;

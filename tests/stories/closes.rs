@@ -7,15 +7,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::support::client::Client;
-use crate::support::cluster::{Cluster, get, until};
+use crate::support::cluster::{Cluster, get, metric, until};
 use crate::support::raw::{self, RawSocket};
-
-/// A metric's value on a node's page.
-async fn metric(cluster: &Cluster, line: &str) -> f64 {
-    let (_, page) = get(cluster.address(0), "/metrics").await;
-    let found = page.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(' '));
-    found.unwrap_or_else(|| panic!("no {line} in {page}")).parse().unwrap()
-}
 
 /// Milliseconds from a close frame's reason.
 fn retry_after(reason: &str) -> u64 {
@@ -25,8 +18,8 @@ fn retry_after(reason: &str) -> u64 {
 
 /// Connections cut for slowness, by both of the metrics that count them. (Of the whole process: other tests' too.)
 async fn slow_ones(cluster: &Cluster) -> [f64; 2] {
-    let by_reason = metric(cluster, "chat_connections_closed_total{reason=\"slow\"}").await;
-    [by_reason, metric(cluster, "chat_slow_consumer_disconnects_total").await]
+    let by_reason = metric(cluster.address(0), "chat_connections_closed_total{reason=\"slow\"}").await;
+    [by_reason, metric(cluster.address(0), "chat_slow_consumer_disconnects_total").await]
 }
 
 /// A client in room `ops` that reads nothing any more.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::backend::{Harness, room, room_name, user_name};
 use crate::support::client::Client;
-use crate::support::cluster::{Cluster, Kind, get, until};
+use crate::support::cluster::{Cluster, Kind, metric, until};
 
 /// Only what a story waits for may find the loss.
 fn no_idle_check(config: &mut Config) {
@@ -200,10 +200,8 @@ async fn a_subscription_that_only_looks_alive_is_found_by_the_probe() {
         (&json!("busy"), &json!("trimmed"), &json!(21))
     );
     carol.hears_seqs(21..=30).await;
-    let (_, page) = get(cluster.address(1), "/metrics").await;
-    let counted =
-        page.lines().find_map(|line| line.strip_prefix("chat_gaps_detected_total{source=\"probe\"} "));
-    assert!(counted.unwrap().parse::<u64>().unwrap() > 0, "the operator is told that a connection was deaf");
+    let counted = metric(cluster.address(1), "chat_gaps_detected_total{source=\"probe\"}").await;
+    assert!(counted > 0.0, "the operator is told that a connection was deaf");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -206,6 +206,13 @@ pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     http(address, "GET", path, &[], "").await
 }
 
+/// One number of a node's metrics page, by its name with the labels.
+pub async fn metric(address: SocketAddr, name: &str) -> f64 {
+    let (_, page) = get(address, "/metrics").await;
+    let found = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    found.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap()
+}
+
 /// One HTTP request with a connection of its own: status and body.
 pub async fn http(
     address: SocketAddr,
