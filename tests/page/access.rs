@@ -158,10 +158,7 @@ async fn what_happens_is_spoken() {
     assert_eq!(regions, json!(["banner", "problem", "notice", "live"]));
 
     // The loss of the connection is spoken, and not each second of waiting.
-    let watch =
-        "(window.told = [], new MutationObserver(() => told.push(document.getElementById('banner').ariaLive))
-        .observe(document.getElementById('banner-text'), { childList: true }), true)";
-    assert_eq!(alice.js(watch).await, true);
+    alice.notes("banner-text", "document.getElementById('banner').ariaLive").await;
     house.door.shut();
     alice.sees("the loss is told", "!document.getElementById('banner').hidden").await;
     let all = tree(&alice).await;

@@ -95,6 +95,15 @@ impl<'a> Person<'a> {
         self.post("/execute/sync", json!({ "script": script, "args": args })).await
     }
 
+    /// Notes in the page's `told`, whenever the text of an element is set, what an expression then is.
+    pub async fn notes(&self, id: &str, expression: &str) {
+        let watch = format!(
+            "(window.told = [], new MutationObserver(() => told.push({expression}))
+            .observe(document.getElementById('{id}'), {{ childList: true }}), true)"
+        );
+        assert_eq!(self.js(&watch).await, true);
+    }
+
     /// Waits until an expression in the page is true.
     pub async fn sees(&self, what: &str, expression: &str) {
         let deadline = Instant::now() + PATIENCE;
