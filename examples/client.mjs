@@ -1,13 +1,12 @@
 // A chat client that comes back: nothing lost, nothing twice, no gap hidden. For browsers, and Node 22 or newer:
-//     const say = chat('ws://127.0.0.1:8080/ws', 'alice', 'lobby', console.log);
+//     const say = chat('ws://127.0.0.1:8080/ws', { sender_username: 'alice', room: 'lobby' }, console.log);
 //     say('hello');
 // What a client for daily use adds, such as an end to what stays unsent for 5 minutes: docs/clients.md.
-export function chat(url, name, room, show) {
-	let [socket, isIn, tries, since, seen, unsent] = [null, false, 0, {}, new Set(), []];
-	const ask = (message_type, id, body) =>
-		socket.send(JSON.stringify({ message_type, id, message_body: { sender_username: name, room, ...body } }));
+export function chat(url, who, show) {
+	let [socket, isIn, tries, since, seen, unsent] = [null, false, 0, {}, new Set(), new Map()];
+	const ask = (message_type, id, body) => socket.send(JSON.stringify({ message_type, id, message_body: { ...who, ...body } }));
 	// One at a time, so that none overtakes another; a repeat keeps its id, so that it is stored once.
-	const next = () => isIn && unsent.length > 0 && ask('GroupChat', unsent[0].id, unsent[0]);
+	const next = () => isIn && unsent.size > 0 && ask('GroupChat', ...unsent.entries().next().value);
 
 	function open() {
 		[socket, isIn] = [new WebSocket(url), false];
@@ -15,7 +14,6 @@ export function chat(url, name, room, show) {
 		socket.onopen = () => ['Auth', 'Enter'].forEach((type) => ask(type, type, { since: since[type] }));
 		socket.onmessage = ({ data }) => receive(JSON.parse(data));
 		socket.onclose = ({ code, reason }) => {
-			isIn = false;
 			if ([1002, 1003, 1007, 1008, 1009, 4001, 4003].includes(code)) return show(`-- closed: ${code} ${reason}`);
 			const told = /retry_after_ms=(\d+)/.exec(reason)?.[1];
 			setTimeout(open, told ?? Math.random() * Math.min(20_000, 1000 * 2 ** tries++));
@@ -29,16 +27,13 @@ export function chat(url, name, room, show) {
 			if (!seen.has(body.message_id)) show(`${body.sender_username}: ${body.content}`);
 			if (seen.add(body.message_id).size > 5_000) seen.delete(seen.values().next().value);
 		}
-		if (type === 'Gap' || body.recovered === false) show('-- messages may be missing here');
-		if (type === 'Error') show(`-- ${body.message}`);
-		const passes = body.retry_after_ms || ['internal', 'not_in_room'].includes(body.code);
-		if (type === 'Error' && id && passes) return socket.close(4000, `retry_after_ms=${body.retry_after_ms ?? 5_000}`);
-		if (type === 'Error' && (id === 'Auth' || id === 'Enter')) return socket.close(4003);
+		const failed = type === 'Error' && id, passes = body.retry_after_ms || /^(internal|not_in_room)$/.test(body.code);
+		if (/Gap|Error/.test(type) || body.recovered === false) show(`-- ${body.message ?? 'messages may be missing here'}`);
+		if (failed && (passes || !isIn)) return socket.close(passes ? 4000 : 4003, `retry_after_ms=${body.retry_after_ms ?? 5000}`);
 		if (id === 'Enter') [isIn, tries, since.Enter] = [true, 0, since.Enter ?? position];
-		if (id === unsent[0]?.id) unsent.shift();
-		if (id) next();
+		if (unsent.delete(id) || id === 'Enter') next();
 	}
 
 	open();
-	return (content) => unsent.push({ id: crypto.randomUUID(), content }) === 1 && next();
+	return (content) => unsent.set(crypto.randomUUID(), { content }).size === 1 && next();
 }

@@ -60,7 +60,7 @@ impl Example {
         let script = "const [source, url, done] = arguments;
             window.shown = [];
             import('data:text/javascript,' + encodeURIComponent(source)).then(({ chat }) => {
-                window.say = chat(url, 'alice', 'ops', (line) => shown.push(line));
+                window.say = chat(url, { sender_username: 'alice', room: 'ops' }, (line) => shown.push(line));
                 done();
             });";
         browser.post("/execute/async", json!({ "script": script, "args": [source, url] })).await;
