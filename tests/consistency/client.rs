@@ -26,9 +26,6 @@ const SILENCE: Duration = Duration::from_secs(9);
 const PING: Duration = Duration::from_secs(3);
 /// A request that nobody answered for this long: the connection is taken for lost.
 const UNANSWERED: Duration = Duration::from_secs(10);
-/// How long a fickle client stays away after losing its connection: until the bound for ghosts is over, counted from when a
-/// stopped node is woken.
-const FICKLE: Duration = Duration::from_secs(70);
 
 /// Who a client is and what it does.
 #[derive(Debug, Clone)]
@@ -44,7 +41,7 @@ pub struct Role {
     pub keeps_inbox: bool,
     /// Whether it comes and goes.
     pub churns: bool,
-    /// After losing its connection it stays away for long.
+    /// After losing its connection it stays away until everybody resumes.
     pub fickle: bool,
     /// Tries to publish under this user's name now and then.
     pub poses_as: Option<u16>,
@@ -182,7 +179,7 @@ impl Client {
             kick.mark_unchanged();
             let leaving = self.session(wire, conn, &mut phase, &mut kick).await;
             let lost = matches!(leaving, Leaving::Lost(..));
-            let (code, mut away) = match leaving {
+            let (code, away) = match leaving {
                 Leaving::Lost(code, away) => (code, away),
                 Leaving::Drop(away) => (1006, away),
                 Leaving::Close(away) => (1000, away),
@@ -194,13 +191,13 @@ impl Client {
             {
                 self.stage.keep_token(self.role.user, issued);
             }
-            if lost && self.role.fickle && self.stage.phase() == Phase::Talk {
-                away = FICKLE;
-            }
-            if !away.is_zero() && self.stage.phase() < Phase::Resume {
+            let gone = lost && self.role.fickle && self.stage.phase() == Phase::Talk;
+            if (gone || !away.is_zero()) && self.stage.phase() < Phase::Resume {
                 self.record(Event::Away { client });
-                let back = phase.wait_for(|phase| *phase >= Phase::Resume);
-                timeout(away, back).await.map(|_| ()).unwrap_or_default();
+                let resume = phase.wait_for(|phase| *phase >= Phase::Resume);
+                // Not for a fixed time: the bound for ghosts runs out only after the last fault, however late that is.
+                let at_most = if gone { Duration::MAX } else { away };
+                timeout(at_most, resume).await.map(|_| ()).unwrap_or_default();
                 self.record(Event::Back { client });
             } else if lost {
                 sleep(Duration::from_millis(self.rng.random_range(10..200))).await;

@@ -142,7 +142,7 @@ impl Fault {
         }
     }
 
-    /// How many of a thousand members stay away for long after they lost their connection: ghosts are of those.
+    /// How many of a thousand members stay away until the end after they lost their connection: ghosts are of those.
     pub fn fickle_permille(self, usual: u32) -> u32 {
         match self {
             Self::KillNode | Self::StopNode => 400,

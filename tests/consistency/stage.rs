@@ -46,7 +46,7 @@ pub struct Sizes {
     pub forged_permille: u32,
     /// How many of a thousand connections begin with nothing remembered.
     pub forgetful_permille: u32,
-    /// How many of a thousand members stay away for long after they lost their connection.
+    /// How many of a thousand members stay away until the end after they lost their connection.
     pub fickle_permille: u32,
     /// The mean time between two revocations of somebody's tokens.
     pub revoke_every: Duration,
