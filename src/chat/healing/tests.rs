@@ -1,0 +1,328 @@
+//! Healing against a model: a log, its channel, a keeper whose reads take their time, one member. Whatever happens in
+//! whatever order, the member's stream is held to what a member is promised.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::Value;
+
+use super::*;
+use crate::backend::{Entry, Publication, Topic};
+use crate::chat::outbox::Outbox;
+use crate::chat::registry::Registry;
+use crate::protocol::{ConnectionId, Epoch, RoomName};
+
+#[derive(Debug, Clone)]
+enum Event {
+    /// A message is stored; on the channel it comes so many times, if the topic is subscribed.
+    Append(u8),
+    /// So many come out of the channel.
+    Arrive(usize),
+    /// One that came before comes once more.
+    Again(Index),
+    Interrupt,
+    Restore,
+    /// The keeper reads, or hands over what it has read.
+    Keep,
+    /// What was read does not come back.
+    FailToRead,
+    CheckTop,
+    /// The store drops its oldest.
+    Trim(Index),
+    /// The store loses its newest.
+    RollBack(Index),
+    StartAfresh,
+}
+
+fn harmless() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        12 => (0_u8..3).prop_map(Event::Append),
+        10 => (1_usize..4).prop_map(Event::Arrive),
+        2 => any::<Index>().prop_map(Event::Again),
+        2 => Just(Event::Interrupt),
+        3 => Just(Event::Restore),
+        14 => Just(Event::Keep),
+        1 => Just(Event::FailToRead),
+        1 => Just(Event::CheckTop),
+    ]
+}
+
+fn harmful() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        20 => harmless(),
+        1 => any::<Index>().prop_map(Event::Trim),
+        1 => any::<Index>().prop_map(Event::RollBack),
+        1 => Just(Event::StartAfresh),
+    ]
+}
+
+/// A log with its channel, the topic of a node with its keeper, and one member.
+struct World {
+    epoch: Epoch,
+    log: Vec<Entry>,
+    first_held: usize,
+    channel: VecDeque<(Epoch, Entry)>,
+    arrived: Vec<(Epoch, Entry)>,
+    /// The message before each, by what is in its body.
+    stored: HashMap<MessageId, MessageId>,
+    topic: Arc<LocalTopic>,
+    outbox: Arc<Outbox>,
+    /// Nothing that was stored was lost.
+    is_whole: bool,
+    is_subscribed: bool,
+    is_kept: bool,
+    read: Option<(Step, Page)>,
+    /// Where the member is: after a gap, without the message there.
+    at: Option<(Epoch, u64, Option<MessageId>)>,
+    joined_at: usize,
+    had: Vec<MessageId>,
+    gaps: usize,
+}
+
+impl World {
+    fn new() -> Self {
+        let (registry, _jobs, _notices) = Registry::new(1 << 20);
+        let name = Topic::Room(RoomName::parse("ops").unwrap());
+        let topic = Arc::clone(&Arc::new(registry).hold(&name).topic);
+        let outbox = Outbox::new(ConnectionId::generate(), 1 << 20, topic.shared.queued.clone());
+        let outbox = Arc::new(outbox);
+        topic.begin_join(&outbox);
+        Self {
+            epoch: Epoch::generate(),
+            log: Vec::new(),
+            first_held: 0,
+            channel: VecDeque::new(),
+            arrived: Vec::new(),
+            stored: HashMap::new(),
+            topic,
+            outbox,
+            is_whole: true,
+            is_subscribed: true,
+            is_kept: true,
+            read: None,
+            at: None,
+            joined_at: 0,
+            had: Vec::new(),
+            gaps: 0,
+        }
+    }
+
+    fn top(&self) -> Position {
+        let message_id = self.log.last().map_or(MessageId::NONE, |entry| entry.message_id);
+        Position { epoch: self.epoch, seq: self.log.len() as u64, message_id }
+    }
+
+    fn append(&mut self, copies: u8) {
+        let (prev, message_id) = (self.top().message_id, MessageId::generate());
+        let body = Bytes::from(format!(r#""message_id":"{message_id}""#));
+        let entry = Entry { seq: self.top().seq + 1, message_id, prev, stored_at: 0, body };
+        self.stored.insert(message_id, prev);
+        if self.is_subscribed {
+            self.channel.extend((0..copies).map(|_| (self.epoch, entry.clone())));
+        }
+        self.log.push(entry);
+    }
+
+    fn deliver(&mut self, (epoch, entry): (Epoch, Entry)) {
+        self.arrived.push((epoch, entry.clone()));
+        self.is_kept |= self.topic.deliver(&mut vec![Publication::Message { epoch, entry }]);
+    }
+
+    /// Small pages, so that there are often more than one.
+    fn page(&self, range: Range) -> Page {
+        let start = match range {
+            Range::After(seq) => usize::try_from(seq).unwrap().max(self.first_held).min(self.log.len()),
+            _ => self.log.len(),
+        };
+        let end = self.log.len().min(start + 3);
+        Page { top: self.top(), entries: self.log[start..end].to_vec(), more: end < self.log.len() }
+    }
+
+    /// As the keeper does it, in two halves: between them anything may happen.
+    fn keep(&mut self) {
+        let next = match self.read.take() {
+            Some((Step::Compare(reason, ..), page)) => self.topic.roll_back(reason, &page),
+            Some((_, page)) => self.topic.heal(page),
+            None if self.is_kept => self.topic.next_step(),
+            None => return,
+        };
+        self.take_up(next);
+        let mut state = self.topic.lock();
+        if let (None, Some(last)) = (self.at, state.last) {
+            self.at = Some((last.epoch, last.seq, Some(last.message_id)));
+            self.joined_at = usize::try_from(last.seq).unwrap();
+            state.members.values_mut().for_each(|member| member.state = MemberState::Live);
+        }
+    }
+
+    fn take_up(&mut self, step: Step) {
+        match step {
+            Step::Read(range, _) | Step::Compare(_, range, _) => self.read = Some((step, self.page(range))),
+            Step::Done => {
+                let state = self.topic.lock();
+                self.is_kept = state.healing.as_ref().is_some_and(|healing| !healing.is_interrupted);
+            }
+        }
+    }
+
+    fn check_top(&mut self) {
+        let mut state = self.topic.lock();
+        if state.last.is_some_and(|last| last != self.top()) && state.healing.is_none() {
+            state.begin_healing(false);
+            self.is_kept = true;
+        }
+    }
+
+    fn restore(&mut self) -> bool {
+        let was_lost = !std::mem::replace(&mut self.is_subscribed, true);
+        if was_lost {
+            self.topic.resume();
+            self.is_kept = true;
+        }
+        was_lost
+    }
+
+    fn live(&mut self, event: Event) {
+        match event {
+            Event::Append(copies) => self.append(copies),
+            Event::Arrive(count) => {
+                let count = count.min(self.channel.len());
+                let arrived: Vec<_> = self.channel.drain(..count).collect();
+                arrived.into_iter().for_each(|one| self.deliver(one));
+            }
+            Event::Again(which) if self.is_subscribed && !self.arrived.is_empty() => {
+                self.deliver(which.get(&self.arrived).clone());
+            }
+            // Before its top is known, a topic that loses its subscription is started again.
+            Event::Interrupt if self.at.is_some() => {
+                self.is_subscribed = false;
+                self.channel.clear();
+                self.topic.interrupt();
+            }
+            Event::Restore => drop(self.restore()),
+            Event::Keep => self.keep(),
+            Event::FailToRead if self.read.take().is_some() => {
+                let step = self.topic.next_step();
+                self.take_up(step);
+            }
+            Event::CheckTop => self.check_top(),
+            Event::Trim(at) => self.first_held = self.first_held.max(at.index(self.log.len() + 1)),
+            Event::RollBack(to) => {
+                self.is_whole = false;
+                self.log.truncate(to.index(self.log.len() + 1));
+                self.first_held = self.first_held.min(self.log.len());
+            }
+            Event::StartAfresh => {
+                (self.epoch, self.first_held, self.is_whole) = (Epoch::generate(), 0, false);
+                self.log.clear();
+            }
+            Event::Again(_) | Event::Interrupt | Event::FailToRead => {}
+        }
+        let in_doubt = self.topic.lock().healing.as_ref().is_some_and(|healing| !healing.is_interrupted);
+        assert!(self.is_kept || !in_doubt, "nobody reads what is missing");
+        self.hear();
+    }
+
+    /// Each message follows the one before, or what a gap promised.
+    fn hear(&mut self) {
+        let mut blocks = VecDeque::new();
+        if self.outbox.work(&mut blocks).now_or_never().is_none() {
+            return;
+        }
+        for frame in blocks.iter().flat_map(|block| frames(block)) {
+            let body = &frame["message_body"];
+            let epoch: Epoch = body["epoch"].as_str().unwrap().parse().unwrap();
+            let (before, seq, id) = self.at.expect("nothing comes before the member is in");
+            if frame["message_type"] == "Gap" {
+                self.gaps += 1;
+                self.at = Some((epoch, body["next_seq"].as_u64().unwrap() - 1, None));
+                continue;
+            }
+            let message_id: MessageId = body["message_id"].as_str().unwrap().parse().unwrap();
+            assert_eq!((epoch, body["seq"].as_u64()), (before, Some(seq + 1)), "{frame}");
+            assert!(id.is_none_or(|id| id == self.stored[&message_id]), "it follows another: {frame}");
+            self.at = Some((epoch, seq + 1, Some(message_id)));
+            self.had.push(message_id);
+        }
+        self.outbox.written(blocks.iter().map(Bytes::len).sum());
+    }
+
+    /// What is left on the channel comes, the keeper ends its work; then it is the next message that shows what is missing, or
+    /// the comparison of tops where none comes. Of a log that lost nothing a subscription that is back shows it all by itself.
+    /// Of another, a message that waited may have been taken for the next, or for one that was read with the top: it is the
+    /// message after that one that shows it.
+    fn come_to_rest(&mut self, is_quiet: bool) {
+        let is_back = self.restore();
+        let messages = if is_quiet { 0 } else { 1 + usize::from(!self.is_whole) };
+        for _ in 0..messages {
+            self.append(1);
+            self.drain();
+        }
+        self.drain();
+        if is_quiet && !(is_back && self.is_whole) {
+            self.check_top();
+            self.drain();
+        }
+        self.hear();
+        let top = self.top();
+        assert_eq!(self.topic.top(), Some(top));
+        let (epoch, seq, id) = self.at.unwrap();
+        assert_eq!((epoch, seq, id.unwrap_or(top.message_id)), (top.epoch, top.seq, top.message_id));
+    }
+
+    fn drain(&mut self) {
+        while let Some(one) = self.channel.pop_front() {
+            self.deliver(one);
+        }
+        let mut steps = 0;
+        while self.is_kept || self.read.is_some() {
+            self.keep();
+            steps += 1;
+            assert!(steps < 1_000, "healing comes to no end");
+        }
+    }
+}
+
+/// The messages in a block of short frames.
+fn frames(mut block: &[u8]) -> Vec<Value> {
+    let mut frames = Vec::new();
+    while let [_, length, rest @ ..] = block {
+        let (length, rest) = match (length, rest) {
+            (126, [high, low, rest @ ..]) => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+            (length, rest) => (usize::from(*length), rest),
+        };
+        let (text, rest) = rest.split_at(length);
+        frames.push(serde_json::from_slice(text).unwrap());
+        block = rest;
+    }
+    frames
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is lost, late or twice on the channel, and whenever the log is read: a member gets every message once.
+    #[test]
+    fn a_member_of_a_whole_log_misses_nothing_and_is_told_of_no_gap(
+        events in prop::collection::vec(harmless(), 1..120), is_quiet: bool,
+    ) {
+        let mut world = World::new();
+        events.into_iter().for_each(|event| world.live(event));
+        world.come_to_rest(is_quiet);
+        let since: Vec<_> = world.log[world.joined_at..].iter().map(|entry| entry.message_id).collect();
+        prop_assert_eq!((world.gaps, world.had), (0, since));
+    }
+
+    /// And where the store itself forgets, nothing is missing or different without a gap before it.
+    #[test]
+    fn a_member_is_told_of_what_the_log_lost(
+        events in prop::collection::vec(harmful(), 1..120), is_quiet: bool,
+    ) {
+        let mut world = World::new();
+        events.into_iter().for_each(|event| world.live(event));
+        world.come_to_rest(is_quiet);
+    }
+}
