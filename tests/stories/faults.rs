@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::Client;
 use crate::support::cluster::{Cluster, Kind, get, until};
+use crate::support::program::Program;
 use crate::support::redis_server::RedisServer;
 
 fn quick(config: &mut Config) {
@@ -247,5 +248,37 @@ async fn a_publish_whose_answer_was_lost_is_a_duplicate_when_repeated() {
         for content in ["only once", "after"] {
             assert_eq!(client.hears().await, content);
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_node_had_stored_when_it_was_killed_is_a_duplicate_at_another() {
+    let mut cluster = Cluster::start(Kind::Redis, 1).await;
+    let proxy = cluster.put_proxy().await;
+    let mut bob = cluster.enter(0, "bob", "ops").await;
+    let requests = [
+        ("GroupChat", json!({ "room": "ops", "content": "to all, once" })),
+        ("PrivateChat", json!({ "target_username": "bob", "content": "to bob, once" })),
+    ];
+    for (kind, body) in requests {
+        let mut doomed = Program::start(&[("CHAT_REDIS__URL", proxy.url().as_str())]);
+        until("the node is ready", async || get(doomed.address, "/readyz").await.0 == 200).await;
+        let mut alice = Client::enter(doomed.address, "alice", "ops").await;
+        proxy.lose_the_answer_to(body["content"].as_str().unwrap());
+        let id = alice.send(kind, body.clone()).await;
+        // It is in the log, and the node that asked for it does not know.
+        let first = bob.next(kind).await;
+        doomed.kill();
+        assert_eq!(alice.closed().await.0, 1006);
+        assert!(alice.seen().iter().all(|frame| frame["id"] != id), "{:?}", alice.seen());
+
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        let envelope = alice.envelope(kind, body, Some(&id));
+        alice.send_text(envelope.to_string()).await;
+        let ack = alice.answer(&id).await["message_body"].take();
+        let of_first = (&json!(true), &first["message_id"], &first["sent_at"]);
+        assert_eq!((&ack["duplicate"], &ack["message_id"], &ack["sent_at"]), of_first, "{ack}");
+        bob.heard_no(kind).await;
+        alice.leave().await;
     }
 }

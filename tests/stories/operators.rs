@@ -44,6 +44,33 @@ async fn health_and_readiness_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_cannot_keep_the_promise_is_warned_of_in_a_line_each_whenever_it_comes() {
+    for is_late in [false, true] {
+        let mut redis = RedisServer::start_with(&["--appendonly", "no", "--maxmemory-policy", "allkeys-lru"]);
+        let url = redis.url();
+        if is_late {
+            redis.kill();
+        }
+        let mut node = Program::start(&[("CHAT_REDIS__URL", url.as_str())]);
+        if is_late {
+            redis.restart();
+        }
+        let warnings = ["keeps no append-only file", "`maxmemory-policy allkeys-lru`"];
+        let lines = |log: &str, words: &str| {
+            log.lines().filter(|line| line.contains("WARN") && line.contains(words)).count()
+        };
+        until("both are logged", async || {
+            let log = node.log();
+            warnings.iter().all(|words| lines(&log, words) > 0)
+        })
+        .await;
+        ready(&node).await;
+        let log = node.stop();
+        assert_eq!(warnings.map(|words| lines(&log, words)), [1, 1], "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_store_a_node_lives_and_is_not_ready() {
     let mut redis = RedisServer::start();
     let url = redis.url();
