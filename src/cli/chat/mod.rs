@@ -18,6 +18,7 @@ mod signals;
 mod state;
 mod terminal;
 mod text;
+mod transcript;
 mod wire;
 
 pub(super) use options::Options;
