@@ -2,6 +2,7 @@
 //! is the protocol of every other client. Called by the command.
 
 mod attention;
+mod calendar;
 mod command;
 mod conversation;
 mod duties;

@@ -9,6 +9,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line as Row, Span, Text};
 use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 
+use super::calendar::Calendar;
 use super::prompt::Prompt;
 use super::state::{Chat, Connection};
 use super::transcript;
@@ -34,7 +35,7 @@ pub(super) struct View {
 }
 
 /// Draws everything.
-pub(super) fn draw(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, now: Instant) {
+pub(super) fn draw(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, calendar: &Calendar, now: Instant) {
     let [body, status, prompt] =
         Layout::vertical([Constraint::Min(1), Constraint::Length(1), Constraint::Length(1)])
             .areas(frame.area());
@@ -45,7 +46,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, now: Ins
         Layout::horizontal([Constraint::Length(lists), Constraint::Min(1), Constraint::Length(members)])
             .areas(body);
     conversations(frame, chat, left);
-    lines(frame, chat, view, middle);
+    lines(frame, chat, view, calendar, middle);
     if members > 0 {
         people(frame, chat, right);
     }
@@ -72,7 +73,7 @@ fn conversations(frame: &mut Frame<'_>, chat: &Chat, area: Rect) {
     frame.render_widget(Paragraph::new(list).block(Block::new().borders(Borders::RIGHT)), area);
 }
 
-fn lines(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, area: Rect) {
+fn lines(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, calendar: &Calendar, area: Rect) {
     view.height = area.height;
     let Some(conversation) = chat.current() else {
         view.at_top = false;
@@ -81,7 +82,7 @@ fn lines(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, area: Rect) {
     };
     let height = usize::from(area.height);
     let wanted = height + view.scroll;
-    let rows = transcript::newest(conversation, &chat.me, usize::from(area.width), wanted + 1);
+    let rows = transcript::newest(conversation, &chat.me, calendar, usize::from(area.width), wanted + 1);
     view.at_top = rows.len() <= wanted;
     view.scroll = view.scroll.min(rows.len().saturating_sub(height));
     let mut seen: Vec<Row<'_>> = rows.into_iter().skip(view.scroll).take(height).collect();
@@ -133,8 +134,9 @@ fn typed(frame: &mut Frame<'_>, prompt: &Prompt, area: Rect) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
+    use jiff::tz::TimeZone;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
     use serde_json::{Value, json};
@@ -147,7 +149,8 @@ mod tests {
     /// What a person sees.
     fn shown(chat: &Chat, view: &mut View, width: u16, height: u16) -> Vec<String> {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        terminal.draw(|frame| draw(frame, chat, view, Instant::now())).unwrap();
+        let calendar = Calendar::new(&TimeZone::UTC, SystemTime::UNIX_EPOCH);
+        terminal.draw(|frame| draw(frame, chat, view, &calendar, Instant::now())).unwrap();
         let buffer = terminal.backend().buffer().clone();
         let row = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
         (0..height).map(|y| row(y).trim_end().to_owned()).collect()
@@ -196,6 +199,7 @@ mod tests {
         let rows = shown(&chat, &mut view, 100, 8);
         assert_eq!(rows[0].split_whitespace().collect::<Vec<_>>(), ["#ops", "(1)", "│", "│ann"]);
         assert!(rows[1].contains("#dev") && rows[1].ends_with("│bob"), "{rows:#?}");
+        assert!(rows[4].contains("── Today ──"), "{rows:#?}");
         assert_eq!(rows[5].split('│').nth(1).map(str::trim_end), Some("12:34 bob: hi ann"));
         assert_eq!(rows[6], " ann · #dev · connected");
         assert_eq!(rows[7], "> typed");
@@ -218,8 +222,8 @@ mod tests {
         assert!(!view.at_top);
         view.scroll = 1_000;
         let rows = shown(&chat, &mut view, 30, 6);
-        assert_eq!(rows[0], "12:34 bob: number 1 is a long");
-        assert_eq!((view.at_top, view.scroll), (true, 16));
+        assert_eq!(rows[..2], ["─────────── Today ────────────", "12:34 bob: number 1 is a long"]);
+        assert_eq!((view.at_top, view.scroll), (true, 17));
     }
 
     #[test]
