@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, SlavePty, native_pty_system};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use vt100::Parser;
 
 use support::api::with_api;
@@ -57,10 +58,15 @@ fn cells(count: u16) -> NonZero<u16> {
 
 impl Terminal {
     fn start(node: SocketAddr, args: &[&str]) -> Self {
+        Self::start_with(node, args, &[])
+    }
+
+    fn start_with(node: SocketAddr, args: &[&str], environment: &[(&str, &str)]) -> Self {
         let pty = native_pty_system().openpty(size(24, 100)).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_chatnode"));
         command.env_clear();
         command.env("TERM", "xterm-256color");
+        environment.iter().for_each(|(name, value)| command.env(name, value));
         command.cwd(std::env::temp_dir());
         command.args(["chat", &format!("ws://{node}/ws"), "--name", "ann"]);
         command.args(args);
@@ -235,6 +241,49 @@ async fn what_is_old_is_scrolled_to_and_another_size_drawn_anew() {
     .await;
     ann.types("\r");
     assert_eq!(ann.ended().await, 0);
+}
+
+/// A database of time zones with one in it, so many hours east of UTC: `Far/Away`.
+fn time_zones(east: i32) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    // RFC 9636: no transitions, one type of local time with its name, all that twice, and the rule for what comes later.
+    let (counts, seconds) = ([0, 0, 0, 0, 1, 4].map(u32::to_be_bytes).concat(), (east * 3_600).to_be_bytes());
+    let block = [b"TZif2", &[0; 15][..], &counts, &seconds, &[0, 0], b"FAR\0"].concat();
+    let rule = format!("\nFAR{}\n", -east);
+    std::fs::create_dir(folder.path().join("Far")).unwrap();
+    std::fs::write(folder.path().join("Far/Away"), [&block, &block, rule.as_bytes()].concat()).unwrap();
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn times_and_days_are_those_of_the_persons_time_zone() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let mut bob = cluster.enter(0, "bob", "ops").await;
+    let sent_at = bob.say("ops", "what time is it?").await["sent_at"].as_u64().unwrap();
+    let minute = i32::try_from(sent_at / 60_000 % 1_440).unwrap();
+    let said = |minute: i32| format!("{:02}:{:02} bob: what time is it?", minute / 60, minute % 60);
+    // Where it is neither the hour of UTC nor near midnight.
+    let east = if minute < 720 { 7 } else { -7 };
+    let zones = time_zones(east);
+    let start = |zone| {
+        let environment = [("TZDIR", zones.path().to_str().unwrap()), ("TZ", zone)];
+        Terminal::start_with(cluster.address(0), &["--room", "ops"], &environment)
+    };
+    let mut ann = start("Far/Away");
+    ann.shows_so("the local time below its day", |rows| {
+        let below = rows.iter().skip_while(|row| !row.contains("── Today ──")).nth(1);
+        below.is_some_and(|row| row.contains(&said(minute + east * 60)))
+    })
+    .await;
+    ann.types(CONTROL_C);
+    assert_eq!(ann.ended().await, 0);
+
+    for zone in ["Far/Awry", "/dev/null", ":", "<"] {
+        let mut ann = start(zone);
+        ann.shows(&said(minute)).await;
+        ann.types(CONTROL_C);
+        assert_eq!(ann.ended().await, 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

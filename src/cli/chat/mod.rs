@@ -2,6 +2,7 @@
 //! is the protocol of every other client. Called by the command.
 
 mod attention;
+mod calendar;
 mod command;
 mod conversation;
 mod duties;
@@ -18,6 +19,7 @@ mod signals;
 mod state;
 mod terminal;
 mod text;
+mod transcript;
 mod wire;
 
 pub(super) use options::Options;

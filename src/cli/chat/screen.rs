@@ -1,19 +1,19 @@
-//! The chat as a screen. Owns where things stand and how they look; changes nothing in the model. Called by the terminal
-//! after every change.
+//! The chat as a screen. Owns where things stand and how they look, but for the rows of a conversation; changes nothing in
+//! the model. Called by the terminal after every change.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Position, Rect};
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line as Row, Span, Text};
 use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 
-use super::conversation::Line;
+use super::calendar::Calendar;
 use super::prompt::Prompt;
 use super::state::{Chat, Connection};
+use super::transcript;
 use super::wire::Target;
-use crate::protocol::UserName;
 
 /// Lists beside the conversation take so many columns, where there are enough.
 const LIST_WIDTH: u16 = 20;
@@ -35,7 +35,7 @@ pub(super) struct View {
 }
 
 /// Draws everything.
-pub(super) fn draw(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, now: Instant) {
+pub(super) fn draw(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, calendar: &Calendar, now: Instant) {
     let [body, status, prompt] =
         Layout::vertical([Constraint::Min(1), Constraint::Length(1), Constraint::Length(1)])
             .areas(frame.area());
@@ -46,7 +46,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, now: Ins
         Layout::horizontal([Constraint::Length(lists), Constraint::Min(1), Constraint::Length(members)])
             .areas(body);
     conversations(frame, chat, left);
-    lines(frame, chat, view, middle);
+    lines(frame, chat, view, calendar, middle);
     if members > 0 {
         people(frame, chat, right);
     }
@@ -73,7 +73,7 @@ fn conversations(frame: &mut Frame<'_>, chat: &Chat, area: Rect) {
     frame.render_widget(Paragraph::new(list).block(Block::new().borders(Borders::RIGHT)), area);
 }
 
-fn lines(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, area: Rect) {
+fn lines(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, calendar: &Calendar, area: Rect) {
     view.height = area.height;
     let Some(conversation) = chat.current() else {
         view.at_top = false;
@@ -81,16 +81,8 @@ fn lines(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, area: Rect) {
         return frame.render_widget(Paragraph::new(hint).wrap(Wrap { trim: false }), area);
     };
     let height = usize::from(area.height);
-    // From the newest backwards, no further than what is to be seen: a long conversation costs no more than a short one.
     let wanted = height + view.scroll;
-    let mut rows = Vec::new();
-    let read = conversation.read_by_peer(&chat.me);
-    for line in conversation.lines.iter().rev() {
-        rows.extend(wrapped(&row(line, &chat.me, read), usize::from(area.width)).into_iter().rev());
-        if rows.len() > wanted {
-            break;
-        }
-    }
+    let rows = transcript::newest(conversation, &chat.me, calendar, usize::from(area.width), wanted + 1);
     view.at_top = rows.len() <= wanted;
     view.scroll = view.scroll.min(rows.len().saturating_sub(height));
     let mut seen: Vec<Row<'_>> = rows.into_iter().skip(view.scroll).take(height).collect();
@@ -99,53 +91,6 @@ fn lines(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, area: Rect) {
     let top = area.height - seen.len() as u16;
     let area = Rect { y: area.y + top, height: seen.len() as u16, ..area };
     frame.render_widget(Paragraph::new(seen), area);
-}
-
-/// A line in rows of at most this width, broken between words where that is possible.
-fn wrapped(line: &Row<'_>, width: usize) -> Vec<Row<'static>> {
-    let mut rows = Vec::new();
-    let (mut row, mut taken, mut space) = (Vec::new(), 0, None);
-    for grapheme in line.styled_graphemes(Style::new()) {
-        let piece = Span::styled(grapheme.symbol.to_owned(), grapheme.style);
-        let wide = piece.width();
-        let is_space = piece.content == " ";
-        if taken + wide > width && !row.is_empty() {
-            // A space at the edge is the break itself.
-            if is_space {
-                rows.push(Row::from(std::mem::take(&mut row)));
-                (taken, space) = (0, None);
-                continue;
-            }
-            let rest = space.take().map_or_else(Vec::new, |at| row.split_off(at));
-            taken = rest.iter().map(Span::width).sum();
-            rows.push(Row::from(std::mem::replace(&mut row, rest)));
-        }
-        row.push(piece);
-        taken += wide;
-        if is_space {
-            space = Some(row.len());
-        }
-    }
-    rows.push(Row::from(row));
-    rows
-}
-
-/// `read` is the newest message that the other one has read.
-fn row(line: &Line, me: &UserName, read: Option<&str>) -> Row<'static> {
-    match line {
-        Line::Said { from, text, sent_at, place, .. } => {
-            let is_read = read == Some(place.message_id.as_str());
-            let color = if from == me { Color::Green } else { Color::Cyan };
-            Row::from(vec![
-                Span::styled(time_of_day(*sent_at), Style::new().fg(Color::DarkGray)),
-                Span::styled(format!(" {from}"), Style::new().fg(color).add_modifier(Modifier::BOLD)),
-                Span::raw(format!(": {text}")),
-                Span::styled(if is_read { " (read)" } else { "" }, Style::new().fg(Color::DarkGray)),
-            ])
-        }
-        Line::Gap(text) => Row::styled(format!("-- {text} --"), Style::new().fg(Color::Yellow)),
-        Line::Note(text) => Row::styled(format!("* {text}"), Style::new().fg(Color::DarkGray)),
-    }
 }
 
 fn people(frame: &mut Frame<'_>, chat: &Chat, area: Rect) {
@@ -187,16 +132,11 @@ fn typed(frame: &mut Frame<'_>, prompt: &Prompt, area: Rect) {
     frame.set_cursor_position(Position::new(x.min(area.right().saturating_sub(1)), area.y));
 }
 
-/// Hours and minutes, UTC: the time zone of the machine is not known without its database.
-fn time_of_day(sent_at: u64) -> String {
-    let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(sent_at));
-    let seconds =
-        at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok()).map_or(0, |at| at.as_secs());
-    format!("{:02}:{:02}", seconds / 3_600 % 24, seconds / 60 % 60)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use jiff::tz::TimeZone;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
     use serde_json::{Value, json};
@@ -204,11 +144,13 @@ mod tests {
     use super::*;
     use crate::cli::chat::command::obey;
     use crate::cli::chat::state::Effect;
+    use crate::protocol::UserName;
 
     /// What a person sees.
     fn shown(chat: &Chat, view: &mut View, width: u16, height: u16) -> Vec<String> {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        terminal.draw(|frame| draw(frame, chat, view, Instant::now())).unwrap();
+        let calendar = Calendar::new(&TimeZone::UTC, SystemTime::UNIX_EPOCH);
+        terminal.draw(|frame| draw(frame, chat, view, &calendar, Instant::now())).unwrap();
         let buffer = terminal.backend().buffer().clone();
         let row = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
         (0..height).map(|y| row(y).trim_end().to_owned()).collect()
@@ -257,6 +199,7 @@ mod tests {
         let rows = shown(&chat, &mut view, 100, 8);
         assert_eq!(rows[0].split_whitespace().collect::<Vec<_>>(), ["#ops", "(1)", "│", "│ann"]);
         assert!(rows[1].contains("#dev") && rows[1].ends_with("│bob"), "{rows:#?}");
+        assert!(rows[4].contains("── Today ──"), "{rows:#?}");
         assert_eq!(rows[5].split('│').nth(1).map(str::trim_end), Some("12:34 bob: hi ann"));
         assert_eq!(rows[6], " ann · #dev · connected");
         assert_eq!(rows[7], "> typed");
@@ -279,8 +222,8 @@ mod tests {
         assert!(!view.at_top);
         view.scroll = 1_000;
         let rows = shown(&chat, &mut view, 30, 6);
-        assert_eq!(rows[0], "12:34 bob: number 1 is a long");
-        assert_eq!((view.at_top, view.scroll), (true, 16));
+        assert_eq!(rows[..2], ["─────────── Today ────────────", "12:34 bob: number 1 is a long"]);
+        assert_eq!((view.at_top, view.scroll), (true, 17));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::io::stdout;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossterm::event::{
     DisableBracketedPaste, EnableBracketedPaste, Event, EventStream, KeyCode, KeyEvent, KeyEventKind,
@@ -13,13 +13,14 @@ use crossterm::execute;
 use futures_util::StreamExt;
 use ratatui::DefaultTerminal;
 
+use super::calendar::{Calendar, local_zone};
 use super::command;
 use super::screen::{self, View};
 use super::session::{News, Session};
 use super::signals::Signals;
 use crate::cli::complain;
 
-/// The countdown to the next try is drawn anew this often.
+/// The countdown to the next try, and days that are called otherwise after midnight, are drawn anew this often.
 const REDRAW_EVERY: Duration = Duration::from_secs(1);
 
 /// The terminal in its modes; they end with it.
@@ -63,6 +64,7 @@ async fn converse(
     mut screen: Screen,
     mut signals: Signals,
 ) -> Result<ExitCode, String> {
+    let zone = local_zone();
     let mut view = View::default();
     let mut keys = EventStream::new();
     loop {
@@ -74,8 +76,8 @@ async fn converse(
                 return Err(why);
             }
         }
-        let now = Instant::now();
-        let drawn = screen.0.draw(|frame| screen::draw(frame, &session.chat, &mut view, now));
+        let (now, calendar) = (Instant::now(), Calendar::new(&zone, SystemTime::now()));
+        let drawn = screen.0.draw(|frame| screen::draw(frame, &session.chat, &mut view, &calendar, now));
         drawn.map_err(|error| format!("can't draw: {error}"))?;
         tokio::select! {
             news = session.next() => {

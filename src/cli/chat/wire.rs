@@ -254,6 +254,8 @@ mod tests {
             r#"{"message_type":"Later","message_body":{"sender_username":"a","room":"b"}}"#,
             r#"{"message_type":"GroupChat","message_body":{"sender_username":"a\u001b"}}"#,
             r#"{"message_type":"Ack","message_body":{}}"#,
+            r#"{"message_type":"GroupChat","message_body":{"sender_username":"a","room":"b","content":"c",
+                "sent_at":-1,"epoch":"e","seq":1,"message_id":"m"}}"#,
         ] {
             assert!(Frame::read(text).is_none(), "{text}");
         }

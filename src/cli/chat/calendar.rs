@@ -1,0 +1,130 @@
+//! What a moment is called where the person is. Owns the time zone, the day that is today, and the words for both; does not
+//! know what happened at the moment. Made by the terminal for each drawing, read by the transcript.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+
+/// The time of a moment that no calendar has, as wide as any other.
+const NO_TIME: &str = "--:--";
+
+/// Days and hours in one time zone, as seen at one moment.
+pub(super) struct Calendar {
+    zone: TimeZone,
+    /// None for a clock that stands beyond all calendars.
+    today: Option<Date>,
+}
+
+impl Calendar {
+    pub(super) fn new(zone: &TimeZone, now: SystemTime) -> Self {
+        let today = Timestamp::try_from(now).ok().map(|now| zone.to_datetime(now).date());
+        Self { zone: zone.clone(), today }
+    }
+
+    /// Hours and minutes of a moment in Unix ms, always five columns wide.
+    pub(super) fn time_of_day(&self, unix_ms: u64) -> String {
+        let local = self.local(unix_ms);
+        local.map_or_else(|| NO_TIME.to_owned(), |at| format!("{:02}:{:02}", at.hour(), at.minute()))
+    }
+
+    /// The day of a moment in Unix ms. None for one that no calendar has: after the year 9999.
+    pub(super) fn day(&self, unix_ms: u64) -> Option<Date> {
+        self.local(unix_ms).map(DateTime::date)
+    }
+
+    /// What a day is called today.
+    pub(super) fn name(&self, day: Date) -> String {
+        if self.today == Some(day) {
+            return "Today".to_owned();
+        }
+        if self.today.and_then(|today| today.yesterday().ok()) == Some(day) {
+            return "Yesterday".to_owned();
+        }
+        day.strftime("%A, %-d %B %Y").to_string()
+    }
+
+    /// By the rules that hold in the zone at that moment, which may be in summer while today is in winter.
+    fn local(&self, unix_ms: u64) -> Option<DateTime> {
+        let at = Timestamp::from_millisecond(i64::try_from(unix_ms).ok()?).ok()?;
+        Some(self.zone.to_datetime(at))
+    }
+}
+
+/// The time zone of `TZ`, or else of this machine. UTC where neither says one that is known here, as every other program does:
+/// an image may come without a database of zones, and a misspelt `TZ` is no reason not to chat.
+pub(super) fn local_zone() -> TimeZone {
+    TimeZone::try_system().unwrap_or(TimeZone::UTC)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn unix_ms(at: &str) -> u64 {
+        at.parse::<Timestamp>().unwrap().as_millisecond().try_into().unwrap()
+    }
+
+    /// Europe/Berlin by its rule, which needs no database: an hour ahead of UTC, two from March to October.
+    fn berlin(now: &str) -> Calendar {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        Calendar::new(&zone, SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms(now)))
+    }
+
+    #[test]
+    fn each_time_is_by_the_rules_of_its_own_date() {
+        for now in ["2026-01-15T12:00:00Z", "2026-07-15T12:00:00Z"] {
+            let calendar = berlin(now);
+            for (at, shown) in [
+                ("2026-01-01T12:00:00Z", "13:00"),
+                ("2026-03-29T00:59:59Z", "01:59"),
+                ("2026-03-29T01:00:00Z", "03:00"),
+                ("2026-07-01T12:00:00Z", "14:00"),
+                ("2026-10-25T00:30:00Z", "02:30"),
+                ("2026-10-25T01:30:00Z", "02:30"),
+                ("2026-10-25T02:30:00Z", "03:30"),
+            ] {
+                assert_eq!(calendar.time_of_day(unix_ms(at)), shown, "{at} seen at {now}");
+            }
+        }
+    }
+
+    #[test]
+    fn days_begin_at_local_midnight_and_are_named_from_today() {
+        // The 25th has 25 hours there.
+        let calendar = berlin("2026-10-25T23:10:00Z");
+        for (at, name) in [
+            ("2026-10-24T21:59:59Z", "Saturday, 24 October 2026"),
+            ("2026-10-24T22:00:00Z", "Yesterday"),
+            ("2026-10-25T22:59:59Z", "Yesterday"),
+            ("2026-10-25T23:00:00Z", "Today"),
+            ("2026-10-26T22:59:59Z", "Today"),
+            ("2026-10-26T23:00:00Z", "Tuesday, 27 October 2026"),
+            ("1970-01-01T00:00:00Z", "Thursday, 1 January 1970"),
+        ] {
+            assert_eq!(calendar.name(calendar.day(unix_ms(at)).unwrap()), name, "{at}");
+        }
+    }
+
+    #[test]
+    fn a_moment_beyond_all_calendars_has_no_day() {
+        let calendar = berlin("2026-10-25T23:10:00Z");
+        // The first moment of the year 10000 in UTC, and what a broken or hostile node may say.
+        for beyond in [253_402_300_800_000, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX] {
+            assert_eq!((calendar.time_of_day(beyond).as_str(), calendar.day(beyond)), (NO_TIME, None));
+        }
+        let last = unix_ms("9999-12-30T22:00:00Z");
+        assert_eq!(calendar.time_of_day(last), "23:00");
+        assert_eq!(calendar.name(calendar.day(last).unwrap()), "Thursday, 30 December 9999");
+    }
+
+    #[test]
+    fn a_clock_beyond_all_calendars_names_no_day_today() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40);
+        let calendar = Calendar::new(&TimeZone::UTC, now);
+        assert_eq!(calendar.name(calendar.day(0).unwrap()), "Thursday, 1 January 1970");
+    }
+}

@@ -1,0 +1,199 @@
+//! A conversation as rows of the screen. Owns how a message, a gap, a note and a new day look, and where a line is broken; does
+//! not know which of the rows are on show. Called by the screen.
+
+use jiff::civil::Date;
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line as Row, Span};
+
+use super::calendar::Calendar;
+use super::conversation::{Conversation, Line};
+use crate::protocol::UserName;
+
+/// The rows of at most this width, the newest first: all, or at least so many. From the newest backwards and no further than
+/// what is to be seen: a long conversation costs no more than a short one.
+pub(super) fn newest(
+    conversation: &Conversation,
+    me: &UserName,
+    calendar: &Calendar,
+    width: usize,
+    at_least: usize,
+) -> Vec<Row<'static>> {
+    let mut rows = Vec::new();
+    let read = conversation.read_by_peer(me);
+    for (index, line) in conversation.lines.iter().enumerate().rev() {
+        rows.extend(wrapped(&row(line, me, calendar, read), width).into_iter().rev());
+        if let Some(day) = begun_by(conversation, index, calendar) {
+            rows.extend(wrapped(&day_row(&calendar.name(day), width), width).into_iter().rev());
+        }
+        if rows.len() >= at_least {
+            break;
+        }
+    }
+    rows
+}
+
+/// The day that the line at this index is the first of. What bears no time, or one that can't be, begins and ends none.
+fn begun_by(conversation: &Conversation, index: usize, calendar: &Calendar) -> Option<Date> {
+    let day_of = |line: &Line| match line {
+        Line::Said { sent_at, .. } => calendar.day(*sent_at),
+        Line::Gap(_) | Line::Note(_) => None,
+    };
+    let day = day_of(&conversation.lines[index])?;
+    let before = conversation.lines.range(..index).rev().find_map(day_of);
+    (before != Some(day)).then_some(day)
+}
+
+/// The name of a day in the middle of a rule, or alone where there is no room for one.
+fn day_row(name: &str, width: usize) -> Row<'static> {
+    let text = format!("{:─^width$}", format!(" {name} "));
+    Row::styled(text, Style::new().fg(Color::DarkGray))
+}
+
+/// A line in rows of at most this width, broken between words where that is possible.
+fn wrapped(line: &Row<'_>, width: usize) -> Vec<Row<'static>> {
+    let mut rows = Vec::new();
+    let (mut row, mut taken, mut space) = (Vec::new(), 0, None);
+    for grapheme in line.styled_graphemes(Style::new()) {
+        let piece = Span::styled(grapheme.symbol.to_owned(), grapheme.style);
+        let wide = piece.width();
+        let is_space = piece.content == " ";
+        if taken + wide > width && !row.is_empty() {
+            // A space at the edge is the break itself.
+            if is_space {
+                rows.push(Row::from(std::mem::take(&mut row)));
+                (taken, space) = (0, None);
+                continue;
+            }
+            let rest = space.take().map_or_else(Vec::new, |at| row.split_off(at));
+            taken = rest.iter().map(Span::width).sum();
+            rows.push(Row::from(std::mem::replace(&mut row, rest)));
+        }
+        row.push(piece);
+        taken += wide;
+        if is_space {
+            space = Some(row.len());
+        }
+    }
+    rows.push(Row::from(row));
+    rows
+}
+
+/// `read` is the newest message that the other one has read.
+fn row(line: &Line, me: &UserName, calendar: &Calendar, read: Option<&str>) -> Row<'static> {
+    match line {
+        Line::Said { from, text, sent_at, place, .. } => {
+            let is_read = read == Some(place.message_id.as_str());
+            let color = if from == me { Color::Green } else { Color::Cyan };
+            Row::from(vec![
+                Span::styled(calendar.time_of_day(*sent_at), Style::new().fg(Color::DarkGray)),
+                Span::styled(format!(" {from}"), Style::new().fg(color).add_modifier(Modifier::BOLD)),
+                Span::raw(format!(": {text}")),
+                Span::styled(if is_read { " (read)" } else { "" }, Style::new().fg(Color::DarkGray)),
+            ])
+        }
+        Line::Gap(text) => Row::styled(format!("-- {text} --"), Style::new().fg(Color::Yellow)),
+        Line::Note(text) => Row::styled(format!("* {text}"), Style::new().fg(Color::DarkGray)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::cli::chat::wire::{Place, Target};
+
+    const DAY: u64 = 86_400_000;
+
+    fn user(name: &str) -> UserName {
+        UserName::parse(name).unwrap()
+    }
+
+    fn said(text: &str, sent_at: u64) -> Line {
+        let place = Place { epoch: "e".into(), seq: 1, message_id: text.into() };
+        Line::Said { from: user("bob"), text: text.into(), sent_at, place, own: false }
+    }
+
+    /// What a person sees two hours ahead of UTC, from the top.
+    fn seen(conversation: &Conversation, unix_ms: u64, width: usize) -> Vec<String> {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms);
+        let calendar = Calendar::new(&TimeZone::posix("EET-2").unwrap(), now);
+        let rows = newest(conversation, &user("ann"), &calendar, width, usize::MAX);
+        rows.iter().rev().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_day_stands_before_its_first_message_until_another_one_begins() {
+        let mut conversation = Conversation::new(Target::User(user("bob")));
+        let midnight = 20_000 * DAY - 7_200_000;
+        conversation.push(Line::Note("no time".into()));
+        conversation.push(said("one", midnight - 1));
+        conversation.push(said("two", midnight));
+        conversation.push(Line::gap("trimmed"));
+        conversation.push(said("three", midnight + DAY - 1));
+        let mut rows = [
+            "* no time",
+            "────────────── Yesterday ───────────────",
+            "23:59 bob: one",
+            "──────────────── Today ─────────────────",
+            "00:00 bob: two",
+            "-- messages may be missing here: the log",
+            "does not reach back so far --",
+            "23:59 bob: three",
+        ];
+        assert_eq!(seen(&conversation, midnight + DAY - 1, 40), rows);
+
+        // The next moment is another day.
+        rows[1] = "─────── Thursday, 3 October 2024 ───────";
+        rows[3] = "────────────── Yesterday ───────────────";
+        assert_eq!(seen(&conversation, midnight + DAY, 40), rows);
+    }
+
+    #[test]
+    fn what_is_older_takes_the_beginning_of_its_day() {
+        let mut conversation = Conversation::new(Target::User(user("bob")));
+        conversation.push(said("three", 20_001 * DAY));
+        assert_eq!(seen(&conversation, 20_001 * DAY, 11), ["── Today ──", "02:00 bob: ", "three"]);
+        conversation.prepend(vec![said("one", 20_000 * DAY), said("two", 20_001 * DAY)]);
+        let rows = seen(&conversation, 20_001 * DAY, 20);
+        assert_eq!(
+            rows,
+            [
+                "──── Yesterday ─────",
+                "02:00 bob: one",
+                "────── Today ───────",
+                "02:00 bob: two",
+                "02:00 bob: three"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_time_that_can_not_be_begins_no_day_and_ends_none() {
+        let mut conversation = Conversation::new(Target::User(user("bob")));
+        for sent_at in [u64::MAX, 0, i64::MAX as u64, 1] {
+            conversation.push(said("x", sent_at));
+        }
+        let rows = seen(&conversation, 0, 20);
+        assert_eq!(
+            rows,
+            ["--:-- bob: x", "────── Today ───────", "02:00 bob: x", "--:-- bob: x", "02:00 bob: x"]
+        );
+    }
+
+    #[test]
+    fn no_row_is_wider_than_the_screen() {
+        let mut conversation = Conversation::new(Target::User(user("bob")));
+        for sent_at in [0, 253_402_207_199_999, u64::MAX] {
+            conversation.push(said("x", sent_at));
+        }
+        for width in 1..40 {
+            let rows = seen(&conversation, 20_000 * DAY, width);
+            assert!(rows.iter().all(|row| row.chars().count() <= width), "{rows:#?}");
+            let text = rows.concat().replace([' ', '─'], "");
+            assert!(text.contains("Thursday,30December9999"), "{rows:#?}");
+        }
+    }
+}
