@@ -9,7 +9,9 @@ use super::join::{Joined, Past, Recovery};
 use super::node::Audience;
 use super::session::{Member, Membership, Reply, Session, ack};
 use crate::backend::Topic;
-use crate::protocol::server_message::{self, Done, JoinAck, LeaveAck, MembersAck, PublishAck, RoomMarker};
+use crate::protocol::server_message::{
+    self, Done, JoinAck, LeaveAck, MembersAck, PingAck, PublishAck, RoomMarker,
+};
 use crate::protocol::{
     Before, ErrorCode, MessageId, ReadTarget, Request, RequestId, RoomName, Since, Target, UserName,
 };
@@ -20,7 +22,7 @@ type Id<'a> = Option<&'a RequestId>;
 impl Session {
     pub(super) async fn dispatch(&mut self, id: Id<'_>, request: Request) -> Result<Reply> {
         match request {
-            Request::Ping { .. } => Ok(ack(id, Done {})),
+            Request::Ping { .. } => Ok(ack(id, PingAck { sender_username: self.token_owner() })),
             Request::Auth { sender, since } => self.authenticate(id, &sender, since).await,
             Request::Enter { sender, room, since, history } => {
                 self.enter(id, sender, room, since, history).await

@@ -123,6 +123,11 @@ impl Session {
         self.seat.outbox()
     }
 
+    /// Whose the token is that the connection relies on.
+    pub(super) fn token_owner(&self) -> Option<&UserName> {
+        self.credential.as_ref().map(Credential::user)
+    }
+
     /// Leaves everything at once; the queue stays until the seat is dropped.
     pub fn end(self) -> Seat {
         self.seat

@@ -69,6 +69,14 @@ pub fn ack<B: Serialize>(id: &RequestId, body: B) -> Bytes {
 #[derive(Serialize)]
 pub struct Done {}
 
+/// The body of the `Ack` of `Ping`.
+#[derive(Serialize)]
+pub struct PingAck<'a> {
+    /// Whose the connection's token is, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender_username: Option<&'a UserName>,
+}
+
 /// The body of an `Error`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ErrorBody {

@@ -57,3 +57,40 @@ async fn a_token_signs_in_and_its_end_keeps_rooms_and_unsent_messages() {
     alice.reads("#problem", "You were removed by an administrator.").await;
     assert_eq!(alice.js("document.getElementById('chat').hidden").await, true);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_alone_signs_in_as_whose_it_is() {
+    let house = House::start_with(Kind::Embedded, with_tokens).await;
+    let mut bob = Client::connect(house.cluster.address(1), "bob").await;
+    bob.token = Some(house.cluster.token(0, "bob").await);
+    bob.ok("Enter", json!({ "room": "den" })).await;
+    bob.whisper("alice", "waits for her").await;
+
+    let alice = Person::visits(&house.browser, &house.link("room=den")).await;
+    alice.clicks("#token-show").await;
+    alice.clicks("#enter").await;
+    alice.reads("#problem", "`token` is missing").await;
+    alice.types("#token", &format!("0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10{ENTER}")).await;
+    alice.reads("#problem", "the token is not valid").await;
+    alice.js("document.getElementById('token').value = ''").await;
+    let token = house.cluster.token(0, "alice").await;
+    alice.types("#token", &format!("{token}{ENTER}")).await;
+    alice.is_online().await;
+    alice.reads("#me", "alice").await;
+    alice.says("it is me").await;
+    let said = bob.next("GroupChat").await;
+    assert_eq!((&said["sender_username"], &said["content"]), (&json!("alice"), &json!("it is me")));
+    // To ask whose the token is has taken nothing from what waited.
+    alice.unread("peer=bob", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_name_nobody_signs_in_where_no_token_is_asked_for() {
+    let house = House::start().await;
+    let alice = Person::visits(&house.browser, &house.link("")).await;
+    alice.clicks("#token-show").await;
+    alice.types("#token", &format!("0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10{ENTER}")).await;
+    alice.reads("#problem", "Pick a name.").await;
+    alice.types("#name", &format!("alice{ENTER}")).await;
+    alice.is_online().await;
+}

@@ -56,6 +56,31 @@ on_each_store! {
         bob.heard_no("Leave").await;
     }
 
+    async fn a_ping_tells_whose_token_it_is_and_begins_nothing(kind) {
+        let cluster = start(kind, 1).await;
+        let mut alice = connect(&cluster, 0, "alice").await;
+        alice.ok("Enter", json!({ "room": "ops" })).await;
+        let token = cluster.token(0, "bob").await;
+        let mut bob = cluster.connect(0, "bob").await;
+        let ping = async |bob: &mut Client, token: Option<&str>| {
+            let frame = json!({ "message_type": "Ping", "id": "whose", "token": token });
+            bob.send_text(frame.to_string()).await;
+            bob.answer("whose").await["message_body"].take()
+        };
+        assert_eq!(ping(&mut bob, None).await["code"], "unauthorized");
+        assert_eq!(ping(&mut bob, Some(&token)).await, json!({ "sender_username": "bob" }));
+        // Nobody's yet: what is private waits for who says from where.
+        alice.whisper("bob", "psst").await;
+        ping(&mut bob, Some(&token)).await;
+        assert_eq!(bob.seen(), &[] as &[serde_json::Value]);
+        bob.token = Some(token.clone());
+        bob.ok("Auth", json!({})).await;
+        assert_eq!(bob.hears_privately().await, "psst");
+
+        let mut bob = connect_with(&cluster, 0, "bob", &token).await;
+        assert_eq!(ping(&mut bob, None).await, json!({ "sender_username": "bob" }));
+    }
+
     async fn a_token_that_is_none_is_unauthorized(kind) {
         let cluster = start(kind, 2).await;
         let mut alice = connect(&cluster, 0, "alice").await;

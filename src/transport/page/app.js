@@ -1,4 +1,4 @@
-// Owns the page: who is signed in, what the address names, when the views are drawn. Knows no protocol.
+// Owns who is signed in, what the address names, when to draw. Knows no protocol.
 
 import { banner } from './banner.js';
 import { composer } from './composer.js';
@@ -112,7 +112,7 @@ async function copyLink() {
 		await navigator.clipboard.writeText(link);
 		notice('Link copied. Whoever opens it joins this room.');
 	} catch {
-		// Only on https and localhost is there a clipboard.
+		// A clipboard needs https or localhost.
 		prompt('The link to this room:', link);
 	}
 }
@@ -206,7 +206,7 @@ document.onvisibilitychange = window.ononline = window.onoffline = wake;
 window.onfocus = changed;
 window.onhashchange = route;
 window.onpagehide = () => session?.save();
-// A phone's keyboard covers the layout viewport, not the visual one. Zooming in is none.
+// A phone's keyboard covers the layout viewport. Zooming in is none.
 visualViewport.onresize = () => {
 	document.documentElement.style.setProperty('--height', `${visualViewport.height * visualViewport.scale}px`);
 	scrollTo(0, 0);

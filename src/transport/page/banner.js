@@ -1,4 +1,4 @@
-// Owns what is said about the connection: nothing of a hiccup, then a countdown, then what came back.
+// Owns what is said of the connection: nothing of a hiccup, a countdown, what came back.
 
 import { $, say } from './dom.js';
 

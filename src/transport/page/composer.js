@@ -1,4 +1,4 @@
-// Owns the text that is being written: its draft per conversation, its size, its keys.
+// Owns the text being written: draft, size, keys.
 
 import { $ } from './dom.js';
 

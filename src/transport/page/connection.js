@@ -1,4 +1,4 @@
-// Owns the WebSocket: opens it, asks, finds out that it is dead, tries again. Knows no rooms.
+// Owns the WebSocket: finds out that it is dead, tries again. Knows no rooms.
 
 import { uuid } from './dom.js';
 
@@ -74,7 +74,7 @@ export function connect(on) {
 		socket.onclose = (event) => lost(event.code, event.reason);
 	}
 
-	/** Rejects with the error. `lost`: may have been carried out. `offline`: never sent. */
+	/** Rejects with the error. `lost`: it may be carried out. `offline`: never sent. */
 	function request(type, body, id = uuid()) {
 		const text = frame(type, body, id);
 		if (new Blob([text]).size > LARGEST_FRAME) return Promise.reject({ message: 'It is too long.' });
@@ -107,7 +107,7 @@ export function connect(on) {
 
 	function drop() {
 		for (const timer of [deadline, proven, pings]) clearTimeout(timer);
-		// A dead peer never answers a close: nobody waits for it.
+		// A dead peer never answers a close.
 		if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
 		socket?.close();
 		socket = null;
@@ -139,4 +139,18 @@ export function connect(on) {
 	}
 
 	return link;
+}
+
+/** Whose token it is: a `Ping` begins nothing. */
+export function ownerOf(token) {
+	let link;
+	return new Promise((found, failed) => {
+		link = connect({
+			opened: () => link.request('Ping', {}).then(found, failed),
+			closed: () => failed({ message: 'No connection to the server.' }),
+			changed() {},
+		});
+		link.token = token;
+		link.open();
+	}).finally(() => link.stop());
 }

@@ -1,6 +1,6 @@
-// Owns what is known of one room or person. Sends and draws nothing.
+// Owns what is known of a room or person. Sends and draws nothing.
 
-/** Then the oldest go, at twice that under who reads them; scrolling up fetches them again. */
+/** Then the oldest go, at twice that under who reads them. */
 const MOST_ITEMS = 12_000;
 const LET_GO = 2_000;
 const TYPING_FOR = 5_000;
@@ -13,14 +13,14 @@ const message = (body) => ({ ...place(body), id: body.message_id, from: body.sen
 export class Conversation {
 	items = [];
 	ids = new Set();
-	/** The index of `items[0]`, as pages come and go before it. */
+	/** The index of `items[0]`. */
 	base = 0;
 	/** Of rooms. All persons have one, in the session. */
 	position = null;
 	/** Of rooms a place, of persons a message id. */
 	read = null;
 	peerRead = '';
-	/** Up to this `seq` it came late: gets the `New` line even when looked at. */
+	/** Up to this `seq` it came late: `New` even when looked at. */
 	missedUpTo = 0;
 	divider = null;
 	more = true;

@@ -1,4 +1,4 @@
-// Owns how elements are built: what people wrote becomes text nodes only. Knows nothing of chat.
+// Owns how elements are built: what people wrote becomes text nodes only.
 
 const ICONS = {
 	back: 'M15 5l-7 7 7 7',
@@ -39,7 +39,7 @@ export function icon(name) {
 
 export const spoken = (text) => el('span', { class: 'sr' }, text);
 
-/** Leaves live regions and selections in peace. */
+/** Leaves live regions in peace. */
 export function say(node, text) {
 	if (node.textContent !== text) node.textContent = text;
 }

@@ -1,11 +1,11 @@
-// Owns what a message looks like, with its time and day in the browser's language. Keeps no state.
+// Owns what a message looks like. Keeps no state.
 
 import { el, face, icon, spoken, tint } from './dom.js';
 
 const time = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit' });
 const date = new Intl.DateTimeFormat([], { dateStyle: 'full' });
 
-/** No direction marks: an address must not read as another one. */
+/** No direction marks: an address must not read as another. */
 const ADDRESS = /\bhttps?:\/\/[^\s<>"\u200e\u200f\u202a-\u202e\u2066-\u2069]+/giu;
 const JUST_EMOJI = /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|[\u200d\ufe0f\s]){1,24}$/u;
 
@@ -18,7 +18,7 @@ export function dayOf(at) {
 	return ['Today', 'Yesterday'][days] ?? date.format(at);
 }
 
-/** Links end before the punctuation or bracket of their sentence. */
+/** Links end before the punctuation of their sentence. */
 function linked(text) {
 	const parts = [];
 	let from = 0;
@@ -30,7 +30,7 @@ function linked(text) {
 			parts.push(text.slice(from, index), link);
 			from = index + address.length;
 		} catch {
-			// No address after all.
+			// No address.
 		}
 	}
 	return [...parts, text.slice(from)];

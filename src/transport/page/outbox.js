@@ -1,5 +1,4 @@
-// Owns the user's messages from Enter to the log: one at a time per conversation, so that none overtakes, under one
-// id whatever happens, so that it is stored once.
+// Owns the user's messages until they are stored: one at a time per conversation, so that none overtakes, under one id.
 
 import { uuid } from './dom.js';
 
@@ -109,13 +108,13 @@ export function outbox(session, store) {
 			again(conv, item);
 		},
 
-		/** It is in the log, whatever was thought of it. */
+		/** Whatever was thought of it. */
 		delivered({ client_id, message_id, sender_username }) {
 			const item = items.find((each) => each.id === client_id || each.ack?.message_id === message_id);
 			if (item?.from === sender_username) discard(item);
 		},
 
-		/** Past the dedupe window the old id protects no more; the user knows. */
+		/** Past the dedupe window the old id protects no more. */
 		retry(conv, item) {
 			if (expired(item)) {
 				store.drop(item.id);

@@ -1,4 +1,4 @@
-// Owns one user's chat over all the sockets it takes: rooms, persons, what each frame means. Draws nothing.
+// Owns one user's chat over all its sockets: what each frame means. Draws nothing.
 
 import { connect } from './connection.js';
 import { Conversation, keyOf, place } from './conversation.js';
@@ -139,7 +139,7 @@ export class Session {
 		this.store.save({ position: this.position, conversations: [...this.conversations.values()] });
 	}
 
-	/** Private messages first: from our position, not from the one that all devices share. */
+	/** Private messages first: from our position, not that of all devices. */
 	async #hello() {
 		const since = this.position;
 		const persons = this.list('peer');
@@ -208,10 +208,10 @@ export class Session {
 		}
 	}
 
-	/** What waited for the user has come: now the place of the Ack of an Auth without `since` is ours. */
+	/** What waited has come: now the place that an Auth without `since` was told is ours. */
 	#alive() {
 		this.position ??= this.#unproven;
-		// Rooms as large as this have no presence events.
+		// Larger rooms have no presence events.
 		if (this.current?.count > MOST_MEMBERS && this.current.joined) this.#loadMembers(this.current);
 	}
 

@@ -1,4 +1,4 @@
-// Owns the lists of conversations and of members: links to where one can go.
+// Owns the lists of conversations and members.
 
 import { $, el, face, spoken } from './dom.js';
 import { keyOf } from './conversation.js';

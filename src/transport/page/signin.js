@@ -1,5 +1,6 @@
-// Owns the first screen, also shown when a token has ended. Checks nothing, the server does.
+// Owns the first screen, also shown when a token has ended. The server checks.
 
+import { ownerOf } from './connection.js';
 import { $, say, tidy } from './dom.js';
 
 export function signIn({ name, room, problem = '', needsToken = false, again = false }, done) {
@@ -14,18 +15,22 @@ export function signIn({ name, room, problem = '', needsToken = false, again = f
 	token.value = '';
 	const ask = (show) => {
 		token.required = needsToken;
+		$('name').required = !show;
 		token.parentNode.hidden = !show;
 		$('token-show').hidden = show;
 		form.hidden = false;
-		(show && name ? token : $('name')).focus();
+		(show ? token : $('name')).focus();
 	};
 	ask(needsToken);
 	$('token-show').onclick = () => ask(true);
-	form.onsubmit = (event) => {
+	form.onsubmit = async (event) => {
 		event.preventDefault();
+		const given = token.value.trim();
 		const chosen = tidy($('name').value);
-		if (!chosen) return;
+		const { sender_username: owner, message } = chosen ? {} : await ownerOf(given).catch((error) => error);
+		if (form.hidden) return;
+		if (!chosen && !owner) return say($('problem'), message ?? 'Pick a name.');
 		form.hidden = true;
-		done(chosen, token.value.trim());
+		done(chosen || owner, given);
 	};
 }

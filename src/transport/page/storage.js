@@ -1,4 +1,4 @@
-// Owns what outlives a reload, per user. Decides nothing.
+// Owns what outlives a reload, per user.
 
 const TAB = 'sessionStorage';
 const ALL = 'localStorage';
@@ -38,7 +38,7 @@ export function storage(name) {
 		/** This tab's own first: two tabs may be in different rooms. */
 		load: () => get(TAB, state) ?? get(ALL, state) ?? {},
 		save,
-		/** A key each: tabs don't overwrite another's. If two send the same, its id makes it one. */
+		/** A key each: tabs don't overwrite another's. Sent by two, it is one. */
 		unsent() {
 			try {
 				const keys = Object.keys(localStorage).filter((key) => key.startsWith(unsent));

@@ -1,4 +1,4 @@
-// Owns the dialog that goes anywhere: to a room by its name, to a person.
+// Owns the dialog that goes to any room or person.
 
 import { keyOf } from './conversation.js';
 import { $, el, tidy } from './dom.js';

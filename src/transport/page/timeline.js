@@ -1,4 +1,4 @@
-// Owns which messages are on the screen: a window over any length, its scrolling, days, groups.
+// Owns which messages are on the screen: a window over any length, days, groups.
 
 import { $, el, say } from './dom.js';
 import { bubble, dayOf, gapLine, midnight } from './message.js';
@@ -80,7 +80,7 @@ export function timeline(session, edit) {
 			lastTop = Infinity;
 			scrolled();
 		} else if (view.following) pin();
-		// By item: its element may be another one now.
+		// By item: its element may be another now.
 		else if (shown.has(anchor?.item)) scroller.scrollTop += shown.get(anchor.item).node.offsetTop - top;
 		toDivider = false;
 
@@ -153,7 +153,7 @@ export function timeline(session, edit) {
 		if (!conv) return;
 		const { scrollTop } = scroller;
 		const was = view.following;
-		// The event comes late: growth below, or another height of the window, must not look like scrolling up.
+		// The event comes late: growth below, or another height, must not look like scrolling up.
 		const moved = scrollTop < lastTop && scroller.clientHeight === lastHeight;
 		view.following = was ? below() < 40 || !moved : below() < 40 && end >= total();
 		lastTop = scrollTop;
