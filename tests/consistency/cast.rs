@@ -5,8 +5,8 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use crate::client::Role;
 use crate::history::{Bounds, Cast};
+use crate::role::Role;
 use crate::stage::Sizes;
 
 /// How much a quiet room hears.

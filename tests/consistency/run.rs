@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::Api;
 use crate::cast;
-use crate::client::{Client, Role};
+use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::fault::{Fault, Injector};
 use crate::history::{Event, History, Recorder, Topic};
@@ -21,6 +21,7 @@ use crate::knock::knock;
 use crate::process::NodeSettings;
 use crate::raw_log;
 use crate::reads::Reads;
+use crate::role::Role;
 use crate::stage::{Phase, Sizes, Stage};
 
 const NODES: usize = 3;

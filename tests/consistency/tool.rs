@@ -18,6 +18,7 @@ mod proxy;
 mod raw_log;
 mod reads;
 mod report;
+mod role;
 mod run;
 mod soak;
 mod stage;

@@ -1,0 +1,122 @@
+//! When a client does what: what was put off, what is due by its role, what it has waited for too long.
+
+use std::time::Duration;
+
+use rand::Rng;
+use serde_json::json;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Asked, Client, IN_FLIGHT, Later, Leaving, PING, Pending, SILENCE, Session, UNANSWERED};
+use crate::history::{Event, Topic};
+use crate::stage::Phase;
+use crate::wire::{Wire, room_name, user_name};
+
+impl Client {
+    /// When there is something to do next.
+    pub(super) fn due(&self, session: &Session) -> Instant {
+        let mut due = session.ping.min(session.heard + SILENCE);
+        let phase = self.stage.phase();
+        if phase == Phase::Talk {
+            due = due.min(session.odd);
+            if self.may_publish(session) {
+                due = self.next.iter().copied().fold(due, Instant::min);
+            }
+        }
+        if self.role.observes.is_some() && phase == Phase::Talk {
+            due = due.min(session.members);
+        }
+        if self.may_publish(session) {
+            due = self.pending.iter().map(|pending| pending.due).fold(due, Instant::min);
+        }
+        session.later.iter().map(|(at, _)| *at).fold(due, Instant::min)
+    }
+
+    /// Publishes wait until all rooms are entered, so that what is unknown is repeated first and in order.
+    pub(super) fn may_publish(&self, session: &Session) -> bool {
+        let entered = |room: &u16| session.joined.contains(&Topic::Room(*room));
+        let on_the_way =
+            session.asked.values().filter(|(asked, _)| matches!(asked, Asked::Publish { .. })).count();
+        on_the_way < IN_FLIGHT && self.role.rooms.iter().all(entered)
+    }
+
+    /// Does what is due. Some: the connection is over.
+    pub(super) async fn act(&mut self, wire: &mut Wire, session: &mut Session) -> Option<Leaving> {
+        let now = Instant::now();
+        let lost = || Some(Leaving::Lost(1006, Duration::ZERO));
+        let (client, conn) = (self.role.client, session.conn);
+        let mut unanswered = false;
+        for (id, (_, since)) in session.asked.iter().filter(|(_, (_, since))| *since + UNANSWERED < now) {
+            let waited = u64::try_from((now - *since).as_micros()).unwrap_or(u64::MAX);
+            let asked = self.stage.recorder.now().saturating_sub(waited);
+            self.record(Event::Unanswered { client, conn, asked, id: id.clone() });
+            unanswered = true;
+        }
+        if session.heard + SILENCE <= now || unanswered {
+            return lost();
+        }
+        if session.ping <= now {
+            session.ping = now + PING;
+            if !wire.ping().await {
+                return lost();
+            }
+        }
+        if let Some(at) = session.later.iter().position(|(at, _)| *at <= now) {
+            let sent = match session.later.swap_remove(at).1 {
+                Later::Join(topic, resume, history) => self.join(wire, session, topic, resume, history).await,
+                Later::Leave(topic) => self.leave(wire, session, topic).await,
+            };
+            if !sent {
+                return lost();
+            }
+        }
+        if self.may_publish(session)
+            && let Some(at) = self.pending.iter().position(|pending| pending.due <= now)
+            && let Some(pending) = self.pending.remove(at)
+            && !self.publish(wire, session, pending, None).await
+        {
+            return lost();
+        }
+        if self.stage.phase() != Phase::Talk {
+            return None;
+        }
+        for at in 0..self.next.len() {
+            if self.next[at] <= now && self.may_publish(session) {
+                let (room, pause) = self.role.publishes[at];
+                // Arrivals of a Poisson process: an open loop, which a slow node does not slow down.
+                self.next[at] = now + pause.mul_f64(-self.rng.random_range(0.0001f64..1.0).ln());
+                let private = !self.role.peers.is_empty()
+                    && self.rng.random_range(0..1000) < self.stage.sizes.private_permille;
+                let topic = if private {
+                    Topic::Inbox(self.role.peers[self.rng.random_range(0..self.role.peers.len())])
+                } else {
+                    Topic::Room(room)
+                };
+                let id = Uuid::from_u128(self.rng.random());
+                let pending = Pending { id, topic, due: now, decided: false };
+                let lie = self.role.poses_as.filter(|_| self.rng.random_range(0..20) == 0);
+                if !self.publish(wire, session, pending, lie).await {
+                    return lost();
+                }
+            }
+        }
+        if self.role.observes.is_some() && session.members <= now {
+            session.members = now + Duration::from_millis(500);
+            let room = self.role.rooms[self.rng.random_range(0..self.role.rooms.len())];
+            let body = json!({ "sender_username": user_name(self.role.user), "room": room_name(room), "limit": 1000 });
+            let asked = Asked::Members(room, self.stage.recorder.now());
+            if session.joined.contains(&Topic::Room(room))
+                && !self.ask(wire, session, "Members", body, asked).await
+            {
+                return lost();
+            }
+        }
+        if session.odd <= now {
+            session.odd = now + self.until_odd();
+            if self.role.churns {
+                return self.something_unusual(wire, session).await;
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,126 @@
+//! What a client makes of a frame: each is recorded, and moves what the client remembers.
+
+use std::time::Duration;
+
+use rand::Rng;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{Asked, Client, Later, Leaving, Session};
+use crate::history::{Event, Position, Topic, Verdict};
+use crate::wire::{Frame, position, room_number, user_number, verdict};
+
+impl Client {
+    /// Takes in one frame. Some: the connection is over.
+    pub(super) fn hear(&mut self, session: &mut Session, frame: Frame) -> Option<Leaving> {
+        let (client, conn) = (self.role.client, session.conn);
+        match frame {
+            Frame::Chat { topic, at, message_id, sender, id } => {
+                self.record(Event::Received { client, conn, topic, at, message_id, sender, id });
+                if session.replaying.get(&topic).is_none_or(|until| at.seq > *until) {
+                    self.positions.insert(topic, Position { epoch: at.epoch, seq: at.seq, message_id });
+                }
+            }
+            Frame::Gap { topic, reason, next } => {
+                session.replaying.remove(&topic);
+                self.record(Event::Gap { client, conn, topic, reason, next });
+            }
+            Frame::Ack { id, body } => match session.asked.remove(&id) {
+                Some((asked, _)) => self.acknowledged(session, asked, &body),
+                None => self.record(Event::StrayAnswer { client, conn, id }),
+            },
+            Frame::Error { id: Some(id), code, outcome, retry_after } => match session.asked.remove(&id) {
+                Some((asked, _)) => self.failed(session, asked, code, outcome, retry_after),
+                None => self.record(Event::StrayAnswer { client, conn, id }),
+            },
+            // Of the connection, not of a request: that it is delayed.
+            Frame::Error { id: None, .. } => {}
+            Frame::Other => {}
+            Frame::Closed { code, retry_after } => {
+                let away = retry_after.unwrap_or_default().min(Duration::from_secs(2));
+                return Some(Leaving::Lost(code, away));
+            }
+        }
+        None
+    }
+
+    pub(super) fn acknowledged(&mut self, session: &mut Session, asked: Asked, body: &Value) {
+        let (client, conn) = (self.role.client, session.conn);
+        match asked {
+            Asked::Join(topic) => {
+                let top = position(body).expect("the Ack of a join bears a position");
+                let verdict = verdict(body);
+                let already = body["already"].as_bool().unwrap_or(false);
+                self.record(Event::Joined { client, conn, topic, top, verdict, already });
+                session.joined.insert(topic);
+                if matches!(topic, Topic::Inbox(_)) {
+                    self.enter_rooms(session);
+                }
+                if already {
+                    return;
+                }
+                match verdict {
+                    None => {
+                        self.positions.insert(topic, top);
+                        session.replaying.insert(topic, top.seq);
+                    }
+                    Some(Verdict::Not { next_seq, .. }) if next_seq > top.seq => {
+                        self.positions.insert(topic, top);
+                    }
+                    Some(_) => {}
+                }
+            }
+            Asked::Leave(topic) => self.record(Event::Left { client, conn, topic }),
+            Asked::Members(room, asked) => {
+                let names = body["members"].as_array().into_iter().flatten();
+                let users =
+                    names.map(|name| name.as_str().and_then(user_number).unwrap_or(u16::MAX)).collect();
+                debug_assert_eq!(body["room"].as_str().and_then(room_number), Some(room));
+                self.record(Event::Members { room, asked, users });
+            }
+            Asked::Publish { op, mut pending, .. } => {
+                let position = position(body).expect("the Ack of a publish bears a position");
+                let duplicate = body["duplicate"].as_bool().unwrap_or(false);
+                let (at, message_id) = (position.place(), position.message_id);
+                self.record(Event::Stored { op, at, message_id, duplicate });
+                if !pending.decided && self.rng.random_range(0..1000) < self.stage.sizes.repeat_permille {
+                    pending.decided = true;
+                    pending.due = Instant::now() + Duration::from_millis(self.rng.random_range(0..5_000));
+                    self.pending.push_back(pending);
+                }
+            }
+        }
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        session: &mut Session,
+        asked: Asked,
+        code: String,
+        outcome: Option<String>,
+        retry_after: Option<Duration>,
+    ) {
+        let again = Instant::now() + retry_after.unwrap_or(Duration::from_millis(300));
+        match asked {
+            Asked::Join(topic) => {
+                let (client, conn) = (self.role.client, session.conn);
+                self.record(Event::JoinFailed { client, conn, topic, code });
+                let resume = session.retries.get(&topic).copied().unwrap_or(true);
+                session.later.push((again, Later::Join(topic, resume, 0)));
+            }
+            // Left or not: it enters again anyway, and learns it then.
+            Asked::Leave(_) => {}
+            Asked::Members(..) => {}
+            Asked::Publish { op, mut pending, lie } => {
+                let unknown =
+                    code == "internal" || (code == "unavailable" && outcome.as_deref() != Some("refused"));
+                self.record(if unknown { Event::Unknown { op } } else { Event::Refused { op, code } });
+                // Half of what was refused is given up for good: nobody may ever see it.
+                if !lie && (unknown || self.rng.random_bool(0.5)) {
+                    pending.due = again;
+                    self.pending.push_back(pending);
+                }
+            }
+        }
+    }
+}

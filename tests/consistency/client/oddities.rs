@@ -1,0 +1,66 @@
+//! What clients do now and then: go, come back, leave a room, enter it twice, lie about their position. Drawn from the
+//! client's seed.
+
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Client, Later, Leaving, Session};
+use crate::history::{Position, Topic};
+use crate::wire::Wire;
+
+impl Client {
+    pub(super) async fn something_unusual(
+        &mut self,
+        wire: &mut Wire,
+        session: &mut Session,
+    ) -> Option<Leaving> {
+        let away = Duration::from_millis(self.rng.random_range(100..3_000));
+        let room = Topic::Room(self.role.rooms[self.rng.random_range(0..self.role.rooms.len())]);
+        if self.rng.random_range(0..1000) < self.stage.sizes.forged_permille {
+            let inbox = Topic::Inbox(self.role.user);
+            let private = self.role.keeps_inbox && self.rng.random_range(0..3) == 0;
+            self.forge(if private { inbox } else { room });
+            return Some(Leaving::Drop(Duration::from_millis(100)));
+        }
+        match self.rng.random_range(0..6) {
+            0 | 1 => return Some(Leaving::Drop(away)),
+            2 => return Some(Leaving::Close(away)),
+            3 => {
+                let (resume, history) = (self.rng.random_bool(0.5), self.rng.random_range(0..20));
+                let history = if resume { 0 } else { history };
+                session.later.push((Instant::now() + away, Later::Join(room, resume, history)));
+                session.later.push((Instant::now(), Later::Leave(room)));
+            }
+            // Again, while it is in: nothing may be replayed.
+            4 if session.joined.contains(&room) => {
+                if !self.join(wire, session, room, true, 0).await {
+                    return Some(Leaving::Lost(1006, Duration::ZERO));
+                }
+            }
+            _ => return Some(Leaving::Drop(Duration::from_millis(1))),
+        }
+        None
+    }
+
+    /// Puts a position in place of its own that can't be proved: another epoch, a message that is not there, a place
+    /// that has not been reached, another message's id, or nothing but garbage.
+    pub(super) fn forge(&mut self, topic: Topic) {
+        let Some(position) = self.positions.get_mut(&topic) else { return };
+        match self.rng.random_range(0..5) {
+            0 => position.epoch = self.rng.random(),
+            1 => position.seq += 1_000_000,
+            2 => position.seq = position.seq.saturating_sub(1),
+            3 => {
+                let (epoch, seq) = (self.rng.random(), self.rng.random_range(0..1 << 53));
+                *position = Position { epoch, seq, message_id: Uuid::from_u128(self.rng.random()) };
+            }
+            _ => position.message_id = Uuid::from_u128(self.rng.random()),
+        }
+        if position.seq == 0 {
+            position.message_id = Uuid::from_u128(self.rng.random());
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What a client asks, each request recorded before it is sent.
+
+use rand::Rng;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Asked, Client, Pending, Session};
+use crate::history::{Event, Topic};
+use crate::wire::{Wire, content, request, room_name, since, user_name};
+
+impl Client {
+    pub(super) async fn ask(
+        &mut self,
+        wire: &mut Wire,
+        session: &mut Session,
+        kind: &str,
+        body: Value,
+        asked: Asked,
+    ) -> bool {
+        let id = match &asked {
+            Asked::Publish { pending, .. } => pending.id.to_string(),
+            _ => format!("q{}", self.stage.recorder.number()),
+        };
+        let frame = request(kind, &id, &body);
+        session.asked.insert(id, (asked, Instant::now()));
+        wire.send(&frame).await
+    }
+
+    pub(super) async fn join(
+        &mut self,
+        wire: &mut Wire,
+        session: &mut Session,
+        topic: Topic,
+        resume: bool,
+        history: u32,
+    ) -> bool {
+        // One at a time: the answer to a second would be taken for that of the first.
+        if session.asked.values().any(|(asked, _)| matches!(asked, Asked::Join(other) if *other == topic)) {
+            return true;
+        }
+        let position = self.positions.get(&topic).copied().filter(|_| resume);
+        let (client, conn) = (self.role.client, session.conn);
+        let mut body = json!({ "sender_username": user_name(self.role.user) });
+        if let Some(position) = position {
+            body["since"] = since(position);
+        }
+        if history > 0 {
+            body["history"] = history.into();
+        }
+        session.replaying.remove(&topic);
+        session.retries.insert(topic, resume);
+        self.record(Event::Join { client, conn, topic, since: position, history });
+        let kind = match topic {
+            Topic::Room(room) => {
+                body["room"] = room_name(room).into();
+                "Enter"
+            }
+            Topic::Inbox(_) => "Auth",
+        };
+        self.ask(wire, session, kind, body, Asked::Join(topic)).await
+    }
+
+    pub(super) async fn leave(&mut self, wire: &mut Wire, session: &mut Session, topic: Topic) -> bool {
+        let Topic::Room(room) = topic else { return true };
+        if !session.joined.remove(&topic) {
+            return true;
+        }
+        self.record(Event::Leave { client: self.role.client, conn: session.conn, topic });
+        let body = json!({ "sender_username": user_name(self.role.user), "room": room_name(room) });
+        self.ask(wire, session, "Leave", body, Asked::Leave(topic)).await
+    }
+
+    pub(super) async fn publish(
+        &mut self,
+        wire: &mut Wire,
+        session: &mut Session,
+        pending: Pending,
+        lie: Option<u16>,
+    ) -> bool {
+        if session.asked.contains_key(&pending.id.to_string()) {
+            return true;
+        }
+        let (op, id, topic) = (self.stage.recorder.number(), pending.id, pending.topic);
+        let sender = lie.unwrap_or(self.role.user);
+        let padding = if self.role.bulk > 0 { self.role.bulk } else { self.rng.random_range(0..200) };
+        let mut body = json!({
+            "sender_username": user_name(sender),
+            "content": content(id, padding),
+        });
+        let kind = match topic {
+            Topic::Room(room) => {
+                body["room"] = room_name(room).into();
+                "GroupChat"
+            }
+            Topic::Inbox(target) => {
+                body["target_username"] = user_name(target).into();
+                "PrivateChat"
+            }
+        };
+        let (client, conn) = (self.role.client, session.conn);
+        self.record(Event::Publish { op, client, conn, topic, id, sender });
+        self.ask(wire, session, kind, body, Asked::Publish { op, pending, lie: lie.is_some() }).await
+    }
+}
