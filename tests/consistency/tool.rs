@@ -11,6 +11,7 @@ mod cluster;
 mod fault;
 mod floor;
 mod history;
+mod injector;
 mod knock;
 mod planted;
 mod process;
