@@ -1,6 +1,6 @@
 //! A [`Deliver`] that writes down what it is told, and lets tests wait for it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use chatnode::backend::{Deliver, Entry, Interruption, Notice, Publication, Topic};
@@ -23,8 +23,9 @@ pub enum Told {
 pub struct Listener {
     told: Mutex<Vec<Told>>,
     more: Notify,
-    /// How long each delivery takes: a slow consumer.
-    pub slowness: Mutex<Duration>,
+    /// Deliveries wait: a consumer that has stopped.
+    is_stopped: Mutex<bool>,
+    goes_on: Condvar,
 }
 
 impl Listener {
@@ -84,6 +85,16 @@ impl Listener {
         self.entries(topic)
     }
 
+    /// Takes nothing until [`Listener::go_on`].
+    pub fn stop(&self) {
+        *self.is_stopped.lock().unwrap() = true;
+    }
+
+    pub fn go_on(&self) {
+        *self.is_stopped.lock().unwrap() = false;
+        self.goes_on.notify_all();
+    }
+
     fn tell(&self, told: impl IntoIterator<Item = Told>) {
         self.told.lock().unwrap().extend(told);
         self.more.notify_waiters();
@@ -92,10 +103,7 @@ impl Listener {
 
 impl Deliver for Listener {
     fn deliver(&self, topic: &Topic, publications: &mut Vec<Publication>) {
-        let slowness = *self.slowness.lock().unwrap();
-        if !slowness.is_zero() {
-            std::thread::sleep(slowness);
-        }
+        drop(self.goes_on.wait_while(self.is_stopped.lock().unwrap(), |is_stopped| *is_stopped).unwrap());
         assert!(!publications.is_empty() && publications.len() <= 64);
         self.tell(publications.drain(..).map(|publication| Told::Published(topic.clone(), publication)));
     }
