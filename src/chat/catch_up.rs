@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::time::sleep;
 
+use super::healing::before_newer;
 use super::node::Node;
 use super::outbox::Outbox;
 use super::queued::PAGE;
@@ -26,6 +27,8 @@ pub(super) struct Read {
     pub(super) broken: Option<GapReason>,
     /// This node's view of the log is not the log's.
     is_contradiction: bool,
+    /// [`State::breaks`] before it was read.
+    breaks: u64,
 }
 
 /// What a look at the ring came to.
@@ -80,7 +83,7 @@ impl Node {
             return Ok(false);
         }
         let page = read.page;
-        let Some(reason) = read.broken else { return Ok(topic.replay(outbox, cursor, page)) };
+        let Some(reason) = read.broken else { return Ok(topic.replay(outbox, cursor, page, read.breaks)) };
         let restart = self.restart(topic, &cursor, reason, &page).await?;
         topic.restart(outbox, cursor, reason, restart);
         Ok(true)
@@ -94,7 +97,7 @@ impl Node {
         cursor: &Cursor,
     ) -> Result<Read, BackendError> {
         // Taken before the log is read: what arrives meanwhile is beyond the page, and no contradiction.
-        let known = topic.top();
+        let (known, breaks) = topic.view();
         let limit = self.registry.queued().page_limit();
         let page = self.backend.broker.history(&topic.name, Range::After(cursor.seq), limit).await?;
         let broken = continuity(cursor, &page);
@@ -103,7 +106,7 @@ impl Node {
             topic.doubt();
             self.registry.keep(topic);
         }
-        Ok(Read { page, broken, is_contradiction })
+        Ok(Read { page, broken, is_contradiction, breaks })
     }
 
     /// Where a live member goes on whose cursor can't be proved.
@@ -116,10 +119,16 @@ impl Node {
     ) -> Result<Cursor, BackendError> {
         match reason {
             GapReason::Trimmed | GapReason::TooMany => Ok(before_first(page)),
-            // What the log holds below the cursor was delivered before; above it, it is something else now.
+            // What the log holds below the cursor was delivered before, but for what is younger than the message at the
+            // cursor; above it, it is something else now.
             GapReason::Rollback => {
                 let next_seq = cursor.seq.min(page.top.seq + 1).max(1);
-                Ok(Cursor::unproven(page.top.epoch, next_seq - 1))
+                let place = Cursor::unproven(page.top.epoch, next_seq - 1);
+                let Some(known) = cursor.known_id() else { return Ok(place) };
+                let limit = self.registry.queued().page_limit();
+                let newest = self.backend.broker.history(&topic.name, Range::Newest, limit).await?;
+                let younger = Cursor::from(before_newer(&newest, known));
+                Ok(if younger.epoch == place.epoch && younger.seq < place.seq { younger } else { place })
             }
             GapReason::Epoch => Ok(self.everything(topic).await?.0),
         }
@@ -148,16 +157,12 @@ impl LocalTopic {
         if state.healing.as_ref().is_some_and(|healing| healing.is_contradicted) {
             return Pulled::NeedsLog(cursor);
         }
-        if cursor.seq > last.seq && matches!(cursor.id, CursorId::Known(_)) {
-            member.state = MemberState::Ahead(cursor.seq);
-            member.release_events();
-            return Pulled::Settled;
-        }
         if cursor.seq == last.seq && cursor.known_id() == Some(last.message_id) {
             member.state = MemberState::Live;
             member.release_events();
             return Pulled::Settled;
         }
+        // Beyond `last`, too: whether this node lags behind that place, or the log was set back from it, the log knows.
         let Some(missed) = state.ring.after(cursor.seq, cursor.known_id()) else {
             return Pulled::NeedsLog(cursor);
         };
@@ -201,8 +206,9 @@ impl LocalTopic {
             && cursor.known_id().is_some_and(|id| self.lock().ring.id_at(cursor.seq) == Some(id))
     }
 
-    /// Queues a page of the log. False where it held nothing: this node knows of something that the log does not (yet).
-    fn replay(&self, outbox: &Outbox, from: Cursor, page: Page) -> bool {
+    /// Queues a page of the log, or finds that the member has all of it: ahead of this node, until its messages have come that
+    /// far. False where nothing came of it: this node has yet to find out what became of the log.
+    fn replay(&self, outbox: &Outbox, from: Cursor, page: Page, breaks: u64) -> bool {
         let epoch = page.top.epoch;
         let bytes = page.entries.iter().map(|entry| entry.body.len() + FRAME_OVERHEAD).sum();
         let mut buffer = BytesMut::with_capacity(bytes);
@@ -215,6 +221,8 @@ impl LocalTopic {
             id: CursorId::Known(entry.message_id),
         });
         let mut state = self.lock();
+        let known = state.last.filter(|last| last.epoch == epoch).map(|last| last.seq);
+        let is_unbroken = state.breaks == breaks;
         let Some(member) = state.behind_at(outbox, from) else { return true };
         if let Some(reached) = reached {
             self.shared.counters.replay.increment(page.entries.len() as u64);
@@ -223,9 +231,14 @@ impl LocalTopic {
             return true;
         }
         // All that the log has was had: the top is proved now, whatever chose the place.
+        if is_unbroken && known.is_some_and(|known| known < page.top.seq) {
+            member.state = MemberState::Ahead(page.top.seq);
+            member.release_events();
+            return true;
+        }
         let proved = Cursor::from(page.top);
         member.state = MemberState::Behind(proved);
-        from != proved
+        from != proved || known.is_some_and(|known| known >= page.top.seq)
     }
 
     /// Tells the member that its cursor can't be proved, and goes on from another.

@@ -11,7 +11,7 @@ use crate::protocol::{GapReason, MessageId, Position, server_message};
 
 /// A page while healing: what a ring holds, and no more memory than a few connections' queues.
 const PAGE: PageLimit = PageLimit { messages: 256, bytes: 1 << 20 };
-/// A page to find where two histories part: it has to span a ring.
+/// A page to find where two histories part: it has to span a ring, or what was said between a rollback and its discovery.
 const COMPARE: PageLimit = PageLimit { messages: 300, bytes: 4 << 20 };
 
 /// What to read next.
@@ -49,12 +49,13 @@ impl LocalTopic {
                 });
                 self.break_off(&mut state, GapReason::Trimmed, position);
             }
-            Some(reason @ (GapReason::Epoch | GapReason::Rollback)) => {
-                let base = match reason {
-                    GapReason::Epoch => 1,
-                    _ => state.ring.first_seq().unwrap_or(last.seq),
+            Some(reason @ GapReason::Epoch) => return Step::Compare(reason, Range::After(0), COMPARE),
+            Some(reason @ GapReason::Rollback) => {
+                let range = match state.ring.first_seq() {
+                    Some(first) if first <= page.top.seq => Range::After(first - 1),
+                    _ => Range::Newest,
                 };
-                return Step::Compare(reason, Range::After(base.saturating_sub(1)), COMPARE);
+                return Step::Compare(reason, range, COMPARE);
             }
         }
         let more = page.more;
@@ -63,20 +64,27 @@ impl LocalTopic {
     }
 
     /// The log is not the one that was delivered: finds the last message that both have, tells the members, and goes on
-    /// from there. `page` starts at the ring's first message (of a new epoch: at the log's first).
-    pub(super) fn roll_back(self: &Arc<Self>, reason: GapReason, page: &Page) -> Step {
+    /// from there. `page` starts at the ring's first message (of a new epoch: at the log's first); or, where the log parted from
+    /// what was delivered before that, it is the log's newest.
+    pub(super) fn roll_back(self: &Arc<Self>, reason: GapReason, range: Range, page: &Page) -> Step {
         let mut state = self.lock();
-        let epoch = page.top.epoch;
-        let common = if reason == GapReason::Rollback {
-            state.ring.last_common(epoch, page.entries.iter().map(|e| (e.seq, e.message_id)))
-        } else {
-            None
+        let position = match (reason, state.last) {
+            (GapReason::Rollback, Some(last)) => {
+                let parts = page.entries.iter().flat_map(|e| [(e.seq - 1, e.prev), (e.seq, e.message_id)]);
+                match state.ring.last_common(page.top.epoch, parts) {
+                    Some(common) => common,
+                    None if range != Range::Newest => {
+                        return Step::Compare(reason, Range::Newest, COMPARE);
+                    }
+                    None => before_newer(page, last.message_id),
+                }
+            }
+            _ => before_newer(page, MessageId::NONE),
         };
-        let position = common.unwrap_or_else(|| {
-            let first = page.entries.first();
-            let before_first = first.map(|e| Position { epoch, seq: e.seq - 1, message_id: e.prev });
-            before_first.unwrap_or(page.top)
-        });
+        if let Some(healing) = &mut state.healing {
+            // The log is read from there now. What waited is in it, or was lost with the rest.
+            healing.pending.clear();
+        }
         self.break_off(&mut state, reason, position);
         state.next_step()
     }
@@ -86,6 +94,7 @@ impl LocalTopic {
     fn break_off(self: &Arc<Self>, state: &mut State, reason: GapReason, position: Position) {
         let gap = server_message::gap(self.room(), reason, position.epoch, position.seq + 1);
         let old = state.last.replace(position);
+        state.breaks += 1;
         state.ring.clear();
         let mut told = 0;
         for member in state.members.values_mut() {
@@ -131,6 +140,17 @@ impl LocalTopic {
         }
         state.next_step()
     }
+}
+
+/// The place in a page before the first message that is younger than this one; without any, the log's top. Ids are as exact as
+/// the nodes' clocks: between clocks that differ, a message may come again, or be skipped behind the gap that is told.
+pub(super) fn before_newer(page: &Page, known: MessageId) -> Position {
+    let newer = page.entries.iter().find(|entry| entry.message_id > known);
+    newer.map_or(page.top, |entry| Position {
+        epoch: page.top.epoch,
+        seq: entry.seq - 1,
+        message_id: entry.prev,
+    })
 }
 
 impl State {

@@ -106,7 +106,7 @@ impl Keeper {
             Step::Read(range, limit) => Ok(topic.heal(self.broker.history(&topic.name, range, limit).await?)),
             Step::Compare(reason, range, limit) => {
                 let page = self.broker.history(&topic.name, range, limit).await?;
-                Ok(topic.roll_back(reason, &page))
+                Ok(topic.roll_back(reason, range, &page))
             }
         }
     }

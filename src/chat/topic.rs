@@ -84,6 +84,8 @@ pub(super) struct Healing {
 pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) last: Option<Position>,
+    /// How often `last` was set to a place that does not follow: what was proved before proves nothing after.
+    pub(super) breaks: u64,
     pub(super) ring: Ring,
     pub(super) members: IndexMap<ConnectionId, Member>,
     pub(super) healing: Option<Healing>,
@@ -119,6 +121,7 @@ impl LocalTopic {
         let state = State {
             phase: Phase::Idle,
             last: None,
+            breaks: 0,
             ring: Ring::new(shared.budget.clone()),
             members: IndexMap::new(),
             healing: None,
@@ -294,6 +297,12 @@ impl LocalTopic {
         if state.members.capacity() > 64 && state.members.len() * 4 < state.members.capacity() {
             state.members.shrink_to_fit();
         }
+    }
+
+    /// The newest message that this node knows of, and how often that was set to what does not follow.
+    pub(super) fn view(&self) -> (Option<Position>, u64) {
+        let state = self.lock();
+        (state.last, state.breaks)
     }
 
     /// The newest message that this node knows of.

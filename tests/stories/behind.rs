@@ -6,7 +6,7 @@ use chatnode::config::Config;
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, position};
-use crate::support::cluster::{Cluster, metric};
+use crate::support::cluster::{Cluster, Kind, metric};
 use crate::support::process::NodeProcess;
 
 /// More than a socket's buffers take, in messages of 4 KiB.
@@ -157,4 +157,38 @@ async fn replaying_a_full_log_to_many_at_once_takes_bounded_memory() {
     for joiner in &mut joiners {
         joiner.hears_seqs(1..=MESSAGES).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_is_behind_when_the_log_is_rolled_back_is_told_and_gets_what_is_new() {
+    let cluster = Cluster::start_with(Kind::Redis, 1, long_logs).await;
+    let redis = cluster.redis_server();
+    let mut alice = cluster.enter(0, "alice", "ops").await;
+    let mut slow = enter_narrow(&cluster, 0, "slow", "ops").await;
+    alice.say_many("ops", "kept", 10).await;
+    for part in ["meta", "log"] {
+        redis.command(&["COPY", &format!("chat:{{r:ops}}:{part}"), &format!("old:{part}")]).unwrap();
+    }
+    alice.say_many("ops", &large(), FLOOD).await;
+    for part in ["meta", "log"] {
+        let name = format!("chat:{{r:ops}}:{part}");
+        redis.command(&["COPY", &format!("old:{part}"), &name, "REPLACE"]).unwrap();
+    }
+    alice.say_many("ops", "new", 3).await;
+    assert_eq!(alice.next("Gap").await["next_seq"], 11);
+
+    slow.hears_seqs(1..=10).await;
+    let gap = slow.wait_for("the Gap", |frame| frame["message_type"] == "Gap").await;
+    assert_eq!(gap["message_body"]["reason"], "rollback");
+    assert_eq!(gap["message_body"]["next_seq"], 11);
+    let mut new = Vec::new();
+    while new.len() < 3 {
+        let message = slow.next("GroupChat").await;
+        // What it was sent before it was lost came before the gap.
+        if message["content"] == "new" {
+            new.push(message["seq"].as_u64().unwrap());
+        }
+    }
+    assert_eq!(new, [11, 12, 13]);
+    slow.heard_no("GroupChat").await;
 }

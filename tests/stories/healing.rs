@@ -243,6 +243,16 @@ async fn gap(client: &mut Client) -> (Value, u64) {
 
 /// Puts the room's log back to where it was five messages before its eighth.
 async fn roll_back(cluster: &Cluster, alice: &mut Client, bob: &mut Client) {
+    roll_back_after(cluster, alice, bob, async || {}).await;
+}
+
+/// The same, once something has been done.
+async fn roll_back_after(
+    cluster: &Cluster,
+    alice: &mut Client,
+    bob: &mut Client,
+    before: impl AsyncFnOnce(),
+) {
     let redis = cluster.redis_server();
     alice.say_many("ops", "kept", 5).await;
     for part in ["meta", "log"] {
@@ -252,6 +262,7 @@ async fn roll_back(cluster: &Cluster, alice: &mut Client, bob: &mut Client) {
     for client in [alice, bob] {
         client.hears_seqs(1..=8).await;
     }
+    before().await;
     for part in ["meta", "log"] {
         redis
             .command(&["COPY", &format!("old:{part}"), &format!("chat:{{r:ops}}:{part}"), "REPLACE"])
@@ -335,4 +346,24 @@ async fn a_log_that_vanished_is_another_epoch_with_the_next_message() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_vanished_in_silence_is_found_by_the_idle_check() {
     hears_of_another_epoch(quick_idle_check, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_new_after_a_rollback_reaches_who_has_nothing_to_compare_it_with() {
+    let (mut cluster, mut alice, mut bob) = two_nodes(no_idle_check).await;
+    let fresh = cluster.add_node().await;
+    let mut carol = None;
+    roll_back_after(&cluster, &mut alice, &mut bob, async || {
+        // The node knows the newest message and none before it.
+        carol = Some(Client::enter(fresh, "carol", "ops").await);
+    })
+    .await;
+    let mut carol = carol.unwrap();
+    alice.say_many("ops", "new", 2).await;
+    assert_eq!(gap(&mut carol).await, (json!("rollback"), 6));
+    for seq in 6..=7 {
+        let message = carol.next("GroupChat").await;
+        assert_eq!((&message["seq"], &message["content"]), (&json!(seq), &json!("new")));
+    }
+    carol.heard_no("GroupChat").await;
 }
