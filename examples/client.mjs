@@ -27,9 +27,9 @@ export function chat(url, who, show) {
 			if (!seen.has(body.message_id)) show(`${body.sender_username}: ${body.content}`);
 			if (seen.add(body.message_id).size > 5_000) seen.delete(seen.values().next().value);
 		}
-		const failed = type === 'Error' && id, passes = body.retry_after_ms || /^(internal|not_in_room)$/.test(body.code);
+		const failed = type === 'Error' && id, wait = body.retry_after_ms ?? (/^(internal|not_in_room)$/.test(body.code) && 5000);
 		if (/Gap|Error/.test(type) || body.recovered === false) show(`-- ${body.message ?? 'messages may be missing here'}`);
-		if (failed && (passes || !isIn)) return socket.close(passes ? 4000 : 4003, `retry_after_ms=${body.retry_after_ms ?? 5000}`);
+		if (failed && (wait || !isIn)) return socket.close(wait ? 4000 : 4003, wait ? `retry_after_ms=${wait}` : body.code);
 		if (id === 'Enter') [isIn, tries, since.Enter] = [true, 0, since.Enter ?? position];
 		if (unsent.delete(id) || id === 'Enter') next();
 	}

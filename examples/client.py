@@ -21,7 +21,7 @@ async def chat(url, who, show=functools.partial(print, flush=True)):
         if is_in and unsent and (len(unsent) == 1 or not line): await ask("GroupChat", *next(iter(unsent.items())))
 
     def read(loop):
-        for line in sys.stdin: asyncio.run_coroutine_threadsafe(say(line.rstrip("\n")), loop)
+        for line in filter(str.strip, sys.stdin): asyncio.run_coroutine_threadsafe(say(line.rstrip("\n")), loop)
 
     threading.Thread(target=read, args=[asyncio.get_running_loop()], daemon=True).start()
     while True:
@@ -44,6 +44,6 @@ async def chat(url, who, show=functools.partial(print, flush=True)):
         except (OSError, asyncio.TimeoutError, websockets.WebSocketException) as error:
             is_in, tries, ended, told = False, tries + 1, str(error), re.search(r"retry_after_ms\D+(\d+)", str(error))
             if re.search(FINAL, ended): return show("-- closed:", ended)
-            await asyncio.sleep(int(told[1]) / 1000 if told else random.uniform(0, min(20, 2**tries / 2)))
+            await asyncio.sleep(int(told[1]) / 1000 if told else random.uniform(0, min(20, 2 ** min(tries, 6) / 2)))
 
 asyncio.run(chat(sys.argv[1], {"sender_username": sys.argv[2], "room": sys.argv[3]}))

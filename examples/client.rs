@@ -39,7 +39,7 @@ pub async fn chat(url: &str, who: Value, mut said: mpsc::Receiver<String>, show:
                 if let Message::Close(Some(end)) = &message { Err(format!("{} {}", u16::from(end.code), end.reason))?; }
                 let frame: Value = serde_json::from_slice(&message.into_data()).unwrap_or_default();
                 let (kind, id, body) = (&frame["message_type"], &frame["id"], &frame["message_body"]);
-                let [name, content, notice, code] = ["sender_username", "content", "message", "code"].map(|key| body[key].as_str().unwrap_or_default());
+                let [name, content, code] = ["sender_username", "content", "code"].map(|key| body[key].as_str().unwrap_or_default());
                 let position = json!({ "epoch": body["epoch"], "seq": body["seq"], "message_id": body["message_id"] });
                 if kind == "GroupChat" || kind == "PrivateChat" {
                     if !seen.contains(&position["message_id"]) { show(format!("{name}: {content}")); }
@@ -47,8 +47,8 @@ pub async fn chat(url: &str, who: Value, mut said: mpsc::Receiver<String>, show:
                     seen.truncate(5_000);
                     since[if kind == "GroupChat" { "Enter" } else { "Auth" }] = position.clone();
                 }
-                if kind == "Gap" || body["recovered"] == false { show("-- messages may be missing here".into()); }
-                if kind == "Error" { show(format!("-- {notice}")); }
+                let notice = body["message"].as_str().unwrap_or("messages may be missing here");
+                if kind == "Gap" || kind == "Error" || body["recovered"] == false { show(format!("-- {notice}")); }
                 if PASSING.contains(&code) && !id.is_null() { Err(format!("retry_after_ms={}", body["retry_after_ms"].as_u64().unwrap_or(5_000)))?; }
                 if kind == "Error" && !id.is_null() && !is_in { Err("refused")?; }
                 if id == "Enter" { (is_in, tries) = (true, 0); since["Enter"].is_null().then(|| since["Enter"] = position); }
@@ -73,7 +73,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         std::env::args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "URL NAME ROOM")?;
     let (say, said) = mpsc::channel(100);
     std::thread::spawn(move || {
-        std::io::stdin().lines().map_while(Result::ok).try_for_each(|line| say.blocking_send(line))
+        std::io::stdin()
+            .lines()
+            .map_while(Result::ok)
+            .filter(|line| !line.is_empty())
+            .try_for_each(|line| say.blocking_send(line))
     });
     chat(&url, json!({ "sender_username": name, "room": room }), said, |line| println!("{line}")).await;
     Ok(())

@@ -261,7 +261,9 @@ async fn what_a_node_had_stored_when_it_was_killed_is_a_duplicate_at_another() {
         ("PrivateChat", json!({ "target_username": "bob", "content": "to bob, once" })),
     ];
     for (kind, body) in requests {
-        let mut doomed = Program::start(&[("CHAT_REDIS__URL", proxy.url().as_str())]);
+        // Patient: it must not say that it does not know before it is killed.
+        let environment = [("CHAT_REDIS__URL", proxy.url()), ("CHAT_REDIS__TIMEOUT", "4s".into())];
+        let mut doomed = Program::start(&environment.each_ref().map(|(name, value)| (*name, value.as_str())));
         until("the node is ready", async || get(doomed.address, "/readyz").await.0 == 200).await;
         let mut alice = Client::enter(doomed.address, "alice", "ops").await;
         proxy.lose_the_answer_to(body["content"].as_str().unwrap());

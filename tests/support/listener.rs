@@ -103,7 +103,9 @@ impl Listener {
 
 impl Deliver for Listener {
     fn deliver(&self, topic: &Topic, publications: &mut Vec<Publication>) {
-        drop(self.goes_on.wait_while(self.is_stopped.lock().unwrap(), |is_stopped| *is_stopped).unwrap());
+        // A test that failed meanwhile must not leave this thread behind.
+        let stopped = self.is_stopped.lock().unwrap();
+        drop(self.goes_on.wait_timeout_while(stopped, PATIENCE, |is_stopped| *is_stopped).unwrap());
         assert!(!publications.is_empty() && publications.len() <= 64);
         self.tell(publications.drain(..).map(|publication| Told::Published(topic.clone(), publication)));
     }

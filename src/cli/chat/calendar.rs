@@ -52,8 +52,8 @@ impl Calendar {
     }
 }
 
-/// The time zone of `TZ`, or else of this machine. UTC where neither says one that is known here, as every other program does:
-/// an image may come without a database of zones, and a misspelt `TZ` is no reason not to chat.
+/// The time zone of `TZ`, or else of this machine. UTC where that is none that is known here, as every other program does: an
+/// image may come without a database of zones, and a misspelt `TZ` is no reason not to chat.
 pub(super) fn local_zone() -> TimeZone {
     TimeZone::try_system().unwrap_or(TimeZone::UTC)
 }

@@ -20,7 +20,7 @@ const HELP: [&str; 9] = [
     "/quit               end (or Ctrl-C)",
     "//TEXT              say something that begins with a slash",
     "Tab, Shift-Tab or Alt with an arrow: next and previous conversation",
-    "Times are those of your time zone: of TZ, or this machine's, or else UTC.",
+    "Times are those of the zone that TZ names, or else this machine's; UTC where that is unknown.",
 ];
 
 /// Carries out a line. True if it was `/quit`.

@@ -88,7 +88,7 @@ function watching() {
 	return open && views.timeline.following && !document.hidden && document.hasFocus();
 }
 
-/** For screen readers, once per second. */
+/** Spoken once per second. */
 function arrived(conv, item) {
 	if (item.from === session.name || item.seq <= conv.missedUpTo || Date.now() - item.at > 60_000) return;
 	heard.push(conv === session.current ? `${item.from}: ${item.text}` : `${item.from} wrote in ${conv.title}`);
@@ -134,7 +134,7 @@ function start(name, token) {
 	session.connection.open();
 }
 
-/** In the middle of a chat, all but the token stays. */
+/** In mid-chat, all but the token stays. */
 function stopped(code, message) {
 	const { name, current } = session;
 	const had = Boolean(session.connection.token);

@@ -43,7 +43,7 @@ export function connect(on) {
 			tries = 0;
 			if (link.state === 'waiting') open();
 		},
-		/** Online or visible again. A wait that the server asked for is kept. */
+		/** A wait that the server asked for is kept. */
 		wake() {
 			if (link.state === 'waiting' && !ordered) open();
 			else if (link.live) probe(WAKE_DEADLINE);
@@ -53,7 +53,7 @@ export function connect(on) {
 
 	function become(state) {
 		link.state = state;
-		on.changed();
+		on.changed?.();
 	}
 
 	const frame = (message_type, message_body, id) =>
@@ -100,7 +100,7 @@ export function connect(on) {
 		clearTimeout(deadline);
 		const { message_type: type, message_body: body = {}, id } = JSON.parse(data);
 		const waiting = asked.get(id);
-		if (!waiting) return on.frame(type, body);
+		if (!waiting) return on.frame?.(type, body);
 		asked.delete(id);
 		waiting[type](body);
 	}
@@ -122,7 +122,7 @@ export function connect(on) {
 		on.closed();
 		if (code === 4001 || code === 4003) {
 			become('stopped');
-			return on.refused(code);
+			return on.refused?.(code);
 		}
 		ordered = /retry_after_ms=(\d+)/.exec(reason);
 		if (OUR_FAULT.includes(code)) tries = Math.max(tries, 4);
@@ -148,7 +148,6 @@ export function ownerOf(token) {
 		link = connect({
 			opened: () => link.request('Ping', {}).then(found, failed),
 			closed: () => failed({ message: 'No connection to the server.' }),
-			changed() {},
 		});
 		link.token = token;
 		link.open();

@@ -15,7 +15,7 @@ export class Conversation {
 	ids = new Set();
 	/** The index of `items[0]`. */
 	base = 0;
-	/** Of rooms. All persons have one, in the session. */
+	/** Of rooms; persons share the session's. */
 	position = null;
 	/** Of rooms a place, of persons a message id. */
 	read = null;

@@ -16,7 +16,7 @@ const ICONS = {
 
 export const $ = (id) => document.getElementById(id);
 
-/** `on…` are listeners, others attributes. */
+/** `on…` are listeners. */
 export function el(tag, props = {}, ...children) {
 	const node = document.createElement(tag);
 	for (const [key, value] of Object.entries(props)) {

@@ -4,7 +4,7 @@ import { uuid } from './dom.js';
 
 /** Then the user decides. */
 const KEEP_TRYING = 60_000;
-/** A repeat must also arrive within the dedupe window. */
+/** A repeat must arrive in the dedupe window too. */
 const MARGIN = 10_000;
 export const SILENT = ['lost', 'offline', 'unauthorized'];
 export const PASSING = ['unavailable', 'internal', 'rate_limited'];

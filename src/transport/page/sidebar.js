@@ -6,7 +6,7 @@ import { keyOf } from './conversation.js';
 const MOST_NAMES = 300;
 const signs = new Map();
 
-/** Only what has changed. The focus stays on the same link. */
+/** Only what has changed; the focus stays. */
 function fill(list, rows, build) {
 	const sign = JSON.stringify(rows);
 	if (signs.get(list) === sign) return;

@@ -7,30 +7,39 @@ export function signIn({ name, room, problem = '', needsToken = false, again = f
 	const form = $('sign-in');
 	const token = $('token');
 	say($('sign-in-title'), again ? 'Sign in again' : 'Welcome');
-	say($('sign-in-hint'), again ? 'Your rooms and unsent messages are kept.' : 'Pick a name and start to chat.');
 	say($('enter'), again ? 'Continue' : `Join #${room}`);
 	say($('problem'), problem);
 	if (name) $('name').value = name;
 	$('name').readOnly = again;
 	token.value = '';
 	const ask = (show) => {
-		token.required = needsToken;
-		$('name').required = !show;
+		const hint = show ? 'Your token knows your name.' : 'Pick a name and start to chat.';
+		say($('sign-in-hint'), again ? 'Your rooms and messages are kept.' : hint);
 		token.parentNode.hidden = !show;
 		$('token-show').hidden = show;
 		form.hidden = false;
 		(show ? token : $('name')).focus();
 	};
 	ask(needsToken);
-	$('token-show').onclick = () => ask(true);
+	$('token-show').onclick = () => {
+		$('name').value = '';
+		ask(true);
+	};
 	form.onsubmit = async (event) => {
 		event.preventDefault();
 		const given = token.value.trim();
-		const chosen = tidy($('name').value);
-		const { sender_username: owner, message } = chosen ? {} : await ownerOf(given).catch((error) => error);
-		if (form.hidden) return;
-		if (!chosen && !owner) return say($('problem'), message ?? 'Pick a name.');
-		form.hidden = true;
-		done(chosen || owner, given);
+		let chosen = tidy($('name').value);
+		let why = 'Pick a name or give a token.';
+		if (!chosen && given) {
+			say($('problem'), 'Connecting…');
+			$('enter').disabled = true;
+			({ sender_username: chosen, message: why = why } = await ownerOf(given).catch((error) => error));
+			$('enter').disabled = false;
+		}
+		token.value = '';
+		form.hidden = Boolean(chosen);
+		if (chosen) return done(chosen, given);
+		say($('problem'), why);
+		token.focus();
 	};
 }

@@ -16,7 +16,7 @@ function put(area, key, value) {
 		if (value === null) window[area].removeItem(key);
 		else window[area].setItem(key, JSON.stringify(value));
 	} catch {
-		// Full or forbidden: only a reload would miss it.
+		// Full or forbidden: a reload would miss it.
 	}
 }
 
@@ -35,7 +35,7 @@ export function storage(name) {
 	const unsent = `chat:unsent:${encodeURIComponent(name)}:`;
 	const save = (value) => [TAB, ALL].forEach((area) => put(area, state, value));
 	const store = {
-		/** This tab's own first: two tabs may be in different rooms. */
+		/** This tab's own first: two may be in different rooms. */
 		load: () => get(TAB, state) ?? get(ALL, state) ?? {},
 		save,
 		/** A key each: tabs don't overwrite another's. Sent by two, it is one. */
