@@ -103,9 +103,14 @@ impl Listener {
 
 impl Deliver for Listener {
     fn deliver(&self, topic: &Topic, publications: &mut Vec<Publication>) {
-        // A test that failed meanwhile must not leave this thread behind.
-        let stopped = self.is_stopped.lock().unwrap();
-        drop(self.goes_on.wait_timeout_while(stopped, PATIENCE, |is_stopped| *is_stopped).unwrap());
+        if *self.is_stopped.lock().unwrap() {
+            // Not with a task in this worker's hands that the node needs to go on meanwhile; and not for ever, where the
+            // test has failed.
+            tokio::task::block_in_place(|| {
+                let stopped = self.is_stopped.lock().unwrap();
+                drop(self.goes_on.wait_timeout_while(stopped, PATIENCE, |is_stopped| *is_stopped).unwrap());
+            });
+        }
         assert!(!publications.is_empty() && publications.len() <= 64);
         self.tell(publications.drain(..).map(|publication| Told::Published(topic.clone(), publication)));
     }
