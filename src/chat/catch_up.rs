@@ -221,7 +221,8 @@ impl LocalTopic {
             id: CursorId::Known(entry.message_id),
         });
         let mut state = self.lock();
-        let known = state.last.filter(|last| last.epoch == epoch).map(|last| last.seq);
+        let last = state.last;
+        let known = last.filter(|last| last.epoch == epoch).map(|last| last.seq);
         let is_unbroken = state.breaks == breaks;
         let Some(member) = state.behind_at(outbox, from) else { return true };
         if let Some(reached) = reached {
@@ -231,14 +232,15 @@ impl LocalTopic {
             return true;
         }
         // All that the log has was had: the top is proved now, whatever chose the place.
-        if is_unbroken && known.is_some_and(|known| known < page.top.seq) {
-            member.state = MemberState::Ahead(page.top.seq);
+        let is_ahead = is_unbroken && known.is_some_and(|known| known < page.top.seq);
+        if is_ahead || last == Some(page.top) {
+            member.state = if is_ahead { MemberState::Ahead(page.top.seq) } else { MemberState::Live };
             member.release_events();
             return true;
         }
         let proved = Cursor::from(page.top);
         member.state = MemberState::Behind(proved);
-        from != proved || known.is_some_and(|known| known >= page.top.seq)
+        from != proved || known.is_some_and(|known| known > page.top.seq)
     }
 
     /// Tells the member that its cursor can't be proved, and goes on from another.

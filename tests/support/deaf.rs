@@ -30,7 +30,7 @@ pub async fn listen_deaf(address: SocketAddr, name: &str) -> Vec<Value> {
 }
 
 /// The text frames among a server's frames, which have no masks.
-fn texts(mut bytes: &[u8]) -> Vec<Value> {
+pub fn texts(mut bytes: &[u8]) -> Vec<Value> {
     let mut found = Vec::new();
     while let [first, second, rest @ ..] = bytes {
         let (length, rest) = match second {

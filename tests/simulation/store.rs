@@ -1,0 +1,177 @@
+//! A room's log and its channel, as the store has them, with answers that come when they are let. Private logs are there
+//! and empty.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chatnode::backend::{
+    BackendError, Broker, Entry, Notice, Page, PageLimit, Publication, Publish, Range, Stored, Topic,
+};
+use chatnode::protocol::{ConnectionId, Epoch, MessageId, Position};
+use tokio::sync::oneshot;
+
+type Answer = oneshot::Sender<Result<(), BackendError>>;
+
+pub struct Log {
+    pub epoch: Epoch,
+    pub entries: Vec<Entry>,
+    pub first_held: usize,
+    /// On its way to the node.
+    pub channel: VecDeque<(Epoch, Entry)>,
+    pub is_subscribed: bool,
+    /// The message before each one that ever was.
+    pub prev: HashMap<MessageId, MessageId>,
+    /// Reads whose answers have not come yet; none: they come at once.
+    waiting: Option<VecDeque<Answer>>,
+    private: Epoch,
+}
+
+#[derive(Clone)]
+pub struct Store(Arc<Mutex<Log>>);
+
+impl Store {
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Log {
+            epoch: Epoch::generate(),
+            entries: Vec::new(),
+            first_held: 0,
+            channel: VecDeque::new(),
+            is_subscribed: false,
+            prev: HashMap::new(),
+            waiting: Some(VecDeque::new()),
+            private: Epoch::generate(),
+        })))
+    }
+
+    pub fn with<R>(&self, change: impl FnOnce(&mut Log) -> R) -> R {
+        change(&mut self.0.lock().unwrap())
+    }
+
+    /// The oldest read that is under way gets its answer, or fails.
+    pub fn answer(&self, answer: Result<(), BackendError>) {
+        let next = self.with(|log| log.waiting.as_mut().and_then(VecDeque::pop_front));
+        if let Some(next) = next {
+            // Whoever asked may have gone.
+            let _ = next.send(answer);
+        }
+    }
+
+    /// From now on all answers come at once.
+    pub fn answer_at_once(&self) {
+        for answer in self.with(|log| log.waiting.take()).into_iter().flatten() {
+            let _ = answer.send(Ok(()));
+        }
+    }
+
+    async fn comes_back(&self) -> Result<(), BackendError> {
+        let answered = self.with(|log| {
+            let (answer, answered) = oneshot::channel();
+            log.waiting.as_mut().map(|waiting| {
+                waiting.push_back(answer);
+                answered
+            })
+        });
+        match answered {
+            None => Ok(()),
+            Some(answered) => answered.await.unwrap_or(Ok(())),
+        }
+    }
+}
+
+impl Log {
+    pub fn top(&self) -> Position {
+        let message_id = self.entries.last().map_or(MessageId::NONE, |entry| entry.message_id);
+        Position { epoch: self.epoch, seq: self.entries.len() as u64, message_id }
+    }
+
+    pub fn append(&mut self, copies: u8) {
+        let (top, message_id) = (self.top(), MessageId::generate());
+        let body = Bytes::from(format!(r#""room":"ops","message_id":"{message_id}""#));
+        let entry = Entry { seq: top.seq + 1, message_id, prev: top.message_id, stored_at: 0, body };
+        self.prev.insert(message_id, top.message_id);
+        if self.is_subscribed {
+            self.channel.extend((0..copies).map(|_| (self.epoch, entry.clone())));
+        }
+        self.entries.push(entry);
+    }
+
+    /// What came out of the channel together.
+    pub fn take(&mut self, count: usize) -> Vec<Publication> {
+        let count = count.min(self.channel.len());
+        self.channel.drain(..count).map(|(epoch, entry)| Publication::Message { epoch, entry }).collect()
+    }
+
+    fn page(&self, range: Range, limit: PageLimit) -> Page {
+        // Small, so that there are often more than one; but what compares two histories gets all that it asks for.
+        let most = if limit.messages == 300 { 300 } else { 4 };
+        let end = self.entries.len();
+        let held = self.first_held.min(end);
+        let page = match range {
+            Range::Top => end..end,
+            Range::After(seq) => {
+                let start = usize::try_from(seq).unwrap().clamp(held, end);
+                start..end.min(start + most)
+            }
+            Range::Before(_) | Range::Newest => held.max(end.saturating_sub(most.max(100)))..end,
+        };
+        Page { top: self.top(), more: page.end < end, entries: self.entries[page].to_vec() }
+    }
+}
+
+#[async_trait]
+impl Broker for Store {
+    async fn publish(&self, _publish: Publish) -> Result<Stored, BackendError> {
+        Err(BackendError::Refused("messages come from elsewhere here".into()))
+    }
+
+    async fn announce(&self, _: &Topic, _: Option<ConnectionId>, _: Bytes) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    async fn notify(&self, _: Notice) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    async fn subscribe(&self, topic: &Topic) -> Result<(), BackendError> {
+        if matches!(topic, Topic::Room(_)) {
+            self.with(|log| log.is_subscribed = true);
+        }
+        Ok(())
+    }
+
+    fn unsubscribe(&self, topic: &Topic) {
+        if matches!(topic, Topic::Room(_)) {
+            self.with(|log| {
+                log.is_subscribed = false;
+                log.channel.clear();
+            });
+        }
+    }
+
+    async fn history(&self, topic: &Topic, range: Range, limit: PageLimit) -> Result<Page, BackendError> {
+        if matches!(topic, Topic::User(_)) {
+            let epoch = self.with(|log| log.private);
+            let top = Position { epoch, seq: 0, message_id: MessageId::NONE };
+            return Ok(Page { top, entries: Vec::new(), more: false });
+        }
+        let page = self.with(|log| log.page(range, limit));
+        self.comes_back().await?;
+        Ok(page)
+    }
+
+    async fn tops(&self, topics: &[Topic]) -> Result<Vec<Position>, BackendError> {
+        let top_of = |log: &Log, topic: &Topic| match topic {
+            Topic::Room(_) => log.top(),
+            Topic::User(_) => Position { epoch: log.private, seq: 0, message_id: MessageId::NONE },
+        };
+        let tops = self.with(|log| topics.iter().map(|topic| top_of(log, topic)).collect());
+        self.comes_back().await?;
+        Ok(tops)
+    }
+
+    fn ready(&self) -> bool {
+        true
+    }
+}

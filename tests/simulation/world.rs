@@ -1,0 +1,187 @@
+//! One node, its store and its members, and what may happen to them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chatnode::backend::{Backend, BackendError, Deliver, Embedded, Entry, Interruption, Publication, Topic};
+use chatnode::chat::{Inlet, Node, RoomRules};
+use chatnode::config::Config;
+use chatnode::protocol::{Epoch, MessageId};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::member::Member;
+use crate::store::Store;
+use crate::support::backend::room;
+use crate::{Event, MEMBERS};
+
+pub struct World {
+    store: Store,
+    node: Arc<Node>,
+    deliver: Arc<dyn Deliver>,
+    topic: Topic,
+    pub members: Vec<Member>,
+    arrived: Vec<(Epoch, Entry)>,
+    is_interrupted: bool,
+    stop: CancellationToken,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Queues and rings of a few messages, so that members are often behind and logs are often read.
+fn settings() -> Config {
+    let mut config = Config::default();
+    config.limits.max_queue_bytes = 2_000;
+    config.limits.messages_per_second = 0;
+    config.node.ring_bytes = 1;
+    config.node.idle_check = Duration::from_secs(1);
+    config.rooms.quiet_above = 0;
+    config
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let config = settings();
+        let (store, inlet) = (Store::new(), Inlet::new(&config));
+        let deliver: Arc<dyn Deliver> = inlet.registry();
+        let others = Embedded::new(&config).join(&config, deliver.clone());
+        let backend = Backend { broker: Arc::new(store.clone()), ..others };
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let rooms = RoomRules::new(&config.rooms).unwrap();
+        let node = Node::start(Arc::new(config), rooms, backend, inlet, &tracker, &stop);
+        let names = ["alice", "bob", "carol"];
+        let members = names.map(Member::new).into_iter().take(MEMBERS).collect();
+        let mut world = Self {
+            store,
+            node,
+            deliver,
+            topic: room("ops"),
+            members,
+            arrived: Vec::new(),
+            is_interrupted: false,
+            stop,
+        };
+        for member in &mut world.members {
+            member.come(&world.node);
+        }
+        world.settle().await;
+        world
+    }
+
+    /// Until every task waits for something.
+    async fn settle(&self) {
+        for _ in 0..40 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn hand_over(&mut self, mut publications: Vec<Publication>) {
+        for publication in &publications {
+            if let Publication::Message { epoch, entry } = publication {
+                self.arrived.push((*epoch, entry.clone()));
+            }
+        }
+        if !publications.is_empty() {
+            self.deliver.deliver(&self.topic, &mut publications);
+        }
+    }
+
+    async fn drain(&mut self, member: usize) {
+        let member = &mut self.members[member];
+        member.drain(&self.store).await;
+        if member.is_refused {
+            member.go();
+            member.come(&self.node);
+        }
+    }
+
+    pub async fn live(&mut self, event: Event) {
+        let topics = [self.topic.clone()];
+        match event {
+            Event::Append(copies) => self.store.with(|log| log.append(copies)),
+            Event::Arrive(count) => {
+                let together = self.store.with(|log| log.take(count));
+                self.hand_over(together);
+            }
+            Event::Again(which) => {
+                if self.store.with(|log| log.is_subscribed) && !self.arrived.is_empty() {
+                    let (epoch, entry) = self.arrived[which % self.arrived.len()].clone();
+                    self.hand_over(vec![Publication::Message { epoch, entry }]);
+                }
+            }
+            Event::Interrupt => {
+                if self.store.with(|log| std::mem::take(&mut log.is_subscribed)) {
+                    self.store.with(|log| log.channel = VecDeque::new());
+                    self.is_interrupted = true;
+                    self.deliver.interrupted(&topics, Interruption::Lost);
+                }
+            }
+            Event::Restore => self.restore(),
+            Event::Answer(count) => (0..count).for_each(|_| self.store.answer(Ok(()))),
+            Event::FailToRead => self.store.answer(Err(BackendError::Refused("not now".into()))),
+            Event::Drain(member) => self.drain(member).await,
+            Event::Reconnect(member) => {
+                self.members[member].go();
+                self.settle().await;
+                self.members[member].come(&self.node);
+            }
+            Event::Pass(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+            Event::Trim(at) => self.store.with(|log| {
+                log.first_held = log.first_held.max(at % (log.entries.len() + 1));
+            }),
+            Event::RollBack(to) => self.store.with(|log| {
+                log.entries.truncate(to % (log.entries.len() + 1));
+                log.first_held = log.first_held.min(log.entries.len());
+            }),
+            Event::StartAfresh => self.store.with(|log| {
+                (log.epoch, log.first_held) = (Epoch::generate(), 0);
+                log.entries.clear();
+            }),
+        }
+        self.settle().await;
+        // The first member reads whatever comes.
+        self.drain(0).await;
+        self.settle().await;
+    }
+
+    fn restore(&mut self) {
+        if std::mem::take(&mut self.is_interrupted) {
+            self.store.with(|log| log.is_subscribed = true);
+            self.deliver.restored(std::slice::from_ref(&self.topic));
+        }
+    }
+
+    /// The store and the channel are well and quiet, and everybody reads: within ten seconds all are at the top.
+    pub async fn come_to_rest(&mut self) {
+        self.store.answer_at_once();
+        self.restore();
+        let left = self.store.with(|log| log.take(usize::MAX));
+        for together in left.chunks(64) {
+            self.hand_over(together.to_vec());
+        }
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            for member in 0..self.members.len() {
+                self.drain(member).await;
+            }
+        }
+        let top = self.store.with(|log| log.top());
+        for member in &self.members {
+            assert!(member.is_at(&top), "{} is at {:?}, not at the top, {top:?}", member.name, member.at());
+        }
+    }
+
+    /// What was stored after a member first came, and can still be read. Ids of one process grow.
+    pub fn held_since(&self, member: &Member) -> Vec<MessageId> {
+        let came_at = member.came_at.unwrap().message_id;
+        self.store.with(|log| {
+            let held = log.entries[log.first_held..].iter().map(|entry| entry.message_id);
+            held.filter(|id| *id > came_at).collect()
+        })
+    }
+}
