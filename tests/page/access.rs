@@ -124,9 +124,14 @@ async fn everything_that_can_be_pressed_says_what_it_is() {
         texts.iter().position(|each| *each == text).unwrap_or_else(|| panic!("{text}: {texts:?}"))
     };
     assert!(at("You") < at("hello") && at("hello") < at("Sent"), "{texts:?}");
+    // Broken into lines of a letter each, it would be spelt.
+    let wraps = "getComputedStyle(document.querySelector('.meta .sr')).whiteSpace";
+    assert_eq!(alice.js(wraps).await, "nowrap");
 
     alice.presses(&[CONTROL, "k"]).await;
     alice.sees("the switcher is open", "document.getElementById('switcher').open").await;
+    let spoken = alice.js("document.getElementById('live').textContent").await;
+    assert_eq!(spoken, "", "what is there when the dialog closes is spoken again");
     let dialog = controls(&alice).await;
     for (role, name) in [
         ("combobox", "Join a room or write to someone"),

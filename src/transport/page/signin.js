@@ -16,7 +16,6 @@ export function signIn({ name, room, problem = '', needsToken = false, again = f
 		const hint = show ? 'Your token knows your name.' : 'Pick a name and start to chat.';
 		say($('sign-in-hint'), again ? 'Your rooms and messages are kept.' : hint);
 		token.parentNode.hidden = !show;
-		$('token-show').hidden = show;
 		form.hidden = false;
 		(show ? token : $('name')).focus();
 	};

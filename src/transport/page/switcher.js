@@ -1,7 +1,7 @@
 // Owns the dialog that goes to any room or person.
 
 import { keyOf } from './conversation.js';
-import { $, el, tidy } from './dom.js';
+import { $, el, say, tidy } from './dom.js';
 
 export function switchTo(session) {
 	const people = new Set(session.list('peer').map(({ name }) => name));
@@ -17,5 +17,7 @@ export function switchTo(session) {
 		$('switcher').close();
 		location.hash = keyOf(person ? 'peer' : 'room', person ? typed : name);
 	};
+	// Behind the dialog, then anew: it would be spoken again.
+	say($('live'), '');
 	$('switcher').showModal();
 }
