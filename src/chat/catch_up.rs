@@ -7,11 +7,10 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::time::sleep;
 
-use super::healing::before_newer;
 use super::node::Node;
 use super::outbox::Outbox;
 use super::queued::PAGE;
-use super::sequencer::{Cursor, CursorId, continuity};
+use super::sequencer::{Cursor, CursorId, before_first, before_newer, continuity};
 use super::topic::{LocalTopic, Member, MemberState, State};
 use crate::backend::{BackendError, Page, Range};
 use crate::protocol::server_message::{ChatKind, put_chat};
@@ -118,7 +117,7 @@ impl Node {
         page: &Page,
     ) -> Result<Cursor, BackendError> {
         match reason {
-            GapReason::Trimmed | GapReason::TooMany => Ok(before_first(page)),
+            GapReason::Trimmed | GapReason::TooMany => Ok(before_first(page).into()),
             // What the log holds below the cursor was delivered before, but for what is younger than the message at the
             // cursor; above it, it is something else now.
             GapReason::Rollback => {
@@ -133,15 +132,6 @@ impl Node {
             GapReason::Epoch => Ok(self.everything(topic).await?.0),
         }
     }
-}
-
-/// The place before a page's first message; of an empty page the log's top.
-pub(super) fn before_first(page: &Page) -> Cursor {
-    page.entries.first().map_or(Cursor::from(page.top), |first| Cursor {
-        epoch: Some(page.top.epoch),
-        seq: first.seq - 1,
-        id: CursorId::Known(first.prev),
-    })
 }
 
 impl LocalTopic {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::sequencer::{Cursor, Verdict, continuity, judge};
+use super::sequencer::{Cursor, Verdict, before_first, before_newer, continuity, judge};
 use super::topic::{LocalTopic, MemberState, State};
 use crate::backend::{Page, PageLimit, Range};
 use crate::protocol::{GapReason, MessageId, Position, server_message};
@@ -42,12 +42,7 @@ impl LocalTopic {
         match continuity(&Cursor::from(last), &page) {
             None => {}
             Some(GapReason::Trimmed | GapReason::TooMany) => {
-                let position = page.entries.first().map_or(page.top, |first| Position {
-                    epoch: page.top.epoch,
-                    seq: first.seq - 1,
-                    message_id: first.prev,
-                });
-                self.break_off(&mut state, GapReason::Trimmed, position);
+                self.break_off(&mut state, GapReason::Trimmed, before_first(&page));
             }
             Some(reason @ GapReason::Epoch) => return Step::Compare(reason, Range::After(0), COMPARE),
             Some(reason @ GapReason::Rollback) => {
@@ -79,7 +74,7 @@ impl LocalTopic {
                     None => before_newer(page, last.message_id),
                 }
             }
-            _ => before_newer(page, MessageId::NONE),
+            _ => before_first(page),
         };
         if let Some(healing) = &mut state.healing {
             // The log is read from there now. What waited is in it, or was lost with the rest.
@@ -140,17 +135,6 @@ impl LocalTopic {
         }
         state.next_step()
     }
-}
-
-/// The place in a page before the first message that is younger than this one; without any, the log's top. Ids are as exact as
-/// the nodes' clocks: between clocks that differ, a message may come again, or be skipped behind the gap that is told.
-pub(super) fn before_newer(page: &Page, known: MessageId) -> Position {
-    let newer = page.entries.iter().find(|entry| entry.message_id > known);
-    newer.map_or(page.top, |entry| Position {
-        epoch: page.top.epoch,
-        seq: entry.seq - 1,
-        message_id: entry.prev,
-    })
 }
 
 impl State {

@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use super::catch_up::{Read, before_first};
+use super::catch_up::Read;
 use super::node::Node;
 use super::outbox::Outbox;
-use super::sequencer::Cursor;
+use super::sequencer::{Cursor, before_first};
 use super::topic::{LocalTopic, MemberState};
 use crate::backend::{BackendError, PageLimit, Range};
 use crate::protocol::{GapReason, Position, Since};
@@ -131,7 +131,7 @@ impl Node {
         let (reason, (everything, top)) = match broken {
             None if top.seq - cursor.seq <= MAX_MISSED => return Ok(recovered(Some(top))),
             None => (GapReason::TooMany, (Cursor::unproven(top.epoch, top.seq - MAX_MISSED), top)),
-            Some(GapReason::Trimmed) => (GapReason::Trimmed, (before_first(&page), top)),
+            Some(GapReason::Trimmed) => (GapReason::Trimmed, (before_first(&page).into(), top)),
             Some(reason) => (reason, self.everything(topic).await?),
         };
         // `history` names what is wanted instead; its first `seq` is known only as long as nobody writes, so it is fixed here.
@@ -151,7 +151,7 @@ impl Node {
     pub(super) async fn everything(&self, topic: &LocalTopic) -> Result<(Cursor, Position), BackendError> {
         let limit = PageLimit { messages: 1, bytes: 0 };
         let page = self.backend.broker.history(&topic.name, Range::After(0), limit).await?;
-        Ok((before_first(&page), page.top))
+        Ok((before_first(&page).into(), page.top))
     }
 }
 

@@ -139,6 +139,22 @@ pub fn continuity(cursor: &Cursor, page: &Page) -> Option<GapReason> {
     }
 }
 
+/// The place before a page's first message; of an empty page the log's top.
+pub(super) fn before_first(page: &Page) -> Position {
+    before_newer(page, MessageId::NONE)
+}
+
+/// The place in a page before the first message that is younger than this one; without any, the log's top. Ids are as exact as
+/// the nodes' clocks: between clocks that differ, a message may come again, or be skipped behind the gap that is told.
+pub(super) fn before_newer(page: &Page, known: MessageId) -> Position {
+    let newer = page.entries.iter().find(|entry| entry.message_id > known);
+    newer.map_or(page.top, |entry| Position {
+        epoch: page.top.epoch,
+        seq: entry.seq - 1,
+        message_id: entry.prev,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
