@@ -3,7 +3,7 @@
 //! # Layers
 //!
 //! ```text
-//! main ─► server ─► transport ─► chat ─► backend (traits) ─► protocol
+//! main ─► cli ─► client, server ─► transport ─► chat ─► backend (traits) ─► protocol
 //! config, metrics, essential: leaves that any layer may use (and planted: flaws for the history checker, none in a
 //! release)
 //! ```
@@ -23,6 +23,7 @@
 pub mod backend;
 pub mod chat;
 pub mod cli;
+pub mod client;
 pub mod config;
 mod essential;
 pub mod metrics;

@@ -18,6 +18,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use chatnode::client::Client;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -95,11 +96,11 @@ impl Example {
     fn rust(url: &str) -> Self {
         let (say, said) = mpsc::channel(100);
         let shown = Arc::new(Mutex::new(Vec::new()));
-        let (lines, url) = (shown.clone(), url.to_owned());
+        let lines = shown.clone();
         let show = move |line| lines.lock().unwrap().push(line);
-        let running = tokio::spawn(async move {
-            client::chat(&url, json!({ "sender_username": "alice", "room": "ops" }), said, show).await
-        });
+        let mut client = Client::new(url, "alice").unwrap();
+        client.enter("ops").unwrap();
+        let running = tokio::spawn(async move { client::chat(client, "ops", said, show).await });
         Self::Rust { running, say, shown }
     }
 

@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::tls::{self, TrustError};
+use crate::client::tls::{self, TrustError};
 use crate::config::Config;
 
 /// More than any answer to a command has.

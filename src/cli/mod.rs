@@ -8,7 +8,6 @@ mod chat;
 mod health;
 mod serve;
 mod settings;
-mod tls;
 mod token;
 
 use std::fmt::Display;

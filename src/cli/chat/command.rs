@@ -3,9 +3,9 @@
 
 use std::time::Instant;
 
-use super::conversation::Line;
-use super::state::Chat;
-use super::wire::Target;
+use crate::client::conversation::Line;
+use crate::client::state::Chat;
+use crate::client::wire::Target;
 use crate::protocol::{RoomName, UserName};
 
 /// How many old messages are asked for at a time.

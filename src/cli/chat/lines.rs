@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::command;
-use super::conversation::Line;
 use super::input::{self, Input};
-use super::session::{News, Session};
 use super::signals::Signals;
-use super::wire::Target;
 use crate::cli::complain;
+use crate::client::conversation::Line;
+use crate::client::session::{News, Session};
+use crate::client::wire::Target;
 
 /// Messages on their way at which reading the input pauses.
 const FEW: usize = 4;
@@ -142,15 +142,15 @@ async fn next(input: &mut Option<tokio::sync::mpsc::Receiver<Input>>) -> Option<
 
 fn tell(session: &Session, news: News, node: &str) -> Option<End> {
     match news {
-        News::Line(_, Line::Said { own: true, .. }) | News::Connected => None,
+        News::Line(_, Line::Said { own: Some(_), .. }) | News::Connected => None,
         News::Line(target, line @ (Line::Said { .. } | Line::Gap(_))) => {
             let mut out = std::io::stdout().lock();
             let text = printed(target.as_ref(), &line);
             // Nobody reads any more: `chatnode chat | head -1`.
             (out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err()).then_some(End::Done)
         }
-        News::Line(_, Line::Note(text)) => {
-            complain(&text);
+        News::Line(_, line @ (Line::NotSent { .. } | Line::Note(_))) => {
+            complain(&line.text());
             None
         }
         News::Lost(why, _) if !session.was_connected => Some(End::Failed(format!("{node}: {why}"))),
@@ -165,10 +165,8 @@ fn tell(session: &Session, news: News, node: &str) -> Option<End> {
 /// A message or a gap as one line.
 fn printed(target: Option<&Target>, line: &Line) -> String {
     let place = target.map_or_else(|| "@".to_owned(), Target::to_string);
-    match line {
-        Line::Said { from, text, .. } => format!("{place} {from}: {text}\n"),
-        Line::Gap(text) | Line::Note(text) => format!("{place} -- {text}\n"),
-    }
+    let by = if let Line::Said { from, .. } = line { format!("{from}:") } else { "--".into() };
+    format!("{place} {by} {}\n", line.text())
 }
 
 #[cfg(test)]

@@ -1,36 +1,26 @@
 //! `chatnode chat`: a chat client for terminals and pipes. Owns the choice between a screen and plain lines; what it speaks
 //! is the protocol of every other client. Called by the command.
 
-mod attention;
 mod calendar;
 mod command;
-mod conversation;
-mod duties;
 mod input;
 mod lines;
-mod link;
 mod options;
-mod outbox;
 mod prompt;
-mod reception;
 mod screen;
-mod session;
 mod signals;
-mod state;
 mod terminal;
-mod text;
 mod transcript;
-mod wire;
 
 pub(super) use options::Options;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use self::link::Link;
-use self::session::Session;
-use self::state::Chat;
 use super::{MISUSE, complain, converse, load};
+use crate::client::link::Link;
+use crate::client::session::Session;
+use crate::client::state::Chat;
 use crate::config::{Config, Flags};
 
 pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
@@ -53,15 +43,13 @@ pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
     let history = options.history.unwrap_or(if has_screen { command::PAGE } else { 0 });
     let mut chat = Chat::new(plan.me, history);
     chat.begin(plan.rooms, plan.to);
-    let session = Session::new(chat, Link::new(plan.request, plan.tls));
+    let node = plan.address.name.clone();
+    let session = Session::new(chat, Link::new(plan.address));
     converse(async {
         if has_screen {
             terminal::run(session).await
         } else {
-            lines::run(session, options.follow, &plan.node).await
+            lines::run(session, options.follow, &node).await
         }
     })
 }
-
-#[cfg(test)]
-mod tests;

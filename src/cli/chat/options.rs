@@ -3,15 +3,11 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
-use tokio_rustls::rustls::ClientConfig;
-use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
-use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri};
 
 use crate::cli::api::reachable;
-use crate::cli::tls::{self, TrustError};
+use crate::client::address::{Address, AddressError};
 use crate::config::Config;
 use crate::protocol::{NameError, RoomName, UserName};
 
@@ -50,27 +46,19 @@ pub(crate) struct Options {
 /// What is wrong with the flags.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OptionError {
-    #[error("{0:?} is not a URL such as ws://127.0.0.1:8080/")]
-    Url(String),
     #[error(transparent)]
-    Tls(#[from] TrustError),
+    Address(#[from] AddressError),
     #[error("{0} {1:?} {2}")]
     Name(&'static str, String, NameError),
     #[error("who are you? Give --name")]
     Nobody,
     #[error("can't read the token of {0}: {1}")]
     TokenFile(PathBuf, std::io::Error),
-    #[error("the token holds characters that no token has")]
-    Token,
 }
 
 /// Whom to speak to, as whom, and where.
 pub(super) struct Plan {
-    pub(super) request: ClientRequestBuilder,
-    /// Over TLS, trusting these.
-    pub(super) tls: Option<Arc<ClientConfig>>,
-    /// The node, for messages.
-    pub(super) node: String,
+    pub(super) address: Address,
     pub(super) me: UserName,
     pub(super) rooms: Vec<RoomName>,
     pub(super) to: Option<UserName>,
@@ -78,7 +66,7 @@ pub(super) struct Plan {
 
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plan").field("node", &self.node).field("me", &self.me).finish_non_exhaustive()
+        f.debug_struct("Plan").field("address", &self.address).field("me", &self.me).finish_non_exhaustive()
     }
 }
 
@@ -91,7 +79,7 @@ impl Options {
     /// Judges the flags.
     pub(super) fn plan(&self, config: &Config) -> Result<Plan, OptionError> {
         let own = format!("ws://{}/", reachable(&config.host, config.port));
-        let uri = address(self.url.as_deref().unwrap_or(&own))?;
+        let mut address = Address::parse(self.url.as_deref().unwrap_or(&own))?;
         let name = self.name.clone().or_else(|| std::env::var("USER").ok()).ok_or(OptionError::Nobody)?;
         let me = UserName::parse(&name).map_err(|why| OptionError::Name("--name", name, why))?;
         let to = self
@@ -105,15 +93,10 @@ impl Options {
                 RoomName::parse(room).map_err(|why| OptionError::Name("--room", room.clone(), why))
             });
         let rooms = rooms.collect::<Result<Vec<_>, _>>()?;
-        let node = uri.to_string();
-        let tls = (uri.scheme_str() == Some("wss")).then(tls::trust).transpose()?;
-        let mut request = ClientRequestBuilder::new(uri);
         if let Some(token) = self.token()? {
-            let value = format!("Bearer {}", token.expose_secret());
-            HeaderValue::try_from(&value).map_err(|_| OptionError::Token)?;
-            request = request.with_header("Authorization", value);
+            address = address.with_token(token.expose_secret())?;
         }
-        Ok(Plan { request, tls, node, me, rooms, to })
+        Ok(Plan { address, me, rooms, to })
     }
 
     fn token(&self) -> Result<Option<SecretString>, OptionError> {
@@ -125,32 +108,5 @@ impl Options {
         };
         let text = text.map(|text| text.trim().to_owned());
         Ok(text.filter(|text| !text.is_empty()).map(SecretString::from))
-    }
-}
-
-/// A WebSocket's address; that of the chat page is as good.
-fn address(url: &str) -> Result<Uri, OptionError> {
-    let bad = || OptionError::Url(url.to_owned());
-    let mut parts = url.parse::<Uri>().map_err(|_| bad())?.into_parts();
-    match parts.scheme.as_ref().map_or("", |scheme| scheme.as_str()) {
-        "ws" | "http" => parts.scheme = Some("ws".parse().map_err(|_| bad())?),
-        "wss" | "https" => parts.scheme = Some("wss".parse().map_err(|_| bad())?),
-        _ => return Err(bad()),
-    }
-    Uri::from_parts(parts).map_err(|_| bad())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_websocket_or_its_page_is_an_address() {
-        assert_eq!(address("http://h:1/").unwrap().to_string(), "ws://h:1/");
-        assert_eq!(address("ws://[::1]:80/ws").unwrap().to_string(), "ws://[::1]:80/ws");
-        assert_eq!(address("https://h/").unwrap().to_string(), "wss://h/");
-        for url in ["localhost:8080", "ftp://h/"] {
-            assert!(address(url).unwrap_err().to_string().contains("not a URL"), "{url}");
-        }
     }
 }

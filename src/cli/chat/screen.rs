@@ -11,9 +11,9 @@ use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 
 use super::calendar::Calendar;
 use super::prompt::Prompt;
-use super::state::{Chat, Connection};
 use super::transcript;
-use super::wire::Target;
+use crate::client::state::{Chat, Connection};
+use crate::client::wire::Target;
 
 /// Lists beside the conversation take so many columns, where there are enough.
 const LIST_WIDTH: u16 = 20;
@@ -143,7 +143,7 @@ mod tests {
 
     use super::*;
     use crate::cli::chat::command::obey;
-    use crate::cli::chat::state::Effect;
+    use crate::client::state::Effect;
     use crate::protocol::UserName;
 
     /// What a person sees.

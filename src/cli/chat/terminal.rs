@@ -16,9 +16,9 @@ use ratatui::DefaultTerminal;
 use super::calendar::{Calendar, local_zone};
 use super::command;
 use super::screen::{self, View};
-use super::session::{News, Session};
 use super::signals::Signals;
 use crate::cli::complain;
+use crate::client::session::{News, Session};
 
 /// The countdown to the next try, and days that are called otherwise after midnight, are drawn anew this often.
 const REDRAW_EVERY: Duration = Duration::from_secs(1);

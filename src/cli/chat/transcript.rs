@@ -6,7 +6,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line as Row, Span};
 
 use super::calendar::Calendar;
-use super::conversation::{Conversation, Line};
+use crate::client::conversation::{Conversation, Line};
 use crate::protocol::UserName;
 
 /// The rows of at most this width, the newest first: all, or at least so many. From the newest backwards and no further than
@@ -36,7 +36,7 @@ pub(super) fn newest(
 fn begun_by(conversation: &Conversation, index: usize, calendar: &Calendar) -> Option<Date> {
     let day_of = |line: &Line| match line {
         Line::Said { sent_at, .. } => calendar.day(*sent_at),
-        Line::Gap(_) | Line::Note(_) => None,
+        Line::Gap(_) | Line::NotSent { .. } | Line::Note(_) => None,
     };
     let day = day_of(&conversation.lines[index])?;
     let before = conversation.lines.range(..index).rev().find_map(day_of);
@@ -81,18 +81,20 @@ fn wrapped(line: &Row<'_>, width: usize) -> Vec<Row<'static>> {
 /// `read` is the newest message that the other one has read.
 fn row(line: &Line, me: &UserName, calendar: &Calendar, read: Option<&str>) -> Row<'static> {
     match line {
-        Line::Said { from, text, sent_at, place, .. } => {
+        Line::Said { from, sent_at, place, .. } => {
             let is_read = read == Some(place.message_id.as_str());
             let color = if from == me { Color::Green } else { Color::Cyan };
             Row::from(vec![
                 Span::styled(calendar.time_of_day(*sent_at), Style::new().fg(Color::DarkGray)),
                 Span::styled(format!(" {from}"), Style::new().fg(color).add_modifier(Modifier::BOLD)),
-                Span::raw(format!(": {text}")),
+                Span::raw(format!(": {}", line.text())),
                 Span::styled(if is_read { " (read)" } else { "" }, Style::new().fg(Color::DarkGray)),
             ])
         }
         Line::Gap(text) => Row::styled(format!("-- {text} --"), Style::new().fg(Color::Yellow)),
-        Line::Note(text) => Row::styled(format!("* {text}"), Style::new().fg(Color::DarkGray)),
+        Line::NotSent { .. } | Line::Note(_) => {
+            Row::styled(format!("* {}", line.text()), Style::new().fg(Color::DarkGray))
+        }
     }
 }
 
@@ -103,7 +105,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::cli::chat::wire::{Place, Target};
+    use crate::client::wire::{Place, Target};
 
     const DAY: u64 = 86_400_000;
 
@@ -113,7 +115,7 @@ mod tests {
 
     fn said(text: &str, sent_at: u64) -> Line {
         let place = Place { epoch: "e".into(), seq: 1, message_id: text.into() };
-        Line::Said { from: user("bob"), text: text.into(), sent_at, place, own: false }
+        Line::Said { from: user("bob"), text: text.into(), sent_at, place, own: None }
     }
 
     /// What a person sees two hours ahead of UTC, from the top.

@@ -10,18 +10,20 @@ use serde_json::{Value, json};
 use crate::protocol::{RoomName, UserName};
 
 /// The largest frame that a node takes; it closes the connection above.
-pub(super) const MAX_FRAME_BYTES: usize = 131_072;
+pub(crate) const MAX_FRAME_BYTES: usize = 131_072;
 
-/// With whom one talks.
+/// With whom one talks. Shown as `#room` or `@user`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Target {
+pub enum Target {
+    /// All who are in a room.
     Room(RoomName),
+    /// One user, in private.
     User(UserName),
 }
 
 impl Target {
     /// The body of a request about it.
-    pub(super) fn body(&self) -> Value {
+    pub(crate) fn body(&self) -> Value {
         match self {
             Self::Room(room) => json!({ "room": room }),
             Self::User(user) => json!({ "target_username": user }),
@@ -40,32 +42,32 @@ impl fmt::Display for Target {
 
 /// A position in a log: given back as it came, never read into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Place {
-    pub(super) epoch: String,
-    pub(super) seq: u64,
-    pub(super) message_id: String,
+pub(crate) struct Place {
+    pub(crate) epoch: String,
+    pub(crate) seq: u64,
+    pub(crate) message_id: String,
 }
 
 /// A chat message.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Message {
+pub(crate) struct Message {
     #[serde(rename = "sender_username")]
-    pub(super) from: UserName,
+    pub(crate) from: UserName,
     #[serde(rename = "target_username", default)]
     to: Option<UserName>,
     #[serde(default)]
     room: Option<RoomName>,
-    pub(super) content: String,
+    pub(crate) content: String,
     #[serde(default)]
-    pub(super) client_id: Option<String>,
-    pub(super) sent_at: u64,
+    pub(crate) client_id: Option<String>,
+    pub(crate) sent_at: u64,
     #[serde(flatten)]
-    pub(super) place: Place,
+    pub(crate) place: Place,
 }
 
 impl Message {
     /// The conversation that it belongs to, as this user sees it.
-    pub(super) fn conversation(&self, me: &UserName) -> Option<Target> {
+    pub(crate) fn conversation(&self, me: &UserName) -> Option<Target> {
         match (&self.room, &self.to) {
             (Some(room), _) => Some(Target::Room(room.clone())),
             (None, Some(to)) if self.from == *me => Some(Target::User(to.clone())),
@@ -77,29 +79,29 @@ impl Message {
 
 /// The body of an `Error`.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Fault {
-    pub(super) code: String,
-    pub(super) message: String,
+pub(crate) struct Fault {
+    pub(crate) code: String,
+    pub(crate) message: String,
     #[serde(default)]
-    pub(super) retry_after_ms: Option<u64>,
+    pub(crate) retry_after_ms: Option<u64>,
     #[serde(default)]
     outcome: Option<String>,
 }
 
 impl Fault {
     /// What a node would say to a frame that it would not even read.
-    pub(super) fn too_long() -> Self {
+    pub(crate) fn too_long() -> Self {
         let (code, message) = ("message_too_large".into(), "it is too long".into());
         Self { code, message, retry_after_ms: None, outcome: None }
     }
 
     /// Whether the same request may well succeed later.
-    pub(super) fn passes(&self) -> bool {
+    pub(crate) fn passes(&self) -> bool {
         matches!(self.code.as_str(), "unavailable" | "internal" | "rate_limited")
     }
 
     /// Whether the request may have been carried out all the same.
-    pub(super) fn is_unknown(&self) -> bool {
+    pub(crate) fn is_unknown(&self) -> bool {
         match self.outcome.as_deref() {
             Some(outcome) => outcome == "unknown",
             None => self.code == "internal",
@@ -109,7 +111,7 @@ impl Fault {
 
 /// What the node says.
 #[derive(Debug)]
-pub(super) enum Frame {
+pub(crate) enum Frame {
     Ack {
         id: String,
         body: Value,
@@ -142,7 +144,7 @@ pub(super) enum Frame {
 
 impl Frame {
     /// None for a frame that a client need not understand.
-    pub(super) fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         #[derive(Deserialize)]
         struct Envelope {
             message_type: String,
@@ -200,20 +202,20 @@ impl Frame {
 }
 
 /// A request as it goes over the wire.
-pub(super) fn request(kind: &str, sender: &UserName, mut body: Value, id: &str) -> String {
+pub(crate) fn request(kind: &str, sender: &UserName, mut body: Value, id: &str) -> String {
     body["sender_username"] = json!(sender);
     json!({ "message_type": kind, "message_body": body, "id": id }).to_string()
 }
 
 /// A request that wants no answer.
-pub(super) fn tell(kind: &str, sender: &UserName, mut body: Value) -> String {
+pub(crate) fn tell(kind: &str, sender: &UserName, mut body: Value) -> String {
     body["sender_username"] = json!(sender);
     json!({ "message_type": kind, "message_body": body }).to_string()
 }
 
 /// The last few thousand ids: more than a node sends again at a time.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     ids: HashSet<String>,
     order: VecDeque<String>,
 }
@@ -222,7 +224,7 @@ impl Seen {
     const MOST: usize = 4_096;
 
     /// False if it had been there; the oldest is forgotten for it otherwise.
-    pub(super) fn insert(&mut self, id: &str) -> bool {
+    pub(crate) fn insert(&mut self, id: &str) -> bool {
         if !self.ids.insert(id.to_owned()) {
             return false;
         }
@@ -235,7 +237,7 @@ impl Seen {
         true
     }
 
-    pub(super) fn contains(&self, id: &str) -> bool {
+    pub(crate) fn contains(&self, id: &str) -> bool {
         self.ids.contains(id)
     }
 }

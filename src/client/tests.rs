@@ -28,8 +28,8 @@ impl Story {
         while let Some(effect) = self.chat.next_effect() {
             match effect {
                 Effect::Send(frame) => sent.push(serde_json::from_str(&frame).unwrap()),
-                Effect::Show(_, Line::Said { text, .. }) => self.shown.push(text),
-                Effect::Show(_, Line::Gap(text) | Line::Note(text)) => self.shown.push(format!("-- {text}")),
+                Effect::Show(_, line @ Line::Said { .. }) => self.shown.push(line.text()),
+                Effect::Show(_, line) => self.shown.push(format!("-- {}", line.text())),
                 other => self.shown.push(format!("{other:?}")),
             }
         }
@@ -279,14 +279,7 @@ fn older_messages_come_before_the_others_once() {
         "epoch": "e", "seq": seq, "message_id": format!("m{seq}") })
     };
     story.ack(&history, &json!({ "messages": [old(3), old(4), old(5)], "epoch": "e", "more": false }));
-    let texts: Vec<String> = story.chat.conversations[0]
-        .lines
-        .iter()
-        .map(|line| match line {
-            Line::Said { text, .. } => text.clone(),
-            Line::Gap(text) | Line::Note(text) => text.clone(),
-        })
-        .collect();
+    let texts: Vec<String> = story.chat.conversations[0].lines.iter().map(Line::text).collect();
     assert_eq!(texts, ["r3", "r4", "r5"]);
     story.sent();
     story.chat.ask_history(50);

@@ -12,12 +12,12 @@ use serde_json::json;
 use super::conversation::{Conversation, Line, Membership};
 use super::outbox::{Outbox, Publish};
 use super::text::harmless;
-use super::wire::{self, Place, Target};
+use super::wire::{self, Place, Seen, Target};
 use crate::protocol::{RoomName, UserName};
 
 /// What the model wants done, in this order.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     /// Send a frame.
     Send(String),
     /// Show a line of a conversation, or of none.
@@ -30,7 +30,7 @@ pub(super) enum Effect {
 
 /// How the connection stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Connection {
+pub(crate) enum Connection {
     Connecting,
     SigningIn,
     Live,
@@ -40,7 +40,7 @@ pub(super) enum Connection {
 
 /// What an answer is the answer to. Answers to publishes are the outbox's.
 #[derive(Debug)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     Auth {
         resumed: bool,
     },
@@ -57,28 +57,32 @@ pub(super) enum Asked {
 
 /// One user's chat.
 #[derive(Debug)]
-pub(super) struct Chat {
-    pub(super) me: UserName,
+pub(crate) struct Chat {
+    pub(crate) me: UserName,
     /// Rooms and persons, in the order of their opening.
-    pub(super) conversations: Vec<Conversation>,
+    pub(crate) conversations: Vec<Conversation>,
     /// Index of the one on show.
-    pub(super) current: usize,
-    pub(super) connection: Connection,
-    pub(super) outbox: Outbox,
+    pub(crate) current: usize,
+    pub(crate) connection: Connection,
+    pub(crate) outbox: Outbox,
     /// Messages that were given up or refused.
-    pub(super) failed: usize,
-    pub(super) asked: HashMap<String, Asked>,
+    pub(crate) failed: usize,
+    pub(crate) asked: HashMap<String, Asked>,
     /// Our place in the private log.
-    pub(super) private: Option<Place>,
+    pub(crate) private: Option<Place>,
     /// The place of the `Ack` of an `Auth` without ours: what had waited for us comes after it.
-    pub(super) unproven: Option<Place>,
+    pub(crate) unproven: Option<Place>,
     /// How many old messages to ask for on entering.
-    pub(super) history: u32,
+    pub(crate) history: u32,
+    /// Whether what was said is kept to be looked at. Otherwise a person costs nothing beyond their messages.
+    pub(crate) remembers: bool,
+    /// Of all persons: their messages are one log.
+    pub(crate) seen_private: Seen,
     effects: VecDeque<Effect>,
 }
 
 impl Chat {
-    pub(super) fn new(me: UserName, history: u32) -> Self {
+    pub(crate) fn new(me: UserName, history: u32) -> Self {
         Self {
             me,
             conversations: Vec::new(),
@@ -90,28 +94,30 @@ impl Chat {
             private: None,
             unproven: None,
             history,
+            remembers: true,
+            seen_private: Seen::default(),
             effects: VecDeque::new(),
         }
     }
 
     /// What is to be done now.
-    pub(super) fn next_effect(&mut self) -> Option<Effect> {
+    pub(crate) fn next_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
 
-    pub(super) fn effect(&mut self, effect: Effect) {
+    pub(crate) fn effect(&mut self, effect: Effect) {
         self.effects.push_back(effect);
     }
 
     /// The connection stands: who we are comes first.
-    pub(super) fn opened(&mut self) {
+    pub(crate) fn opened(&mut self) {
         self.connection = Connection::SigningIn;
         let body = self.private.as_ref().map_or_else(|| json!({}), |since| json!({ "since": since }));
         self.ask("Auth", body, Asked::Auth { resumed: self.private.is_some() });
     }
 
     /// The connection is gone.
-    pub(super) fn lost(&mut self, why: &str, until: Instant) {
+    pub(crate) fn lost(&mut self, why: &str, until: Instant) {
         let why = harmless(why);
         self.outbox.lost(&why);
         self.connection = Connection::Waiting(until, why);
@@ -127,24 +133,34 @@ impl Chat {
     }
 
     /// The conversation on show.
-    pub(super) fn current(&self) -> Option<&Conversation> {
+    pub(crate) fn current(&self) -> Option<&Conversation> {
         self.conversations.get(self.current)
     }
 
     /// Shows a conversation, which is opened (and entered) if it is new.
-    pub(super) fn open(&mut self, target: Target, now: Instant) {
+    pub(crate) fn open(&mut self, target: Target, now: Instant) {
         self.current = self.find_or_add(target);
-        let conversation = &mut self.conversations[self.current];
-        conversation.unread = 0;
-        if conversation.membership == Membership::Refused {
-            conversation.membership = Membership::Out(None);
-        }
+        self.conversations[self.current].unread = 0;
         self.look_back();
+        self.enter_again(self.current, now);
+    }
+
+    /// Enters a room, which may have been refused before.
+    pub(crate) fn join(&mut self, room: RoomName, now: Instant) {
+        let index = self.find_or_add(Target::Room(room));
+        self.enter_again(index, now);
+    }
+
+    fn enter_again(&mut self, index: usize, now: Instant) {
+        let membership = &mut self.conversations[index].membership;
+        if *membership == Membership::Refused {
+            *membership = Membership::Out(None);
+        }
         self.tick(now);
     }
 
     /// A room is entered with its history; a person's is asked for once the person is on show.
-    pub(super) fn look_back(&mut self) {
+    pub(crate) fn look_back(&mut self) {
         let is_blank = |each: &Conversation| matches!(each.target, Target::User(_)) && each.lines.is_empty();
         if self.history > 0 && self.current().is_some_and(is_blank) {
             self.ask_history(self.history);
@@ -152,7 +168,7 @@ impl Chat {
     }
 
     /// Shows the next conversation, or the one before.
-    pub(super) fn switch(&mut self, forwards: bool) {
+    pub(crate) fn switch(&mut self, forwards: bool) {
         let count = self.conversations.len();
         if count > 0 {
             self.current = (self.current + if forwards { 1 } else { count - 1 }) % count;
@@ -161,18 +177,22 @@ impl Chat {
     }
 
     /// Leaves the room on show, or closes the person.
-    pub(super) fn leave(&mut self) {
-        if self.current >= self.conversations.len() {
+    pub(crate) fn leave(&mut self) {
+        self.close(self.current);
+    }
+
+    /// Leaves the room at this index, or closes the person. Nothing where there is none.
+    pub(crate) fn close(&mut self, index: usize) {
+        if index >= self.conversations.len() {
             return;
         }
-        let closed = self.conversations.remove(self.current);
+        let closed = self.conversations.remove(index);
+        self.current -= usize::from(index < self.current);
         self.current = self.current.min(self.conversations.len().saturating_sub(1));
         if let Some(conversation) = self.conversations.get_mut(self.current) {
             conversation.unread = 0;
         }
-        for publish in self.outbox.close(&closed.target) {
-            self.fail(&publish, "the conversation was closed");
-        }
+        self.fail_all(&closed.target, "the conversation was closed");
         let is_in = matches!(closed.membership, Membership::In | Membership::Entering);
         if matches!(closed.target, Target::Room(_)) && is_in && self.connection == Connection::Live {
             self.ask("Leave", closed.target.body(), Asked::Leave);
@@ -180,30 +200,40 @@ impl Chat {
     }
 
     /// Says something in the conversation on show. False if there is none.
-    pub(super) fn say(&mut self, content: String, now: Instant) -> bool {
+    pub(crate) fn say(&mut self, content: String, now: Instant) -> bool {
         let Some(target) = self.current().map(|conversation| conversation.target.clone()) else {
             return false;
         };
-        self.outbox.add(target, content);
-        self.tick(now);
+        self.say_to(target, content, now);
         true
     }
 
+    /// Says something to a room or a person; the id that it keeps.
+    pub(crate) fn say_to(&mut self, target: Target, content: String, now: Instant) -> String {
+        let is_refused = self.find(&target).is_some_and(|each| each.membership == Membership::Refused);
+        let id = self.outbox.add(target.clone(), content);
+        if is_refused {
+            self.fail_all(&target, "the room can't be entered");
+        }
+        self.tick(now);
+        id
+    }
+
     /// Asks who is in the room on show.
-    pub(super) fn ask_members(&mut self) {
+    pub(crate) fn ask_members(&mut self) {
         if let Some(target) = self.current().map(|conversation| conversation.target.clone()) {
             self.load_members(&target);
         }
     }
 
-    pub(super) fn load_members(&mut self, target: &Target) {
+    pub(crate) fn load_members(&mut self, target: &Target) {
         if self.is_open(target) && matches!(target, Target::Room(_)) {
             self.ask("Members", target.body(), Asked::Members(target.clone()));
         }
     }
 
     /// Asks for messages older than those on show.
-    pub(super) fn ask_history(&mut self, limit: u32) {
+    pub(crate) fn ask_history(&mut self, limit: u32) {
         let Some(conversation) = self.current() else { return };
         let target = conversation.target.clone();
         let under_way = |asked: &Asked| matches!(asked, Asked::History(of) if *of == target);
@@ -220,23 +250,23 @@ impl Chat {
     }
 
     /// Whether something can be said there now.
-    pub(super) fn is_open(&self, target: &Target) -> bool {
+    pub(crate) fn is_open(&self, target: &Target) -> bool {
         let mut found = self.conversations.iter().filter(|each| each.target == *target);
         let is_in = matches!(target, Target::User(_)) || found.any(Conversation::is_in);
         self.connection == Connection::Live && is_in
     }
 
-    pub(super) fn ask(&mut self, kind: &str, body: serde_json::Value, asked: Asked) {
+    pub(crate) fn ask(&mut self, kind: &str, body: serde_json::Value, asked: Asked) {
         let id = uuid::Uuid::now_v7().to_string();
         self.effect(Effect::Send(wire::request(kind, &self.me, body, &id)));
         self.asked.insert(id, asked);
     }
 
-    pub(super) fn find(&mut self, target: &Target) -> Option<&mut Conversation> {
+    pub(crate) fn find(&mut self, target: &Target) -> Option<&mut Conversation> {
         self.conversations.iter_mut().find(|conversation| conversation.target == *target)
     }
 
-    pub(super) fn find_or_add(&mut self, target: Target) -> usize {
+    pub(crate) fn find_or_add(&mut self, target: Target) -> usize {
         let found = self.conversations.iter().position(|conversation| conversation.target == target);
         found.unwrap_or_else(|| {
             self.conversations.push(Conversation::new(target));
@@ -245,7 +275,7 @@ impl Chat {
     }
 
     /// Shows a line, in the conversation it belongs to where that is open.
-    pub(super) fn show(&mut self, target: Option<Target>, line: Line) {
+    pub(crate) fn show(&mut self, target: Option<Target>, line: Line) {
         let current = self.current;
         let index = match &target {
             Some(target) => self.conversations.iter().position(|each| each.target == *target),
@@ -254,7 +284,9 @@ impl Chat {
         if let Some(index) = index
             && let Some(conversation) = self.conversations.get_mut(index)
         {
-            conversation.push(line.clone());
+            if self.remembers {
+                conversation.push(line.clone());
+            }
             let counts = matches!(line, Line::Said { .. } | Line::Gap(_));
             conversation.unread += usize::from(counts && index != current);
         }
@@ -262,15 +294,21 @@ impl Chat {
     }
 
     /// Says that a message will not be sent.
-    pub(super) fn fail(&mut self, publish: &Publish, why: &str) {
+    pub(crate) fn fail(&mut self, publish: &Publish, why: &str) {
         self.failed += 1;
-        let content: String = harmless(&publish.content).chars().take(60).collect();
-        let note = format!("not sent to {}: {}: {content}", publish.to, harmless(why));
-        self.show(Some(publish.to.clone()), Line::Note(note));
+        let Publish { id, to, content, .. } = publish.clone();
+        self.show(Some(to.clone()), Line::NotSent { id, to, content, why: harmless(why) });
+    }
+
+    /// Gives up all that is on its way to a conversation.
+    pub(crate) fn fail_all(&mut self, target: &Target, why: &str) {
+        for publish in self.outbox.close(target) {
+            self.fail(&publish, why);
+        }
     }
 
     /// Opens the rooms and the person of the command line.
-    pub(super) fn begin(&mut self, rooms: Vec<RoomName>, to: Option<UserName>) {
+    pub(crate) fn begin(&mut self, rooms: Vec<RoomName>, to: Option<UserName>) {
         for target in rooms.into_iter().map(Target::Room).chain(to.clone().map(Target::User)) {
             self.find_or_add(target);
         }

@@ -12,36 +12,50 @@ use crate::protocol::UserName;
 /// The most lines kept for scrolling back.
 const MAX_LINES: usize = 5_000;
 
-/// Something to look at. All text in it is harmless.
+/// Something to look at. What others wrote is as it came: who shows it makes it harmless. The rest is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     Said {
         from: UserName,
         text: String,
         /// Unix ms.
         sent_at: u64,
         place: Place,
-        /// Said by this very process.
-        own: bool,
+        /// Of a message said by this very process: its id.
+        own: Option<String>,
     },
     /// Something that isn't there.
     Gap(String),
+    /// A message that is not, or not known to be, stored, and is not tried any more.
+    NotSent { id: String, to: Target, content: String, why: String },
     /// What the program says.
     Note(String),
 }
 
 impl Line {
-    pub(super) fn said(message: &Message, own: bool) -> Self {
+    pub(crate) fn said(message: &Message, own: Option<String>) -> Self {
         Self::Said {
             from: message.from.clone(),
-            text: harmless(&message.content),
+            text: message.content.clone(),
             sent_at: message.sent_at,
             place: message.place.clone(),
             own,
         }
     }
 
-    pub(super) fn gap(reason: &str) -> Self {
+    /// What it says, harmless for a terminal.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Said { text, .. } => harmless(text),
+            Self::NotSent { to, content, why, .. } => {
+                let content: String = harmless(content).chars().take(60).collect();
+                format!("not sent to {to}: {why}: {content}")
+            }
+            Self::Gap(text) | Self::Note(text) => text.clone(),
+        }
+    }
+
+    pub(crate) fn gap(reason: &str) -> Self {
         let why = match reason {
             "trimmed" => "the log does not reach back so far",
             "epoch" => "the log was started afresh",
@@ -55,7 +69,7 @@ impl Line {
 
 /// How a room stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Membership {
+pub(crate) enum Membership {
     /// To be entered, not before this time.
     Out(Option<Instant>),
     Entering,
@@ -66,26 +80,26 @@ pub(super) enum Membership {
 
 /// A room, or the private messages with one person.
 #[derive(Debug)]
-pub(super) struct Conversation {
-    pub(super) target: Target,
-    pub(super) lines: VecDeque<Line>,
-    pub(super) unread: usize,
+pub(crate) struct Conversation {
+    pub(crate) target: Target,
+    pub(crate) lines: VecDeque<Line>,
+    pub(crate) unread: usize,
     /// Of a room.
-    pub(super) membership: Membership,
+    pub(crate) membership: Membership,
     /// Of a room, once asked for.
-    pub(super) members: Option<BTreeSet<UserName>>,
+    pub(crate) members: Option<BTreeSet<UserName>>,
     /// Of a room.
-    pub(super) place: Option<Place>,
+    pub(crate) place: Option<Place>,
     /// Of a room that the node can't let us into yet: the user was told.
-    pub(super) is_late: bool,
+    pub(crate) is_late: bool,
     /// Whether older messages are to be had.
-    pub(super) more: bool,
-    pub(super) attention: Attention,
+    pub(crate) more: bool,
+    pub(crate) attention: Attention,
     seen: Seen,
 }
 
 impl Conversation {
-    pub(super) fn new(target: Target) -> Self {
+    pub(crate) fn new(target: Target) -> Self {
         Self {
             target,
             lines: VecDeque::new(),
@@ -101,16 +115,16 @@ impl Conversation {
     }
 
     /// Whether it is a room that we are in.
-    pub(super) fn is_in(&self) -> bool {
+    pub(crate) fn is_in(&self) -> bool {
         self.membership == Membership::In
     }
 
     /// False if it was there already: after a position that couldn't be proved, all that is held comes again.
-    pub(super) fn is_new(&mut self, message: &Message) -> bool {
+    pub(crate) fn is_new(&mut self, message: &Message) -> bool {
         self.seen.insert(&message.place.message_id)
     }
 
-    pub(super) fn push(&mut self, line: Line) {
+    pub(crate) fn push(&mut self, line: Line) {
         self.lines.push_back(line);
         if self.lines.len() > MAX_LINES {
             self.lines.pop_front();
@@ -119,7 +133,7 @@ impl Conversation {
     }
 
     /// Puts older messages before all others, as far as there is room for them.
-    pub(super) fn prepend(&mut self, lines: Vec<Line>) {
+    pub(crate) fn prepend(&mut self, lines: Vec<Line>) {
         for line in lines.into_iter().rev() {
             if self.lines.len() < MAX_LINES {
                 self.lines.push_front(line);
@@ -128,10 +142,10 @@ impl Conversation {
     }
 
     /// The place of the oldest message on show.
-    pub(super) fn oldest(&self) -> Option<&Place> {
+    pub(crate) fn oldest(&self) -> Option<&Place> {
         self.lines.iter().find_map(|line| match line {
             Line::Said { place, .. } => Some(place),
-            Line::Gap(_) | Line::Note(_) => None,
+            Line::Gap(_) | Line::NotSent { .. } | Line::Note(_) => None,
         })
     }
 }

@@ -2,7 +2,6 @@
 //! positions. Called by the session.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,7 +10,6 @@ use futures_util::{Sink, Stream};
 use rand::Rng;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_rustls::rustls::ClientConfig;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::http::header::RETRY_AFTER;
 use tokio_tungstenite::tungstenite::http::{Response, StatusCode};
@@ -19,7 +17,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
-use crate::cli::tls;
+use super::address::Address;
+use super::tls;
 
 /// For a connection to stand, and for a ping to be answered.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -43,7 +42,7 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// What happened to the connection.
 #[derive(Debug)]
-pub(super) enum Event {
+pub(crate) enum Event {
     Opened,
     Frame(String),
     /// Gone; the next try comes `until` then.
@@ -57,7 +56,7 @@ pub(super) enum Event {
 
 /// The connection, and what is to be sent over it. What is queued is lost with the connection: who queued it hears of the
 /// loss and knows what to say again.
-pub(super) struct Link {
+pub(crate) struct Link {
     request: ClientRequestBuilder,
     connector: Connector,
     phase: Phase,
@@ -81,11 +80,11 @@ struct Open {
 }
 
 impl Link {
-    /// Connects as soon as [`Link::next`] is called, over TLS where the request's address says so.
-    pub(super) fn new(request: ClientRequestBuilder, tls: Option<Arc<ClientConfig>>) -> Self {
-        let connector = tls.map_or(Connector::Plain, Connector::Rustls);
+    /// Connects as soon as [`Link::next`] is called, over TLS where the address says so.
+    pub(crate) fn new(address: Address) -> Self {
+        let connector = address.tls.map_or(Connector::Plain, Connector::Rustls);
         Self {
-            request,
+            request: address.request,
             connector,
             phase: Phase::Waiting(Instant::now()),
             tries: 0,
@@ -94,19 +93,19 @@ impl Link {
     }
 
     /// Queues a frame. How many can be queued is the model's to bound: it has one publish in flight.
-    pub(super) fn send(&mut self, frame: String) {
+    pub(crate) fn send(&mut self, frame: String) {
         if matches!(self.phase, Phase::Open(_)) {
             self.outgoing.push_back(Message::text(frame));
         }
     }
 
     /// Gives the connection up and tries again, after this time where one is given.
-    pub(super) fn restart(&mut self, wait: Option<Duration>) -> Event {
+    pub(crate) fn restart(&mut self, wait: Option<Duration>) -> Event {
         self.lost("the node can't serve us now", wait)
     }
 
     /// Waits for the next event and moves the bytes meanwhile. Cancel safe: all state is in the link.
-    pub(super) async fn next(&mut self) -> Event {
+    pub(crate) async fn next(&mut self) -> Event {
         loop {
             match &mut self.phase {
                 Phase::Refused => std::future::pending().await,
@@ -153,7 +152,7 @@ impl Link {
     }
 
     /// Says goodbye, so that others see at once that we are gone.
-    pub(super) async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         if let Phase::Open(open) = &mut self.phase {
             let goodbye = open.socket.close(None);
             // Who does not take it within a second finds out by itself.
@@ -301,10 +300,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_close_says_when_to_come_again_and_whether() {
-        let request = ClientRequestBuilder::new("ws://127.0.0.1:9/".parse().unwrap());
         let close = |code: u16, reason: &str| {
             let frame = CloseFrame { code: code.into(), reason: reason.into() };
-            Link::new(request.clone(), None).closed(Some(frame))
+            Link::new(Address::parse("ws://127.0.0.1:9/").unwrap()).closed(Some(frame))
         };
         let Event::Lost { until, .. } = close(1012, "retry_after_ms=5000") else { panic!() };
         let wait = until - Instant::now();

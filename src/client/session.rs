@@ -9,16 +9,16 @@ use super::state::{Chat, Effect};
 use super::wire::Target;
 
 /// A chat under way.
-pub(super) struct Session {
-    pub(super) chat: Chat,
+pub(crate) struct Session {
+    pub(crate) chat: Chat,
     link: Link,
     /// Whether a connection ever stood.
-    pub(super) was_connected: bool,
+    pub(crate) was_connected: bool,
 }
 
 /// What is to be shown.
 #[derive(Debug)]
-pub(super) enum News {
+pub(crate) enum News {
     /// A line of a conversation, or of none.
     Line(Option<Target>, Line),
     /// The connection stands.
@@ -30,12 +30,12 @@ pub(super) enum News {
 }
 
 impl Session {
-    pub(super) fn new(chat: Chat, link: Link) -> Self {
+    pub(crate) fn new(chat: Chat, link: Link) -> Self {
         Self { chat, link, was_connected: false }
     }
 
     /// Carries out what the model wants; the news of it. None once there is nothing left to do.
-    pub(super) fn settle(&mut self) -> Option<News> {
+    pub(crate) fn settle(&mut self) -> Option<News> {
         while let Some(effect) = self.chat.next_effect() {
             match effect {
                 Effect::Send(frame) => self.link.send(frame),
@@ -52,7 +52,7 @@ impl Session {
 
     /// Waits until something happens, on the connection or because it is time. Cancel safe. [`Session::settle`] comes
     /// after it.
-    pub(super) async fn next(&mut self) -> Option<News> {
+    pub(crate) async fn next(&mut self) -> Option<News> {
         let now = Instant::now();
         // With nothing to wait for, a moment far away does no harm.
         let wake = self.chat.wake(now).unwrap_or(now + Duration::from_secs(3_600));
@@ -66,7 +66,7 @@ impl Session {
     }
 
     /// Says goodbye.
-    pub(super) async fn close(self) {
+    pub(crate) async fn close(self) {
         self.link.close().await;
     }
 

@@ -16,11 +16,11 @@ const MARGIN: Duration = Duration::from_secs(10);
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// A message on its way.
-#[derive(Debug)]
-pub(super) struct Publish {
-    pub(super) id: String,
-    pub(super) to: Target,
-    pub(super) content: String,
+#[derive(Debug, Clone)]
+pub(crate) struct Publish {
+    pub(crate) id: String,
+    pub(crate) to: Target,
+    pub(crate) content: String,
     /// When its turn came.
     began: Option<Instant>,
     /// When it was sent first, if it may have been stored since.
@@ -28,12 +28,23 @@ pub(super) struct Publish {
     /// May be stored, for all that is known.
     unknown: bool,
     in_flight: bool,
+    /// Was refused, and is tried again.
+    is_late: bool,
     not_before: Option<Instant>,
+}
+
+/// What the user should hear of a refusal.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Trying again is no use: the message is no longer on its way.
+    Final(Publish),
+    /// It will be tried again. Said once of each message, with where it goes.
+    FirstOf(Target),
 }
 
 /// Messages on their way, oldest first. Not bounded here: who adds to it waits until it is short, or is a person.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     items: VecDeque<Publish>,
     dedupe: Duration,
     /// Ids that were ever used here.
@@ -42,47 +53,50 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dedupe = Duration::from_secs(300);
         Self { items: VecDeque::new(), dedupe, own: Seen::default(), last_error: String::new() }
     }
 
     /// Where the message goes whose turn it is.
-    pub(super) fn head(&self) -> Option<&Target> {
+    pub(crate) fn head(&self) -> Option<&Target> {
         self.items.front().map(|item| &item.to)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
 
     /// How long the node recognises a repeat.
-    pub(super) fn set_dedupe(&mut self, window: Duration) {
+    pub(crate) fn set_dedupe(&mut self, window: Duration) {
         self.dedupe = window;
     }
 
-    pub(super) fn add(&mut self, to: Target, content: String) {
+    /// Puts it last. Returns its id.
+    pub(crate) fn add(&mut self, to: Target, content: String) -> String {
         let id = uuid::Uuid::now_v7().to_string();
         self.own.insert(&id);
         self.items.push_back(Publish {
-            id,
+            id: id.clone(),
             to,
             content,
             began: None,
             first_sent: None,
             unknown: false,
             in_flight: false,
+            is_late: false,
             not_before: None,
         });
+        id
     }
 
     /// Whether a message with this id was said here.
-    pub(super) fn is_own(&self, id: &str) -> bool {
+    pub(crate) fn is_own(&self, id: &str) -> bool {
         self.own.contains(id)
     }
 
     /// The message to send now, if it is time and its conversation is open; it is in flight from then on.
-    pub(super) fn next(&mut self, now: Instant, is_open: impl Fn(&Target) -> bool) -> Option<&Publish> {
+    pub(crate) fn next(&mut self, now: Instant, is_open: impl Fn(&Target) -> bool) -> Option<&Publish> {
         let head = self.items.front_mut()?;
         head.began.get_or_insert(now);
         if head.in_flight || head.not_before.is_some_and(|at| at > now) || !is_open(&head.to) {
@@ -94,31 +108,32 @@ impl Outbox {
     }
 
     /// It is stored: acknowledged, or seen in its log. False if it was not on its way.
-    pub(super) fn stored(&mut self, id: &str) -> bool {
+    pub(crate) fn stored(&mut self, id: &str) -> bool {
         let before = self.items.len();
         self.items.retain(|item| item.id != id);
         self.items.len() < before
     }
 
-    /// It was refused. Returns it where trying again is no use.
-    pub(super) fn refused(&mut self, id: &str, fault: &Fault, now: Instant) -> Option<Publish> {
+    /// It was refused. None where there is nothing new to say of it.
+    pub(crate) fn refused(&mut self, id: &str, fault: &Fault, now: Instant) -> Option<Refusal> {
         let at = self.items.iter().position(|item| item.id == id)?;
         let item = &mut self.items[at];
         item.in_flight = false;
         item.unknown |= fault.is_unknown();
         if !fault.passes() && fault.code != "not_in_room" {
-            return self.items.remove(at);
+            return self.items.remove(at).map(Refusal::Final);
         }
         if !item.unknown {
             item.first_sent = None;
         }
         self.last_error.clone_from(&fault.message);
         item.not_before = Some(now + fault.retry_after_ms.map_or(TRY_AGAIN, Duration::from_millis));
-        None
+        let is_first = fault.passes() && !std::mem::replace(&mut item.is_late, true);
+        is_first.then(|| Refusal::FirstOf(item.to.clone()))
     }
 
     /// The connection is gone: what was in flight may be stored or not.
-    pub(super) fn lost(&mut self, why: &str) {
+    pub(crate) fn lost(&mut self, why: &str) {
         why.clone_into(&mut self.last_error);
         for item in self.items.iter_mut().filter(|item| item.in_flight) {
             item.in_flight = false;
@@ -127,7 +142,7 @@ impl Outbox {
     }
 
     /// Takes the message that was tried for long enough, and says what is known of it.
-    pub(super) fn give_up(&mut self, now: Instant) -> Option<(Publish, String)> {
+    pub(crate) fn give_up(&mut self, now: Instant) -> Option<(Publish, String)> {
         if deadline(self.items.front()?, self.dedupe).is_none_or(|deadline| now < deadline) {
             return None;
         }
@@ -144,14 +159,14 @@ impl Outbox {
     }
 
     /// Takes all that can't be said any more because its conversation is closed.
-    pub(super) fn close(&mut self, target: &Target) -> Vec<Publish> {
+    pub(crate) fn close(&mut self, target: &Target) -> Vec<Publish> {
         let (closed, open) = self.items.drain(..).partition(|item| item.to == *target);
         self.items = open;
         Vec::from_iter::<VecDeque<_>>(closed)
     }
 
     /// When something is to be done again.
-    pub(super) fn wake(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn wake(&self, now: Instant) -> Option<Instant> {
         let head = self.items.front()?;
         let again = head.not_before.filter(|at| *at > now && !head.in_flight);
         [deadline(head, self.dedupe), again].into_iter().flatten().min()
@@ -198,12 +213,15 @@ mod tests {
         let (mut outbox, now) = (Outbox::new(), Instant::now());
         outbox.add(room(), "one".into());
         let id = outbox.next(now, |_| true).unwrap().id.clone();
-        assert!(outbox.refused(&id, &fault("unavailable", Some(300)), now).is_none());
+        let refused = outbox.refused(&id, &fault("unavailable", Some(300)), now);
+        assert!(matches!(refused, Some(Refusal::FirstOf(to)) if to == room()));
         assert!(outbox.next(now, |_| true).is_none());
         let later = now + Duration::from_millis(300);
         assert_eq!(outbox.wake(now), Some(later));
         assert_eq!(outbox.next(later, |_| true).unwrap().id, id);
-        assert_eq!(outbox.refused(&id, &fault("message_too_large", None), now).unwrap().content, "one");
+        assert!(outbox.refused(&id, &fault("unavailable", None), later).is_none(), "it was told");
+        let refused = outbox.refused(&id, &fault("message_too_large", None), now);
+        assert!(matches!(refused, Some(Refusal::Final(publish)) if publish.content == "one"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
 
 /// Why there is nobody to trust.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TrustError {
+pub enum TrustError {
     /// No authority was found.
     #[error(
         "TLS needs certificates of authorities, and none were found{0}: install ca-certificates, or name a file in SSL_CERT_FILE"
@@ -20,7 +20,7 @@ pub(super) enum TrustError {
 }
 
 /// Trusts the authorities that this machine trusts. Reads files: ask once.
-pub(super) fn trust() -> Result<Arc<ClientConfig>, TrustError> {
+pub(crate) fn trust() -> Result<Arc<ClientConfig>, TrustError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     // Some authorities of old have certificates that can't be read any more; the others serve.
@@ -36,7 +36,7 @@ pub(super) fn trust() -> Result<Arc<ClientConfig>, TrustError> {
 }
 
 /// What a person can do about an error of a connection, where TLS is the reason.
-pub(super) fn refusal(error: &io::Error) -> Option<String> {
+pub(crate) fn refusal(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     Some(match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {

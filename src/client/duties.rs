@@ -6,13 +6,13 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::conversation::{Conversation, Membership};
-use super::outbox::Publish;
+use super::outbox::{Publish, Refusal};
 use super::state::{Asked, Chat, Connection, Effect};
 use super::wire::{self, Fault, Target};
 
 impl Chat {
     /// Does what is due: enters rooms, sends the next message, gives up what was tried for too long.
-    pub(super) fn tick(&mut self, now: Instant) {
+    pub(crate) fn tick(&mut self, now: Instant) {
         while let Some((publish, why)) = self.outbox.give_up(now) {
             self.fail(&publish, &why);
         }
@@ -35,7 +35,7 @@ impl Chat {
                 return self.effect(Effect::Send(frame));
             }
             let fault = Fault::too_long();
-            if let Some(publish) = self.outbox.refused(&id, &fault, now) {
+            if let Some(Refusal::Final(publish)) = self.outbox.refused(&id, &fault, now) {
                 self.fail(&publish, &fault.message);
                 self.tick(now);
             }
@@ -60,12 +60,12 @@ impl Chat {
     }
 
     /// Whether nothing is on its way, and every room was entered once. Where something has failed, no room is waited for.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.unsettled() == 0 || (self.outbox.len() == 0 && self.failed > 0)
     }
 
     /// How much is still to be done: messages on their way, and rooms that were never entered.
-    pub(super) fn unsettled(&self) -> usize {
+    pub(crate) fn unsettled(&self) -> usize {
         let is_new = |each: &&Conversation| {
             each.place.is_none()
                 && each.membership != Membership::Refused
@@ -75,13 +75,13 @@ impl Chat {
     }
 
     /// Whether there is nowhere left to say anything.
-    pub(super) fn is_shut_out(&self) -> bool {
+    pub(crate) fn is_shut_out(&self) -> bool {
         let mut all = self.conversations.iter();
         !self.conversations.is_empty() && all.all(|each| each.membership == Membership::Refused)
     }
 
     /// When [`Chat::tick`] has something to do again.
-    pub(super) fn wake(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn wake(&self, now: Instant) -> Option<Instant> {
         let live = self.connection == Connection::Live;
         let rooms = self.conversations.iter().filter_map(|conversation| match conversation.membership {
             Membership::Out(at) if live => at,

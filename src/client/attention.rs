@@ -21,7 +21,7 @@ const MOST_NAMES: usize = 3;
 
 /// What is fleeting about one conversation.
 #[derive(Debug, Default)]
-pub(super) struct Attention {
+pub(crate) struct Attention {
     /// The last few who type, and since when.
     typing: Vec<(UserName, Instant)>,
     /// When others were told last that we type.
@@ -29,29 +29,29 @@ pub(super) struct Attention {
     /// Of a person: the newest message of theirs that they know we have read.
     read: Option<String>,
     /// Of a person: the newest message that they have read.
-    pub(super) peer_read: Option<String>,
+    pub(crate) peer_read: Option<String>,
 }
 
 impl Attention {
     /// Somebody types.
-    pub(super) fn types(&mut self, user: UserName, now: Instant) {
+    pub(crate) fn types(&mut self, user: UserName, now: Instant) {
         self.stops(&user);
         self.typing.truncate(MOST_NAMES - 1);
         self.typing.insert(0, (user, now));
     }
 
     /// What was typed has arrived, or who typed is gone.
-    pub(super) fn stops(&mut self, user: &UserName) {
+    pub(crate) fn stops(&mut self, user: &UserName) {
         self.typing.retain(|(each, _)| each != user);
     }
 
     /// The connection is gone: nobody is known to type, and what was told last may not have arrived.
-    pub(super) fn lost(&mut self) {
+    pub(crate) fn lost(&mut self) {
         *self = Self { peer_read: self.peer_read.take(), ..Self::default() };
     }
 
     /// Who types now, in words; nothing if nobody does.
-    pub(super) fn typing(&self, now: Instant) -> Option<String> {
+    pub(crate) fn typing(&self, now: Instant) -> Option<String> {
         let lately = |since: Instant| now.saturating_duration_since(since) < TYPING_FOR;
         let mut names: Vec<&str> =
             self.typing.iter().filter(|(_, since)| lately(*since)).map(|(user, _)| user.as_str()).collect();
@@ -63,7 +63,7 @@ impl Attention {
 
 impl Conversation {
     /// The newest message of ours that the other has read. (Ids sort by their time.)
-    pub(super) fn read_by_peer(&self, me: &UserName) -> Option<&str> {
+    pub(crate) fn read_by_peer(&self, me: &UserName) -> Option<&str> {
         let read = self.attention.peer_read.as_deref()?;
         self.lines.iter().rev().find_map(|line| match line {
             Line::Said { from, place, .. } if from == me && *place.message_id <= *read => {
@@ -76,7 +76,7 @@ impl Conversation {
 
 impl Chat {
     /// The person types something in the conversation on show.
-    pub(super) fn typing(&mut self, now: Instant) {
+    pub(crate) fn typing(&mut self, now: Instant) {
         let Some(target) = self.current().map(|conversation| conversation.target.clone()) else { return };
         if !self.is_open(&target) {
             return;
@@ -89,7 +89,7 @@ impl Chat {
     }
 
     /// The person looks at the newest of the conversation on show: the other one may know.
-    pub(super) fn looked(&mut self) {
+    pub(crate) fn looked(&mut self) {
         if self.connection != Connection::Live {
             return;
         }

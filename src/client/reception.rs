@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::conversation::{Line, Membership};
+use super::outbox::Refusal;
 use super::state::{Asked, Chat, Connection, Effect};
 use super::text::harmless;
 use super::wire::{Fault, Frame, Message, Place, Target};
@@ -38,7 +39,7 @@ impl Joined {
 
 impl Chat {
     /// A frame came.
-    pub(super) fn receive(&mut self, text: &str, now: Instant) {
+    pub(crate) fn receive(&mut self, text: &str, now: Instant) {
         match Frame::read(text) {
             Some(Frame::Ack { id, body }) if !self.outbox.stored(&id) => self.acknowledged(&id, body),
             Some(Frame::Error { id: Some(id), fault }) => self.refused(&id, &fault, now),
@@ -83,13 +84,19 @@ impl Chat {
 
     fn message(&mut self, message: &Message) {
         let Some(target) = message.conversation(&self.me) else { return };
-        let own = message.client_id.as_deref().is_some_and(|id| {
-            // It is in the log, whatever became of the answer. Ids are a user's own: another's may look the same.
-            message.from == self.me && (self.outbox.stored(id) || self.outbox.is_own(id))
-        });
+        // It is in the log, whatever became of the answer. Ids are a user's own: another's may look the same.
+        let is_mine = message.from == self.me;
+        let own = message.client_id.clone();
+        let own = own.filter(|id| is_mine && (self.outbox.stored(id) || self.outbox.is_own(id)));
         let conversation = match &target {
             Target::User(_) => {
                 self.private = Some(message.place.clone());
+                if !self.remembers {
+                    if self.seen_private.insert(&message.place.message_id) {
+                        self.show(Some(target), Line::said(message, own));
+                    }
+                    return;
+                }
                 let index = self.find_or_add(target.clone());
                 &mut self.conversations[index]
             }
@@ -179,10 +186,8 @@ impl Chat {
     fn history_came(&mut self, target: &Target, mut body: Value) {
         let messages = serde_json::from_value::<Vec<Message>>(body["messages"].take());
         let (Ok(messages), me) = (messages, self.me.clone()) else { return };
-        let own: Vec<bool> = messages
-            .iter()
-            .map(|m| m.from == me && m.client_id.as_deref().is_some_and(|id| self.outbox.is_own(id)))
-            .collect();
+        let own = |m: &Message| m.client_id.clone().filter(|id| m.from == me && self.outbox.is_own(id));
+        let own: Vec<Option<String>> = messages.iter().map(own).collect();
         let Some(conversation) = self.find(target) else { return };
         conversation.more = body["more"].as_bool().unwrap_or_default();
         let lines: Vec<Line> = messages
@@ -219,9 +224,7 @@ impl Chat {
                 conversation.membership = Membership::Refused;
                 self.failed += 1;
                 self.show(Some(room.clone()), Line::Note(format!("can't enter {room}: {what}")));
-                for publish in self.outbox.close(&room) {
-                    self.fail(&publish, "the room can't be entered");
-                }
+                self.fail_all(&room, "the room can't be entered");
             }
             Asked::History(target) | Asked::Members(target) => {
                 self.show(Some(target), Line::Note(format!("the node says: {what}")));
@@ -234,8 +237,13 @@ impl Chat {
         if fault.code == "unauthorized" {
             return self.effect(Effect::Stop(format!("the node refuses us: {}", harmless(&fault.message))));
         }
-        if let Some(publish) = self.outbox.refused(id, fault, now) {
-            return self.fail(&publish, &fault.message);
+        match self.outbox.refused(id, fault, now) {
+            Some(Refusal::Final(publish)) => return self.fail(&publish, &fault.message),
+            Some(Refusal::FirstOf(target)) => {
+                let note = format!("not stored yet, trying on: {}", harmless(&fault.message));
+                self.show(Some(target), Line::Note(note));
+            }
+            None => {}
         }
         if fault.code == "not_in_room" {
             // An operator took us out: a message is reason enough to go in again.

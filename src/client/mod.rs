@@ -1,0 +1,192 @@
+//! A client that comes back: one user's rooms and private messages, over as many connections as it takes. Nothing is lost,
+//! nothing comes twice, and what can't be proved whole is told.
+//!
+//! [`Client`] is for programs; `chatnode chat` drives the same model with a screen. Neither keeps anything on disk: what
+//! was not stored when the program ends is gone, and [`Client::unsent`] says how much that would be.
+//!
+//! ```no_run
+//! use chatnode::client::{Client, Event};
+//!
+//! # async fn example() -> Result<(), chatnode::client::ClientError> {
+//! let mut client = Client::new("ws://127.0.0.1:8080/", "greeter")?;
+//! client.enter("lobby")?;
+//! while let Some(event) = client.next().await {
+//!     match event {
+//!         Event::Message(message) if message.content == "hello" => {
+//!             client.say("lobby", format!("hello, {}", message.sender))?;
+//!         }
+//!         other => println!("{other:?}"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+pub(crate) mod address;
+pub(crate) mod attention;
+pub(crate) mod conversation;
+pub(crate) mod duties;
+mod event;
+pub(crate) mod link;
+pub(crate) mod outbox;
+pub(crate) mod reception;
+pub(crate) mod session;
+pub(crate) mod state;
+pub(crate) mod text;
+pub(crate) mod tls;
+pub(crate) mod wire;
+
+use std::time::Instant;
+
+pub use address::AddressError;
+pub use event::{Event, Message};
+pub use tls::TrustError;
+pub use wire::Target;
+
+use crate::protocol::{NameError, RoomName, UserName};
+use address::Address;
+use link::Link;
+use session::Session;
+use state::Chat;
+
+/// The most old messages that a node gives at a time.
+const MOST_HISTORY: u32 = 200;
+
+/// What a caller got wrong. Nothing was sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The address or the token.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The name of a user or a room, and what is wrong with it.
+    #[error("the name {0:?} {1}")]
+    Name(String, NameError),
+    /// Something was to be said in a room that was never entered, or has been left.
+    #[error("the room {0} was not entered: enter it first")]
+    NotEntered(RoomName),
+}
+
+/// One user's chat with a cluster.
+///
+/// All of it happens in [`Client::next`], which has to be awaited again and again, in a task of a tokio runtime with its
+/// network and clock on: between two calls nothing is read, sent or answered. Requests are carried out in their order;
+/// messages go out one at a time, so that none overtakes another, and each keeps its id over every repeat.
+pub struct Client {
+    session: Session,
+    is_over: bool,
+}
+
+impl Client {
+    /// A client of the node, or the balancer, at this URL (`ws://`, `wss://`, or the chat page's own). It connects once
+    /// [`Client::next`] is awaited. For `wss://`, reads the authorities that this machine trusts.
+    ///
+    /// # Errors
+    /// The URL is none, the name is none, or there is no authority to trust.
+    pub fn new(url: &str, user: &str) -> Result<Self, ClientError> {
+        Self::with(Address::parse(url)?, user)
+    }
+
+    /// The same, for nodes that ask for a token.
+    ///
+    /// # Errors
+    /// As for [`Client::new`]; and the token holds characters that no token has.
+    pub fn with_token(url: &str, user: &str, token: &str) -> Result<Self, ClientError> {
+        Self::with(Address::parse(url)?.with_token(token)?, user)
+    }
+
+    fn with(address: Address, user: &str) -> Result<Self, ClientError> {
+        let mut chat = Chat::new(user_name(user)?, 0);
+        chat.remembers = false;
+        Ok(Self { session: Session::new(chat, Link::new(address)), is_over: false })
+    }
+
+    /// Rooms that are entered from now on begin with this many old messages, at most 200; with none if this is not called.
+    pub fn ask_for_history(&mut self, messages: u32) {
+        self.session.chat.history = messages.min(MOST_HISTORY);
+    }
+
+    /// Enters a room, and enters it again after each loss of the connection, where it stopped.
+    ///
+    /// # Errors
+    /// The name is none.
+    pub fn enter(&mut self, room: &str) -> Result<(), ClientError> {
+        let room = room_name(room)?;
+        self.session.chat.join(room, Instant::now());
+        Ok(())
+    }
+
+    /// Leaves a room. What was on its way to it comes back as [`Event::NotSent`]. Nothing where it was not entered.
+    ///
+    /// # Errors
+    /// The name is none.
+    pub fn leave(&mut self, room: &str) -> Result<(), ClientError> {
+        let (room, chat) = (Target::Room(room_name(room)?), &mut self.session.chat);
+        if let Some(index) = chat.conversations.iter().position(|each| each.target == room) {
+            chat.close(index);
+        }
+        Ok(())
+    }
+
+    /// Says something in a room. It becomes an [`Event::Message`] with this id once it is in the room's log, or an
+    /// [`Event::NotSent`]. Takes any number: who says much waits while [`Client::unsent`] is high.
+    ///
+    /// # Errors
+    /// The name is none, or of a room that was not entered.
+    pub fn say(&mut self, room: &str, content: impl Into<String>) -> Result<String, ClientError> {
+        let (room, chat) = (room_name(room)?, &mut self.session.chat);
+        let target = Target::Room(room.clone());
+        if !chat.conversations.iter().any(|each| each.target == target) {
+            return Err(ClientError::NotEntered(room));
+        }
+        Ok(chat.say_to(target, content.into(), Instant::now()))
+    }
+
+    /// Says something to one user, on all of their connections, now or when they come. What becomes of it is told as for
+    /// [`Client::say`].
+    ///
+    /// # Errors
+    /// The name is none.
+    pub fn whisper(&mut self, user: &str, content: impl Into<String>) -> Result<String, ClientError> {
+        let target = Target::User(user_name(user)?);
+        Ok(self.session.chat.say_to(target, content.into(), Instant::now()))
+    }
+
+    /// How many messages are on their way: not yet known to be stored.
+    pub fn unsent(&self) -> usize {
+        self.session.chat.outbox.len()
+    }
+
+    /// Waits for what happens next. `None` once it is over: after [`Event::Closed`]. Cancel safe: it may stand in a
+    /// `select!`.
+    pub async fn next(&mut self) -> Option<Event> {
+        while !self.is_over {
+            let news = match self.session.settle() {
+                Some(news) => Some(news),
+                None => self.session.next().await,
+            };
+            if let Some(news) = news {
+                let event = Event::of(news);
+                self.is_over = matches!(event, Event::Closed(_));
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// Says goodbye, so that others see at once that the user is gone.
+    pub async fn close(self) {
+        self.session.close().await;
+    }
+}
+
+fn room_name(name: &str) -> Result<RoomName, ClientError> {
+    RoomName::parse(name).map_err(|why| ClientError::Name(name.to_owned(), why))
+}
+
+fn user_name(name: &str) -> Result<UserName, ClientError> {
+    UserName::parse(name).map_err(|why| ClientError::Name(name.to_owned(), why))
+}
+
+#[cfg(test)]
+mod tests;
