@@ -83,6 +83,8 @@ pub(crate) enum Membership {
 pub(crate) struct Conversation {
     pub(crate) target: Target,
     pub(crate) lines: VecDeque<Line>,
+    /// How many lines were ever added at the end.
+    pub(crate) added: usize,
     pub(crate) unread: usize,
     /// Of a room.
     pub(crate) membership: Membership,
@@ -103,6 +105,7 @@ impl Conversation {
         Self {
             target,
             lines: VecDeque::new(),
+            added: 0,
             unread: 0,
             membership: Membership::Out(None),
             members: None,
@@ -126,6 +129,7 @@ impl Conversation {
 
     pub(crate) fn push(&mut self, line: Line) {
         self.lines.push_back(line);
+        self.added += 1;
         if self.lines.len() > MAX_LINES {
             self.lines.pop_front();
             self.more = true;

@@ -18,8 +18,14 @@ pub(crate) fn harmless(text: &str) -> String {
             '\r' if rest.starts_with('\n') => {}
             '\n' | '\r' | '\u{2028}' | '\u{2029}' | '\u{85}' => clean.push_str(LINE_BREAK),
             '\t' => clean.push(' '),
-            // The joiners are needed to write Persian, Indic scripts and many emoji.
-            '\u{200c}' | '\u{200d}' => clean.push(c),
+            // The joiners are needed to write Persian, Indic scripts and many emoji: after something to join. By itself
+            // one is a mark of no width that terminals give some.
+            '\u{200c}' | '\u{200d}' => {
+                let joins = |c: char| !c.is_whitespace() && !matches!(c, '\u{200c}' | '\u{200d}');
+                if clean.chars().next_back().is_some_and(joins) {
+                    clean.push(c);
+                }
+            }
             _ => match c.general_category() {
                 GeneralCategory::Control | GeneralCategory::Format => {}
                 _ => clean.push(c),
@@ -61,6 +67,12 @@ fn after_parameters(rest: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_joiner_stays_where_it_joins_something() {
+        assert_eq!(harmless("\u{200d}\u{200d}X \u{200c}y a\u{200d}\u{200d}b"), "X y a\u{200d}b");
+        assert_eq!(harmless("می\u{200c}خواهم 👩\u{200d}💻"), "می\u{200c}خواهم 👩\u{200d}💻");
+    }
 
     #[test]
     fn sequences_vanish_and_words_stay() {

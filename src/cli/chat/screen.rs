@@ -13,6 +13,7 @@ use super::calendar::Calendar;
 use super::prompt::Prompt;
 use super::transcript;
 use crate::client::state::{Chat, Connection};
+use crate::client::text::harmless;
 use crate::client::wire::Target;
 
 /// Lists beside the conversation take so many columns, where there are enough.
@@ -28,6 +29,10 @@ pub(super) struct View {
     pub(super) prompt: Prompt,
     /// Rows scrolled up from the newest.
     pub(super) scroll: usize,
+    /// The conversation that was drawn last, and how many lines it had been given by then.
+    drawn: Option<(Target, usize)>,
+    /// Lines that came while the person was scrolled up.
+    below: usize,
     /// Whether the oldest row was on show; found out by drawing.
     pub(super) at_top: bool,
     /// Rows of the conversation on show; found out by drawing.
@@ -50,7 +55,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, calendar
     if members > 0 {
         people(frame, chat, right);
     }
-    frame.render_widget(Paragraph::new(standing(chat, now)).style(Style::new().reversed()), status);
+    let standing = standing(chat, view, now, usize::from(status.width));
+    frame.render_widget(Paragraph::new(standing).style(Style::new().reversed()), status);
     typed(frame, &view.prompt, prompt);
 }
 
@@ -64,7 +70,7 @@ fn conversations(frame: &mut Frame<'_>, chat: &Chat, area: Rect) {
         };
         // The count stays on show however long the name is.
         let most = usize::from(area.width.saturating_sub(1)).saturating_sub(unread.len());
-        let name: String = each.target.to_string().chars().take(most).collect();
+        let name = shortened(&each.target.to_string(), most);
         Row::styled(format!("{name}{unread}"), style)
     });
     // The one on show is always among them.
@@ -80,9 +86,19 @@ fn lines(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, calendar: &Calenda
         let hint = "No room is open. /join ROOM enters one, /help lists the commands.";
         return frame.render_widget(Paragraph::new(hint).wrap(Wrap { trim: false }), area);
     };
-    let height = usize::from(area.height);
+    let (height, width) = (usize::from(area.height), usize::from(area.width));
+    let drawn = view.drawn.replace((conversation.target.clone(), conversation.added));
+    let before = drawn.filter(|(target, _)| *target == conversation.target).map(|(_, added)| added);
+    let arrived = conversation.added - before.unwrap_or(conversation.added);
+    // What was being read stays where it is.
+    if view.scroll == 0 {
+        view.below = 0;
+    } else if arrived > 0 {
+        view.below += arrived;
+        view.scroll += transcript::rows_of_newest(conversation, &chat.me, calendar, width, arrived);
+    }
     let wanted = height + view.scroll;
-    let rows = transcript::newest(conversation, &chat.me, calendar, usize::from(area.width), wanted + 1);
+    let rows = transcript::newest(conversation, &chat.me, calendar, width, wanted + 1);
     view.at_top = rows.len() <= wanted;
     view.scroll = view.scroll.min(rows.len().saturating_sub(height));
     let mut seen: Vec<Row<'_>> = rows.into_iter().skip(view.scroll).take(height).collect();
@@ -96,11 +112,27 @@ fn lines(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, calendar: &Calenda
 fn people(frame: &mut Frame<'_>, chat: &Chat, area: Rect) {
     let members = chat.current().and_then(|current| current.members.as_ref());
     let rows = members.into_iter().flatten().take(usize::from(area.height));
-    let list = Text::from_iter(rows.map(|name| Row::from(name.as_str().to_owned())));
+    let list = Text::from_iter(rows.map(|name| Row::from(harmless(name.as_str()))));
     frame.render_widget(Paragraph::new(list).block(Block::new().borders(Borders::LEFT)), area);
 }
 
-fn standing(chat: &Chat, now: Instant) -> String {
+/// As much of a name as fits, without what a terminal can't place.
+fn shortened(name: &str, most: usize) -> String {
+    let name = harmless(name);
+    if Span::raw(&name).width() <= most {
+        return name;
+    }
+    let mut short = String::new();
+    for grapheme in Span::raw(&name).styled_graphemes(Style::new()) {
+        if Span::raw(&short).width() + Span::raw(grapheme.symbol).width() + 1 > most {
+            break;
+        }
+        short.push_str(grapheme.symbol);
+    }
+    short + "…"
+}
+
+fn standing(chat: &Chat, view: &View, now: Instant, width: usize) -> String {
     let connection = match &chat.connection {
         Connection::Connecting => "connecting".to_owned(),
         Connection::SigningIn => "signing in".to_owned(),
@@ -114,11 +146,19 @@ fn standing(chat: &Chat, now: Instant) -> String {
         0 => String::new(),
         count => format!(" · {count} on the way"),
     };
-    let place = chat.current().map_or_else(String::new, |current| format!(" · {}", current.target));
+    let below = match view.below {
+        0 => String::new(),
+        count => format!(" · {count} new below"),
+    };
+    // How it stands with the connection is on show however long the names are.
+    let most = width / 4;
+    let place = chat.current().map(|current| format!(" · {}", shortened(&current.target.to_string(), most)));
+    let place = place.unwrap_or_default();
     // The reason of a loss may be long, and stands last.
     let typing = chat.current().and_then(|current| current.attention.typing(now));
     let typing = typing.map_or_else(String::new, |who| format!(" · {who}"));
-    format!(" {}{place}{unsent}{typing} · {connection}", chat.me)
+    let me = shortened(chat.me.as_str(), most);
+    format!(" {me}{place}{below}{unsent}{typing} · {connection}")
 }
 
 fn typed(frame: &mut Frame<'_>, prompt: &Prompt, area: Rect) {
@@ -224,6 +264,39 @@ mod tests {
         let rows = shown(&chat, &mut view, 30, 6);
         assert_eq!(rows[..2], ["─────────── Today ────────────", "12:34 bob: number 1 is a long"]);
         assert_eq!((view.at_top, view.scroll), (true, 17));
+    }
+
+    #[test]
+    fn what_is_being_read_stays_where_it_is() {
+        let now = Instant::now();
+        let mut chat = chat(now);
+        for seq in 1..=30 {
+            chat.receive(&said("dev", "bob", &format!("number {seq}"), seq), now);
+        }
+        let mut view = View { scroll: 10, ..View::default() };
+        let before = shown(&chat, &mut view, 60, 8);
+        chat.receive(&said("dev", "bob", &"long ".repeat(30), 31), now);
+        chat.receive(&said("dev", "bob", "next", 32), now);
+        let after = shown(&chat, &mut view, 60, 8);
+        assert_eq!(before[..6], after[..6]);
+        assert!(after[6].contains("2 new below"), "{after:#?}");
+        view.scroll = 0;
+        let newest = shown(&chat, &mut view, 60, 8);
+        assert!(newest[5].ends_with("next") && !newest[6].contains("new below"), "{newest:#?}");
+    }
+
+    #[test]
+    fn a_long_name_hides_neither_the_count_nor_the_connection() {
+        let now = Instant::now();
+        let mut chat = chat(now);
+        let name = "日本語".repeat(20);
+        obey(&mut chat, &format!("/join {name}"), now);
+        answer(&mut chat, now);
+        let mut view = View::default();
+        assert!(shown(&chat, &mut view, 80, 8)[6].ends_with("… · connected"));
+        obey(&mut chat, "/join dev", now);
+        chat.receive(&said(&name, "bob", "hi", 1), now);
+        assert!(shown(&chat, &mut view, 80, 8)[2].contains("… (1)"));
     }
 
     #[test]

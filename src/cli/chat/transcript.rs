@@ -7,6 +7,7 @@ use ratatui::text::{Line as Row, Span};
 
 use super::calendar::Calendar;
 use crate::client::conversation::{Conversation, Line};
+use crate::client::text::harmless;
 use crate::protocol::UserName;
 
 /// The rows of at most this width, the newest first: all, or at least so many. From the newest backwards and no further than
@@ -30,6 +31,23 @@ pub(super) fn newest(
         }
     }
     rows
+}
+
+/// How many rows the newest so many lines take: what a person who has scrolled up must be kept from moving by.
+pub(super) fn rows_of_newest(
+    conversation: &Conversation,
+    me: &UserName,
+    calendar: &Calendar,
+    width: usize,
+    lines: usize,
+) -> usize {
+    let first = conversation.lines.len().saturating_sub(lines);
+    let read = conversation.read_by_peer(me);
+    let rows = conversation.lines.iter().enumerate().skip(first).map(|(index, line)| {
+        let day = usize::from(begun_by(conversation, index, calendar).is_some());
+        wrapped(&row(line, me, calendar, read), width).len() + day
+    });
+    rows.sum()
 }
 
 /// The day that the line at this index is the first of. What bears no time, or one that can't be, begins and ends none.
@@ -86,7 +104,10 @@ fn row(line: &Line, me: &UserName, calendar: &Calendar, read: Option<&str>) -> R
             let color = if from == me { Color::Green } else { Color::Cyan };
             Row::from(vec![
                 Span::styled(calendar.time_of_day(*sent_at), Style::new().fg(Color::DarkGray)),
-                Span::styled(format!(" {from}"), Style::new().fg(color).add_modifier(Modifier::BOLD)),
+                Span::styled(
+                    harmless(&format!(" {from}")),
+                    Style::new().fg(color).add_modifier(Modifier::BOLD),
+                ),
                 Span::raw(format!(": {}", line.text())),
                 Span::styled(if is_read { " (read)" } else { "" }, Style::new().fg(Color::DarkGray)),
             ])
