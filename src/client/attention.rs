@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::conversation::{Conversation, Line};
 use super::state::{Chat, Connection, Effect};
-use super::wire::{self, Target};
+use super::wire::{self, Place, Target};
 use crate::protocol::UserName;
 
 /// Typing is told to others at most once per this time.
@@ -26,7 +26,7 @@ pub(crate) struct Attention {
     typing: Vec<(UserName, Instant)>,
     /// When others were told last that we type.
     told: Option<Instant>,
-    /// Of a person: the newest message of theirs that they know we have read.
+    /// The newest message of others that they, or our other devices, know we have read.
     read: Option<String>,
     /// Of a person: the newest message that they have read.
     pub(crate) peer_read: Option<String>,
@@ -88,26 +88,50 @@ impl Chat {
         }
     }
 
-    /// The person looks at the newest of the conversation on show: the other one may know.
+    /// The person looks at the newest of the conversation on show: the other one, and our other devices, may know.
     pub(crate) fn looked(&mut self) {
         if self.connection != Connection::Live {
             return;
         }
         let Some(conversation) = self.conversations.get_mut(self.current) else { return };
-        let Target::User(peer) = &conversation.target else { return };
         let newest = conversation.lines.iter().rev().find_map(|line| match line {
-            Line::Said { from, place, .. } if from == peer && *from != self.me => Some(&place.message_id),
+            Line::Said { from, place, .. } if *from != self.me => Some(place),
             _ => None,
         });
-        let Some(newest) =
-            newest.filter(|id| conversation.attention.read.as_ref().is_none_or(|read| read < *id))
-        else {
-            return;
-        };
+        let is_news = |id: &String| conversation.attention.read.as_ref().is_none_or(|read| read < id);
+        let Some(newest) = newest.filter(|place| is_news(&place.message_id)).cloned() else { return };
         let mut body = conversation.target.body();
-        body["message_id"] = json!(newest);
-        conversation.attention.read = Some(newest.clone());
+        match conversation.target {
+            Target::Room(_) if conversation.is_in() => body["seq"] = json!(newest.seq),
+            Target::Room(_) => return,
+            Target::User(_) => body["message_id"] = json!(newest.message_id),
+        }
+        conversation.attention.read = Some(newest.message_id);
         self.effect(Effect::Send(wire::tell("Read", &self.me, body)));
+    }
+
+    /// Somebody has read a private conversation: the person at the other end, or we on another device.
+    pub(crate) fn read_in_private(&mut self, user: UserName, target: UserName, message_id: String) {
+        if user == self.me {
+            return self.read_elsewhere(&Target::User(target), |place| place.message_id <= message_id);
+        }
+        if let Some(person) = self.find(&Target::User(user)) {
+            let read = &mut person.attention.peer_read;
+            *read = read.take().max(Some(message_id));
+        }
+    }
+
+    /// We have read a conversation on another device, as far as it says.
+    pub(crate) fn read_elsewhere(&mut self, target: &Target, is_read: impl Fn(&Place) -> bool) {
+        let me = self.me.clone();
+        let Some(conversation) = self.find(target) else { return };
+        let newer = conversation.lines.iter().rev().map_while(|line| match line {
+            Line::Said { place, .. } if is_read(place) => None,
+            Line::Said { from, .. } => Some(usize::from(*from != me)),
+            Line::Gap(_) => Some(1),
+            Line::NotSent { .. } | Line::Note(_) => Some(0),
+        });
+        conversation.unread = conversation.unread.min(newer.sum());
     }
 }
 

@@ -22,22 +22,21 @@ impl Chat {
         for index in 0..self.conversations.len() {
             self.enter(index, now);
         }
-        let publish = self.outbox.next(now, |target| {
+        while let Some(Publish { id, to, content, .. }) = self.outbox.next(now, |target| {
             let mut found = self.conversations.iter().filter(|each| each.target == *target);
             matches!(target, Target::User(_)) || found.any(Conversation::is_in)
-        });
-        if let Some(Publish { id, to, content, .. }) = publish {
+        }) {
             let mut body = to.body();
             body["content"] = json!(content);
             let kind = if matches!(to, Target::Room(_)) { "GroupChat" } else { "PrivateChat" };
             let (frame, id) = (wire::request(kind, &self.me, body, id), id.clone());
             if frame.len() <= wire::MAX_FRAME_BYTES {
-                return self.effect(Effect::Send(frame));
+                self.effect(Effect::Send(frame));
+                continue;
             }
             let fault = Fault::too_long();
             if let Some(Refusal::Final(publish)) = self.outbox.refused(&id, &fault, now) {
                 self.fail(&publish, &fault.message);
-                self.tick(now);
             }
         }
     }
@@ -64,14 +63,20 @@ impl Chat {
         self.unsettled() == 0 || (self.outbox.len() == 0 && self.failed > 0)
     }
 
-    /// How much is still to be done: messages on their way, and rooms that were never entered.
+    /// How much is still to be done: messages on their way, rooms that were never entered, history that was asked for, and
+    /// the private messages that had waited.
     pub(crate) fn unsettled(&self) -> usize {
         let is_new = |each: &&Conversation| {
             each.place.is_none()
                 && each.membership != Membership::Refused
                 && matches!(each.target, Target::Room(_))
         };
-        self.outbox.len() + self.conversations.iter().filter(is_new).count()
+        let backlogs = self
+            .asked
+            .values()
+            .filter(|asked| matches!(asked, Asked::Proof | Asked::Backlog | Asked::History(_)));
+        let rooms = self.conversations.iter().filter(is_new);
+        self.outbox.len() + rooms.count() + backlogs.count() + usize::from(self.private.is_none())
     }
 
     /// Whether there is nowhere left to say anything.

@@ -73,7 +73,6 @@ enum Phase {
 
 struct Open {
     socket: Socket,
-    since: Instant,
     /// When the silence becomes too long, or the ping's answer.
     deadline: Instant,
     pinged: bool,
@@ -92,11 +91,16 @@ impl Link {
         }
     }
 
-    /// Queues a frame. How many can be queued is the model's to bound: it has one publish in flight.
+    /// Queues a frame. How many can be queued is the model's to bound: it has one publish per conversation in flight.
     pub(crate) fn send(&mut self, frame: String) {
         if matches!(self.phase, Phase::Open(_)) {
             self.outgoing.push_back(Message::text(frame));
         }
+    }
+
+    /// The node took us in: the next loss is a new one.
+    pub(crate) fn settled(&mut self) {
+        self.tries = 0;
     }
 
     /// Gives the connection up and tries again, after this time where one is given.
@@ -116,9 +120,8 @@ impl Link {
                 }
                 Phase::Connecting(connecting) => match connecting.await {
                     Ok(socket) => {
-                        let since = Instant::now();
-                        let deadline = since + SILENCE;
-                        self.phase = Phase::Open(Box::new(Open { socket, since, deadline, pinged: false }));
+                        let deadline = Instant::now() + SILENCE;
+                        self.phase = Phase::Open(Box::new(Open { socket, deadline, pinged: false }));
                         return Event::Opened;
                     }
                     Err(error) => return self.not_connected(&error),
@@ -216,11 +219,6 @@ impl Link {
     }
 
     fn lost(&mut self, why: &str, wait: Option<Duration>) -> Event {
-        if let Phase::Open(open) = &self.phase
-            && open.since.elapsed() > DEADLINE
-        {
-            self.tries = 0;
-        }
         self.outgoing.clear();
         let until = Instant::now() + wait.unwrap_or_else(|| pause(self.tries));
         self.tries += 1;

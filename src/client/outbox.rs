@@ -1,7 +1,8 @@
-//! What the user said, from the key press to the log. Owns the order (one at a time, so that none overtakes another),
+//! What the user said, from the key press to the log. Owns the order (one at a time to each room or person, so that none
+//! overtakes another, and none waits for a room that is stuck),
 //! the id that a message keeps over every repeat, and when to give up; sends nothing itself. Called by the model.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::wire::{Fault, Seen, Target};
@@ -58,9 +59,16 @@ impl Outbox {
         Self { items: VecDeque::new(), dedupe, own: Seen::default(), last_error: String::new() }
     }
 
-    /// Where the message goes whose turn it is.
-    pub(crate) fn head(&self) -> Option<&Target> {
-        self.items.front().map(|item| &item.to)
+    /// Where a message on its way goes.
+    pub(crate) fn target(&self, id: &str) -> Option<&Target> {
+        self.items.iter().find(|item| item.id == id).map(|item| &item.to)
+    }
+
+    /// The places of the messages whose turn it is: of each room and person the oldest.
+    fn heads(&self) -> Vec<usize> {
+        let mut before = HashSet::new();
+        let places = self.items.iter().enumerate();
+        places.filter(|(_, item)| before.insert(&item.to)).map(|(place, _)| place).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -95,13 +103,17 @@ impl Outbox {
         self.own.contains(id)
     }
 
-    /// The message to send now, if it is time and its conversation is open; it is in flight from then on.
+    /// A message to send now, if it is time and its conversation is open; it is in flight from then on.
     pub(crate) fn next(&mut self, now: Instant, is_open: impl Fn(&Target) -> bool) -> Option<&Publish> {
-        let head = self.items.front_mut()?;
-        head.began.get_or_insert(now);
-        if head.in_flight || head.not_before.is_some_and(|at| at > now) || !is_open(&head.to) {
-            return None;
+        let heads = self.heads();
+        for place in &heads {
+            self.items[*place].began.get_or_insert(now);
         }
+        let is_due = |item: &Publish| {
+            !item.in_flight && item.not_before.is_none_or(|at| at <= now) && is_open(&item.to)
+        };
+        let place = heads.into_iter().find(|place| is_due(&self.items[*place]))?;
+        let head = &mut self.items[place];
         head.in_flight = true;
         head.first_sent.get_or_insert(now);
         Some(head)
@@ -143,10 +155,9 @@ impl Outbox {
 
     /// Takes the message that was tried for long enough, and says what is known of it.
     pub(crate) fn give_up(&mut self, now: Instant) -> Option<(Publish, String)> {
-        if deadline(self.items.front()?, self.dedupe).is_none_or(|deadline| now < deadline) {
-            return None;
-        }
-        let item = self.items.pop_front()?;
+        let is_over = |item: &Publish| deadline(item, self.dedupe).is_some_and(|deadline| deadline <= now);
+        let place = self.heads().into_iter().find(|place| is_over(&self.items[*place]))?;
+        let item = self.items.remove(place)?;
         let fate = if item.unknown || item.in_flight {
             "no answer came: it may have been stored or not"
         } else {
@@ -167,9 +178,11 @@ impl Outbox {
 
     /// When something is to be done again.
     pub(crate) fn wake(&self, now: Instant) -> Option<Instant> {
-        let head = self.items.front()?;
-        let again = head.not_before.filter(|at| *at > now && !head.in_flight);
-        [deadline(head, self.dedupe), again].into_iter().flatten().min()
+        let moments = self.heads().into_iter().flat_map(|place| {
+            let head = &self.items[place];
+            [deadline(head, self.dedupe), head.not_before.filter(|at| *at > now && !head.in_flight)]
+        });
+        moments.flatten().min()
     }
 }
 
@@ -206,6 +219,24 @@ mod tests {
         assert_eq!(outbox.next(now, |_| true).unwrap().id, first);
         assert!(outbox.stored(&first) && !outbox.stored(&first));
         assert_eq!(outbox.next(now, |_| true).unwrap().content, "two");
+    }
+
+    #[test]
+    fn a_conversation_that_is_stuck_holds_no_other() {
+        let (mut outbox, now) = (Outbox::new(), Instant::now());
+        let person = Target::User(crate::protocol::UserName::parse("bob").unwrap());
+        outbox.add(room(), "stuck".into());
+        outbox.add(person.clone(), "one".into());
+        outbox.add(person.clone(), "two".into());
+        let is_open = |target: &Target| *target == person;
+        assert_eq!(outbox.next(now, is_open).unwrap().content, "one");
+        assert!(outbox.next(now, is_open).is_none(), "to each one at a time");
+        assert_eq!(outbox.next(now, |_| true).unwrap().content, "stuck");
+        outbox.lost("gone");
+        let (given_up, _) = outbox.give_up(now + KEEP_TRYING).unwrap();
+        assert_eq!(given_up.content, "stuck");
+        assert_eq!(outbox.give_up(now + KEEP_TRYING).unwrap().0.content, "one");
+        assert!(outbox.give_up(now + KEEP_TRYING).is_none(), "its turn has not come");
     }
 
     #[test]

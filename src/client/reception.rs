@@ -70,14 +70,11 @@ impl Chat {
                     conversation.attention.types(user, now);
                 }
             }
-            // Our own come from our other devices.
-            Some(Frame::Read { user, message_id }) if user != self.me => {
-                if let Some(person) = self.find(&Target::User(user)) {
-                    let read = &mut person.attention.peer_read;
-                    *read = read.take().max(Some(message_id));
-                }
+            Some(Frame::Read { user, target, message_id }) => self.read_in_private(user, target, message_id),
+            Some(Frame::RoomRead { room, epoch, seq }) => {
+                self.read_elsewhere(&Target::Room(room), |place| place.epoch == epoch && place.seq <= seq);
             }
-            Some(Frame::Ack { .. } | Frame::Typing { .. } | Frame::Read { .. }) | None => {}
+            Some(Frame::Ack { .. } | Frame::Typing { .. }) | None => {}
         }
         self.tick(now);
     }
@@ -163,7 +160,7 @@ impl Chat {
                     self.show(Some(target), line);
                 }
             }
-            Asked::Leave => {}
+            Asked::Backlog | Asked::Leave => {}
         }
     }
 
@@ -179,6 +176,9 @@ impl Chat {
         }
         if let Some(gap) = joined.gap() {
             self.show(Some(target.clone()), gap);
+        }
+        if !resumed && self.history > 0 {
+            self.ask("Ping", serde_json::json!({}), Asked::Backlog);
         }
         self.load_members(target);
     }
@@ -229,7 +229,7 @@ impl Chat {
             Asked::History(target) | Asked::Members(target) => {
                 self.show(Some(target), Line::Note(format!("the node says: {what}")));
             }
-            Asked::Leave | Asked::Proof => {}
+            Asked::Backlog | Asked::Leave | Asked::Proof => {}
         }
     }
 
@@ -237,6 +237,7 @@ impl Chat {
         if fault.code == "unauthorized" {
             return self.effect(Effect::Stop(format!("the node refuses us: {}", harmless(&fault.message))));
         }
+        let target = self.outbox.target(id).cloned();
         match self.outbox.refused(id, fault, now) {
             Some(Refusal::Final(publish)) => return self.fail(&publish, &fault.message),
             Some(Refusal::FirstOf(target)) => {
@@ -247,8 +248,7 @@ impl Chat {
         }
         if fault.code == "not_in_room" {
             // An operator took us out: a message is reason enough to go in again.
-            let head = self.outbox.head().cloned();
-            if let Some(room) = head.and_then(|target| self.find(&target)) {
+            if let Some(room) = target.and_then(|target| self.find(&target)) {
                 room.membership = Membership::Out(None);
             }
         }

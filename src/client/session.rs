@@ -78,7 +78,11 @@ impl Session {
                 Some(News::Connected)
             }
             Event::Frame(text) => {
+                let was_live = self.chat.is_live();
                 self.chat.receive(&text, Instant::now());
+                if !was_live && self.chat.is_live() {
+                    self.link.settled();
+                }
                 None
             }
             Event::Lost { why, until } => {

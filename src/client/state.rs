@@ -50,6 +50,8 @@ pub(crate) enum Asked {
         room: Target,
         resumed: bool,
     },
+    /// Its `Ack` comes after the old messages of a room that was entered.
+    Backlog,
     Leave,
     History(Target),
     Members(Target),
@@ -221,8 +223,10 @@ impl Chat {
 
     /// Asks who is in the room on show.
     pub(crate) fn ask_members(&mut self) {
-        if let Some(target) = self.current().map(|conversation| conversation.target.clone()) {
-            self.load_members(&target);
+        match self.current().map(|conversation| conversation.target.clone()) {
+            Some(room @ Target::Room(_)) => self.load_members(&room),
+            Some(Target::User(_)) => self.show(None, Line::Note("only a room has members".into())),
+            None => {}
         }
     }
 
@@ -249,11 +253,16 @@ impl Chat {
         self.ask("History", body, Asked::History(target));
     }
 
+    /// Whether the node has taken us in.
+    pub(crate) fn is_live(&self) -> bool {
+        self.connection == Connection::Live
+    }
+
     /// Whether something can be said there now.
     pub(crate) fn is_open(&self, target: &Target) -> bool {
         let mut found = self.conversations.iter().filter(|each| each.target == *target);
         let is_in = matches!(target, Target::User(_)) || found.any(Conversation::is_in);
-        self.connection == Connection::Live && is_in
+        self.is_live() && is_in
     }
 
     pub(crate) fn ask(&mut self, kind: &str, body: serde_json::Value, asked: Asked) {
@@ -287,7 +296,12 @@ impl Chat {
             if self.remembers {
                 conversation.push(line.clone());
             }
-            let counts = matches!(line, Line::Said { .. } | Line::Gap(_));
+            let counts = match &line {
+                // Said on another of our devices.
+                Line::Said { from, .. } => *from != self.me,
+                Line::Gap(_) => true,
+                Line::NotSent { .. } | Line::Note(_) => false,
+            };
             conversation.unread += usize::from(counts && index != current);
         }
         self.effect(Effect::Show(target, line));

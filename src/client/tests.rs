@@ -199,6 +199,46 @@ fn typing_and_reading_are_told_when_they_are_and_no_more_often() {
 }
 
 #[test]
+fn what_is_read_is_told_to_our_other_devices_and_they_tell_us() {
+    let mut story = Story::begin(Some("bob"));
+    story.chat.opened();
+    let auth = story.one("Auth");
+    story.ack(&auth, &at("p", 0));
+    let enter = story.one("Enter");
+    story.ack(&enter, &at("e", 0));
+    (1..=3).for_each(|seq| story.said("ops", seq));
+    story.hears(
+        &json!({ "message_type": "GroupChat", "message_body": { "sender_username": "ann", "room": "ops",
+        "content": "from my telephone", "sent_at": 1, "epoch": "e", "seq": 4, "message_id": "m4" } }),
+    );
+    let unread = |story: &Story, index: usize| story.chat.conversations[index].unread;
+    assert_eq!(unread(&story, 0), 3, "our own do not count");
+    let read = |epoch: &str| {
+        json!({ "message_type": "Read",
+            "message_body": { "sender_username": "ann", "room": "ops", "epoch": epoch, "seq": 2 } })
+    };
+    story.hears(&read("another"));
+    assert_eq!(unread(&story, 0), 3);
+    story.hears(&read("e"));
+    assert_eq!(unread(&story, 0), 1);
+    story.sent();
+    story.chat.switch(true);
+    story.chat.looked();
+    story.chat.looked();
+    assert_eq!(
+        story.one("Read")["message_body"],
+        json!({ "sender_username": "ann", "room": "ops", "seq": 3 })
+    );
+
+    story.whispered(1, "w1");
+    story.whispered(2, "w2");
+    assert_eq!(unread(&story, 1), 2);
+    story.hears(&json!({ "message_type": "Read",
+        "message_body": { "sender_username": "ann", "target_username": "bob", "message_id": "w1" } }));
+    assert_eq!(unread(&story, 1), 1);
+}
+
+#[test]
 fn a_room_that_can_not_be_entered_fails_what_was_for_it_and_one_that_will_be_is_tried_again() {
     let mut story = Story::begin(None);
     story.chat.say("one".into(), story.now);

@@ -135,10 +135,17 @@ pub(crate) enum Frame {
         room: Option<RoomName>,
         user: UserName,
     },
-    /// Somebody has read our messages as far as this one.
+    /// Somebody has read a private conversation as far as this one: the person at the other end, or we on another device.
     Read {
         user: UserName,
+        target: UserName,
         message_id: String,
+    },
+    /// We have read a room as far as this, on another device.
+    RoomRead {
+        room: RoomName,
+        epoch: String,
+        seq: u64,
     },
 }
 
@@ -171,9 +178,10 @@ impl Frame {
             sender_username: UserName,
         }
         #[derive(Deserialize)]
-        struct Read {
-            sender_username: UserName,
-            message_id: String,
+        #[serde(untagged)]
+        enum Read {
+            Private { sender_username: UserName, target_username: UserName, message_id: String },
+            Room { room: RoomName, epoch: String, seq: u64 },
         }
         let Envelope { message_type, message_body: body, id } = serde_json::from_str(text).ok()?;
         Some(match message_type.as_str() {
@@ -192,10 +200,12 @@ impl Frame {
                 let Typing { room, sender_username: user } = serde_json::from_value(body).ok()?;
                 Self::Typing { room, user }
             }
-            "Read" => {
-                let Read { sender_username: user, message_id } = serde_json::from_value(body).ok()?;
-                Self::Read { user, message_id }
-            }
+            "Read" => match serde_json::from_value(body).ok()? {
+                Read::Private { sender_username: user, target_username: target, message_id } => {
+                    Self::Read { user, target, message_id }
+                }
+                Read::Room { room, epoch, seq } => Self::RoomRead { room, epoch, seq },
+            },
             _ => return None,
         })
     }
@@ -252,7 +262,7 @@ mod tests {
             "",
             "[]",
             r#"{"message_type":"Typing","message_body":{"room":"b"}}"#,
-            r#"{"message_type":"Read","message_body":{"sender_username":"a","room":"b","seq":1}}"#,
+            r#"{"message_type":"Read","message_body":{"sender_username":"a","message_id":"b","seq":1}}"#,
             r#"{"message_type":"Later","message_body":{"sender_username":"a","room":"b"}}"#,
             r#"{"message_type":"GroupChat","message_body":{"sender_username":"a\u001b"}}"#,
             r#"{"message_type":"Ack","message_body":{}}"#,
