@@ -127,6 +127,82 @@ async fn every_line_of_a_pipe_is_stored_in_order_before_it_ends() {
     }
 }
 
+/// What was read is stored, what was not is told by the exit code, and a producer without end does not keep it from ending.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_goes_away_loses_nothing_in_silence() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let mut reader = cluster.enter(0, "reader", "ops").await;
+    let mut bot = Chat::start(cluster.address(0), &["--room", "ops", "--name", "bot"]);
+    bot.say("hello\n").await;
+    while reader.hears().await != "hello" {}
+    reader.say("ops", "one").await;
+    assert_eq!(bot.line().await, "#ops reader: one");
+    // Nobody reads any more, and the input stays open.
+    let mut input = bot.input.take().unwrap();
+    drop(std::mem::replace(&mut bot.output, BufReader::new(nothing().await).lines()));
+    input.write_all(b"before\n").await.unwrap();
+    while reader.hears().await != "before" {}
+    reader.say("ops", "two").await;
+    let (code, _, complaints) = bot.end().await;
+    assert_eq!(code, Some(1), "{complaints}");
+    assert!(complaints.contains("the rest of the input was not sent"), "{complaints}");
+
+    // With the input at its end there is nothing to tell.
+    let mut late = Chat::start(cluster.address(0), &["--room", "ops", "--name", "late", "--follow"]);
+    late.say("last\n").await;
+    while reader.hears().await != "last" {}
+    late.input = None;
+    drop(std::mem::replace(&mut late.output, BufReader::new(nothing().await).lines()));
+    reader.say("ops", "three").await;
+    let (code, _, complaints) = late.end().await;
+    assert_eq!((code, complaints.as_str()), (Some(0), ""));
+}
+
+/// The output of a program that prints nothing.
+async fn nothing() -> ChildStdout {
+    let mut program = command(&["--version"]).spawn().unwrap();
+    let mut output = program.stdout.take().unwrap();
+    program.wait().await.unwrap();
+    tokio::io::copy(&mut output, &mut tokio::io::sink()).await.unwrap();
+    output
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_output_that_is_full_is_told() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let mut reader = cluster.enter(0, "reader", "ops").await;
+    reader.say("ops", "old").await;
+    let address = format!("ws://{}/", cluster.address(0));
+    let mut bot = command(&["chat", &address, "--room", "ops", "--name", "bot", "--history", "5"]);
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let mut child = bot.stdout(full).spawn().unwrap();
+    drop(child.stdin.take());
+    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("it does not end").unwrap();
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{complaint}");
+    assert!(complaint.contains("can't write the output"), "{complaint}");
+}
+
+/// A pipe that runs again and again does not print what it said the times before; what a person said waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipe_to_a_person_prints_what_waited_and_not_its_own_of_before() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    for run in 0..3 {
+        let mut bot = Chat::start(cluster.address(0), &["--to", "ann", "--name", "bot"]);
+        bot.say(&format!("run {run}\n")).await;
+        let (code, printed, complaints) = bot.end().await;
+        assert_eq!((code, printed, complaints.as_str()), (Some(0), Vec::new(), ""), "run {run}");
+    }
+    let mut ann = cluster.connect(0, "ann").await;
+    ann.ok("Auth", json!({})).await;
+    ann.whisper("bot", "enough").await;
+    let bot = Chat::start(cluster.address(0), &["--to", "ann", "--name", "bot"]);
+    assert_eq!(bot.end().await, (Some(0), vec!["@ann ann: enough".to_owned()], String::new()));
+    let bot = Chat::start(cluster.address(0), &["--to", "ann", "--name", "bot", "--history", "2"]);
+    let (_, printed, _) = bot.end().await;
+    assert!(printed.contains(&"@ann bot: run 2".to_owned()), "{printed:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_an_address_the_node_of_the_settings_is_spoken_to() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;

@@ -1,7 +1,7 @@
 //! Chat without a screen: lines in, lines out. Owns what a printed line looks like, and when a pipe is done; knows no
 //! protocol. Called by the subcommand.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -40,9 +40,39 @@ impl Progress {
     }
 }
 
+/// Where messages are printed to. Owns the fact that it may be gone; what that means for the input is not decided here.
+struct Output {
+    /// Whether what we said to somebody in earlier runs, and no device of ours has heard, is left out. What others said
+    /// has waited for us and never is.
+    is_brief: bool,
+    failure: Option<io::Error>,
+}
+
+impl Output {
+    fn print(&mut self, line: &str) {
+        if self.failure.is_none() {
+            let mut out = io::stdout().lock();
+            self.failure = out.write_all(line.as_bytes()).and_then(|()| out.flush()).err();
+        }
+    }
+
+    /// The end of a chat that has nothing left to do. `is_cut` where input was left unread.
+    fn end(self, is_cut: bool) -> End {
+        match self.failure {
+            None => End::Done,
+            // Nobody reads any more, `chatnode chat | head -1`, and nothing was left to say.
+            Some(error) if !is_cut && error.kind() == io::ErrorKind::BrokenPipe => End::Done,
+            Some(error) if is_cut => {
+                End::Failed(format!("can't write the output: {error}; the rest of the input was not sent"))
+            }
+            Some(error) => End::Failed(format!("can't write the output: {error}")),
+        }
+    }
+}
+
 /// How it ended.
 enum End {
-    /// The input is done and all of it stored, or the reader of the output went away.
+    /// The input is done and all of it stored.
     Done,
     /// It makes no sense to go on.
     Failed(String),
@@ -58,9 +88,14 @@ pub(super) async fn run(mut session: Session, follow: bool, node: &str) -> ExitC
     let (failed, left) = (session.chat.failed, session.chat.outbox.len());
     session.close().await;
     match end {
-        End::Done if failed == 0 => ExitCode::SUCCESS,
+        End::Done if failed == 0 && left == 0 => ExitCode::SUCCESS,
         End::Done => {
-            complain(&format_args!("{failed} failed"));
+            if failed > 0 {
+                complain(&format_args!("{failed} failed"));
+            }
+            if left > 0 {
+                complain(&format_args!("{left} not known to be stored"));
+            }
             ExitCode::FAILURE
         }
         End::Failed(why) => {
@@ -83,16 +118,24 @@ async fn converse(
 ) -> End {
     let mut input = Some(input);
     // Text from a pipe may well begin with a slash; only a person means a command by it.
-    let is_person = std::io::stdin().is_terminal();
+    let is_person = io::stdin().is_terminal();
+    let mut output = Output { is_brief: !follow && session.chat.history == 0, failure: None };
+    let mut is_cut = false;
     let mut progress = Progress::new(Instant::now());
     loop {
         while let Some(news) = session.settle() {
-            if let Some(end) = tell(session, news, node) {
+            if let Some(end) = tell(session, &mut output, news, node) {
                 return end;
             }
         }
-        if session.chat.is_shut_out() || (input.is_none() && session.chat.is_settled() && !follow) {
-            return End::Done;
+        let is_deaf = output.failure.is_some();
+        // What was read is still sent; a producer without end must not keep us from ending.
+        if is_deaf && input.take().is_some() {
+            is_cut = true;
+        }
+        let is_done = input.is_none() && session.chat.is_settled() && (!follow || is_deaf);
+        if session.chat.is_shut_out() || is_done {
+            return output.end(is_cut);
         }
         let may_read = session.chat.outbox.len() < FEW;
         let over = progress.end(session.chat.unsettled(), Instant::now());
@@ -126,7 +169,7 @@ async fn converse(
             }
         };
         if let Some(news) = news
-            && let Some(end) = tell(session, news, node)
+            && let Some(end) = tell(session, &mut output, news, node)
         {
             return end;
         }
@@ -140,14 +183,17 @@ async fn next(input: &mut Option<tokio::sync::mpsc::Receiver<Input>>) -> Option<
     }
 }
 
-fn tell(session: &Session, news: News, node: &str) -> Option<End> {
+fn tell(session: &Session, output: &mut Output, news: News, node: &str) -> Option<End> {
     match news {
+        News::Line(Some(Target::User(_)), Line::Said { from, .. })
+            if output.is_brief && from == session.chat.me && session.chat.unproven.is_some() =>
+        {
+            None
+        }
         News::Line(_, Line::Said { own: Some(_), .. }) | News::Connected => None,
         News::Line(target, line @ (Line::Said { .. } | Line::Gap(_))) => {
-            let mut out = std::io::stdout().lock();
-            let text = printed(target.as_ref(), &line);
-            // Nobody reads any more: `chatnode chat | head -1`.
-            (out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err()).then_some(End::Done)
+            output.print(&printed(target.as_ref(), &line));
+            None
         }
         News::Line(_, line @ (Line::NotSent { .. } | Line::Note(_))) => {
             complain(&line.text());

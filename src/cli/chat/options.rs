@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::api::reachable;
@@ -23,7 +24,7 @@ const TOKEN_VARIABLE: &str = "CHATNODE_TOKEN";
 pub(crate) struct Options {
     /// The node, such as ws://127.0.0.1:8080/ or wss://chat.example.com/ [default: the one of these settings, on this machine]
     url: Option<String>,
-    /// Enter this room; can be given more than once [default: lobby, unless --to is given]
+    /// Enter this room; can be given more than once [default: the one that the URL links to, or lobby, unless --to is given]
     #[arg(long, value_name = "ROOM")]
     room: Vec<String>,
     /// Who you are [default: your login]
@@ -79,15 +80,16 @@ impl Options {
     /// Judges the flags.
     pub(super) fn plan(&self, config: &Config) -> Result<Plan, OptionError> {
         let own = format!("ws://{}/", reachable(&config.host, config.port));
-        let mut address = Address::parse(self.url.as_deref().unwrap_or(&own))?;
+        let url = self.url.as_deref().unwrap_or(&own);
+        let mut address = Address::parse(url)?;
+        let (linked_room, linked_user) = link(url);
         let name = self.name.clone().or_else(|| std::env::var("USER").ok()).ok_or(OptionError::Nobody)?;
         let me = UserName::parse(&name).map_err(|why| OptionError::Name("--name", name, why))?;
-        let to = self
-            .to
-            .as_ref()
-            .map(|to| UserName::parse(to).map_err(|why| OptionError::Name("--to", to.clone(), why)));
+        let to = self.to.clone().or(linked_user);
+        let to = to.map(|to| UserName::parse(&to).map_err(|why| OptionError::Name("--to", to, why)));
         let to = to.transpose()?;
-        let default = (self.room.is_empty() && to.is_none()).then(|| config.rooms.default.clone());
+        let default = linked_room.or_else(|| to.is_none().then(|| config.rooms.default.clone()));
+        let default = default.filter(|_| self.room.is_empty());
         let rooms =
             self.room.iter().chain(&default).map(|room| {
                 RoomName::parse(room).map_err(|why| OptionError::Name("--room", room.clone(), why))
@@ -108,5 +110,44 @@ impl Options {
         };
         let text = text.map(|text| text.trim().to_owned());
         Ok(text.filter(|text| !text.is_empty()).map(SecretString::from))
+    }
+}
+
+/// The room or the person that a link of the chat page opens, `#room=ops` or `#peer=bob`.
+fn link(url: &str) -> (Option<String>, Option<String>) {
+    let decoded = |name: &str| percent_decode_str(name).decode_utf8_lossy().into_owned();
+    match url.split_once('#').and_then(|(_, link)| link.split_once('=')) {
+        Some(("room", name)) => (Some(decoded(name)), None),
+        Some(("peer", name)) => (None, Some(decoded(name))),
+        _ => (None, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(url: &str, room: &[&str], to: Option<&str>) -> (Vec<String>, Option<String>) {
+        let options = Options {
+            url: Some(url.into()),
+            room: room.iter().map(ToString::to_string).collect(),
+            name: Some("ann".into()),
+            to: to.map(Into::into),
+            token_file: None,
+            history: None,
+            follow: false,
+        };
+        let plan = options.plan(&Config::default()).unwrap();
+        (plan.rooms.iter().map(ToString::to_string).collect(), plan.to.map(|to| to.to_string()))
+    }
+
+    #[test]
+    fn a_link_of_the_page_opens_what_it_opens_there() {
+        let rooms = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(plan("ws://h/", &[], None), (rooms(&["lobby"]), None));
+        assert_eq!(plan("http://h/#room=dev%20%26%20ops", &[], None), (rooms(&["dev & ops"]), None));
+        assert_eq!(plan("http://h/#peer=bob", &[], None), (rooms(&[]), Some("bob".into())));
+        assert_eq!(plan("http://h/#room=dev", &["ops"], None), (rooms(&["ops"]), None));
+        assert_eq!(plan("http://h/#elsewhere", &[], Some("bob")), (rooms(&[]), Some("bob".into())));
     }
 }

@@ -53,10 +53,14 @@ pub(super) async fn run(mut session: Session) -> ExitCode {
     if left > 0 {
         complain(&format_args!("{left} not known to be stored"));
     }
-    ended.unwrap_or_else(|why| {
-        complain(&why);
-        ExitCode::FAILURE
-    })
+    match ended {
+        Ok(ExitCode::SUCCESS) if left > 0 => ExitCode::FAILURE,
+        Ok(code) => code,
+        Err(why) => {
+            complain(&why);
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn converse(
