@@ -27,6 +27,8 @@ struct Joined {
     #[serde(default)]
     reason: Option<String>,
     #[serde(default)]
+    next_seq: Option<u64>,
+    #[serde(default)]
     already: bool,
 }
 
@@ -34,6 +36,14 @@ impl Joined {
     /// What is to be said of a place that could not be proved.
     fn gap(&self) -> Option<Line> {
         (self.recovered == Some(false)).then(|| Line::gap(self.reason.as_deref().unwrap_or_default()))
+    }
+
+    /// The place, where ours could not be proved and no message follows that would bring another: the same gap would be
+    /// told again each time.
+    fn fresh_place(&self) -> Option<Place> {
+        let is_last =
+            self.recovered == Some(false) && self.next_seq.is_some_and(|next| next > self.place.seq);
+        is_last.then(|| self.place.clone())
     }
 }
 
@@ -135,6 +145,7 @@ impl Chat {
                 if let Some(gap) = joined.gap() {
                     self.private_gap(&gap);
                 }
+                self.private = joined.fresh_place().or(self.private.take());
                 self.connection = Connection::Live;
                 if !resumed {
                     self.unproven = Some(joined.place);
@@ -174,6 +185,7 @@ impl Chat {
         if !resumed && !joined.already {
             room.place = Some(joined.place.clone());
         }
+        room.place = joined.fresh_place().or(room.place.take());
         if let Some(gap) = joined.gap() {
             self.show(Some(target.clone()), gap);
         }

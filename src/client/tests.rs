@@ -239,6 +239,38 @@ fn what_is_read_is_told_to_our_other_devices_and_they_tell_us() {
 }
 
 #[test]
+fn a_log_that_began_afresh_and_is_empty_is_told_once() {
+    let mut story = Story::begin(None);
+    story.chat.opened();
+    let auth = story.one("Auth");
+    story.ack(&auth, &at("p", 7));
+    let sent = story.sent();
+    story.ack(&sent[0], &json!({}));
+    story.ack(&sent[1], &at("e", 5));
+    story.loses_the_connection();
+    let lost = |epoch: &str, seq: u64, next_seq: u64| {
+        json!({ "epoch": epoch, "seq": seq, "message_id": format!("m{seq}"), "dedupe_ms": 300_000,
+            "recovered": false, "reason": "epoch", "next_seq": next_seq })
+    };
+    let auth = story.one("Auth");
+    story.ack(&auth, &lost("p2", 0, 1));
+    let enter = story.one("Enter");
+    // Of the room something is left, which follows: until it has come, our place is the old one.
+    story.ack(&enter, &lost("e2", 2, 1));
+    story.loses_the_connection();
+    let auth = story.one("Auth");
+    assert_eq!(auth["message_body"]["since"], place("p2", 0));
+    story.ack(&auth, &at("p2", 0));
+    let enter = story.one("Enter");
+    assert_eq!(enter["message_body"]["since"], place("e", 5));
+    story.ack(&enter, &lost("e3", 0, 1));
+    story.loses_the_connection();
+    let auth = story.one("Auth");
+    story.ack(&auth, &at("p2", 0));
+    assert_eq!(story.one("Enter")["message_body"]["since"], place("e3", 0));
+}
+
+#[test]
 fn a_room_that_can_not_be_entered_fails_what_was_for_it_and_one_that_will_be_is_tried_again() {
     let mut story = Story::begin(None);
     story.chat.say("one".into(), story.now);
