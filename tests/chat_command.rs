@@ -360,6 +360,15 @@ async fn a_token_comes_from_a_file_and_its_end_is_told() {
     ann.say("note to myself\n").await;
     let mut twin = Chat::start(address, &["--to", "ann", "--name", "ann", "--token-file", path, "--follow"]);
     assert_eq!(twin.line().await, "@ann ann: note to myself");
+    // The token says who we are; where none is asked for, it can't.
+    let mut nameless = Chat::start(address, &["--to", "bob", "--token-file", path]);
+    nameless.say("by my token\n").await;
+    let (code, _, complaints) = nameless.end().await;
+    assert_eq!((code, complaints.as_str()), (Some(0), ""));
+    assert_eq!(twin.line().await, "@bob ann: by my token");
+    let open = Cluster::start(Kind::Embedded, 1).await;
+    let (code, _, complaints) = Chat::start(open.address(0), &["--token-file", path]).end().await;
+    assert!(code == Some(1) && complaints.contains("give --name"), "{complaints}");
     token(&["revoke", "--user", "ann"]);
     let ended = timeout(Duration::from_secs(20), twin.child.wait()).await.expect("it goes on").unwrap();
     assert_eq!(ended.code(), Some(1));

@@ -25,6 +25,7 @@ pub enum AddressError {
 }
 
 /// A node, or the balancer in front of some.
+#[derive(Clone)]
 pub(crate) struct Address {
     pub(crate) request: ClientRequestBuilder,
     /// Over TLS, trusting these.

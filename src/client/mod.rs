@@ -29,6 +29,7 @@ pub(crate) mod duties;
 mod event;
 pub(crate) mod link;
 pub(crate) mod outbox;
+pub(crate) mod owner;
 pub(crate) mod reception;
 pub(crate) mod session;
 pub(crate) mod state;

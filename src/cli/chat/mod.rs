@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use super::{MISUSE, complain, converse, load};
 use crate::client::link::Link;
+use crate::client::owner::owner;
 use crate::client::session::Session;
 use crate::client::state::Chat;
 use crate::config::{Config, Flags};
@@ -41,11 +42,21 @@ pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
     };
     let has_screen = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let history = options.history.unwrap_or(if has_screen { command::PAGE } else { 0 });
-    let mut chat = Chat::new(plan.me, history);
-    chat.begin(plan.rooms, plan.to);
     let node = plan.address.name.clone();
-    let session = Session::new(chat, Link::new(plan.address));
     converse(async {
+        let me = match plan.me {
+            Some(me) => me,
+            None => match owner(&plan.address).await {
+                Ok(me) => me,
+                Err(why) => {
+                    complain(&format_args!("{node}: {why}"));
+                    return ExitCode::FAILURE;
+                }
+            },
+        };
+        let mut chat = Chat::new(me, history);
+        chat.begin(plan.rooms, plan.to);
+        let session = Session::new(chat, Link::new(plan.address));
         if has_screen {
             terminal::run(session).await
         } else {

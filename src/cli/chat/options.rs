@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// Enter this room; can be given more than once [default: the one that the URL links to, or lobby, unless --to is given]
     #[arg(long, value_name = "ROOM")]
     room: Vec<String>,
-    /// Who you are [default: your login]
+    /// Who you are [default: whose the token is, or your login]
     #[arg(long)]
     name: Option<String>,
     /// Write to this user
@@ -60,7 +60,8 @@ pub(super) enum OptionError {
 /// Whom to speak to, as whom, and where.
 pub(super) struct Plan {
     pub(super) address: Address,
-    pub(super) me: UserName,
+    /// Unless a token is to say it.
+    pub(super) me: Option<UserName>,
     pub(super) rooms: Vec<RoomName>,
     pub(super) to: Option<UserName>,
 }
@@ -83,8 +84,13 @@ impl Options {
         let url = self.url.as_deref().unwrap_or(&own);
         let mut address = Address::parse(url)?;
         let (linked_room, linked_user) = link(url);
-        let name = self.name.clone().or_else(|| std::env::var("USER").ok()).ok_or(OptionError::Nobody)?;
-        let me = UserName::parse(&name).map_err(|why| OptionError::Name("--name", name, why))?;
+        let token = self.token()?;
+        let login = || std::env::var("USER").ok().filter(|_| token.is_none());
+        let me = match self.name.clone().or_else(login) {
+            Some(name) => Some(UserName::parse(&name).map_err(|why| OptionError::Name("--name", name, why))?),
+            None if token.is_some() => None,
+            None => return Err(OptionError::Nobody),
+        };
         let to = self.to.clone().or(linked_user);
         let to = to.map(|to| UserName::parse(&to).map_err(|why| OptionError::Name("--to", to, why)));
         let to = to.transpose()?;
@@ -95,7 +101,7 @@ impl Options {
                 RoomName::parse(room).map_err(|why| OptionError::Name("--room", room.clone(), why))
             });
         let rooms = rooms.collect::<Result<Vec<_>, _>>()?;
-        if let Some(token) = self.token()? {
+        if let Some(token) = token {
             address = address.with_token(token.expose_secret())?;
         }
         Ok(Plan { address, me, rooms, to })
