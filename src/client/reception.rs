@@ -192,7 +192,9 @@ impl Chat {
         if !resumed && self.history > 0 {
             self.ask("Ping", serde_json::json!({}), Asked::Backlog);
         }
-        self.load_members(target);
+        if self.remembers {
+            self.load_members(target);
+        }
     }
 
     fn history_came(&mut self, target: &Target, mut body: Value) {

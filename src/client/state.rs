@@ -76,7 +76,8 @@ pub(crate) struct Chat {
     pub(crate) unproven: Option<Place>,
     /// How many old messages to ask for on entering.
     pub(crate) history: u32,
-    /// Whether what was said is kept to be looked at. Otherwise a person costs nothing beyond their messages.
+    /// Whether what was said is kept to be looked at. Otherwise nobody is asked for the members of
+    /// a room, and a person costs nothing beyond their messages.
     pub(crate) remembers: bool,
     /// Of all persons: their messages are one log.
     pub(crate) seen_private: Seen,
