@@ -17,7 +17,6 @@ export class Conversation {
 	base = 0;
 	/** Of rooms; persons share the session's. */
 	position = null;
-	/** Of rooms a place, of persons a message id. */
 	read = null;
 	peerRead = '';
 	/** Up to this `seq` it came late: `New` even when looked at. */
@@ -33,6 +32,7 @@ export class Conversation {
 	constructor(kind, name, me) {
 		Object.assign(this, { kind, name, me, key: keyOf(kind, name), isRoom: kind === 'room' });
 		this.title = this.isRoom ? `#${name}` : name;
+		this.target = this.isRoom ? { room: name } : { target_username: name };
 	}
 
 	get unread() {
@@ -87,29 +87,19 @@ export class Conversation {
 	}
 
 	markRead() {
-		const { position, read } = this;
+		const last = this.isRoom ? this.position : this.items.findLast((item) => this.#isNew(item));
 		this.counted = 0;
-		if (this.isRoom) {
-			if (!position || (read?.epoch === position.epoch && read.seq >= position.seq)) return false;
-			this.read = position;
-			return true;
-		}
-		const last = this.items.findLast((item) => this.#isNew(item));
-		if (last) this.read = last.id;
-		return Boolean(last);
+		if (!this.#isAfter(last, this.read)) return false;
+		this.read = place(last);
+		return true;
 	}
 
 	/** Markers only move forward. True where ours is ahead. */
 	readElsewhere(marker) {
-		if (this.isRoom) {
-			if (marker && (this.read?.epoch !== marker.epoch || this.read.seq < marker.seq)) this.read = place(marker);
-			return this.read?.seq > (marker?.seq ?? 0);
-		}
-		if (marker > (this.read ?? '')) {
-			this.read = marker;
-			this.#recount();
-		}
-		return this.read > (marker ?? '');
+		if (!this.#isAfter(marker, this.read)) return this.#isAfter(this.read, marker);
+		this.read = place(marker);
+		this.#recount();
+		return false;
 	}
 
 	whoTypes() {
@@ -122,11 +112,14 @@ export class Conversation {
 		return { kind, name, position, read, peerRead, draft, counted };
 	}
 
-	/** Message ids are ordered by time. */
+	/** Message ids are ordered by time, and a person's messages by them. */
+	#isAfter(one, other) {
+		if (!this.isRoom) return one?.message_id > (other?.message_id ?? '');
+		return one?.seq > (one?.epoch === other?.epoch ? other.seq : 0);
+	}
+
 	#isNew(item) {
-		if (!item.from || item.from === this.me) return false;
-		if (!this.isRoom) return item.id > (this.read ?? '');
-		return this.read?.epoch !== item.epoch || item.seq > this.read.seq;
+		return item.from && item.from !== this.me && this.#isAfter(item, this.read);
 	}
 
 	#recount() {

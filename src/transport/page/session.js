@@ -12,8 +12,6 @@ const READ_EVERY = 700;
 const SAVE_EVERY = 400;
 const ASK_AGAIN = 2_000;
 
-const to = (conv) => (conv.isRoom ? { room: conv.name } : { target_username: conv.name });
-
 export class Session {
 	conversations = new Map();
 	current;
@@ -80,8 +78,7 @@ export class Session {
 	#tellRead(conv) {
 		conv.telling ??= setTimeout(() => {
 			conv.telling = null;
-			const marker = conv.isRoom ? { seq: conv.read.seq } : { message_id: conv.read };
-			if (this.canSay(conv)) this.#tell('Read', conv, marker);
+			if (this.canSay(conv)) this.#tell('Read', conv, conv.read);
 		}, READ_EVERY);
 	}
 
@@ -89,7 +86,7 @@ export class Session {
 		if (conv.loading || !conv.more || !this.canSay(conv) || Date.now() < conv.notBefore) return;
 		conv.loading = true;
 		try {
-			const { messages, more } = await this.#ask('History', { ...to(conv), ...conv.before(), limit: PAGE });
+			const { messages, more } = await this.#ask('History', conv, { ...conv.before(), limit: PAGE });
 			conv.prepend(messages, more);
 		} catch ({ code }) {
 			conv.notBefore = Date.now() + ASK_AGAIN;
@@ -125,7 +122,7 @@ export class Session {
 	}
 
 	publish(conv, content, id) {
-		return this.#ask(conv.isRoom ? 'GroupChat' : 'PrivateChat', { ...to(conv), content }, id);
+		return this.#ask(conv.isRoom ? 'GroupChat' : 'PrivateChat', conv, { content }, id);
 	}
 
 	changed() {
@@ -145,9 +142,9 @@ export class Session {
 		const persons = this.list('peer');
 		const back = { missed: 0, gaps: 0 };
 		try {
-			const ack = await this.#ask('Auth', { since });
+			const ack = await this.#ask('Auth', null, { since });
 			if (!since) this.#unproven = place(ack);
-			for (const conv of persons) if (conv.readElsewhere(ack.read?.[conv.name])) this.#tellRead(conv);
+			for (const conv of persons) if (conv.readElsewhere({ message_id: ack.read?.[conv.name] })) this.#tellRead(conv);
 			this.#resumed(persons, since, ack, back);
 		} catch ({ code, message, retry_after_ms }) {
 			if (SILENT.includes(code)) return;
@@ -169,12 +166,13 @@ export class Session {
 		conv.entering = true;
 		const since = conv.position ?? undefined;
 		try {
-			const ack = await this.#ask('Enter', { ...to(conv), since, history: since ? undefined : PAGE });
+			const ack = await this.#ask('Enter', conv, { since, history: since ? undefined : PAGE });
 			Object.assign(conv, { joined: true, refused: '', late: null });
 			if (!ack.already) {
 				conv.position ??= place(ack);
 				conv.read ??= ack.read ?? conv.position;
-				if (conv.readElsewhere(ack.read) && conv.read.epoch === ack.epoch) this.#tellRead(conv);
+				const marker = ack.read?.epoch === ack.epoch && ack.read;
+				if (conv.readElsewhere(marker) && conv.read.epoch === ack.epoch) this.#tellRead(conv);
 				this.#resumed([conv], since, ack, back);
 			}
 			if (conv === this.current) this.#loadMembers(conv);
@@ -216,7 +214,7 @@ export class Session {
 	}
 
 	async #loadMembers(conv) {
-		const ack = await this.#ask('Members', { ...to(conv), limit: MOST_MEMBERS }).catch(() => {});
+		const ack = await this.#ask('Members', conv, { limit: MOST_MEMBERS }).catch(() => {});
 		if (ack) Object.assign(conv, { members: new Set(ack.members), count: ack.count, stale: false });
 		this.changed();
 	}
@@ -226,15 +224,11 @@ export class Session {
 		const mine = sender === this.name;
 		const peer = mine ? target : sender;
 		const conv = this.conversations.get(room ? keyOf('room', room) : keyOf('peer', peer));
-		if (type === 'GroupChat' && conv) {
-			conv.position = place(body);
-			this.#message(conv, body);
-		} else if (type === 'PrivateChat') {
-			this.position = place(body);
-			this.#message(this.conversation('peer', peer), body);
-		} else if (type === 'Enter' || type === 'Leave') conv?.presence(sender, type === 'Enter');
+		if (type === 'GroupChat' && conv) this.#message(conv, body);
+		else if (type === 'PrivateChat') this.#message(this.conversation('peer', peer), body);
+		else if (type === 'Enter' || type === 'Leave') conv?.presence(sender, type === 'Enter');
 		else if (type === 'Typing' && !mine) conv?.typing.set(sender, Date.now());
-		else if (type === 'Read' && mine) conv?.readElsewhere(room ? body : id);
+		else if (type === 'Read' && mine) conv?.readElsewhere(body);
 		else if (type === 'Read' && id > conv?.peerRead) conv.peerRead = id;
 		else if (type === 'Gap') {
 			const persons = this.list('peer');
@@ -247,6 +241,7 @@ export class Session {
 	}
 
 	#message(conv, body) {
+		(conv.isRoom ? conv : this).position = place(body);
 		const item = conv.append(body, conv === this.current && this.on.watching());
 		this.outbox.delivered(body);
 		this.outbox.overtaken(conv, body);
@@ -254,12 +249,12 @@ export class Session {
 	}
 
 	#tell(type, conv, more) {
-		this.#ask(type, { ...to(conv), ...more }).catch(() => {});
+		this.#ask(type, conv, more).catch(() => {});
 	}
 
-	async #ask(type, body, id) {
+	async #ask(type, conv, more, id) {
 		try {
-			return await this.connection.request(type, { sender_username: this.name, ...body }, id);
+			return await this.connection.request(type, { sender_username: this.name, ...conv?.target, ...more }, id);
 		} catch (error) {
 			if (error.code === 'unauthorized' && this.connection.state !== 'stopped') {
 				this.connection.stop();
