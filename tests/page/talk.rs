@@ -87,3 +87,35 @@ async fn a_private_message_is_seen_by_two_and_nobody_else() {
     let peers = carol.js("document.querySelectorAll('#peers a').length").await;
     assert_eq!(peers, 0, "carol has no private conversation");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_has_said_oneself_is_not_unread() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let mut bob = house.other(1, "bob", "ops").await;
+    bob.ok("Enter", json!({ "room": "tea" })).await;
+    // Written without a connection, sent while another room is open.
+    house.door.shut();
+    alice.says("first").await;
+    alice.says("second").await;
+    alice.opens("room=tea").await;
+    house.door.open();
+    assert_eq!((bob.hears().await, bob.hears().await), ("first".into(), "second".into()));
+    // By another device of hers, before and after somebody else.
+    let mut device = house.other(1, "alice", "ops").await;
+    device.say("ops", "third").await;
+    bob.say("ops", "hello").await;
+    device.say("ops", "fourth").await;
+    bob.say("tea", "tea?").await;
+    alice.sees_messages(&["tea?"]).await;
+    alice.unread("room=ops", 1).await;
+    alice.reloads().await;
+    alice.is_online().await;
+    device.say("ops", "fifth").await;
+    bob.say("tea", "tea!").await;
+    alice.sees_messages(&["tea?", "tea!"]).await;
+    alice.unread("room=ops", 1).await;
+    alice.opens("room=ops").await;
+    alice.clicks("#draft").await;
+    alice.unread("room=ops", 0).await;
+}

@@ -27,7 +27,9 @@ export class Conversation {
 	stale = true;
 	typing = new Map();
 	draft = '';
+	/** After `read`: of others, and of ours. */
 	counted = 0;
+	own = 0;
 
 	constructor(kind, name, me) {
 		Object.assign(this, { kind, name, me, key: keyOf(kind, name), isRoom: kind === 'room' });
@@ -38,7 +40,7 @@ export class Conversation {
 	get unread() {
 		const { position, read } = this;
 		if (!this.isRoom || !position || read?.epoch !== position.epoch) return this.counted;
-		return Math.max(0, position.seq - read.seq);
+		return Math.max(0, position.seq - read.seq - this.own);
 	}
 
 	append(body, watched) {
@@ -47,10 +49,8 @@ export class Conversation {
 		this.ids.add(item.id);
 		this.items.push(item);
 		this.typing.delete(item.from);
-		if (this.#isNew(item)) {
-			if (!watched) this.counted += 1;
-			if (!watched || item.seq <= this.missedUpTo) this.divider ??= item;
-		}
+		this.#count(item);
+		if (this.#isNew(item) && (!watched || item.seq <= this.missedUpTo)) this.divider ??= item;
 		if (this.items.length > (this.held ? 2 : 1) * MOST_ITEMS) {
 			const old = this.items.splice(0, this.items.length - MOST_ITEMS + LET_GO);
 			for (const { id } of old) this.ids.delete(id);
@@ -88,7 +88,7 @@ export class Conversation {
 
 	markRead() {
 		const last = this.isRoom ? this.position : this.items.findLast((item) => this.#isNew(item));
-		this.counted = 0;
+		this.counted = this.own = 0;
 		if (!this.#isAfter(last, this.read)) return false;
 		this.read = place(last);
 		return true;
@@ -108,8 +108,8 @@ export class Conversation {
 	}
 
 	toJSON() {
-		const { kind, name, position, read, peerRead, draft, counted } = this;
-		return { kind, name, position, read, peerRead, draft, counted };
+		const { kind, name, position, read, peerRead, draft, counted, own } = this;
+		return { kind, name, position, read, peerRead, draft, counted, own };
 	}
 
 	/** Message ids are ordered by time, and a person's messages by them. */
@@ -122,7 +122,13 @@ export class Conversation {
 		return item.from && item.from !== this.me && this.#isAfter(item, this.read);
 	}
 
+	#count(item) {
+		if (this.#isNew(item)) this.counted += 1;
+		else if (this.#isAfter(item, this.read)) this.own += 1;
+	}
+
 	#recount() {
-		this.counted = this.items.filter((item) => this.#isNew(item)).length;
+		this.counted = this.own = 0;
+		for (const item of this.items) this.#count(item);
 	}
 }
