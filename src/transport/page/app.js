@@ -156,7 +156,6 @@ function stopped(code, message) {
 function end() {
 	session.end();
 	views.timeline.end();
-	views.banner.end();
 	session = null;
 	login.set(null);
 	$('chat').hidden = true;
@@ -212,6 +211,8 @@ visualViewport.onresize = () => {
 	scrollTo(0, 0);
 };
 
+// Of its countdown nothing else tells.
+setInterval(() => session && views.banner.render(), 250);
 for (const button of document.querySelectorAll('[data-icon]')) button.prepend(icon(button.dataset.icon));
 const known = login.get();
 if (known) start(known.name, known.token);

@@ -88,7 +88,7 @@ export function connect(on) {
 	/** Any frame will do: the answer may wait behind a slow request. */
 	function probe(within) {
 		expect(within);
-		request('Ping', {}).then(on.alive, () => {});
+		request('Ping', {}).then(() => on.alive(), () => {});
 	}
 
 	function expect(within) {

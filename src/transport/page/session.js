@@ -23,16 +23,9 @@ export class Session {
 	#saving;
 
 	constructor(name, token, on) {
-		Object.assign(this, { name, on, store: storage(name) });
+		Object.assign(this, { name, on, refused: on.stopped, store: storage(name) });
 		this.outbox = outbox(this, this.store);
-		this.connection = connect({
-			opened: () => this.#hello(),
-			frame: (type, body) => this.#frame(type, body),
-			changed: () => this.changed(),
-			alive: () => this.#alive(),
-			closed: () => this.#closed(),
-			refused: on.stopped,
-		});
+		this.connection = connect(this);
 		this.connection.token = token;
 		const { position, conversations = [] } = this.store.load();
 		this.position = position;
@@ -137,7 +130,7 @@ export class Session {
 	}
 
 	/** Private messages first: from our position, not that of all devices. */
-	async #hello() {
+	async opened() {
 		const since = this.position;
 		const persons = this.list('peer');
 		const back = { missed: 0, gaps: 0 };
@@ -198,7 +191,7 @@ export class Session {
 		else if (since) back.missed += ack.seq - since.seq;
 	}
 
-	#closed() {
+	closed() {
 		this.#unproven = null;
 		for (const conv of this.conversations.values()) {
 			Object.assign(conv, { joined: false, stale: true, late: null });
@@ -207,7 +200,7 @@ export class Session {
 	}
 
 	/** What waited has come: now the place that an Auth without `since` was told is ours. */
-	#alive() {
+	alive() {
 		this.position ??= this.#unproven;
 		// Larger rooms have no presence events.
 		if (this.current?.count > MOST_MEMBERS && this.current.joined) this.#loadMembers(this.current);
@@ -219,7 +212,7 @@ export class Session {
 		this.changed();
 	}
 
-	#frame(type, body) {
+	frame(type, body) {
 		const { sender_username: sender, target_username: target, room, message_id: id } = body;
 		const mine = sender === this.name;
 		const peer = mine ? target : sender;
