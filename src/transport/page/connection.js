@@ -57,7 +57,7 @@ export function connect(on) {
 	}
 
 	const frame = (message_type, message_body, id) =>
-		JSON.stringify({ message_type, message_body, id, token: link.token || undefined });
+		JSON.stringify({ message_type, message_body, id, token: link.token || null });
 
 	function open() {
 		clearTimeout(retry);

@@ -156,11 +156,11 @@ export class Session {
 
 	async enter(conv, back) {
 		if (conv.entering) return;
-		conv.entering = true;
-		const since = conv.position ?? undefined;
+		Object.assign(conv, { entering: true, refused: '' });
+		const since = conv.position;
 		try {
-			const ack = await this.#ask('Enter', conv, { since, history: since ? undefined : PAGE });
-			Object.assign(conv, { joined: true, refused: '', late: null });
+			const ack = await this.#ask('Enter', conv, { since, history: since ? null : PAGE });
+			Object.assign(conv, { joined: true, late: null });
 			if (!ack.already) {
 				conv.position ??= place(ack);
 				conv.read ??= ack.read ?? conv.position;
