@@ -138,7 +138,7 @@ export class Session {
 			const ack = await this.#ask('Auth', null, { since });
 			if (!since) this.#unproven = place(ack);
 			for (const conv of persons) if (conv.readElsewhere({ message_id: ack.read?.[conv.name] })) this.#tellRead(conv);
-			this.#resumed(persons, since, ack, back);
+			this.#resumed(this, persons, since, ack, back);
 		} catch ({ code, message, retry_after_ms }) {
 			if (SILENT.includes(code)) return;
 			if (PASSING.includes(code)) return this.connection.fail(retry_after_ms);
@@ -166,7 +166,7 @@ export class Session {
 				conv.read ??= ack.read ?? conv.position;
 				const marker = ack.read?.epoch === ack.epoch && ack.read;
 				if (conv.readElsewhere(marker) && conv.read.epoch === ack.epoch) this.#tellRead(conv);
-				this.#resumed([conv], since, ack, back);
+				this.#resumed(conv, [conv], since, ack, back);
 			}
 			if (conv === this.current) this.#loadMembers(conv);
 		} catch ({ code, message, retry_after_ms }) {
@@ -181,14 +181,17 @@ export class Session {
 		this.changed();
 	}
 
-	#resumed(conversations, since, ack, back = {}) {
+	#resumed(log, conversations, since, ack, back = {}) {
 		this.dedupeMs = ack.dedupe_ms ?? this.dedupeMs;
 		for (const conv of conversations) {
 			conv.missedUpTo = since ? ack.seq : 0;
 			if (ack.recovered === false && (conv.isRoom || conv.items.length)) conv.gap(ack.reason);
 		}
-		if (ack.recovered === false) back.gaps += 1;
-		else if (since) back.missed += ack.seq - since.seq;
+		if (ack.recovered === false) {
+			back.gaps += 1;
+			// Nothing follows that would bring a position.
+			if (ack.next_seq > ack.seq) log.position = place(ack);
+		} else if (since) back.missed += ack.seq - since.seq;
 	}
 
 	closed() {
