@@ -7,6 +7,7 @@ use serde_json::json;
 use super::house::House;
 use super::person::{ENTER, SHIFT};
 use crate::support::client::PATIENCE;
+use crate::support::cluster::Kind;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_people_talk_over_two_nodes() {
@@ -118,4 +119,39 @@ async fn what_one_has_said_oneself_is_not_unread() {
     alice.opens("room=ops").await;
     alice.clicks("#draft").await;
     alice.unread("room=ops", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_who_writes_fast_is_told_of_it() {
+    let house = House::start_with(Kind::Embedded, |config| {
+        config.limits.messages_per_second = 10;
+        config.limits.burst = 30;
+    });
+    let house = house.await;
+    let alice = house.person(0, "alice", "room=one").await;
+    for room in ["two", "three", "four", "five", "six", "seven"] {
+        alice.opens(&format!("room={room}")).await;
+        alice.reads("#members", "alice").await;
+    }
+    // To enter all of them at once is more than the server allows.
+    let mut bob = house.other(1, "bob", "seven").await;
+    alice.reloads().await;
+    alice.says("in").await;
+    assert_eq!(bob.hears().await, "in");
+    alice.sees_messages(&["in"]).await;
+    let told = "document.getElementById('notice').textContent";
+    assert_eq!(alice.js(told).await, "");
+
+    let carol = house.person(0, "carol", "room=one").await;
+    // So are these, and they are hers.
+    let many = "(() => {
+        const field = document.getElementById('draft');
+        for (let number = 0; number < 50; number++) {
+            field.value = `number ${number}`;
+            field.form.requestSubmit();
+        }
+        return true;
+    })()";
+    assert_eq!(carol.js(many).await, true);
+    carol.reads("#notice", "That was fast. The server slows you down.").await;
 }

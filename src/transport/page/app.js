@@ -65,7 +65,7 @@ function draw() {
 	if (conv && watching()) session.seen(conv);
 	renderSidebar(session);
 	renderMembers(session);
-	const unread = [...session.conversations.values()].reduce((sum, each) => sum + each.unread, 0);
+	const unread = session.all.reduce((sum, each) => sum + each.unread, 0);
 	document.title = `${unread ? `(${unread}) ` : ''}${conv?.title ?? 'Chat'}`;
 }
 

@@ -96,6 +96,7 @@ export function outbox(session, store) {
 
 	return {
 		of,
+		busy,
 		expired,
 		discard,
 		flush,

@@ -14,12 +14,10 @@ const ASK_AGAIN = 2_000;
 
 export class Session {
 	conversations = new Map();
-	current;
 	dedupeMs = 300_000;
 	/** In the private log. */
 	position;
 	#unproven;
-	caughtUp;
 	#saving;
 
 	constructor(name, token, on) {
@@ -101,8 +99,12 @@ export class Session {
 		return this.conversations.get(key);
 	}
 
+	get all() {
+		return [...this.conversations.values()];
+	}
+
 	list(kind) {
-		return [...this.conversations.values()].filter((conv) => conv.kind === kind);
+		return this.all.filter((conv) => conv.kind === kind);
 	}
 
 	/** In no room of ours: unknown. */
@@ -126,7 +128,7 @@ export class Session {
 	save() {
 		clearTimeout(this.#saving);
 		this.#saving = null;
-		this.store.save({ position: this.position, conversations: [...this.conversations.values()] });
+		this.store.save({ position: this.position, conversations: this.all });
 	}
 
 	/** Private messages first: from our position, not that of all devices. */
@@ -196,7 +198,7 @@ export class Session {
 
 	closed() {
 		this.#unproven = null;
-		for (const conv of this.conversations.values()) {
+		for (const conv of this.all) {
 			Object.assign(conv, { joined: false, stale: true, late: null });
 			conv.typing.clear();
 		}
@@ -219,7 +221,7 @@ export class Session {
 		const { sender_username: sender, target_username: target, room, message_id: id } = body;
 		const mine = sender === this.name;
 		const peer = mine ? target : sender;
-		const conv = this.conversations.get(room ? keyOf('room', room) : keyOf('peer', peer));
+		const conv = this.conversations.get(keyOf(room ? 'room' : 'peer', room ?? peer));
 		if (type === 'GroupChat' && conv) this.#message(conv, body);
 		else if (type === 'PrivateChat') this.#message(this.conversation('peer', peer), body);
 		else if (type === 'Enter' || type === 'Leave') conv?.presence(sender, type === 'Enter');
@@ -230,9 +232,9 @@ export class Session {
 			const persons = this.list('peer');
 			for (const each of room ? [conv] : persons) each?.gap(body.reason);
 			if (!room && !persons.length) this.on.notice('Private messages may be missing.');
-		} else if (type === 'Error') {
-			this.on.notice(body.code === 'rate_limited' ? 'That was fast. The server slows you down.' : body.message);
-		}
+		} else if (type === 'Error' && body.code !== 'rate_limited') this.on.notice(body.message);
+		// Else the page was, at entering.
+		else if (type === 'Error' && this.outbox.busy.size) this.on.notice('That was fast. The server slows you down.');
 		this.changed();
 	}
 
