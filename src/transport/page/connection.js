@@ -56,9 +56,6 @@ export function connect(on) {
 		on.changed?.();
 	}
 
-	const frame = (message_type, message_body, id) =>
-		JSON.stringify({ message_type, message_body, id, token: link.token || null });
-
 	function open() {
 		clearTimeout(retry);
 		if (socket) return;
@@ -75,8 +72,8 @@ export function connect(on) {
 	}
 
 	/** Rejects with the error. `lost`: it may be carried out. `offline`: never sent. */
-	function request(type, body, id = uuid()) {
-		const text = frame(type, body, id);
+	function request(message_type, message_body, id = uuid()) {
+		const text = JSON.stringify({ message_type, message_body, id, token: link.token || null });
 		if (new Blob([text]).size > LARGEST_FRAME) return Promise.reject({ message: 'It is too long.' });
 		if (socket?.readyState !== 1) return Promise.reject({ code: 'offline' });
 		return new Promise((Ack, Error) => {

@@ -126,7 +126,6 @@ export class Session {
 	}
 
 	save() {
-		clearTimeout(this.#saving);
 		this.#saving = null;
 		this.store.save({ position: this.position, conversations: this.all });
 	}

@@ -9,12 +9,10 @@ export function switchTo(session) {
 	const known = [...session.list('room').map(({ title }) => title), ...people];
 	$('known').replaceChildren(...known.map((value) => el('option', { value })));
 	$('find').value = '';
-	$('go-form').onsubmit = (event) => {
-		event.preventDefault();
+	$('go-form').onsubmit = ({ submitter }) => {
 		const typed = tidy($('find').value);
 		const name = typed.replace(/^#/, '');
-		const person = event.submitter?.id === 'write' || (people.has(typed) && !session.conversations.has(keyOf('room', name)));
-		$('switcher').close();
+		const person = submitter.id === 'write' || (people.has(typed) && !session.conversations.has(keyOf('room', name)));
 		location.hash = keyOf(person ? 'peer' : 'room', person ? typed : name);
 	};
 	// Behind the dialog, then anew: it would be spoken again.
