@@ -153,6 +153,10 @@ export class Session {
 		if (!this.connection.live) return;
 		this.caughtUp = back;
 		this.changed();
+		// Somebody may be there.
+		for (const conv of rooms) {
+			if (conv.stale && !this.list('peer').every(({ name }) => this.isPresent(name))) await this.#loadMembers(conv);
+		}
 	}
 
 	async enter(conv, back) {
