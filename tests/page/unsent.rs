@@ -111,8 +111,9 @@ async fn what_is_written_in_a_room_that_refuses_says_so_and_goes_where_it_lets_o
     alice.clicks("#leave").await;
     alice.opens("room=den").await;
     alice.sees("she is in", "document.querySelectorAll('#members a').length === 2").await;
-    for text in ["first", "second"] {
+    for (text, left) in [("first", 1), ("second", 0)] {
         presses(&alice, "Retry").await;
+        alice.sees("it has not failed any more", &format!("{FAILED} === {left}")).await;
         assert_eq!(bob.hears().await, text);
     }
     alice.sees_messages(&["first", "second"]).await;

@@ -72,10 +72,10 @@ export function connect(on) {
 	}
 
 	/** Rejects with the error. `lost`: it may be carried out. `offline`: never sent. */
-	function request(message_type, message_body, id = uuid()) {
+	async function request(message_type, message_body, id = uuid()) {
 		const text = JSON.stringify({ message_type, message_body, id, token: link.token || null });
-		if (new Blob([text]).size > LARGEST_FRAME) return Promise.reject({ message: 'It is too long.' });
-		if (socket?.readyState !== 1) return Promise.reject({ code: 'offline' });
+		if (new Blob([text]).size > LARGEST_FRAME) throw { message: 'It is too long.' };
+		if (socket?.readyState !== 1) throw { code: 'offline' };
 		return new Promise((Ack, Error) => {
 			asked.set(id, { Ack, Error });
 			socket.send(text);

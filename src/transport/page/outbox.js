@@ -104,9 +104,8 @@ export function outbox(session, store) {
 
 		add(conv, text) {
 			const { key, kind, name: to, me: from } = conv;
-			const item = { key, kind, to, from, text, at: Date.now() };
+			const item = renew({ key, kind, to, from, text, at: Date.now() });
 			items.push(item);
-			renew(item);
 			again(conv, item);
 		},
 
