@@ -155,3 +155,23 @@ async fn only_who_writes_fast_is_told_of_it() {
     assert_eq!(carol.js(many).await, true);
     carol.reads("#notice", "That was fast. The server slows you down.").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_button_that_is_pressed_means_what_it_says() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let _carol = house.other(1, "carol", "ops").await;
+    alice.reads("#members", "carol").await;
+    // Enter alone goes where there is somebody of that name.
+    for (press, title) in [("", "carol"), ("button:not(#write)", "#carol"), ("#write", "carol")] {
+        alice.opens("room=ops").await;
+        alice.clicks("#go").await;
+        alice.types("#find", if press.is_empty() { "carol\u{e007}" } else { "carol" }).await;
+        if !press.is_empty() {
+            alice.clicks(&format!("#go-form {press}")).await;
+        }
+        let is_open = format!("document.getElementById('title').textContent === '{title}'");
+        alice.sees(&format!("{title} after {press:?}"), &is_open).await;
+        assert_eq!(alice.js("document.getElementById('switcher').open").await, false);
+    }
+}

@@ -215,7 +215,7 @@ visualViewport.onresize = () => {
 	scrollTo(0, 0);
 };
 
-// Of its countdown nothing else tells.
+// It counts down.
 setInterval(() => session && views.banner.render(), 250);
 for (const button of document.querySelectorAll('[data-icon]')) button.prepend(icon(button.dataset.icon));
 const known = login.get();
