@@ -188,3 +188,17 @@ async fn the_longest_links_hold_nobody_up() {
     let took = alice.js(shown).await.as_f64().unwrap();
     assert!(took < 1_500.0, "the page was held up for {took} ms");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tower_of_marks_stays_in_its_bubble() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let mut bob = house.other(1, "bob", "ops").await;
+    let tower = format!("o{}", "\u{351}".repeat(300));
+    for text in ["one", "two", &tower] {
+        bob.say("ops", text).await;
+    }
+    alice.sees_messages(&["one", "two", &tower]).await;
+    let clips = "getComputedStyle([...document.querySelectorAll('.bubble')].at(-1)).overflow";
+    assert_eq!(alice.js(clips).await, "hidden");
+}
