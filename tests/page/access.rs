@@ -215,3 +215,28 @@ async fn the_keyboard_leads_through_the_page_in_the_order_of_reading() {
     alice.presses(&[ESCAPE]).await;
     alice.sees("it is back", "document.activeElement.id === 'draft'").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_closes_leaves_the_focus_in_sight() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    alice.has_screen(900, 700, false).await;
+    let focus = |id: &str| format!("document.activeElement.id === '{id}'");
+    // The members lie over the messages here.
+    for close in ["escape", "button"] {
+        alice.clicks("#people-toggle").await;
+        alice.sees("the members are shown", "!document.getElementById('people').hidden").await;
+        if close == "escape" {
+            alice.presses(&[ESCAPE]).await;
+        } else {
+            alice.clicks("#people-close").await;
+        }
+        alice.sees("they are closed", "document.getElementById('people').hidden").await;
+        alice.sees("what opens them has the focus", &focus("people-toggle")).await;
+    }
+    alice.presses(&[ESCAPE]).await;
+    alice.sees("where one writes has it", &focus("draft")).await;
+    alice.clicks("#leave").await;
+    alice.reads("#title", "Press + to join a room").await;
+    alice.sees("the button that joins has it", &focus("go")).await;
+}

@@ -151,3 +151,54 @@ async fn sixty_hostile_names_and_messages_leave_the_page_unharmed() {
     assert_eq!(alice.js("typeof harm").await, "undefined");
     assert_eq!(alice.js(INJECTED).await, json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_end_before_the_punctuation_and_the_brackets_around_them() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let mut bob = house.other(1, "bob", "ops").await;
+    let sentence = "(see http://a.test/b.) or http://a.test/x_(y), “http://a.test/z”! Not http://?";
+    bob.say("ops", sentence).await;
+    alice.sees_messages(&[sentence]).await;
+    let links = alice.js("[...document.querySelectorAll('.text a')].map((link) => link.textContent)").await;
+    assert_eq!(links, json!(["http://a.test/b", "http://a.test/x_(y)", "http://a.test/z"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_longest_links_hold_nobody_up() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let mut bob = house.other(1, "bob", "ops").await;
+    alice.opens("room=tea").await;
+    // Nothing but what a link must not end with.
+    for long in [format!("http://x{}", ")".repeat(16_000)), format!("http://x{}x", ".".repeat(16_000))] {
+        for _ in 0..10 {
+            bob.say("ops", &long).await;
+        }
+    }
+    alice.unread("room=ops", 20).await;
+    let shown = "new Promise((done) => {
+        const began = performance.now();
+        location.hash = 'room=ops';
+        (function look() {
+            if (document.querySelectorAll('#timeline .text').length === 20) done(performance.now() - began);
+            else requestAnimationFrame(look);
+        })();
+    })";
+    let took = alice.js(shown).await.as_f64().unwrap();
+    assert!(took < 1_500.0, "the page was held up for {took} ms");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tower_of_marks_stays_in_its_bubble() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let mut bob = house.other(1, "bob", "ops").await;
+    let tower = format!("o{}", "\u{351}".repeat(300));
+    for text in ["one", "two", &tower] {
+        bob.say("ops", text).await;
+    }
+    alice.sees_messages(&["one", "two", &tower]).await;
+    let clips = "getComputedStyle([...document.querySelectorAll('.bubble')].at(-1)).overflow";
+    assert_eq!(alice.js(clips).await, "hidden");
+}

@@ -224,4 +224,18 @@ async fn a_phones_keyboard_makes_the_page_smaller_and_zooming_in_does_not() {
     alice.has_screen(375, 360, false).await;
     alice.sees("it is as high as what is seen", &format!("{height} === 360")).await;
     alice.sees("the newest is on the screen", NEWEST_IS_SEEN).await;
+    // A phone on its side, and more written than there is room for.
+    for number in 0..12 {
+        alice.types("#draft", &format!("line {number}\u{e008}\u{e007}\u{e008}")).await;
+    }
+    alice.has_screen(667, 375, false).await;
+    let keyboard =
+        "(Object.defineProperty(visualViewport, 'height', { value: 180 }), visualViewport.onresize(), true)";
+    assert_eq!(alice.js(keyboard).await, true);
+    alice
+        .sees(
+            "what sends it is above the keyboard",
+            "document.getElementById('composer').getBoundingClientRect().bottom <= 180",
+        )
+        .await;
 }

@@ -62,8 +62,15 @@ async fn nobody_is_called_absent_who_may_be_there() {
     alice.reloads().await;
     alice.is_online().await;
     alice.reads("#members", "alice").await;
-    assert_eq!(alice.js("document.querySelectorAll('#peers a').length").await, 1);
-    assert_eq!(alice.js("document.querySelectorAll('#peers .dot').length").await, 0, "nobody has asked");
-    alice.opens("room=ops").await;
+    // The room that he is in was asked as well.
     alice.sees("bob is online", "document.querySelector('#peers .dot.here') !== null").await;
+    house.door.cut();
+    alice.says("back").await;
+    alice.sees("it is stored", "document.querySelectorAll('.line.stored.mine').length === 1").await;
+    alice.sees("bob is online again", "document.querySelector('#peers .dot.here') !== null").await;
+    // Whom no room of hers has is not shown as absent.
+    let mut carol = house.other(1, "carol", "den").await;
+    carol.whisper("alice", "psst").await;
+    alice.sees("carol is in the list", "document.querySelectorAll('#peers a').length === 2").await;
+    assert_eq!(alice.js("document.querySelectorAll('#peers .dot').length").await, 1);
 }

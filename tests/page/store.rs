@@ -2,8 +2,11 @@
 
 use serde_json::json;
 
+use super::browser::Browser;
 use super::house::House;
-use crate::support::cluster::Kind;
+use super::person::Person;
+use crate::support::cluster::{Cluster, Kind};
+use crate::support::door::Door;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_may_have_been_sent_is_not_called_unsent_and_an_empty_store_is_told() {
@@ -71,4 +74,46 @@ async fn a_room_that_can_not_be_read_is_not_called_caught_up() {
     alice.reads("#banner-text", "Back, ").await;
     alice.sees("nothing is wrong any more", "document.getElementById('banner').hidden").await;
     assert_eq!(alice.js("document.querySelectorAll('.gap').length").await, json!(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gap_is_told_once_also_where_nobody_has_spoken_since() {
+    // Each with a store of its own: the other's is empty.
+    let (first, second, browser) =
+        tokio::join!(Cluster::start(Kind::Embedded, 1), Cluster::start(Kind::Embedded, 1), Browser::start());
+    let door = Door::start(vec![first.address(0), second.address(0)]).await;
+    let alice = Person::signs_in(&browser, &format!("http://{}/#room=ops", door.address), "alice").await;
+    let mut bob = first.enter(0, "bob", "ops").await;
+    bob.say("ops", "before").await;
+    bob.whisper("alice", "psst").await;
+    alice.unread("peer=bob", 1).await;
+    alice.sees_messages(&["before"]).await;
+    door.prefer(second.address(0));
+    door.cut();
+    alice.reads("#banner-text", "Back. Some messages could not be caught up.").await;
+
+    for reload in [true, false] {
+        if reload {
+            alice.reloads().await;
+        } else {
+            door.cut();
+        }
+        // Asked for after all that is resumed: so it comes after that.
+        alice.opens("room=tea").await;
+        alice.says("hello").await;
+        let stored = "document.querySelectorAll('.line.stored.mine').length";
+        alice.sees("it is stored", &format!("{stored} === {}", if reload { 1 } else { 2 })).await;
+        let told = alice.js("document.getElementById('banner-text').textContent").await;
+        assert_ne!(told, "Back. Some messages could not be caught up.", "reload: {reload}");
+    }
+    // What is said in the new logs arrives.
+    let mut bob = second.enter(0, "bob", "ops").await;
+    alice.opens("room=ops").await;
+    bob.say("ops", "after").await;
+    alice
+        .sees(
+            "it has come",
+            "[...document.querySelectorAll('#timeline .text')].at(-1)?.textContent === 'after'",
+        )
+        .await;
 }

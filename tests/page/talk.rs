@@ -7,6 +7,7 @@ use serde_json::json;
 use super::house::House;
 use super::person::{ENTER, SHIFT};
 use crate::support::client::PATIENCE;
+use crate::support::cluster::Kind;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_people_talk_over_two_nodes() {
@@ -86,4 +87,91 @@ async fn a_private_message_is_seen_by_two_and_nobody_else() {
     carol.sees_messages(&["hello all"]).await;
     let peers = carol.js("document.querySelectorAll('#peers a').length").await;
     assert_eq!(peers, 0, "carol has no private conversation");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_has_said_oneself_is_not_unread() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let mut bob = house.other(1, "bob", "ops").await;
+    bob.ok("Enter", json!({ "room": "tea" })).await;
+    // Written without a connection, sent while another room is open.
+    house.door.shut();
+    alice.says("first").await;
+    alice.says("second").await;
+    alice.opens("room=tea").await;
+    house.door.open();
+    assert_eq!((bob.hears().await, bob.hears().await), ("first".into(), "second".into()));
+    // By another device of hers, before and after somebody else.
+    let mut device = house.other(1, "alice", "ops").await;
+    device.say("ops", "third").await;
+    bob.say("ops", "hello").await;
+    device.say("ops", "fourth").await;
+    bob.say("tea", "tea?").await;
+    alice.sees_messages(&["tea?"]).await;
+    alice.unread("room=ops", 1).await;
+    alice.reloads().await;
+    alice.is_online().await;
+    device.say("ops", "fifth").await;
+    bob.say("tea", "tea!").await;
+    alice.sees_messages(&["tea?", "tea!"]).await;
+    alice.unread("room=ops", 1).await;
+    alice.opens("room=ops").await;
+    alice.clicks("#draft").await;
+    alice.unread("room=ops", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_who_writes_fast_is_told_of_it() {
+    let house = House::start_with(Kind::Embedded, |config| {
+        config.limits.messages_per_second = 10;
+        config.limits.burst = 30;
+    });
+    let house = house.await;
+    let alice = house.person(0, "alice", "room=one").await;
+    for room in ["two", "three", "four", "five", "six", "seven"] {
+        alice.opens(&format!("room={room}")).await;
+        alice.reads("#members", "alice").await;
+    }
+    // To enter all of them at once is more than the server allows.
+    let mut bob = house.other(1, "bob", "seven").await;
+    alice.reloads().await;
+    alice.says("in").await;
+    assert_eq!(bob.hears().await, "in");
+    alice.sees_messages(&["in"]).await;
+    let told = "document.getElementById('notice').textContent";
+    assert_eq!(alice.js(told).await, "");
+
+    let carol = house.person(0, "carol", "room=one").await;
+    // So are these, and they are hers.
+    let many = "(() => {
+        const field = document.getElementById('draft');
+        for (let number = 0; number < 50; number++) {
+            field.value = `number ${number}`;
+            field.form.requestSubmit();
+        }
+        return true;
+    })()";
+    assert_eq!(carol.js(many).await, true);
+    carol.reads("#notice", "That was fast. The server slows you down.").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_button_that_is_pressed_means_what_it_says() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    let _carol = house.other(1, "carol", "ops").await;
+    alice.reads("#members", "carol").await;
+    // Enter alone goes where there is somebody of that name.
+    for (press, title) in [("", "carol"), ("button:not(#write)", "#carol"), ("#write", "carol")] {
+        alice.opens("room=ops").await;
+        alice.clicks("#go").await;
+        alice.types("#find", if press.is_empty() { "carol\u{e007}" } else { "carol" }).await;
+        if !press.is_empty() {
+            alice.clicks(&format!("#go-form {press}")).await;
+        }
+        let is_open = format!("document.getElementById('title').textContent === '{title}'");
+        alice.sees(&format!("{title} after {press:?}"), &is_open).await;
+        assert_eq!(alice.js("document.getElementById('switcher').open").await, false);
+    }
 }

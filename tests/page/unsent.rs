@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::house::House;
 use super::person::Person;
+use crate::support::cluster::Kind;
 
 const FAILED: &str = "document.querySelectorAll('.line.failed').length";
 
@@ -76,4 +77,44 @@ async fn nobody_leaves_unsent_messages_behind_unasked() {
         "alice"
     );
     assert_eq!(alice.js("asked.length").await, 2, "there was nothing to ask");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_in_a_room_that_refuses_says_so_and_goes_where_it_lets_one_in() {
+    let house = House::start_with(Kind::Embedded, |config| config.limits.max_rooms_per_connection = 2).await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    alice.opens("room=tea").await;
+    alice.sees("she is in", "document.querySelectorAll('#members a').length === 1").await;
+    let mut bob = house.other(1, "bob", "den").await;
+    // Written while it asks to come in, and after it was told.
+    house.door.shut();
+    alice.opens("room=den").await;
+    alice.says("first").await;
+    alice.sees("it waits", "document.querySelectorAll('.line.waiting').length === 1").await;
+    alice.opens("room=ops").await;
+    house.door.open();
+    alice.is_online().await;
+    alice.reads("#rooms .alarm", "!").await;
+    alice.opens("room=den").await;
+    alice.reads("#older", "You can’t enter: ").await;
+    alice.sees("it has failed", &format!("{FAILED} === 1")).await;
+    alice.says("second").await;
+    alice.sees("it has failed", &format!("{FAILED} === 2")).await;
+    let why = alice.js("document.getElementById('older').textContent.split(': ')[1]").await;
+    alice.reads(".failure", &format!("Not sent. {}", why.as_str().unwrap())).await;
+    presses(&alice, "Retry").await;
+    alice.sees("it fails again", &format!("{FAILED} === 2")).await;
+    bob.heard_no("GroupChat").await;
+
+    // There is a place for it now.
+    alice.opens("room=tea").await;
+    alice.clicks("#leave").await;
+    alice.opens("room=den").await;
+    alice.sees("she is in", "document.querySelectorAll('#members a').length === 2").await;
+    for (text, left) in [("first", 1), ("second", 0)] {
+        presses(&alice, "Retry").await;
+        alice.sees("it has not failed any more", &format!("{FAILED} === {left}")).await;
+        assert_eq!(bob.hears().await, text);
+    }
+    alice.sees_messages(&["first", "second"]).await;
 }

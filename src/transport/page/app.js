@@ -59,13 +59,11 @@ function draw() {
 	if (!session) return;
 	const conv = session.current;
 	drawHeader(conv);
-	views.composer.render();
-	views.timeline.render();
-	views.banner.render();
+	for (const view of Object.values(views)) view.render();
 	if (conv && watching()) session.seen(conv);
 	renderSidebar(session);
 	renderMembers(session);
-	const unread = [...session.conversations.values()].reduce((sum, each) => sum + each.unread, 0);
+	const unread = session.all.reduce((sum, each) => sum + each.unread, 0);
 	document.title = `${unread ? `(${unread}) ` : ''}${conv?.title ?? 'Chat'}`;
 }
 
@@ -84,8 +82,7 @@ function drawHeader(conv) {
 }
 
 function watching() {
-	const open = !NARROW.matches || $('chat').dataset.view === 'talk';
-	return open && views.timeline.following && !document.hidden && document.hasFocus();
+	return $('pane').checkVisibility() && views.timeline.following && !document.hidden && document.hasFocus();
 }
 
 /** Spoken once per second. */
@@ -123,8 +120,8 @@ function start(name, token) {
 	login.set({ name, token });
 	session = new Session(name, token, { changed, watching, arrived, notice, stopped });
 	views = {
-		timeline: timeline(session, (text) => views.composer.take(text)),
 		composer: composer(session, () => views.timeline.toEnd()),
+		timeline: timeline(session, (text) => views.composer.take(text)),
 		banner: banner(session),
 	};
 	$('chat').hidden = false;
@@ -156,7 +153,6 @@ function stopped(code, message) {
 function end() {
 	session.end();
 	views.timeline.end();
-	views.banner.end();
 	session = null;
 	login.set(null);
 	$('chat').hidden = true;
@@ -179,12 +175,16 @@ $('leave').onclick = () => {
 	if (!mayLose(outbox.of(current).filter(({ ack }) => !ack), $('leave').title)) return;
 	session.leave(current);
 	location.hash = (!NARROW.matches && firstConversation()?.key) || '';
+	$('go').focus();
 };
 function showMembers(show) {
 	members = show;
 	changed();
 }
-$('people-toggle').onclick = $('people-close').onclick = () => showMembers(!members);
+$('people-toggle').onclick = $('people-close').onclick = () => {
+	showMembers(!members);
+	$('people-toggle').focus();
+};
 WIDE.onchange = () => showMembers(WIDE.matches);
 document.onkeydown = (event) => {
 	if (!session || !$('sign-in').hidden) return;
@@ -192,8 +192,11 @@ document.onkeydown = (event) => {
 	if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k') switchTo(session);
 	else if (arrow) step(arrow);
 	else if (event.key === 'Escape' && !$('switcher').open) {
-		views.timeline.toEnd();
-		views.composer.focus();
+		if (!WIDE.matches && !$('people').hidden) $('people-close').click();
+		else {
+			views.timeline.toEnd();
+			views.composer.focus();
+		}
 	} else return;
 	event.preventDefault();
 };
@@ -202,16 +205,18 @@ function wake() {
 	if (!document.hidden) session?.connection.wake();
 	changed();
 }
-document.onvisibilitychange = window.ononline = window.onoffline = wake;
-window.onfocus = changed;
-window.onhashchange = route;
-window.onpagehide = () => session?.save();
+document.onvisibilitychange = ononline = onoffline = wake;
+onfocus = changed;
+onhashchange = route;
+onpagehide = () => session?.save();
 // A phone's keyboard covers the layout viewport. Zooming in is none.
 visualViewport.onresize = () => {
 	document.documentElement.style.setProperty('--height', `${visualViewport.height * visualViewport.scale}px`);
 	scrollTo(0, 0);
 };
 
+// It counts down.
+setInterval(() => session && views.banner.render(), 250);
 for (const button of document.querySelectorAll('[data-icon]')) button.prepend(icon(button.dataset.icon));
 const known = login.get();
 if (known) start(known.name, known.token);

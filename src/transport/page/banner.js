@@ -7,9 +7,9 @@ const SHOW_BACK = 5_000;
 
 export function banner(session) {
 	const node = $('banner');
+	node.hidden = true;
 	let away;
 	let until = 0;
-	const clock = setInterval(render, 250);
 	$('retry').onclick = session.connection.retryNow;
 
 	function tell(text, look, waits) {
@@ -45,10 +45,5 @@ export function banner(session) {
 		}
 	}
 
-	function end() {
-		clearInterval(clock);
-		node.hidden = true;
-	}
-
-	return { render, end };
+	return { render };
 }

@@ -56,9 +56,6 @@ export function connect(on) {
 		on.changed?.();
 	}
 
-	const frame = (message_type, message_body, id) =>
-		JSON.stringify({ message_type, message_body, id, token: link.token || undefined });
-
 	function open() {
 		clearTimeout(retry);
 		if (socket) return;
@@ -75,10 +72,10 @@ export function connect(on) {
 	}
 
 	/** Rejects with the error. `lost`: it may be carried out. `offline`: never sent. */
-	function request(type, body, id = uuid()) {
-		const text = frame(type, body, id);
-		if (new Blob([text]).size > LARGEST_FRAME) return Promise.reject({ message: 'It is too long.' });
-		if (socket?.readyState !== 1) return Promise.reject({ code: 'offline' });
+	async function request(message_type, message_body, id = uuid()) {
+		const text = JSON.stringify({ message_type, message_body, id, token: link.token || null });
+		if (new Blob([text]).size > LARGEST_FRAME) throw { message: 'It is too long.' };
+		if (socket?.readyState !== 1) throw { code: 'offline' };
 		return new Promise((Ack, Error) => {
 			asked.set(id, { Ack, Error });
 			socket.send(text);
@@ -88,7 +85,7 @@ export function connect(on) {
 	/** Any frame will do: the answer may wait behind a slow request. */
 	function probe(within) {
 		expect(within);
-		request('Ping', {}).then(on.alive, () => {});
+		request('Ping', {}).then(() => on.alive(), () => {});
 	}
 
 	function expect(within) {

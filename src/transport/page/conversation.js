@@ -17,7 +17,6 @@ export class Conversation {
 	base = 0;
 	/** Of rooms; persons share the session's. */
 	position = null;
-	/** Of rooms a place, of persons a message id. */
 	read = null;
 	peerRead = '';
 	/** Up to this `seq` it came late: `New` even when looked at. */
@@ -28,17 +27,20 @@ export class Conversation {
 	stale = true;
 	typing = new Map();
 	draft = '';
+	/** After `read`: of others, and of ours. */
 	counted = 0;
+	own = 0;
 
 	constructor(kind, name, me) {
 		Object.assign(this, { kind, name, me, key: keyOf(kind, name), isRoom: kind === 'room' });
 		this.title = this.isRoom ? `#${name}` : name;
+		this.target = this.isRoom ? { room: name } : { target_username: name };
 	}
 
 	get unread() {
 		const { position, read } = this;
 		if (!this.isRoom || !position || read?.epoch !== position.epoch) return this.counted;
-		return Math.max(0, position.seq - read.seq);
+		return Math.max(0, position.seq - read.seq - this.own);
 	}
 
 	append(body, watched) {
@@ -47,10 +49,8 @@ export class Conversation {
 		this.ids.add(item.id);
 		this.items.push(item);
 		this.typing.delete(item.from);
-		if (this.#isNew(item)) {
-			if (!watched) this.counted += 1;
-			if (!watched || item.seq <= this.missedUpTo) this.divider ??= item;
-		}
+		this.#count(item);
+		if (this.#isNew(item) && (!watched || item.seq <= this.missedUpTo)) this.divider ??= item;
 		if (this.items.length > (this.held ? 2 : 1) * MOST_ITEMS) {
 			const old = this.items.splice(0, this.items.length - MOST_ITEMS + LET_GO);
 			for (const { id } of old) this.ids.delete(id);
@@ -87,29 +87,19 @@ export class Conversation {
 	}
 
 	markRead() {
-		const { position, read } = this;
-		this.counted = 0;
-		if (this.isRoom) {
-			if (!position || (read?.epoch === position.epoch && read.seq >= position.seq)) return false;
-			this.read = position;
-			return true;
-		}
-		const last = this.items.findLast((item) => this.#isNew(item));
-		if (last) this.read = last.id;
-		return Boolean(last);
+		const last = this.isRoom ? this.position : this.items.findLast((item) => this.#isNew(item));
+		this.counted = this.own = 0;
+		if (!this.#isAfter(last, this.read)) return false;
+		this.read = place(last);
+		return true;
 	}
 
 	/** Markers only move forward. True where ours is ahead. */
 	readElsewhere(marker) {
-		if (this.isRoom) {
-			if (marker && (this.read?.epoch !== marker.epoch || this.read.seq < marker.seq)) this.read = place(marker);
-			return this.read?.seq > (marker?.seq ?? 0);
-		}
-		if (marker > (this.read ?? '')) {
-			this.read = marker;
-			this.#recount();
-		}
-		return this.read > (marker ?? '');
+		if (!this.#isAfter(marker, this.read)) return this.#isAfter(this.read, marker);
+		this.read = place(marker);
+		this.#recount();
+		return false;
 	}
 
 	whoTypes() {
@@ -118,18 +108,27 @@ export class Conversation {
 	}
 
 	toJSON() {
-		const { kind, name, position, read, peerRead, draft, counted } = this;
-		return { kind, name, position, read, peerRead, draft, counted };
+		const { kind, name, position, read, peerRead, draft, counted, own } = this;
+		return { kind, name, position, read, peerRead, draft, counted, own };
 	}
 
-	/** Message ids are ordered by time. */
+	/** Message ids are ordered by time, and a person's messages by them. */
+	#isAfter(one, other) {
+		if (!this.isRoom) return one?.message_id > (other?.message_id ?? '');
+		return one?.seq > (one?.epoch === other?.epoch ? other.seq : 0);
+	}
+
 	#isNew(item) {
-		if (!item.from || item.from === this.me) return false;
-		if (!this.isRoom) return item.id > (this.read ?? '');
-		return this.read?.epoch !== item.epoch || item.seq > this.read.seq;
+		return item.from && item.from !== this.me && this.#isAfter(item, this.read);
+	}
+
+	#count(item) {
+		if (this.#isNew(item)) this.counted += 1;
+		else if (this.#isAfter(item, this.read)) this.own += 1;
 	}
 
 	#recount() {
-		this.counted = this.items.filter((item) => this.#isNew(item)).length;
+		this.counted = this.own = 0;
+		for (const item of this.items) this.#count(item);
 	}
 }

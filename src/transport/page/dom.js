@@ -29,7 +29,6 @@ export function el(tag, props = {}, ...children) {
 
 export function icon(name) {
 	const [svg, path] = ['svg', 'path'].map((tag) => document.createElementNS('http://www.w3.org/2000/svg', tag));
-	svg.setAttribute('class', 'icon');
 	svg.setAttribute('viewBox', '0 0 24 24');
 	svg.ariaHidden = true;
 	path.setAttribute('d', ICONS[name] ?? ICONS.waiting);
@@ -52,7 +51,7 @@ export function tint(node, name) {
 }
 
 export function face(name, here) {
-	const letter = [...name].find((char) => /[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(char)) ?? '?';
+	const [letter] = /[\p{L}\p{N}\p{Extended_Pictographic}]/u.exec(name) ?? '?';
 	const avatar = tint(el('span', { class: 'avatar', 'aria-hidden': true }, letter.toUpperCase()), name);
 	if (here === undefined) return avatar;
 	return el('span', { class: 'face' }, avatar, el('span', { class: here ? 'dot here' : 'dot' }, here && spoken('online')));

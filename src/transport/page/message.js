@@ -7,6 +7,7 @@ const date = new Intl.DateTimeFormat([], { dateStyle: 'full' });
 
 /** No direction marks: an address must not read as another. */
 const ADDRESS = /\bhttps?:\/\/[^\s<>"\u200e\u200f\u202a-\u202e\u2066-\u2069]+/giu;
+const PUNCTUATION = '.,;:!?\'’”…*]}';
 const JUST_EMOJI = /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|[\u200d\ufe0f\s]){1,24}$/u;
 
 const STATES = { waiting: 'Waiting', sending: 'Sending', failed: 'Failed', stored: 'Sent', read: 'Read' };
@@ -18,13 +19,22 @@ export function dayOf(at) {
 	return ['Today', 'Yesterday'][days] ?? date.format(at);
 }
 
-/** Links end before the punctuation of their sentence. */
+/** Before its sentence's punctuation and brackets. In one walk: a message may hold nothing else. */
+function endOf(address) {
+	let unopened = address.split(')').length - address.split('(').length;
+	let end = address.length;
+	for (; ; end -= 1) {
+		const last = address[end - 1];
+		if (last === ')' && unopened > 0) unopened -= 1;
+		else if (!PUNCTUATION.includes(last)) return end;
+	}
+}
+
 function linked(text) {
 	const parts = [];
 	let from = 0;
 	for (const { 0: found, index } of text.matchAll(ADDRESS)) {
-		let address = found.replace(/[.,;:!?'’”…*\]}]+$/, '');
-		while (address.endsWith(')') && address.split('(').length < address.split(')').length) address = address.slice(0, -1);
+		const address = found.slice(0, endOf(found));
 		try {
 			const link = el('a', { href: new URL(address).href, target: '_blank', rel: 'noopener noreferrer' }, address);
 			parts.push(text.slice(from, index), link);

@@ -44,14 +44,15 @@ export function outbox(session, store) {
 		busy.add(conv.key);
 		for (;;) {
 			const item = of(conv).find((each) => each.state === 'waiting');
-			if (!item || item.notBefore > Date.now() || !session.canSay(conv)) break;
-			if (!(await send(conv, item))) break;
+			if (!item || item.notBefore > Date.now() || !(await send(conv, item))) break;
 		}
 		busy.delete(conv.key);
 	}
 
 	async function send(conv, item) {
 		const fail = (why) => (keep(item, { state: 'failed', why }), true);
+		if (conv.refused) return fail(conv.refused);
+		if (!session.canSay(conv)) return false;
 		if (expired(item)) return fail('The connection broke before the answer.');
 		keep(item, { state: 'sending', sentAt: item.sentAt ?? Date.now() });
 		try {
@@ -95,6 +96,7 @@ export function outbox(session, store) {
 
 	return {
 		of,
+		busy,
 		expired,
 		discard,
 		flush,
@@ -102,9 +104,8 @@ export function outbox(session, store) {
 
 		add(conv, text) {
 			const { key, kind, name: to, me: from } = conv;
-			const item = { key, kind, to, from, text, at: Date.now() };
+			const item = renew({ key, kind, to, from, text, at: Date.now() });
 			items.push(item);
-			renew(item);
 			again(conv, item);
 		},
 
@@ -120,6 +121,7 @@ export function outbox(session, store) {
 				store.drop(item.id);
 				renew(item);
 			}
+			if (conv.refused) session.enter(conv);
 			again(conv, item);
 		},
 	};

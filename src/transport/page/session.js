@@ -12,29 +12,18 @@ const READ_EVERY = 700;
 const SAVE_EVERY = 400;
 const ASK_AGAIN = 2_000;
 
-const to = (conv) => (conv.isRoom ? { room: conv.name } : { target_username: conv.name });
-
 export class Session {
 	conversations = new Map();
-	current;
 	dedupeMs = 300_000;
 	/** In the private log. */
 	position;
 	#unproven;
-	caughtUp;
 	#saving;
 
 	constructor(name, token, on) {
-		Object.assign(this, { name, on, store: storage(name) });
+		Object.assign(this, { name, on, refused: on.stopped, store: storage(name) });
 		this.outbox = outbox(this, this.store);
-		this.connection = connect({
-			opened: () => this.#hello(),
-			frame: (type, body) => this.#frame(type, body),
-			changed: () => this.changed(),
-			alive: () => this.#alive(),
-			closed: () => this.#closed(),
-			refused: on.stopped,
-		});
+		this.connection = connect(this);
 		this.connection.token = token;
 		const { position, conversations = [] } = this.store.load();
 		this.position = position;
@@ -80,8 +69,7 @@ export class Session {
 	#tellRead(conv) {
 		conv.telling ??= setTimeout(() => {
 			conv.telling = null;
-			const marker = conv.isRoom ? { seq: conv.read.seq } : { message_id: conv.read };
-			if (this.canSay(conv)) this.#tell('Read', conv, marker);
+			if (this.canSay(conv)) this.#tell('Read', conv, conv.read);
 		}, READ_EVERY);
 	}
 
@@ -89,7 +77,7 @@ export class Session {
 		if (conv.loading || !conv.more || !this.canSay(conv) || Date.now() < conv.notBefore) return;
 		conv.loading = true;
 		try {
-			const { messages, more } = await this.#ask('History', { ...to(conv), ...conv.before(), limit: PAGE });
+			const { messages, more } = await this.#ask('History', conv, { ...conv.before(), limit: PAGE });
 			conv.prepend(messages, more);
 		} catch ({ code }) {
 			conv.notBefore = Date.now() + ASK_AGAIN;
@@ -111,8 +99,12 @@ export class Session {
 		return this.conversations.get(key);
 	}
 
+	get all() {
+		return [...this.conversations.values()];
+	}
+
 	list(kind) {
-		return [...this.conversations.values()].filter((conv) => conv.kind === kind);
+		return this.all.filter((conv) => conv.kind === kind);
 	}
 
 	/** In no room of ours: unknown. */
@@ -125,7 +117,7 @@ export class Session {
 	}
 
 	publish(conv, content, id) {
-		return this.#ask(conv.isRoom ? 'GroupChat' : 'PrivateChat', { ...to(conv), content }, id);
+		return this.#ask(conv.isRoom ? 'GroupChat' : 'PrivateChat', conv, { content }, id);
 	}
 
 	changed() {
@@ -134,21 +126,20 @@ export class Session {
 	}
 
 	save() {
-		clearTimeout(this.#saving);
 		this.#saving = null;
-		this.store.save({ position: this.position, conversations: [...this.conversations.values()] });
+		this.store.save({ position: this.position, conversations: this.all });
 	}
 
 	/** Private messages first: from our position, not that of all devices. */
-	async #hello() {
+	async opened() {
 		const since = this.position;
 		const persons = this.list('peer');
 		const back = { missed: 0, gaps: 0 };
 		try {
-			const ack = await this.#ask('Auth', { since });
+			const ack = await this.#ask('Auth', null, { since });
 			if (!since) this.#unproven = place(ack);
-			for (const conv of persons) if (conv.readElsewhere(ack.read?.[conv.name])) this.#tellRead(conv);
-			this.#resumed(persons, since, ack, back);
+			for (const conv of persons) if (conv.readElsewhere({ message_id: ack.read?.[conv.name] })) this.#tellRead(conv);
+			this.#resumed(this, persons, since, ack, back);
 		} catch ({ code, message, retry_after_ms }) {
 			if (SILENT.includes(code)) return;
 			if (PASSING.includes(code)) return this.connection.fail(retry_after_ms);
@@ -162,20 +153,25 @@ export class Session {
 		if (!this.connection.live) return;
 		this.caughtUp = back;
 		this.changed();
+		// Somebody may be there.
+		for (const conv of rooms) {
+			if (conv.stale && !this.list('peer').every(({ name }) => this.isPresent(name))) await this.#loadMembers(conv);
+		}
 	}
 
 	async enter(conv, back) {
 		if (conv.entering) return;
-		conv.entering = true;
-		const since = conv.position ?? undefined;
+		Object.assign(conv, { entering: true, refused: '' });
+		const since = conv.position;
 		try {
-			const ack = await this.#ask('Enter', { ...to(conv), since, history: since ? undefined : PAGE });
-			Object.assign(conv, { joined: true, refused: '', late: null });
+			const ack = await this.#ask('Enter', conv, { since, history: since ? null : PAGE });
+			Object.assign(conv, { joined: true, late: null });
 			if (!ack.already) {
 				conv.position ??= place(ack);
 				conv.read ??= ack.read ?? conv.position;
-				if (conv.readElsewhere(ack.read) && conv.read.epoch === ack.epoch) this.#tellRead(conv);
-				this.#resumed([conv], since, ack, back);
+				const marker = ack.read?.epoch === ack.epoch && ack.read;
+				if (conv.readElsewhere(marker) && conv.read.epoch === ack.epoch) this.#tellRead(conv);
+				this.#resumed(conv, [conv], since, ack, back);
 			}
 			if (conv === this.current) this.#loadMembers(conv);
 		} catch ({ code, message, retry_after_ms }) {
@@ -190,63 +186,63 @@ export class Session {
 		this.changed();
 	}
 
-	#resumed(conversations, since, ack, back = {}) {
+	#resumed(log, conversations, since, ack, back = {}) {
 		this.dedupeMs = ack.dedupe_ms ?? this.dedupeMs;
 		for (const conv of conversations) {
 			conv.missedUpTo = since ? ack.seq : 0;
 			if (ack.recovered === false && (conv.isRoom || conv.items.length)) conv.gap(ack.reason);
 		}
-		if (ack.recovered === false) back.gaps += 1;
-		else if (since) back.missed += ack.seq - since.seq;
+		if (ack.recovered === false) {
+			back.gaps += 1;
+			// Nothing follows that would bring a position.
+			if (ack.next_seq > ack.seq) log.position = place(ack);
+		} else if (since) back.missed += ack.seq - since.seq;
 	}
 
-	#closed() {
+	closed() {
 		this.#unproven = null;
-		for (const conv of this.conversations.values()) {
+		for (const conv of this.all) {
 			Object.assign(conv, { joined: false, stale: true, late: null });
 			conv.typing.clear();
 		}
 	}
 
 	/** What waited has come: now the place that an Auth without `since` was told is ours. */
-	#alive() {
+	alive() {
 		this.position ??= this.#unproven;
 		// Larger rooms have no presence events.
 		if (this.current?.count > MOST_MEMBERS && this.current.joined) this.#loadMembers(this.current);
 	}
 
 	async #loadMembers(conv) {
-		const ack = await this.#ask('Members', { ...to(conv), limit: MOST_MEMBERS }).catch(() => {});
+		const ack = await this.#ask('Members', conv, { limit: MOST_MEMBERS }).catch(() => {});
 		if (ack) Object.assign(conv, { members: new Set(ack.members), count: ack.count, stale: false });
 		this.changed();
 	}
 
-	#frame(type, body) {
+	frame(type, body) {
 		const { sender_username: sender, target_username: target, room, message_id: id } = body;
 		const mine = sender === this.name;
 		const peer = mine ? target : sender;
-		const conv = this.conversations.get(room ? keyOf('room', room) : keyOf('peer', peer));
-		if (type === 'GroupChat' && conv) {
-			conv.position = place(body);
-			this.#message(conv, body);
-		} else if (type === 'PrivateChat') {
-			this.position = place(body);
-			this.#message(this.conversation('peer', peer), body);
-		} else if (type === 'Enter' || type === 'Leave') conv?.presence(sender, type === 'Enter');
+		const conv = this.conversations.get(keyOf(room ? 'room' : 'peer', room ?? peer));
+		if (type === 'GroupChat' && conv) this.#message(conv, body);
+		else if (type === 'PrivateChat') this.#message(this.conversation('peer', peer), body);
+		else if (type === 'Enter' || type === 'Leave') conv?.presence(sender, type === 'Enter');
 		else if (type === 'Typing' && !mine) conv?.typing.set(sender, Date.now());
-		else if (type === 'Read' && mine) conv?.readElsewhere(room ? body : id);
+		else if (type === 'Read' && mine) conv?.readElsewhere(body);
 		else if (type === 'Read' && id > conv?.peerRead) conv.peerRead = id;
 		else if (type === 'Gap') {
 			const persons = this.list('peer');
 			for (const each of room ? [conv] : persons) each?.gap(body.reason);
 			if (!room && !persons.length) this.on.notice('Private messages may be missing.');
-		} else if (type === 'Error') {
-			this.on.notice(body.code === 'rate_limited' ? 'That was fast. The server slows you down.' : body.message);
-		}
+		} else if (type === 'Error' && body.code !== 'rate_limited') this.on.notice(body.message);
+		// Else the page was, at entering.
+		else if (type === 'Error' && this.outbox.busy.size) this.on.notice('That was fast. The server slows you down.');
 		this.changed();
 	}
 
 	#message(conv, body) {
+		(conv.isRoom ? conv : this).position = place(body);
 		const item = conv.append(body, conv === this.current && this.on.watching());
 		this.outbox.delivered(body);
 		this.outbox.overtaken(conv, body);
@@ -254,12 +250,12 @@ export class Session {
 	}
 
 	#tell(type, conv, more) {
-		this.#ask(type, { ...to(conv), ...more }).catch(() => {});
+		this.#ask(type, conv, more).catch(() => {});
 	}
 
-	async #ask(type, body, id) {
+	async #ask(type, conv, more, id) {
 		try {
-			return await this.connection.request(type, { sender_username: this.name, ...body }, id);
+			return await this.connection.request(type, { sender_username: this.name, ...conv?.target, ...more }, id);
 		} catch (error) {
 			if (error.code === 'unauthorized' && this.connection.state !== 'stopped') {
 				this.connection.stop();

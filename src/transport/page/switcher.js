@@ -4,17 +4,16 @@ import { keyOf } from './conversation.js';
 import { $, el, say, tidy } from './dom.js';
 
 export function switchTo(session) {
-	const people = new Set(session.list('peer').map(({ name }) => name));
-	for (const conv of session.list('room')) for (const member of conv.members ?? []) people.add(member);
+	const people = new Set(session.all.flatMap((conv) => (conv.isRoom ? [...(conv.members ?? [])] : conv.name)));
 	const known = [...session.list('room').map(({ title }) => title), ...people];
 	$('known').replaceChildren(...known.map((value) => el('option', { value })));
 	$('find').value = '';
-	$('go-form').onsubmit = (event) => {
-		event.preventDefault();
+	$('go-form').onsubmit = ({ submitter }) => {
 		const typed = tidy($('find').value);
 		const name = typed.replace(/^#/, '');
-		const person = event.submitter?.id === 'write' || (people.has(typed) && !session.conversations.has(keyOf('room', name)));
-		$('switcher').close();
+		// Enter presses the first button.
+		const guessed = $('find').matches(':focus') && people.has(typed) && !session.conversations.has(keyOf('room', name));
+		const person = guessed || submitter.id === 'write';
 		location.hash = keyOf(person ? 'peer' : 'room', person ? typed : name);
 	};
 	// Behind the dialog, then anew: it would be spoken again.

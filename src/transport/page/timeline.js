@@ -91,9 +91,8 @@ export function timeline(session, edit) {
 	}
 
 	function lay(wanted) {
-		const keep = new Set(wanted);
 		for (const [item, { node }] of shown) {
-			if (keep.has(item)) continue;
+			if (wanted.includes(item)) continue;
 			node.remove();
 			shown.delete(item);
 		}
@@ -139,8 +138,8 @@ export function timeline(session, edit) {
 			Edit: () => (discard(item), edit(item.text)),
 			Delete: () => discard(item),
 		};
-		const divider = look.divider && el('p', { class: 'divider' }, 'New');
-		return el('li', {}, look.day && el('p', { class: 'day' }, look.day), divider, bubble(item, look, actions));
+		const line = (kind, text) => text && el('p', { class: kind }, text);
+		return el('li', {}, line('day', look.day), line('divider', look.divider && 'New'), bubble(item, look, actions));
 	}
 
 	function beginning() {
