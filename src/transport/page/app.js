@@ -70,7 +70,6 @@ function draw() {
 }
 
 function drawHeader(conv) {
-	$('pane').classList.toggle('empty', !conv);
 	say($('title'), conv?.title ?? 'Press + to join a room');
 	say($('subtitle'), conv?.members ? `${conv.count} here` : session.isPresent(conv?.name) ? 'Online' : '');
 	$('copy').hidden = $('people-toggle').hidden = !conv?.isRoom;
@@ -107,7 +106,7 @@ function notice(text) {
 }
 
 async function copyLink() {
-	const link = `${location.origin}${location.pathname}#${session.current.key}`;
+	const link = new URL(`#${session.current.key}`, location).href;
 	try {
 		await navigator.clipboard.writeText(link);
 		notice('Link copied. Whoever opens it joins this room.');

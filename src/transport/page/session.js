@@ -60,7 +60,7 @@ export class Session {
 	}
 
 	say(conv, text) {
-		Object.assign(conv, { divider: null, draft: '', typed: Math.min(conv.typed, Date.now() - 2000) });
+		Object.assign(conv, { divider: null, typed: Math.min(conv.typed, Date.now() - 2000) });
 		this.outbox.add(conv, text);
 		this.changed();
 	}

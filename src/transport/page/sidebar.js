@@ -11,9 +11,9 @@ function fill(list, rows, build) {
 	const sign = JSON.stringify(rows);
 	if (signs.get(list) === sign) return;
 	signs.set(list, sign);
-	const focus = list.contains(document.activeElement) && document.activeElement.hash;
-	list.replaceChildren(...rows.map(build));
-	if (focus) [...list.querySelectorAll('a')].find((link) => link.hash === focus)?.focus();
+	const focus = list.querySelector(':focus')?.hash;
+	list.replaceChildren(...rows.flatMap(build));
+	if (focus) list.querySelector(`[href="${focus}"]`)?.focus();
 }
 
 const label = (name, more) => el('span', { class: 'label' }, el('bdi', {}, name), more);
@@ -38,11 +38,10 @@ export function renderSidebar(session) {
 			failed: session.outbox.of(conv).some((item) => item.state === 'failed'),
 		}));
 		fill($(`${kind}s`), rows.sort((a, b) => a.name.localeCompare(b.name)), row);
-		$(`${kind}s-title`).hidden = !rows.length;
 	}
 	fill($('me'), [{ name: session.name, live: session.connection.live }], ({ name, live }) => {
 		const state = el('small', {}, live ? 'Online' : 'Connecting…');
-		return el('span', {}, face(name, live), label(name, state));
+		return [face(name, live), label(name, state)];
 	});
 }
 

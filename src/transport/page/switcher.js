@@ -4,9 +4,10 @@ import { keyOf } from './conversation.js';
 import { $, el, say, tidy } from './dom.js';
 
 export function switchTo(session) {
+	const rooms = session.list('room');
 	const people = new Set(session.list('peer').map(({ name }) => name));
-	for (const conv of session.list('room')) for (const member of conv.members ?? []) people.add(member);
-	const known = [...session.list('room').map(({ title }) => title), ...people];
+	for (const { members } of rooms) for (const member of members ?? []) people.add(member);
+	const known = [...rooms.map(({ title }) => title), ...people];
 	$('known').replaceChildren(...known.map((value) => el('option', { value })));
 	$('find').value = '';
 	$('go-form').onsubmit = (event) => {
