@@ -2,7 +2,7 @@
 
 import { banner } from './banner.js';
 import { composer } from './composer.js';
-import { $, icon, say, tidy } from './dom.js';
+import { $, announce, icon, say, tidy } from './dom.js';
 import { Session } from './session.js';
 import { renderMembers, renderSidebar } from './sidebar.js';
 import { signIn } from './signin.js';
@@ -90,10 +90,11 @@ function watching() {
 /** Spoken once per second. */
 function arrived(conv, item) {
 	if (item.from === session.name || item.seq <= conv.missedUpTo || Date.now() - item.at > 60_000) return;
-	heard.push(conv === session.current ? `${item.from}: ${item.text}` : `${item.from} wrote in ${conv.title}`);
+	const where = conv.isRoom ? `in ${conv.title}` : 'to you';
+	heard.push(item.from + (conv === session.current ? `: ${item.text}` : ` wrote ${where}`));
 	if (heard.length > 1) return;
 	setTimeout(() => {
-		$('live').textContent = heard.length > 3 ? `${heard.length} new messages` : heard.join('. ');
+		announce(heard.length > 3 ? `${heard.length} new messages` : heard.join('. '));
 		heard = [];
 	}, 1000);
 }
@@ -101,6 +102,7 @@ function arrived(conv, item) {
 function notice(text) {
 	$('notice').hidden = false;
 	say($('notice'), text);
+	announce(text);
 	clearTimeout(noticed);
 	noticed = setTimeout(() => ($('notice').hidden = true), 5000);
 }

@@ -39,7 +39,10 @@ export function icon(name) {
 
 export const spoken = (text) => el('span', { class: 'sr' }, text);
 
-/** Leaves live regions in peace. */
+/** What comes into the page together with its region is often not spoken. */
+export const announce = (text) => ($('live').textContent = text);
+
+/** An alert is not repeated. */
 export function say(node, text) {
 	if (node.textContent !== text) node.textContent = text;
 }

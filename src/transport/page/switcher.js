@@ -1,7 +1,7 @@
 // Owns the dialog that goes to any room or person.
 
 import { keyOf } from './conversation.js';
-import { $, el, say, tidy } from './dom.js';
+import { $, announce, el, tidy } from './dom.js';
 
 export function switchTo(session) {
 	const rooms = session.list('room');
@@ -19,6 +19,6 @@ export function switchTo(session) {
 		location.hash = keyOf(person ? 'peer' : 'room', person ? typed : name);
 	};
 	// Behind the dialog, then anew: it would be spoken again.
-	say($('live'), '');
+	announce('');
 	$('switcher').showModal();
 }
