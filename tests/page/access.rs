@@ -7,6 +7,8 @@ use super::person::Person;
 
 const TAB: &str = "\u{e004}";
 const CONTROL: &str = "\u{e009}";
+const ALT: &str = "\u{e00a}";
+const UP: &str = "\u{e013}";
 const ESCAPE: &str = "\u{e00c}";
 
 /// One node of the tree.
@@ -181,6 +183,23 @@ async fn what_happens_is_spoken() {
 
 /// What was spoken last.
 const LIVE: &str = "document.getElementById('live').textContent";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_arrives_somewhere_hears_where() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    assert_eq!(alice.js(LIVE).await, "#ops");
+    assert_eq!(alice.js("document.activeElement.id").await, "draft");
+    alice.opens("room=tea").await;
+    assert_eq!(alice.js(LIVE).await, "#tea");
+    let mut bob = house.other(1, "bob", "ops").await;
+    bob.say("ops", "good morning").await;
+    alice.reads("#live", "bob wrote in #ops").await;
+    // The focus stays where one writes: nothing else tells of it.
+    alice.presses(&[ALT, UP]).await;
+    alice.reads("#title", "#ops").await;
+    assert_eq!(alice.js(LIVE).await, "#ops, 1 unread");
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_keyboard_leads_through_the_page_in_the_order_of_reading() {

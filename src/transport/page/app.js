@@ -34,7 +34,11 @@ function route() {
 	const to = address() ?? (NARROW.matches ? null : (session.current ?? firstConversation()));
 	$('chat').dataset.view = to ? 'talk' : 'list';
 	members &&= WIDE.matches;
-	if (to) session.open(to.kind, to.name);
+	if (to) {
+		session.open(to.kind, to.name);
+		const { title, unread } = session.current;
+		announce(unread ? `${title}, ${unread} unread` : title);
+	}
 	changed();
 	// A phone would bring up its keyboard.
 	if (to && !NARROW.matches) requestAnimationFrame(views.composer.focus);
@@ -151,6 +155,7 @@ function stopped(code, message) {
 		login.set({ name, token });
 		session.connection.token = token;
 		session.connection.open();
+		route();
 	});
 }
 
