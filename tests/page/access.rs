@@ -99,7 +99,7 @@ async fn everything_that_can_be_pressed_says_what_it_is() {
     for (role, name) in [
         ("button", "Join or write (Ctrl+K)"),
         ("link", "ops"),
-        ("link", "online bob 1 unread"),
+        ("link", "bob online 1 unread"),
         ("button", "Sign out"),
         ("button", "Copy a link"),
         ("button", "Members"),
@@ -112,9 +112,14 @@ async fn everything_that_can_be_pressed_says_what_it_is() {
     }
     // Where one is, and the parts of the page by name.
     let all = tree(&alice).await;
-    for (role, name) in
-        [("navigation", "Conversations"), ("heading", "#ops"), ("complementary", "Members"), ("main", "")]
-    {
+    for (role, name) in [
+        ("navigation", "Conversations"),
+        ("list", "Rooms"),
+        ("list", "Direct messages"),
+        ("heading", "#ops"),
+        ("complementary", "Members"),
+        ("main", ""),
+    ] {
         assert!(has(&all, role, name), "{role} {name}: {all:#?}");
     }
     let current = "document.querySelector('#rooms [aria-current=page]').textContent";
@@ -126,9 +131,9 @@ async fn everything_that_can_be_pressed_says_what_it_is() {
         texts.iter().position(|each| *each == text).unwrap_or_else(|| panic!("{text}: {texts:?}"))
     };
     assert!(at("You") < at("hello") && at("hello") < at("Sent"), "{texts:?}");
-    // Broken into lines of a letter each, it would be spelt.
-    let wraps = "getComputedStyle(document.querySelector('.meta .sr')).whiteSpace";
-    assert_eq!(alice.js(wraps).await, "nowrap");
+    // Broken into lines of a letter each, it would be spelt; without its spaces it would be one word with what is beside it.
+    let spaces = "getComputedStyle(document.querySelector('.meta .sr')).whiteSpace";
+    assert_eq!(alice.js(spaces).await, "pre");
 
     alice.presses(&[CONTROL, "k"]).await;
     alice.sees("the switcher is open", "document.getElementById('switcher').open").await;
@@ -142,6 +147,8 @@ async fn everything_that_can_be_pressed_says_what_it_is() {
         assert!(has(&dialog, role, name), "{role} {name}: {dialog:#?}");
     }
     assert!(!has(&dialog, "textbox", "Message #ops"), "what lies behind a dialog is out of reach");
+    let known = alice.js("[...document.querySelectorAll('#known option')].map(({ value }) => value)").await;
+    assert_eq!(known, json!(["#ops", "bob"]), "one does not write to oneself");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -225,11 +232,10 @@ async fn the_keyboard_leads_through_the_page_in_the_order_of_reading() {
             "textbox Message #ops",
             "button Send",
             "button Close",
-            "link online alice you",
-            "link online bob",
+            "link bob",
             "button Join or write (Ctrl+K)",
             "link ops",
-            "link online bob 1 unread",
+            "link bob online 1 unread",
             "button Sign out",
             "button Copy a link",
             "button Members",

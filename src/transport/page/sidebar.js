@@ -23,7 +23,7 @@ function row({ key, name, room, unread, current, here, failed }) {
 	const count = unread && el('span', { class: 'badge' }, unread > 99 ? '99+' : unread, spoken(' unread'));
 	const alarm = failed && el('span', { class: 'badge alarm' }, '!', spoken(' failed'));
 	const look = { href: `#${key}`, class: unread && 'unread', 'aria-current': current && 'page' };
-	return el('li', {}, el('a', look, head, label(name), alarm || count));
+	return el('li', {}, el('a', look, head, label(name), here && spoken(' online '), alarm || count));
 }
 
 export function renderSidebar(session) {
@@ -53,7 +53,7 @@ export function renderMembers(session) {
 	fill($('members'), rows, (name) => {
 		if (typeof name === 'number') return el('li', {}, `and ${name} more`);
 		const you = name === session.name && el('small', {}, 'you');
-		const look = { href: `#${keyOf('peer', name)}`, title: `Write to ${name}` };
+		const look = you ? {} : { href: `#${keyOf('peer', name)}`, title: `Write to ${name}` };
 		return el('li', {}, el('a', look, face(name, true), label(name), you));
 	});
 }

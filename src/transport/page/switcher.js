@@ -7,6 +7,7 @@ export function switchTo(session) {
 	const rooms = session.list('room');
 	const people = new Set(session.list('peer').map(({ name }) => name));
 	for (const { members } of rooms) for (const member of members ?? []) people.add(member);
+	people.delete(session.name);
 	const known = [...rooms.map(({ title }) => title), ...people];
 	$('known').replaceChildren(...known.map((value) => el('option', { value })));
 	$('find').value = '';
