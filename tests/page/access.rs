@@ -83,8 +83,15 @@ async fn everything_that_can_be_pressed_says_what_it_is() {
     {
         assert!(has(&first, role, name), "{role} {name}: {first:#?}");
     }
+    // The focus goes to the field that is asked for.
+    alice.clicks("#enter").await;
+    alice.reads("#problem", "Pick a name").await;
+    assert_eq!(alice.js("document.activeElement.id").await, "name");
     alice.clicks("#token-show").await;
+    assert_eq!(alice.js("document.activeElement.id").await, "token");
     assert!(has(&controls(&alice).await, "textbox", "Access token"));
+    alice.clicks("#enter").await;
+    assert_eq!(alice.js("document.activeElement.id").await, "token");
 
     alice.types("#name", "alice\u{e007}").await;
     alice.is_online().await;
