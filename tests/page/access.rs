@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::house::House;
-use super::person::Person;
+use super::person::{ENTER, Person, SHIFT};
 
 const TAB: &str = "\u{e004}";
 const CONTROL: &str = "\u{e009}";
@@ -61,7 +61,7 @@ async fn tree(person: &Person<'_>) -> Vec<Node> {
 async fn controls(person: &Person<'_>) -> Vec<Node> {
     let controls: Vec<Node> = tree(person).await.into_iter().filter(|node| node.takes_focus).collect();
     for control in &controls {
-        let known = ["button", "link", "textbox", "combobox", "region", "dialog"];
+        let known = ["button", "link", "textbox", "combobox", "region", "dialog", "heading"];
         assert!(known.contains(&control.role.as_str()), "no role that says what to do: {control:?}");
         assert!(!control.name.is_empty(), "no name: {control:?} in {controls:#?}");
     }
@@ -256,4 +256,29 @@ async fn the_keyboard_leads_through_the_page_in_the_order_of_reading() {
     alice.sees("the field of the switcher has it", "document.activeElement.id === 'find'").await;
     alice.presses(&[ESCAPE]).await;
     alice.sees("it is back", "document.activeElement.id === 'draft'").await;
+}
+
+/// A page of one column shows the list or a conversation: what had the focus is gone from it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_small_screen_the_keyboard_goes_on_where_it_has_led() {
+    let house = House::start().await;
+    let alice = house.person(0, "alice", "room=ops").await;
+    alice.has_screen(320, 560, true).await;
+    alice.opens("room=tea").await;
+    alice.sees("at its name", "document.activeElement.id === 'title'").await;
+    alice.presses(&[SHIFT, TAB]).await;
+    assert_eq!(alice.js("document.activeElement.id").await, "back");
+    alice.presses(&[ENTER]).await;
+    alice.sees("at the one that was left", "document.activeElement.hash === '#room=tea'").await;
+    alice.presses(&[SHIFT, TAB]).await;
+    alice.presses(&[ENTER]).await;
+    alice.sees("at the other's name", "document.activeElement.id === 'title'").await;
+    alice.reads("#title", "#ops").await;
+
+    alice.clicks("#people-toggle").await;
+    alice.sees("among the members", "document.activeElement.id === 'people-close'").await;
+    alice.presses(&[ENTER]).await;
+    alice.sees("at what shows them", "document.activeElement.id === 'people-toggle'").await;
+    alice.clicks("#leave").await;
+    alice.sees("at what joins another", "document.activeElement.id === 'go'").await;
 }

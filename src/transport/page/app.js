@@ -40,8 +40,12 @@ function route() {
 		announce(unread ? `${title}, ${unread} unread` : title);
 	}
 	changed();
-	// A phone would bring up its keyboard.
-	if (to && !NARROW.matches) requestAnimationFrame(views.composer.focus);
+	requestAnimationFrame(() => {
+		if (!to) (document.querySelector('[aria-current]') ?? $('go')).focus();
+		// For the field, a phone would bring up its keyboard.
+		else if (NARROW.matches) $('title').focus();
+		else views.composer.focus();
+	});
 }
 
 function step(by) {
@@ -190,7 +194,11 @@ function showMembers(show) {
 	members = show;
 	changed();
 }
-$('people-toggle').onclick = $('people-close').onclick = () => showMembers(!members);
+$('people-toggle').onclick = $('people-close').onclick = () => {
+	showMembers(!members);
+	// The other one may be covered or gone.
+	requestAnimationFrame(() => $(members ? 'people-close' : 'people-toggle').focus());
+};
 WIDE.onchange = () => showMembers(WIDE.matches);
 document.onkeydown = (event) => {
 	if (!session || !$('sign-in').hidden) return;
