@@ -48,6 +48,7 @@ async fn a_token_signs_in_and_its_end_keeps_rooms_and_unsent_messages() {
     alice.types("#token", &format!("{second}{ENTER}")).await;
     alice.is_online().await;
     alice.sees_messages(&["with a token", "meanwhile"]).await;
+    assert_eq!(alice.js("document.activeElement.id").await, "draft");
     alice.says("with another").await;
     assert_eq!(bob.hears().await, "meanwhile");
     assert_eq!(bob.hears().await, "with another");

@@ -2,7 +2,7 @@
 
 import { banner } from './banner.js';
 import { composer } from './composer.js';
-import { $, icon, say, tidy } from './dom.js';
+import { $, announce, icon, say, tidy } from './dom.js';
 import { Session } from './session.js';
 import { renderMembers, renderSidebar } from './sidebar.js';
 import { signIn } from './signin.js';
@@ -34,10 +34,18 @@ function route() {
 	const to = address() ?? (NARROW.matches ? null : (session.current ?? firstConversation()));
 	$('chat').dataset.view = to ? 'talk' : 'list';
 	members &&= WIDE.matches;
-	if (to) session.open(to.kind, to.name);
+	if (to) {
+		session.open(to.kind, to.name);
+		const { title, unread } = session.current;
+		announce(unread ? `${title}, ${unread} unread` : title);
+	}
 	changed();
-	// A phone would bring up its keyboard.
-	if (to && !NARROW.matches) requestAnimationFrame(views.composer.focus);
+	requestAnimationFrame(() => {
+		if (!to) (document.querySelector('[aria-current]') ?? $('go')).focus();
+		// For the field, a phone would bring up its keyboard.
+		else if (NARROW.matches) $('title').focus();
+		else views.composer.focus();
+	});
 }
 
 function step(by) {
@@ -68,7 +76,6 @@ function draw() {
 }
 
 function drawHeader(conv) {
-	$('pane').classList.toggle('empty', !conv);
 	say($('title'), conv?.title ?? 'Press + to join a room');
 	say($('subtitle'), conv?.members ? `${conv.count} here` : session.isPresent(conv?.name) ? 'Online' : '');
 	$('copy').hidden = $('people-toggle').hidden = !conv?.isRoom;
@@ -88,10 +95,11 @@ function watching() {
 /** Spoken once per second. */
 function arrived(conv, item) {
 	if (item.from === session.name || item.seq <= conv.missedUpTo || Date.now() - item.at > 60_000) return;
-	heard.push(conv === session.current ? `${item.from}: ${item.text}` : `${item.from} wrote in ${conv.title}`);
+	const where = conv.isRoom ? `in ${conv.title}` : 'to you';
+	heard.push(item.from + (conv === session.current ? `: ${item.text}` : ` wrote ${where}`));
 	if (heard.length > 1) return;
 	setTimeout(() => {
-		$('live').textContent = heard.length > 3 ? `${heard.length} new messages` : heard.join('. ');
+		announce(heard.length > 3 ? `${heard.length} new messages` : heard.join('. '));
 		heard = [];
 	}, 1000);
 }
@@ -99,12 +107,13 @@ function arrived(conv, item) {
 function notice(text) {
 	$('notice').hidden = false;
 	say($('notice'), text);
+	announce(text);
 	clearTimeout(noticed);
 	noticed = setTimeout(() => ($('notice').hidden = true), 5000);
 }
 
 async function copyLink() {
-	const link = `${location.origin}${location.pathname}#${session.current.key}`;
+	const link = new URL(`#${session.current.key}`, location).href;
 	try {
 		await navigator.clipboard.writeText(link);
 		notice('Link copied. Whoever opens it joins this room.');
@@ -147,6 +156,7 @@ function stopped(code, message) {
 		login.set({ name, token });
 		session.connection.token = token;
 		session.connection.open();
+		route();
 	});
 }
 
@@ -183,7 +193,8 @@ function showMembers(show) {
 }
 $('people-toggle').onclick = $('people-close').onclick = () => {
 	showMembers(!members);
-	$('people-toggle').focus();
+	// The other may be covered or gone.
+	requestAnimationFrame(() => $(members ? 'people-close' : 'people-toggle').focus());
 };
 WIDE.onchange = () => showMembers(WIDE.matches);
 document.onkeydown = (event) => {

@@ -7,7 +7,7 @@ export function composer(session, sent) {
 	let conv = null;
 
 	function set(text) {
-		field.value = text;
+		conv.draft = field.value = text;
 		size();
 	}
 
@@ -51,8 +51,7 @@ export function composer(session, sent) {
 			set(conv.draft);
 		},
 		take(text) {
-			conv.draft = [text, field.value].filter(Boolean).join('\n');
-			set(conv.draft);
+			set([text, field.value].filter(Boolean).join('\n'));
 			field.focus();
 		},
 	};

@@ -38,7 +38,10 @@ export function icon(name) {
 
 export const spoken = (text) => el('span', { class: 'sr' }, text);
 
-/** Leaves live regions in peace. */
+/** What comes into the page together with its region is often not spoken. */
+export const announce = (text) => ($('live').textContent = text);
+
+/** An alert is not repeated. */
 export function say(node, text) {
 	if (node.textContent !== text) node.textContent = text;
 }
@@ -52,9 +55,8 @@ export function tint(node, name) {
 
 export function face(name, here) {
 	const [letter] = /[\p{L}\p{N}\p{Extended_Pictographic}]/u.exec(name) ?? '?';
-	const avatar = tint(el('span', { class: 'avatar', 'aria-hidden': true }, letter.toUpperCase()), name);
-	if (here === undefined) return avatar;
-	return el('span', { class: 'face' }, avatar, el('span', { class: here ? 'dot here' : 'dot' }, here && spoken('online')));
+	const dot = here !== undefined && el('span', { class: here ? 'dot here' : 'dot' });
+	return tint(el('span', { class: 'avatar', 'aria-hidden': true }, letter.toUpperCase(), dot), name);
 }
 
 /** Without https, crypto.randomUUID is missing. */

@@ -6,9 +6,9 @@ const time = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit' })
 const date = new Intl.DateTimeFormat([], { dateStyle: 'full' });
 
 /** No direction marks: an address must not read as another. */
-const ADDRESS = /\bhttps?:\/\/[^\s<>"\u200e\u200f\u202a-\u202e\u2066-\u2069]+/giu;
+const ADDRESS = /\b(https?:\/\/[^\s<>"\p{Bidi_Control}]+)/iu;
 const PUNCTUATION = '.,;:!?\'’”…*]}';
-const JUST_EMOJI = /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|[\u200d\ufe0f\s]){1,24}$/u;
+const JUST_EMOJI = /^[\p{Extended_Pictographic}\p{Emoji_Modifier}\p{Regional_Indicator}\u200d\ufe0f\s]{1,24}$/u;
 
 const STATES = { waiting: 'Waiting', sending: 'Sending', failed: 'Failed', stored: 'Sent', read: 'Read' };
 
@@ -30,27 +30,19 @@ function endOf(address) {
 	}
 }
 
-function linked(text) {
-	const parts = [];
-	let from = 0;
-	for (const { 0: found, index } of text.matchAll(ADDRESS)) {
-		const address = found.slice(0, endOf(found));
-		try {
-			const link = el('a', { href: new URL(address).href, target: '_blank', rel: 'noopener noreferrer' }, address);
-			parts.push(text.slice(from, index), link);
-			from = index + address.length;
-		} catch {
-			// No address.
-		}
-	}
-	return [...parts, text.slice(from)];
+function linked(found) {
+	const address = found.slice(0, endOf(found));
+	if (!URL.canParse(address)) return found;
+	const link = el('a', { href: address, target: '_blank', rel: 'noopener noreferrer' }, address);
+	return [link, found.slice(address.length)];
 }
 
 export function bubble(item, { first, last, mine, named, state }, actions) {
 	const clock = el('span', { title: date.format(item.at) }, time.format(item.at));
 	const meta = el('span', { class: 'meta' }, clock, mine && icon(state), mine && spoken(STATES[state]));
 	const who = el('b', { class: named && first && !mine ? 'who' : 'sr', dir: 'auto' }, mine ? 'You' : item.from);
-	const text = el('span', { class: JUST_EMOJI.test(item.text) ? 'text emoji' : 'text', dir: 'auto' }, ...linked(item.text));
+	const parts = item.text.split(ADDRESS).flatMap((part, index) => (index % 2 ? linked(part) : part));
+	const text = el('span', { class: JUST_EMOJI.test(item.text) ? 'text emoji' : 'text', dir: 'auto' }, ...parts);
 	const line = el('div', { class: `line ${state} ${mine ? 'mine' : ''} ${first ? 'first' : ''}` });
 	if (named && !mine) line.append(last ? face(item.from) : el('span', { class: 'avatar none' }));
 	line.append(el('div', { class: 'bubble' }, tint(who, item.from), text, meta));
@@ -64,5 +56,5 @@ export function bubble(item, { first, last, mine, named, state }, actions) {
 export function gapLine(reason) {
 	const afresh = reason === 'epoch' || reason === 'rollback';
 	const why = afresh ? 'may be missing here. The server’s log was set back.' : 'are missing here. The server no longer holds them.';
-	return el('p', { class: 'gap' }, `Messages ${why}`);
+	return el('li', { class: 'gap' }, `Messages ${why}`);
 }

@@ -109,7 +109,6 @@ export function outbox(session, store) {
 			again(conv, item);
 		},
 
-		/** Whatever was thought of it. */
 		delivered({ client_id, message_id, sender_username }) {
 			const item = items.find((each) => each.id === client_id || each.ack?.message_id === message_id);
 			if (item?.from === sender_username) discard(item);

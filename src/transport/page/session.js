@@ -17,7 +17,6 @@ export class Session {
 	dedupeMs = 300_000;
 	/** In the private log. */
 	position;
-	#unproven;
 	#saving;
 
 	constructor(name, token, on) {
@@ -49,7 +48,7 @@ export class Session {
 	}
 
 	say(conv, text) {
-		Object.assign(conv, { divider: null, draft: '', typed: Math.min(conv.typed, Date.now() - 2000) });
+		Object.assign(conv, { divider: null, typed: Math.min(conv.typed, Date.now() - 2000) });
 		this.outbox.add(conv, text);
 		this.changed();
 	}
@@ -137,7 +136,6 @@ export class Session {
 		const back = { missed: 0, gaps: 0 };
 		try {
 			const ack = await this.#ask('Auth', null, { since });
-			if (!since) this.#unproven = place(ack);
 			for (const conv of persons) if (conv.readElsewhere({ message_id: ack.read?.[conv.name] })) this.#tellRead(conv);
 			this.#resumed(this, persons, since, ack, back);
 		} catch ({ code, message, retry_after_ms }) {
@@ -200,7 +198,6 @@ export class Session {
 	}
 
 	closed() {
-		this.#unproven = null;
 		for (const conv of this.all) {
 			Object.assign(conv, { joined: false, stale: true, late: null });
 			conv.typing.clear();
@@ -209,7 +206,6 @@ export class Session {
 
 	/** What waited has come: now the place that an Auth without `since` was told is ours. */
 	alive() {
-		this.position ??= this.#unproven;
 		// Larger rooms have no presence events.
 		if (this.current?.count > MOST_MEMBERS && this.current.joined) this.#loadMembers(this.current);
 	}

@@ -11,9 +11,9 @@ function fill(list, rows, build) {
 	const sign = JSON.stringify(rows);
 	if (signs.get(list) === sign) return;
 	signs.set(list, sign);
-	const focus = list.contains(document.activeElement) && document.activeElement.hash;
-	list.replaceChildren(...rows.map(build));
-	if (focus) [...list.querySelectorAll('a')].find((link) => link.hash === focus)?.focus();
+	const focus = list.querySelector(':focus')?.hash;
+	list.replaceChildren(...rows.flatMap(build));
+	if (focus) list.querySelector(`[href="${focus}"]`)?.focus();
 }
 
 const label = (name, more) => el('span', { class: 'label' }, el('bdi', {}, name), more);
@@ -23,7 +23,7 @@ function row({ key, name, room, unread, current, here, failed }) {
 	const count = unread && el('span', { class: 'badge' }, unread > 99 ? '99+' : unread, spoken(' unread'));
 	const alarm = failed && el('span', { class: 'badge alarm' }, '!', spoken(' failed'));
 	const look = { href: `#${key}`, class: unread && 'unread', 'aria-current': current && 'page' };
-	return el('li', {}, el('a', look, head, label(name), alarm || count));
+	return el('li', {}, el('a', look, head, label(name), here && spoken(' online '), alarm || count));
 }
 
 export function renderSidebar(session) {
@@ -38,11 +38,10 @@ export function renderSidebar(session) {
 			failed: session.outbox.of(conv).some((item) => item.state === 'failed'),
 		}));
 		fill($(`${kind}s`), rows.sort((a, b) => a.name.localeCompare(b.name)), row);
-		$(`${kind}s-title`).hidden = !rows.length;
 	}
 	fill($('me'), [{ name: session.name, live: session.connection.live }], ({ name, live }) => {
 		const state = el('small', {}, live ? 'Online' : 'Connecting…');
-		return el('span', {}, face(name, live), label(name, state));
+		return [face(name, live), label(name, state)];
 	});
 }
 
@@ -54,7 +53,7 @@ export function renderMembers(session) {
 	fill($('members'), rows, (name) => {
 		if (typeof name === 'number') return el('li', {}, `and ${name} more`);
 		const you = name === session.name && el('small', {}, 'you');
-		const look = { href: `#${keyOf('peer', name)}`, title: `Write to ${name}` };
+		const look = you ? {} : { href: `#${keyOf('peer', name)}`, title: `Write to ${name}` };
 		return el('li', {}, el('a', look, face(name, true), label(name), you));
 	});
 }

@@ -39,6 +39,6 @@ export function signIn({ name, room, problem = '', needsToken = false, again = f
 		form.hidden = Boolean(chosen);
 		if (chosen) return done(chosen, given);
 		say($('problem'), why);
-		token.focus();
+		ask(!token.parentNode.hidden);
 	};
 }

@@ -1,10 +1,11 @@
 // Owns the dialog that goes to any room or person.
 
 import { keyOf } from './conversation.js';
-import { $, el, say, tidy } from './dom.js';
+import { $, announce, el, tidy } from './dom.js';
 
 export function switchTo(session) {
 	const people = new Set(session.all.flatMap((conv) => (conv.isRoom ? [...(conv.members ?? [])] : conv.name)));
+	people.delete(session.name);
 	const known = [...session.list('room').map(({ title }) => title), ...people];
 	$('known').replaceChildren(...known.map((value) => el('option', { value })));
 	$('find').value = '';
@@ -17,6 +18,6 @@ export function switchTo(session) {
 		location.hash = keyOf(person ? 'peer' : 'room', person ? typed : name);
 	};
 	// Behind the dialog, then anew: it would be spoken again.
-	say($('live'), '');
+	announce('');
 	$('switcher').showModal();
 }

@@ -76,12 +76,12 @@ export function timeline(session, edit) {
 		say($('older'), beginning());
 
 		if (toDivider && shown.has(conv.divider)) {
-			scroller.scrollTop = shown.get(conv.divider).node.offsetTop - scroller.clientHeight / 3;
+			scroller.scrollTop = shown.get(conv.divider).offsetTop - scroller.clientHeight / 3;
 			lastTop = Infinity;
 			scrolled();
 		} else if (view.following) pin();
 		// By item: its element may be another now.
-		else if (shown.has(anchor?.item)) scroller.scrollTop += shown.get(anchor.item).node.offsetTop - top;
+		else if (shown.has(anchor?.item)) scroller.scrollTop += shown.get(anchor.item).offsetTop - top;
 		toDivider = false;
 
 		if (view.following) seenUpTo = total();
@@ -91,7 +91,7 @@ export function timeline(session, edit) {
 	}
 
 	function lay(wanted) {
-		for (const [item, { node }] of shown) {
+		for (const [item, node] of shown) {
 			if (wanted.includes(item)) continue;
 			node.remove();
 			shown.delete(item);
@@ -100,12 +100,12 @@ export function timeline(session, edit) {
 		wanted.forEach((item, index) => {
 			const look = lookOf(item, wanted[index - 1], wanted[index + 1]);
 			const sign = JSON.stringify(look);
-			let { node, sign: old } = shown.get(item) ?? {};
-			if (old !== sign) {
-				if (node && node === next) next = node.nextSibling;
+			let node = shown.get(item);
+			if (node?.sign !== sign) {
+				if (node === next) next = node.nextSibling;
 				node?.remove();
-				node = Object.assign(build(item, look), { item });
-				shown.set(item, { node, sign });
+				node = Object.assign(build(item, look), { item, sign });
+				shown.set(item, node);
 			}
 			if (node === next) next = node.nextSibling;
 			else list.insertBefore(node, next);
@@ -131,7 +131,7 @@ export function timeline(session, edit) {
 	}
 
 	function build(item, look) {
-		if (item.gap) return el('li', {}, gapLine(item.gap));
+		if (item.gap) return gapLine(item.gap);
 		const { retry, discard } = session.outbox;
 		const actions = {
 			[look.expired ? 'Send again' : 'Retry']: () => retry(conv, item),
