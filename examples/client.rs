@@ -14,7 +14,7 @@ pub async fn chat(mut client: Client, room: &str, mut said: mpsc::Receiver<Strin
     loop {
         select! {
             event = client.next() => match event {
-                Some(Event::Message(message)) => show(format!("{}: {}", message.sender, message.content)),
+                Some(Event::Message(message)) => show(format!("{}: {}", message.sender, message.plain())),
                 Some(Event::Gap(..)) => show("-- messages may be missing here".into()),
                 Some(Event::NotSent { why, content, .. }) => show(format!("-- not sent: {why}: {content}")),
                 Some(Event::Notice(_, text)) => show(format!("-- {text}")),

@@ -110,7 +110,13 @@ async fn what_is_not_sent_comes_back() {
 
     let late = alice.say("ops", "too late").unwrap();
     alice.leave("ops").unwrap();
-    assert!(matches!(heard(&mut alice).await, Event::NotSent { id, .. } if id == late));
+    // It was on its way before the answer to the leaving could come.
+    match heard(&mut alice).await {
+        Event::NotSent { id, why, .. } => {
+            assert!(id == late && why.contains("may have been stored"), "{why}")
+        }
+        other => panic!("{other:?}"),
+    }
     assert!(matches!(alice.say("ops", "x"), Err(ClientError::NotEntered(_))));
 }
 
@@ -167,6 +173,32 @@ async fn it_is_over_when_the_node_says_so() {
     assert_eq!(message(&mut alice).await.content, "here");
     assert_eq!(cluster.call(0, "POST", "/users/alice/disconnect", Value::Null).await.0, 204);
     assert!(until(&mut alice, "the end", closed).await.contains("administrator"));
+    assert!(matches!(alice.say("ops", "still there?"), Err(ClientError::Over)));
     let over = tokio::time::timeout(Duration::from_secs(1), alice.next()).await;
     assert_eq!(over.unwrap(), None);
+}
+
+/// Who is slow to ask for the next event misses no moment, and what is under way when it ends is told.
+#[tokio::test]
+async fn a_slow_program_misses_nothing() {
+    let mut cluster = Cluster::start_with(Kind::Redis, 1, with_api).await;
+    let mut alice = Client::new(&url(cluster.address(0)), "alice").unwrap();
+    alice.enter("ops").unwrap();
+    alice.say("ops", "one").unwrap();
+    assert_eq!(message(&mut alice).await.content, "one");
+    cluster.redis().command(&["RENAME", "chat:{r:ops}:meta", "aside"]).unwrap();
+    cluster.redis().command(&["SET", "chat:{r:ops}:meta", "x"]).unwrap();
+    alice.say("ops", "two").unwrap();
+    assert!(matches!(heard(&mut alice).await, Event::Notice(Some(_), text) if text.contains("trying on")));
+    cluster.redis().command(&["RENAME", "aside", "chat:{r:ops}:meta"]).unwrap();
+    // Longer than until the next try.
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(message(&mut alice).await.content, "two");
+
+    cluster.redis().command(&["SET", "chat:{r:ops}:meta", "x"]).unwrap();
+    let id = alice.say("ops", "three").unwrap();
+    assert!(matches!(heard(&mut alice).await, Event::Notice(..)));
+    assert_eq!(cluster.call(0, "POST", "/users/alice/disconnect", Value::Null).await.0, 204);
+    assert!(matches!(heard(&mut alice).await, Event::NotSent { id: of, .. } if of == id));
+    assert!(matches!(heard(&mut alice).await, Event::Closed(_)));
 }

@@ -98,6 +98,8 @@ pub(crate) struct Conversation {
     pub(crate) more: bool,
     pub(crate) attention: Attention,
     seen: Seen,
+    /// The last of the old messages that a room sends after it was entered, until it has come.
+    expected: Option<String>,
 }
 
 impl Conversation {
@@ -114,6 +116,7 @@ impl Conversation {
             more: true,
             attention: Attention::default(),
             seen: Seen::default(),
+            expected: None,
         }
     }
 
@@ -124,7 +127,18 @@ impl Conversation {
 
     /// False if it was there already: after a position that couldn't be proved, all that is held comes again.
     pub(crate) fn is_new(&mut self, message: &Message) -> bool {
+        self.expected.take_if(|expected| *expected == message.place.message_id);
         self.seen.insert(&message.place.message_id)
+    }
+
+    /// This message will come, unless it has.
+    pub(crate) fn expects(&mut self, message_id: Option<String>) {
+        self.expected = message_id.filter(|id| !self.seen.contains(id));
+    }
+
+    /// Whether old messages of the room are still on their way to us.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.expected.is_some()
     }
 
     pub(crate) fn push(&mut self, line: Line) {

@@ -16,7 +16,7 @@ impl Chat {
         while let Some((publish, why)) = self.outbox.give_up(now) {
             self.fail(&publish, &why);
         }
-        if self.connection != Connection::Live {
+        if !self.is_live() {
             return;
         }
         for index in 0..self.conversations.len() {
@@ -58,25 +58,24 @@ impl Chat {
         self.ask("Enter", body, Asked::Enter { room, resumed });
     }
 
-    /// Whether nothing is on its way, and every room was entered once. Where something has failed, no room is waited for.
+    /// Whether nothing is left to do.
     pub(crate) fn is_settled(&self) -> bool {
-        self.unsettled() == 0 || (self.outbox.len() == 0 && self.failed > 0)
+        self.unsettled() == 0
     }
 
-    /// How much is still to be done: messages on their way, rooms that were never entered, history that was asked for, and
-    /// the private messages that had waited.
+    /// How much is still to be done: messages on their way, rooms that were never entered, and history that was asked for.
+    /// Where something has failed, no room is waited for that can't be entered yet.
     pub(crate) fn unsettled(&self) -> usize {
-        let is_new = |each: &&Conversation| {
-            each.place.is_none()
+        let is_due = |each: &&Conversation| {
+            let is_new = each.place.is_none()
                 && each.membership != Membership::Refused
-                && matches!(each.target, Target::Room(_))
+                && matches!(each.target, Target::Room(_));
+            each.is_behind() || (is_new && !(each.is_late && self.failed > 0))
         };
-        let backlogs = self
-            .asked
-            .values()
-            .filter(|asked| matches!(asked, Asked::Proof | Asked::Backlog | Asked::History(_)));
-        let rooms = self.conversations.iter().filter(is_new);
-        self.outbox.len() + rooms.count() + backlogs.count() + usize::from(self.private.is_none())
+        let is_history = |asked: &&Asked| matches!(asked, Asked::History(_) | Asked::Newest(_));
+        let history = self.asked.values().filter(is_history).count();
+        let rooms = self.conversations.iter().filter(is_due).count();
+        self.outbox.len() + rooms + history + usize::from(!self.was_taken_in)
     }
 
     /// Whether there is nowhere left to say anything.

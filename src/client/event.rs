@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::conversation::Line;
+use super::outbox::Publish;
 use super::session::News;
+use super::text::harmless;
 use super::wire::Target;
 use crate::protocol::UserName;
 
@@ -54,7 +56,21 @@ pub struct Message {
     pub own_id: Option<String>,
 }
 
+impl Message {
+    /// The content on one line, without control characters, escape sequences and marks that turn the direction of others: for
+    /// a terminal or a log.
+    pub fn plain(&self) -> String {
+        harmless(&self.content)
+    }
+}
+
 impl Event {
+    pub(super) fn given_up(publish: Publish) -> Self {
+        let why = publish.fate().into();
+        let Publish { id, to, content, .. } = publish;
+        Self::NotSent { id, to, content, why }
+    }
+
     pub(super) fn of(news: News) -> Self {
         match news {
             News::Connected => Self::Connected,

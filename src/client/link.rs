@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
 use super::address::Address;
+use super::text::harmless;
 use super::tls;
 
 /// For a connection to stand, and for a ping to be answered.
@@ -34,6 +35,9 @@ const LEAST_WAIT: Duration = Duration::from_millis(500);
 
 /// The ceiling of the ceiling.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// No node asks for more: who does is not to be believed.
+const MOST_WAIT: Duration = Duration::from_secs(300);
 
 /// More than the largest frame of a node, a page of history.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -129,6 +133,7 @@ impl Link {
                 Phase::Open(open) => {
                     let (outgoing, deadline) = (&mut self.outgoing, open.deadline);
                     let message = tokio::select! {
+                        biased;
                         message = std::future::poll_fn(|cx| open.poll(cx, outgoing)) => message,
                         () = sleep_until(deadline) => {
                             if open.pinged {
@@ -188,7 +193,7 @@ impl Link {
             1001 | 1012 => "the node is restarting".into(),
             1013 => "the node is full".into(),
             4002 => "we read too slowly".into(),
-            _ => format!("the node closed the connection: {code} {reason}"),
+            _ => format!("the node closed the connection: {code} {}", harmless(&reason)),
         };
         self.lost(&why, wait)
     }
@@ -220,6 +225,7 @@ impl Link {
 
     fn lost(&mut self, why: &str, wait: Option<Duration>) -> Event {
         self.outgoing.clear();
+        let wait = wait.map(|wait| wait.min(MOST_WAIT));
         let until = Instant::now() + wait.unwrap_or_else(|| pause(self.tries));
         self.tries += 1;
         self.phase = Phase::Waiting(until);

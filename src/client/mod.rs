@@ -37,6 +37,8 @@ pub(crate) mod text;
 pub(crate) mod tls;
 pub(crate) mod wire;
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::time::Instant;
 
 pub use address::AddressError;
@@ -63,6 +65,9 @@ pub enum ClientError {
     /// The name of a user or a room, and what is wrong with it.
     #[error("the name {0:?} {1}")]
     Name(String, NameError),
+    /// The node has ended it: [`Event::Closed`] says why. A new client is needed.
+    #[error("the chat is over")]
+    Over,
     /// Something was to be said in a room that was never entered, or has been left.
     #[error("the room {0} was not entered: enter it first")]
     NotEntered(RoomName),
@@ -71,11 +76,23 @@ pub enum ClientError {
 /// One user's chat with a cluster.
 ///
 /// All of it happens in [`Client::next`], which has to be awaited again and again, in a task of a tokio runtime with its
-/// network and clock on: between two calls nothing is read, sent or answered. Requests are carried out in their order;
-/// messages go out one at a time, so that none overtakes another, and each keeps its id over every repeat.
+/// network and clock on: between two calls nothing is read, sent or answered. To each room or person messages go out one at a
+/// time, so that none overtakes another, and each keeps its id over every repeat.
 pub struct Client {
     session: Session,
-    is_over: bool,
+    /// After the end: what is still to be told.
+    last: Option<VecDeque<Event>>,
+}
+
+// What is under way may hold what people said, and the connection a token.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_over = self.last.is_some();
+        f.debug_struct("Client")
+            .field("unsent", &self.unsent())
+            .field("is_over", &is_over)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -99,7 +116,7 @@ impl Client {
     fn with(address: Address, user: &str) -> Result<Self, ClientError> {
         let mut chat = Chat::new(user_name(user)?, 0);
         chat.remembers = false;
-        Ok(Self { session: Session::new(chat, Link::new(address)), is_over: false })
+        Ok(Self { session: Session::new(chat, Link::new(address)), last: None })
     }
 
     /// Rooms that are entered from now on begin with this many old messages, at most 200; with none if this is not called.
@@ -130,27 +147,35 @@ impl Client {
     }
 
     /// Says something in a room. It becomes an [`Event::Message`] with this id once it is in the room's log, or an
-    /// [`Event::NotSent`]. Takes any number: who says much waits while [`Client::unsent`] is high.
+    /// [`Event::NotSent`]. Takes any number, at a cost that grows with it: who says much waits while [`Client::unsent`] is
+    /// above some hundreds.
     ///
     /// # Errors
-    /// The name is none, or of a room that was not entered.
+    /// The name is none, or of a room that was not entered; or it is over.
     pub fn say(&mut self, room: &str, content: impl Into<String>) -> Result<String, ClientError> {
         let (room, chat) = (room_name(room)?, &mut self.session.chat);
         let target = Target::Room(room.clone());
         if !chat.conversations.iter().any(|each| each.target == target) {
             return Err(ClientError::NotEntered(room));
         }
-        Ok(chat.say_to(target, content.into(), Instant::now()))
+        self.say_to(target, content.into())
     }
 
     /// Says something to one user, on all of their connections, now or when they come. What becomes of it is told as for
     /// [`Client::say`].
     ///
     /// # Errors
-    /// The name is none.
+    /// The name is none; or it is over.
     pub fn whisper(&mut self, user: &str, content: impl Into<String>) -> Result<String, ClientError> {
         let target = Target::User(user_name(user)?);
-        Ok(self.session.chat.say_to(target, content.into(), Instant::now()))
+        self.say_to(target, content.into())
+    }
+
+    fn say_to(&mut self, target: Target, content: String) -> Result<String, ClientError> {
+        if self.last.is_some() {
+            return Err(ClientError::Over);
+        }
+        Ok(self.session.chat.say_to(target, content, Instant::now()))
     }
 
     /// How many messages are on their way: not yet known to be stored.
@@ -161,18 +186,24 @@ impl Client {
     /// Waits for what happens next. `None` once it is over: after [`Event::Closed`]. Cancel safe: it may stand in a
     /// `select!`.
     pub async fn next(&mut self) -> Option<Event> {
-        while !self.is_over {
+        loop {
+            if let Some(last) = &mut self.last {
+                return last.pop_front();
+            }
             let news = match self.session.settle() {
                 Some(news) => Some(news),
                 None => self.session.next().await,
             };
             if let Some(news) = news {
                 let event = Event::of(news);
-                self.is_over = matches!(event, Event::Closed(_));
-                return Some(event);
+                if !matches!(event, Event::Closed(_)) {
+                    return Some(event);
+                }
+                // Whoever said it hears what became of it.
+                let unsent = self.session.chat.outbox.close_all().into_iter().map(Event::given_up);
+                self.last = Some(unsent.chain([event]).collect());
             }
         }
-        None
     }
 
     /// Says goodbye, so that others see at once that the user is gone.

@@ -34,6 +34,21 @@ pub(crate) struct Publish {
     not_before: Option<Instant>,
 }
 
+/// The most messages sent and not answered, over all conversations: well below what a node lets through in the time that
+/// a message is tried.
+const MOST_IN_FLIGHT: usize = 16;
+
+impl Publish {
+    /// What is known of it where it is given up.
+    pub(crate) fn fate(&self) -> &'static str {
+        if self.unknown || self.in_flight {
+            "no answer came: it may have been stored or not"
+        } else {
+            "it was not stored"
+        }
+    }
+}
+
 /// What the user should hear of a refusal.
 #[derive(Debug)]
 pub(crate) enum Refusal {
@@ -105,15 +120,22 @@ impl Outbox {
 
     /// A message to send now, if it is time and its conversation is open; it is in flight from then on.
     pub(crate) fn next(&mut self, now: Instant, is_open: impl Fn(&Target) -> bool) -> Option<&Publish> {
-        let heads = self.heads();
-        for place in &heads {
-            self.items[*place].began.get_or_insert(now);
+        let is_full = self.items.iter().filter(|item| item.in_flight).count() >= MOST_IN_FLIGHT;
+        let mut due = None;
+        for place in self.heads() {
+            let head = &mut self.items[place];
+            let is_held = head.not_before.is_some_and(|at| at > now) || !is_open(&head.to);
+            if head.in_flight || (!is_held && is_full) {
+                continue;
+            }
+            // Held by its own conversation, or on its way: its time runs. Waiting for others is no fault of its own.
+            head.began.get_or_insert(now);
+            if !is_held {
+                due = Some(place);
+                break;
+            }
         }
-        let is_due = |item: &Publish| {
-            !item.in_flight && item.not_before.is_none_or(|at| at <= now) && is_open(&item.to)
-        };
-        let place = heads.into_iter().find(|place| is_due(&self.items[*place]))?;
-        let head = &mut self.items[place];
+        let head = &mut self.items[due?];
         head.in_flight = true;
         head.first_sent.get_or_insert(now);
         Some(head)
@@ -123,7 +145,12 @@ impl Outbox {
     pub(crate) fn stored(&mut self, id: &str) -> bool {
         let before = self.items.len();
         self.items.retain(|item| item.id != id);
-        self.items.len() < before
+        let was_here = self.items.len() < before;
+        if was_here {
+            // Its copy in the log may come later than thousands of others were said.
+            self.own.insert(id);
+        }
+        was_here
     }
 
     /// It was refused. None where there is nothing new to say of it.
@@ -158,15 +185,10 @@ impl Outbox {
         let is_over = |item: &Publish| deadline(item, self.dedupe).is_some_and(|deadline| deadline <= now);
         let place = self.heads().into_iter().find(|place| is_over(&self.items[*place]))?;
         let item = self.items.remove(place)?;
-        let fate = if item.unknown || item.in_flight {
-            "no answer came: it may have been stored or not"
-        } else {
-            "it was not stored"
-        };
-        Some((
-            item,
-            if self.last_error.is_empty() { fate.into() } else { format!("{fate} ({})", self.last_error) },
-        ))
+        let fate = item.fate();
+        let why =
+            if self.last_error.is_empty() { fate.into() } else { format!("{fate} ({})", self.last_error) };
+        Some((item, why))
     }
 
     /// Takes all that can't be said any more because its conversation is closed.
@@ -174,6 +196,11 @@ impl Outbox {
         let (closed, open) = self.items.drain(..).partition(|item| item.to == *target);
         self.items = open;
         Vec::from_iter::<VecDeque<_>>(closed)
+    }
+
+    /// Takes all, since it makes no sense to go on.
+    pub(crate) fn close_all(&mut self) -> Vec<Publish> {
+        self.items.drain(..).collect()
     }
 
     /// When something is to be done again.

@@ -134,7 +134,7 @@ impl Chat {
         }
     }
 
-    fn acknowledged(&mut self, id: &str, body: Value) {
+    fn acknowledged(&mut self, id: &str, mut body: Value) {
         let Some(asked) = self.asked.remove(id) else { return };
         match asked {
             Asked::Auth { resumed } => {
@@ -147,15 +147,11 @@ impl Chat {
                 }
                 self.private = joined.fresh_place().or(self.private.take());
                 self.connection = Connection::Live;
+                self.was_taken_in = true;
                 if !resumed {
-                    self.unproven = Some(joined.place);
-                    self.ask("Ping", serde_json::json!({}), Asked::Proof);
+                    self.came_at = Some(joined.place);
                 }
                 self.look_back();
-            }
-            Asked::Proof => {
-                let unproven = self.unproven.take();
-                self.private = self.private.take().or(unproven);
             }
             Asked::Enter { room, resumed } => self.entered(&room, resumed, body),
             Asked::History(target) => self.history_came(&target, body),
@@ -171,7 +167,15 @@ impl Chat {
                     self.show(Some(target), line);
                 }
             }
-            Asked::Backlog | Asked::Leave => {}
+            Asked::Newest(target) => {
+                let newest = serde_json::from_value::<Vec<Message>>(body["messages"].take());
+                let newest =
+                    newest.ok().and_then(|messages| messages.last().map(|m| m.place.message_id.clone()));
+                if let Some(room) = self.find(&target) {
+                    room.expects(newest);
+                }
+            }
+            Asked::Leave => {}
         }
     }
 
@@ -190,7 +194,9 @@ impl Chat {
             self.show(Some(target.clone()), gap);
         }
         if !resumed && self.history > 0 {
-            self.ask("Ping", serde_json::json!({}), Asked::Backlog);
+            let mut body = target.body();
+            body["limit"] = 1.into();
+            self.ask("History", body, Asked::Newest(target.clone()));
         }
         if self.remembers {
             self.load_members(target);
@@ -220,7 +226,7 @@ impl Chat {
         let what = harmless(&fault.message);
         let Some(asked) = self.asked.remove(id) else { return self.publish_refused(id, fault, now) };
         match asked {
-            Asked::Auth { .. } | Asked::Proof if fault.passes() => {
+            Asked::Auth { .. } if fault.passes() => {
                 self.effect(Effect::Restart(fault.retry_after_ms.map(Duration::from_millis)));
             }
             Asked::Auth { .. } => self.effect(Effect::Stop(format!("the node refuses us: {what}"))),
@@ -243,7 +249,7 @@ impl Chat {
             Asked::History(target) | Asked::Members(target) => {
                 self.show(Some(target), Line::Note(format!("the node says: {what}")));
             }
-            Asked::Backlog | Asked::Leave | Asked::Proof => {}
+            Asked::Leave | Asked::Newest(_) => {}
         }
     }
 

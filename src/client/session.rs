@@ -54,9 +54,16 @@ impl Session {
     /// after it.
     pub(crate) async fn next(&mut self) -> Option<News> {
         let now = Instant::now();
+        // Who was away for a while may have missed a moment.
+        self.chat.tick(now);
+        if self.chat.has_effects() {
+            return None;
+        }
         // With nothing to wait for, a moment far away does no harm.
         let wake = self.chat.wake(now).unwrap_or(now + Duration::from_secs(3_600));
         tokio::select! {
+            // What has arrived comes before the time that has passed meanwhile.
+            biased;
             event = self.link.next() => self.happened(event),
             () = tokio::time::sleep_until(wake.into()) => {
                 self.chat.tick(Instant::now());

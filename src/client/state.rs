@@ -44,14 +44,12 @@ pub(crate) enum Asked {
     Auth {
         resumed: bool,
     },
-    /// Its `Ack` comes after the private messages that had waited.
-    Proof,
     Enter {
         room: Target,
         resumed: bool,
     },
-    /// Its `Ack` comes after the old messages of a room that was entered.
-    Backlog,
+    /// Which message is the last of the old ones, that a room which was entered sends by itself.
+    Newest(Target),
     Leave,
     History(Target),
     Members(Target),
@@ -72,8 +70,11 @@ pub(crate) struct Chat {
     pub(crate) asked: HashMap<String, Asked>,
     /// Our place in the private log.
     pub(crate) private: Option<Place>,
-    /// The place of the `Ack` of an `Auth` without ours: what had waited for us comes after it.
-    pub(crate) unproven: Option<Place>,
+    /// The place of the `Ack` of an `Auth` without ours: what was said up to it, was said before we came. No position: what
+    /// had waited for us comes after it, some time later, and no answer to anything shows that it has.
+    pub(crate) came_at: Option<Place>,
+    /// Whether a node ever took us in.
+    pub(crate) was_taken_in: bool,
     /// How many old messages to ask for on entering.
     pub(crate) history: u32,
     /// Whether what was said is kept to be looked at. Otherwise nobody is asked for the members of
@@ -95,7 +96,8 @@ impl Chat {
             failed: 0,
             asked: HashMap::new(),
             private: None,
-            unproven: None,
+            came_at: None,
+            was_taken_in: false,
             history,
             remembers: true,
             seen_private: Seen::default(),
@@ -106,6 +108,11 @@ impl Chat {
     /// What is to be done now.
     pub(crate) fn next_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
+    }
+
+    /// Whether something is to be done now.
+    pub(crate) fn has_effects(&self) -> bool {
+        !self.effects.is_empty()
     }
 
     pub(crate) fn effect(&mut self, effect: Effect) {
@@ -125,7 +132,6 @@ impl Chat {
         self.outbox.lost(&why);
         self.connection = Connection::Waiting(until, why);
         self.asked.clear();
-        self.unproven = None;
         for conversation in &mut self.conversations {
             if conversation.membership != Membership::Refused {
                 conversation.membership = Membership::Out(None);
@@ -259,6 +265,11 @@ impl Chat {
         self.connection == Connection::Live
     }
 
+    /// Whether a private message was said before we came, by its place.
+    pub(crate) fn was_said_before(&self, place: &Place) -> bool {
+        self.came_at.as_ref().is_some_and(|came| came.epoch == place.epoch && place.seq <= came.seq)
+    }
+
     /// Whether something can be said there now.
     pub(crate) fn is_open(&self, target: &Target) -> bool {
         let mut found = self.conversations.iter().filter(|each| each.target == *target);
@@ -318,7 +329,7 @@ impl Chat {
     /// Gives up all that is on its way to a conversation.
     pub(crate) fn fail_all(&mut self, target: &Target, why: &str) {
         for publish in self.outbox.close(target) {
-            self.fail(&publish, why);
+            self.fail(&publish, &format!("{why}; {}", publish.fate()));
         }
     }
 

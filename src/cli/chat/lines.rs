@@ -131,7 +131,7 @@ async fn converse(
         let is_deaf = output.failure.is_some();
         // What was read is still sent; a producer without end must not keep us from ending.
         if is_deaf && input.take().is_some() {
-            is_cut = true;
+            is_cut = !is_person;
         }
         let is_done = input.is_none() && session.chat.is_settled() && (!follow || is_deaf);
         if session.chat.is_shut_out() || is_done {
@@ -164,7 +164,7 @@ async fn converse(
                 None
             }
             code = signals.next() => return End::Signal(code),
-            () = tokio::time::sleep_until(over.into()), if input.is_none() && !follow => {
+            () = tokio::time::sleep_until(over.into()), if input.is_none() && (!follow || is_deaf) => {
                 return End::Failed(format!("{node}: nothing has moved for {} s", STANDSTILL.as_secs()));
             }
         };
@@ -185,8 +185,8 @@ async fn next(input: &mut Option<tokio::sync::mpsc::Receiver<Input>>) -> Option<
 
 fn tell(session: &Session, output: &mut Output, news: News, node: &str) -> Option<End> {
     match news {
-        News::Line(Some(Target::User(_)), Line::Said { from, .. })
-            if output.is_brief && from == session.chat.me && session.chat.unproven.is_some() =>
+        News::Line(Some(Target::User(_)), Line::Said { from, place, .. })
+            if output.is_brief && from == session.chat.me && session.chat.was_said_before(&place) =>
         {
             None
         }

@@ -83,13 +83,15 @@ fn lines(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, calendar: &Calenda
     view.height = area.height;
     let Some(conversation) = chat.current() else {
         view.at_top = false;
+        view.drawn = None;
         let hint = "No room is open. /join ROOM enters one, /help lists the commands.";
         return frame.render_widget(Paragraph::new(hint).wrap(Wrap { trim: false }), area);
     };
     let (height, width) = (usize::from(area.height), usize::from(area.width));
     let drawn = view.drawn.replace((conversation.target.clone(), conversation.added));
     let before = drawn.filter(|(target, _)| *target == conversation.target).map(|(_, added)| added);
-    let arrived = conversation.added - before.unwrap_or(conversation.added);
+    // A conversation that was closed and opened again counts anew.
+    let arrived = before.map_or(0, |before| conversation.added.saturating_sub(before));
     // What was being read stays where it is.
     if view.scroll == 0 {
         view.below = 0;
@@ -280,6 +282,11 @@ mod tests {
         let after = shown(&chat, &mut view, 60, 8);
         assert_eq!(before[..6], after[..6]);
         assert!(after[6].contains("2 new below"), "{after:#?}");
+        obey(&mut chat, "/leave", now);
+        obey(&mut chat, "/join dev", now);
+        assert!(!shown(&chat, &mut view, 60, 8)[6].contains("0 new"), "it counts anew");
+        answer(&mut chat, now);
+        chat.receive(&said("dev", "bob", "next", 33), now);
         view.scroll = 0;
         let newest = shown(&chat, &mut view, 60, 8);
         assert!(newest[5].ends_with("next") && !newest[6].contains("new below"), "{newest:#?}");
