@@ -102,6 +102,12 @@ pub(crate) struct Conversation {
     expected: Option<String>,
 }
 
+/// Whether something can be said there: to a person always, in a room that we are in.
+pub(crate) fn is_open(conversations: &[Conversation], target: &Target) -> bool {
+    let mut found = conversations.iter().filter(|each| each.target == *target);
+    matches!(target, Target::User(_)) || found.any(Conversation::is_in)
+}
+
 impl Conversation {
     pub(crate) fn new(target: Target) -> Self {
         Self {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::conversation::{Conversation, Membership};
+use super::conversation::{Conversation, Membership, is_open};
 use super::outbox::{Publish, Refusal};
 use super::state::{Asked, Chat, Connection, Effect};
 use super::wire::{self, Fault, Target};
@@ -22,10 +22,9 @@ impl Chat {
         for index in 0..self.conversations.len() {
             self.enter(index, now);
         }
-        while let Some(Publish { id, to, content, .. }) = self.outbox.next(now, |target| {
-            let mut found = self.conversations.iter().filter(|each| each.target == *target);
-            matches!(target, Target::User(_)) || found.any(Conversation::is_in)
-        }) {
+        while let Some(Publish { id, to, content, .. }) =
+            self.outbox.next(now, |target| is_open(&self.conversations, target))
+        {
             let mut body = to.body();
             body["content"] = json!(content);
             let kind = if matches!(to, Target::Room(_)) { "GroupChat" } else { "PrivateChat" };
@@ -75,7 +74,7 @@ impl Chat {
         let is_history = |asked: &&Asked| matches!(asked, Asked::History(_) | Asked::Newest(_));
         let history = self.asked.values().filter(is_history).count();
         let rooms = self.conversations.iter().filter(is_due).count();
-        self.outbox.len() + rooms + history + usize::from(!self.was_taken_in)
+        self.outbox.len() + rooms + history + usize::from(self.came_at.is_none())
     }
 
     /// Whether there is nowhere left to say anything.

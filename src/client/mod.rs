@@ -140,7 +140,7 @@ impl Client {
     /// The name is none.
     pub fn leave(&mut self, room: &str) -> Result<(), ClientError> {
         let (room, chat) = (Target::Room(room_name(room)?), &mut self.session.chat);
-        if let Some(index) = chat.conversations.iter().position(|each| each.target == room) {
+        if let Some(index) = chat.index_of(&room) {
             chat.close(index);
         }
         Ok(())
@@ -155,7 +155,7 @@ impl Client {
     pub fn say(&mut self, room: &str, content: impl Into<String>) -> Result<String, ClientError> {
         let (room, chat) = (room_name(room)?, &mut self.session.chat);
         let target = Target::Room(room.clone());
-        if !chat.conversations.iter().any(|each| each.target == target) {
+        if chat.index_of(&target).is_none() {
             return Err(ClientError::NotEntered(room));
         }
         self.say_to(target, content.into())

@@ -1,6 +1,6 @@
 //! What the user said, from the key press to the log. Owns the order (one at a time to each room or person, so that none
-//! overtakes another, and none waits for a room that is stuck),
-//! the id that a message keeps over every repeat, and when to give up; sends nothing itself. Called by the model.
+//! overtakes another, and none waits for a room that is stuck), the id that a message keeps over every repeat, and when to
+//! give up; sends nothing itself. Called by the model.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -15,6 +15,10 @@ const MARGIN: Duration = Duration::from_secs(10);
 
 /// Between two tries where the node names no time.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// The most messages sent and not answered, over all conversations: well below what a node lets through in the time that
+/// a message is tried.
+const MOST_IN_FLIGHT: usize = 16;
 
 /// A message on its way.
 #[derive(Debug, Clone)]
@@ -33,10 +37,6 @@ pub(crate) struct Publish {
     is_late: bool,
     not_before: Option<Instant>,
 }
-
-/// The most messages sent and not answered, over all conversations: well below what a node lets through in the time that
-/// a message is tried.
-const MOST_IN_FLIGHT: usize = 16;
 
 impl Publish {
     /// What is known of it where it is given up.

@@ -147,7 +147,6 @@ impl Chat {
                 }
                 self.private = joined.fresh_place().or(self.private.take());
                 self.connection = Connection::Live;
-                self.was_taken_in = true;
                 if !resumed {
                     self.came_at = Some(joined.place);
                 }

@@ -65,10 +65,8 @@ impl Session {
             // What has arrived comes before the time that has passed meanwhile.
             biased;
             event = self.link.next() => self.happened(event),
-            () = tokio::time::sleep_until(wake.into()) => {
-                self.chat.tick(Instant::now());
-                None
-            }
+            // The next call does what is due.
+            () = tokio::time::sleep_until(wake.into()) => None,
         }
     }
 
@@ -98,5 +96,41 @@ impl Session {
             }
             Event::Refused(why) => Some(News::Stopped(why)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::client::address::Address;
+    use crate::protocol::UserName;
+
+    fn sent(chat: &mut Chat) -> Value {
+        match chat.next_effect() {
+            Some(Effect::Send(frame)) => serde_json::from_str(&frame).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_moment_that_passed_while_nobody_asked_is_not_missed() {
+        let before = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
+        let mut chat = Chat::new(UserName::parse("ann").unwrap(), 0);
+        chat.opened();
+        let at = json!({ "epoch": "p", "seq": 0, "message_id": "", "dedupe_ms": 300_000 });
+        let auth = sent(&mut chat);
+        let ack = json!({ "message_type": "Ack", "message_body": at, "id": auth["id"] });
+        chat.receive(&ack.to_string(), before);
+        chat.say_to(Target::User(UserName::parse("bob").unwrap()), "hello".into(), before);
+        let first = sent(&mut chat);
+        let fault = json!({ "code": "unavailable", "message": "wait", "retry_after_ms": 300 });
+        let error = json!({ "message_type": "Error", "message_body": fault, "id": first["id"] });
+        chat.receive(&error.to_string(), before);
+        while chat.next_effect().is_some() {}
+        let mut session = Session::new(chat, Link::new(Address::parse("ws://127.0.0.1:9/").unwrap()));
+        assert!(session.next().await.is_none());
+        assert_eq!(sent(&mut session.chat)["id"], first["id"]);
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::conversation::{Conversation, Line, Membership};
+use super::conversation::{Conversation, Line, Membership, is_open};
 use super::outbox::{Outbox, Publish};
 use super::text::harmless;
 use super::wire::{self, Place, Seen, Target};
@@ -71,10 +71,9 @@ pub(crate) struct Chat {
     /// Our place in the private log.
     pub(crate) private: Option<Place>,
     /// The place of the `Ack` of an `Auth` without ours: what was said up to it, was said before we came. No position: what
-    /// had waited for us comes after it, some time later, and no answer to anything shows that it has.
+    /// had waited for us comes after it, some time later, and no answer to anything shows that it has. None until a node took
+    /// us in.
     pub(crate) came_at: Option<Place>,
-    /// Whether a node ever took us in.
-    pub(crate) was_taken_in: bool,
     /// How many old messages to ask for on entering.
     pub(crate) history: u32,
     /// Whether what was said is kept to be looked at. Otherwise nobody is asked for the members of
@@ -97,7 +96,6 @@ impl Chat {
             asked: HashMap::new(),
             private: None,
             came_at: None,
-            was_taken_in: false,
             history,
             remembers: true,
             seen_private: Seen::default(),
@@ -272,9 +270,7 @@ impl Chat {
 
     /// Whether something can be said there now.
     pub(crate) fn is_open(&self, target: &Target) -> bool {
-        let mut found = self.conversations.iter().filter(|each| each.target == *target);
-        let is_in = matches!(target, Target::User(_)) || found.any(Conversation::is_in);
-        self.is_live() && is_in
+        self.is_live() && is_open(&self.conversations, target)
     }
 
     pub(crate) fn ask(&mut self, kind: &str, body: serde_json::Value, asked: Asked) {
@@ -283,13 +279,16 @@ impl Chat {
         self.asked.insert(id, asked);
     }
 
+    pub(crate) fn index_of(&self, target: &Target) -> Option<usize> {
+        self.conversations.iter().position(|conversation| conversation.target == *target)
+    }
+
     pub(crate) fn find(&mut self, target: &Target) -> Option<&mut Conversation> {
         self.conversations.iter_mut().find(|conversation| conversation.target == *target)
     }
 
     pub(crate) fn find_or_add(&mut self, target: Target) -> usize {
-        let found = self.conversations.iter().position(|conversation| conversation.target == target);
-        found.unwrap_or_else(|| {
+        self.index_of(&target).unwrap_or_else(|| {
             self.conversations.push(Conversation::new(target));
             self.conversations.len() - 1
         })
@@ -299,7 +298,7 @@ impl Chat {
     pub(crate) fn show(&mut self, target: Option<Target>, line: Line) {
         let current = self.current;
         let index = match &target {
-            Some(target) => self.conversations.iter().position(|each| each.target == *target),
+            Some(target) => self.index_of(target),
             None => Some(current),
         };
         if let Some(index) = index

@@ -204,7 +204,6 @@ export class Session {
 		}
 	}
 
-	/** What waited has come: now the place that an Auth without `since` was told is ours. */
 	alive() {
 		// Larger rooms have no presence events.
 		if (this.current?.count > MOST_MEMBERS && this.current.joined) this.#loadMembers(this.current);

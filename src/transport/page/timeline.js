@@ -91,8 +91,9 @@ export function timeline(session, edit) {
 	}
 
 	function lay(wanted) {
+		const keep = new Set(wanted);
 		for (const [item, node] of shown) {
-			if (wanted.includes(item)) continue;
+			if (keep.has(item)) continue;
 			node.remove();
 			shown.delete(item);
 		}
