@@ -7,17 +7,20 @@ WORKDIR /build
 # The dependencies first, under a program that does nothing: this layer is built again only when Cargo.toml or
 # Cargo.lock change, and takes nearly all of the time.
 COPY Cargo.toml Cargo.lock ./
+COPY crates/protocol/Cargo.toml crates/protocol/
 RUN mkdir -p src/bin \
     && echo '//! Nothing yet.' > src/lib.rs \
+    && for crate in crates/*; do mkdir -p "$crate/src" && cp src/lib.rs "$crate/src"; done \
     && cp src/lib.rs src/main.rs \
     && echo 'fn main() {}' >> src/main.rs \
     && cp src/main.rs src/bin/testserver.rs \
     && sed -i '/^\[\[bench\]\]/,/^$/d; /^\[\[test\]\]/,/^$/d; /^\[\[example\]\]/,/^$/d' Cargo.toml \
     && cargo build --release --locked --bin chatnode
 
+COPY crates crates
 COPY src src
 # COPY keeps the files' times, and Cargo would take what is older than the build above for built already.
-RUN find src -type f -exec touch {} + && cargo build --release --locked --bin chatnode
+RUN find crates src -type f -exec touch {} + && cargo build --release --locked --bin chatnode
 
 # --- the image: glibc, libgcc and certificates; no shell, no package manager; user 65532 ------------------------------
 FROM gcr.io/distroless/cc-debian12:nonroot@sha256:9dac0a79194e45a7da0158a9c6da57b217585af0786db3845d1f0ec1a0dd182f

@@ -28,7 +28,8 @@ pub mod config;
 mod essential;
 pub mod metrics;
 mod planted;
-pub mod protocol;
 pub mod server;
 pub mod telemetry;
 pub mod transport;
+
+pub use chatnode_protocol as protocol;

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 /// The most characters in a client's own name for a request.
-pub(super) const MAX_REQUEST_ID_CHARS: usize = 64;
+pub(crate) const MAX_REQUEST_ID_CHARS: usize = 64;
 
 /// A message's id: a UUIDv7, so that ids of one node sort by time. The nil id stands for "no message" and is
 /// written as the empty string.
