@@ -14,7 +14,7 @@ use serde_json::Value;
 use support::api::{with_api, with_tokens};
 use support::client::PATIENCE;
 use support::cluster::{Cluster, Kind};
-use support::door::Door;
+use support::fake_balancer::FakeBalancer;
 
 fn url(address: std::net::SocketAddr) -> String {
     format!("ws://{address}/")
@@ -56,10 +56,10 @@ fn bob() -> Target {
 #[tokio::test]
 async fn private_messages_come_once_in_both_directions() {
     let cluster = Cluster::start(Kind::Embedded, 2).await;
-    let door = Door::start(vec![cluster.address(0), cluster.address(1)]).await;
+    let balancer = FakeBalancer::start(vec![cluster.address(0), cluster.address(1)]).await;
     let mut other = cluster.connect(1, "bob").await;
     other.ok("Auth", serde_json::json!({})).await;
-    let mut alice = Client::new(&url(door.address), "alice").unwrap();
+    let mut alice = Client::new(&url(balancer.address), "alice").unwrap();
     let id = alice.whisper("bob", "one").unwrap();
     let own = message(&mut alice).await;
     assert_eq!((own.content.as_str(), own.own_id, &own.conversation), ("one", Some(id), &bob()));
@@ -68,11 +68,11 @@ async fn private_messages_come_once_in_both_directions() {
     let said = message(&mut alice).await;
     assert_eq!((said.content.as_str(), said.sender.as_str(), said.own_id), ("two", "bob", None));
 
-    door.shut();
+    balancer.shut();
     until(&mut alice, "the loss", |event| matches!(event, Event::Lost(..)).then_some(())).await;
     other.whisper("alice", "three").await;
     alice.whisper("bob", "four").unwrap();
-    door.open();
+    balancer.open();
     assert_eq!(message(&mut alice).await.content, "three");
     assert_eq!(message(&mut alice).await.content, "four");
     let copies = [other.hears_privately().await, other.hears_privately().await];

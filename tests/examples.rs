@@ -27,7 +27,7 @@ use browser::Browser;
 use support::api::with_api;
 use support::client::PATIENCE;
 use support::cluster::{Cluster, Kind};
-use support::door::Door;
+use support::fake_balancer::FakeBalancer;
 
 /// One of the clients, as a story uses it: what it shows, and what it is told to say.
 enum Example {
@@ -147,23 +147,23 @@ fn of<'a>(shown: &'a [String], start: &str) -> Vec<&'a str> {
 /// Connections break between messages, amid messages, and between a message and its answer.
 async fn loses_and_repeats_nothing(start: impl AsyncFnOnce(&str) -> Example) {
     let cluster = Cluster::start_with(Kind::Embedded, 2, with_api).await;
-    let door = Door::start(vec![cluster.address(0), cluster.address(1)]).await;
+    let balancer = FakeBalancer::start(vec![cluster.address(0), cluster.address(1)]).await;
     let mut bob = cluster.enter(1, "bob", "ops").await;
-    let mut alice = start(&format!("ws://{}/ws", door.address)).await;
+    let mut alice = start(&format!("ws://{}/ws", balancer.address)).await;
     alice.say("said 1").await;
     alice.shows("what she said", |shown| shown.len() == 1).await;
     assert_eq!(bob.hears().await, "said 1");
 
     // Stored, and the answer is lost: she says it again, under the same id, and it is there once.
-    door.mute();
+    balancer.mute();
     alice.say("said 2").await;
     assert_eq!(bob.hears().await, "said 2");
-    door.prefer(cluster.address(1));
-    door.cut();
+    balancer.prefer(cluster.address(1));
+    balancer.cut();
     alice.shows("what she said again", |shown| shown.len() == 2).await;
 
     // Away: what others say comes later, what she says goes out later.
-    door.shut();
+    balancer.shut();
     for number in 1..=5 {
         bob.say("ops", &format!("missed {number}")).await;
         bob.whisper("alice", &format!("secret {number}")).await;
@@ -171,7 +171,7 @@ async fn loses_and_repeats_nothing(start: impl AsyncFnOnce(&str) -> Example) {
     for number in 3..=5 {
         alice.say(&format!("said {number}")).await;
     }
-    door.open();
+    balancer.open();
     alice.shows("what she said", |shown| shown.contains(&"alice: said 5".to_owned())).await;
 
     // In the middle of it, four times, to one node and the other.
@@ -180,8 +180,8 @@ async fn loses_and_repeats_nothing(start: impl AsyncFnOnce(&str) -> Example) {
             alice.say(&format!("said {}", 5 + round * 8 + number)).await;
             bob.say("ops", &format!("busy {}", round * 8 + number)).await;
             if number == 4 {
-                door.prefer(cluster.address(round % 2));
-                door.cut();
+                balancer.prefer(cluster.address(round % 2));
+                balancer.cut();
             }
         }
         // Until she is there again: the next cut is to hit a connection.
@@ -218,8 +218,8 @@ async fn loses_and_repeats_nothing(start: impl AsyncFnOnce(&str) -> Example) {
 /// A message that no node takes, a store that is away, and one that comes back empty.
 async fn hides_nothing(start: impl AsyncFnOnce(&str) -> Example) {
     let mut cluster = Cluster::start_with(Kind::Redis, 1, |_| ()).await;
-    let door = Door::start(vec![cluster.address(0)]).await;
-    let mut alice = start(&format!("ws://{}/ws", door.address)).await;
+    let balancer = FakeBalancer::start(vec![cluster.address(0)]).await;
+    let mut alice = start(&format!("ws://{}/ws", balancer.address)).await;
     alice.say(&"far too long ".repeat(2_000)).await;
     alice.say("before").await;
     let shown = alice.shows("what was refused, and the next", |shown| shown.len() == 2).await;

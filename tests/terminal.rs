@@ -19,7 +19,7 @@ use vt100::Parser;
 use support::api::with_api;
 use support::client::PATIENCE;
 use support::cluster::{Cluster, Kind};
-use support::door::Door;
+use support::fake_balancer::FakeBalancer;
 use support::process::NodeProcess;
 use support::redis_server::RedisServer;
 
@@ -293,21 +293,21 @@ async fn a_node_that_is_killed_costs_nothing() {
     let settings = [("CHAT_REDIS__URL", url.as_str())];
     let mut first = NodeProcess::start(&settings).await;
     let second = NodeProcess::start(&settings).await;
-    let door = Door::start(vec![first.address, second.address]).await;
+    let balancer = FakeBalancer::start(vec![first.address, second.address]).await;
     let mut bob = support::client::Client::enter(second.address, "bob", "ops").await;
-    let mut ann = Terminal::start(door.address, &["--room", "ops"]);
+    let mut ann = Terminal::start(balancer.address, &["--room", "ops"]);
     ann.stands("#ops", "connected").await;
     ann.types("one\r");
     assert_eq!(bob.hears().await, "one");
 
-    door.shut();
+    balancer.shut();
     first.kill();
     ann.shows("trying again in").await;
     ann.types("two\rthree\r");
     ann.shows("2 on the way").await;
     bob.say("ops", "are you there?").await;
     bob.whisper("ann", "hello?").await;
-    door.open();
+    balancer.open();
     ann.stands("#ops", "connected").await;
     assert_eq!(bob.hears().await, "are you there?");
     assert_eq!((bob.hears().await, bob.hears().await), ("two".into(), "three".into()));

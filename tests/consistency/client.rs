@@ -2,10 +2,10 @@
 //! same id. Owns one person's connection after another and what they must remember between them; decides nothing about
 //! faults. Started by the run, one task each.
 
-mod agenda;
 mod answers;
-mod oddities;
+mod misbehaviour;
 mod requests;
+mod schedule;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::history::{Event, Position, Topic};
 use crate::role::Role;
-use crate::stage::{Phase, Stage};
+use crate::run_context::{Phase, RunContext};
 use crate::wire::{NotConnected, Wire};
 
 /// How many publishes a client has on the way at a time.
@@ -54,7 +54,7 @@ enum Later {
 }
 
 pub struct Client {
-    stage: Arc<Stage>,
+    context: Arc<RunContext>,
     role: Role,
     rng: SmallRng,
     positions: HashMap<Topic, Position>,
@@ -93,12 +93,12 @@ enum Leaving {
 }
 
 impl Client {
-    pub fn new(stage: Arc<Stage>, role: Role) -> Self {
+    pub fn new(context: Arc<RunContext>, role: Role) -> Self {
         let rng = SmallRng::seed_from_u64(role.seed);
         let next = vec![Instant::now(); role.publishes.len()];
-        let node = role.observes.unwrap_or(role.client as usize % stage.nodes.len());
+        let node = role.observes.unwrap_or(role.client as usize % context.nodes.len());
         Self {
-            stage,
+            context,
             role,
             rng,
             positions: HashMap::new(),
@@ -110,46 +110,46 @@ impl Client {
     }
 
     fn record(&self, event: Event) {
-        self.stage.recorder.record(event);
+        self.context.recorder.record(event);
     }
 
     pub async fn run(mut self) {
         let client = self.role.client;
-        let mut phase = self.stage.phase.clone();
-        let mut kick = self.stage.kick.clone();
+        let mut phase = self.context.phase.clone();
+        let mut kick = self.context.kick.clone();
         if self.role.reads_after.is_some() {
             // An error: the run is over.
-            let _ = self.stage.deaf.clone().wait_for(|come| *come).await;
+            let _ = self.context.non_readers_start.clone().wait_for(|come| *come).await;
         }
-        while self.stage.phase() != Phase::Over {
+        while self.context.phase() != Phase::Over {
             let mut token = None;
-            if let Some(api) = &self.stage.api {
-                token = self.stage.token(self.role.user);
+            if let Some(api) = &self.context.api {
+                token = self.context.token(self.role.user);
                 if token.is_none() {
                     let Some(issued) = api.issue(self.role.user).await else {
                         sleep(Duration::from_millis(300)).await;
                         continue;
                     };
-                    self.stage.keep_token(self.role.user, issued.clone());
+                    self.context.keep_token(self.role.user, issued.clone());
                     token = Some(issued);
                 }
             }
             let narrow = self.role.reads_after.is_some();
-            let address = if narrow { self.stage.direct[self.node] } else { self.stage.nodes[self.node] };
+            let address = if narrow { self.context.direct[self.node] } else { self.context.nodes[self.node] };
             let wire = match Wire::connect(address, self.role.user, token.as_deref(), narrow).await {
                 Ok(wire) => wire,
                 Err(why) => {
                     if matches!(why, NotConnected::Unauthorized)
                         && let Some(issued) = self.issue().await
                     {
-                        self.stage.keep_token(self.role.user, issued);
+                        self.context.keep_token(self.role.user, issued);
                     }
                     sleep(Duration::from_millis(self.rng.random_range(50..300))).await;
                     self.elsewhere();
                     continue;
                 }
             };
-            let conn = self.stage.recorder.number();
+            let conn = self.context.recorder.number();
             let node = self.node as u8;
             self.record(Event::Connected { client, conn, node });
             kick.mark_unchanged();
@@ -165,10 +165,10 @@ impl Client {
             if code == 4001
                 && let Some(issued) = self.issue().await
             {
-                self.stage.keep_token(self.role.user, issued);
+                self.context.keep_token(self.role.user, issued);
             }
-            let gone = lost && self.role.fickle && self.stage.phase() == Phase::Talk;
-            if (gone || !away.is_zero()) && self.stage.phase() < Phase::Resume {
+            let gone = lost && self.role.fickle && self.context.phase() == Phase::Talk;
+            if (gone || !away.is_zero()) && self.context.phase() < Phase::Resume {
                 self.record(Event::Away { client });
                 let resume = phase.wait_for(|phase| *phase >= Phase::Resume);
                 // Not for a fixed time: the bound for ghosts runs out only after the last fault, however late that is.
@@ -183,12 +183,12 @@ impl Client {
     }
 
     async fn issue(&self) -> Option<String> {
-        self.stage.api.as_ref()?.issue(self.role.user).await
+        self.context.api.as_ref()?.issue(self.role.user).await
     }
 
     fn elsewhere(&mut self) {
         if self.role.observes.is_none() {
-            self.node = self.rng.random_range(0..self.stage.nodes.len());
+            self.node = self.rng.random_range(0..self.context.nodes.len());
         }
     }
 
@@ -212,7 +212,7 @@ impl Client {
             members: now + Duration::from_secs(1),
             retries: HashMap::new(),
         };
-        if self.stage.phase() >= Phase::Resume {
+        if self.context.phase() >= Phase::Resume {
             self.resumed = true;
         }
         let leaving = self.talk(&mut wire, &mut session, phase, kick).await;
@@ -247,7 +247,7 @@ impl Client {
         phase: &mut watch::Receiver<Phase>,
         kick: &mut watch::Receiver<u64>,
     ) -> Leaving {
-        if self.rng.random_range(0..1000) < self.stage.sizes.forgetful_permille {
+        if self.rng.random_range(0..1000) < self.context.sizes.forgetful_permille {
             self.positions.retain(|topic, _| matches!(topic, Topic::Inbox(_)));
         }
         // The rooms after the `Ack` of `Auth`: an `Enter` that is accepted where the `Auth` before it was not would start
@@ -261,7 +261,7 @@ impl Client {
         }
         loop {
             if let Some(pause) = self.role.reads_after
-                && self.stage.phase() == Phase::Talk
+                && self.context.phase() == Phase::Talk
                 && self.role.rooms.iter().all(|room| session.joined.contains(&Topic::Room(*room)))
             {
                 self.role.reads_after = None;
@@ -284,7 +284,7 @@ impl Client {
                     if *phase.borrow_and_update() == Phase::Over {
                         return Leaving::Close(Duration::ZERO);
                     }
-                    if self.stage.phase() == Phase::Resume && !self.resumed {
+                    if self.context.phase() == Phase::Resume && !self.resumed {
                         return Leaving::Drop(Duration::ZERO);
                     }
                 }
@@ -306,6 +306,6 @@ impl Client {
     }
 
     fn until_odd(&mut self) -> Duration {
-        self.stage.sizes.churn.mul_f64(-self.rng.random_range(0.0001f64..1.0).ln())
+        self.context.sizes.churn.mul_f64(-self.rng.random_range(0.0001f64..1.0).ln())
     }
 }

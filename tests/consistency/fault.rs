@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::history::{Event, History};
 use crate::process::Fsync;
-use crate::stage::Sizes;
+use crate::run_context::Sizes;
 
 /// What a log holds where trimming is the fault.
 const KEPT_WHERE_TRIMMED: usize = 20;

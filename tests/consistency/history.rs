@@ -61,7 +61,7 @@ pub enum Verdict {
 
 /// How a token is shown to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Knock {
+pub enum TokenUse {
     /// With the handshake.
     Handshake,
     /// With a first `Auth`, after a handshake without one.
@@ -158,7 +158,7 @@ pub enum Event {
     Revoked { user: u16, asked: Micros },
     /// A token that was revoked, with the answer at `answered`, was shown to a node anew at `asked`. Written down only
     /// where the node knew what to say.
-    Knocked { user: u16, answered: Micros, asked: Micros, node: u8, by: Knock, admitted: bool },
+    Probed { user: u16, answered: Micros, asked: Micros, node: u8, by: TokenUse, admitted: bool },
     /// One disturbance, of one or several faults in a row.
     Injected { name: String },
     /// A fault begins.
@@ -169,7 +169,7 @@ pub enum Event {
     /// private logs.
     LogsRead { rooms: u64, of_a_room: u64, private: u64, of_a_user: u64 },
     /// From here on there are clients that read nothing.
-    DeafCame,
+    NonReadersStarted,
     /// What a node holds: just after it was started, and at the `end`, after all clients have gone.
     Holds { node: u8, pid: u32, end: bool, resources: Resources },
     /// A line of a node's output that says so.
@@ -184,9 +184,9 @@ pub struct Line {
     pub event: Event,
 }
 
-/// What a checker must know of the cast: who a client is.
+/// What a checker must know of the setup: who a client is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cast {
+pub struct Setup {
     /// The user of each client, by the client's number.
     pub users: Vec<u16>,
     /// Whether each client keeps its own position of its private log.
@@ -229,15 +229,15 @@ impl Default for Bounds {
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
-    pub cast: Cast,
+    pub setup: Setup,
     pub lines: Vec<Line>,
 }
 
 impl History {
-    /// Writes the cast and then one line per event.
+    /// Writes the setup and then one line per event.
     pub fn save(&self, path: &Path) -> std::io::Result<()> {
         let mut file = BufWriter::new(std::fs::File::create(path)?);
-        serde_json::to_writer(&mut file, &self.cast)?;
+        serde_json::to_writer(&mut file, &self.setup)?;
         file.write_all(b"\n")?;
         for line in &self.lines {
             serde_json::to_writer(&mut file, line)?;
@@ -249,10 +249,10 @@ impl History {
     /// Reads what `save` wrote.
     pub fn load(path: &Path) -> std::io::Result<Self> {
         let mut lines = BufReader::new(std::fs::File::open(path)?).lines();
-        let cast = lines.next().ok_or(std::io::ErrorKind::UnexpectedEof)??;
-        let cast = serde_json::from_str(&cast)?;
+        let setup = lines.next().ok_or(std::io::ErrorKind::UnexpectedEof)??;
+        let setup = serde_json::from_str(&setup)?;
         let lines = lines.map(|line| Ok(serde_json::from_str(&line?)?)).collect::<std::io::Result<_>>()?;
-        Ok(Self { cast, lines })
+        Ok(Self { setup, lines })
     }
 }
 
@@ -295,9 +295,9 @@ impl Recorder {
     }
 
     /// The run as it is now.
-    pub fn finish(&self, cast: Cast) -> History {
+    pub fn finish(&self, setup: Setup) -> History {
         History {
-            cast,
+            setup,
             lines: std::mem::take(&mut *self.lines.lock().expect("no one panics while recording")),
         }
     }
@@ -321,8 +321,8 @@ mod tests {
             already: false,
         });
         recorder.record(Event::FaultBegan { name: "x".into(), damage: Damage::RolledBack { since: 4 } });
-        let cast = Cast { users: vec![0], keeps_inbox: vec![true], bounds: Bounds::default() };
-        let history = recorder.finish(cast);
+        let setup = Setup { users: vec![0], keeps_inbox: vec![true], bounds: Bounds::default() };
+        let history = recorder.finish(setup);
         let file = tempfile::NamedTempFile::new().unwrap();
         history.save(file.path()).unwrap();
         assert_eq!(History::load(file.path()).unwrap(), history);

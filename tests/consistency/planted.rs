@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::history::{Micros, SECOND};
 use crate::report::Report;
 use crate::run::{self, Outcome, Plan};
-use crate::stage::Sizes;
+use crate::run_context::Sizes;
 use crate::{COMMAND, keep};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

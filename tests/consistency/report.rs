@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::checks::{self, Check, Findings, Index};
 use crate::fault::Fault;
-use crate::floor;
 use crate::history::{Event, History, Micros, SECOND, Topic, Verdict};
+use crate::thresholds;
 
 /// Times in order.
 #[derive(Debug, Default)]
@@ -74,8 +74,8 @@ pub struct Report {
     pub private_reads: Option<u64>,
     pub faults: Vec<(String, Micros, Micros)>,
     pub findings: Findings,
-    /// What the run had to come to and did not: see `floor`.
-    pub short: Vec<String>,
+    /// What the run had to come to and did not: see `thresholds`.
+    pub unmet: Vec<String>,
 }
 
 impl Report {
@@ -86,7 +86,8 @@ impl Report {
         let mut joined: HashMap<(u64, Topic), Micros> = HashMap::new();
         let (mut to_ack, mut to_delivery, mut to_return) = (Vec::new(), Vec::new(), Vec::new());
         let mut gone: HashMap<u32, Micros> = HashMap::new();
-        let deaf_came = history.lines.iter().find(|line| line.event == Event::DeafCame).map(|line| line.at);
+        let non_readers_started =
+            history.lines.iter().find(|line| line.event == Event::NonReadersStarted).map(|line| line.at);
         let mut readers = HashSet::new();
         let (mut before, mut after) = (Vec::new(), Vec::new());
         let mut report = Self {
@@ -113,7 +114,7 @@ impl Report {
             ),
             faults: index.windows.iter().map(|w| (w.name.clone(), w.from, w.to)).collect(),
             findings: checks::all(history),
-            short: Vec::new(),
+            unmet: Vec::new(),
         };
         for line in &history.lines {
             match &line.event {
@@ -127,7 +128,7 @@ impl Report {
                 }
                 Event::Refused { .. } => report.refused += 1,
                 Event::Unknown { .. } => report.unknown += 1,
-                Event::Connected { client, .. } if deaf_came.is_none_or(|came| line.at < came) => {
+                Event::Connected { client, .. } if non_readers_started.is_none_or(|came| line.at < came) => {
                     readers.insert(*client);
                 }
                 Event::Received { id, client, conn, topic, .. } => {
@@ -136,7 +137,7 @@ impl Report {
                     let live = sent.filter(|sent| joined.get(&(*conn, *topic)).is_some_and(|at| at <= *sent));
                     let Some(sent) = live else { continue };
                     to_delivery.push(line.at - sent);
-                    if let Some(came) = deaf_came.filter(|_| readers.contains(client)) {
+                    if let Some(came) = non_readers_started.filter(|_| readers.contains(client)) {
                         if *sent < came { &mut before } else { &mut after }.push(line.at - sent);
                     }
                 }
@@ -171,22 +172,22 @@ impl Report {
                 _ => {}
             }
         }
-        report.to_others = deaf_came.map(|_| (Times::of(before), Times::of(after)));
+        report.to_others = non_readers_started.map(|_| (Times::of(before), Times::of(after)));
         report.to_return = Times::of(to_return);
         report.to_ack = Times::of(to_ack);
         report.to_delivery = Times::of(to_delivery);
-        report.short = floor::short(&report, Fault::of(history));
+        report.unmet = thresholds::unmet(&report, Fault::of(history));
         report
     }
 
     /// What is wrong, in a few words.
     pub fn why(&self) -> String {
         let names = self.findings.names().into_iter().map(|check| check.to_string());
-        names.chain(self.short.iter().cloned()).collect::<Vec<_>>().join("; ")
+        names.chain(self.unmet.iter().cloned()).collect::<Vec<_>>().join("; ")
     }
 
     pub fn good(&self) -> bool {
-        self.findings.found.is_empty() && self.short.is_empty()
+        self.findings.found.is_empty() && self.unmet.is_empty()
     }
 }
 
@@ -219,8 +220,8 @@ impl fmt::Display for Report {
         }
         writeln!(f, "  time to return:      {}", self.to_return)?;
         writeln!(f, "  a node's memory:     {} MiB at most", self.peak_kib >> 10)?;
-        for short in &self.short {
-            writeln!(f, "  NOT ENOUGH: {short}")?;
+        for unmet in &self.unmet {
+            writeln!(f, "  NOT ENOUGH: {unmet}")?;
         }
         writeln!(f, "  bounds for ghosts:   {} ran out while somebody asked", self.findings.ghosts)?;
         for check in Check::ALL {

@@ -1,4 +1,4 @@
-//! Who a client is and what it does. Drawn by the cast, acted by the client.
+//! Who a client is and what it does. The module `roles` draws it from a seed, the client acts by it.
 
 use std::time::Duration;
 

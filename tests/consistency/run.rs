@@ -12,24 +12,24 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::Api;
-use crate::cast;
 use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::fault::Fault;
 use crate::history::{Event, History, Recorder, Topic};
 use crate::injector::Injector;
-use crate::knock::knock;
 use crate::process::NodeSettings;
 use crate::raw_log;
 use crate::reads::Reads;
+use crate::revoked_token_probe::probe;
 use crate::role::Role;
-use crate::stage::{Phase, Sizes, Stage};
+use crate::roles;
+use crate::run_context::{Phase, RunContext, Sizes};
 
 const NODES: usize = 3;
 const ADMIN_KEY: &str = "the-harness-s-own-admin-key-0123456789";
 const PREFIX: &str = "chat";
 /// Longer than it takes a node to close who reads nothing.
-const DEAF: Duration = Duration::from_secs(25);
+const NON_READER_CUT: Duration = Duration::from_secs(25);
 /// By when everybody is back in a storm.
 const RETURN: Duration = Duration::from_secs(5);
 
@@ -105,15 +105,15 @@ fn settings(plan: &Plan) -> NodeSettings {
 /// Runs it in a directory of its own.
 pub async fn run(plan: &Plan, dir: &Path) -> Outcome {
     let mut rng = SmallRng::seed_from_u64(plan.seed);
-    let roles = cast::roles(&plan.fault.sizes(plan.sizes), NODES, rng.random());
+    let roles = roles::draw(&plan.fault.sizes(plan.sizes), NODES, rng.random());
     let recorder = Arc::new(Recorder::new());
     recorder.record(Event::Run { fault: plan.fault.name() });
     let most = 2 * plan.lasts + plan.calm_at_end + SLACK;
     let ended = timeout(most, course(plan, dir, rng, &roles, recorder.clone())).await;
     let failed = ended.unwrap_or_else(|_| Err(std::io::Error::other("it came to no end"))).err();
-    let mut cast = cast::cast(&roles);
-    cast.bounds.keeps = plan.fault.keeps();
-    Outcome { history: recorder.finish(cast), failed }
+    let mut setup = roles::setup(&roles);
+    setup.bounds.keeps = plan.fault.keeps();
+    Outcome { history: recorder.finish(setup), failed }
 }
 
 async fn course(
@@ -127,9 +127,9 @@ async fn course(
     let mut cluster = Cluster::start(dir, NODES, plan.fault.fsync(), &settings(plan)).await?;
     let (phase, phases) = watch::channel(Phase::Gather);
     let (kick, kicks) = watch::channel(0);
-    let (come, deaf) = watch::channel(false);
+    let (start_non_readers, non_readers_start) = watch::channel(false);
     let api = Api::new(cluster.nodes.iter().map(|node| node.internal).collect(), ADMIN_KEY.to_owned());
-    let stage = Arc::new(Stage {
+    let context = Arc::new(RunContext {
         recorder,
         nodes: if plan.fault == Fault::Storm {
             // A proxy would take more of the machine than the nodes do.
@@ -141,28 +141,28 @@ async fn course(
         sizes,
         phase: phases,
         kick: kicks,
-        deaf,
+        non_readers_start,
         api: Some(api),
         tokens: Mutex::default(),
     });
-    hold(&cluster, &stage, false).await;
+    hold(&cluster, &context, false).await;
 
     // What is in a set ends with it, however this does.
     let mut clients = tokio::task::JoinSet::new();
     for role in roles {
-        clients.spawn(Client::new(stage.clone(), role.clone()).run());
+        clients.spawn(Client::new(context.clone(), role.clone()).run());
     }
-    gathered(&stage, roles).await?;
+    gathered(&context, roles).await?;
     phase.send_replace(Phase::Talk);
     let mut revoker = tokio::task::JoinSet::new();
-    revoker.spawn(revoke(stage.clone(), sizes, rng.random()));
+    revoker.spawn(revoke(context.clone(), sizes, rng.random()));
 
     let start = Instant::now();
     let mut end = start + plan.lasts;
     sleep(Duration::from_secs(2)).await;
     let mut injector = Injector {
         cluster: &mut cluster,
-        recorder: &stage.recorder,
+        recorder: &context.recorder,
         kick: &kick,
         rng: SmallRng::seed_from_u64(rng.random()),
     };
@@ -181,9 +181,9 @@ async fn course(
     if sizes.never_readers > 0 {
         // The first half is without them, to compare.
         sleep(plan.lasts / 2).await;
-        stage.recorder.record(Event::DeafCame);
-        come.send_replace(true);
-        end = end.max(Instant::now() + DEAF);
+        context.recorder.record(Event::NonReadersStarted);
+        start_non_readers.send_replace(true);
+        end = end.max(Instant::now() + NON_READER_CUT);
     }
     sleep(end.saturating_duration_since(Instant::now())).await;
     let dead = cluster.dead();
@@ -196,32 +196,32 @@ async fn course(
     }
     revoker.shutdown().await;
     phase.send_replace(Phase::Settle);
-    still(&stage.recorder, Duration::from_secs(2), Duration::from_secs(20)).await;
+    still(&context.recorder, Duration::from_secs(2), Duration::from_secs(20)).await;
     phase.send_replace(Phase::Resume);
-    still(&stage.recorder, Duration::from_secs(3), Duration::from_secs(20)).await;
+    still(&context.recorder, Duration::from_secs(3), Duration::from_secs(20)).await;
     let users: Vec<u16> = roles.iter().map(|role| role.user).collect();
-    logs(&cluster, &stage, &users).await?;
+    logs(&cluster, &context, &users).await?;
     phase.send_replace(Phase::Over);
     while let Some(client) = clients.join_next().await {
         client.map_err(std::io::Error::other)?;
     }
-    quiet(&cluster, &stage).await;
+    quiet(&cluster, &context).await;
     for node in &cluster.nodes {
         for line in node.panics() {
-            stage.recorder.record(Event::Panicked { node: node.number as u8, line });
+            context.recorder.record(Event::Panicked { node: node.number as u8, line });
         }
     }
     Ok(())
 }
 
 /// Waits until every client that is there from the start is in all of its rooms.
-async fn gathered(stage: &Stage, roles: &[Role]) -> std::io::Result<()> {
+async fn gathered(context: &RunContext, roles: &[Role]) -> std::io::Result<()> {
     let from_the_start = roles.iter().filter(|role| role.reads_after.is_none());
     let wanted: usize = from_the_start.map(|role| role.rooms.len()).sum();
     let start = Instant::now();
     let (mut seen, mut members) = (0, HashSet::new());
     loop {
-        stage.recorder.look(seen, |lines| {
+        context.recorder.look(seen, |lines| {
             seen += lines.len();
             members.extend(lines.iter().filter_map(|line| match &line.event {
                 Event::Joined { client, topic: topic @ Topic::Room(_), .. } => Some((*client, *topic)),
@@ -253,20 +253,20 @@ async fn still(recorder: &Recorder, quiet: Duration, most: Duration) {
 }
 
 /// Revokes somebody's tokens now and then, and tries to come in with one of them.
-async fn revoke(stage: Arc<Stage>, sizes: Sizes, seed: u64) {
+async fn revoke(context: Arc<RunContext>, sizes: Sizes, seed: u64) {
     let mut rng = SmallRng::seed_from_u64(seed);
-    let Some(api) = &stage.api else { return };
-    let mut knocks = tokio::task::JoinSet::new();
+    let Some(api) = &context.api else { return };
+    let mut probes = tokio::task::JoinSet::new();
     loop {
         sleep(sizes.revoke_every.mul_f64(rng.random_range(0.4..1.6))).await;
-        while knocks.try_join_next().is_some() {}
+        while probes.try_join_next().is_some() {}
         let user = rng.random_range(0..sizes.publishers + sizes.members) as u16;
-        let token = stage.token(user);
-        let asked = stage.recorder.now();
+        let token = context.token(user);
+        let asked = context.recorder.now();
         if api.revoke(user).await {
-            stage.recorder.record(Event::Revoked { user, asked });
-            let answered = stage.recorder.now();
-            token.map(|token| knocks.spawn(knock(stage.clone(), user, token, answered)));
+            context.recorder.record(Event::Revoked { user, asked });
+            let answered = context.recorder.now();
+            token.map(|token| probes.spawn(probe(context.clone(), user, token, answered)));
         }
     }
 }
@@ -284,16 +284,16 @@ async fn cut_off(cluster: &Cluster, never_readers: u32) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn hold(cluster: &Cluster, stage: &Stage, end: bool) {
+async fn hold(cluster: &Cluster, context: &RunContext, end: bool) {
     for node in &cluster.nodes {
         if let Some(holds) = node.holds(end).await {
-            stage.recorder.record(holds);
+            context.recorder.record(holds);
         }
     }
 }
 
 /// Waits until the nodes have let go of what nobody uses any more, and writes down what they hold then.
-async fn quiet(cluster: &Cluster, stage: &Stage) {
+async fn quiet(cluster: &Cluster, context: &RunContext) {
     let start = Instant::now();
     loop {
         let mut busy = false;
@@ -301,21 +301,21 @@ async fn quiet(cluster: &Cluster, stage: &Stage) {
             busy |= node.resources().await.is_none_or(|r| r.connections > 0 || r.subscriptions > 2);
         }
         if !busy || start.elapsed() > Duration::from_secs(20) {
-            return hold(cluster, stage, true).await;
+            return hold(cluster, context, true).await;
         }
         sleep(Duration::from_millis(250)).await;
     }
 }
 
-async fn logs(cluster: &Cluster, stage: &Stage, users: &[u16]) -> std::io::Result<()> {
-    let rooms = stage.sizes.all_rooms().map(Topic::Room);
+async fn logs(cluster: &Cluster, context: &RunContext, users: &[u16]) -> std::io::Result<()> {
+    let rooms = context.sizes.all_rooms().map(Topic::Room);
     let mut inboxes: Vec<Topic> = users.iter().copied().map(Topic::Inbox).collect();
     inboxes.dedup();
     let mut connection = raw_log::connect(cluster.redis.address).await.map_err(std::io::Error::other)?;
     for topic in rooms.chain(inboxes) {
         let read = raw_log::read(&mut connection, PREFIX, topic).await;
         if let Some(log) = read.map_err(std::io::Error::other)? {
-            stage.recorder.record(log);
+            context.recorder.record(log);
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::fault::Fault;
 use crate::run::Plan;
-use crate::table::{Sum, Table};
+use crate::summary::{Summary, Totals};
 
 pub struct Soak {
     pub lasts: Duration,
@@ -31,7 +31,7 @@ impl Soak {
     /// True if nothing was found, and each run came to its end. A signal ends it as the time does, without the run that
     /// is under way.
     pub async fn run(self, small: bool) -> std::io::Result<bool> {
-        let (start, mut table, mut failed) = (Instant::now(), Table::default(), Vec::new());
+        let (start, mut summary, mut failed) = (Instant::now(), Summary::default(), Vec::new());
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let mut seed = self.plan.seed;
@@ -47,15 +47,15 @@ impl Soak {
                 _ = terminate.recv() => break,
             };
             let (sum, why) = match run {
-                Ok(report) if report.good() => (Sum::of(&report), None),
-                Ok(report) => (Sum::of(&report), Some(report.why())),
-                Err(why) => (Sum::failed(), Some(why.to_string())),
+                Ok(report) if report.good() => (Totals::of(&report), None),
+                Ok(report) => (Totals::of(&report), Some(report.why())),
+                Err(why) => (Totals::failed(), Some(why.to_string())),
             };
             failed.extend(why.map(|why| format!("- {}: {why}", plan.again(small))));
-            table.add(fault.name(), &sum);
+            summary.add(fault.name(), &sum);
             let minutes = start.elapsed().as_secs() / 60;
-            std::fs::write(&self.results, format!("{table}\n{minutes} minutes\n{}\n", failed.join("\n")))?;
-            let total = table.total();
+            std::fs::write(&self.results, format!("{summary}\n{minutes} minutes\n{}\n", failed.join("\n")))?;
+            let total = summary.total();
             println!(
                 "  after {minutes} minutes: {} runs, {} injected, {} publishes, {} runs with findings\n",
                 total.runs,
@@ -65,7 +65,7 @@ impl Soak {
             );
             seed = seed.wrapping_add(1);
         }
-        println!("{table}\n{}\nin {}", failed.join("\n"), self.results.display());
+        println!("{summary}\n{}\nin {}", failed.join("\n"), self.results.display());
         Ok(failed.is_empty())
     }
 }

@@ -4,26 +4,26 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod api;
-mod cast;
 mod checks;
 mod client;
 mod cluster;
 mod fault;
-mod floor;
 mod history;
 mod injector;
-mod knock;
 mod planted;
 mod process;
 mod proxy;
 mod raw_log;
 mod reads;
 mod report;
+mod revoked_token_probe;
 mod role;
+mod roles;
 mod run;
+mod run_context;
 mod soak;
-mod stage;
-mod table;
+mod summary;
+mod thresholds;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -36,9 +36,9 @@ use history::History;
 use planted::Trial;
 use report::Report;
 use run::{Outcome, Plan};
+use run_context::Sizes;
 use soak::Soak;
-use stage::Sizes;
-use table::{Sum, Table};
+use summary::{Summary, Totals};
 use tempfile::TempDir;
 
 /// Real nodes, a real Redis, faults; and a check of all that happened.
@@ -200,9 +200,9 @@ async fn one(plan: &Plan, small: bool) -> std::io::Result<Report> {
     let report = Report::of(&history);
     let judged = start.elapsed() - ran;
     println!("  ran {:.1} s, judged in {:.1} s", ran.as_secs_f64(), judged.as_secs_f64());
-    let mut table = Table::default();
-    table.add(plan.fault.name(), &Sum::of(&report));
-    println!("{report}\n{table}");
+    let mut summary = Summary::default();
+    summary.add(plan.fault.name(), &Totals::of(&report));
+    println!("{report}\n{summary}");
     if !report.good() {
         keep(dir, &history, &again)?;
     }

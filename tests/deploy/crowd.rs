@@ -16,13 +16,13 @@ pub struct Crowd {
     people: Vec<Person>,
     /// One for each time that people came: who came later is silent until told to talk.
     talk: Vec<watch::Sender<bool>>,
-    door: SocketAddr,
+    address: SocketAddr,
 }
 
 impl Crowd {
-    /// So many people come through a door, 30 to a room, and each has an address of its own.
-    pub async fn comes(door: SocketAddr, size: usize) -> Self {
-        let mut crowd = Self { people: Vec::new(), talk: Vec::new(), door };
+    /// So many people connect to this address, 30 to a room, and each has an address of its own.
+    pub async fn comes(address: SocketAddr, size: usize) -> Self {
+        let mut crowd = Self { people: Vec::new(), talk: Vec::new(), address };
         crowd.grows(size).await;
         crowd
     }
@@ -35,7 +35,7 @@ impl Crowd {
                 name: format!("p{number}"),
                 room: format!("room-{}", number / ROOM),
                 source: source(number),
-                door: self.door,
+                address: self.address,
                 says_every: (number % ROOM < 3).then_some(Duration::from_millis(500)),
             };
             self.people.push(Person::comes(plan, talk.subscribe()));

@@ -26,7 +26,7 @@ pub struct Plan {
     pub room: String,
     /// Where it connects from.
     pub source: Ipv4Addr,
-    pub door: SocketAddr,
+    pub address: SocketAddr,
     /// The pause between two messages; none: listens only.
     pub says_every: Option<Duration>,
 }
@@ -75,18 +75,18 @@ impl Drop for Person {
     }
 }
 
-/// A WebSocket from an address to a door, with one more header.
+/// A WebSocket from an address to a server, with one more header.
 pub async fn connect(
     source: Ipv4Addr,
-    door: SocketAddr,
+    address: SocketAddr,
     header: Option<(&'static str, &str)>,
 ) -> Option<WebSocketStream<TcpStream>> {
     let attempt = async {
         let socket = TcpSocket::new_v4().ok()?;
         socket.bind((source, 0).into()).ok()?;
-        let stream = socket.connect(door).await.ok()?;
+        let stream = socket.connect(address).await.ok()?;
         stream.set_nodelay(true).ok()?;
-        let mut request = format!("ws://{door}/").into_client_request().ok()?;
+        let mut request = format!("ws://{address}/").into_client_request().ok()?;
         if let Some((name, value)) = header {
             request.headers_mut().insert(name, value.parse().ok()?);
         }
@@ -109,7 +109,7 @@ struct Life {
 impl Life {
     async fn live(mut self) {
         loop {
-            let pause = match connect(self.plan.source, self.plan.door, None).await {
+            let pause = match connect(self.plan.source, self.plan.address, None).await {
                 Some(socket) => {
                     let (code, pause) = self.converse(socket).await;
                     self.diary().ended.push((Instant::now(), code));

@@ -164,11 +164,13 @@ async fn everybody_is_back(crowd: &Crowd, start: Instant) -> Vec<Instant> {
 }
 
 /// How many of so many connections, held open together, are let into a room; each claims to come from elsewhere.
-async fn admitted(from: Ipv4Addr, door: SocketAddr, tries: u8) -> usize {
+async fn admitted(from: Ipv4Addr, address: SocketAddr, tries: u8) -> usize {
     let mut open = Vec::new();
     for number in 0..tries {
         let claim = format!("203.0.113.{number}");
-        let Some(mut socket) = connect(from, door, Some(("x-forwarded-for", &claim))).await else { continue };
+        let Some(mut socket) = connect(from, address, Some(("x-forwarded-for", &claim))).await else {
+            continue;
+        };
         let enter =
             json!({ "message_type": "Enter", "id": "e", "message_body": { "sender_username": "somebody" } });
         let _refused_is_read_below = socket.send(Message::text(enter.to_string())).await;

@@ -6,12 +6,12 @@ use super::browser::Browser;
 use super::person::Person;
 use crate::support::client::Client;
 use crate::support::cluster::{Cluster, Kind};
-use crate::support::door::Door;
+use crate::support::fake_balancer::FakeBalancer;
 
 /// Nodes, their door, and a browser with as many windows as there are people.
 pub struct House {
     pub browser: Browser,
-    pub door: Door,
+    pub door: FakeBalancer,
     pub cluster: Cluster,
 }
 
@@ -23,7 +23,7 @@ impl House {
     /// The same, with a store and settings of the story's own.
     pub async fn start_with(kind: Kind, adjust: impl FnOnce(&mut Config)) -> Self {
         let (cluster, browser) = tokio::join!(Cluster::start_with(kind, 2, adjust), Browser::start());
-        let door = Door::start(vec![cluster.address(0), cluster.address(1)]).await;
+        let door = FakeBalancer::start(vec![cluster.address(0), cluster.address(1)]).await;
         Self { browser, door, cluster }
     }
 

@@ -9,7 +9,7 @@ use super::house::House;
 use super::person::{ENTER, Person};
 use crate::support::client::Client;
 use crate::support::cluster::Kind;
-use crate::support::door::Door;
+use crate::support::fake_balancer::FakeBalancer;
 use crate::support::process::NodeProcess;
 use crate::support::redis_server::RedisServer;
 
@@ -111,7 +111,7 @@ async fn a_node_process_that_is_killed_is_a_hiccup_that_nobody_is_told_of() {
     let settings = [("CHAT_REDIS__URL", url.as_str())];
     let (mut first, second, browser) =
         tokio::join!(NodeProcess::start(&settings), NodeProcess::start(&settings), Browser::start());
-    let door = Door::start(vec![first.address, second.address]).await;
+    let door = FakeBalancer::start(vec![first.address, second.address]).await;
     let mut bob = Client::enter(second.address, "bob", "ops").await;
     let alice = Person::signs_in(&browser, &format!("http://{}/#room=ops", door.address), "alice").await;
     alice.says("one").await;

@@ -6,7 +6,7 @@ use super::browser::Browser;
 use super::house::House;
 use super::person::Person;
 use crate::support::cluster::{Cluster, Kind};
-use crate::support::door::Door;
+use crate::support::fake_balancer::FakeBalancer;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_may_have_been_sent_is_not_called_unsent_and_an_empty_store_is_told() {
@@ -81,7 +81,7 @@ async fn a_gap_is_told_once_also_where_nobody_has_spoken_since() {
     // Each with a store of its own: the other's is empty.
     let (first, second, browser) =
         tokio::join!(Cluster::start(Kind::Embedded, 1), Cluster::start(Kind::Embedded, 1), Browser::start());
-    let door = Door::start(vec![first.address(0), second.address(0)]).await;
+    let door = FakeBalancer::start(vec![first.address(0), second.address(0)]).await;
     let alice = Person::signs_in(&browser, &format!("http://{}/#room=ops", door.address), "alice").await;
     let mut bob = first.enter(0, "bob", "ops").await;
     bob.say("ops", "before").await;

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::store::Store;
-use crate::support::deaf::texts;
+use crate::support::silent_client::texts;
 
 struct Connection {
     /// Asks for what is queued.

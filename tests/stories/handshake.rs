@@ -11,11 +11,11 @@ use crate::support::cluster::{Cluster, Kind, http, until};
 use crate::support::raw::{self, Head, RawSocket};
 
 /// Asks for an upgrade with more headers, and returns what the node says.
-async fn knock(cluster: &Cluster, headers: &str) -> Head {
-    knock_with(cluster, &RawSocket::upgrade_request(headers)).await
+async fn upgrade_head(cluster: &Cluster, headers: &str) -> Head {
+    request_head(cluster, &RawSocket::upgrade_request(headers)).await
 }
 
-async fn knock_with(cluster: &Cluster, request: &str) -> Head {
+async fn request_head(cluster: &Cluster, request: &str) -> Head {
     let mut socket = RawSocket::connect(cluster.address(0)).await;
     socket.send(request.as_bytes()).await;
     socket.head().await
@@ -59,7 +59,7 @@ on_each_store! {
             let refused = Client::connect_with(cluster.address(0), "alice", &[("authorization", header.clone())]).await;
             assert_eq!(status(refused), 401, "{header}");
         }
-        let head = knock(&cluster, "Authorization: Bearer nonsense\r\n").await;
+        let head = upgrade_head(&cluster, "Authorization: Bearer nonsense\r\n").await;
         assert_eq!((head.status, head.header("www-authenticate")), (401, "Bearer"));
         // A token in the address is none: addresses are logged by whatever stands between.
         let request = RawSocket::upgrade_request("").replacen("GET / ", &format!("GET /?token={token} "), 1);
@@ -102,7 +102,7 @@ on_each_store! {
 #[tokio::test]
 async fn an_upgrade_is_answered_as_the_standard_says() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
-    let head = knock(&cluster, "").await;
+    let head = upgrade_head(&cluster, "").await;
     assert_eq!(head.status, 101);
     // The key and its answer are the standard's own example (RFC 6455, 1.3).
     assert_eq!(head.header("sec-websocket-accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -110,10 +110,10 @@ async fn an_upgrade_is_answered_as_the_standard_says() {
     assert!(head.header("connection").eq_ignore_ascii_case("upgrade"));
     // Nothing is promised that was not asked for, and nothing that can't be kept.
     assert!(!head.text.to_lowercase().contains("sec-websocket-extensions"), "{}", head.text);
-    let head = knock(&cluster, "Sec-WebSocket-Extensions: permessage-deflate\r\n").await;
+    let head = upgrade_head(&cluster, "Sec-WebSocket-Extensions: permessage-deflate\r\n").await;
     assert!(!head.text.to_lowercase().contains("sec-websocket-extensions"), "{}", head.text);
     let elsewhere = RawSocket::upgrade_request("").replacen("GET / ", "GET /ws ", 1);
-    assert_eq!(knock_with(&cluster, &elsewhere).await.status, 101);
+    assert_eq!(request_head(&cluster, &elsewhere).await.status, 101);
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn another_version_is_426_and_names_ours() {
         good.replace("Upgrade: websocket", "Upgrade: h2c"),
         good.replace("Connection: keep-alive, Upgrade", "Connection: keep-alive"),
     ] {
-        let head = knock_with(&cluster, &request).await;
+        let head = request_head(&cluster, &request).await;
         assert_eq!(head.status, 426, "{request}");
         assert_eq!(head.header("sec-websocket-version"), "13");
     }
@@ -137,9 +137,9 @@ async fn an_upgrade_that_is_no_get_is_400() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     for path in ["/", "/ws"] {
         let request = RawSocket::upgrade_request("").replacen("GET / ", &format!("HEAD {path} "), 1);
-        assert_eq!(knock_with(&cluster, &request).await.status, 400, "{path}");
+        assert_eq!(request_head(&cluster, &request).await.status, 400, "{path}");
     }
-    assert_eq!(knock_with(&cluster, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
+    assert_eq!(request_head(&cluster, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
 }
 
 #[tokio::test]
@@ -148,10 +148,10 @@ async fn a_bad_key_is_400() {
     let good = RawSocket::upgrade_request("");
     for key in ["", "short", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZSBpcyBsb25nZXI=", "%%%%"] {
         let request = good.replace("dGhlIHNhbXBsZSBub25jZQ==", key);
-        assert_eq!(knock_with(&cluster, &request).await.status, 400, "{key:?}");
+        assert_eq!(request_head(&cluster, &request).await.status, 400, "{key:?}");
     }
     let without = good.replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "");
-    assert_eq!(knock_with(&cluster, &without).await.status, 400);
+    assert_eq!(request_head(&cluster, &without).await.status, 400);
 }
 
 #[tokio::test]
@@ -170,10 +170,10 @@ async fn only_pages_of_the_same_host_and_port_may_connect() {
         ("", 403),
         ("chat.example.com", 403),
     ] {
-        assert_eq!(knock(&cluster, &format!("Origin: {origin}\r\n")).await.status, status, "{origin}");
+        assert_eq!(upgrade_head(&cluster, &format!("Origin: {origin}\r\n")).await.status, status, "{origin}");
     }
     // Programs send none.
-    assert_eq!(knock(&cluster, "").await.status, 101);
+    assert_eq!(upgrade_head(&cluster, "").await.status, 101);
 }
 
 #[tokio::test]
@@ -190,19 +190,19 @@ async fn a_list_of_origins_is_the_whole_list() {
         ("https://chat.example.com", 403),
         ("null", 403),
     ] {
-        assert_eq!(knock(&cluster, &format!("Origin: {origin}\r\n")).await.status, status, "{origin}");
+        assert_eq!(upgrade_head(&cluster, &format!("Origin: {origin}\r\n")).await.status, status, "{origin}");
     }
     let cluster =
         Cluster::start_with(Kind::Embedded, 1, |c| c.server.allowed_origins = vec!["*".into()]).await;
     for origin in ["https://anywhere.example", "null"] {
-        assert_eq!(knock(&cluster, &format!("Origin: {origin}\r\n")).await.status, 101, "{origin}");
+        assert_eq!(upgrade_head(&cluster, &format!("Origin: {origin}\r\n")).await.status, 101, "{origin}");
     }
 }
 
 #[tokio::test]
 async fn a_browser_gets_the_page_and_headers_that_keep_it_safe() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
-    let head = knock_with(&cluster, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let head = request_head(&cluster, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(head.status, 200);
     assert_eq!(head.header("content-type"), "text/html; charset=utf-8");
     assert_eq!(
@@ -217,7 +217,7 @@ async fn a_browser_gets_the_page_and_headers_that_keep_it_safe() {
     let assets: Vec<&str> = page.split('"').filter(|text| text.starts_with("/assets/")).collect();
     assert!(assets.len() >= 3, "{page}");
     for asset in assets {
-        let head = knock_with(&cluster, &format!("GET {asset} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        let head = request_head(&cluster, &format!("GET {asset} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
         assert_eq!(head.status, 200, "{asset}");
         assert_eq!(head.header("x-content-type-options"), "nosniff");
         let kind = head.header("content-type");
@@ -247,7 +247,7 @@ async fn what_is_no_upgrade_is_answered_as_http() {
     }
     // An upgrade is a GET.
     let posted = RawSocket::upgrade_request("").replacen("GET", "POST", 1);
-    assert_eq!(knock_with(&cluster, &posted).await.status, 405);
+    assert_eq!(request_head(&cluster, &posted).await.status, 405);
 }
 
 #[tokio::test]

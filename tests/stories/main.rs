@@ -5,22 +5,22 @@
 #[macro_use]
 mod support;
 
-mod behind;
-mod closes;
+mod close_codes;
+mod deduplication;
 mod drain;
 mod errors;
 mod faults;
-mod foreign;
+mod foreign_data;
 mod handshake;
-mod healing;
+mod lagging;
 mod markers;
 mod names;
-mod operators;
-mod pace;
+mod observability;
 mod paging;
 mod presence;
 mod private;
-mod repeats;
+mod rate_limits;
+mod recovery;
 mod resume;
 mod rooms;
 mod server_api;

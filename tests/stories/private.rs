@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::backend::user_name;
 use crate::support::client::{Client, position};
 use crate::support::cluster::{Cluster, Kind, until};
-use crate::support::deaf::listen_deaf;
+use crate::support::silent_client::read_silently;
 
 /// How far a user's messages count as delivered.
 async fn cursor(backend: &Backend, user: &str) -> Option<u64> {
@@ -147,7 +147,7 @@ on_each_store! {
         let mut alice = cluster.connect(0, "alice").await;
         alice.whisper("bob", "one").await;
         alice.whisper("bob", "two").await;
-        let frames = listen_deaf(cluster.address(0), "bob").await;
+        let frames = read_silently(cluster.address(0), "bob").await;
         let contents = |frames: &[Value]| -> Vec<String> {
             let messages = frames.iter().filter(|frame| frame["message_type"] == "PrivateChat");
             messages.map(|message| message["message_body"]["content"].as_str().unwrap().into()).collect()

@@ -7,8 +7,7 @@ pub mod backend;
 pub mod client;
 #[macro_use]
 pub mod cluster;
-pub mod deaf;
-pub mod door;
+pub mod fake_balancer;
 pub mod leases;
 pub mod listener;
 pub mod process;
@@ -16,3 +15,4 @@ pub mod program;
 pub mod proxy;
 pub mod raw;
 pub mod redis_server;
+pub mod silent_client;

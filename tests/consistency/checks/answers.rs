@@ -36,7 +36,7 @@ pub fn away(index: &Index<'_>) -> Spans {
 
 /// Whether a fault, or a machine that is too busy, may be why something that was asked at `asked` went wrong by `ended`.
 fn disturbed(index: &Index<'_>, asked: Micros, ended: Micros) -> bool {
-    let bound = index.history.cast.bounds.recovery;
+    let bound = index.history.setup.bounds.recovery;
     let fault = index.windows.iter().any(|window| window.from <= ended && window.to + bound >= asked);
     fault || index.starved(asked.saturating_sub(bound), ended)
 }
@@ -117,7 +117,7 @@ fn publishes(index: &Index<'_>, findings: &mut Findings) {
 
 /// Whoever wants to be in, since it asked or lost its connection, is in within the bound, counted in undisturbed time.
 fn let_in(index: &Index<'_>, away: &Spans, findings: &mut Findings) {
-    let bound = index.history.cast.bounds.recovery;
+    let bound = index.history.setup.bounds.recovery;
     // The logs are read while everybody is there; after that they leave for good.
     let read = index.history.lines.iter().find(|line| matches!(line.event, Event::Log { .. }));
     let over = read.map_or(index.end, |line| line.at);
@@ -332,7 +332,7 @@ mod tests {
         run.finish();
         run.close(0);
         run.wait(60);
-        run.record(Event::DeafCame);
+        run.record(Event::NonReadersStarted);
         assert_eq!(run.names(), []);
     }
 }

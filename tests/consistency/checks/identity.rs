@@ -80,10 +80,10 @@ fn said_by(index: &Index<'_>, findings: &mut Findings, at: Micros, what: &str, s
 /// C2 for private messages to users without a position of their own: at the end they have all of them. What the others
 /// miss shows in their sessions.
 fn private_messages_arrive(index: &Index<'_>, findings: &mut Findings) {
-    let cast = &index.history.cast;
+    let setup = &index.history.setup;
     let mut had: BTreeMap<u16, HashSet<Uuid>> = BTreeMap::new();
-    for (client, user) in cast.users.iter().enumerate() {
-        if !cast.keeps_inbox[client] {
+    for (client, user) in setup.users.iter().enumerate() {
+        if !setup.keeps_inbox[client] {
             had.entry(*user).or_default();
         }
     }
@@ -115,7 +115,7 @@ fn private_messages_arrive(index: &Index<'_>, findings: &mut Findings) {
 
 /// When a revocation that was answered at `answered` has to be known everywhere.
 fn revoked_by(index: &Index<'_>, answered: Micros) -> Micros {
-    let bounds = index.history.cast.bounds;
+    let bounds = index.history.setup.bounds;
     let disturbed = index
         .windows
         .iter()
@@ -128,7 +128,7 @@ fn revoked_by(index: &Index<'_>, answered: Micros) -> Micros {
 /// was set back to before the revocation knows no better.
 fn kept_out(index: &Index<'_>, findings: &mut Findings) {
     for line in &index.history.lines {
-        let Event::Knocked { user, answered, asked, node, by, admitted } = &line.event else { continue };
+        let Event::Probed { user, answered, asked, node, by, admitted } = &line.event else { continue };
         findings.look(Check::Revocation);
         let set_back = index.windows.iter().any(|window| {
             matches!(window.damage, Damage::RolledBack { since } if since <= *answered)
@@ -270,7 +270,7 @@ mod tests {
     fn a_private_message_that_a_user_without_position_never_got_is_lost() {
         for arrives in [true, false] {
             let mut run = Sample::new(2);
-            run.history.cast.keeps_inbox[1] = false;
+            run.history.setup.keeps_inbox[1] = false;
             run.connect(0, 0);
             run.connect(1, 0);
             let (op, entry) = run.whisper(1, 1);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     /// A token that is shown so many seconds after its revocation, with or without a fault in between.
-    fn knocked(seconds: u64, admitted: bool, fault: Option<Damage>) -> Vec<Check> {
+    fn probed(seconds: u64, admitted: bool, fault: Option<Damage>) -> Vec<Check> {
         let mut run = Sample::new(1);
         run.enter(0, 0);
         run.wait(30);
@@ -331,23 +331,23 @@ mod tests {
             run.healed("fault");
         }
         run.wait(seconds);
-        let (asked, by) = (run.now, crate::history::Knock::Auth);
-        run.record(Event::Knocked { user: 0, answered, asked, node: 2, by, admitted });
+        let (asked, by) = (run.now, crate::history::TokenUse::Auth);
+        run.record(Event::Probed { user: 0, answered, asked, node: 2, by, admitted });
         run.finish();
         run.names()
     }
 
     #[test]
     fn nobody_comes_in_with_a_revoked_token_once_the_notice_is_through() {
-        assert_eq!(knocked(4, false, None), []);
-        assert_eq!(knocked(1, true, None), []);
-        assert_eq!(knocked(4, true, None), [Check::Revocation]);
+        assert_eq!(probed(4, false, None), []);
+        assert_eq!(probed(1, true, None), []);
+        assert_eq!(probed(4, true, None), [Check::Revocation]);
     }
 
     #[test]
     fn a_fault_may_delay_the_notice_and_only_a_store_set_back_forgets_the_revocation() {
-        assert_eq!(knocked(4, true, Some(Damage::None)), []);
-        assert_eq!(knocked(40, true, Some(Damage::None)), [Check::Revocation]);
-        assert_eq!(knocked(40, true, Some(Damage::RolledBack { since: 1 })), []);
+        assert_eq!(probed(4, true, Some(Damage::None)), []);
+        assert_eq!(probed(40, true, Some(Damage::None)), [Check::Revocation]);
+        assert_eq!(probed(40, true, Some(Damage::RolledBack { since: 1 })), []);
     }
 }

@@ -151,7 +151,7 @@ impl<'a> Index<'a> {
     }
 
     pub fn user(&self, client: u32) -> u16 {
-        self.history.cast.users[client as usize]
+        self.history.setup.users[client as usize]
     }
 
     /// Whether what an attempt stored, at some moment between its sending and its `Ack`, may be gone: a fault destroyed
@@ -167,7 +167,7 @@ impl<'a> Index<'a> {
 
     /// Whether what stood before the first entry of a log may have been let go: only a full log does that.
     pub fn trims(&self, log: &RawLog<'_>) -> bool {
-        self.history.cast.bounds.keeps.is_some_and(|keeps| log.entries.len() >= keeps)
+        self.history.setup.bounds.keeps.is_some_and(|keeps| log.entries.len() >= keeps)
     }
 
     /// Whether what an attempt stored may have been taken back, so that its place has another message now.

@@ -81,7 +81,7 @@ pub fn check(index: &Index<'_>, findings: &mut Findings) {
 
 /// What was acknowledged reaches each member within the bound, counted in undisturbed time.
 fn in_time(index: &Index<'_>, streams: &Streams, absences: &Spans, findings: &mut Findings) {
-    let bound = index.history.cast.bounds.recovery;
+    let bound = index.history.setup.bounds.recovery;
     for attempt in index.attempts.values() {
         let Some((acknowledged, End::Stored { message_id, .. })) = &attempt.end else { continue };
         let members = (attempt.topic, 0)..=(attempt.topic, u32::MAX);

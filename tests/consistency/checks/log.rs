@@ -284,7 +284,7 @@ mod tests {
     fn only_a_full_log_lets_go_of_its_first_entries() {
         for (keeps, fine) in [(Some(1), true), (Some(2), false), (None, false)] {
             let mut run = Sample::new(1);
-            run.history.cast.bounds.keeps = keeps;
+            run.history.setup.bounds.keeps = keeps;
             run.enter(0, 0);
             run.say(0, 1);
             run.say(0, 2);
@@ -297,7 +297,7 @@ mod tests {
     /// Two private messages, the way the target's log holds them.
     fn whispered(entries: &[u64], keeps: Option<usize>) -> Vec<Check> {
         let mut run = Sample::new(2);
-        run.history.cast.bounds.keeps = keeps;
+        run.history.setup.bounds.keeps = keeps;
         run.connect(0, 0);
         let said: Vec<_> = [1, 2].into_iter().map(|id| run.whisper(1, id)).collect();
         let mut prev = Uuid::nil();

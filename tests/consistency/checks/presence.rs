@@ -25,7 +25,7 @@ struct Stay {
 
 pub fn check(index: &Index<'_>, findings: &mut Findings) {
     let stays = stays(index);
-    let bounds = index.history.cast.bounds;
+    let bounds = index.history.setup.bounds;
     let none = Vec::new();
     let mut judged: HashSet<(u16, u16, Micros)> = HashSet::new();
     for line in &index.history.lines {

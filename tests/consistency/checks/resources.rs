@@ -46,7 +46,7 @@ fn read_once(index: &Index<'_>, findings: &mut Findings) {
     });
     let nodes = nodes.collect::<HashSet<u8>>().len() as u64;
     let room_logs = index.logs.keys().filter(|topic| matches!(topic, Topic::Room(_))).count() as u64;
-    let clients = index.history.cast.users.len() as u64;
+    let clients = index.history.setup.users.len() as u64;
     for line in lines {
         let Event::LogsRead { rooms, private, .. } = &line.event else { continue };
         for (whose, reads, most) in

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Check, Findings};
 use crate::history::{
-    Bounds, Cast, Damage, Event, History, Line, LogEntry, Micros, Place, Position, Reason, SECOND, Topic,
+    Bounds, Damage, Event, History, Line, LogEntry, Micros, Place, Position, Reason, SECOND, Setup, Topic,
     Verdict,
 };
 
@@ -24,13 +24,13 @@ pub struct Sample {
 
 impl Sample {
     pub fn new(clients: u16) -> Self {
-        let cast = Cast {
+        let setup = Setup {
             users: (0..clients).collect(),
             keeps_inbox: vec![true; clients.into()],
             bounds: Bounds::default(),
         };
         Self {
-            history: History { cast, lines: Vec::new() },
+            history: History { setup, lines: Vec::new() },
             epoch: 1,
             log: Vec::new(),
             now: 0,
@@ -85,7 +85,7 @@ impl Sample {
 
     /// Begins a client's private messages, at an empty log.
     pub fn auth(&mut self, client: u32) {
-        let (conn, topic) = (self.conn(client), Topic::Inbox(self.history.cast.users[client as usize]));
+        let (conn, topic) = (self.conn(client), Topic::Inbox(self.history.setup.users[client as usize]));
         let top = Position { epoch: self.epoch, seq: 0, message_id: Uuid::nil() };
         self.record(Event::Join { client, conn, topic, since: None, history: 0 });
         self.record(Event::Joined { client, conn, topic, top, verdict: None, already: false });

@@ -67,7 +67,7 @@ impl Stream {
     fn new(index: &Index<'_>, client: u32, topic: Topic) -> Self {
         let keeps_position = match topic {
             Topic::Room(_) => true,
-            Topic::Inbox(_) => index.history.cast.keeps_inbox[client as usize],
+            Topic::Inbox(_) => index.history.setup.keeps_inbox[client as usize],
         };
         Self {
             client,
@@ -507,7 +507,7 @@ mod tests {
     fn a_log_that_was_trimmed_proves_what_follows_its_first_entry() {
         for (seq, fine) in [(1, true), (2, false)] {
             let mut run = talk();
-            run.history.cast.bounds.keeps = Some(2);
+            run.history.setup.bounds.keeps = Some(2);
             let since = Position { epoch: run.epoch, seq, message_id: run.log[seq as usize - 1].message_id };
             run.say(0, 3);
             run.trim(1);

@@ -83,7 +83,7 @@ impl Client {
                 let duplicate = body["duplicate"].as_bool().unwrap_or(false);
                 let (at, message_id) = (position.place(), position.message_id);
                 self.record(Event::Stored { op, at, message_id, duplicate });
-                if !pending.decided && self.rng.random_range(0..1000) < self.stage.sizes.repeat_permille {
+                if !pending.decided && self.rng.random_range(0..1000) < self.context.sizes.repeat_permille {
                     pending.decided = true;
                     pending.due = Instant::now() + Duration::from_millis(self.rng.random_range(0..5_000));
                     self.pending.push_back(pending);

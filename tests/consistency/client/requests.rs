@@ -19,7 +19,7 @@ impl Client {
     ) -> bool {
         let id = match &asked {
             Asked::Publish { pending, .. } => pending.id.to_string(),
-            _ => format!("q{}", self.stage.recorder.number()),
+            _ => format!("q{}", self.context.recorder.number()),
         };
         let frame = request(kind, &id, &body);
         session.asked.insert(id, (asked, Instant::now()));
@@ -80,7 +80,7 @@ impl Client {
         if session.asked.contains_key(&pending.id.to_string()) {
             return true;
         }
-        let (op, id, topic) = (self.stage.recorder.number(), pending.id, pending.topic);
+        let (op, id, topic) = (self.context.recorder.number(), pending.id, pending.topic);
         let sender = lie.unwrap_or(self.role.user);
         let padding = if self.role.bulk > 0 { self.role.bulk } else { self.rng.random_range(0..200) };
         let mut body = json!({

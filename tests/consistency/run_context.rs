@@ -83,7 +83,7 @@ impl Sizes {
     };
 }
 
-pub struct Stage {
+pub struct RunContext {
     pub recorder: Arc<Recorder>,
     /// Where clients reach each node.
     pub nodes: Vec<SocketAddr>,
@@ -94,7 +94,7 @@ pub struct Stage {
     /// Counts up when every client has to drop its connection and come back at once.
     pub kick: watch::Receiver<u64>,
     /// True once those who read nothing are to come.
-    pub deaf: watch::Receiver<bool>,
+    pub non_readers_start: watch::Receiver<bool>,
     /// None where authentication is off.
     pub api: Option<Api>,
     pub tokens: Mutex<HashMap<u16, String>>,
@@ -107,7 +107,7 @@ impl Sizes {
     }
 }
 
-impl Stage {
+impl RunContext {
     pub fn token(&self, user: u16) -> Option<String> {
         self.tokens.lock().expect("no one panics with the tokens").get(&user).cloned()
     }

@@ -7,24 +7,24 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use crate::history::{Event, Knock, Micros};
-use crate::stage::Stage;
+use crate::history::{Event, Micros, TokenUse};
+use crate::run_context::RunContext;
 use crate::wire::{Frame, NotConnected, Wire, request, user_name};
 
 /// When, after the revocation's answer: past the bound, and past the bound for a notice that was lost.
 const AFTER: [Duration; 3] = [Duration::from_secs(4), Duration::from_secs(34), Duration::from_secs(64)];
 
 /// Shows the token to every node, again and again.
-pub async fn knock(stage: Arc<Stage>, user: u16, token: String, answered: Micros) {
+pub async fn probe(context: Arc<RunContext>, user: u16, token: String, answered: Micros) {
     for after in AFTER {
-        let passed = Duration::from_micros(stage.recorder.now().saturating_sub(answered));
+        let passed = Duration::from_micros(context.recorder.now().saturating_sub(answered));
         sleep(after.saturating_sub(passed)).await;
-        for node in 0..stage.nodes.len() {
-            for by in [Knock::Handshake, Knock::Auth] {
-                let asked = stage.recorder.now();
-                if let Some(admitted) = admitted(&stage, node, user, &token, by).await {
+        for node in 0..context.nodes.len() {
+            for by in [TokenUse::Handshake, TokenUse::Auth] {
+                let asked = context.recorder.now();
+                if let Some(admitted) = admitted(&context, node, user, &token, by).await {
                     let node = node as u8;
-                    stage.recorder.record(Event::Knocked { user, answered, asked, node, by, admitted });
+                    context.recorder.record(Event::Probed { user, answered, asked, node, by, admitted });
                 }
             }
         }
@@ -32,17 +32,17 @@ pub async fn knock(stage: Arc<Stage>, user: u16, token: String, answered: Micros
 }
 
 /// None where the node did not say, or could not know.
-async fn admitted(stage: &Stage, node: usize, user: u16, token: &str, by: Knock) -> Option<bool> {
-    let shown = (by == Knock::Handshake).then_some(token);
-    let mut wire = match Wire::connect(stage.nodes[node], user, shown, false).await {
+async fn admitted(context: &RunContext, node: usize, user: u16, token: &str, by: TokenUse) -> Option<bool> {
+    let shown = (by == TokenUse::Handshake).then_some(token);
+    let mut wire = match Wire::connect(context.nodes[node], user, shown, false).await {
         Ok(wire) => wire,
         Err(NotConnected::Unauthorized) => return Some(false),
         Err(NotConnected::Failed) => return None,
     };
-    if by == Knock::Handshake {
+    if by == TokenUse::Handshake {
         return Some(true);
     }
-    let mut auth = request("Auth", "knock", &json!({ "sender_username": user_name(user) }));
+    let mut auth = request("Auth", "probe", &json!({ "sender_username": user_name(user) }));
     auth["token"] = token.into();
     if !wire.send(&auth).await {
         return None;

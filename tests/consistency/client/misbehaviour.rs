@@ -19,7 +19,7 @@ impl Client {
     ) -> Option<Leaving> {
         let away = Duration::from_millis(self.rng.random_range(100..3_000));
         let room = Topic::Room(self.role.rooms[self.rng.random_range(0..self.role.rooms.len())]);
-        if self.rng.random_range(0..1000) < self.stage.sizes.forged_permille {
+        if self.rng.random_range(0..1000) < self.context.sizes.forged_permille {
             let inbox = Topic::Inbox(self.role.user);
             let private = self.role.keeps_inbox && self.rng.random_range(0..3) == 0;
             self.forge(if private { inbox } else { room });

@@ -10,7 +10,7 @@ use crate::report::Report;
 
 /// What the runs of one fault come to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sum {
+pub struct Totals {
     pub runs: u64,
     pub injected: u64,
     /// Acknowledged, those among them that were recognised as repeats included.
@@ -25,7 +25,7 @@ pub struct Sum {
     pub recover: Micros,
 }
 
-impl Sum {
+impl Totals {
     pub fn of(report: &Report) -> Self {
         let count =
             |checks: &[Check]| checks.iter().map(|check| report.findings.count(*check) as u64).sum::<u64>();
@@ -41,7 +41,7 @@ impl Sum {
             duplicated,
             reordered,
             gaps,
-            other: report.findings.found.len() as u64 + report.short.len() as u64
+            other: report.findings.found.len() as u64 + report.unmet.len() as u64
                 - lost
                 - duplicated
                 - reordered
@@ -69,7 +69,7 @@ impl Sum {
     }
 }
 
-impl fmt::Display for Sum {
+impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = [self.runs, self.injected, self.publishes, self.received, self.lost, self.duplicated];
         for count in counts.into_iter().chain([self.reordered, self.gaps, self.other]) {
@@ -93,23 +93,23 @@ fn grouped(number: u64) -> String {
 }
 
 #[derive(Debug, Default)]
-pub struct Table {
-    rows: BTreeMap<String, Sum>,
+pub struct Summary {
+    rows: BTreeMap<String, Totals>,
 }
 
-impl Table {
-    pub fn add(&mut self, fault: String, sum: &Sum) {
+impl Summary {
+    pub fn add(&mut self, fault: String, sum: &Totals) {
         self.rows.entry(fault).or_default().add(sum);
     }
 
-    pub fn total(&self) -> Sum {
-        let mut total = Sum::default();
+    pub fn total(&self) -> Totals {
+        let mut total = Totals::default();
         self.rows.values().for_each(|sum| total.add(sum));
         total
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
@@ -129,12 +129,13 @@ mod tests {
 
     #[test]
     fn runs_of_one_fault_are_one_row_and_all_are_summed() {
-        let mut table = Table::default();
-        let run = Sum { runs: 1, injected: 5, publishes: 1_234_567, recover: 2 * SECOND, ..Sum::default() };
-        table.add("kill-node".into(), &run);
-        table.add("kill-node".into(), &Sum { gaps: 1, recover: SECOND, ..run });
-        table.add("none".into(), &Sum::failed());
-        let text = table.to_string();
+        let mut summary = Summary::default();
+        let run =
+            Totals { runs: 1, injected: 5, publishes: 1_234_567, recover: 2 * SECOND, ..Totals::default() };
+        summary.add("kill-node".into(), &run);
+        summary.add("kill-node".into(), &Totals { gaps: 1, recover: SECOND, ..run });
+        summary.add("none".into(), &Totals::failed());
+        let text = summary.to_string();
         assert!(
             text.contains("| kill-node | 2 | 10 | 2,469,134 | 0 | 0 | 0 | 0 | 1 | 0 | 2.0 |\n"),
             "{text}"

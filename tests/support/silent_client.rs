@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::client::PATIENCE;
 
 /// Binds a connection to the user, reads without a word until the node gives it up, and returns the frames that came.
-pub async fn listen_deaf(address: SocketAddr, name: &str) -> Vec<Value> {
+pub async fn read_silently(address: SocketAddr, name: &str) -> Vec<Value> {
     let mut socket = TcpStream::connect(address).await.unwrap();
     let upgrade = format!(
         "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Forwards until it is dropped.
-pub struct Door {
+pub struct FakeBalancer {
     pub address: SocketAddr,
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
@@ -26,13 +26,13 @@ struct Shared {
     cut: watch::Sender<u64>,
 }
 
-impl Drop for Door {
+impl Drop for FakeBalancer {
     fn drop(&mut self) {
         self.accepting.abort();
     }
 }
 
-impl Door {
+impl FakeBalancer {
     /// New connections go to the first of these nodes that answers.
     pub async fn start(nodes: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -73,7 +73,7 @@ impl Door {
         self.shared.is_mute.store(true, Ordering::Release);
     }
 
-    /// Ends every connection, and lets no WebSocket in until [`Door::open`]; files are still served.
+    /// Ends every connection, and lets no WebSocket in until [`FakeBalancer::open`]; files are still served.
     pub fn shut(&self) {
         self.shared.is_shut.store(true, Ordering::Release);
         self.cut();

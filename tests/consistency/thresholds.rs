@@ -29,19 +29,19 @@ const SLOWER: u64 = 2;
 /// On a machine that is slower than this without them, nothing can be said about that.
 const BUSY: u64 = SECOND / 20;
 
-/// What it came short of. Without its fault, only what is asked of every run is.
-pub fn short(report: &Report, fault: Option<Fault>) -> Vec<String> {
-    let mut short = Vec::new();
+/// The thresholds that a run did not reach. Without its fault, only what is asked of every run is.
+pub fn unmet(report: &Report, fault: Option<Fault>) -> Vec<String> {
+    let mut unmet = Vec::new();
     let mut want = |good: bool, why: String| {
         if !good {
-            short.push(why);
+            unmet.push(why);
         }
     };
     for check in ALWAYS {
         let looked = report.findings.looked.get(&check).copied().unwrap_or(0);
         want(looked > 0, format!("{check} had nothing to look at"));
     }
-    let Some(fault) = fault else { return short };
+    let Some(fault) = fault else { return unmet };
     if fault.injects() {
         want(report.injected > 0, format!("{} was not injected", fault.name()));
     }
@@ -69,5 +69,5 @@ pub fn short(report: &Report, fault: Option<Fault>) -> Vec<String> {
         }
         _ => {}
     }
-    short
+    unmet
 }

@@ -141,7 +141,7 @@ on_each_store! {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         for _ in 0..2 {
-            alice.tell("GroupChat", json!({ "content": "knock" })).await;
+            alice.tell("GroupChat", json!({ "content": "same words" })).await;
         }
         for seq in 1..=2 {
             let heard = alice.next("GroupChat").await;

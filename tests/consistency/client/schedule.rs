@@ -9,14 +9,14 @@ use uuid::Uuid;
 
 use super::{Asked, Client, IN_FLIGHT, Later, Leaving, PING, Pending, SILENCE, Session, UNANSWERED};
 use crate::history::{Event, Topic};
-use crate::stage::Phase;
+use crate::run_context::Phase;
 use crate::wire::{Wire, room_name, user_name};
 
 impl Client {
     /// When there is something to do next.
     pub(super) fn due(&self, session: &Session) -> Instant {
         let mut due = session.ping.min(session.heard + SILENCE);
-        let phase = self.stage.phase();
+        let phase = self.context.phase();
         if phase == Phase::Talk {
             due = due.min(session.odd);
             if self.may_publish(session) {
@@ -48,7 +48,7 @@ impl Client {
         let mut unanswered = false;
         for (id, (_, since)) in session.asked.iter().filter(|(_, (_, since))| *since + UNANSWERED < now) {
             let waited = u64::try_from((now - *since).as_micros()).unwrap_or(u64::MAX);
-            let asked = self.stage.recorder.now().saturating_sub(waited);
+            let asked = self.context.recorder.now().saturating_sub(waited);
             self.record(Event::Unanswered { client, conn, asked, id: id.clone() });
             unanswered = true;
         }
@@ -77,7 +77,7 @@ impl Client {
         {
             return lost();
         }
-        if self.stage.phase() != Phase::Talk {
+        if self.context.phase() != Phase::Talk {
             return None;
         }
         for at in 0..self.next.len() {
@@ -86,7 +86,7 @@ impl Client {
                 // Arrivals of a Poisson process: an open loop, which a slow node does not slow down.
                 self.next[at] = now + pause.mul_f64(-self.rng.random_range(0.0001f64..1.0).ln());
                 let private = !self.role.peers.is_empty()
-                    && self.rng.random_range(0..1000) < self.stage.sizes.private_permille;
+                    && self.rng.random_range(0..1000) < self.context.sizes.private_permille;
                 let topic = if private {
                     Topic::Inbox(self.role.peers[self.rng.random_range(0..self.role.peers.len())])
                 } else {
@@ -104,7 +104,7 @@ impl Client {
             session.members = now + Duration::from_millis(500);
             let room = self.role.rooms[self.rng.random_range(0..self.role.rooms.len())];
             let body = json!({ "sender_username": user_name(self.role.user), "room": room_name(room), "limit": 1000 });
-            let asked = Asked::Members(room, self.stage.recorder.now());
+            let asked = Asked::Members(room, self.context.recorder.now());
             if session.joined.contains(&Topic::Room(room))
                 && !self.ask(wire, session, "Members", body, asked).await
             {

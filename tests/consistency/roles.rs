@@ -5,15 +5,15 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use crate::history::{Bounds, Cast};
+use crate::history::{Bounds, Setup};
 use crate::role::Role;
-use crate::stage::Sizes;
+use crate::run_context::Sizes;
 
 /// How much a quiet room hears.
 const QUIET: Duration = Duration::from_secs(7);
 
 /// Publishers, members and one observer per node, in this order.
-pub fn roles(sizes: &Sizes, nodes: usize, seed: u64) -> Vec<Role> {
+pub fn draw(sizes: &Sizes, nodes: usize, seed: u64) -> Vec<Role> {
     let mut rng = SmallRng::seed_from_u64(seed);
     let total = sizes.publishers + sizes.members + nodes as u32;
     let busy = sizes.rooms - sizes.quiet_rooms;
@@ -72,7 +72,7 @@ fn crowd(sizes: &Sizes, roles: &mut Vec<Role>, rng: &mut SmallRng) {
     let room = sizes.rooms;
     for number in 0..2 * sizes.never_readers + 2 {
         let writes = number < 2;
-        let deaf = number >= 2 + sizes.never_readers;
+        let never_reads = number >= 2 + sizes.never_readers;
         let client = roles.len() as u32;
         roles.push(Role {
             client,
@@ -86,7 +86,7 @@ fn crowd(sizes: &Sizes, roles: &mut Vec<Role>, rng: &mut SmallRng) {
             poses_as: None,
             observes: None,
             bulk: if writes { 14_000 } else { 0 },
-            reads_after: deaf.then_some(Duration::from_secs(30)),
+            reads_after: never_reads.then_some(Duration::from_secs(30)),
             seed: rng.random(),
         });
     }
@@ -105,8 +105,8 @@ fn some(rng: &mut SmallRng, of: u16, count: usize) -> Vec<u16> {
     chosen
 }
 
-pub fn cast(roles: &[Role]) -> Cast {
-    Cast {
+pub fn setup(roles: &[Role]) -> Setup {
+    Setup {
         users: roles.iter().map(|role| role.user).collect(),
         keeps_inbox: roles.iter().map(|role| role.keeps_inbox).collect(),
         bounds: Bounds::default(),
@@ -119,10 +119,10 @@ mod tests {
 
     #[test]
     fn the_same_seed_draws_the_same_roles_and_every_room_has_a_publisher() {
-        let draw = |seed| format!("{:?}", roles(&Sizes::FULL, 3, seed));
-        assert_eq!(draw(4), draw(4));
-        assert_ne!(draw(4), draw(5));
-        let roles = roles(&Sizes::FULL, 3, 4);
+        let text = |seed| format!("{:?}", draw(&Sizes::FULL, 3, seed));
+        assert_eq!(text(4), text(4));
+        assert_ne!(text(4), text(5));
+        let roles = draw(&Sizes::FULL, 3, 4);
         for room in 0..Sizes::FULL.rooms {
             assert!(roles.iter().any(|role| role.publishes.iter().any(|(to, _)| *to == room)), "room {room}");
         }
@@ -130,8 +130,8 @@ mod tests {
 
     #[test]
     fn a_user_without_a_position_of_its_own_has_one_device() {
-        for role in roles(&Sizes::FULL, 3, 1).iter().filter(|role| !role.keeps_inbox) {
-            let devices = roles(&Sizes::FULL, 3, 1).iter().filter(|other| other.user == role.user).count();
+        for role in draw(&Sizes::FULL, 3, 1).iter().filter(|role| !role.keeps_inbox) {
+            let devices = draw(&Sizes::FULL, 3, 1).iter().filter(|other| other.user == role.user).count();
             assert_eq!(devices, 1);
         }
     }
