@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! main ─► cli ─► client, server ─► transport ─► chat ─► backend (traits) ─► protocol
-//! config, metrics, essential: leaves that any layer may use (and planted: flaws for the history checker, none in a
+//! config, metrics, supervise: leaves that any layer may use (and failpoints: flaws for the history checker, none in a
 //! release)
 //! ```
 //!
@@ -25,10 +25,10 @@ pub mod chat;
 pub mod cli;
 pub mod client;
 pub mod config;
-mod essential;
+mod failpoints;
 pub mod metrics;
-mod planted;
 pub mod server;
+mod supervise;
 pub mod telemetry;
 pub mod transport;
 

@@ -14,8 +14,8 @@ use tokio_util::task::TaskTracker;
 use crate::backend::{self, Backend, ConnectError, Deliver, Embedded};
 use crate::chat::{Inlet, Node, RoomRules};
 use crate::config::Config;
-use crate::essential::essential;
 use crate::protocol::CloseReason;
+use crate::supervise::critical;
 use crate::transport::{self, Shared};
 use crate::{metrics as names, telemetry};
 
@@ -116,7 +116,7 @@ impl Server {
                 telemetry::render(&recorder)
             })
         };
-        background.spawn(essential("metrics", &stop, upkeep(recorder, stop.clone())));
+        background.spawn(critical("metrics", &stop, upkeep(recorder, stop.clone())));
         let shared = Shared::new(node.clone(), connections.clone(), render);
         let addresses = (address, internal_address);
         Ok(Self { listener, internal, addresses, node, shared, connections, background, stop })
@@ -144,11 +144,11 @@ impl Server {
         let public = transport::public(&self.shared, self.internal.is_none());
         let clients = no_more_clients.clone();
         let listen = transport::listen(self.listener, public, deadline, http.clone(), clients);
-        http.spawn(essential("listener", &no_more_clients, listen));
+        http.spawn(critical("listener", &no_more_clients, listen));
         if let Some(internal) = self.internal {
             let router = transport::internal(&self.shared);
             let listen = transport::listen(internal, router, deadline, http.clone(), self.stop.clone());
-            http.spawn(essential("operators' listener", &self.stop, listen));
+            http.spawn(critical("operators' listener", &self.stop, listen));
         }
         let (farewell, is_broken) = tokio::select! {
             farewell = told => (farewell, false),

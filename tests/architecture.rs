@@ -13,7 +13,7 @@ const LAYERS: [&str; 8] = ["main", "cli", "client", "server", "transport", "chat
 
 /// What any layer but the protocol may use. Among themselves they too use only what stands to their right, and the
 /// protocol.
-const LEAVES: [&str; 5] = ["telemetry", "config", "metrics", "essential", "planted"];
+const LEAVES: [&str; 5] = ["telemetry", "config", "metrics", "supervise", "failpoints"];
 
 /// Arrows that the order would allow.
 const FORBIDDEN: [(&str, &str); 5] = [

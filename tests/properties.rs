@@ -112,7 +112,7 @@ proptest! {
                     }
                     Verdict::Repeat => prop_assert_eq!(entry.message_id, last.message_id),
                     // The node reads the log: goes on from its top here.
-                    Verdict::Hole | Verdict::Doubt => {
+                    Verdict::Gap | Verdict::Conflict => {
                         last = log.top();
                         taken.clear();
                     }

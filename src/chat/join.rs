@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use super::catch_up::Read;
 use super::node::Node;
 use super::outbox::Outbox;
+use super::replay::JudgedPage;
 use super::sequencer::{Cursor, before_first};
 use super::topic::{LocalTopic, MemberState};
 use crate::backend::{BackendError, PageLimit, Range};
@@ -17,7 +17,7 @@ const MAX_MISSED: u64 = 1_000;
 
 /// What the joiner wants of the past.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Past {
+pub(super) enum ReplayFrom {
     /// Nothing.
     None,
     /// The newest so many.
@@ -34,12 +34,12 @@ pub(super) struct Joined {
     /// The newest message at the moment of joining.
     pub(super) top: Position,
     /// Only where a position was claimed.
-    pub(super) recovery: Option<Recovery>,
+    pub(super) recovery: Option<ResumeOutcome>,
 }
 
 /// Whether all after a claimed position follows.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Recovery {
+pub(super) enum ResumeOutcome {
     /// It does.
     Recovered,
     /// It can't be proved.
@@ -52,10 +52,10 @@ pub(super) enum Recovery {
 }
 
 /// Where the member starts, found before the lock is taken.
-struct Start {
+struct JoinPlan {
     cursor: Option<Cursor>,
     newest: Option<u32>,
-    recovery: Option<Recovery>,
+    recovery: Option<ResumeOutcome>,
     /// The log's top as far as it was read.
     top: Option<Position>,
 }
@@ -67,14 +67,14 @@ impl Node {
         &self,
         topic: &Arc<LocalTopic>,
         outbox: &Arc<Outbox>,
-        past: Past,
+        past: ReplayFrom,
         ack: impl FnOnce(&Joined),
     ) -> Result<(), BackendError> {
         let start = self.find_start(topic, past).await?;
         if let Some(recovery) = start.recovery {
             let broken = match recovery {
-                Recovery::Recovered => None,
-                Recovery::Broken { reason, .. } => Some(reason),
+                ResumeOutcome::Recovered => None,
+                ResumeOutcome::Broken { reason, .. } => Some(reason),
             };
             self.registry.counters().resumed(broken);
         }
@@ -89,19 +89,19 @@ impl Node {
         member.release_events();
         let newest = start.newest.map(|count| Cursor::newest(&last, count));
         match newest.or(start.cursor) {
-            Some(cursor) if !cursor.is_at(&last) => topic.fall_behind(member, cursor),
+            Some(cursor) if !cursor.is_at(&last) => topic.mark_lagging(member, cursor),
             _ => {}
         }
         Ok(())
     }
 
-    async fn find_start(&self, topic: &Arc<LocalTopic>, past: Past) -> Result<Start, BackendError> {
-        let plain = |cursor, newest| Start { cursor, newest, recovery: None, top: None };
+    async fn find_start(&self, topic: &Arc<LocalTopic>, past: ReplayFrom) -> Result<JoinPlan, BackendError> {
+        let plain = |cursor, newest| JoinPlan { cursor, newest, recovery: None, top: None };
         match past {
-            Past::None => Ok(plain(None, None)),
-            Past::Newest(count) => Ok(plain(None, Some(count))),
-            Past::Cursor(None) => Ok(plain(Some(self.everything(topic).await?.0), None)),
-            Past::Cursor(Some(position)) => {
+            ReplayFrom::None => Ok(plain(None, None)),
+            ReplayFrom::Newest(count) => Ok(plain(None, Some(count))),
+            ReplayFrom::Cursor(None) => Ok(plain(Some(self.everything(topic).await?.0), None)),
+            ReplayFrom::Cursor(Some(position)) => {
                 let cursor = Cursor::from(position);
                 if topic.bridges(&cursor) {
                     return Ok(plain(Some(cursor), None));
@@ -111,7 +111,7 @@ impl Node {
                     Some(_) => Ok(plain(Some(self.everything(topic).await?.0), None)),
                 }
             }
-            Past::Since(since, newest) => self.resume(topic, Cursor::from(since), newest).await,
+            ReplayFrom::Since(since, newest) => self.resume(topic, Cursor::from(since), newest).await,
         }
     }
 
@@ -120,13 +120,17 @@ impl Node {
         topic: &Arc<LocalTopic>,
         cursor: Cursor,
         newest: Option<u32>,
-    ) -> Result<Start, BackendError> {
-        let recovered =
-            |top| Start { cursor: Some(cursor), newest: None, recovery: Some(Recovery::Recovered), top };
+    ) -> Result<JoinPlan, BackendError> {
+        let recovered = |top| JoinPlan {
+            cursor: Some(cursor),
+            newest: None,
+            recovery: Some(ResumeOutcome::Recovered),
+            top,
+        };
         if topic.bridges(&cursor) {
             return Ok(recovered(None));
         }
-        let Read { page, broken, .. } = self.read_on(topic, &cursor).await?;
+        let JudgedPage { page, broken, .. } = self.read_on(topic, &cursor).await?;
         let top = page.top;
         let (reason, (everything, top)) = match broken {
             None if top.seq - cursor.seq <= MAX_MISSED => return Ok(recovered(Some(top))),
@@ -142,8 +146,8 @@ impl Node {
             }
             None => everything,
         };
-        let recovery = Some(Recovery::Broken { reason, next_seq: start.seq + 1 });
-        Ok(Start { cursor: Some(start), newest: None, recovery, top: Some(top) })
+        let recovery = Some(ResumeOutcome::Broken { reason, next_seq: start.seq + 1 });
+        Ok(JoinPlan { cursor: Some(start), newest: None, recovery, top: Some(top) })
     }
 
     /// The place before the first message that the log still holds, and its top. What is told of it has to be of this read,
@@ -161,7 +165,7 @@ impl LocalTopic {
     fn bridges(&self, cursor: &Cursor) -> bool {
         let state = self.lock();
         // A topic in doubt proves nothing.
-        let Some(last) = state.last.filter(|_| state.healing.is_none()) else { return false };
+        let Some(last) = state.last.filter(|_| state.recovery.is_none()) else { return false };
         let Some(id) = cursor.known_id() else { return false };
         if cursor.epoch != Some(last.epoch) {
             return false;

@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::presence::{Key, LocalPresence, Slot};
+use super::presence::{Key, LocalMembership, LocalPresence};
 use crate::backend::{BackendError, Incarnation, Lease};
 use crate::protocol::server_message;
 
@@ -79,31 +79,36 @@ impl LocalPresence {
     /// The store may have lost members that it had acknowledged (it was away, and may be another one now): the next
     /// heartbeat enters all again.
     fn doubt(&self) {
-        self.is_in_doubt.store(true, Ordering::Release);
+        self.needs_reassert.store(true, Ordering::Release);
     }
 
     /// After a doubt, enters all members again, until that is done or the time is up; `unsure` are those still to come.
-    async fn enter_again(&self, unsure: &mut Vec<Arc<Slot>>, until: Instant) -> Result<(), BackendError> {
-        if self.is_in_doubt.swap(false, Ordering::AcqRel) {
-            *unsure = self.slots().values().cloned().collect();
+    async fn enter_again(
+        &self,
+        unsure: &mut Vec<Arc<LocalMembership>>,
+        until: Instant,
+    ) -> Result<(), BackendError> {
+        if self.needs_reassert.swap(false, Ordering::AcqRel) {
+            *unsure = self.memberships().values().cloned().collect();
         }
         while !unsure.is_empty() && Instant::now() < until {
-            let slots = unsure.split_off(unsure.len().saturating_sub(ASSERT_AT_ONCE));
-            if let Err(error) = self.assert(&slots).await {
-                unsure.extend(slots);
+            let memberships = unsure.split_off(unsure.len().saturating_sub(ASSERT_AT_ONCE));
+            if let Err(error) = self.assert(&memberships).await {
+                unsure.extend(memberships);
                 return Err(error);
             }
         }
         Ok(())
     }
 
-    async fn assert(&self, slots: &[Arc<Slot>]) -> Result<(), BackendError> {
-        let is_here = |slot: &Slot| slot.connections.load(Ordering::Acquire) > 0;
-        let keys: Vec<Key> = slots.iter().filter(|s| is_here(s)).map(|slot| slot.key.clone()).collect();
+    async fn assert(&self, memberships: &[Arc<LocalMembership>]) -> Result<(), BackendError> {
+        let is_here = |membership: &LocalMembership| membership.connections.load(Ordering::Acquire) > 0;
+        let keys: Vec<Key> =
+            memberships.iter().filter(|s| is_here(s)).map(|membership| membership.key.clone()).collect();
         self.backend.assert_all(&keys).await?;
         // Somebody may have left while it was written, and the store have heard of it before it heard of this.
-        for slot in slots.iter().filter(|slot| !is_here(slot)) {
-            self.settle_as_entered(&slot.key).await?;
+        for membership in memberships.iter().filter(|membership| !is_here(membership)) {
+            self.settle_as_entered(&membership.key).await?;
         }
         Ok(())
     }

@@ -14,18 +14,18 @@ use tokio_util::task::TaskTracker;
 use super::auth::{Credential, TokensInUse};
 use super::counters::Publishing;
 use super::error::RequestError;
-use super::keeper::Keeper;
 use super::outbox::{Close, Outbox};
 use super::presence::{Departures, LocalPresence};
 use super::registry::{Jobs, Registry};
 use super::room_rules::RoomRules;
+use super::topic_worker::TopicWorker;
 use crate::backend::{Backend, BackendError, Notice, Publish, Stored, Topic, unix_ms};
 use crate::config::Config;
-use crate::essential::essential;
+use crate::failpoints::{self, Failpoint};
 use crate::metrics as names;
-use crate::planted::{self, Flaw};
 use crate::protocol::server_message::ChatBody;
 use crate::protocol::{CloseReason, ConnectionId, MessageId, Position, RoomName, Token, UserName};
+use crate::supervise::critical;
 
 /// For each connection that a drain closes: twenty a second storm nobody, and one is closed at once.
 const PACE: Duration = Duration::from_millis(50);
@@ -81,19 +81,19 @@ struct Connections {
 }
 
 /// An open connection's place in the node; dropping it takes it out.
-pub struct Seat {
+pub struct ConnectionGuard {
     outbox: Arc<Outbox>,
     node: Arc<Node>,
 }
 
-impl Seat {
+impl ConnectionGuard {
     /// The connection's queue.
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.outbox.shut();
         self.node.connections().open.remove(&self.outbox.id());
@@ -112,7 +112,7 @@ impl Node {
     ) -> Arc<Self> {
         let Inlet { registry, jobs, notices } = inlet;
         let (presence, departures) =
-            LocalPresence::new(backend.presence.clone(), registry.is_presence_in_doubt.clone());
+            LocalPresence::new(backend.presence.clone(), registry.needs_reassert.clone());
         let node = Arc::new(Self {
             rooms,
             registry,
@@ -136,12 +136,12 @@ impl Node {
         stop: &CancellationToken,
     ) {
         let settings = &self.config.node;
-        let keeper = Keeper { registry: self.registry.clone(), broker: self.backend.broker.clone() };
+        let keeper = TopicWorker { registry: self.registry.clone(), broker: self.backend.broker.clone() };
         let keeper = Arc::new(keeper);
         macro_rules! spawn {
             ($name:literal, $owner:expr, |$part:ident, $stop:ident| $run:expr) => {{
                 let ($part, $stop) = ($owner.clone(), stop.clone());
-                tracker.spawn(essential($name, stop, async move { $run.await }));
+                tracker.spawn(critical($name, stop, async move { $run.await }));
             }};
         }
         let (idle_check, linger) = (settings.idle_check, settings.linger);
@@ -149,11 +149,11 @@ impl Node {
         let recheck = self.config.auth.recheck_interval;
         spawn!("keeper", keeper, |part, stop| part.run(jobs, stop));
         spawn!("idle check", keeper, |part, stop| part.check_quiet_topics(idle_check, stop));
-        spawn!("interest", keeper, |part, stop| part.let_go(linger, stop));
+        spawn!("interest", keeper, |part, stop| part.unsubscribe_idle(linger, stop));
         spawn!("departures", self.presence, |part, stop| part.settle_departures(departures, stop));
         spawn!("lease", self.presence, |part, stop| part.keep_lease(heartbeat, lease, stop));
         spawn!("tokens", self.tokens, |part, stop| part.watch(recheck, stop));
-        spawn!("notices", self, |part, stop| part.heed(notices, stop));
+        spawn!("notices", self, |part, stop| part.handle_notice(notices, stop));
         spawn!("upkeep", self, |part, stop| part.upkeep(stop));
     }
 
@@ -172,7 +172,7 @@ impl Node {
     }
 
     /// Seats a new connection.
-    pub fn connect(self: &Arc<Self>) -> Seat {
+    pub fn connect(self: &Arc<Self>) -> ConnectionGuard {
         let id = ConnectionId::generate();
         let queued = self.registry.queued().clone();
         let outbox = Arc::new(Outbox::new(id, self.config.limits.max_queue_bytes, queued));
@@ -182,7 +182,7 @@ impl Node {
             outbox.close(come_back(reason));
         }
         drop(connections);
-        Seat { outbox, node: self.clone() }
+        ConnectionGuard { outbox, node: self.clone() }
     }
 
     /// Checks a token for a connection; see [`RequestError`] for how it fails.
@@ -227,11 +227,11 @@ impl Node {
         // No name holds a control character, so the parts can't run into each other; the client's own id comes last.
         // A publish without one repeats only where a client library sends it again: then its message id is the same.
         let dedupe_key = match client_id {
-            _ if planted::is(Flaw::NoDedupe) => format!("\u{1f}{message_id}"),
+            _ if failpoints::is(Failpoint::NoDedupe) => format!("\u{1f}{message_id}"),
             Some(id) => format!("{sender}\u{1f}{}\u{1f}{id}", target.map_or("", UserName::as_str)),
             None => format!("\u{1f}{message_id}"),
         };
-        let own = planted::is(Flaw::AckFirst).then(|| topics.last().cloned()).flatten();
+        let own = failpoints::is(Failpoint::AckFirst).then(|| topics.last().cloned()).flatten();
         let publish = Publish { topics, dedupe_key, message_id, sent_at, body: body.encode() };
         let publishing = Publishing::begin();
         let result = self.backend.broker.publish(publish).await.or_else(|error: BackendError| {
@@ -287,7 +287,7 @@ impl Node {
         }
     }
 
-    async fn heed(&self, mut notices: mpsc::Receiver<Notice>, stop: CancellationToken) {
+    async fn handle_notice(&self, mut notices: mpsc::Receiver<Notice>, stop: CancellationToken) {
         loop {
             let notice = tokio::select! {
                 () = stop.cancelled() => return,

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use super::queued::QueuedBytes;
+use super::send_budget::SendBudget;
 use super::topic::LocalTopic;
 use crate::protocol::{CloseReason, ConnectionId};
 
@@ -37,7 +37,7 @@ struct Queue {
     /// Queued and not yet written, the blocks that the write loop has taken included.
     bytes: usize,
     /// Topics that this connection has to catch up with, in the order in which it fell behind.
-    behind: VecDeque<Arc<LocalTopic>>,
+    lagging: VecDeque<Arc<LocalTopic>>,
     close: Option<Close>,
     /// A private message was queued: a ping soon shows that it arrived.
     wants_ping: bool,
@@ -68,12 +68,12 @@ pub struct Outbox {
     id: ConnectionId,
     queue: Mutex<Queue>,
     max_bytes: usize,
-    total: Arc<QueuedBytes>,
+    total: Arc<SendBudget>,
 }
 
 impl Outbox {
     /// An empty queue that holds at most `max_bytes` of fan-out, and one reply more than that.
-    pub fn new(id: ConnectionId, max_bytes: usize, total: Arc<QueuedBytes>) -> Self {
+    pub fn new(id: ConnectionId, max_bytes: usize, total: Arc<SendBudget>) -> Self {
         Self { id, queue: Mutex::default(), max_bytes, total }
     }
 
@@ -137,10 +137,10 @@ impl Outbox {
     }
 
     /// Notes that this connection left a topic's fan-out. Once per topic: the topic keeps that state.
-    pub(super) fn fell_behind(&self, topic: Arc<LocalTopic>) {
+    pub(super) fn mark_lagging(&self, topic: Arc<LocalTopic>) {
         self.change(|queue| {
             if !queue.is_closed {
-                queue.behind.push_back(topic);
+                queue.lagging.push_back(topic);
             }
         });
     }
@@ -198,13 +198,13 @@ impl Outbox {
     }
 
     /// Waits until there is a topic to catch up with and room for a page of it.
-    pub(super) async fn next_behind(&self) -> Arc<LocalTopic> {
+    pub(super) async fn next_lagging(&self) -> Arc<LocalTopic> {
         poll_fn(|cx| {
             // Where pages are short, they are for those that drain.
             let share = if self.total.is_short() { 32 } else { 4 };
             let mut queue = self.lock();
             if queue.bytes <= self.max_bytes / share
-                && let Some(topic) = queue.behind.pop_front()
+                && let Some(topic) = queue.lagging.pop_front()
             {
                 return Poll::Ready(topic);
             }
@@ -250,7 +250,7 @@ impl Outbox {
         let left = self.change(|queue| {
             queue.is_closed = true;
             queue.blocks.clear();
-            queue.behind.clear();
+            queue.lagging.clear();
             std::mem::take(&mut queue.bytes)
         });
         self.total.subtract(left);

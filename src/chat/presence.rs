@@ -20,7 +20,7 @@ pub(super) type Key = (RoomName, UserName);
 const MAX_SETTLING: usize = 64;
 
 /// One user in one room on this node.
-pub(super) struct Slot {
+pub(super) struct LocalMembership {
     pub(super) key: Key,
     pub(super) connections: AtomicUsize,
     /// What the store was last told, or may have been told. Changed only by whoever has the turn.
@@ -34,42 +34,42 @@ pub(super) struct Slot {
 
 /// Local presence of a node.
 pub(super) struct LocalPresence {
-    slots: Mutex<HashMap<Key, Arc<Slot>>>,
+    memberships: Mutex<HashMap<Key, Arc<LocalMembership>>>,
     pub(super) backend: Arc<dyn Presence>,
-    /// Unbounded, but a slot is in it at most once (`is_queued`).
-    departures: mpsc::UnboundedSender<Arc<Slot>>,
-    pub(super) is_in_doubt: Arc<AtomicBool>,
+    /// Unbounded, but a membership is in it at most once (`is_queued`).
+    departures: mpsc::UnboundedSender<Arc<LocalMembership>>,
+    pub(super) needs_reassert: Arc<AtomicBool>,
 }
 
-/// The queue of slots that somebody left.
-pub(super) struct Departures(mpsc::UnboundedReceiver<Arc<Slot>>);
+/// The queue of memberships that somebody left.
+pub(super) struct Departures(mpsc::UnboundedReceiver<Arc<LocalMembership>>);
 
 /// One connection's presence in one room. Dropping it leaves; the store is told soon after.
-pub(super) struct Present {
-    slot: Arc<Slot>,
+pub(super) struct PresenceGuard {
+    membership: Arc<LocalMembership>,
     presence: Arc<LocalPresence>,
 }
 
-impl Drop for Present {
+impl Drop for PresenceGuard {
     fn drop(&mut self) {
-        if self.slot.connections.fetch_sub(1, Ordering::AcqRel) == 1
-            && !self.slot.is_queued.swap(true, Ordering::AcqRel)
+        if self.membership.connections.fetch_sub(1, Ordering::AcqRel) == 1
+            && !self.membership.is_queued.swap(true, Ordering::AcqRel)
         {
             // Without a receiver the node is down, and its lease ends for all.
-            let _ = self.presence.departures.send(self.slot.clone());
+            let _ = self.presence.departures.send(self.membership.clone());
         }
     }
 }
 
-impl Slot {
+impl LocalMembership {
     async fn turn(&self) -> Result<SemaphorePermit<'_>, BackendError> {
         self.turn.acquire().await.map_err(|_| BackendError::Refused("the node stops".into()))
     }
 }
 
-fn slot_of(slots: &mut HashMap<Key, Arc<Slot>>, key: &Key) -> Arc<Slot> {
+fn membership_of(memberships: &mut HashMap<Key, Arc<LocalMembership>>, key: &Key) -> Arc<LocalMembership> {
     let fresh = || {
-        Arc::new(Slot {
+        Arc::new(LocalMembership {
             key: key.clone(),
             connections: AtomicUsize::new(0),
             is_entered: AtomicBool::new(false),
@@ -78,23 +78,23 @@ fn slot_of(slots: &mut HashMap<Key, Arc<Slot>>, key: &Key) -> Arc<Slot> {
             is_queued: AtomicBool::new(false),
         })
     };
-    slots.entry(key.clone()).or_insert_with(fresh).clone()
+    memberships.entry(key.clone()).or_insert_with(fresh).clone()
 }
 
 impl LocalPresence {
-    /// `is_in_doubt` is set by whoever sees the connection to the store break.
-    pub(super) fn new(backend: Arc<dyn Presence>, is_in_doubt: Arc<AtomicBool>) -> (Self, Departures) {
+    /// `needs_reassert` is set by whoever sees the connection to the store break.
+    pub(super) fn new(backend: Arc<dyn Presence>, needs_reassert: Arc<AtomicBool>) -> (Self, Departures) {
         let (departures, queue) = mpsc::unbounded_channel();
-        (Self { slots: Mutex::default(), backend, departures, is_in_doubt }, Departures(queue))
+        (Self { memberships: Mutex::default(), backend, departures, needs_reassert }, Departures(queue))
     }
 
-    pub(super) fn slots(&self) -> MutexGuard<'_, HashMap<Key, Arc<Slot>>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn memberships(&self) -> MutexGuard<'_, HashMap<Key, Arc<LocalMembership>>> {
+        self.memberships.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Users in rooms on this node.
     pub(super) fn len(&self) -> usize {
-        self.slots().len()
+        self.memberships().len()
     }
 
     /// One more connection of the user is in the room; returns when the cluster knows.
@@ -102,60 +102,60 @@ impl LocalPresence {
         self: &Arc<Self>,
         room: &RoomName,
         user: &UserName,
-    ) -> Result<Present, BackendError> {
-        let slot = {
-            let mut slots = self.slots();
-            let slot = slot_of(&mut slots, &(room.clone(), user.clone()));
-            // Counted under the map's lock: a slot is removed under it too, and only at zero.
-            slot.connections.fetch_add(1, Ordering::AcqRel);
-            slot
+    ) -> Result<PresenceGuard, BackendError> {
+        let membership = {
+            let mut memberships = self.memberships();
+            let membership = membership_of(&mut memberships, &(room.clone(), user.clone()));
+            // Counted under the map's lock: a membership is removed under it too, and only at zero.
+            membership.connections.fetch_add(1, Ordering::AcqRel);
+            membership
         };
-        let present = Present { slot, presence: self.clone() };
-        self.settle(&present.slot).await?;
+        let present = PresenceGuard { membership, presence: self.clone() };
+        self.settle(&present.membership).await?;
         Ok(present)
     }
 
     /// One connection fewer; returns when the cluster knows.
-    pub(super) async fn leave(self: &Arc<Self>, present: Present) -> Result<(), BackendError> {
-        let slot = present.slot.clone();
+    pub(super) async fn leave(self: &Arc<Self>, present: PresenceGuard) -> Result<(), BackendError> {
+        let membership = present.membership.clone();
         drop(present);
-        self.settle(&slot).await
+        self.settle(&membership).await
     }
 
     /// Tells the store what is true here, if it does not know.
-    async fn settle(&self, slot: &Arc<Slot>) -> Result<(), BackendError> {
-        let _turn = slot.turn().await?;
-        self.settle_in_turn(slot).await
+    async fn settle(&self, membership: &Arc<LocalMembership>) -> Result<(), BackendError> {
+        let _turn = membership.turn().await?;
+        self.settle_in_turn(membership).await
     }
 
-    async fn settle_in_turn(&self, slot: &Arc<Slot>) -> Result<(), BackendError> {
-        let (room, user) = &slot.key;
-        let is_here = slot.connections.load(Ordering::Acquire) > 0;
-        let is_known = slot.is_entered.load(Ordering::Acquire);
-        match (is_here, is_known && !(is_here && slot.is_doubtful.load(Ordering::Acquire))) {
+    async fn settle_in_turn(&self, membership: &Arc<LocalMembership>) -> Result<(), BackendError> {
+        let (room, user) = &membership.key;
+        let is_here = membership.connections.load(Ordering::Acquire) > 0;
+        let is_known = membership.is_entered.load(Ordering::Acquire);
+        match (is_here, is_known && !(is_here && membership.is_doubtful.load(Ordering::Acquire))) {
             (true, false) => {
                 // Entered even where it fails or is given up half-way: it may have been done, and the departure that
                 // follows must undo it. Whoever enters meanwhile must not rely on it, hence the flag.
-                slot.is_entered.store(true, Ordering::Release);
-                slot.is_doubtful.store(true, Ordering::Release);
+                membership.is_entered.store(true, Ordering::Release);
+                membership.is_doubtful.store(true, Ordering::Release);
                 self.backend.add(room, user, server_message::entered(room, user)).await?;
-                slot.is_doubtful.store(false, Ordering::Release);
+                membership.is_doubtful.store(false, Ordering::Release);
             }
             (false, true) => {
                 // Likewise it may have been done without an answer: who comes back must not rely on being entered still.
-                slot.is_doubtful.store(true, Ordering::Release);
+                membership.is_doubtful.store(true, Ordering::Release);
                 self.backend.remove(room, user, server_message::left(room, user)).await?;
-                slot.is_entered.store(false, Ordering::Release);
-                slot.is_doubtful.store(false, Ordering::Release);
+                membership.is_entered.store(false, Ordering::Release);
+                membership.is_doubtful.store(false, Ordering::Release);
             }
             _ => {}
         }
-        let mut slots = self.slots();
-        if slot.connections.load(Ordering::Acquire) == 0
-            && !slot.is_entered.load(Ordering::Acquire)
-            && slots.get(&slot.key).is_some_and(|current| Arc::ptr_eq(current, slot))
+        let mut memberships = self.memberships();
+        if membership.connections.load(Ordering::Acquire) == 0
+            && !membership.is_entered.load(Ordering::Acquire)
+            && memberships.get(&membership.key).is_some_and(|current| Arc::ptr_eq(current, membership))
         {
-            slots.remove(&slot.key);
+            memberships.remove(&membership.key);
         }
         Ok(())
     }
@@ -167,11 +167,11 @@ impl LocalPresence {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(()) = settling.next(), if !settling.is_empty() => {}
-                Some(slot) = queue.0.recv(), if settling.len() < MAX_SETTLING => {
+                Some(membership) = queue.0.recv(), if settling.len() < MAX_SETTLING => {
                     settling.push(async move {
-                        slot.is_queued.store(false, Ordering::Release);
+                        membership.is_queued.store(false, Ordering::Release);
                         // What fails stays entered with nobody there: the heartbeat finds it.
-                        if let Err(error) = self.settle(&slot).await {
+                        if let Err(error) = self.settle(&membership).await {
                             tracing::debug!(%error, "a departure waits for the store");
                         }
                     });
@@ -180,30 +180,31 @@ impl LocalPresence {
         }
     }
 
-    /// The store may hold the user, whatever this node last told it. In the slot's turn, or somebody who comes back at
+    /// The store may hold the user, whatever this node last told it. In the membership's turn, or somebody who comes back at
     /// this moment would be taken out.
     pub(super) async fn settle_as_entered(&self, key: &Key) -> Result<(), BackendError> {
         loop {
-            let slot = slot_of(&mut self.slots(), key);
-            let _turn = slot.turn().await?;
+            let membership = membership_of(&mut self.memberships(), key);
+            let _turn = membership.turn().await?;
             let is_current = {
-                let slots = self.slots();
-                let is_current = slots.get(key).is_some_and(|current| Arc::ptr_eq(current, &slot));
-                slot.is_entered.store(true, Ordering::Release);
-                slot.is_doubtful.store(true, Ordering::Release);
+                let memberships = self.memberships();
+                let is_current =
+                    memberships.get(key).is_some_and(|current| Arc::ptr_eq(current, &membership));
+                membership.is_entered.store(true, Ordering::Release);
+                membership.is_doubtful.store(true, Ordering::Release);
                 is_current
             };
             if is_current {
-                return self.settle_in_turn(&slot).await;
+                return self.settle_in_turn(&membership).await;
             }
         }
     }
 
     pub(super) fn requeue(&self) {
-        for slot in self.slots().values() {
-            let is_owed = slot.connections.load(Ordering::Acquire) == 0;
-            if is_owed && !slot.is_queued.swap(true, Ordering::AcqRel) {
-                let _ = self.departures.send(slot.clone());
+        for membership in self.memberships().values() {
+            let is_owed = membership.connections.load(Ordering::Acquire) == 0;
+            if is_owed && !membership.is_queued.swap(true, Ordering::AcqRel) {
+                let _ = self.departures.send(membership.clone());
             }
         }
     }

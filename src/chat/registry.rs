@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 
 use super::counters::Counters;
 use super::outbox::Outbox;
-use super::queued::QueuedBytes;
 use super::ring::RingBudget;
-use super::topic::{LocalTopic, Phase, Shared};
+use super::send_budget::SendBudget;
+use super::topic::{LocalTopic, NodeResources, Phase};
 use crate::backend::{BackendError, Deliver, Interruption, Notice, Publication, Topic};
 
 /// What the keeper is asked to look at.
@@ -27,19 +27,19 @@ pub struct Registry {
     jobs: mpsc::UnboundedSender<Arc<LocalTopic>>,
     /// Topics that nobody holds, oldest first. One that was taken up again is skipped when its time comes.
     lingering: Mutex<VecDeque<(Instant, Arc<LocalTopic>)>>,
-    shared: Arc<Shared>,
+    shared: Arc<NodeResources>,
     notices: mpsc::Sender<Notice>,
     /// The store was lost for a moment: what presence it holds is in doubt.
-    pub(super) is_presence_in_doubt: Arc<AtomicBool>,
+    pub(super) needs_reassert: Arc<AtomicBool>,
 }
 
 /// Membership of a topic, or a join under way. Dropping it lets go.
-pub(super) struct Hold {
+pub(super) struct TopicGuard {
     pub(super) topic: Arc<LocalTopic>,
     registry: Arc<Registry>,
 }
 
-impl Drop for Hold {
+impl Drop for TopicGuard {
     fn drop(&mut self) {
         if self.topic.holders.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.registry.lingering().push_back((Instant::now(), self.topic.clone()));
@@ -53,9 +53,9 @@ impl Registry {
     pub(super) fn new(ring_bytes: usize) -> (Self, Jobs, mpsc::Receiver<Notice>) {
         let (jobs, queue) = mpsc::unbounded_channel();
         let (notices, pending_notices) = mpsc::channel(1_024);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(NodeResources {
             budget: Arc::new(RingBudget::new(ring_bytes)),
-            queued: Arc::new(QueuedBytes::default()),
+            queued: Arc::new(SendBudget::default()),
             counters: Counters::new(),
         });
         let registry = Self {
@@ -64,7 +64,7 @@ impl Registry {
             lingering: Mutex::default(),
             shared,
             notices,
-            is_presence_in_doubt: Arc::default(),
+            needs_reassert: Arc::default(),
         };
         (registry, queue, pending_notices)
     }
@@ -78,7 +78,7 @@ impl Registry {
     }
 
     /// Bytes queued for all connections.
-    pub fn queued(&self) -> &Arc<QueuedBytes> {
+    pub fn queued(&self) -> &Arc<SendBudget> {
         &self.shared.queued
     }
 
@@ -97,10 +97,10 @@ impl Registry {
     }
 
     /// Takes a topic up. Under the map's lock, so that the reaper can't take it away at the same moment.
-    pub(super) fn hold(self: &Arc<Self>, name: &Topic) -> Hold {
+    pub(super) fn hold(self: &Arc<Self>, name: &Topic) -> TopicGuard {
         let held = |topic: &Arc<LocalTopic>| {
             topic.holders.fetch_add(1, Ordering::AcqRel);
-            Hold { topic: topic.clone(), registry: self.clone() }
+            TopicGuard { topic: topic.clone(), registry: self.clone() }
         };
         if let Some(topic) = self.read().get(name) {
             return held(topic);
@@ -156,7 +156,7 @@ impl Registry {
     ///
     /// The topic counts as kept meanwhile: who takes it up at this moment waits until the unsubscription was sent, so
     /// that a subscription can't be overtaken by it.
-    pub(super) fn let_go(&self, linger: Duration, unsubscribe: impl Fn(&Topic)) {
+    pub(super) fn unsubscribe_idle(&self, linger: Duration, unsubscribe: impl Fn(&Topic)) {
         for topic in self.due(linger) {
             {
                 let mut state = topic.lock();
@@ -165,7 +165,7 @@ impl Registry {
                 }
                 if state.is_kept {
                     drop(state);
-                    self.linger_on(topic);
+                    self.requeue_idle(topic);
                     continue;
                 }
                 state.forget();
@@ -186,7 +186,7 @@ impl Registry {
 
     /// The keeper has the topic in hand at the moment: it is looked at again, or it would stay subscribed for ever with
     /// nobody in it. One that is out of the map counts as kept too, and has gone for good.
-    fn linger_on(&self, topic: Arc<LocalTopic>) {
+    fn requeue_idle(&self, topic: Arc<LocalTopic>) {
         if self.find(&topic.name).is_some_and(|current| Arc::ptr_eq(&current, &topic)) {
             self.lingering().push_back((Instant::now(), topic));
         }
@@ -228,7 +228,7 @@ impl Deliver for Registry {
     }
 
     fn interrupted(&self, topics: &[Topic], how: Interruption) {
-        self.is_presence_in_doubt.store(true, Ordering::Release);
+        self.needs_reassert.store(true, Ordering::Release);
         for topic in topics.iter().filter_map(|name| self.find(name)) {
             match how {
                 Interruption::Lost => self.shared.counters.gap_reconnect.increment(1),

@@ -5,9 +5,9 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::error::RequestError;
-use super::join::{Joined, Past, Recovery};
+use super::join::{Joined, ReplayFrom, ResumeOutcome};
 use super::node::Audience;
-use super::session::{Member, Membership, Reply, Session, ack};
+use super::session::{MemberGuard, Membership, Reply, Session, ack};
 use crate::backend::Topic;
 use crate::protocol::server_message::{
     self, Done, JoinAck, LeaveAck, MembersAck, PingAck, PublishAck, RoomMarker,
@@ -121,14 +121,14 @@ impl Session {
         let hold = self.node.registry.hold(&Topic::Room(room.clone()));
         self.node.registry.ready(&hold.topic).await?;
         // From here on events are held for the member, so that it sees its own `Enter`, after its `Ack`.
-        let member = Member::begin(hold, self.outbox());
+        let member = MemberGuard::begin(hold, self.outbox());
         let markers = &self.node.backend.markers;
         let (present, read) =
             tokio::try_join!(self.node.presence.enter(&room, &user), markers.room_marker(&user, &room))?;
         let past = match (since, history) {
-            (Some(since), history) => Past::Since(since, history),
-            (None, Some(count)) if count > 0 => Past::Newest(count),
-            (None, _) => Past::None,
+            (Some(since), history) => ReplayFrom::Since(since, history),
+            (None, Some(count)) if count > 0 => ReplayFrom::Newest(count),
+            (None, _) => ReplayFrom::None,
         };
         let outbox = self.outbox().clone();
         let queue_ack = |joined: &Joined| {
@@ -267,8 +267,8 @@ fn join_ack<'a, R>(
 ) -> JoinAck<'a, R> {
     let (recovered, reason, next_seq) = match joined.recovery {
         None => (None, None, None),
-        Some(Recovery::Recovered) => (Some(true), None, None),
-        Some(Recovery::Broken { reason, next_seq }) => (Some(false), Some(reason), Some(next_seq)),
+        Some(ResumeOutcome::Recovered) => (Some(true), None, None),
+        Some(ResumeOutcome::Broken { reason, next_seq }) => (Some(false), Some(reason), Some(next_seq)),
     };
     let already = already.then_some(true);
     JoinAck { room, position: joined.top, read, dedupe_ms, recovered, reason, next_seq, already }

@@ -2,7 +2,7 @@
 //! before; pure, so that every case can be tried. Used for live messages, healing, joining and catching up alike.
 
 use crate::backend::{Entry, Page};
-use crate::planted::{self, Flaw};
+use crate::failpoints::{self, Failpoint};
 use crate::protocol::{Epoch, GapReason, MessageId, Position, Since};
 
 /// What a live message is to a topic whose last one is known.
@@ -13,25 +13,25 @@ pub enum Verdict {
     /// Had it: drop it.
     Repeat,
     /// Something is missing before it.
-    Hole,
+    Gap,
     /// It contradicts what was delivered, or might: only the log can tell.
-    Doubt,
+    Conflict,
 }
 
 /// Judges a live message. `known_id` is the id that was delivered at the message's `seq`, where that is remembered.
 pub fn judge(last: &Position, epoch: Epoch, entry: &Entry, known_id: Option<MessageId>) -> Verdict {
     if epoch != last.epoch {
-        return Verdict::Doubt;
+        return Verdict::Conflict;
     }
     if entry.seq == last.seq + 1 {
-        let follows = entry.prev == last.message_id || planted::is(Flaw::IgnorePrev);
-        return if follows { Verdict::Next } else { Verdict::Doubt };
+        let follows = entry.prev == last.message_id || failpoints::is(Failpoint::IgnorePrev);
+        return if follows { Verdict::Next } else { Verdict::Conflict };
     }
     if entry.seq > last.seq {
-        return Verdict::Hole;
+        return Verdict::Gap;
     }
     let delivered = if entry.seq == last.seq { Some(last.message_id) } else { known_id };
-    if delivered == Some(entry.message_id) { Verdict::Repeat } else { Verdict::Doubt }
+    if delivered == Some(entry.message_id) { Verdict::Repeat } else { Verdict::Conflict }
 }
 
 /// Where somebody stopped. Without an epoch or an id that could be one of ours, nothing can be proved; an `id` of
@@ -109,7 +109,7 @@ impl Cursor {
 
     fn fits(&self, found: MessageId) -> bool {
         match self.id {
-            CursorId::Known(id) => id == found || planted::is(Flaw::IgnorePrev),
+            CursorId::Known(id) => id == found || failpoints::is(Failpoint::IgnorePrev),
             CursorId::Garbage => false,
             CursorId::Unproven | CursorId::Newest => true,
         }
@@ -120,7 +120,7 @@ impl Cursor {
 /// can't be proved to be.
 pub fn continuity(cursor: &Cursor, page: &Page) -> Option<GapReason> {
     if cursor.epoch != Some(page.top.epoch) {
-        return if planted::is(Flaw::IgnoreEpoch) { None } else { Some(GapReason::Epoch) };
+        return if failpoints::is(Failpoint::IgnoreEpoch) { None } else { Some(GapReason::Epoch) };
     }
     if cursor.seq >= page.top.seq {
         let is_top = cursor.seq == page.top.seq && cursor.fits(page.top.message_id);
@@ -170,14 +170,14 @@ mod tests {
         let [a, b, c] = [(); 3].map(|()| MessageId::generate());
         let last = Position { epoch, seq: 5, message_id: a };
         assert_eq!(judge(&last, epoch, &entry(6, b, a), None), Verdict::Next);
-        assert_eq!(judge(&last, epoch, &entry(6, b, c), None), Verdict::Doubt);
-        assert_eq!(judge(&last, epoch, &entry(7, b, c), None), Verdict::Hole);
+        assert_eq!(judge(&last, epoch, &entry(6, b, c), None), Verdict::Conflict);
+        assert_eq!(judge(&last, epoch, &entry(7, b, c), None), Verdict::Gap);
         assert_eq!(judge(&last, epoch, &entry(5, a, c), None), Verdict::Repeat);
-        assert_eq!(judge(&last, epoch, &entry(5, b, c), None), Verdict::Doubt);
+        assert_eq!(judge(&last, epoch, &entry(5, b, c), None), Verdict::Conflict);
         assert_eq!(judge(&last, epoch, &entry(3, b, c), Some(b)), Verdict::Repeat);
-        assert_eq!(judge(&last, epoch, &entry(3, b, c), Some(a)), Verdict::Doubt);
-        assert_eq!(judge(&last, epoch, &entry(3, b, c), None), Verdict::Doubt);
-        assert_eq!(judge(&last, Epoch::generate(), &entry(6, b, a), None), Verdict::Doubt);
+        assert_eq!(judge(&last, epoch, &entry(3, b, c), Some(a)), Verdict::Conflict);
+        assert_eq!(judge(&last, epoch, &entry(3, b, c), None), Verdict::Conflict);
+        assert_eq!(judge(&last, Epoch::generate(), &entry(6, b, a), None), Verdict::Conflict);
     }
 
     #[test]

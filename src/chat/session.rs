@@ -14,14 +14,14 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::auth::Credential;
 use super::error::RequestError;
-use super::join::Past;
+use super::join::ReplayFrom;
 use super::limits::{InvalidFrames, TokenBucket, TypingPace};
-use super::node::{Node, Seat};
+use super::node::{ConnectionGuard, Node};
 use super::outbox::Outbox;
-use super::presence::Present;
-use super::registry::Hold;
+use super::presence::PresenceGuard;
+use super::registry::TopicGuard;
+use crate::failpoints::{self, Failpoint};
 use crate::metrics as names;
-use crate::planted::{self, Flaw};
 use crate::protocol::server_message::{self, ErrorBody};
 use crate::protocol::{
     ClientMessage, CloseReason, ErrorCode, Position, Request, RequestId, RoomName, Token, UserName,
@@ -41,41 +41,41 @@ pub enum Flow {
 
 /// Membership of one room. Its parts leave by being dropped.
 pub(super) struct Membership {
-    pub(super) member: Member,
-    pub(super) present: Present,
+    pub(super) member: MemberGuard,
+    pub(super) present: PresenceGuard,
 }
 
 /// A place in a topic's fan-out; dropping it leaves at once.
-pub(super) struct Member {
-    pub(super) hold: Hold,
+pub(super) struct MemberGuard {
+    pub(super) hold: TopicGuard,
     outbox: Arc<Outbox>,
 }
 
-impl Member {
+impl MemberGuard {
     /// Takes a place in a topic that is ready.
-    pub(super) fn begin(hold: Hold, outbox: &Arc<Outbox>) -> Self {
+    pub(super) fn begin(hold: TopicGuard, outbox: &Arc<Outbox>) -> Self {
         hold.topic.begin_join(outbox);
         Self { hold, outbox: outbox.clone() }
     }
 }
 
-impl Drop for Member {
+impl Drop for MemberGuard {
     fn drop(&mut self) {
         self.hold.topic.remove(self.outbox.id());
     }
 }
 
 /// A user on this connection, with the place in its private log.
-pub(super) struct Bound {
+pub(super) struct BoundUser {
     pub(super) user: UserName,
-    pub(super) inbox: Member,
+    pub(super) inbox: MemberGuard,
 }
 
 /// One connection's state.
 pub struct Session {
     pub(super) node: Arc<Node>,
-    pub(super) seat: Seat,
-    pub(super) bound: Option<Bound>,
+    pub(super) connection: ConnectionGuard,
+    pub(super) bound: Option<BoundUser>,
     /// In the order of entering: the last is the current one.
     pub(super) rooms: IndexMap<RoomName, Membership>,
     pub(super) typing: TypingPace,
@@ -100,11 +100,11 @@ pub(super) enum Reply {
 
 impl Session {
     /// A new connection; `credential` where it authenticated at the handshake.
-    pub fn new(node: Arc<Node>, seat: Seat, credential: Option<Credential>) -> Self {
+    pub fn new(node: Arc<Node>, connection: ConnectionGuard, credential: Option<Credential>) -> Self {
         let limits = &node.config().limits;
         let bucket = TokenBucket::new(limits.messages_per_second, limits.burst, Instant::now());
         Self {
-            seat,
+            connection,
             bound: None,
             rooms: IndexMap::new(),
             typing: TypingPace::default(),
@@ -120,7 +120,7 @@ impl Session {
 
     /// The connection's queue.
     pub fn outbox(&self) -> &Arc<Outbox> {
-        self.seat.outbox()
+        self.connection.outbox()
     }
 
     /// Whose the token is that the connection relies on.
@@ -128,9 +128,9 @@ impl Session {
         self.credential.as_ref().map(Credential::user)
     }
 
-    /// Leaves everything at once; the queue stays until the seat is dropped.
-    pub fn end(self) -> Seat {
-        self.seat
+    /// Leaves everything at once; the queue stays until the connection is dropped.
+    pub fn end(self) -> ConnectionGuard {
+        self.connection
     }
 
     /// Whether the connection may stay beyond the deadline for authentication.
@@ -263,13 +263,13 @@ impl Session {
         let hold = self.node.registry.hold(&name);
         self.node.registry.ready(&hold.topic).await?;
         let past = match since {
-            Some(since) => Past::Since(since, None),
-            None => Past::Cursor(self.node.backend.markers.cursor(user).await?),
+            Some(since) => ReplayFrom::Since(since, None),
+            None => ReplayFrom::Cursor(self.node.backend.markers.cursor(user).await?),
         };
-        let inbox = Member::begin(hold, self.outbox());
+        let inbox = MemberGuard::begin(hold, self.outbox());
         self.node.complete_join(&inbox.hold.topic, self.outbox(), past, ack).await?;
         tracing::debug!("bound to a user");
-        self.bound = Some(Bound { user: user.clone(), inbox });
+        self.bound = Some(BoundUser { user: user.clone(), inbox });
         Ok(())
     }
 
@@ -308,7 +308,7 @@ impl Session {
 
 fn check_identity(user: Option<&UserName>, sender: &UserName) -> Result<(), RequestError> {
     match user {
-        Some(user) if user != sender && !planted::is(Flaw::TrustName) => Err(RequestError::new(
+        Some(user) if user != sender && !failpoints::is(Failpoint::TrustName) => Err(RequestError::new(
             ErrorCode::IdentityMismatch,
             "`sender_username` is another name than this connection's: open a connection of its own for it",
         )),

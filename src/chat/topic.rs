@@ -12,11 +12,11 @@ use tokio::sync::Notify;
 
 use super::counters::Counters;
 use super::outbox::Outbox;
-use super::queued::QueuedBytes;
 use super::ring::{Recent, Ring, RingBudget};
+use super::send_budget::SendBudget;
 use super::sequencer::{Cursor, Verdict, judge};
 use crate::backend::{BackendError, Entry, Publication, Topic};
-use crate::planted::{self, Flaw};
+use crate::failpoints::{self, Failpoint};
 use crate::protocol::server_message::{ChatKind, put_chat};
 use crate::protocol::{ConnectionId, Epoch, Position, RoomName, frame};
 
@@ -26,9 +26,9 @@ const MAX_PENDING: usize = 256;
 const MAX_HELD_EVENTS: usize = 64;
 
 /// What topics share with their node.
-pub(super) struct Shared {
+pub(super) struct NodeResources {
     pub(super) budget: Arc<RingBudget>,
-    pub(super) queued: Arc<QueuedBytes>,
+    pub(super) queued: Arc<SendBudget>,
     pub(super) counters: Counters,
 }
 
@@ -48,9 +48,9 @@ pub(super) enum MemberState {
     /// Gets every block.
     Live,
     /// Was sent more than this node has seen yet: skips what is not beyond this `seq`.
-    Ahead(u64),
+    SkipUntil(u64),
     /// Left the fan-out; its connection pulls what follows the cursor.
-    Behind(Cursor),
+    Lagging(Cursor),
 }
 
 pub(super) struct Member {
@@ -71,12 +71,12 @@ impl Member {
 }
 
 /// Set from the first doubt until the log has settled it.
-pub(super) struct Healing {
+pub(super) struct TopicRecovery {
     pub(super) pending: VecDeque<(Epoch, Entry)>,
     /// What is being read may lack something: it has to be read again. Taken back when a read is begun.
     pub(super) is_stale: bool,
     /// The log denied what this node has: the ring is not to be sent from.
-    pub(super) is_contradicted: bool,
+    pub(super) is_inconsistent: bool,
     /// No use reading before the subscription is back.
     pub(super) is_interrupted: bool,
 }
@@ -88,7 +88,7 @@ pub(super) struct State {
     pub(super) breaks: u64,
     pub(super) ring: Ring,
     pub(super) members: IndexMap<ConnectionId, Member>,
-    pub(super) healing: Option<Healing>,
+    pub(super) recovery: Option<TopicRecovery>,
     /// The keeper has the topic in hand, or in its queue: at most one job per topic.
     pub(super) is_kept: bool,
 }
@@ -102,7 +102,7 @@ pub(super) struct LocalTopic {
     state: Mutex<State>,
     /// The phase changed.
     pub(super) changed: Notify,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<NodeResources>,
 }
 
 /// A run of messages that follow each other, as one block of finished frames.
@@ -113,7 +113,7 @@ struct Burst {
 }
 
 impl LocalTopic {
-    pub(super) fn new(name: Topic, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(name: Topic, shared: Arc<NodeResources>) -> Self {
         let kind = match name {
             Topic::Room(_) => ChatKind::Group,
             Topic::User(_) => ChatKind::Private,
@@ -124,7 +124,7 @@ impl LocalTopic {
             breaks: 0,
             ring: Ring::new(shared.budget.clone()),
             members: IndexMap::new(),
-            healing: None,
+            recovery: None,
             is_kept: false,
         };
         Self {
@@ -154,7 +154,7 @@ impl LocalTopic {
     pub(super) fn deliver(self: &Arc<Self>, publications: &mut Vec<Publication>) -> bool {
         let mut state = self.lock();
         let mut burst: Option<Burst> = None;
-        let mut found_hole = false;
+        let mut found_gap = false;
         for publication in publications.drain(..) {
             match publication {
                 Publication::Event { origin, body } => {
@@ -163,13 +163,13 @@ impl LocalTopic {
                 }
                 Publication::Message { epoch, entry } => {
                     let last = state.last;
-                    if state.healing.is_none()
+                    if state.recovery.is_none()
                         && let Some(last) = last
                     {
-                        let trusts = planted::is(Flaw::NoCatchUp)
-                            || (planted::is(Flaw::ReadFirst) && state.ring.first_seq().is_none());
+                        let trusts = failpoints::is(Failpoint::NoCatchUp)
+                            || (failpoints::is(Failpoint::ReadFirst) && state.ring.first_seq().is_none());
                         match judge(&last, epoch, &entry, state.ring.id_at(entry.seq)) {
-                            Verdict::Hole if trusts => {
+                            Verdict::Gap if trusts => {
                                 let last = Position { epoch, seq: entry.seq - 1, message_id: entry.prev };
                                 self.put(&mut state, &mut burst, last, entry);
                                 continue;
@@ -179,9 +179,9 @@ impl LocalTopic {
                                 continue;
                             }
                             Verdict::Repeat => continue,
-                            Verdict::Hole | Verdict::Doubt => {
+                            Verdict::Gap | Verdict::Conflict => {
                                 self.shared.counters.gap_hole.increment(1);
-                                found_hole = true;
+                                found_gap = true;
                             }
                         }
                     }
@@ -190,7 +190,7 @@ impl LocalTopic {
             }
         }
         self.flush(&mut state, burst);
-        found_hole
+        found_gap
     }
 
     /// Delivers messages that are known to follow `state.last`, in blocks.
@@ -233,24 +233,24 @@ impl LocalTopic {
         for member in state.members.values_mut() {
             match member.state {
                 MemberState::Live => {}
-                MemberState::Ahead(seq) if from.seq >= seq => member.state = MemberState::Live,
-                MemberState::Ahead(seq) if last_seq <= seq => continue,
+                MemberState::SkipUntil(seq) if from.seq >= seq => member.state = MemberState::Live,
+                MemberState::SkipUntil(seq) if last_seq <= seq => continue,
                 // The block holds both what it has and what it lacks: let it pull the rest.
-                MemberState::Ahead(seq) => {
+                MemberState::SkipUntil(seq) => {
                     let cursor = Cursor::unproven(from.epoch, seq);
-                    self.fall_behind(member, cursor);
+                    self.mark_lagging(member, cursor);
                     continue;
                 }
-                MemberState::Joining | MemberState::Behind(_) => continue,
+                MemberState::Joining | MemberState::Lagging(_) => continue,
             }
-            if planted::is(Flaw::DropLive) && planted::one_in(1_000) {
+            if failpoints::is(Failpoint::DropLive) && failpoints::one_in(1_000) {
                 continue;
             }
             if member.outbox.push(&block) {
                 pushed += 1;
             } else {
                 self.shared.counters.lagged.increment(1);
-                self.fall_behind(member, Cursor::from(from));
+                self.mark_lagging(member, Cursor::from(from));
             }
         }
         if self.kind == ChatKind::Private {
@@ -260,9 +260,9 @@ impl LocalTopic {
         self.shared.counters.live.increment(count * pushed as u64);
     }
 
-    pub(super) fn fall_behind(self: &Arc<Self>, member: &mut Member, cursor: Cursor) {
-        member.state = MemberState::Behind(cursor);
-        member.outbox.fell_behind(self.clone());
+    pub(super) fn mark_lagging(self: &Arc<Self>, member: &mut Member, cursor: Cursor) {
+        member.state = MemberState::Lagging(cursor);
+        member.outbox.mark_lagging(self.clone());
     }
 
     fn fan_out_event(&self, state: &mut State, origin: Option<ConnectionId>, frame: Bytes) {
@@ -272,13 +272,13 @@ impl LocalTopic {
                 continue;
             }
             match member.state {
-                MemberState::Live | MemberState::Ahead(_) => {
+                MemberState::Live | MemberState::SkipUntil(_) => {
                     pushed += usize::from(member.outbox.push(&frame))
                 }
-                MemberState::Joining | MemberState::Behind(_) if member.held.len() < MAX_HELD_EVENTS => {
+                MemberState::Joining | MemberState::Lagging(_) if member.held.len() < MAX_HELD_EVENTS => {
                     member.held.push(frame.clone());
                 }
-                MemberState::Joining | MemberState::Behind(_) => {}
+                MemberState::Joining | MemberState::Lagging(_) => {}
             }
         }
         self.shared.queued.add(frame.len() * pushed);
@@ -315,37 +315,37 @@ impl LocalTopic {
         let state = self.lock();
         match state.members.get(&id)?.state {
             MemberState::Live => state.last,
-            MemberState::Behind(cursor) => cursor.position(),
-            MemberState::Joining | MemberState::Ahead(_) => None,
+            MemberState::Lagging(cursor) => cursor.position(),
+            MemberState::Joining | MemberState::SkipUntil(_) => None,
         }
     }
 
     /// The log says otherwise: it has to be read.
-    pub(super) fn doubt(&self) {
+    pub(super) fn mark_inconsistent(&self) {
         let mut state = self.lock();
-        state.begin_healing(false);
-        if let Some(healing) = &mut state.healing {
-            healing.is_contradicted = true;
+        state.begin_recovery(false);
+        if let Some(recovery) = &mut state.recovery {
+            recovery.is_inconsistent = true;
         }
     }
 
     /// Marks the topic as not to be trusted until the log was read.
     pub(super) fn interrupt(&self) {
-        self.lock().begin_healing(true);
+        self.lock().begin_recovery(true);
     }
 
     /// The subscription is back: the log may be read now.
     pub(super) fn resume(&self) {
         let mut state = self.lock();
-        if planted::is(Flaw::NoCatchUp) {
-            state.healing = None;
+        if failpoints::is(Failpoint::NoCatchUp) {
+            state.recovery = None;
             return;
         }
-        state.begin_healing(false);
-        if let Some(healing) = &mut state.healing {
-            healing.is_interrupted = false;
+        state.begin_recovery(false);
+        if let Some(recovery) = &mut state.recovery {
+            recovery.is_interrupted = false;
             // A read under way may have been answered before the interruption.
-            healing.is_stale = true;
+            recovery.is_stale = true;
         }
     }
 }
@@ -355,27 +355,27 @@ impl State {
     pub(super) fn forget(&mut self) {
         self.phase = Phase::Idle;
         self.last = None;
-        self.healing = None;
+        self.recovery = None;
         self.ring.clear();
     }
 
-    pub(super) fn begin_healing(&mut self, is_interrupted: bool) {
-        let healing = self.healing.get_or_insert_with(|| Healing {
+    pub(super) fn begin_recovery(&mut self, is_interrupted: bool) {
+        let recovery = self.recovery.get_or_insert_with(|| TopicRecovery {
             pending: VecDeque::new(),
             is_stale: false,
-            is_contradicted: false,
+            is_inconsistent: false,
             is_interrupted,
         });
-        healing.is_interrupted |= is_interrupted;
+        recovery.is_interrupted |= is_interrupted;
     }
 
     fn pend(&mut self, epoch: Epoch, entry: Entry) {
-        self.begin_healing(false);
-        if let Some(healing) = &mut self.healing {
-            if healing.pending.len() < MAX_PENDING {
-                healing.pending.push_back((epoch, entry));
+        self.begin_recovery(false);
+        if let Some(recovery) = &mut self.recovery {
+            if recovery.pending.len() < MAX_PENDING {
+                recovery.pending.push_back((epoch, entry));
             } else {
-                healing.is_stale = true;
+                recovery.is_stale = true;
             }
         }
     }

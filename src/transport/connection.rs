@@ -77,7 +77,7 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
                     Ended::Stuck => Close { reason: CloseReason::Slow, retry_after_ms: Some(SLOW_RETRY_MS) }.into(),
                     Ended::Lost => CloseReason::Lost.into(),
                 },
-                () = node.refill(&outbox) => CloseReason::InternalError.into(),
+                () = node.serve_lagging(&outbox) => CloseReason::InternalError.into(),
             }
         });
         end_of(life).await

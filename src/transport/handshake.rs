@@ -30,7 +30,7 @@ use super::connection;
 use super::gate::Admission;
 use super::patient::Patient;
 use super::router::Shared;
-use crate::chat::{Credential, Seat, Session};
+use crate::chat::{ConnectionGuard, Credential, Session};
 use crate::metrics as names;
 use crate::protocol::{CloseReason, ErrorCode, Token, frame};
 
@@ -207,7 +207,7 @@ fn is_origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
 async fn check_token(
     shared: &Shared,
     headers: &HeaderMap,
-    seat: &Seat,
+    seat: &ConnectionGuard,
 ) -> Result<Option<Credential>, Refusal> {
     let Some(header) = headers.get(AUTHORIZATION).filter(|_| shared.node.config().auth.enabled) else {
         return Ok(None);

@@ -97,7 +97,7 @@ fn settings(plan: &Plan) -> NodeSettings {
         fixed.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     environment.extend(plan.fault.environment());
     if let Some(flaw) = &plan.planted {
-        environment.push(("CHATNODE_PLANTED_FAULT".into(), flaw.clone()));
+        environment.push(("CHATNODE_FAILPOINT".into(), flaw.clone()));
     }
     NodeSettings { binary: plan.binary.clone(), environment }
 }

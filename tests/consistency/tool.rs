@@ -49,7 +49,7 @@ struct Arguments {
     /// The node to test; without it, one is built.
     #[arg(long, global = true)]
     node: Option<PathBuf>,
-    /// The node that was built with the feature `planted-faults`; without it, one is built.
+    /// The node that was built with the feature `failpoints`; without it, one is built.
     #[arg(long, global = true)]
     flawed_node: Option<PathBuf>,
     /// The smaller workload, which CI runs.
@@ -226,7 +226,7 @@ fn node(arguments: &Arguments, flawed: bool) -> std::io::Result<PathBuf> {
     }
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/soak/chatnode");
     if flawed {
-        build(&["--features", "planted-faults"])?;
+        build(&["--features", "failpoints"])?;
         let kept = built.with_file_name("chatnode-planted");
         std::fs::copy(&built, &kept)?;
         build(&[])?;

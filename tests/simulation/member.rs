@@ -90,7 +90,7 @@ impl Member {
             tokio::select! {
                 () = reading => {}
                 () = writing => {}
-                () = node.refill(&outbox) => panic!("a member is given up"),
+                () = node.serve_lagging(&outbox) => panic!("a member is given up"),
             }
         });
         self.is_refused = false;

@@ -19,7 +19,7 @@ use super::dial::{Backoff, Clock, Dial};
 use super::failure::{Role, is_demoted, is_no_script};
 use super::script::{PUBLISH, Script};
 use crate::backend::BackendError;
-use crate::essential::endless;
+use crate::supervise::until_stopped;
 
 /// How often the watchdog asks.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
@@ -89,7 +89,7 @@ impl Link {
             health: health.clone(),
         };
         let timeout = keeper.timeout;
-        tracker.spawn(endless("commands", &stop, keeper.run()));
+        tracker.spawn(until_stopped("commands", &stop, keeper.run()));
         Self { timeout, live, suspicion, health }
     }
 

@@ -41,7 +41,7 @@ use self::survey::Survey;
 use self::tokens::RedisTokens;
 use super::{Backend, Deliver};
 use crate::config::Config;
-use crate::essential::endless;
+use crate::supervise::until_stopped;
 
 /// Why there can't be a backend, whatever Redis does from now on. A Redis that is merely not there is no reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,7 +92,7 @@ pub async fn connect(
         .collect();
     let pool = Pool::new(&dial, config.redis.pool_size).map_err(ConnectError::Settings)?;
     let probe = Probe { channel: keys.probe(&node), links: links.clone(), subscribers: subscribers.clone() };
-    tracker.spawn(endless("probe", &shutdown, probe.run()));
+    tracker.spawn(until_stopped("probe", &shutdown, probe.run()));
 
     let name = config.node.name.clone().unwrap_or(node);
     let presence =

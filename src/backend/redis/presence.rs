@@ -16,7 +16,7 @@ use super::pool::Pool;
 use super::script::{ADD, LEASE, MEMBERS, REMOVE};
 use super::wire;
 use crate::backend::{BackendError, Incarnation, Lease, MembersPage, NodeInfo, Presence, Topic};
-use crate::planted::{self, Flaw};
+use crate::failpoints::{self, Failpoint};
 use crate::protocol::{RoomName, UserName};
 
 /// How long a claim on a dead incarnation lasts.
@@ -50,7 +50,7 @@ pub(super) struct RedisPresence {
 impl RedisPresence {
     /// Takes no lease yet: that is the first `renew`.
     pub(super) fn new(pool: Pool, keys: Keys, node: String, lease: Duration, quiet_above: usize) -> Self {
-        let lease = if planted::is(Flaw::NoLease) { lease * 1_000 } else { lease };
+        let lease = if failpoints::is(Failpoint::NoLease) { lease * 1_000 } else { lease };
         Self {
             pool,
             keys,

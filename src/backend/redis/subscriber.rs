@@ -20,7 +20,7 @@ use super::failure::Role;
 use super::pump::{Inflow, Pump, Pushed};
 use super::wishes::{Wanted, Wishes};
 use crate::backend::{BackendError, Deliver, Interruption, Topic};
-use crate::essential::endless;
+use crate::supervise::until_stopped;
 
 /// Channels per SUBSCRIBE: one round trip for all of them, and no reply that holds up messages for long.
 const BATCH: usize = 500;
@@ -123,7 +123,7 @@ impl Subscriber {
         });
         let timeout = dial.timeout();
         let keeper = Keeper { backoff: dial.backoff(), dial, own, deliver, shared: shared.clone() };
-        tracker.spawn(endless("subscriptions", &stop, keeper.run()));
+        tracker.spawn(until_stopped("subscriptions", &stop, keeper.run()));
         Self { shared, timeout }
     }
 

@@ -1,10 +1,10 @@
 //! Flaws on purpose, so that the history checker can be shown to find them. Owns which flaw this process has: none, unless
-//! it was built with the feature `planted-faults` and told by `CHATNODE_PLANTED_FAULT`; without the feature every
+//! it was built with the feature `failpoints` and told by `CHATNODE_FAILPOINT`; without the feature every
 //! question is a constant `false`, and nothing of this is in the program. Asked at the one place where each flaw would be.
 
 /// What can be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flaw {
+pub(crate) enum Failpoint {
     /// One of a thousand live messages is not pushed to a member.
     DropLive,
     /// A publish is acknowledged whether the store has it or not.
@@ -27,12 +27,12 @@ pub(crate) enum Flaw {
     LocalRevoke,
 }
 
-#[cfg(not(feature = "planted-faults"))]
+#[cfg(not(feature = "failpoints"))]
 mod choice {
-    use super::Flaw;
+    use super::Failpoint;
 
     /// Whether this process has the flaw: never.
-    pub(crate) const fn is(_: Flaw) -> bool {
+    pub(crate) const fn is(_: Failpoint) -> bool {
         false
     }
 
@@ -42,18 +42,18 @@ mod choice {
     }
 }
 
-#[cfg(feature = "planted-faults")]
+#[cfg(feature = "failpoints")]
 mod choice {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::Flaw;
+    use super::Failpoint;
 
     /// Whether this process has the flaw.
-    pub(crate) fn is(flaw: Flaw) -> bool {
-        static PLANTED: OnceLock<Option<Flaw>> = OnceLock::new();
+    pub(crate) fn is(flaw: Failpoint) -> bool {
+        static PLANTED: OnceLock<Option<Failpoint>> = OnceLock::new();
         *PLANTED.get_or_init(|| {
-            let name = std::env::var("CHATNODE_PLANTED_FAULT").ok()?;
+            let name = std::env::var("CHATNODE_FAILPOINT").ok()?;
             tracing::warn!(flaw = name, "this node has a flaw on purpose");
             named(&name)
         }) == Some(flaw)
@@ -65,18 +65,18 @@ mod choice {
         CALLS.fetch_add(1, Ordering::Relaxed).is_multiple_of(count)
     }
 
-    fn named(name: &str) -> Option<Flaw> {
+    fn named(name: &str) -> Option<Failpoint> {
         Some(match name {
-            "drop_live" => Flaw::DropLive,
-            "ack_first" => Flaw::AckFirst,
-            "read_first" => Flaw::ReadFirst,
-            "no_dedupe" => Flaw::NoDedupe,
-            "ignore_epoch" => Flaw::IgnoreEpoch,
-            "ignore_prev" => Flaw::IgnorePrev,
-            "no_catch_up" => Flaw::NoCatchUp,
-            "no_lease" => Flaw::NoLease,
-            "trust_name" => Flaw::TrustName,
-            "local_revoke" => Flaw::LocalRevoke,
+            "drop_live" => Failpoint::DropLive,
+            "ack_first" => Failpoint::AckFirst,
+            "read_first" => Failpoint::ReadFirst,
+            "no_dedupe" => Failpoint::NoDedupe,
+            "ignore_epoch" => Failpoint::IgnoreEpoch,
+            "ignore_prev" => Failpoint::IgnorePrev,
+            "no_catch_up" => Failpoint::NoCatchUp,
+            "no_lease" => Failpoint::NoLease,
+            "trust_name" => Failpoint::TrustName,
+            "local_revoke" => Failpoint::LocalRevoke,
             _ => return None,
         })
     }

@@ -9,11 +9,11 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::healing::Step;
+use super::recovery::Step;
 use super::registry::{Jobs, Registry};
 use super::topic::{LocalTopic, Phase};
 use crate::backend::{BackendError, Broker, Topic};
-use crate::planted::{self, Flaw};
+use crate::failpoints::{self, Failpoint};
 use crate::protocol::{CloseReason, Position};
 
 /// Topics in hand at a time: enough for the backend to batch, few enough to leave its connections to others.
@@ -24,12 +24,12 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
 /// The keeper's parts.
-pub(super) struct Keeper {
+pub(super) struct TopicWorker {
     pub(super) registry: Arc<Registry>,
     pub(super) broker: Arc<dyn Broker>,
 }
 
-impl Keeper {
+impl TopicWorker {
     /// Starts and heals topics, until the node stops.
     pub(super) async fn run(&self, mut jobs: Jobs, stop: CancellationToken) {
         let mut in_hand = FuturesUnordered::new();
@@ -51,14 +51,14 @@ impl Keeper {
                     topic.lock().phase = result.map_or_else(Phase::Failed, |()| Phase::Ready);
                     topic.changed.notify_waiters();
                 }
-                Phase::Ready => self.heal(&topic).await,
+                Phase::Ready => self.recover(&topic).await,
                 // Not subscribed: a top that is read now would be taken for the last message before the subscription,
                 // and what is published until then be missed. The next to ask starts the topic.
                 Phase::Idle | Phase::Failed(_) => {}
             }
             // What was asked for while the topic was in hand is done now, under the same lock that `keep` looks under.
             let mut state = topic.lock();
-            let is_whole = state.healing.as_ref().is_none_or(|healing| healing.is_interrupted);
+            let is_whole = state.recovery.as_ref().is_none_or(|recovery| recovery.is_interrupted);
             if state.phase != Phase::Starting && (is_whole || state.phase != Phase::Ready) {
                 state.is_kept = false;
                 return;
@@ -67,7 +67,7 @@ impl Keeper {
     }
 
     async fn start(&self, topic: &Arc<LocalTopic>) -> Result<(), BackendError> {
-        if planted::is(Flaw::ReadFirst) {
+        if failpoints::is(Failpoint::ReadFirst) {
             let step = topic.next_step();
             self.take(topic, step).await?;
             sleep(FIRST_RETRY).await;
@@ -83,7 +83,7 @@ impl Keeper {
         Ok(())
     }
 
-    async fn heal(&self, topic: &Arc<LocalTopic>) {
+    async fn recover(&self, topic: &Arc<LocalTopic>) {
         let mut retry = FIRST_RETRY;
         let mut step = topic.next_step();
         while step != Step::Done {
@@ -103,7 +103,9 @@ impl Keeper {
     async fn take(&self, topic: &Arc<LocalTopic>, step: Step) -> Result<Step, BackendError> {
         match step {
             Step::Done => Ok(Step::Done),
-            Step::Read(range, limit) => Ok(topic.heal(self.broker.history(&topic.name, range, limit).await?)),
+            Step::Read(range, limit) => {
+                Ok(topic.apply_page(self.broker.history(&topic.name, range, limit).await?))
+            }
             Step::Compare(reason, range, limit) => {
                 let page = self.broker.history(&topic.name, range, limit).await?;
                 Ok(topic.roll_back(reason, range, &page))
@@ -117,7 +119,7 @@ impl Keeper {
         tracing::error!(%error, "a log can't be read: its members are closed");
         {
             let mut state = topic.lock();
-            state.begin_healing(false);
+            state.begin_recovery(false);
             state.phase = Phase::Failed(error);
         }
         for outbox in self.registry.members(&topic.name) {
@@ -171,7 +173,7 @@ impl Keeper {
             .iter()
             .filter_map(|topic| {
                 let state = topic.lock();
-                state.last.filter(|_| state.healing.is_none()).map(|last| (topic, last))
+                state.last.filter(|_| state.recovery.is_none()).map(|last| (topic, last))
             })
             .collect();
         if before.is_empty() {
@@ -184,10 +186,10 @@ impl Keeper {
             let moved_on = state.last != Some(before);
             let is_behind = top.epoch == before.epoch && top.seq > before.seq;
             // A topic on the move is on its way to that top; one that contradicts it is not.
-            if top == before || (moved_on && is_behind) || state.healing.is_some() {
+            if top == before || (moved_on && is_behind) || state.recovery.is_some() {
                 continue;
             }
-            state.begin_healing(false);
+            state.begin_recovery(false);
             drop(state);
             self.registry.counters().gap_idle_check.increment(1);
             self.registry.keep(topic);
@@ -196,7 +198,7 @@ impl Keeper {
     }
 
     /// Unsubscribes what nobody has held for `linger`.
-    pub(super) async fn let_go(&self, linger: Duration, stop: CancellationToken) {
+    pub(super) async fn unsubscribe_idle(&self, linger: Duration, stop: CancellationToken) {
         let mut tick = interval((linger / 4).clamp(Duration::from_millis(50), Duration::from_secs(1)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -204,7 +206,7 @@ impl Keeper {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {}
             }
-            self.registry.let_go(linger, |topic| self.broker.unsubscribe(topic));
+            self.registry.unsubscribe_idle(linger, |topic| self.broker.unsubscribe(topic));
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::node::Node;
 use super::outbox::Outbox;
-use super::queued::PAGE;
+use super::send_budget::PAGE;
 use super::sequencer::{Cursor, CursorId, before_first, before_newer, continuity};
 use super::topic::{LocalTopic, Member, MemberState, State};
 use crate::backend::{BackendError, Page, Range};
@@ -20,7 +20,7 @@ use crate::protocol::{ConnectionId, GapReason, Position, server_message};
 const FRAME_OVERHEAD: usize = 192;
 
 /// A page with its verdict.
-pub(super) struct Read {
+pub(super) struct JudgedPage {
     pub(super) page: Page,
     /// Why it can't be proved to continue the cursor.
     pub(super) broken: Option<GapReason>,
@@ -43,9 +43,9 @@ enum Pulled {
 impl Node {
     /// Serves the topics that this connection is behind in, for as long as it lives or they can be read. Returns where a
     /// log holds what no node wrote: a member that stays behind for ever must not take it for silence.
-    pub async fn refill(&self, outbox: &Arc<Outbox>) {
+    pub async fn serve_lagging(&self, outbox: &Arc<Outbox>) {
         loop {
-            let topic = outbox.next_behind().await;
+            let topic = outbox.next_lagging().await;
             let again = match topic.pull(outbox.id()) {
                 Pulled::Settled => false,
                 Pulled::Queued => true,
@@ -65,7 +65,7 @@ impl Node {
                 outbox.want_ping();
             }
             if again {
-                outbox.fell_behind(topic);
+                outbox.mark_lagging(topic);
             }
         }
     }
@@ -94,7 +94,7 @@ impl Node {
         &self,
         topic: &Arc<LocalTopic>,
         cursor: &Cursor,
-    ) -> Result<Read, BackendError> {
+    ) -> Result<JudgedPage, BackendError> {
         // Taken before the log is read: what arrives meanwhile is beyond the page, and no contradiction.
         let (known, breaks) = topic.view();
         let limit = self.registry.queued().page_limit();
@@ -102,10 +102,10 @@ impl Node {
         let broken = continuity(cursor, &page);
         let is_contradiction = topic.is_contradicted_by(&page.top, known, cursor, broken);
         if is_contradiction {
-            topic.doubt();
+            topic.mark_inconsistent();
             self.registry.keep(topic);
         }
-        Ok(Read { page, broken, is_contradiction, breaks })
+        Ok(JudgedPage { page, broken, is_contradiction, breaks })
     }
 
     /// Where a live member goes on whose cursor can't be proved.
@@ -140,11 +140,11 @@ impl LocalTopic {
         let mut state = self.lock();
         let state = &mut *state;
         let Some(member) = state.members.get_mut(&id) else { return Pulled::Settled };
-        let MemberState::Behind(cursor) = member.state else { return Pulled::Settled };
+        let MemberState::Lagging(cursor) = member.state else { return Pulled::Settled };
         let Some(last) = state.last.filter(|last| cursor.epoch == Some(last.epoch)) else {
             return Pulled::NeedsLog(cursor);
         };
-        if state.healing.as_ref().is_some_and(|healing| healing.is_contradicted) {
+        if state.recovery.as_ref().is_some_and(|recovery| recovery.is_inconsistent) {
             return Pulled::NeedsLog(cursor);
         }
         if cursor.seq == last.seq && cursor.known_id() == Some(last.message_id) {
@@ -173,7 +173,7 @@ impl LocalTopic {
             member.release_events();
             return Pulled::Settled;
         }
-        member.state = MemberState::Behind(reached);
+        member.state = MemberState::Lagging(reached);
         Pulled::Queued
     }
 
@@ -214,31 +214,31 @@ impl LocalTopic {
         let last = state.last;
         let known = last.filter(|last| last.epoch == epoch).map(|last| last.seq);
         let is_unbroken = state.breaks == breaks;
-        let Some(member) = state.behind_at(outbox, from) else { return true };
+        let Some(member) = state.lagging_at(outbox, from) else { return true };
         if let Some(reached) = reached {
             self.shared.counters.replay.increment(page.entries.len() as u64);
             member.outbox.reply(self.shared.queued.page(buffer));
-            member.state = MemberState::Behind(reached);
+            member.state = MemberState::Lagging(reached);
             return true;
         }
         // All that the log has was had: the top is proved now, whatever chose the place.
         let is_ahead = is_unbroken && known.is_some_and(|known| known < page.top.seq);
         if is_ahead || last == Some(page.top) {
-            member.state = if is_ahead { MemberState::Ahead(page.top.seq) } else { MemberState::Live };
+            member.state = if is_ahead { MemberState::SkipUntil(page.top.seq) } else { MemberState::Live };
             member.release_events();
             return true;
         }
         let proved = Cursor::from(page.top);
-        member.state = MemberState::Behind(proved);
+        member.state = MemberState::Lagging(proved);
         from != proved || known.is_some_and(|known| known > page.top.seq)
     }
 
     /// Tells the member that its cursor can't be proved, and goes on from another.
     fn restart(&self, outbox: &Outbox, from: Cursor, reason: GapReason, restart: Cursor) {
         let mut state = self.lock();
-        if let (Some(member), Some(epoch)) = (state.behind_at(outbox, from), restart.epoch) {
+        if let (Some(member), Some(epoch)) = (state.lagging_at(outbox, from), restart.epoch) {
             member.outbox.reply(server_message::gap(self.room(), reason, epoch, restart.seq + 1));
-            member.state = MemberState::Behind(restart);
+            member.state = MemberState::Lagging(restart);
             self.shared.counters.gaps_sent(reason, 1);
         }
     }
@@ -247,8 +247,8 @@ impl LocalTopic {
 impl State {
     /// The member, if it still is where the log was read for. It may have left meanwhile, and have come back to another
     /// place: what was read is not the continuation of that one.
-    fn behind_at(&mut self, outbox: &Outbox, from: Cursor) -> Option<&mut Member> {
+    fn lagging_at(&mut self, outbox: &Outbox, from: Cursor) -> Option<&mut Member> {
         let member = self.members.get_mut(&outbox.id())?;
-        matches!(member.state, MemberState::Behind(cursor) if cursor == from).then_some(member)
+        matches!(member.state, MemberState::Lagging(cursor) if cursor == from).then_some(member)
     }
 }

@@ -157,7 +157,7 @@ impl World {
     fn keep(&mut self) {
         let next = match self.read.take() {
             Some((Step::Compare(reason, range, _), page)) => self.topic.roll_back(reason, range, &page),
-            Some((_, page)) => self.topic.heal(page),
+            Some((_, page)) => self.topic.apply_page(page),
             None if self.is_kept => self.topic.next_step(),
             None => return,
         };
@@ -179,15 +179,15 @@ impl World {
             }
             Step::Done => {
                 let state = self.topic.lock();
-                self.is_kept = state.healing.as_ref().is_some_and(|healing| !healing.is_interrupted);
+                self.is_kept = state.recovery.as_ref().is_some_and(|recovery| !recovery.is_interrupted);
             }
         }
     }
 
     fn check_top(&mut self) {
         let mut state = self.topic.lock();
-        if state.last.is_some_and(|last| last != self.top()) && state.healing.is_none() {
-            state.begin_healing(false);
+        if state.last.is_some_and(|last| last != self.top()) && state.recovery.is_none() {
+            state.begin_recovery(false);
             self.is_kept = true;
         }
     }
@@ -238,8 +238,9 @@ impl World {
             }
             Event::Again(_) | Event::Interrupt | Event::FailToRead => {}
         }
-        let in_doubt = self.topic.lock().healing.as_ref().is_some_and(|healing| !healing.is_interrupted);
-        assert!(self.is_kept || !in_doubt, "nobody reads what is missing");
+        let is_recovering =
+            self.topic.lock().recovery.as_ref().is_some_and(|recovery| !recovery.is_interrupted);
+        assert!(self.is_kept || !is_recovering, "nobody reads what is missing");
         self.hear();
     }
 

@@ -21,12 +21,12 @@ const SHORT_PAGE: PageLimit = PageLimit { messages: 100, bytes: 8 << 10 };
 
 /// Bytes queued for all connections of a node; changed once per burst and once per write.
 #[derive(Debug, Default)]
-pub struct QueuedBytes {
+pub struct SendBudget {
     all: AtomicI64,
     pages: AtomicUsize,
 }
 
-impl QueuedBytes {
+impl SendBudget {
     pub(super) fn add(&self, bytes: usize) {
         self.all.fetch_add(bytes as i64, Ordering::Relaxed);
     }
@@ -59,7 +59,7 @@ impl QueuedBytes {
 
 struct QueuedPage {
     bytes: BytesMut,
-    queued: Arc<QueuedBytes>,
+    queued: Arc<SendBudget>,
 }
 
 impl AsRef<[u8]> for QueuedPage {
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn pages_are_short_while_too_many_wait() {
-        let queued = Arc::new(QueuedBytes::default());
+        let queued = Arc::new(SendBudget::default());
         let page = || queued.page(BytesMut::from(&[b'x'; 128 << 10][..]));
         let mut waiting: Vec<Bytes> = (0..511).map(|_| page()).collect();
         assert!(queued.page_limit() == PAGE && !queued.is_short());

@@ -19,7 +19,7 @@ const COMPARE: PageLimit = PageLimit { messages: 300, bytes: 4 << 20 };
 pub(super) enum Step {
     /// Nothing is left to heal (or nothing can be read before the subscription is back).
     Done,
-    /// Read this, and call [`LocalTopic::heal`] with it.
+    /// Read this, and call [`LocalTopic::apply_page`] with it.
     Read(Range, PageLimit),
     /// Read this, and call [`LocalTopic::roll_back`] with it.
     Compare(GapReason, Range, PageLimit),
@@ -33,16 +33,16 @@ impl LocalTopic {
 
     /// Takes a page that was read after the last position (or, for a new topic, its top). The topic's only keeper calls
     /// this, and deliveries only pend while it heals: the last position is still the one that the page was read for.
-    pub(super) fn heal(self: &Arc<Self>, page: Page) -> Step {
+    pub(super) fn apply_page(self: &Arc<Self>, page: Page) -> Step {
         let mut state = self.lock();
         let Some(last) = state.last else {
             state.last = Some(page.top);
-            return self.settle(&mut state, false);
+            return self.finish_page(&mut state, false);
         };
         match continuity(&Cursor::from(last), &page) {
             None => {}
             Some(GapReason::Trimmed | GapReason::TooMany) => {
-                self.break_off(&mut state, GapReason::Trimmed, before_first(&page));
+                self.reset_to(&mut state, GapReason::Trimmed, before_first(&page));
             }
             Some(reason @ GapReason::Epoch) => return Step::Compare(reason, Range::After(0), COMPARE),
             Some(reason @ GapReason::Rollback) => {
@@ -55,7 +55,7 @@ impl LocalTopic {
         }
         let more = page.more;
         self.deliver_next(&mut state, page.entries.into_iter());
-        self.settle(&mut state, more)
+        self.finish_page(&mut state, more)
     }
 
     /// The log is not the one that was delivered: finds the last message that both have, tells the members, and goes on
@@ -76,17 +76,17 @@ impl LocalTopic {
             }
             _ => before_first(page),
         };
-        if let Some(healing) = &mut state.healing {
+        if let Some(recovery) = &mut state.recovery {
             // The log is read from there now. What waited is in it, or was lost with the rest.
-            healing.pending.clear();
+            recovery.pending.clear();
         }
-        self.break_off(&mut state, reason, position);
+        self.reset_to(&mut state, reason, position);
         state.next_step()
     }
 
     /// Goes on from another place than the last, and says so to every member that was live. Who is behind finds out by
     /// its own cursor.
-    fn break_off(self: &Arc<Self>, state: &mut State, reason: GapReason, position: Position) {
+    fn reset_to(self: &Arc<Self>, state: &mut State, reason: GapReason, position: Position) {
         let gap = server_message::gap(self.room(), reason, position.epoch, position.seq + 1);
         let old = state.last.replace(position);
         state.breaks += 1;
@@ -94,14 +94,14 @@ impl LocalTopic {
         let mut told = 0;
         for member in state.members.values_mut() {
             match member.state {
-                MemberState::Live | MemberState::Ahead(_) => {}
-                MemberState::Joining | MemberState::Behind(_) => continue,
+                MemberState::Live | MemberState::SkipUntil(_) => {}
+                MemberState::Joining | MemberState::Lagging(_) => continue,
             }
             member.state = MemberState::Live;
             if member.outbox.push(&gap) {
                 told += 1;
             } else if let Some(old) = old {
-                self.fall_behind(member, Cursor::from(old));
+                self.mark_lagging(member, Cursor::from(old));
             }
         }
         self.shared.queued.add(gap.len() * told);
@@ -114,23 +114,23 @@ impl LocalTopic {
     }
 
     /// After a page was delivered: what came meanwhile either fits now, or is in the log by now and read again.
-    fn settle(self: &Arc<Self>, state: &mut State, more: bool) -> Step {
-        let Some(healing) = &mut state.healing else { return Step::Done };
-        let was_interrupted = healing.is_interrupted;
-        let mut fits = !healing.is_stale;
-        for (epoch, entry) in std::mem::take(&mut healing.pending) {
+    fn finish_page(self: &Arc<Self>, state: &mut State, more: bool) -> Step {
+        let Some(recovery) = &mut state.recovery else { return Step::Done };
+        let was_interrupted = recovery.is_interrupted;
+        let mut fits = !recovery.is_stale;
+        for (epoch, entry) in std::mem::take(&mut recovery.pending) {
             let Some(last) = state.last else { break };
             let known: Option<MessageId> = state.ring.id_at(entry.seq);
             match judge(&last, epoch, &entry, known) {
                 Verdict::Next => self.deliver_next(state, std::iter::once(entry)),
                 Verdict::Repeat => {}
                 // Just read from the log up to `last`, and remembered no longer: it is in there.
-                Verdict::Doubt if epoch == last.epoch && entry.seq < last.seq && known.is_none() => {}
-                Verdict::Hole | Verdict::Doubt => fits = false,
+                Verdict::Conflict if epoch == last.epoch && entry.seq < last.seq && known.is_none() => {}
+                Verdict::Gap | Verdict::Conflict => fits = false,
             }
         }
         if fits && !more && !was_interrupted {
-            state.healing = None;
+            state.recovery = None;
             return Step::Done;
         }
         state.next_step()
@@ -139,13 +139,13 @@ impl LocalTopic {
 
 impl State {
     fn next_step(&mut self) -> Step {
-        if let Some(healing) = &mut self.healing {
-            if healing.is_interrupted {
+        if let Some(recovery) = &mut self.recovery {
+            if recovery.is_interrupted {
                 return Step::Done;
             }
-            healing.is_stale = false;
+            recovery.is_stale = false;
         }
-        match (&self.healing, self.last) {
+        match (&self.recovery, self.last) {
             (_, None) => Step::Read(Range::Top, PAGE),
             (Some(_), Some(last)) => Step::Read(Range::After(last.seq), PAGE),
             (None, Some(_)) => Step::Done,

@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 /// Runs `task`; where it ends before `stop` is cancelled, cancels it: a node that is half dead serves nobody well.
-pub(crate) fn essential<T: Future<Output = ()>>(
+pub(crate) fn critical<T: Future<Output = ()>>(
     name: &'static str,
     stop: &CancellationToken,
     task: T,
@@ -19,12 +19,12 @@ pub(crate) fn essential<T: Future<Output = ()>>(
 }
 
 /// Runs what has no end of its own until `stop`, with the same rule.
-pub(crate) fn endless<T: Future<Output = ()>>(
+pub(crate) fn until_stopped<T: Future<Output = ()>>(
     name: &'static str,
     stop: &CancellationToken,
     task: T,
 ) -> impl Future<Output = ()> + use<T> {
-    essential(name, stop, stop.clone().run_until_cancelled_owned(task).map(drop))
+    critical(name, stop, stop.clone().run_until_cancelled_owned(task).map(drop))
 }
 
 struct Fuse {
@@ -48,11 +48,11 @@ mod tests {
     #[tokio::test]
     async fn one_that_returns_or_panics_stops_the_node() {
         let stop = CancellationToken::new();
-        essential("returns", &stop, async {}).await;
+        critical("returns", &stop, async {}).await;
         assert!(stop.is_cancelled());
 
         let stop = CancellationToken::new();
-        let panics = tokio::spawn(essential("panics", &stop, async { panic!("on purpose") }));
+        let panics = tokio::spawn(critical("panics", &stop, async { panic!("on purpose") }));
         assert!(panics.await.unwrap_err().is_panic());
         assert!(stop.is_cancelled());
     }
