@@ -18,9 +18,9 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 
 // The source itself: what goes over channels is the Redis backend's affair, and stays private there.
-#[path = "../../src/backend/redis/wire.rs"]
+#[path = "../../src/backend/redis/codec.rs"]
 #[expect(dead_code, reason = "of what is read, only publications are tried")]
-mod wire;
+mod codec;
 
 use backend::{Entry, Page, Publication};
 
@@ -80,7 +80,7 @@ fn survives<T: FromStr + Display + PartialEq + std::fmt::Debug>(text: &str) -> O
 }
 
 fn published(payload: &[u8]) {
-    match wire::parse(payload.to_vec()) {
+    match codec::parse(payload.to_vec()) {
         None => {}
         Some(Publication::Message { epoch, entry }) => {
             let prev = if entry.prev.is_none() { "-".to_owned() } else { entry.prev.to_string() };
@@ -88,11 +88,11 @@ fn published(payload: &[u8]) {
             let mut written = format!("M {epoch} {seq} {message_id} {prev} {stored_at}\n").into_bytes();
             written.extend_from_slice(&entry.body);
             assert!(payload.ends_with(&entry.body));
-            assert_eq!(wire::parse(written), Some(Publication::Message { epoch, entry }));
+            assert_eq!(codec::parse(written), Some(Publication::Message { epoch, entry }));
         }
         Some(Publication::Event { origin, body }) => {
             assert!(payload.ends_with(&body));
-            assert_eq!(wire::parse(wire::event(origin, &body)), Some(Publication::Event { origin, body }));
+            assert_eq!(codec::parse(codec::event(origin, &body)), Some(Publication::Event { origin, body }));
         }
     }
 }

@@ -163,7 +163,7 @@ pub enum Interruption {
     /// It ended.
     Lost,
     /// It looked alive, and a probe did not come through.
-    Deaf,
+    Silent,
 }
 
 /// Where a backend's deliveries go. Not async on purpose: whoever implements it can't wait, so the pump can't stall.

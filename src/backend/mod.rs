@@ -23,10 +23,10 @@ pub use broker::{
 pub(crate) use clock::unix_ms;
 pub use error::BackendError;
 pub use markers::{MAX_READ_MARKERS, Markers};
-pub use memory::Cluster as Embedded;
+pub use memory::Embedded;
 pub use presence::{Incarnation, Lease, MembersPage, NodeInfo, Presence};
 pub use redis::ConnectError;
-pub use tokens::{LookedUp, TokenHash, TokenRecord, Tokens};
+pub use tokens::{TokenHash, TokenLookup, TokenRecord, Tokens};
 
 /// One backend, by its seams.
 #[derive(Clone)]

@@ -54,7 +54,7 @@ pub trait Presence: Send + Sync + 'static {
     async fn remove(&self, room: &RoomName, user: &UserName, left: Bytes) -> Result<bool, BackendError>;
 
     /// Enters many at once under the present incarnation, without events: after `reincarnate`.
-    async fn assert_all(&self, members: &[(RoomName, UserName)]) -> Result<(), BackendError>;
+    async fn restore_members(&self, members: &[(RoomName, UserName)]) -> Result<(), BackendError>;
 
     /// A page of the room's members after a name; users held only by incarnations without a lease are left out.
     async fn members(
@@ -74,13 +74,16 @@ pub trait Presence: Send + Sync + 'static {
     async fn release(&self) -> Result<(), BackendError>;
 
     /// Claims an incarnation whose lease has ended, for this node alone to reap; the claim ends by itself after 30 s.
-    async fn claim_dead(&self) -> Result<Option<Incarnation>, BackendError>;
+    async fn claim_expired(&self) -> Result<Option<Incarnation>, BackendError>;
 
     /// Some of the members that a dead incarnation left behind (one room's, at most 500); none when all are removed.
-    async fn orphans(&self, dead: &Incarnation) -> Result<Option<(RoomName, Vec<UserName>)>, BackendError>;
+    async fn stale_members(
+        &self,
+        dead: &Incarnation,
+    ) -> Result<Option<(RoomName, Vec<UserName>)>, BackendError>;
 
     /// Removes one of them, as `remove` does for the own node.
-    async fn remove_orphan(
+    async fn remove_stale_member(
         &self,
         dead: &Incarnation,
         room: &RoomName,
@@ -89,7 +92,7 @@ pub trait Presence: Send + Sync + 'static {
     ) -> Result<bool, BackendError>;
 
     /// Forgets a dead incarnation that has no orphans any more.
-    async fn bury(&self, dead: &Incarnation) -> Result<(), BackendError>;
+    async fn forget(&self, dead: &Incarnation) -> Result<(), BackendError>;
 
     /// The cluster's nodes.
     async fn nodes(&self) -> Result<Vec<NodeInfo>, BackendError>;

@@ -63,7 +63,7 @@ impl TokenRecord {
 }
 
 /// What is known of one token of several.
-pub type LookedUp = Result<Option<TokenRecord>, BackendError>;
+pub type TokenLookup = Result<Option<TokenRecord>, BackendError>;
 
 /// Tokens of the whole cluster, by hash.
 #[async_trait]
@@ -73,7 +73,7 @@ pub trait Tokens: Send + Sync + 'static {
 
     /// The records of tokens that are valid now, in the order asked; none for what is unknown, revoked or expired. One
     /// that no node wrote is `Corrupt` by itself: the others asked for with it are still good.
-    async fn look_up(&self, hashes: &[TokenHash]) -> Result<Vec<LookedUp>, BackendError>;
+    async fn look_up(&self, hashes: &[TokenHash]) -> Result<Vec<TokenLookup>, BackendError>;
 
     /// Removes one, whatever stands there. False if there was none.
     async fn remove(&self, hash: TokenHash) -> Result<bool, BackendError>;

@@ -105,7 +105,7 @@ impl LocalPresence {
         let is_here = |membership: &LocalMembership| membership.connections.load(Ordering::Acquire) > 0;
         let keys: Vec<Key> =
             memberships.iter().filter(|s| is_here(s)).map(|membership| membership.key.clone()).collect();
-        self.backend.assert_all(&keys).await?;
+        self.backend.restore_members(&keys).await?;
         // Somebody may have left while it was written, and the store have heard of it before it heard of this.
         for membership in memberships.iter().filter(|membership| !is_here(membership)) {
             self.settle_as_entered(&membership.key).await?;
@@ -119,7 +119,7 @@ impl LocalPresence {
         while Instant::now() < until {
             let dead = match reaping {
                 Some(dead) => dead,
-                None => match self.backend.claim_dead().await? {
+                None => match self.backend.claim_expired().await? {
                     Some(dead) => {
                         tracing::info!(
                             incarnation = dead.0,
@@ -130,8 +130,8 @@ impl LocalPresence {
                     None => return Ok(()),
                 },
             };
-            let Some((room, users)) = self.backend.orphans(dead).await? else {
-                self.backend.bury(dead).await?;
+            let Some((room, users)) = self.backend.stale_members(dead).await? else {
+                self.backend.forget(dead).await?;
                 *reaping = None;
                 continue;
             };
@@ -141,7 +141,7 @@ impl LocalPresence {
                 }
                 let removals = users.iter().map(|user| {
                     let left = server_message::left(&room, user);
-                    self.backend.remove_orphan(dead, &room, user, left)
+                    self.backend.remove_stale_member(dead, &room, user, left)
                 });
                 try_join_all(removals).await?;
             }

@@ -232,7 +232,7 @@ impl Deliver for Registry {
         for topic in topics.iter().filter_map(|name| self.find(name)) {
             match how {
                 Interruption::Lost => self.shared.counters.gap_reconnect.increment(1),
-                Interruption::Deaf => self.shared.counters.gap_probe.increment(1),
+                Interruption::Silent => self.shared.counters.gap_probe.increment(1),
             }
             topic.interrupt();
         }

@@ -109,8 +109,8 @@ pub async fn asserting_members_tells_nobody(stage: &Stage) {
     add(&node, &room_name("one"), "user 0").await;
     node.backend.presence.reincarnate().await.unwrap();
     assert_eq!(node.backend.presence.renew().await.unwrap(), Lease::Kept);
-    node.backend.presence.assert_all(&all).await.unwrap();
-    node.backend.presence.assert_all(&all).await.unwrap();
+    node.backend.presence.restore_members(&all).await.unwrap();
+    node.backend.presence.restore_members(&all).await.unwrap();
     for name in rooms {
         assert_eq!(members(&node, &room_name(name)).await.len(), 700);
         node.say(&room(name), "end").await;
@@ -130,7 +130,7 @@ pub async fn the_first_renewal_takes_the_lease(stage: &Stage) {
     assert_eq!(nodes.len(), 1);
     assert_eq!(nodes[0].name, "node one");
     assert!((1..=15_000).contains(&nodes[0].lease_remaining_ms), "{nodes:?}");
-    assert_eq!(presence.claim_dead().await.unwrap(), None);
+    assert_eq!(presence.claim_expired().await.unwrap(), None);
     presence.release().await.unwrap();
     assert_eq!(presence.nodes().await.unwrap(), []);
 }

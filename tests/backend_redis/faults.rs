@@ -240,7 +240,7 @@ async fn a_redis_that_was_emptied_starts_new_logs_and_loses_leases() {
 
     assert_eq!(presence.renew().await.unwrap(), Lease::Lost);
     presence.reincarnate().await.unwrap();
-    presence.assert_all(&[(name.clone(), alice.clone())]).await.unwrap();
+    presence.restore_members(&[(name.clone(), alice.clone())]).await.unwrap();
     assert_eq!(presence.renew().await.unwrap(), Lease::Kept);
     let page = presence.members(&name, None, 10).await.unwrap();
     assert_eq!((page.members, page.count), (vec![alice], 1));

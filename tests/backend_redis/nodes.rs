@@ -47,7 +47,7 @@ async fn claim_beside(node: &Harness, others: &[&Harness]) -> Incarnation {
         for alive in others.iter().chain([&node]) {
             assert_eq!(alive.backend.presence.renew().await.unwrap(), Lease::Kept);
         }
-        if let Some(dead) = node.backend.presence.claim_dead().await.unwrap() {
+        if let Some(dead) = node.backend.presence.claim_expired().await.unwrap() {
             return dead;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -57,15 +57,15 @@ async fn claim_beside(node: &Harness, others: &[&Harness]) -> Incarnation {
 async fn reap(node: &Harness, dead: &Incarnation) -> usize {
     let presence = &node.backend.presence;
     let mut reaped = 0;
-    while let Some((room, users)) = presence.orphans(dead).await.unwrap() {
+    while let Some((room, users)) = presence.stale_members(dead).await.unwrap() {
         assert!(!users.is_empty() && users.len() <= 500);
         for user in users {
-            presence.remove_orphan(dead, &room, &user, format!("-{user}").into()).await.unwrap();
+            presence.remove_stale_member(dead, &room, &user, format!("-{user}").into()).await.unwrap();
             reaped += 1;
         }
         presence.renew().await.unwrap();
     }
-    presence.bury(dead).await.unwrap();
+    presence.forget(dead).await.unwrap();
     reaped
 }
 
@@ -143,7 +143,7 @@ async fn the_users_of_a_dead_node_are_left_out_at_once_and_reaped_by_one_other()
     assert_eq!((page.count, page.members, page.more), (2, vec![user_name("both")], false));
 
     let incarnation = claim(&one).await;
-    assert_eq!(two.backend.presence.claim_dead().await.unwrap(), None, "one reaper is enough");
+    assert_eq!(two.backend.presence.claim_expired().await.unwrap(), None, "one reaper is enough");
     assert_eq!(dead.backend.presence.renew().await.unwrap(), Lease::Lost, "it is too late to come back");
     assert_eq!(reap(&one, &incarnation).await, 1_102);
     assert_eq!(members(&one, &lobby).await, ["alive", "both"]);
@@ -170,7 +170,7 @@ async fn a_node_that_lost_its_lease_comes_back_with_all_its_users_and_nobody_is_
     add(&stalled, &name, "late").await;
     stalled.backend.presence.reincarnate().await.unwrap();
     let all: [(RoomName, UserName); 2] = [(name.clone(), alice), (name.clone(), user_name("late"))];
-    stalled.backend.presence.assert_all(&all).await.unwrap();
+    stalled.backend.presence.restore_members(&all).await.unwrap();
     assert_eq!(stalled.backend.presence.renew().await.unwrap(), Lease::Kept);
     assert_eq!(reap(&other, &dead).await, 2);
     stalled.backend.presence.renew().await.unwrap();
@@ -193,7 +193,7 @@ async fn members_are_exact_when_leases_vanished() {
     assert_eq!(members(&one, &name).await, ["alice"]);
     assert_eq!(two.backend.presence.renew().await.unwrap(), Lease::Lost);
     two.backend.presence.reincarnate().await.unwrap();
-    two.backend.presence.assert_all(&[(name.clone(), user_name("bob"))]).await.unwrap();
+    two.backend.presence.restore_members(&[(name.clone(), user_name("bob"))]).await.unwrap();
     assert_eq!(members(&one, &name).await, ["alice", "bob"]);
     // What the vanished one held is found and ends without a word.
     let dead = claim_beside(&one, &[&two]).await;
@@ -215,7 +215,7 @@ async fn a_restarted_redis_makes_nodes_enter_all_again() {
     eventually("it answers", || async { node.backend.presence.nodes().await.is_ok() }).await;
     assert_eq!(node.backend.presence.renew().await.unwrap(), Lease::Lost);
     node.backend.presence.reincarnate().await.unwrap();
-    node.backend.presence.assert_all(&[(name.clone(), alice)]).await.unwrap();
+    node.backend.presence.restore_members(&[(name.clone(), alice)]).await.unwrap();
     assert_eq!(members(&node, &name).await, ["alice"]);
     assert_eq!(node.backend.presence.renew().await.unwrap(), Lease::Kept);
 }
@@ -234,7 +234,7 @@ async fn a_drained_node_is_forgotten_and_one_that_left_users_behind_is_reaped_at
     let nodes = other.backend.presence.nodes().await.unwrap();
     assert!(nodes.iter().all(|node| node.name != "clean"), "{nodes:?}");
     assert!(members(&other, &name).await.is_empty());
-    let dead = other.backend.presence.claim_dead().await.unwrap().unwrap();
+    let dead = other.backend.presence.claim_expired().await.unwrap().unwrap();
     assert_eq!(reap(&other, &dead).await, 1);
     assert_eq!(other.backend.presence.nodes().await.unwrap().len(), 1);
 }

@@ -171,7 +171,7 @@ impl Model {
         dead.map(|(name, _)| name).collect()
     }
 
-    fn bury(&mut self, life: &str) {
+    fn forget(&mut self, life: &str) {
         if self.holds(life) {
             self.lives.insert(life.to_owned(), Life { ends: None, claimed: None });
         } else {
@@ -277,7 +277,7 @@ impl Play<'_> {
             Step::Recover(node) => self.recover(node).await,
             Step::Claim(node) => drop(self.claim(node).await),
             Step::Reap(node, count) => self.reap(node, count).await,
-            Step::Bury(node) => self.bury(node).await,
+            Step::Bury(node) => self.forget(node).await,
             Step::Pass(units) => self.pass(units).await,
             Step::Sleep(node) => {
                 for units in [5, 5] {
@@ -291,7 +291,7 @@ impl Play<'_> {
             Step::Die(node) => self.nodes[node] = self.new_node().await,
             Step::Release(node) => {
                 nodes[node].harness.backend.presence.release().await.unwrap();
-                model.bury(&nodes[node].life);
+                model.forget(&nodes[node].life);
                 self.nodes[node] = self.new_node().await;
             }
         }
@@ -302,10 +302,10 @@ impl Play<'_> {
         self.stage.pass(UNIT * units).await;
     }
 
-    async fn bury(&mut self, node: usize) {
+    async fn forget(&mut self, node: usize) {
         for dead in std::mem::take(&mut self.nodes[node].claims) {
-            self.model.bury(&dead);
-            self.nodes[node].harness.backend.presence.bury(&Incarnation(dead)).await.unwrap();
+            self.model.forget(&dead);
+            self.nodes[node].harness.backend.presence.forget(&Incarnation(dead)).await.unwrap();
         }
     }
 
@@ -317,7 +317,7 @@ impl Play<'_> {
         while self.nodes[node].claims.iter().any(|dead| self.model.holds(dead)) {
             self.reap(node, USERS).await;
         }
-        self.bury(node).await;
+        self.forget(node).await;
         true
     }
 
@@ -345,7 +345,7 @@ impl Play<'_> {
         self.model.lives.entry(old).or_insert(Life { ends, claimed: None });
         self.take_life(&mut node).await;
         let wanted: Vec<_> = node.wanted.iter().map(|(of, who)| (name(*of), user(*who))).collect();
-        node.harness.backend.presence.assert_all(&wanted).await.unwrap();
+        node.harness.backend.presence.restore_members(&wanted).await.unwrap();
         for entry in &node.wanted {
             self.model.add(&node.life, *entry, false);
         }
@@ -355,7 +355,7 @@ impl Play<'_> {
     /// True if there was somebody to claim.
     async fn claim(&mut self, node: usize) -> bool {
         let (node, model) = (&mut self.nodes[node], &mut self.model);
-        let claimed = node.harness.backend.presence.claim_dead().await.unwrap();
+        let claimed = node.harness.backend.presence.claim_expired().await.unwrap();
         let dead = model.dead(&node.life);
         let Some(Incarnation(claimed)) = claimed else {
             assert!(dead.is_empty(), "not claimed: {dead:?}");
@@ -373,7 +373,7 @@ impl Play<'_> {
         let presence = &node.harness.backend.presence;
         for dead in &node.claims {
             let incarnation = Incarnation(dead.clone());
-            let orphans = presence.orphans(&incarnation).await.unwrap();
+            let orphans = presence.stale_members(&incarnation).await.unwrap();
             let Some((in_room, users)) = orphans else {
                 assert!(!model.holds(dead), "orphans of {dead} were not found");
                 continue;
@@ -384,7 +384,8 @@ impl Play<'_> {
             assert_eq!(users, left.iter().map(|who| user(*who)).collect::<Vec<_>>());
             for who in left.into_iter().take(count) {
                 let event = Bytes::from(format!("-{who}"));
-                let last = presence.remove_orphan(&incarnation, &in_room, &user(who), event).await.unwrap();
+                let last =
+                    presence.remove_stale_member(&incarnation, &in_room, &user(who), event).await.unwrap();
                 assert_eq!(last, model.remove(dead, (of, who)));
             }
         }

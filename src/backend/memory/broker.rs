@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::budget::{Budget, Room};
+use super::budget::{Budget, Capacity};
 use super::log::{First, Log, Retention};
 use crate::backend::{
     BackendError, Broker, Deliver, Notice, Page, PageLimit, Publication, Publish, Range, Stored, Topic,
@@ -103,11 +103,11 @@ impl Topics {
 
     /// Whether there is room for one more message. If need be some is made: the logs that were used longest ago lose their
     /// messages, and those that hold nothing any more are forgotten.
-    fn has_room(&self, now: u64) -> bool {
-        let target = match self.budget.room(now) {
-            Room::Enough => return true,
-            Room::None => return false,
-            Room::Make(target) => target,
+    fn has_capacity(&self, now: u64) -> bool {
+        let target = match self.budget.capacity(now) {
+            Capacity::Available => return true,
+            Capacity::Exhausted => return false,
+            Capacity::Evict(target) => target,
         };
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         let mut by_use: Vec<_> = map.values().map(|channel| (lock(channel).log.used_at, channel)).collect();
@@ -123,9 +123,9 @@ impl Topics {
             trimmed += 1;
         }
         self.sweep(&mut map, 0);
-        let has_room = self.budget.made(now);
-        tracing::warn!(trimmed, has_room, "the embedded store is full: history was given up");
-        has_room
+        let has_capacity = self.budget.made(now);
+        tracing::warn!(trimmed, has_capacity, "the embedded store is full: history was given up");
+        has_capacity
     }
 
     fn deliver(&self, topic: &Topic, channel: &Channel, publication: &Publication) {
@@ -154,7 +154,7 @@ impl Broker for MemoryBroker {
         let retention = &self.topics.retention;
         let now = unix_ms();
         // Before anything is locked, since it looks at every log.
-        let has_room = self.topics.has_room(now);
+        let has_capacity = self.topics.has_capacity(now);
         topics.dedup();
         let channels: Vec<_> = topics.iter().map(|topic| self.topics.channel(topic)).collect();
         // All at once, in an order that all publishes keep, so that two of them can't wait for each other.
@@ -168,7 +168,7 @@ impl Broker for MemoryBroker {
         let records: Vec<Option<First>> =
             held.iter_mut().map(|(_, channel)| self.topics.change(channel, look)).collect();
         // What was stored before is no less stored for want of room, and a half is completed.
-        if !has_room && records.iter().all(Option::is_none) {
+        if !has_capacity && records.iter().all(Option::is_none) {
             return Err(BackendError::Refused("the embedded store is full".into()));
         }
         let first =

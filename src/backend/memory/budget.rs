@@ -16,13 +16,13 @@ pub(super) struct Budget {
 
 /// What a publish may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum Capacity {
     /// There is room.
-    Enough,
+    Available,
     /// Some has to be made first, down to so many bytes.
-    Make(usize),
+    Evict(usize),
     /// There is none, and none could be made a moment ago.
-    None,
+    Exhausted,
 }
 
 impl Budget {
@@ -36,14 +36,14 @@ impl Budget {
         self.used.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
     }
 
-    pub(super) fn room(&self, now: u64) -> Room {
+    pub(super) fn capacity(&self, now: u64) -> Capacity {
         if self.used.load(Ordering::Relaxed) <= self.max {
-            Room::Enough
+            Capacity::Available
         } else if now < self.full_until.load(Ordering::Relaxed) {
-            Room::None
+            Capacity::Exhausted
         } else {
             // An eighth at once, or every publish would look at every log.
-            Room::Make(self.max - self.max / 8)
+            Capacity::Evict(self.max - self.max / 8)
         }
     }
 

@@ -11,21 +11,21 @@ use std::sync::{Arc, Mutex};
 
 use broker::{MemoryBroker, Topics};
 use log::Retention;
-use presence::{MemoryPresence, Shared};
+use presence::{MemoryPresence, PresenceStore};
 use tokens::{MemoryMarkers, MemoryTokens};
 
 use super::{Backend, Deliver};
 use crate::config::Config;
 
 /// What the nodes of one process share. A node alone has one to itself.
-pub struct Cluster {
+pub struct Embedded {
     topics: Arc<Topics>,
-    presence: Arc<Shared>,
+    presence: Arc<PresenceStore>,
     tokens: Arc<MemoryTokens>,
     markers: Arc<MemoryMarkers>,
 }
 
-impl Cluster {
+impl Embedded {
     /// An empty store with the retention of `config.history`.
     pub fn new(config: &Config) -> Self {
         let retention = Retention {
@@ -64,5 +64,5 @@ impl Cluster {
 
 /// A node by itself.
 pub fn connect(config: &Config, deliver: Arc<dyn Deliver>) -> Backend {
-    Cluster::new(config).join(config, deliver)
+    Embedded::new(config).join(config, deliver)
 }

@@ -54,7 +54,7 @@ impl State {
     }
 
     /// Forgets an incarnation if it holds nobody; else it stays, dead at once.
-    fn bury(&mut self, incarnation: &str) {
+    fn forget(&mut self, incarnation: &str) {
         let holds = |members: &BTreeMap<UserName, BTreeSet<String>>| {
             members.values().any(|held_by| held_by.contains(incarnation))
         };
@@ -83,9 +83,9 @@ impl State {
 
 /// What all nodes of one process share.
 #[derive(Default)]
-pub(super) struct Shared(Mutex<State>);
+pub(super) struct PresenceStore(Mutex<State>);
 
-impl Shared {
+impl PresenceStore {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,7 +93,7 @@ impl Shared {
 
 /// One node's presence.
 pub(super) struct MemoryPresence {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<PresenceStore>,
     pub(super) topics: Arc<Topics>,
     pub(super) name: String,
     pub(super) lease: Duration,
@@ -143,7 +143,7 @@ impl Presence for MemoryPresence {
         Ok(size.is_some())
     }
 
-    async fn assert_all(&self, members: &[(RoomName, UserName)]) -> Result<(), BackendError> {
+    async fn restore_members(&self, members: &[(RoomName, UserName)]) -> Result<(), BackendError> {
         let mut state = self.shared.lock();
         for (room, user) in members {
             state.add(self, room, user);
@@ -208,12 +208,12 @@ impl Presence for MemoryPresence {
     async fn release(&self) -> Result<(), BackendError> {
         let mut state = self.shared.lock();
         if let Some(own) = self.incarnation.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            state.bury(&own);
+            state.forget(&own);
         }
         Ok(())
     }
 
-    async fn claim_dead(&self) -> Result<Option<Incarnation>, BackendError> {
+    async fn claim_expired(&self) -> Result<Option<Incarnation>, BackendError> {
         let mut state = self.shared.lock();
         let now = Instant::now();
         let own = self.incarnation.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -229,7 +229,10 @@ impl Presence for MemoryPresence {
         }))
     }
 
-    async fn orphans(&self, dead: &Incarnation) -> Result<Option<(RoomName, Vec<UserName>)>, BackendError> {
+    async fn stale_members(
+        &self,
+        dead: &Incarnation,
+    ) -> Result<Option<(RoomName, Vec<UserName>)>, BackendError> {
         let state = self.shared.lock();
         for (room, members) in &state.rooms {
             let orphans = members.iter().filter(|(_, held_by)| held_by.contains(&dead.0));
@@ -241,7 +244,7 @@ impl Presence for MemoryPresence {
         Ok(None)
     }
 
-    async fn remove_orphan(
+    async fn remove_stale_member(
         &self,
         dead: &Incarnation,
         room: &RoomName,
@@ -256,8 +259,8 @@ impl Presence for MemoryPresence {
         Ok(size.is_some())
     }
 
-    async fn bury(&self, dead: &Incarnation) -> Result<(), BackendError> {
-        self.shared.lock().bury(&dead.0);
+    async fn forget(&self, dead: &Incarnation) -> Result<(), BackendError> {
+        self.shared.lock().forget(&dead.0);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use indexmap::IndexMap;
 
 use crate::backend::{
-    BackendError, LookedUp, MAX_READ_MARKERS, Markers, TokenHash, TokenRecord, Tokens, unix_ms,
+    BackendError, MAX_READ_MARKERS, Markers, TokenHash, TokenLookup, TokenRecord, Tokens, unix_ms,
 };
 use crate::protocol::server_message::RoomMarker;
 use crate::protocol::{MessageId, Position, RoomName, UserName};
@@ -34,7 +34,7 @@ impl Tokens for MemoryTokens {
         Ok(())
     }
 
-    async fn look_up(&self, hashes: &[TokenHash]) -> Result<Vec<LookedUp>, BackendError> {
+    async fn look_up(&self, hashes: &[TokenHash]) -> Result<Vec<TokenLookup>, BackendError> {
         let records = lock(&self.records);
         let current = |hash| records.get(hash).filter(|record| record.is_current()).cloned();
         Ok(hashes.iter().map(|hash| Ok(current(hash))).collect())

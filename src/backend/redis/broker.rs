@@ -8,14 +8,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use redis::{Cmd, Value, from_redis_value};
 
-use super::failure::Role;
+use super::codec;
+use super::command_connection::CommandConnection;
+use super::error::ConnectionRole;
 use super::keys::{KEYS_PER_LOG, Keys, LogKeys};
-use super::link::Link;
 use super::pool::Pool;
 use super::probe;
 use super::script::{HISTORY, PUBLISH};
 use super::subscriber::Subscriber;
-use super::wire;
 use crate::backend::{BackendError, Broker, Entry, Notice, Page, PageLimit, Publish, Range, Stored, Topic};
 use crate::config::History;
 use crate::protocol::{ConnectionId, Epoch, Position};
@@ -30,7 +30,7 @@ const META_TTL_FLOOR_MS: i64 = 30 * 86_400_000;
 pub(super) struct RedisBroker {
     pub(super) keys: Keys,
     pub(super) retention: History,
-    pub(super) links: Arc<[Link]>,
+    pub(super) commands: Arc<[CommandConnection]>,
     pub(super) subscribers: Arc<[Subscriber]>,
     pub(super) pool: Pool,
 }
@@ -63,9 +63,9 @@ impl RedisBroker {
             })
             .await?;
         let (epoch, seq, message_id, more, entries) = reply;
-        let top = position(&epoch, seq, &message_id).ok_or_else(|| Role::Pool.garbled())?;
-        let entries: Option<Vec<Entry>> = entries.into_iter().map(wire::parse_entry).collect();
-        let entries = entries.ok_or_else(|| Role::Pool.garbled())?;
+        let top = position(&epoch, seq, &message_id).ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
+        let entries: Option<Vec<Entry>> = entries.into_iter().map(codec::parse_entry).collect();
+        let entries = entries.ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
         Ok(Page { top, entries, more })
     }
 
@@ -94,7 +94,7 @@ impl Broker for RedisBroker {
         let Some(last) = topics.last() else {
             return Err(BackendError::Refused("a message without a topic".into()));
         };
-        let link = shard(&self.links, last);
+        let command_connection = shard(&self.commands, last);
         let message_id = publish.message_id.to_string();
         let epochs: Vec<String> = topics.iter().map(|_| Epoch::generate().to_string()).collect();
         let fill = |cmd: &mut Cmd| {
@@ -108,8 +108,8 @@ impl Broker for RedisBroker {
                 cmd.arg(self.keys.channel(topic)).arg(epoch);
             }
         };
-        let reply = link.script(&PUBLISH, topics.len() * KEYS_PER_LOG, fill).await?;
-        stored(reply).ok_or_else(|| Role::Command.garbled())
+        let reply = command_connection.script(&PUBLISH, topics.len() * KEYS_PER_LOG, fill).await?;
+        stored(reply).ok_or_else(|| ConnectionRole::Command.malformed_reply())
     }
 
     async fn announce(
@@ -119,14 +119,14 @@ impl Broker for RedisBroker {
         body: Bytes,
     ) -> Result<(), BackendError> {
         let mut publish = redis::cmd("PUBLISH");
-        publish.arg(self.keys.channel(topic)).arg(wire::event(origin, &body));
-        shard(&self.links, topic).command(&publish).await.map(drop)
+        publish.arg(self.keys.channel(topic)).arg(codec::event(origin, &body));
+        shard(&self.commands, topic).command(&publish).await.map(drop)
     }
 
     async fn notify(&self, notice: Notice) -> Result<(), BackendError> {
         let mut publish = redis::cmd("PUBLISH");
-        publish.arg(self.keys.notices()).arg(wire::notice(&notice));
-        self.links[0].command(&publish).await.map(drop)
+        publish.arg(self.keys.notices()).arg(codec::notice(&notice));
+        self.commands[0].command(&publish).await.map(drop)
     }
 
     async fn subscribe(&self, topic: &Topic) -> Result<(), BackendError> {
@@ -165,13 +165,14 @@ impl Broker for RedisBroker {
             let mut replies = replies.into_iter();
             for topic in topics {
                 let (Some(meta), Some(ttl)) = (replies.next(), replies.next()) else {
-                    return Err(Role::Pool.garbled());
+                    return Err(ConnectionRole::Pool.malformed_reply());
                 };
-                let meta: Meta = from_redis_value(meta).map_err(|_| Role::Pool.garbled())?;
-                let ttl: i64 = from_redis_value(ttl).map_err(|_| Role::Pool.garbled())?;
+                let meta: Meta =
+                    from_redis_value(meta).map_err(|_| ConnectionRole::Pool.malformed_reply())?;
+                let ttl: i64 = from_redis_value(ttl).map_err(|_| ConnectionRole::Pool.malformed_reply())?;
                 let top = match meta {
                     (Some(epoch), Some(seq), Some(id)) if ttl >= META_TTL_FLOOR_MS => {
-                        position(&epoch, seq, &id).ok_or_else(|| Role::Pool.garbled())?
+                        position(&epoch, seq, &id).ok_or_else(|| ConnectionRole::Pool.malformed_reply())?
                     }
                     // No log yet, or one to be refreshed.
                     _ => self.top(topic).await?,
@@ -183,7 +184,7 @@ impl Broker for RedisBroker {
     }
 
     fn ready(&self) -> bool {
-        probe::ready(&self.links, &self.subscribers)
+        probe::ready(&self.commands, &self.subscribers)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 
-use super::failure::Role;
+use super::error::ConnectionRole;
 use super::keys::Keys;
 use super::pool::Pool;
 use super::script::MARK;
@@ -60,7 +60,7 @@ fn room_marker(text: &str) -> Option<RoomMarker> {
 }
 
 fn parsed<T>(text: Option<String>, parse: fn(&str) -> Option<T>) -> Result<Option<T>, BackendError> {
-    text.map(|text| parse(&text).ok_or_else(|| Role::Pool.garbled())).transpose()
+    text.map(|text| parse(&text).ok_or_else(|| ConnectionRole::Pool.malformed_reply())).transpose()
 }
 
 #[async_trait]
@@ -103,7 +103,9 @@ impl Markers for RedisMarkers {
         }
         let (all,): (HashMap<String, String>,) = self.pool.pipeline(&read).await?;
         let parse = |(peer, id): (String, String)| Some((UserName::parse(&peer).ok()?, id.parse().ok()?));
-        all.into_iter().map(|pair| parse(pair).ok_or_else(|| Role::Pool.garbled())).collect()
+        all.into_iter()
+            .map(|pair| parse(pair).ok_or_else(|| ConnectionRole::Pool.malformed_reply()))
+            .collect()
     }
 
     async fn mark_private(

@@ -1,27 +1,27 @@
 //! The backend that nodes share: Redis. Owns the connections and what runs on them; the seams that it serves are in
 //! `backend`. Called by `server` through [`connect`], and from then on only through the traits.
 //!
-//! A node has a few hot connections for publishing ([`link`]), a few for subscriptions ([`subscriber`], [`pump`],
-//! [`wishes`]) and a pool for everything slow ([`pool`]). Commands and subscriptions never share one: a push of the
+//! A node has a few hot connections for publishing ([`command_connection`]), a few for subscriptions ([`subscriber`], [`dispatcher`],
+//! [`subscriptions`]) and a pool for everything slow ([`pool`]). Commands and subscriptions never share one: a push of the
 //! server could be taken for a command's reply. Whatever must be atomic is a Lua script.
 
 mod broker;
-mod dial;
-mod failure;
+mod codec;
+mod command_connection;
+mod connector;
+mod dedup_queue;
+mod dispatcher;
+mod error;
 mod keys;
-mod link;
 mod markers;
 mod pool;
+mod preflight;
 mod presence;
 mod probe;
-mod pump;
 mod script;
 mod subscriber;
-mod survey;
+mod subscriptions;
 mod tokens;
-mod turns;
-mod wire;
-mod wishes;
 
 use std::sync::Arc;
 
@@ -29,15 +29,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::broker::RedisBroker;
-use self::dial::{Clock, Dial};
+use self::command_connection::CommandConnection;
+use self::connector::{Connector, MonotonicClock};
 use self::keys::Keys;
-use self::link::Link;
 use self::markers::RedisMarkers;
 use self::pool::Pool;
+use self::preflight::Preflight;
 use self::presence::RedisPresence;
 use self::probe::Probe;
-use self::subscriber::{Own, Subscriber};
-use self::survey::Survey;
+use self::subscriber::{Subscriber, SystemChannels};
 use self::tokens::RedisTokens;
 use super::{Backend, Deliver};
 use crate::config::Config;
@@ -67,31 +67,32 @@ pub async fn connect(
     tracker: &TaskTracker,
     shutdown: CancellationToken,
 ) -> Result<(Backend, Vec<String>), ConnectError> {
-    let dial = Dial::new(&config.redis).map_err(ConnectError::Settings)?;
-    let warnings = match Survey::take(&dial).await {
-        Ok(survey) if survey.is_cluster => return Err(ConnectError::Cluster(dial.address())),
-        Ok(survey) => survey.warnings,
+    let connector = Connector::new(&config.redis).map_err(ConnectError::Settings)?;
+    let warnings = match Preflight::take(&connector).await {
+        Ok(preflight) if preflight.is_cluster => return Err(ConnectError::Cluster(connector.address())),
+        Ok(preflight) => preflight.warnings,
         Err(error) => {
-            let late = survey_late(dial.clone(), shutdown.clone());
+            let late = preflight_late(connector.clone(), shutdown.clone());
             tracker.spawn(shutdown.clone().run_until_cancelled_owned(late));
-            vec![format!("Redis at {} does not answer yet: {error}", dial.address())]
+            vec![format!("Redis at {} does not answer yet: {error}", connector.address())]
         }
     };
 
     let keys = Keys::new(&config.redis.prefix);
     let node = format!("{:016x}", rand::random::<u64>());
-    let clock = Clock::start();
-    let links: Arc<[Link]> = (0..config.redis.command_connections.max(1))
-        .map(|_| Link::spawn(dial.clone(), clock, tracker, shutdown.clone()))
+    let clock = MonotonicClock::start();
+    let commands: Arc<[CommandConnection]> = (0..config.redis.command_connections.max(1))
+        .map(|_| CommandConnection::spawn(connector.clone(), clock, tracker, shutdown.clone()))
         .collect();
     let subscribers: Arc<[Subscriber]> = (0..config.redis.subscriber_connections.max(1))
         .map(|i| {
-            let own = Own { probe: keys.probe(&node), notices: (i == 0).then(|| keys.notices()) };
-            Subscriber::spawn(dial.clone(), own, deliver.clone(), clock, tracker, shutdown.clone())
+            let own = SystemChannels { probe: keys.probe(&node), notices: (i == 0).then(|| keys.notices()) };
+            Subscriber::spawn(connector.clone(), own, deliver.clone(), clock, tracker, shutdown.clone())
         })
         .collect();
-    let pool = Pool::new(&dial, config.redis.pool_size).map_err(ConnectError::Settings)?;
-    let probe = Probe { channel: keys.probe(&node), links: links.clone(), subscribers: subscribers.clone() };
+    let pool = Pool::new(&connector, config.redis.pool_size).map_err(ConnectError::Settings)?;
+    let probe =
+        Probe { channel: keys.probe(&node), commands: commands.clone(), subscribers: subscribers.clone() };
     tracker.spawn(until_stopped("probe", &shutdown, probe.run()));
 
     let name = config.node.name.clone().unwrap_or(node);
@@ -101,26 +102,32 @@ pub async fn connect(
         presence: Arc::new(presence),
         tokens: Arc::new(RedisTokens { pool: pool.clone(), keys: keys.clone() }),
         markers: Arc::new(RedisMarkers { pool: pool.clone(), keys: keys.clone() }),
-        broker: Arc::new(RedisBroker { keys, retention: config.history.clone(), links, subscribers, pool }),
+        broker: Arc::new(RedisBroker {
+            keys,
+            retention: config.history.clone(),
+            commands,
+            subscribers,
+            pool,
+        }),
     };
     Ok((backend, warnings))
 }
 
 /// For a Redis that comes later. One that can't ever serve ends the node, as it would have at the start: its supervisor
 /// starts it again, and it says why it won't.
-async fn survey_late(dial: Dial, shutdown: CancellationToken) {
-    let mut backoff = dial.backoff();
-    let survey = loop {
+async fn preflight_late(connector: Connector, shutdown: CancellationToken) {
+    let mut backoff = connector.backoff();
+    let preflight = loop {
         backoff.pause().await;
-        if let Ok(survey) = Survey::take(&dial).await {
-            break survey;
+        if let Ok(preflight) = Preflight::take(&connector).await {
+            break preflight;
         }
     };
-    if survey.is_cluster {
-        tracing::error!(error = %ConnectError::Cluster(dial.address()), "the node stops");
+    if preflight.is_cluster {
+        tracing::error!(error = %ConnectError::Cluster(connector.address()), "the node stops");
         shutdown.cancel();
     }
-    for warning in survey.warnings {
+    for warning in preflight.warnings {
         tracing::warn!("{warning}");
     }
 }

@@ -8,8 +8,8 @@ use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
-use super::dial::Dial;
-use super::failure::{Role, is_no_script};
+use super::connector::Connector;
+use super::error::{ConnectionRole, is_no_script};
 use super::script::Script;
 use crate::backend::BackendError;
 
@@ -22,11 +22,12 @@ pub(super) struct Pool {
 
 impl Pool {
     /// Connects to nothing yet.
-    pub(super) fn new(dial: &Dial, size: usize) -> Result<Self, String> {
-        let timeout = dial.timeout();
+    pub(super) fn new(connector: &Connector, size: usize) -> Result<Self, String> {
+        let timeout = connector.timeout();
         // An idle connection may have died without a word: finding out must leave time for another one.
         let check = timeout / 4;
-        let manager = Manager::new_with_config(dial.info(), dial.config()).map_err(|e| e.to_string())?;
+        let manager =
+            Manager::new_with_config(connector.info(), connector.config()).map_err(|e| e.to_string())?;
         let pool = Deadpool::builder(manager)
             .max_size(size.max(1))
             .runtime(Runtime::Tokio1)
@@ -77,9 +78,9 @@ impl Pool {
         let deadline = Instant::now() + self.timeout;
         match timeout_at(deadline, self.pool.get()).await {
             Ok(Ok(connection)) => Ok((connection, deadline)),
-            Ok(Err(PoolError::Backend(error))) => Err(Role::Pool.refused(error.to_string())),
-            Ok(Err(error)) => Err(Role::Pool.refused(error.to_string())),
-            Err(_) => Err(Role::Pool.refused("no connection to Redis in time")),
+            Ok(Err(PoolError::Backend(error))) => Err(ConnectionRole::Pool.refused(error.to_string())),
+            Ok(Err(error)) => Err(ConnectionRole::Pool.refused(error.to_string())),
+            Err(_) => Err(ConnectionRole::Pool.refused("no connection to Redis in time")),
         }
     }
 }
@@ -89,11 +90,11 @@ fn judge<T>(
     outcome: Result<Result<T, RedisError>, Elapsed>,
 ) -> Result<T, BackendError> {
     match outcome {
-        Ok(result) => result.map_err(|error| Role::Pool.judge(&error)),
+        Ok(result) => result.map_err(|error| ConnectionRole::Pool.judge(&error)),
         Err(_) => {
             // It may be half open. Put back, it would cost its next taker a deadline too, just to be checked.
             drop(Connection::take(connection));
-            Err(Role::Pool.timed_out())
+            Err(ConnectionRole::Pool.timed_out())
         }
     }
 }

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, FromRedisValue};
 
-use super::failure::Role;
+use super::codec;
+use super::error::ConnectionRole;
 use super::keys::Keys;
 use super::pool::Pool;
 use super::script::{ADD, LEASE, MEMBERS, REMOVE};
-use super::wire;
 use crate::backend::{BackendError, Incarnation, Lease, MembersPage, NodeInfo, Presence, Topic};
 use crate::failpoints::{self, Failpoint};
 use crate::protocol::{RoomName, UserName};
@@ -105,7 +105,7 @@ impl RedisPresence {
         user: &UserName,
         left: &[u8],
     ) -> Result<bool, BackendError> {
-        let event = wire::event(None, left);
+        let event = codec::event(None, left);
         let channel = self.keys.channel(&Topic::Room(room.clone()));
         self.pool
             .script(&REMOVE, 3, |cmd| {
@@ -125,14 +125,14 @@ fn new_incarnation() -> Incarnation {
 #[async_trait]
 impl Presence for RedisPresence {
     async fn add(&self, room: &RoomName, user: &UserName, entered: Bytes) -> Result<bool, BackendError> {
-        self.enter(room, std::slice::from_ref(user), &wire::event(None, &entered)).await
+        self.enter(room, std::slice::from_ref(user), &codec::event(None, &entered)).await
     }
 
     async fn remove(&self, room: &RoomName, user: &UserName, left: Bytes) -> Result<bool, BackendError> {
         self.take_out(&self.own(), room, user, &left).await
     }
 
-    async fn assert_all(&self, members: &[(RoomName, UserName)]) -> Result<(), BackendError> {
+    async fn restore_members(&self, members: &[(RoomName, UserName)]) -> Result<(), BackendError> {
         let mut sorted: Vec<&(RoomName, UserName)> = members.iter().collect();
         sorted.sort();
         let rooms = sorted.chunk_by(|(one, _), (other, _)| one == other);
@@ -228,10 +228,10 @@ impl Presence for RedisPresence {
     }
 
     async fn release(&self) -> Result<(), BackendError> {
-        self.bury(&self.own()).await
+        self.forget(&self.own()).await
     }
 
-    async fn claim_dead(&self) -> Result<Option<Incarnation>, BackendError> {
+    async fn claim_expired(&self) -> Result<Option<Incarnation>, BackendError> {
         let own = self.own();
         let ended: Vec<String> = self
             .lease_action("ended", &own, &[], |cmd| {
@@ -251,15 +251,18 @@ impl Presence for RedisPresence {
         Ok(None)
     }
 
-    async fn orphans(&self, dead: &Incarnation) -> Result<Option<(RoomName, Vec<UserName>)>, BackendError> {
+    async fn stale_members(
+        &self,
+        dead: &Incarnation,
+    ) -> Result<Option<(RoomName, Vec<UserName>)>, BackendError> {
         let mut range = redis::cmd("ZRANGE");
         range.arg(self.keys.held(dead)).arg(0).arg(ORPHANS - 1);
         let held: Vec<String> = self.pool.command(&range).await?;
         let mut orphans: Option<(RoomName, Vec<UserName>)> = None;
         for pair in held {
-            let (room, user) = pair.split_once('\n').ok_or_else(|| Role::Pool.garbled())?;
+            let (room, user) = pair.split_once('\n').ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
             let (Ok(room), Ok(user)) = (RoomName::parse(room), UserName::parse(user)) else {
-                return Err(Role::Pool.garbled());
+                return Err(ConnectionRole::Pool.malformed_reply());
             };
             // Sorted by room: the first room's are the first.
             let (first, users) = orphans.get_or_insert_with(|| (room.clone(), Vec::new()));
@@ -271,7 +274,7 @@ impl Presence for RedisPresence {
         Ok(orphans)
     }
 
-    async fn remove_orphan(
+    async fn remove_stale_member(
         &self,
         dead: &Incarnation,
         room: &RoomName,
@@ -281,7 +284,7 @@ impl Presence for RedisPresence {
         self.take_out(dead, room, user, &left).await
     }
 
-    async fn bury(&self, dead: &Incarnation) -> Result<(), BackendError> {
+    async fn forget(&self, dead: &Incarnation) -> Result<(), BackendError> {
         let keys = [self.keys.held(dead), self.keys.claim(dead)];
         let _: bool = self.lease_action("bury", dead, &keys, |_| {}).await?;
         Ok(())

@@ -1,4 +1,4 @@
-//! The proof that subscriptions work. Owns the round trip through command link, Redis and every subscription
+//! The proof that subscriptions work. Owns the round trip through command connection, Redis and every subscription
 //! connection; replaces a connection that looks alive and delivers nothing. Started by `connect`; readiness is what it
 //! has seen.
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use metrics::gauge;
 
-use super::link::Link;
+use super::command_connection::CommandConnection;
 use super::subscriber::Subscriber;
 use crate::metrics::PUBSUB_SILENCE;
 
@@ -27,7 +27,7 @@ const READY_WITHIN: Duration = Duration::from_secs(10);
 /// The connections of one node.
 pub(super) struct Probe {
     pub(super) channel: String,
-    pub(super) links: Arc<[Link]>,
+    pub(super) commands: Arc<[CommandConnection]>,
     pub(super) subscribers: Arc<[Subscriber]>,
 }
 
@@ -37,8 +37,8 @@ impl Probe {
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(&self.channel).arg("");
         loop {
-            // A failure is counted by the link, and says nothing of the subscriptions.
-            if self.links[0].command(&publish).await.is_ok() {
+            // A failure is counted by the command connection, and says nothing of the subscriptions.
+            if self.commands[0].command(&publish).await.is_ok() {
                 self.subscribers.iter().for_each(Subscriber::probed);
             }
             for subscriber in self.subscribers.iter().filter(|s| s.overdue() >= PATIENCE) {
@@ -53,7 +53,8 @@ impl Probe {
 }
 
 /// Whether every connection has lately proved itself.
-pub(super) fn ready(links: &[Link], subscribers: &[Subscriber]) -> bool {
+pub(super) fn ready(commands: &[CommandConnection], subscribers: &[Subscriber]) -> bool {
     let lately = |silence: Option<Duration>| silence.is_some_and(|silence| silence < READY_WITHIN);
-    links.iter().all(|link| lately(link.silence())) && subscribers.iter().all(|s| lately(s.silence()))
+    commands.iter().all(|command_connection| lately(command_connection.silence()))
+        && subscribers.iter().all(|s| lately(s.silence()))
 }

@@ -1,5 +1,5 @@
 //! One connection for subscriptions. Owns its life and the pump from it into [`Deliver`]; which topics are wanted is
-//! in `wishes`, and commands never go over it. Called by the broker; the prober watches it.
+//! in `subscriptions`, and commands never go over it. Called by the broker; the prober watches it.
 //!
 //! One task does everything, and confirmations come in line with messages: so a topic is reported as restored before
 //! its first message, and a loss after its last.
@@ -15,10 +15,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::dial::{Backoff, Clock, Dial};
-use super::failure::Role;
-use super::pump::{Inflow, Pump, Pushed};
-use super::wishes::{Wanted, Wishes};
+use super::connector::{Backoff, Connector, MonotonicClock};
+use super::dispatcher::{Dispatcher, InboundQueue, PushMessage};
+use super::error::ConnectionRole;
+use super::subscriptions::{SubscribeOutcome, Subscriptions};
 use crate::backend::{BackendError, Deliver, Interruption, Topic};
 use crate::supervise::until_stopped;
 
@@ -38,14 +38,14 @@ pub(super) struct Subscriber {
 }
 
 /// What a connection is subscribed to whatever is wanted.
-pub(super) struct Own {
+pub(super) struct SystemChannels {
     /// This node's own, for the probe.
     pub(super) probe: String,
     /// All nodes', on one of a node's connections.
     pub(super) notices: Option<String>,
 }
 
-impl Own {
+impl SystemChannels {
     fn channels(&self) -> Vec<&str> {
         [Some(&self.probe), self.notices.as_ref()].into_iter().flatten().map(String::as_str).collect()
     }
@@ -58,27 +58,27 @@ impl Own {
 
 /// What the callers' side and the task share.
 pub(super) struct Shared {
-    wishes: Mutex<Wishes>,
+    subscriptions: Mutex<Subscriptions>,
     changed: Notify,
     replace: Notify,
-    pub(super) sight: Sight,
+    pub(super) probe_state: ProbeState,
 }
 
 impl Shared {
     /// Never held across an await, and nothing under it can panic half-way through a change.
-    pub(super) fn wishes(&self) -> MutexGuard<'_, Wishes> {
-        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn subscriptions(&self) -> MutexGuard<'_, Subscriptions> {
+        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What the probe tells of a connection, in ms of the clock; 0: nothing.
-pub(super) struct Sight {
-    clock: Clock,
+pub(super) struct ProbeState {
+    clock: MonotonicClock,
     seen: AtomicU64,
     sent_since: AtomicU64,
 }
 
-impl Sight {
+impl ProbeState {
     /// The probe came through.
     pub(super) fn seen(&self) {
         self.seen.store(self.clock.now(), Ordering::Relaxed);
@@ -107,70 +107,71 @@ impl Sight {
 impl Subscriber {
     /// Starts keeping a connection.
     pub(super) fn spawn(
-        dial: Dial,
-        own: Own,
+        connector: Connector,
+        own: SystemChannels,
         deliver: Arc<dyn Deliver>,
-        clock: Clock,
+        clock: MonotonicClock,
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let sight = Sight { clock, seen: AtomicU64::new(0), sent_since: AtomicU64::new(0) };
+        let probe_state = ProbeState { clock, seen: AtomicU64::new(0), sent_since: AtomicU64::new(0) };
         let shared = Arc::new(Shared {
-            wishes: Mutex::default(),
+            subscriptions: Mutex::default(),
             changed: Notify::new(),
             replace: Notify::new(),
-            sight,
+            probe_state,
         });
-        let timeout = dial.timeout();
-        let keeper = Keeper { backoff: dial.backoff(), dial, own, deliver, shared: shared.clone() };
-        tracker.spawn(until_stopped("subscriptions", &stop, keeper.run()));
+        let timeout = connector.timeout();
+        let task =
+            SubscriberTask { backoff: connector.backoff(), connector, own, deliver, shared: shared.clone() };
+        tracker.spawn(until_stopped("subscriptions", &stop, task.run()));
         Self { shared, timeout }
     }
 
     /// See [`crate::backend::Broker::subscribe`].
     pub(super) async fn subscribe(&self, channel: String, topic: &Topic) -> Result<(), BackendError> {
-        let wanted = self.shared.wishes().want(&channel, topic);
-        let Wanted::Soon(ticket, confirmed) = wanted else { return Ok(()) };
+        let wanted = self.shared.subscriptions().subscribe(&channel, topic);
+        let SubscribeOutcome::Pending(ticket, confirmed) = wanted else { return Ok(()) };
         self.shared.changed.notify_one();
         // Also for a caller that is dropped while it waits.
         let _waiting = Waiting { shared: &self.shared, channel: &channel, ticket };
         match tokio::time::timeout(self.timeout, confirmed).await {
-            Ok(Ok(())) if self.shared.wishes().take(&channel, ticket) => Ok(()),
+            Ok(Ok(())) if self.shared.subscriptions().acknowledge(&channel, ticket) => Ok(()),
             Ok(_) => Err(BackendError::Refused("unsubscribed meanwhile".into())),
-            Err(_) => Err(Role::Subscriber.refused("no subscription in time")),
+            Err(_) => Err(ConnectionRole::Subscriber.refused("no subscription in time")),
         }
     }
 
     /// See [`crate::backend::Broker::unsubscribe`].
     pub(super) fn unsubscribe(&self, channel: &str) {
-        self.shared.wishes().unwant(channel);
+        self.shared.subscriptions().unsubscribe(channel);
         self.shared.changed.notify_one();
     }
 
-    /// A probe was published; see [`Sight`].
+    /// A probe was published; see [`ProbeState`].
     pub(super) fn probed(&self) {
-        self.shared.sight.sent();
+        self.shared.probe_state.sent();
     }
 
     /// How long the oldest probe that should have come is late.
     pub(super) fn overdue(&self) -> Duration {
-        self.shared.sight.overdue()
+        self.shared.probe_state.overdue()
     }
 
     /// How long since a probe came; none: never.
     pub(super) fn silence(&self) -> Option<Duration> {
-        let seen = self.shared.sight.seen.load(Ordering::Relaxed);
-        (seen > 0).then(|| self.shared.sight.clock.since(seen))
+        let seen = self.shared.probe_state.seen.load(Ordering::Relaxed);
+        (seen > 0).then(|| self.shared.probe_state.clock.since(seen))
     }
 
     /// Gives the connection up for a new one.
     pub(super) fn replace(&self) {
-        self.shared.sight.forget();
+        self.shared.probe_state.forget();
         self.shared.replace.notify_one();
     }
 }
 
-/// Somebody waits for a subscription; ends the wish where it was not fulfilled and nobody else has it.
+/// Somebody waits for a subscription; ends the wish where it was not acknowledged and nobody else has it.
 struct Waiting<'a> {
     shared: &'a Shared,
     channel: &'a str,
@@ -179,36 +180,36 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.shared.wishes().give_up(self.channel, self.ticket);
+        self.shared.subscriptions().cancel(self.channel, self.ticket);
         self.shared.changed.notify_one();
     }
 }
 
 /// The task that keeps one connection.
-struct Keeper {
-    dial: Dial,
+struct SubscriberTask {
+    connector: Connector,
     backoff: Backoff,
     /// Subscribed before anything else.
-    own: Own,
+    own: SystemChannels,
     deliver: Arc<dyn Deliver>,
     shared: Arc<Shared>,
 }
 
-impl Keeper {
+impl SubscriberTask {
     async fn run(mut self) {
         loop {
-            let (inflow, queue) = Inflow::new();
-            match self.connect(&inflow).await {
+            let (inbound, queue) = InboundQueue::new();
+            match self.connect(&inbound).await {
                 Ok(connection) => {
                     self.backoff.reset();
                     // What was published while there was no connection says nothing of this one.
-                    self.shared.sight.forget();
+                    self.shared.probe_state.forget();
                     let _ = self.shared.replace.notified().now_or_never();
-                    let why = self.serve(connection, &inflow, queue).await;
+                    let why = self.serve(connection, &inbound, queue).await;
                     tracing::warn!(why, "the subscription connection to Redis is replaced");
-                    let interrupted = self.shared.wishes().lost();
+                    let interrupted = self.shared.subscriptions().connection_lost();
                     if !interrupted.is_empty() {
-                        let how = if why == SILENT { Interruption::Deaf } else { Interruption::Lost };
+                        let how = if why == SILENT { Interruption::Silent } else { Interruption::Lost };
                         self.deliver.interrupted(&interrupted, how);
                     }
                 }
@@ -218,17 +219,17 @@ impl Keeper {
                 }
                 Err(error) => tracing::debug!(%error, "still can't connect to Redis for subscriptions"),
             }
-            Role::Subscriber.lost();
+            ConnectionRole::Subscriber.lost();
             self.backoff.pause().await;
         }
     }
 
-    async fn connect(&self, inflow: &Arc<Inflow>) -> RedisResult<MultiplexedConnection> {
-        let inflow = inflow.clone();
-        let config = self.dial.config().set_push_sender(move |push| inflow.push(push));
-        let mut connection = self.dial.connect(&config).await?;
-        self.dial.check_master(&mut connection).await?;
-        self.dial.within(connection.subscribe(self.own.channels())).await?;
+    async fn connect(&self, inbound: &Arc<InboundQueue>) -> RedisResult<MultiplexedConnection> {
+        let inbound = inbound.clone();
+        let config = self.connector.config().set_push_sender(move |push| inbound.push(push));
+        let mut connection = self.connector.connect(&config).await?;
+        self.connector.check_master(&mut connection).await?;
+        self.connector.within(connection.subscribe(self.own.channels())).await?;
         Ok(connection)
     }
 
@@ -236,34 +237,39 @@ impl Keeper {
     async fn serve(
         &self,
         connection: MultiplexedConnection,
-        inflow: &Inflow,
-        mut queue: mpsc::Receiver<Pushed>,
+        inbound: &InboundQueue,
+        mut queue: mpsc::Receiver<PushMessage>,
     ) -> &'static str {
-        let mut pump = Pump::new(&self.shared, &*self.deliver, &self.own);
+        let mut dispatcher = Dispatcher::new(&self.shared, &*self.deliver, &self.own);
         let mut burst = Vec::with_capacity(BURST);
         let mut asking = Asking::default();
         let why = loop {
-            if asking.is_over(pump.confirmed()) {
-                asking = Asking::start(&self.shared, &connection, pump.confirmed(), self.dial.timeout());
+            if asking.is_over(dispatcher.confirmed()) {
+                asking = Asking::start(
+                    &self.shared,
+                    &connection,
+                    dispatcher.confirmed(),
+                    self.connector.timeout(),
+                );
             }
             tokio::select! {
                 biased;
-                () = inflow.ended.cancelled() => break inflow.why(),
+                () = inbound.ended.cancelled() => break inbound.why(),
                 () = self.shared.replace.notified() => break SILENT,
                 () = asking.failed() => break "a subscription was not confirmed",
                 _ = queue.recv_many(&mut burst, BURST) => {
-                    inflow.taken(&burst);
-                    pump.run(&mut burst);
+                    inbound.taken(&burst);
+                    dispatcher.run(&mut burst);
                 }
                 () = self.shared.changed.notified() => {}
             }
         };
         // What came before the end came in order: it is delivered, and only then is the topic interrupted.
-        inflow.ended.cancel();
+        inbound.ended.cancel();
         drop((asking, connection));
         queue.close();
         while queue.recv_many(&mut burst, BURST).await > 0 {
-            pump.run(&mut burst);
+            dispatcher.run(&mut burst);
         }
         why
     }
@@ -272,14 +278,14 @@ impl Keeper {
 /// One batch on its way to the server. The next is not sent before all of it came back through the queue.
 #[derive(Default)]
 struct Asking {
-    /// [`Pump::confirmed`] at which it is over.
+    /// [`Dispatcher::confirmed`] at which it is over.
     until: u64,
     call: Option<futures_util::future::BoxFuture<'static, ()>>,
 }
 
 impl Asking {
     fn start(shared: &Shared, connection: &MultiplexedConnection, confirmed: u64, timeout: Duration) -> Self {
-        let batch = shared.wishes().next_batch(BATCH);
+        let batch = shared.subscriptions().next_batch(BATCH);
         let until = confirmed + (batch.subscribe.len() + batch.unsubscribe.len()) as u64;
         if until == confirmed {
             return Self { until, call: None };

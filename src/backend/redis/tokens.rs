@@ -3,11 +3,11 @@
 
 use async_trait::async_trait;
 
-use super::failure::Role;
+use super::error::ConnectionRole;
 use super::keys::Keys;
 use super::pool::Pool;
 use super::script::TOKEN;
-use crate::backend::{BackendError, LookedUp, TokenHash, TokenRecord, Tokens, unix_ms};
+use crate::backend::{BackendError, TokenHash, TokenLookup, TokenRecord, Tokens, unix_ms};
 use crate::protocol::UserName;
 
 /// Tokens that are read, or removed, in one command.
@@ -39,7 +39,7 @@ impl Tokens for RedisTokens {
             .await
     }
 
-    async fn look_up(&self, hashes: &[TokenHash]) -> Result<Vec<LookedUp>, BackendError> {
+    async fn look_up(&self, hashes: &[TokenHash]) -> Result<Vec<TokenLookup>, BackendError> {
         let mut found = Vec::with_capacity(hashes.len());
         for hashes in hashes.chunks(AT_ONCE) {
             let mut get = redis::cmd("MGET");
@@ -49,7 +49,9 @@ impl Tokens for RedisTokens {
             // As bytes: a single record that is no text would make the whole reply unreadable.
             let records: Vec<Option<Vec<u8>>> = self.pool.command(&get).await?;
             found.extend(records.into_iter().map(|record| {
-                record.map(|bytes| parse(&bytes).ok_or_else(|| Role::Pool.garbled())).transpose()
+                record
+                    .map(|bytes| parse(&bytes).ok_or_else(|| ConnectionRole::Pool.malformed_reply()))
+                    .transpose()
             }));
         }
         Ok(found)

@@ -11,7 +11,7 @@ use crate::metrics::REDIS_ERRORS;
 
 /// What the connection that failed was for: the label `role` of [`REDIS_ERRORS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum ConnectionRole {
     /// The hot path.
     Command,
     /// Subscriptions.
@@ -20,7 +20,7 @@ pub(super) enum Role {
     Pool,
 }
 
-impl Role {
+impl ConnectionRole {
     fn label(self) -> &'static str {
         match self {
             Self::Command => "command",
@@ -42,7 +42,7 @@ impl Role {
     }
 
     /// A reply of another shape than the script's: whatever it did, it did.
-    pub(super) fn garbled(self) -> BackendError {
+    pub(super) fn malformed_reply(self) -> BackendError {
         self.corrupt("a reply that no node wrote the parts of")
     }
 
@@ -138,16 +138,22 @@ mod tests {
             "-BUSY Redis is busy running a script.\r\n",
             "-NOAUTH Authentication required.\r\n",
         ] {
-            assert!(matches!(Role::Command.judge(&reply(text)), BackendError::Refused(_)), "{text}");
+            assert!(
+                matches!(ConnectionRole::Command.judge(&reply(text)), BackendError::Refused(_)),
+                "{text}"
+            );
         }
         for text in ["-ERR user_script:12: boom\r\n", "-NOPERM\r\n"] {
-            assert!(matches!(Role::Command.judge(&reply(text)), BackendError::Unknown(_)), "{text}");
+            assert!(
+                matches!(ConnectionRole::Command.judge(&reply(text)), BackendError::Unknown(_)),
+                "{text}"
+            );
         }
         let foreign = reply("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n");
-        assert!(matches!(Role::Command.judge(&foreign), BackendError::Corrupt(_)));
+        assert!(matches!(ConnectionRole::Command.judge(&foreign), BackendError::Corrupt(_)));
         let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert!(matches!(Role::Command.judge(&lost), BackendError::Unknown(_)));
+        assert!(matches!(ConnectionRole::Command.judge(&lost), BackendError::Unknown(_)));
         let late = RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
-        assert!(matches!(Role::Command.judge(&late), BackendError::Unknown(_)));
+        assert!(matches!(ConnectionRole::Command.judge(&late), BackendError::Unknown(_)));
     }
 }

@@ -6,22 +6,23 @@ use std::collections::HashMap;
 use redis::RedisError;
 use redis::aio::MultiplexedConnection;
 
-use super::dial::Dial;
+use super::connector::Connector;
 
 /// What was found.
-pub(super) struct Survey {
+pub(super) struct Preflight {
     /// Cluster mode, in which topics lie on different servers.
     pub(super) is_cluster: bool,
     /// One line each, for the operator.
     pub(super) warnings: Vec<String>,
 }
 
-impl Survey {
+impl Preflight {
     /// Asks the server, over a connection of its own.
-    pub(super) async fn take(dial: &Dial) -> Result<Self, RedisError> {
-        let mut connection = dial.connect(&dial.config()).await?;
-        let info: String = dial.within(redis::cmd("INFO").arg("server").query_async(&mut connection)).await?;
-        let settings = config(dial, &mut connection).await?;
+    pub(super) async fn take(connector: &Connector) -> Result<Self, RedisError> {
+        let mut connection = connector.connect(&connector.config()).await?;
+        let info: String =
+            connector.within(redis::cmd("INFO").arg("server").query_async(&mut connection)).await?;
+        let settings = config(connector, &mut connection).await?;
         Ok(Self::judge(&info, settings.as_ref()))
     }
 
@@ -67,12 +68,12 @@ fn judge_settings(settings: &HashMap<String, String>, warnings: &mut Vec<String>
 
 /// None where the server forbids it.
 async fn config(
-    dial: &Dial,
+    connector: &Connector,
     connection: &mut MultiplexedConnection,
 ) -> Result<Option<HashMap<String, String>>, RedisError> {
     let mut get = redis::cmd("CONFIG");
     get.arg("GET").arg(&["appendonly", "appendfsync", "maxmemory-policy"]);
-    match dial.within(get.query_async(connection)).await {
+    match connector.within(get.query_async(connection)).await {
         Ok(settings) => Ok(Some(settings)),
         Err(error) if error.code().is_some() => Ok(None),
         Err(error) => Err(error),
@@ -83,9 +84,9 @@ async fn config(
 mod tests {
     use super::*;
 
-    fn judge(info: &str, settings: &[(&str, &str)]) -> Survey {
+    fn judge(info: &str, settings: &[(&str, &str)]) -> Preflight {
         let settings = settings.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
-        Survey::judge(info, Some(&settings))
+        Preflight::judge(info, Some(&settings))
     }
 
     const GOOD: [(&str, &str); 3] =
@@ -93,9 +94,9 @@ mod tests {
 
     #[test]
     fn a_redis_that_can_keep_the_promise_gives_no_warning() {
-        let survey = judge("redis_version:7.0.15\r\nredis_mode:standalone\r\n", &GOOD);
-        assert_eq!(survey.warnings, Vec::<String>::new());
-        assert!(!survey.is_cluster);
+        let preflight = judge("redis_version:7.0.15\r\nredis_mode:standalone\r\n", &GOOD);
+        assert_eq!(preflight.warnings, Vec::<String>::new());
+        assert!(!preflight.is_cluster);
     }
 
     #[test]
@@ -107,12 +108,12 @@ mod tests {
         ] {
             let mut settings = GOOD;
             settings.iter_mut().filter(|(k, _)| *k == name).for_each(|(_, v)| *v = value);
-            let survey = judge("redis_version:7.2.0\r\n", &settings);
-            assert_eq!(survey.warnings.len(), 1, "{:?}", survey.warnings);
-            assert!(survey.warnings[0].contains(said), "{:?}", survey.warnings);
+            let preflight = judge("redis_version:7.2.0\r\n", &settings);
+            assert_eq!(preflight.warnings.len(), 1, "{:?}", preflight.warnings);
+            assert!(preflight.warnings[0].contains(said), "{:?}", preflight.warnings);
         }
         let old = judge("redis_version:6.2.1\r\nredis_mode:cluster\r\n", &GOOD);
         assert!(old.warnings[0].contains("6.2.1") && old.is_cluster);
-        assert!(Survey::judge("redis_version:7.0.0\n", None).warnings[0].contains("CONFIG"));
+        assert!(Preflight::judge("redis_version:7.0.0\n", None).warnings[0].contains("CONFIG"));
     }
 }

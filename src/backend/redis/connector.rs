@@ -1,5 +1,5 @@
 //! How a connection to Redis is made. Owns address, deadlines and back-off, and the checks that a fresh connection must
-//! pass; keeps no connection. Called by the link, the subscribers and the pool.
+//! pass; keeps no connection. Called by the command connection, the subscribers and the pool.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Everything that is needed to connect.
 #[derive(Clone)]
-pub(super) struct Dial {
+pub(super) struct Connector {
     client: Client,
     timeout: Duration,
     max_pause: Duration,
 }
 
-impl Dial {
+impl Connector {
     /// Reads the URL. The error never contains it: it may hold a password.
     pub(super) fn new(settings: &Redis) -> Result<Self, String> {
         let url = settings.url.as_ref().ok_or("`redis.url` is not set")?;
@@ -129,9 +129,9 @@ impl Backoff {
 
 /// Milliseconds since the backend was started, never 0: they fit into an atomic where an `Instant` does not.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock(Instant);
+pub(super) struct MonotonicClock(Instant);
 
-impl Clock {
+impl MonotonicClock {
     pub(super) fn start() -> Self {
         Self(Instant::now())
     }
@@ -156,7 +156,7 @@ mod tests {
     fn a_bad_url_is_an_error_that_does_not_show_it() {
         for url in ["http://x:s3cret@h", "s3cret", "rediss://:s3cret@h", "redis://:s3cret@h:99999", ""] {
             let settings = Redis { url: Some(SecretString::from(url)), ..Redis::default() };
-            let Err(error) = Dial::new(&settings) else { panic!("{url} was taken") };
+            let Err(error) = Connector::new(&settings) else { panic!("{url} was taken") };
             assert!(!error.contains("s3cret") && error.contains("redis.url"), "{error}");
         }
     }
@@ -165,7 +165,7 @@ mod tests {
     fn the_address_is_shown_without_the_password() {
         let settings =
             Redis { url: Some(SecretString::from("redis://me:s3cret@127.0.0.1:7/2")), ..Redis::default() };
-        let dial = Dial::new(&settings).unwrap();
-        assert_eq!(dial.address(), "127.0.0.1:7");
+        let connector = Connector::new(&settings).unwrap();
+        assert_eq!(connector.address(), "127.0.0.1:7");
     }
 }

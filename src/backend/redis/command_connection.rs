@@ -2,7 +2,7 @@
 //! the watchdog, replacing; does not know what is sent over it. Called by the broker and the prober.
 //!
 //! redis-rs's own `ConnectionManager` is not used: it stays deaf until a command is sent, never notices a half-open
-//! link, and stays with a master that was demoted.
+//! connection, and stays with a master that was demoted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::dial::{Backoff, Clock, Dial};
-use super::failure::{Role, is_demoted, is_no_script};
+use super::connector::{Backoff, Connector, MonotonicClock};
+use super::error::{ConnectionRole, is_demoted, is_no_script};
 use super::script::{PUBLISH, Script};
 use crate::backend::BackendError;
 use crate::supervise::until_stopped;
@@ -31,16 +31,16 @@ const WATCH_MISSES: u32 = 2;
 const PIPELINE_BUFFER: usize = 512;
 
 /// A connection that is always being kept, hence cheap to share: callers wait for it a moment, or are refused.
-pub(super) struct Link {
+pub(super) struct CommandConnection {
     timeout: Duration,
-    live: watch::Receiver<Option<Live>>,
-    suspicion: Arc<Suspicion>,
+    live: watch::Receiver<Option<LiveConnection>>,
+    failure: Arc<FailureSignal>,
     health: Arc<Health>,
 }
 
 /// One connection of the link's.
 #[derive(Clone)]
-struct Live {
+struct LiveConnection {
     generation: u64,
     connection: MultiplexedConnection,
 }
@@ -48,12 +48,12 @@ struct Live {
 /// What callers found out about a connection before its watchdog did. By generation: a late failure of the last
 /// connection must not cost the present one.
 #[derive(Default)]
-struct Suspicion {
+struct FailureSignal {
     generation: AtomicU64,
     raised: Notify,
 }
 
-impl Suspicion {
+impl FailureSignal {
     fn raise(&self, generation: u64) {
         self.generation.fetch_max(generation, Ordering::Relaxed);
         self.raised.notify_one();
@@ -67,30 +67,35 @@ impl Suspicion {
     }
 }
 
-/// When a command last succeeded, in ms of the [`Clock`]; 0: never.
+/// When a command last succeeded, in ms of the [`MonotonicClock`]; 0: never.
 struct Health {
-    clock: Clock,
+    clock: MonotonicClock,
     answered: AtomicU64,
 }
 
-impl Link {
+impl CommandConnection {
     /// Starts keeping a connection.
-    pub(super) fn spawn(dial: Dial, clock: Clock, tracker: &TaskTracker, stop: CancellationToken) -> Self {
+    pub(super) fn spawn(
+        connector: Connector,
+        clock: MonotonicClock,
+        tracker: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
         let (live_tx, live) = watch::channel(None);
-        let suspicion = Arc::new(Suspicion::default());
+        let failure = Arc::new(FailureSignal::default());
         let health = Arc::new(Health { clock, answered: AtomicU64::new(0) });
-        let keeper = Keeper {
-            timeout: dial.timeout(),
-            backoff: dial.backoff(),
-            dial,
+        let task = ConnectionTask {
+            timeout: connector.timeout(),
+            backoff: connector.backoff(),
+            connector,
             live: live_tx,
-            suspicion: suspicion.clone(),
+            failure: failure.clone(),
             generation: 0,
             health: health.clone(),
         };
-        let timeout = keeper.timeout;
-        tracker.spawn(until_stopped("commands", &stop, keeper.run()));
-        Self { timeout, live, suspicion, health }
+        let timeout = task.timeout;
+        tracker.spawn(until_stopped("commands", &stop, task.run()));
+        Self { timeout, live, failure, health }
     }
 
     /// How long since a command succeeded.
@@ -107,7 +112,7 @@ impl Link {
         fill: impl Fn(&mut Cmd) + Send + Sync,
     ) -> Result<Value, BackendError> {
         let deadline = Instant::now() + self.timeout;
-        let Live { generation, mut connection } = self.live().await?;
+        let LiveConnection { generation, mut connection } = self.live().await?;
         let call = async {
             match connection.send_packed_command(&script.by_hash(keys, &fill)).await.and_then(checked) {
                 Err(error) if is_no_script(&error) => {
@@ -122,13 +127,13 @@ impl Link {
     /// Runs one command, within the deadline.
     pub(super) async fn command(&self, command: &Cmd) -> Result<Value, BackendError> {
         let deadline = Instant::now() + self.timeout;
-        let Live { generation, mut connection } = self.live().await?;
+        let LiveConnection { generation, mut connection } = self.live().await?;
         let call = async { connection.send_packed_command(command).await.and_then(checked) };
         self.judge(generation, timeout_at(deadline, call).await)
     }
 
     /// The live connection; where there is none, whatever comes within half the deadline.
-    async fn live(&self) -> Result<Live, BackendError> {
+    async fn live(&self) -> Result<LiveConnection, BackendError> {
         if let Some(live) = &*self.live.borrow() {
             return Ok(live.clone());
         }
@@ -137,7 +142,7 @@ impl Link {
             Ok(Ok(live)) => live.clone(),
             _ => None,
         };
-        found.ok_or_else(|| Role::Command.refused("no connection to Redis"))
+        found.ok_or_else(|| ConnectionRole::Command.refused("no connection to Redis"))
     }
 
     fn judge(
@@ -152,11 +157,11 @@ impl Link {
             }
             Ok(Err(error)) => {
                 if is_demoted(&error) || error.is_connection_dropped() {
-                    self.suspicion.raise(generation);
+                    self.failure.raise(generation);
                 }
-                Err(Role::Command.judge(&error))
+                Err(ConnectionRole::Command.judge(&error))
             }
-            Err(_) => Err(Role::Command.timed_out()),
+            Err(_) => Err(ConnectionRole::Command.timed_out()),
         }
     }
 }
@@ -166,35 +171,35 @@ fn checked(value: Value) -> Result<Value, RedisError> {
     value.extract_error()
 }
 
-/// The task that keeps one link.
-struct Keeper {
-    dial: Dial,
+/// The task that keeps one connection.
+struct ConnectionTask {
+    connector: Connector,
     backoff: Backoff,
     timeout: Duration,
-    live: watch::Sender<Option<Live>>,
+    live: watch::Sender<Option<LiveConnection>>,
     generation: u64,
-    suspicion: Arc<Suspicion>,
+    failure: Arc<FailureSignal>,
     health: Arc<Health>,
 }
 
-impl Keeper {
+impl ConnectionTask {
     async fn run(mut self) {
         loop {
             let lost = Arc::new(Notify::new());
             match self.connect(lost.clone()).await {
                 Ok(connection) => {
                     self.generation += 1;
-                    let live = Live { generation: self.generation, connection: connection.clone() };
+                    let live = LiveConnection { generation: self.generation, connection: connection.clone() };
                     self.live.send_replace(Some(live));
                     self.backoff.reset();
                     let why = self.watch(connection, &lost).await;
                     // Callers that hold a clone get their answer or their own deadline; nobody new gets this one.
                     self.live.send_replace(None);
-                    Role::Command.lost();
+                    ConnectionRole::Command.lost();
                     tracing::warn!(why, "the command connection to Redis is replaced");
                 }
                 Err(error) => {
-                    Role::Command.lost();
+                    ConnectionRole::Command.lost();
                     // Once per outage: the attempts go on every second.
                     if self.backoff.is_fresh() {
                         tracing::warn!(%error, "can't connect to Redis for commands");
@@ -208,7 +213,7 @@ impl Keeper {
     }
 
     async fn connect(&self, lost: Arc<Notify>) -> Result<MultiplexedConnection, RedisError> {
-        let config = self.dial.config().set_pipeline_buffer_size(PIPELINE_BUFFER).set_push_sender(
+        let config = self.connector.config().set_pipeline_buffer_size(PIPELINE_BUFFER).set_push_sender(
             move |push: PushInfo| {
                 if push.kind == PushKind::Disconnection {
                     lost.notify_one();
@@ -216,10 +221,10 @@ impl Keeper {
                 Ok::<(), redis::aio::SendError>(())
             },
         );
-        let mut connection = self.dial.connect(&config).await?;
-        self.dial.check_master(&mut connection).await?;
+        let mut connection = self.connector.connect(&config).await?;
+        self.connector.check_master(&mut connection).await?;
         // Before anybody uses it: a NOSCRIPT in mid-flight costs each caller a second round trip.
-        self.dial.within(PUBLISH.load().query_async::<()>(&mut connection)).await?;
+        self.connector.within(PUBLISH.load().query_async::<()>(&mut connection)).await?;
         self.health.answered.store(self.health.clock.now(), Ordering::Relaxed);
         Ok(connection)
     }
@@ -231,7 +236,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 () = lost.notified() => return "lost",
-                () = self.suspicion.of(self.generation) => return "a command failed",
+                () = self.failure.of(self.generation) => return "a command failed",
                 _ = tick.tick() => {}
             }
             let ping = redis::cmd("PING");

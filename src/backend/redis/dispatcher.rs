@@ -10,19 +10,19 @@ use redis::{PushInfo, PushKind, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::subscriber::{BURST, Own, Shared};
-use super::wire;
-use super::wishes::Confirmed;
+use super::codec;
+use super::subscriber::{BURST, Shared, SystemChannels};
+use super::subscriptions::Confirmation;
 use crate::backend::{Deliver, Publication, Topic};
 
-/// The most pushes that may wait for the pump.
+/// The most pushes that may wait for the dispatcher.
 const QUEUE: usize = 16_384;
 
 /// The most bytes of payload that may.
 const QUEUE_BYTES: usize = 32 << 20;
 
 /// One push of the server.
-pub(super) enum Pushed {
+pub(super) enum PushMessage {
     Message { channel: String, payload: Vec<u8> },
     Subscribed(String),
     Unsubscribed(String),
@@ -31,24 +31,24 @@ pub(super) enum Pushed {
 /// The reader's end of the queue. Never waits, never drops in silence: what does not fit ends the connection, after
 /// which nothing more is taken, so that what is in the queue is all that came up to some moment. The log heals the
 /// rest.
-pub(super) struct Inflow {
-    queue: mpsc::Sender<Pushed>,
+pub(super) struct InboundQueue {
+    queue: mpsc::Sender<PushMessage>,
     waiting: AtomicUsize,
     overflowed: AtomicBool,
     /// Cancelled when the connection is of no use any more.
     pub(super) ended: CancellationToken,
 }
 
-impl Inflow {
-    pub(super) fn new() -> (Arc<Self>, mpsc::Receiver<Pushed>) {
+impl InboundQueue {
+    pub(super) fn new() -> (Arc<Self>, mpsc::Receiver<PushMessage>) {
         let (queue, receiver) = mpsc::channel(QUEUE);
-        let inflow = Self {
+        let inbound = Self {
             queue,
             waiting: AtomicUsize::new(0),
             overflowed: AtomicBool::new(false),
             ended: CancellationToken::new(),
         };
-        (Arc::new(inflow), receiver)
+        (Arc::new(inbound), receiver)
     }
 
     /// Called by redis-rs's reader for each push.
@@ -64,10 +64,10 @@ impl Inflow {
             }
             (PushKind::Message, Some(channel)) => {
                 let Some(Value::BulkString(payload)) = data.next() else { return Ok(()) };
-                Pushed::Message { channel, payload }
+                PushMessage::Message { channel, payload }
             }
-            (PushKind::Subscribe, Some(channel)) => Pushed::Subscribed(channel),
-            (PushKind::Unsubscribe, Some(channel)) => Pushed::Unsubscribed(channel),
+            (PushKind::Subscribe, Some(channel)) => PushMessage::Subscribed(channel),
+            (PushKind::Unsubscribe, Some(channel)) => PushMessage::Unsubscribed(channel),
             _ => return Ok(()),
         };
         let bytes = pushed.bytes();
@@ -81,8 +81,8 @@ impl Inflow {
     }
 
     /// Room for others again.
-    pub(super) fn taken(&self, burst: &[Pushed]) {
-        let bytes = burst.iter().map(Pushed::bytes).sum();
+    pub(super) fn taken(&self, burst: &[PushMessage]) {
+        let bytes = burst.iter().map(PushMessage::bytes).sum();
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
     }
 
@@ -92,7 +92,7 @@ impl Inflow {
     }
 }
 
-impl Pushed {
+impl PushMessage {
     fn bytes(&self) -> usize {
         match self {
             Self::Message { payload, .. } => payload.len(),
@@ -110,18 +110,18 @@ fn text(value: Option<Value>) -> Option<String> {
 }
 
 /// Hands bursts on, grouped by topic: the order within a topic is kept, that among topics means nothing.
-pub(super) struct Pump<'a> {
+pub(super) struct Dispatcher<'a> {
     shared: &'a Shared,
     deliver: &'a dyn Deliver,
-    own: &'a Own,
+    own: &'a SystemChannels,
     confirmed: u64,
     groups: Vec<(String, Topic, Vec<Publication>)>,
     spare: Vec<Vec<Publication>>,
     restored: Vec<Topic>,
 }
 
-impl<'a> Pump<'a> {
-    pub(super) fn new(shared: &'a Shared, deliver: &'a dyn Deliver, own: &'a Own) -> Self {
+impl<'a> Dispatcher<'a> {
+    pub(super) fn new(shared: &'a Shared, deliver: &'a dyn Deliver, own: &'a SystemChannels) -> Self {
         Self {
             shared,
             deliver,
@@ -139,15 +139,15 @@ impl<'a> Pump<'a> {
     }
 
     /// Hands on one burst.
-    pub(super) fn run(&mut self, burst: &mut Vec<Pushed>) {
+    pub(super) fn run(&mut self, burst: &mut Vec<PushMessage>) {
         debug_assert!(burst.len() <= BURST);
         for pushed in burst.drain(..) {
             match pushed {
-                Pushed::Message { channel, payload } => self.message(channel, payload),
-                Pushed::Subscribed(channel) => self.subscribed(&channel),
-                Pushed::Unsubscribed(channel) => {
+                PushMessage::Message { channel, payload } => self.message(channel, payload),
+                PushMessage::Subscribed(channel) => self.subscribed(&channel),
+                PushMessage::Unsubscribed(channel) => {
                     self.confirmed += 1;
-                    self.shared.wishes().unsubscribed(&channel);
+                    self.shared.subscriptions().confirm_unsubscribed(&channel);
                 }
             }
         }
@@ -156,16 +156,16 @@ impl<'a> Pump<'a> {
 
     fn message(&mut self, channel: String, payload: Vec<u8>) {
         if channel == self.own.probe {
-            return self.shared.sight.seen();
+            return self.shared.probe_state.seen();
         }
         if self.own.is(&channel) {
-            match wire::parse_notice(&payload) {
+            match codec::parse_notice(&payload) {
                 Some(notice) => self.deliver.notice(notice),
                 None => tracing::warn!("a notice on Redis can't be read"),
             }
             return;
         }
-        let Some(publication) = wire::parse(payload) else {
+        let Some(publication) = codec::parse(payload) else {
             tracing::warn!("a publication on Redis can't be read");
             return;
         };
@@ -173,7 +173,7 @@ impl<'a> Pump<'a> {
         if let Some((_, _, group)) = self.groups.iter_mut().rev().find(|(other, ..)| *other == channel) {
             return group.push(publication);
         }
-        let topic = self.shared.wishes().topic(&channel).cloned();
+        let topic = self.shared.subscriptions().topic(&channel).cloned();
         if let Some(topic) = topic {
             let mut group = self.spare.pop().unwrap_or_default();
             group.push(publication);
@@ -186,8 +186,8 @@ impl<'a> Pump<'a> {
             return;
         }
         self.confirmed += 1;
-        let confirmed = self.shared.wishes().subscribed(channel);
-        if let Confirmed::Restored(topic) = confirmed {
+        let confirmed = self.shared.subscriptions().confirm_subscribed(channel);
+        if let Confirmation::Restored(topic) = confirmed {
             self.restored.push(topic);
         }
     }
