@@ -16,7 +16,7 @@ use crate::chat::{Inlet, Node, RoomRules};
 use crate::config::Config;
 use crate::protocol::CloseReason;
 use crate::supervise::critical;
-use crate::transport::{self, Shared};
+use crate::transport::{self, AppState};
 use crate::{metrics as names, telemetry};
 
 /// How long background tasks may take to end once nothing needs them any more.
@@ -44,20 +44,20 @@ pub enum ServeError {
     Broken,
 }
 
-/// Why a node is told to go down. Clients hear of it in the close code, and come back either way.
+/// Why a node shuts down. Clients see it in the close code, and reconnect either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Farewell {
+pub enum ShutdownKind {
     /// Another takes its place: a restart, an update, a smaller cluster.
     Restarting,
     /// Somebody ends it for good.
     GoingAway,
 }
 
-impl From<Farewell> for CloseReason {
-    fn from(farewell: Farewell) -> Self {
-        match farewell {
-            Farewell::Restarting => Self::Restarting,
-            Farewell::GoingAway => Self::GoingAway,
+impl From<ShutdownKind> for CloseReason {
+    fn from(kind: ShutdownKind) -> Self {
+        match kind {
+            ShutdownKind::Restarting => Self::Restarting,
+            ShutdownKind::GoingAway => Self::GoingAway,
         }
     }
 }
@@ -68,7 +68,7 @@ pub struct Server {
     internal: Option<TcpListener>,
     addresses: (SocketAddr, Option<SocketAddr>),
     node: Arc<Node>,
-    shared: Arc<Shared>,
+    app: Arc<AppState>,
     connections: TaskTracker,
     background: TaskTracker,
     stop: CancellationToken,
@@ -117,9 +117,9 @@ impl Server {
             })
         };
         background.spawn(critical("metrics", &stop, upkeep(recorder, stop.clone())));
-        let shared = Shared::new(node.clone(), connections.clone(), render);
+        let app = AppState::new(node.clone(), connections.clone(), render);
         let addresses = (address, internal_address);
-        Ok(Self { listener, internal, addresses, node, shared, connections, background, stop })
+        Ok(Self { listener, internal, addresses, node, app, connections, background, stop })
     }
 
     /// Where clients connect.
@@ -132,34 +132,34 @@ impl Server {
         self.addresses.1
     }
 
-    /// Serves until `told` is ready, then goes down in order and returns.
+    /// Serves until `shutdown` is ready, then goes down in order and returns.
     ///
     /// # Errors
     /// [`ServeError::Broken`], after the same drain, where a background task ended by itself.
-    pub async fn run(self, told: impl Future<Output = Farewell>) -> Result<(), ServeError> {
+    pub async fn run(self, shutdown: impl Future<Output = ShutdownKind>) -> Result<(), ServeError> {
         let config = self.node.config().clone();
         let deadline = config.server.handshake_timeout;
         let no_more_clients = self.stop.child_token();
         let http = TaskTracker::new();
-        let public = transport::public(&self.shared, self.internal.is_none());
+        let public = transport::public(&self.app, self.internal.is_none());
         let clients = no_more_clients.clone();
         let listen = transport::listen(self.listener, public, deadline, http.clone(), clients);
         http.spawn(critical("listener", &no_more_clients, listen));
         if let Some(internal) = self.internal {
-            let router = transport::internal(&self.shared);
+            let router = transport::internal(&self.app);
             let listen = transport::listen(internal, router, deadline, http.clone(), self.stop.clone());
             http.spawn(critical("operators' listener", &self.stop, listen));
         }
-        let (farewell, is_broken) = tokio::select! {
-            farewell = told => (farewell, false),
+        let (kind, is_broken) = tokio::select! {
+            kind = shutdown => (kind, false),
             // Whoever looks after the node starts it again.
-            () = no_more_clients.cancelled() => (Farewell::Restarting, true),
+            () = no_more_clients.cancelled() => (ShutdownKind::Restarting, true),
         };
 
         let started = Instant::now();
-        tracing::info!(connections = self.node.connection_count(), ?farewell, "draining");
+        tracing::info!(connections = self.node.connection_count(), reason = ?kind, "draining");
         gauge!(names::DRAINING).set(1.0);
-        self.shared.drain();
+        self.app.drain();
         // Other nodes take over only where there are some, behind a balancer that looks.
         if config.is_clustered() && !is_broken {
             sleep(config.drain.delay).await;
@@ -168,7 +168,7 @@ impl Server {
         self.connections.close();
         let until = started + config.drain.delay + config.drain.timeout;
         let goodbye = async {
-            self.node.close_all(farewell.into(), config.drain.spread).await;
+            self.node.close_all(kind.into(), config.drain.spread).await;
             self.connections.wait().await;
             self.node.settle().await;
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::Method;
 
 use super::api::Api;
-use super::{complain, converse, load, say};
+use super::{block_on, load, print_error, say};
 use crate::config::Flags;
 
 /// Whom to ask, and what.
@@ -34,23 +34,23 @@ pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
     let api = match Api::new(options.url.as_deref(), &config, options.timeout) {
         Ok(api) => api,
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             return ExitCode::from(super::MISUSE);
         }
     };
     let path = if options.live { "/healthz" } else { "/readyz" };
-    converse(async {
+    block_on(async {
         match api.ask(Method::GET, path, None).await {
             Ok((status, _)) if status.is_success() => {
                 say("ok\n");
                 ExitCode::SUCCESS
             }
             Ok((status, body)) => {
-                complain(&format_args!("{path}: {status}: {}", String::from_utf8_lossy(&body).trim()));
+                print_error(&format_args!("{path}: {status}: {}", String::from_utf8_lossy(&body).trim()));
                 ExitCode::FAILURE
             }
             Err(error) => {
-                complain(&error);
+                print_error(&error);
                 ExitCode::FAILURE
             }
         }

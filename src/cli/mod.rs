@@ -77,7 +77,7 @@ pub fn main() -> ExitCode {
 fn load(flags: &Flags) -> Result<Loaded, ExitCode> {
     crate::config::load(flags).map_err(|refused| {
         for problem in refused.0 {
-            complain(&problem);
+            print_error(&problem);
         }
         ExitCode::from(MISUSE)
     })
@@ -90,16 +90,16 @@ fn say(text: &str) {
 }
 
 /// Prints an error.
-fn complain(what: &dyn Display) {
+fn print_error(what: &dyn Display) {
     let _gone = writeln!(std::io::stderr(), "chatnode: {what}");
 }
 
 /// Runs one short conversation with a node.
-fn converse<F: Future<Output = ExitCode>>(conversation: F) -> ExitCode {
+fn block_on<F: Future<Output = ExitCode>>(conversation: F) -> ExitCode {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(conversation),
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             ExitCode::FAILURE
         }
     }

@@ -8,9 +8,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::{complain, load, say};
+use super::{load, print_error, say};
 use crate::config::{self, Config, Flags};
-use crate::server::{Farewell, Server};
+use crate::server::{Server, ShutdownKind};
 use crate::telemetry;
 
 /// Descriptors that a node needs beside its connections: listeners, the store, log files, the runtime.
@@ -29,7 +29,7 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
     let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             return ExitCode::FAILURE;
         }
     };
@@ -75,11 +75,11 @@ async fn serve(config: Config) -> ExitCode {
         }
     };
     say(&greeting(&server, &backend));
-    let (tell, told) = oneshot::channel();
+    let (tell, shutdown) = oneshot::channel();
     let mut tell = Some(tell);
     // Only the end of this function drops the sender, and with it the node.
-    let told = async { told.await.unwrap_or(Farewell::GoingAway) };
-    let mut running = std::pin::pin!(server.run(told));
+    let shutdown = async { shutdown.await.unwrap_or(ShutdownKind::GoingAway) };
+    let mut running = std::pin::pin!(server.run(shutdown));
     loop {
         tokio::select! {
             ended = &mut running => return match ended {
@@ -97,9 +97,9 @@ async fn serve(config: Config) -> ExitCode {
                 };
                 info!("draining; a second signal exits at once");
                 // A supervisor sends SIGTERM, and starts another; Ctrl-C is somebody who wants it gone. Where the node
-                // is ending by itself, it needs not be told.
+                // is ending by itself, it needs no notice.
                 let restarts = kind == SignalKind::terminate();
-                let _ = tell.send(if restarts { Farewell::Restarting } else { Farewell::GoingAway });
+                let _ = tell.send(if restarts { ShutdownKind::Restarting } else { ShutdownKind::GoingAway });
             }
         }
     }

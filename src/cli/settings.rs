@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{complain, load, say};
+use super::{load, print_error, say};
 use crate::config::{self, Flags};
 
 /// What to do with the settings.
@@ -25,7 +25,7 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
     match action {
         Action::Check => {
             for warning in config::warnings(&loaded.config) {
-                complain(&format_args!("warning: {warning}"));
+                print_error(&format_args!("warning: {warning}"));
             }
             say("the settings are good\n");
         }

@@ -11,7 +11,7 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 
 use super::api::{Api, ApiError};
-use super::{complain, converse, load, say};
+use super::{block_on, load, print_error, say};
 use crate::config::Flags;
 
 /// How long a node may take: longer than its own deadline for a request.
@@ -75,7 +75,7 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
         Err(code) => return code,
     };
     let (Action::Issue { node, .. } | Action::Revoke { node, .. }) = action;
-    converse(async {
+    block_on(async {
         let done = async {
             if config.auth.admin_key.is_none() {
                 return Err(TokenError::NoKey);
@@ -88,7 +88,7 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
                 ExitCode::SUCCESS
             }
             Err(error) => {
-                complain(&error);
+                print_error(&error);
                 match error {
                     TokenError::NoKey
                     | TokenError::ShortLife

@@ -1,4 +1,4 @@
-//! The flags that are settings. Owns their names and help; they go through the same door as every other setting, so a
+//! The flags that are settings. Owns their names and help; they go through the same provider as every other setting, so a
 //! bad one is reported like every other. Called by the command's parser.
 
 use std::path::PathBuf;

@@ -1,15 +1,15 @@
-//! The text of `.env`. Owns its lines, and that none is taken for part of another; what a variable means is the doors'
+//! The text of `.env`. Owns its lines, and that none is taken for part of another; what a variable means is the providers'
 //! business. Called by `config::load`.
 
 use std::ffi::OsString;
 
-use super::Problem;
-use super::doors::{DOT_ENV, Door, Haul, PREFIX, take_variables};
+use super::problem::Problem;
+use super::providers::{DOT_ENV, PREFIX, Parsed, Provider, take_variables};
 
 /// The settings of the text of `.env`. Other programs' variables in it are not ours to judge. The process environment stays
 /// as it is: nothing that this program starts would expect to inherit secrets from a file.
-pub(super) fn read(text: &str) -> Haul {
-    let mut haul = Haul::default();
+pub(super) fn read(text: &str) -> Parsed {
+    let mut parsed = Parsed::default();
     let mut variables: Vec<(OsString, OsString)> = Vec::new();
     let mut ours = our_lines(text);
     for line in dotenvy::from_read_iter(text.as_bytes()) {
@@ -27,29 +27,29 @@ pub(super) fn read(text: &str) -> Haul {
                 let line = text.lines().position(is_it).map(|before| before + 1);
                 ours.retain(|(number, _)| Some(*number) != line);
                 let line = line.map(|number| format!(" line {number}"));
-                haul.problems.push(Problem::new(
+                parsed.problems.push(Problem::new(
                     format!("{DOT_ENV}{}", line.unwrap_or_default()),
                     "not NAME=value; a value with spaces, quotes, # or $ stands in single quotes",
                 ));
             }
             Err(error) => {
-                haul.problems.push(Problem::new(DOT_ENV, format!("can't be read: {error}")));
-                return haul;
+                parsed.problems.push(Problem::new(DOT_ENV, format!("can't be read: {error}")));
+                return parsed;
             }
         }
     }
     // A quote or a `${` that is not closed takes the lines after it into its own value: a secret under another name, which
     // would be shown. Then nothing of the file is looked at.
     if let Some((number, name)) = ours.first() {
-        if haul.problems.is_empty() {
+        if parsed.problems.is_empty() {
             let what =
                 format!("{name} is part of an earlier line's value: is a quote or a }} missing above?");
-            haul.problems.push(Problem::new(format!("{DOT_ENV} line {number}"), what));
+            parsed.problems.push(Problem::new(format!("{DOT_ENV} line {number}"), what));
         }
-        return haul;
+        return parsed;
     }
-    take_variables(&Door::DotEnv, variables, &mut haul);
-    haul
+    take_variables(&Provider::DotEnv, variables, &mut parsed);
+    parsed
 }
 
 /// The lines that set a variable of ours, as they stand there: number and name.

@@ -1,18 +1,18 @@
-//! From the doors to the settings. Owns which door wins and the errors of all of them, told at once; the doors read,
-//! and `config::check` judges the whole. Called once by the command, before anything is opened.
+//! From the providers to the settings. Owns which provider wins and the errors of all of them, told at once; the providers read,
+//! and `config::validate` judges the whole. Called once by the command, before anything is opened.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use config::{ConfigError, Value};
 
 use super::Config;
 use super::args::Flags;
-use super::catalogue::is_secret;
-use super::check;
-use super::doors::{self, Given};
 use super::dot_env;
+use super::problem::{Problem, Refused};
+use super::providers::{self, Assignment};
+use super::schema::is_secret;
 use super::sources::Sources;
+use super::validate;
 
 /// Where each setting that is not a default came from, by its dotted key.
 #[derive(Debug, Clone, Default)]
@@ -34,40 +34,6 @@ pub struct Loaded {
     pub origins: Origins,
 }
 
-/// One thing for the user to mend.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The setting, as the user wrote it, and where.
-    pub subject: String,
-    /// What is wrong with it.
-    pub what: String,
-}
-
-impl Problem {
-    pub(super) fn new(subject: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { subject: subject.into(), what: what.into() }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.subject, self.what)
-    }
-}
-
-/// Why the settings were refused: all that is wrong with them, a line each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused(pub Vec<Problem>);
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(Problem::to_string).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-impl std::error::Error for Refused {}
-
 /// Reads the settings: defaults, then the file of `--config`, `.env` in the working directory, the environment, the
 /// flags; later wins.
 pub fn load(flags: &Flags) -> Result<Loaded, Refused> {
@@ -78,18 +44,18 @@ pub fn load(flags: &Flags) -> Result<Loaded, Refused> {
 /// `.env` may name with `$`.
 pub fn resolve(sources: Sources) -> Result<Loaded, Refused> {
     let Sources { file, dot_env, environment, flags, unreadable } = sources;
-    let hauls = [
-        file.map(|(path, text)| doors::file(&path, &text)).unwrap_or_default(),
+    let all_parsed = [
+        file.map(|(path, text)| providers::file(&path, &text)).unwrap_or_default(),
         dot_env::read(&dot_env),
-        doors::environment(environment),
-        doors::command_line(&flags),
+        providers::environment(environment),
+        providers::command_line(&flags),
     ];
     let mut problems = unreadable;
-    let mut all: Vec<Given> = Vec::new();
-    for haul in hauls {
-        problems.extend(haul.problems);
+    let mut all: Vec<Assignment> = Vec::new();
+    for parsed in all_parsed {
+        problems.extend(parsed.problems);
         // Each value is tried by itself, so that one bad value does not hide the next.
-        for given in haul.given {
+        for given in parsed.given {
             match deserialise([(given.key.as_str(), given.value.clone())]) {
                 Ok(_) => all.push(given),
                 Err(_) if is_secret(&given.key) => {
@@ -111,7 +77,7 @@ pub fn resolve(sources: Sources) -> Result<Loaded, Refused> {
             return Err(Refused(problems));
         }
     };
-    problems.extend(check::problems(&config).into_iter().map(|(key, what)| {
+    problems.extend(validate::problems(&config).into_iter().map(|(key, what)| {
         let subject = origins.of(key).map_or_else(|| format!("{key} (the default)"), str::to_owned);
         Problem::new(subject, what)
     }));

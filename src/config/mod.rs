@@ -2,15 +2,16 @@
 //! and what they bring about is each layer's. Built once by the command, read by every layer.
 
 mod args;
-mod catalogue;
-mod check;
 mod defaults;
-mod doors;
 mod dot_env;
 mod load;
+mod print;
+mod problem;
+mod providers;
+mod schema;
 mod secret;
-mod show;
 mod sources;
+mod validate;
 
 use std::time::Duration;
 
@@ -19,9 +20,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 pub use args::Flags;
-pub use check::warnings;
-pub use load::{Loaded, Origins, Problem, Refused, load, resolve};
+pub use load::{Loaded, Origins, load, resolve};
+pub use problem::{Problem, Refused};
 pub use sources::Sources;
+pub use validate::warnings;
 
 /// The settings of one node. Serialising it hides what is secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -6,8 +6,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::args::Flags;
-use super::doors::DOT_ENV;
-use super::load::Problem;
+use super::problem::Problem;
+use super::providers::DOT_ENV;
 
 /// The sources of one start, the later over the earlier.
 #[derive(Debug, Clone, Default)]

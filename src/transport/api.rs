@@ -20,13 +20,11 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::handshake::bearer;
-use super::router::Shared;
+use super::state::AppState;
 use crate::chat::{Audience, RequestError};
 use crate::protocol::{
     Before, ErrorCode, MAX_HISTORY, MAX_MEMBERS, NameError, RequestId, RoomName, UserName,
 };
-
-type Node = State<Arc<Shared>>;
 
 /// A token may live a year; who wants longer issues a new one.
 const MAX_TTL_SECONDS: u64 = 366 * 24 * 3_600;
@@ -141,9 +139,9 @@ struct MessagesQuery {
 }
 
 /// All paths, behind the key.
-pub(super) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
+pub(super) fn routes(app: &Arc<AppState>) -> Router<Arc<AppState>> {
     // A frame's limit suits a body too: both hold one message at the most.
-    let body_limit = shared.node.config().limits.max_frame_bytes;
+    let body_limit = app.node.config().limits.max_frame_bytes;
     Router::new()
         .route("/tokens", post(issue_token))
         .route("/tokens/revoke", post(revoke_token))
@@ -156,18 +154,23 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(body_limit))
-        .layer(middleware::from_fn_with_state(shared.clone(), check_key))
+        .layer(middleware::from_fn_with_state(app.clone(), check_key))
 }
 
 /// Compared in constant time: how long a refusal takes tells nothing about the key.
-async fn check_key(State(shared): Node, headers: HeaderMap, request: Request, next: Next) -> Response {
-    let Some(key) = &shared.node.config().auth.admin_key else {
+async fn check_key(
+    State(app): State<Arc<AppState>>,
+    headers: HeaderMap,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(key) = &app.node.config().auth.admin_key else {
         let message = "the server API is off: set auth.admin_key to switch it on".to_owned();
         return ApiError { status: StatusCode::NOT_FOUND, code: "forbidden", message }.into_response();
     };
     let given = headers.get(AUTHORIZATION).and_then(bearer).unwrap_or_default();
     if bool::from(given.as_bytes().ct_eq(key.expose_secret().as_bytes())) {
-        let config = shared.node.config();
+        let config = app.node.config();
         // The body has to come as well as the store to answer.
         let deadline = config.server.handshake_timeout + config.limits.request_timeout;
         return match timeout(deadline, next.run(request)).await {
@@ -197,50 +200,62 @@ fn room(name: &str) -> Result<RoomName, ApiError> {
     RoomName::parse(name).map_err(|error| ApiError::name("room", &error))
 }
 
-async fn issue_token(State(shared): Node, Body(wish): Body<IssueToken>) -> Result<Response, ApiError> {
+async fn issue_token(
+    State(app): State<Arc<AppState>>,
+    Body(wish): Body<IssueToken>,
+) -> Result<Response, ApiError> {
     let user = user("username", &wish.username)?;
     if wish.ttl_seconds.is_some_and(|ttl| ttl == 0 || ttl > MAX_TTL_SECONDS) {
         return Err(ApiError::invalid(format!("`ttl_seconds` must be from 1 to {MAX_TTL_SECONDS}")));
     }
-    let issued = shared.node.issue_token(&user, wish.ttl_seconds.map(Duration::from_secs)).await?;
+    let issued = app.node.issue_token(&user, wish.ttl_seconds.map(Duration::from_secs)).await?;
     let body = json!({ "token": issued.token, "username": user, "expires_at": issued.expires_at });
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
-async fn revoke_token(State(shared): Node, Body(wish): Body<RevokeToken>) -> Result<StatusCode, ApiError> {
-    shared.node.revoke_token(wish.token).await?;
+async fn revoke_token(
+    State(app): State<Arc<AppState>>,
+    Body(wish): Body<RevokeToken>,
+) -> Result<StatusCode, ApiError> {
+    app.node.revoke_token(wish.token).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn revoke_tokens_of(State(shared): Node, Name(name): Name<String>) -> Result<StatusCode, ApiError> {
-    shared.node.revoke_tokens_of(&user("user", &name)?).await?;
+async fn revoke_tokens_of(
+    State(app): State<Arc<AppState>>,
+    Name(name): Name<String>,
+) -> Result<StatusCode, ApiError> {
+    app.node.revoke_tokens_of(&user("user", &name)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn disconnect(State(shared): Node, Name(name): Name<String>) -> Result<StatusCode, ApiError> {
-    shared.node.disconnect(&user("user", &name)?).await?;
+async fn disconnect(
+    State(app): State<Arc<AppState>>,
+    Name(name): Name<String>,
+) -> Result<StatusCode, ApiError> {
+    app.node.disconnect(&user("user", &name)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn say_to_user(
-    State(shared): Node,
+    State(app): State<Arc<AppState>>,
     Name(name): Name<String>,
     Body(wish): Body<Say>,
 ) -> Result<Response, ApiError> {
-    say(&shared, Audience::User(user("user", &name)?), wish).await
+    say(&app, Audience::User(user("user", &name)?), wish).await
 }
 
 async fn say_to_room(
-    State(shared): Node,
+    State(app): State<Arc<AppState>>,
     Name(name): Name<String>,
     Body(wish): Body<Say>,
 ) -> Result<Response, ApiError> {
-    say(&shared, Audience::Room(room(&name)?), wish).await
+    say(&app, Audience::Room(room(&name)?), wish).await
 }
 
-async fn say(shared: &Shared, audience: Audience, wish: Say) -> Result<Response, ApiError> {
+async fn say(app: &AppState, audience: Audience, wish: Say) -> Result<Response, ApiError> {
     let sender = user("sender_username", &wish.sender_username)?;
-    let most = shared.node.config().limits.max_content_bytes;
+    let most = app.node.config().limits.max_content_bytes;
     if wish.content.is_empty() {
         return Err(ApiError::invalid("`content` must not be empty"));
     }
@@ -251,8 +266,7 @@ async fn say(shared: &Shared, audience: Audience, wish: Say) -> Result<Response,
     let unfit = || ApiError::invalid("`id` must have 1 to 64 characters");
     let id = wish.id.as_deref().map(|id| RequestId::parse(id).ok_or_else(unfit)).transpose()?;
     let id = id.as_ref().map(RequestId::as_str);
-    let stored =
-        shared.node.publish(&sender, &audience, &wish.content, id).await.map_err(RequestError::from)?;
+    let stored = app.node.publish(&sender, &audience, &wish.content, id).await.map_err(RequestError::from)?;
     let position = stored.position;
     let body = json!({
         "message_id": position.message_id,
@@ -265,20 +279,20 @@ async fn say(shared: &Shared, audience: Audience, wish: Say) -> Result<Response,
 }
 
 async fn members(
-    State(shared): Node,
+    State(app): State<Arc<AppState>>,
     Name(name): Name<String>,
     Params(query): Params<MembersQuery>,
 ) -> Result<Response, ApiError> {
     let room = room(&name)?;
     let after = query.after.as_deref().map(|after| user("after", after)).transpose()?;
     let limit = bounded(query.limit, MAX_MEMBERS, MAX_MEMBERS)?;
-    let page = shared.node.members(&room, after.as_ref(), limit).await?;
+    let page = app.node.members(&room, after.as_ref(), limit).await?;
     let body = json!({ "room": room, "members": page.members, "count": page.count, "more": page.more });
     Ok(Json(body).into_response())
 }
 
 async fn messages(
-    State(shared): Node,
+    State(app): State<Arc<AppState>>,
     Name(name): Name<String>,
     Params(query): Params<MessagesQuery>,
 ) -> Result<Response, ApiError> {
@@ -289,7 +303,7 @@ async fn messages(
         (Some(_), None) => return Err(ApiError::invalid("`epoch` must be given together with `before`")),
     };
     let topic = Audience::Room(room(&name)?);
-    let page = shared.node.page(&topic, before, limit).await?;
+    let page = app.node.page(&topic, before, limit).await?;
     Ok(([(CONTENT_TYPE, "application/json")], page).into_response())
 }
 
@@ -300,7 +314,7 @@ fn bounded(limit: Option<u32>, default: u32, most: u32) -> Result<u32, ApiError>
     }
 }
 
-async fn nodes(State(shared): Node) -> Result<Response, ApiError> {
-    let nodes = shared.node.nodes().await?;
+async fn nodes(State(app): State<Arc<AppState>>) -> Result<Response, ApiError> {
+    let nodes = app.node.nodes().await?;
     Ok(Json(json!({ "nodes": nodes })).into_response())
 }

@@ -18,8 +18,8 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::codec_io::CodecIo;
 use super::keepalive::{Due, Keepalive};
-use super::tap::Tap;
 use super::writer::{Ended, Writer};
 use crate::chat::{Close, Flow, Node, Outbox, RequestError, Session};
 use crate::metrics as names;
@@ -52,7 +52,7 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
     let limits = &node.config().limits;
     let (read, write) = socket.into_split();
     let mut writer = Writer::new(write, outbox.clone(), limits.write_timeout);
-    let tap = Tap::new(read, outbox.clone());
+    let codec_io = CodecIo::new(read, outbox.clone());
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
@@ -60,9 +60,9 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
         .max_message_size(Some(limits.max_frame_bytes))
         .max_frame_size(Some(limits.max_frame_bytes));
     let mut socket = if early.is_empty() {
-        WebSocketStream::from_raw_socket(tap, Role::Server, Some(config)).await
+        WebSocketStream::from_raw_socket(codec_io, Role::Server, Some(config)).await
     } else {
-        WebSocketStream::from_partially_read(tap, early.to_vec(), Role::Server, Some(config)).await
+        WebSocketStream::from_partially_read(codec_io, early.to_vec(), Role::Server, Some(config)).await
     };
     let mut reader =
         Reader { keepalive: Keepalive::new(&node.config().server), session, opened: Instant::now() };
@@ -162,7 +162,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(&mut self, socket: &mut WebSocketStream<Tap>, outbox: &Outbox) -> End {
+    async fn run(&mut self, socket: &mut WebSocketStream<CodecIo>, outbox: &Outbox) -> End {
         let auth_deadline = self.opened + self.session.auth_deadline();
         loop {
             let received = tokio::select! {
@@ -234,7 +234,7 @@ impl Reader {
 }
 
 /// The next frame, once the answers to those before it have room. Safe to drop at any point.
-async fn next(socket: &mut WebSocketStream<Tap>, outbox: &Outbox) -> Option<Result<Message, Error>> {
+async fn next(socket: &mut WebSocketStream<CodecIo>, outbox: &Outbox) -> Option<Result<Message, Error>> {
     outbox.has_room().await;
     socket.next().await
 }

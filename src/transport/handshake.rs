@@ -26,10 +26,10 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::Instrument;
 
 use super::address::client_address;
+use super::admission::Admission;
 use super::connection;
-use super::gate::Admission;
-use super::patient::Patient;
-use super::router::Shared;
+use super::state::AppState;
+use super::write_timeout::WriteTimeout;
 use crate::chat::{ConnectionGuard, Credential, Session};
 use crate::metrics as names;
 use crate::protocol::{CloseReason, ErrorCode, Token, frame};
@@ -110,22 +110,22 @@ pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
 
 /// Upgrades, or says why not.
 pub(super) async fn upgrade(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request<Body>,
 ) -> Response {
-    match try_upgrade(shared, peer, request).await {
+    match try_upgrade(app, peer, request).await {
         Ok(response) => response,
         Err(refusal) => refusal.into_response(),
     }
 }
 
 async fn try_upgrade(
-    shared: Arc<Shared>,
+    app: Arc<AppState>,
     peer: SocketAddr,
     mut request: Request<Body>,
 ) -> Result<Response, Refusal> {
-    let config = shared.node.config().clone();
+    let config = app.node.config().clone();
     let accept = check_request(&request)?;
     if !is_origin_allowed(request.headers(), &config.server.allowed_origins) {
         return Err(Refusal::BadOrigin);
@@ -136,24 +136,24 @@ async fn try_upgrade(
         .remove::<OnUpgrade>()
         .ok_or(Refusal::BadRequest("this request can't be upgraded: use HTTP/1.1"))?;
     let deadline = config.server.handshake_timeout;
-    match shared.gate.admit(address) {
+    match app.admission.admit(address) {
         Admission::Full => return Err(Refusal::Full),
-        Admission::Tell(permit) => {
+        Admission::Refuse(permit) => {
             counter!(names::HANDSHAKES, "result" => "full").increment(1);
             counter!(names::REJECTIONS, "scope" => "overload").increment(1);
-            shared.connections.spawn(async move {
+            app.connections.spawn(async move {
                 if let Ok(Ok(upgraded)) = timeout(deadline, upgrade).await {
-                    let _ = timeout(deadline, tell_full(upgraded)).await;
+                    let _ = timeout(deadline, refuse_full(upgraded)).await;
                 }
                 drop(permit);
             });
         }
-        Admission::Seat(permit) => {
-            let seat = shared.node.connect();
-            let credential = check_token(&shared, request.headers(), &seat).await?;
+        Admission::Admit(permit) => {
+            let seat = app.node.connect();
+            let credential = check_token(&app, request.headers(), &seat).await?;
             counter!(names::HANDSHAKES, "result" => "ok").increment(1);
             let span = tracing::info_span!("connection", id = %seat.outbox().id(), client = %address);
-            let node = shared.node.clone();
+            let node = app.node.clone();
             let task = async move {
                 let Ok(Ok(upgraded)) = timeout(deadline, upgrade).await else { return };
                 let Some((socket, early)) = into_socket(upgraded) else { return };
@@ -161,7 +161,7 @@ async fn try_upgrade(
                 connection::serve(node, socket, early, session).await;
                 drop(permit);
             };
-            shared.connections.spawn(task.instrument(span));
+            app.connections.spawn(task.instrument(span));
         }
     }
     Ok(switching_protocols(&accept))
@@ -205,15 +205,15 @@ fn is_origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
 }
 
 async fn check_token(
-    shared: &Shared,
+    app: &AppState,
     headers: &HeaderMap,
     seat: &ConnectionGuard,
 ) -> Result<Option<Credential>, Refusal> {
-    let Some(header) = headers.get(AUTHORIZATION).filter(|_| shared.node.config().auth.enabled) else {
+    let Some(header) = headers.get(AUTHORIZATION).filter(|_| app.node.config().auth.enabled) else {
         return Ok(None);
     };
     let token = bearer(header).ok_or(Refusal::Unauthorized)?;
-    match shared.node.authenticate(&Token::new(token), seat.outbox()).await {
+    match app.node.authenticate(&Token::new(token), seat.outbox()).await {
         Ok(credential) => Ok(Some(credential)),
         // Only where the token was judged: a client that hears 401 forgets a token that may be good.
         Err(error) => Err(match error.code() {
@@ -244,7 +244,7 @@ fn switching_protocols(accept: &str) -> Response {
 /// The socket under an upgraded connection, with what was read beyond the request. hyper's own buffer is dropped: it
 /// would stay with the connection for life.
 fn into_socket(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<Patient>>().ok()?;
+    let parts = upgraded.downcast::<TokioIo<WriteTimeout>>().ok()?;
     let socket = parts.io.into_inner().into_inner();
     if let Err(error) = SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER_BYTES) {
         tracing::debug!(%error, "the send buffer keeps the system's size");
@@ -252,7 +252,7 @@ fn into_socket(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
     Some((socket, Bytes::copy_from_slice(&parts.read_buf)))
 }
 
-async fn tell_full(upgraded: Upgraded) {
+async fn refuse_full(upgraded: Upgraded) {
     let Some((mut socket, _)) = into_socket(upgraded) else { return };
     let goodbye = frame::close(
         CloseReason::Full.code(),

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::patient::Patient;
+use super::write_timeout::WriteTimeout;
 
 /// Sockets that speak HTTP at a time; an upgraded one counts no more. Above, comers wait in the kernel's queue.
 const MAX_HTTP: usize = 1_024;
@@ -94,7 +94,7 @@ async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(deadline)
         .max_buf_size(16 << 10)
-        .serve_connection(TokioIo::new(Patient::new(socket, deadline * STALL)), service)
+        .serve_connection(TokioIo::new(WriteTimeout::new(socket, deadline * STALL)), service)
         .with_upgrades();
     tokio::pin!(connection);
     let life = deadline * LIFE;

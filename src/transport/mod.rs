@@ -2,18 +2,20 @@
 //! session, finished blocks come from the outbox. Started by the server.
 
 mod address;
+mod admission;
 mod api;
+mod codec_io;
 mod connection;
-mod gate;
 mod handshake;
+mod health;
 mod keepalive;
 mod listener;
-mod operator;
-mod page;
-mod patient;
 mod router;
-mod tap;
+mod state;
+mod web;
+mod write_timeout;
 mod writer;
 
 pub use listener::listen;
-pub use router::{Shared, internal, public};
+pub use router::{internal, public};
+pub use state::AppState;

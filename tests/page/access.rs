@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::house::House;
+use super::page_fixture::PageFixture;
 use super::person::{ENTER, Person, SHIFT};
 
 const TAB: &str = "\u{e004}";
@@ -74,8 +74,8 @@ fn has(nodes: &[Node], role: &str, name: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_that_can_be_pressed_says_what_it_is() {
-    let house = House::start().await;
-    let alice = Person::visits(&house.browser, &house.link("room=ops")).await;
+    let fixture = PageFixture::start().await;
+    let alice = Person::visits(&fixture.browser, &fixture.link("room=ops")).await;
     alice.sees("the page asks for a name", "!document.getElementById('sign-in').hidden").await;
     let first = controls(&alice).await;
     for (role, name) in
@@ -95,7 +95,7 @@ async fn everything_that_can_be_pressed_says_what_it_is() {
 
     alice.types("#name", "alice\u{e007}").await;
     alice.is_online().await;
-    let mut bob = house.other(1, "bob", "ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     bob.say("ops", "see https://example.com/").await;
     bob.whisper("alice", "psst").await;
     alice.says("hello").await;
@@ -160,9 +160,9 @@ async fn everything_that_can_be_pressed_says_what_it_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happens_is_spoken() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let mut bob = house.other(1, "bob", "ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     bob.say("ops", "good morning").await;
     alice.reads("#live", "good morning").await;
     let all = tree(&alice).await;
@@ -184,13 +184,13 @@ async fn what_happens_is_spoken() {
 
     // The loss of the connection is spoken, and not each second of waiting; and that it is back.
     alice.notes("banner-text", LIVE).await;
-    house.door.shut();
+    fixture.balancer.shut();
     alice.sees("the seconds are counted", "told.length > 3").await;
     let told = alice.js("[...new Set(told)].join()").await;
     assert_eq!(told.as_str().unwrap().matches("No connection to the server.").count(), 1, "{told}");
     assert!(has(&tree(&alice).await, "button", "Retry now"));
     bob.say("ops", "meanwhile").await;
-    house.door.open();
+    fixture.balancer.open();
     alice.js("document.getElementById('retry').click()").await;
     alice.reads("#live", "Back, 1 caught up.").await;
 }
@@ -200,13 +200,13 @@ const LIVE: &str = "document.getElementById('live').textContent";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_arrives_somewhere_hears_where() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
     assert_eq!(alice.js(LIVE).await, "#ops");
     assert_eq!(alice.js("document.activeElement.id").await, "draft");
     alice.opens("room=tea").await;
     assert_eq!(alice.js(LIVE).await, "#tea");
-    let mut bob = house.other(1, "bob", "ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     bob.say("ops", "good morning").await;
     alice.reads("#live", "bob wrote in #ops").await;
     // The focus stays where one writes: nothing else tells of it.
@@ -217,9 +217,9 @@ async fn who_arrives_somewhere_hears_where() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_keyboard_leads_through_the_page_in_the_order_of_reading() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let mut bob = house.other(1, "bob", "ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     bob.whisper("alice", "psst").await;
     alice.unread("peer=bob", 1).await;
     alice.reads("#members", "bob").await;
@@ -260,8 +260,8 @@ async fn the_keyboard_leads_through_the_page_in_the_order_of_reading() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_closes_leaves_the_focus_in_sight() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
     alice.has_screen(900, 700, false).await;
     let focus = |id: &str| format!("document.activeElement.id === '{id}'");
     // The members lie over the messages here.
@@ -286,8 +286,8 @@ async fn what_closes_leaves_the_focus_in_sight() {
 /// A page of one column shows the list or a conversation: what had the focus is gone from it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_small_screen_the_keyboard_goes_on_where_it_has_led() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
     alice.has_screen(320, 560, true).await;
     alice.opens("room=tea").await;
     alice.sees("at its name", "document.activeElement.id === 'title'").await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::house::House;
+use super::page_fixture::PageFixture;
 
 /// What would do harm, were any of it taken for more than text.
 const TRICKS: [&str; 30] = [
@@ -95,8 +95,8 @@ const INJECTED: &str = "
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_hostile_names_and_messages_leave_the_page_unharmed() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
     alice.js("(window.harmed = [], window.harm = () => harmed.push('ran'))").await;
     alice.js("(document.addEventListener('securitypolicyviolation', (e) => harmed.push(e.violatedDirective)), 0)").await;
     let elements = "document.querySelectorAll('body > *').length";
@@ -105,7 +105,7 @@ async fn sixty_hostile_names_and_messages_leave_the_page_unharmed() {
     let mut wanted = Vec::new();
     let mut people = Vec::new();
     for (name, long) in TRICKS.iter().zip(LONG_TRICKS) {
-        let mut person = house.other(1, name, "ops").await;
+        let mut person = fixture.other(1, name, "ops").await;
         person.say("ops", long).await;
         person.say("ops", name).await;
         person.tell("Typing", json!({ "room": "ops" })).await;
@@ -154,9 +154,9 @@ async fn sixty_hostile_names_and_messages_leave_the_page_unharmed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_end_before_the_punctuation_and_the_brackets_around_them() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let mut bob = house.other(1, "bob", "ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     let sentence = "(see http://a.test/b.) or http://a.test/x_(y), “http://a.test/z”! Not http://?";
     bob.say("ops", sentence).await;
     alice.sees_messages(&[sentence]).await;
@@ -166,9 +166,9 @@ async fn links_end_before_the_punctuation_and_the_brackets_around_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_longest_links_hold_nobody_up() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let mut bob = house.other(1, "bob", "ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     alice.opens("room=tea").await;
     // Nothing but what a link must not end with.
     for long in [format!("http://x{}", ")".repeat(16_000)), format!("http://x{}x", ".".repeat(16_000))] {
@@ -191,9 +191,9 @@ async fn the_longest_links_hold_nobody_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tower_of_marks_stays_in_its_bubble() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let mut bob = house.other(1, "bob", "ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     let tower = format!("o{}", "\u{351}".repeat(300));
     for text in ["one", "two", &tower] {
         bob.say("ops", text).await;

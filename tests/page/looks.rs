@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::house::House;
+use super::page_fixture::PageFixture;
 use super::person::{ENTER, Person};
 
 /// Fails where anything is wider than the window.
@@ -36,13 +36,13 @@ async fn picture(person: &Person<'_>, name: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_fits_every_screen_in_the_light_and_in_the_dark() {
-    let house = House::start().await;
-    let alice = house.person(0, "Alice", "room=operations").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "Alice", "room=operations").await;
     alice.opens("room=lobby").await;
     alice.opens("room=design").await;
     let mut others = Vec::new();
     for (node, name) in [(0, "Bob"), (1, "Chiara"), (1, "Deniz"), (0, "Erik")] {
-        others.push(house.other(node, name, "operations").await);
+        others.push(fixture.other(node, name, "operations").await);
     }
     let [bob, chiara, deniz, erik] = &mut others[..] else { unreachable!() };
     alice.opens("room=operations").await;
@@ -170,8 +170,8 @@ const FAINT: &str = "(() => {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_can_be_read_by_people_who_see_little() {
-    let house = House::start().await;
-    let alice = Person::visits(&house.browser, &house.link("room=ops")).await;
+    let fixture = PageFixture::start().await;
+    let alice = Person::visits(&fixture.browser, &fixture.link("room=ops")).await;
     alice.sees("the page asks for a name", "!document.getElementById('sign-in').hidden").await;
     for is_dark in [false, true] {
         alice.has_screen(1280, 800, is_dark).await;
@@ -181,21 +181,21 @@ async fn everything_can_be_read_by_people_who_see_little() {
     alice.is_online().await;
     let mut others = Vec::new();
     for name in ["bob", "Chiara", "deniz", "Erik", "yuki", "zoë"] {
-        let mut other = house.other(1, name, "ops").await;
+        let mut other = fixture.other(1, name, "ops").await;
         other.say("ops", "see https://example.com/").await;
         other.whisper("alice", "psst").await;
         others.push(other);
     }
     alice.says("mine, see https://example.com/").await;
     alice.sees("it is stored", "document.querySelectorAll('.line.stored.mine').length === 1").await;
-    house.door.shut();
+    fixture.balancer.shut();
     alice.says("on its way, see https://example.com/").await;
     alice.reads("#banner-text", "Trying again").await;
     for is_dark in [false, true] {
         alice.has_screen(1280, 800, is_dark).await;
         assert_eq!(alice.js(FAINT).await, json!([]), "dark: {is_dark}");
     }
-    house.door.open();
+    fixture.balancer.open();
     alice.js("document.getElementById('retry').click()").await;
     alice.reads("#banner-text", "Back, ").await;
     assert_eq!(alice.js(FAINT).await, json!([]), "back");
@@ -203,9 +203,9 @@ async fn everything_can_be_read_by_people_who_see_little() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_phones_keyboard_makes_the_page_smaller_and_zooming_in_does_not() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let mut bob = house.other(1, "bob", "ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     for number in 1..=40 {
         bob.say("ops", &format!("number {number}")).await;
     }

@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::house::House;
+use super::page_fixture::PageFixture;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_read_sees_it_also_after_a_lost_connection() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let mut bob = house.other(1, "bob", "ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     let first = bob.whisper("alice", "one").await;
     alice.unread("peer=bob", 1).await;
     alice.opens("peer=bob").await;
@@ -21,20 +21,20 @@ async fn who_is_read_sees_it_also_after_a_lost_connection() {
     alice.sees("it is read", "document.querySelectorAll('.line.read.mine').length === 1").await;
 
     // Read, and the connection is gone before that is told.
-    house.door.shut();
+    fixture.balancer.shut();
     let second = bob.whisper("alice", "two").await;
-    house.door.open();
+    fixture.balancer.open();
     alice.sees_messages(&["one", "my own", "two"]).await;
-    house.door.cut();
+    fixture.balancer.cut();
     assert_eq!(bob.next("Read").await["message_id"], second["message_id"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_leaves_before_the_door_has_opened_is_out() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let mut bob = house.other(1, "bob", "tea").await;
-    house.door.mute();
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "tea").await;
+    fixture.balancer.mute();
     alice.opens("room=tea").await;
     let presence = |kind: &'static str| {
         move |frame: &serde_json::Value| {
@@ -44,7 +44,7 @@ async fn who_leaves_before_the_door_has_opened_is_out() {
     bob.wait_for("she comes in", presence("Enter")).await;
     alice.clicks("#leave").await;
     bob.wait_for("she leaves", presence("Leave")).await;
-    house.door.cut();
+    fixture.balancer.cut();
     alice.is_online().await;
     alice.opens("room=tea").await;
     bob.say("tea", "again?").await;
@@ -53,9 +53,9 @@ async fn who_leaves_before_the_door_has_opened_is_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_called_absent_who_may_be_there() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let mut bob = house.other(1, "bob", "ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     bob.whisper("alice", "psst").await;
     alice.sees("bob is online", "document.querySelector('#peers .dot.here') !== null").await;
     alice.opens("room=tea").await;
@@ -64,12 +64,12 @@ async fn nobody_is_called_absent_who_may_be_there() {
     alice.reads("#members", "alice").await;
     // The room that he is in was asked as well.
     alice.sees("bob is online", "document.querySelector('#peers .dot.here') !== null").await;
-    house.door.cut();
+    fixture.balancer.cut();
     alice.says("back").await;
     alice.sees("it is stored", "document.querySelectorAll('.line.stored.mine').length === 1").await;
     alice.sees("bob is online again", "document.querySelector('#peers .dot.here') !== null").await;
     // Whom no room of hers has is not shown as absent.
-    let mut carol = house.other(1, "carol", "den").await;
+    let mut carol = fixture.other(1, "carol", "den").await;
     carol.whisper("alice", "psst").await;
     alice.sees("carol is in the list", "document.querySelectorAll('#peers a').length === 2").await;
     assert_eq!(alice.js("document.querySelectorAll('#peers .dot').length").await, 1);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::browser::Browser;
-use super::house::House;
+use super::page_fixture::PageFixture;
 use super::person::{ENTER, Person};
 use crate::support::client::Client;
 use crate::support::cluster::Kind;
@@ -20,21 +20,21 @@ fn texts(start: &str, count: usize) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_ends_while_somebody_types_is_a_hiccup() {
-    let mut house = House::start().await;
-    let mut bob = house.other(1, "bob", "ops").await;
-    house.door.prefer(house.cluster.address(0));
-    let alice = Person::signs_in(&house.browser, &house.link("room=ops"), "alice").await;
+    let mut fixture = PageFixture::start().await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
+    fixture.balancer.prefer(fixture.cluster.address(0));
+    let alice = Person::signs_in(&fixture.browser, &fixture.link("room=ops"), "alice").await;
     alice.says("before 1").await;
     assert_eq!(bob.hears().await, "before 1");
     alice.sees("it is acknowledged", "document.querySelectorAll('.line.stored.mine').length === 1").await;
     // Stored, and the page will never hear of it from this node.
-    house.door.mute();
+    fixture.balancer.mute();
     alice.says("before 2").await;
     assert_eq!(bob.hears().await, "before 2");
     alice.types("#draft", "half a sen").await;
     // Not drained: as a kill ends it.
-    drop(house.cluster.nodes.remove(0));
-    house.door.cut();
+    drop(fixture.cluster.nodes.remove(0));
+    fixture.balancer.cut();
     alice.types("#draft", &format!("tence{ENTER}")).await;
     assert_eq!(bob.hears().await, "half a sentence");
     bob.say("ops", "still there?").await;
@@ -46,20 +46,20 @@ async fn a_node_that_ends_while_somebody_types_is_a_hiccup() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_away_is_told_so_and_catches_up() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let mut bob = house.other(1, "bob", "ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     bob.say("ops", "the last before").await;
     alice.sees_messages(&["the last before"]).await;
-    house.door.prefer(house.cluster.address(1));
-    house.door.shut();
+    fixture.balancer.prefer(fixture.cluster.address(1));
+    fixture.balancer.shut();
     alice.says("from afar").await;
     for text in texts("missed", 12) {
         bob.say("ops", &text).await;
     }
     alice.reads("#banner-text", "Trying again in").await;
-    assert!(house.door.turned_away() > 0);
-    house.door.open();
+    assert!(fixture.balancer.turned_away() > 0);
+    fixture.balancer.open();
     // The countdown may end by itself just now.
     alice.js("document.getElementById('retry').click()").await;
     alice.reads("#banner-text", "Back, 12 caught up.").await;
@@ -76,15 +76,15 @@ async fn who_was_away_is_told_so_and_catches_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_keeps_rooms_drafts_and_unsent_messages() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let mut bob = house.other(1, "bob", "ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     alice.says("stored").await;
     assert_eq!(bob.hears().await, "stored");
     alice.opens("room=tea").await;
     alice.types("#draft", "a draft for tea").await;
     alice.opens("room=ops").await;
-    house.door.shut();
+    fixture.balancer.shut();
     alice.says("unsent one").await;
     alice.says("unsent two").await;
     alice.sees("both wait", "document.querySelectorAll('.line.waiting').length === 2").await;
@@ -93,7 +93,7 @@ async fn a_reload_keeps_rooms_drafts_and_unsent_messages() {
     alice.sees("both wait still", "document.querySelectorAll('.line.waiting').length === 2").await;
     alice.reads("#rooms", "tea").await;
     bob.heard_no("GroupChat").await;
-    house.door.open();
+    fixture.balancer.open();
     alice.is_online().await;
     assert_eq!(bob.hears().await, "unsent one");
     assert_eq!(bob.hears().await, "unsent two");
@@ -134,17 +134,17 @@ async fn a_node_process_that_is_killed_is_a_hiccup_that_nobody_is_told_of() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_log_no_longer_holds_is_a_line_where_it_is_missing() {
-    let house = House::start_with(Kind::Embedded, |config| config.history.max_messages = 5).await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let mut bob = house.other(1, "bob", "ops").await;
+    let fixture = PageFixture::start_with(Kind::Embedded, |config| config.history.max_messages = 5).await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     bob.say("ops", "the last before").await;
     alice.sees_messages(&["the last before"]).await;
-    house.door.shut();
+    fixture.balancer.shut();
     alice.reads("#banner-text", "No connection to the server.").await;
     for text in texts("missed", 400) {
         bob.say("ops", &text).await;
     }
-    house.door.open();
+    fixture.balancer.open();
     alice.js("document.getElementById('retry').click()").await;
     alice.reads("#banner-text", "Back. Some messages could not be caught up.").await;
     alice.reads(".gap", "Messages are missing here. The server no longer holds them.").await;
@@ -157,21 +157,21 @@ async fn what_the_log_no_longer_holds_is_a_line_where_it_is_missing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_try_comes_within_a_second_and_another_as_soon_as_there_is_a_network() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
     // Each pause at its longest, and when each try began.
     let watch = "(Math.random = () => 0.999, window.tries = [], window.WebSocket = class extends WebSocket {
         constructor(address) { super(address); tries.push(Date.now() - cut); }
     }, window.cut = Date.now(), true)";
     assert_eq!(alice.js(watch).await, true);
-    house.door.shut();
+    fixture.balancer.shut();
     alice.sees("it tries again", "tries.length >= 1").await;
     let first = alice.js("tries[0]").await.as_f64().unwrap();
     assert!(first < 3_000.0, "the first try came {first} ms after the cut");
     alice
         .sees("the pauses grow", "/in [5-8] s/.test(document.getElementById('banner-text').textContent)")
         .await;
-    house.door.open();
+    fixture.balancer.open();
     let began = Instant::now();
     alice.js("dispatchEvent(new Event('online'))").await;
     alice.is_online().await;
@@ -179,7 +179,7 @@ async fn the_first_try_comes_within_a_second_and_another_as_soon_as_there_is_a_n
 
     // A try that hangs is given up soon once there is a network again.
     alice.js("(window.WebSocket = class { close() {} }, window.hangs = 0, 0)").await;
-    house.door.cut();
+    fixture.balancer.cut();
     alice.reads("#banner-text", "Connecting…").await;
     alice.js("dispatchEvent(new Event('online'))").await;
     let began = Instant::now();
@@ -189,9 +189,9 @@ async fn the_first_try_comes_within_a_second_and_another_as_soon_as_there_is_a_n
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_said_while_the_page_was_gone_is_new() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=tea").await;
-    let mut bob = house.other(1, "bob", "tea").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=tea").await;
+    let mut bob = fixture.other(1, "bob", "tea").await;
     bob.ok("Enter", json!({ "room": "ops" })).await;
     alice.opens("room=ops").await;
     bob.say("ops", "seen").await;
@@ -204,7 +204,7 @@ async fn what_was_said_while_the_page_was_gone_is_new() {
     }
     bob.say("ops", "new one").await;
     bob.say("ops", "new two").await;
-    alice.goes_to(&house.link("room=ops")).await;
+    alice.goes_to(&fixture.link("room=ops")).await;
     alice.is_online().await;
     alice.unread("room=tea", 3).await;
     alice

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::house::House;
+use super::page_fixture::PageFixture;
 use super::person::Person;
 use crate::support::cluster::Kind;
 
@@ -16,21 +16,21 @@ async fn seqs(person: &Person<'_>) -> Vec<u64> {
 }
 
 /// Says so many, over as many connections as keep each of them short.
-async fn says_many(house: &House, count: usize) {
+async fn says_many(fixture: &PageFixture, count: usize) {
     for start in (0..count).step_by(500) {
-        let mut bob = house.other(1, "bob", "ops").await;
+        let mut bob = fixture.other(1, "bob", "ops").await;
         bob.say_many("ops", "one of very many", (count - start).min(500)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scrolling_up_brings_what_was_said_before() {
-    let house = House::start().await;
-    let mut bob = house.other(1, "bob", "ops").await;
+    let fixture = PageFixture::start().await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     for number in 1..=300 {
         bob.say("ops", &format!("number {number}")).await;
     }
-    let alice = house.person(0, "alice", "room=ops").await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
     alice.sees("the newest are there", "document.querySelectorAll('#timeline .text').length === 80").await;
     assert_eq!(seqs(&alice).await.first(), Some(&221));
 
@@ -88,21 +88,21 @@ async fn frames(person: &Person<'_>) -> (f64, f64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_messages_are_no_burden() {
-    let house = House::start_with(Kind::Embedded, |config| {
+    let fixture = PageFixture::start_with(Kind::Embedded, |config| {
         config.history.max_messages = 13_000;
         config.history.max_bytes = 64 << 20;
     });
-    let house = house.await;
-    let alice = house.person(0, "alice", "room=ops").await;
+    let fixture = fixture.await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
     let began = Instant::now();
-    says_many(&house, 11_990).await;
+    says_many(&fixture, 11_990).await;
     let newest =
         |seq: u64| format!("document.querySelector('#timeline > li:last-child')?.item.seq === {seq}");
     alice.sees("all have come", &newest(11_990)).await;
     println!("11,990 messages took {:?}", began.elapsed());
     assert!(seqs(&alice).await.len() <= 200);
 
-    let (coming, ()) = tokio::join!(frames(&alice), says_many(&house, 5));
+    let (coming, ()) = tokio::join!(frames(&alice), says_many(&fixture, 5));
     println!("frames while scrolling and receiving: {coming:?} ms");
     assert!(coming.0 < 60.0, "half of the frames take longer than {} ms, one {} ms", coming.0, coming.1);
 
@@ -113,14 +113,14 @@ async fn ten_thousand_messages_are_no_burden() {
     })()";
     alice.js(up).await;
     alice.sees("the first is reached", "document.querySelector('#timeline > li').item.seq === 1").await;
-    says_many(&house, 30).await;
+    says_many(&fixture, 30).await;
     // Of the five before, some may have come while the scrolling reader was at the end.
     alice
         .sees("they are counted", "parseInt(document.getElementById('jump').textContent.slice(2)) >= 30")
         .await;
     let shown = seqs(&alice).await;
     assert_eq!((shown[0], shown.len() <= 220), (1, true), "{} are laid out", shown.len());
-    says_many(&house, 12_000).await;
+    says_many(&fixture, 12_000).await;
     alice
         .sees("they have come", "parseInt(document.getElementById('jump').textContent.slice(2)) >= 12_030")
         .await;

@@ -4,17 +4,17 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::house::House;
+use super::page_fixture::PageFixture;
 use super::person::{ENTER, SHIFT};
 use crate::support::client::PATIENCE;
 use crate::support::cluster::Kind;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_people_talk_over_two_nodes() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let bob = house.person(1, "bob", "room=ops").await;
-    let carol = house.person(0, "carol", "room=tea").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let bob = fixture.person(1, "bob", "room=ops").await;
+    let carol = fixture.person(0, "carol", "room=tea").await;
 
     alice.says("hello").await;
     bob.sees_messages(&["hello"]).await;
@@ -59,7 +59,7 @@ async fn three_people_talk_over_two_nodes() {
     carol.js("(navigator.clipboard.writeText = async (text) => { window.copied = text }, 0)").await;
     carol.clicks("#copy").await;
     carol.reads("#notice", "Link copied.").await;
-    assert_eq!(carol.js("copied").await, json!(house.link("room=ops")));
+    assert_eq!(carol.js("copied").await, json!(fixture.link("room=ops")));
     carol.clicks("#leave").await;
     bob.reads("#subtitle", "2 here").await;
     carol.reads("#title", "#tea").await;
@@ -68,10 +68,10 @@ async fn three_people_talk_over_two_nodes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_private_message_is_seen_by_two_and_nobody_else() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let bob = house.person(1, "bob", "room=ops").await;
-    let carol = house.person(1, "carol", "room=ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let bob = fixture.person(1, "bob", "room=ops").await;
+    let carol = fixture.person(1, "carol", "room=ops").await;
 
     alice.opens("peer=bob").await;
     alice.says("psst").await;
@@ -91,19 +91,19 @@ async fn a_private_message_is_seen_by_two_and_nobody_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_has_said_oneself_is_not_unread() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let mut bob = house.other(1, "bob", "ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     bob.ok("Enter", json!({ "room": "tea" })).await;
     // Written without a connection, sent while another room is open.
-    house.door.shut();
+    fixture.balancer.shut();
     alice.says("first").await;
     alice.says("second").await;
     alice.opens("room=tea").await;
-    house.door.open();
+    fixture.balancer.open();
     assert_eq!((bob.hears().await, bob.hears().await), ("first".into(), "second".into()));
     // By another device of hers, before and after somebody else.
-    let mut device = house.other(1, "alice", "ops").await;
+    let mut device = fixture.other(1, "alice", "ops").await;
     device.say("ops", "third").await;
     bob.say("ops", "hello").await;
     device.say("ops", "fourth").await;
@@ -123,18 +123,18 @@ async fn what_one_has_said_oneself_is_not_unread() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_who_writes_fast_is_told_of_it() {
-    let house = House::start_with(Kind::Embedded, |config| {
+    let fixture = PageFixture::start_with(Kind::Embedded, |config| {
         config.limits.messages_per_second = 10;
         config.limits.burst = 30;
     });
-    let house = house.await;
-    let alice = house.person(0, "alice", "room=one").await;
+    let fixture = fixture.await;
+    let alice = fixture.person(0, "alice", "room=one").await;
     for room in ["two", "three", "four", "five", "six", "seven"] {
         alice.opens(&format!("room={room}")).await;
         alice.reads("#members", "alice").await;
     }
     // To enter all of them at once is more than the server allows.
-    let mut bob = house.other(1, "bob", "seven").await;
+    let mut bob = fixture.other(1, "bob", "seven").await;
     alice.reloads().await;
     alice.says("in").await;
     assert_eq!(bob.hears().await, "in");
@@ -142,7 +142,7 @@ async fn only_who_writes_fast_is_told_of_it() {
     let told = "document.getElementById('notice').textContent";
     assert_eq!(alice.js(told).await, "");
 
-    let carol = house.person(0, "carol", "room=one").await;
+    let carol = fixture.person(0, "carol", "room=one").await;
     // So are these, and they are hers.
     let many = "(() => {
         const field = document.getElementById('draft');
@@ -158,9 +158,9 @@ async fn only_who_writes_fast_is_told_of_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_button_that_is_pressed_means_what_it_says() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let _carol = house.other(1, "carol", "ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let _carol = fixture.other(1, "carol", "ops").await;
     alice.reads("#members", "carol").await;
     // Enter alone goes where there is somebody of that name.
     for (press, title) in [("", "carol"), ("button:not(#write)", "#carol"), ("#write", "carol")] {

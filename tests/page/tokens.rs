@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::house::House;
+use super::page_fixture::PageFixture;
 use super::person::{ENTER, Person};
 use crate::support::api::with_tokens;
 use crate::support::client::Client;
@@ -10,27 +10,27 @@ use crate::support::cluster::Kind;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_signs_in_and_its_end_keeps_rooms_and_unsent_messages() {
-    let house = House::start_with(Kind::Embedded, |config| {
+    let fixture = PageFixture::start_with(Kind::Embedded, |config| {
         with_tokens(config);
         config.rooms.default = "den".parse().unwrap();
     });
-    let house = house.await;
-    let alice = Person::visits(&house.browser, &house.link("")).await;
+    let fixture = fixture.await;
+    let alice = Person::visits(&fixture.browser, &fixture.link("")).await;
     alice.reads("#enter", "Join #den").await;
     alice.types("#name", &format!("alice{ENTER}")).await;
     alice.reads("#problem", "This server asks for an access token.").await;
     alice.types("#token", &format!("0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10{ENTER}")).await;
     alice.reads("#problem", "The server does not accept this token.").await;
     // Somebody else's.
-    let others = house.cluster.token(0, "bob").await;
+    let others = fixture.cluster.token(0, "bob").await;
     alice.types("#token", &format!("{others}{ENTER}")).await;
     alice.reads("#problem", "is another name than").await;
 
-    let first = house.cluster.token(0, "alice").await;
+    let first = fixture.cluster.token(0, "alice").await;
     alice.types("#token", &format!("{first}{ENTER}")).await;
     alice.is_online().await;
     alice.reads("#title", "#den").await;
-    let mut bob = Client::connect(house.cluster.address(1), "bob").await;
+    let mut bob = Client::connect(fixture.cluster.address(1), "bob").await;
     bob.token = Some(others);
     bob.ok("Enter", json!({ "room": "den" })).await;
     alice.says("with a token").await;
@@ -39,12 +39,12 @@ async fn a_token_signs_in_and_its_end_keeps_rooms_and_unsent_messages() {
     let kept = alice.js(&format!("{kept}({}))", json!(first))).await;
     assert_eq!(kept, json!([false, true]), "it never leaves the tab");
 
-    house.cluster.revoke(0, &first).await;
+    fixture.cluster.revoke(0, &first).await;
     alice.reads("#problem", "Your access token has ended.").await;
     alice.reads("#sign-in-title", "Sign in again").await;
     assert_eq!(alice.js("document.getElementById('name').readOnly").await, true);
     bob.say("den", "meanwhile").await;
-    let second = house.cluster.token(1, "alice").await;
+    let second = fixture.cluster.token(1, "alice").await;
     alice.types("#token", &format!("{second}{ENTER}")).await;
     alice.is_online().await;
     alice.sees_messages(&["with a token", "meanwhile"]).await;
@@ -54,26 +54,26 @@ async fn a_token_signs_in_and_its_end_keeps_rooms_and_unsent_messages() {
     assert_eq!(bob.hears().await, "with another");
 
     // Whom an administrator removes is told so, and nothing tries again.
-    assert_eq!(house.cluster.call(0, "POST", "/users/alice/disconnect", json!(null)).await.0, 204);
+    assert_eq!(fixture.cluster.call(0, "POST", "/users/alice/disconnect", json!(null)).await.0, 204);
     alice.reads("#problem", "You were removed by an administrator.").await;
     assert_eq!(alice.js("document.getElementById('chat').hidden").await, true);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_alone_signs_in_as_whose_it_is() {
-    let house = House::start_with(Kind::Embedded, with_tokens).await;
-    let mut bob = Client::connect(house.cluster.address(1), "bob").await;
-    bob.token = Some(house.cluster.token(0, "bob").await);
+    let fixture = PageFixture::start_with(Kind::Embedded, with_tokens).await;
+    let mut bob = Client::connect(fixture.cluster.address(1), "bob").await;
+    bob.token = Some(fixture.cluster.token(0, "bob").await);
     bob.ok("Enter", json!({ "room": "den" })).await;
     bob.whisper("alice", "waits for her").await;
 
-    let alice = Person::visits(&house.browser, &house.link("room=den")).await;
+    let alice = Person::visits(&fixture.browser, &fixture.link("room=den")).await;
     alice.clicks("#token-show").await;
     alice.clicks("#enter").await;
     alice.reads("#problem", "Pick a name or give a token.").await;
     alice.types("#token", &format!("0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10{ENTER}")).await;
     alice.reads("#problem", "the token is not valid").await;
-    let token = house.cluster.token(0, "alice").await;
+    let token = fixture.cluster.token(0, "alice").await;
     alice.types("#token", &format!("{token}{ENTER}")).await;
     alice.is_online().await;
     alice.reads("#me", "alice").await;
@@ -86,8 +86,8 @@ async fn a_token_alone_signs_in_as_whose_it_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_name_nobody_signs_in_where_no_token_is_asked_for() {
-    let house = House::start().await;
-    let alice = Person::visits(&house.browser, &house.link("")).await;
+    let fixture = PageFixture::start().await;
+    let alice = Person::visits(&fixture.browser, &fixture.link("")).await;
     alice.clicks("#token-show").await;
     alice.types("#token", &format!("0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10{ENTER}")).await;
     alice.reads("#problem", "Pick a name or give a token.").await;

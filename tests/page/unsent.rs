@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::house::House;
+use super::page_fixture::PageFixture;
 use super::person::Person;
 use crate::support::cluster::Kind;
 
@@ -25,9 +25,9 @@ async fn presses(person: &Person<'_>, label: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_long_fails_and_is_edited_or_deleted() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let mut bob = house.other(1, "bob", "ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     // Over the limit of a message, and over that of a frame.
     for length in [17_000, 140_000] {
         pastes(&alice, &"x".repeat(length)).await;
@@ -51,12 +51,12 @@ async fn what_is_too_long_fails_and_is_edited_or_deleted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_leaves_unsent_messages_behind_unasked() {
-    let house = House::start().await;
-    let alice = house.person(0, "alice", "room=ops").await;
-    let mut bob = house.other(1, "bob", "ops").await;
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
     alice.says("stored").await;
     assert_eq!(bob.hears().await, "stored");
-    house.door.shut();
+    fixture.balancer.shut();
     alice.says("unsent").await;
     alice.sees("it waits", "document.querySelectorAll('.line.waiting').length === 1").await;
     alice.js("window.confirm = (text) => ((window.asked ??= []).push(text), false)").await;
@@ -67,7 +67,7 @@ async fn nobody_leaves_unsent_messages_behind_unasked() {
         "Unsent messages will be lost: 1. Sign out?"
     ]);
     assert_eq!(alice.js("asked").await, asked);
-    house.door.open();
+    fixture.balancer.open();
     assert_eq!(bob.hears().await, "unsent");
     alice.is_online().await;
     alice.sees("it is stored", "document.querySelectorAll('.line.stored.mine').length === 2").await;
@@ -81,18 +81,19 @@ async fn nobody_leaves_unsent_messages_behind_unasked() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_written_in_a_room_that_refuses_says_so_and_goes_where_it_lets_one_in() {
-    let house = House::start_with(Kind::Embedded, |config| config.limits.max_rooms_per_connection = 2).await;
-    let alice = house.person(0, "alice", "room=ops").await;
+    let fixture =
+        PageFixture::start_with(Kind::Embedded, |config| config.limits.max_rooms_per_connection = 2).await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
     alice.opens("room=tea").await;
     alice.sees("she is in", "document.querySelectorAll('#members a').length === 1").await;
-    let mut bob = house.other(1, "bob", "den").await;
+    let mut bob = fixture.other(1, "bob", "den").await;
     // Written while it asks to come in, and after it was told.
-    house.door.shut();
+    fixture.balancer.shut();
     alice.opens("room=den").await;
     alice.says("first").await;
     alice.sees("it waits", "document.querySelectorAll('.line.waiting').length === 1").await;
     alice.opens("room=ops").await;
-    house.door.open();
+    fixture.balancer.open();
     alice.is_online().await;
     alice.reads("#rooms .alarm", "!").await;
     alice.opens("room=den").await;

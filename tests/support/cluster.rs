@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chatnode::backend::{Backend, Embedded};
 use chatnode::config::Config;
-use chatnode::server::{Farewell, Server};
+use chatnode::server::{Server, ShutdownKind};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -154,7 +154,7 @@ impl Cluster {
         let stop = drain.clone();
         let told = async move {
             stop.cancelled().await;
-            Farewell::Restarting
+            ShutdownKind::Restarting
         };
         let running = tokio::spawn(async move { server.run(told).await.unwrap() });
         self.nodes.push(TestNode { address, operators, drain, running: Some(running) });

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::command;
 use super::input::{self, Input};
 use super::signals::Signals;
-use crate::cli::complain;
+use crate::cli::print_error;
 use crate::client::conversation::Line;
 use crate::client::session::{News, Session};
 use crate::client::wire::Target;
@@ -91,17 +91,17 @@ pub(super) async fn run(mut session: Session, follow: bool, node: &str) -> ExitC
         End::Done if failed == 0 && left == 0 => ExitCode::SUCCESS,
         End::Done => {
             if failed > 0 {
-                complain(&format_args!("{failed} failed"));
+                print_error(&format_args!("{failed} failed"));
             }
             if left > 0 {
-                complain(&format_args!("{left} not known to be stored"));
+                print_error(&format_args!("{left} not known to be stored"));
             }
             ExitCode::FAILURE
         }
         End::Failed(why) => {
-            complain(&why);
+            print_error(&why);
             if left > 0 {
-                complain(&format_args!("{left} more not known to be stored"));
+                print_error(&format_args!("{left} more not known to be stored"));
             }
             ExitCode::FAILURE
         }
@@ -156,7 +156,7 @@ async fn converse(
                     }
                     Some(Input::TooLong) => {
                         session.chat.failed += 1;
-                        complain(&"not sent: a line is too long");
+                        print_error(&"not sent: a line is too long");
                     }
                     Some(Input::Broken(error)) => return End::Failed(format!("can't read the input: {error}")),
                     None => input = None,
@@ -196,12 +196,12 @@ fn tell(session: &Session, output: &mut Output, news: News, node: &str) -> Optio
             None
         }
         News::Line(_, line @ (Line::NotSent { .. } | Line::Note(_))) => {
-            complain(&line.text());
+            print_error(&line.text());
             None
         }
         News::Lost(why, _) if !session.was_connected => Some(End::Failed(format!("{node}: {why}"))),
         News::Lost(why, wait) => {
-            complain(&format_args!("{why}; trying again in {:.1} s", wait.as_secs_f64()));
+            print_error(&format_args!("{why}; trying again in {:.1} s", wait.as_secs_f64()));
             None
         }
         News::Stopped(why) => Some(End::Failed(why)),

@@ -17,7 +17,7 @@ pub(super) use options::Options;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use super::{MISUSE, complain, converse, load};
+use super::{MISUSE, block_on, load, print_error};
 use crate::client::link::Link;
 use crate::client::owner::owner;
 use crate::client::session::Session;
@@ -36,20 +36,20 @@ pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
     let plan = match options.plan(&config) {
         Ok(plan) => plan,
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             return ExitCode::from(MISUSE);
         }
     };
     let has_screen = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let history = options.history.unwrap_or(if has_screen { command::PAGE } else { 0 });
     let node = plan.address.name.clone();
-    converse(async {
+    block_on(async {
         let me = match plan.me {
             Some(me) => me,
             None => match owner(&plan.address).await {
                 Ok(me) => me,
                 Err(why) => {
-                    complain(&format_args!("{node}: {why}"));
+                    print_error(&format_args!("{node}: {why}"));
                     return ExitCode::FAILURE;
                 }
             },

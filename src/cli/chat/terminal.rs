@@ -17,7 +17,7 @@ use super::calendar::{Calendar, local_zone};
 use super::command;
 use super::screen::{self, View};
 use super::signals::Signals;
-use crate::cli::complain;
+use crate::cli::print_error;
 use crate::client::session::{News, Session};
 
 /// The countdown to the next try, and days that are called otherwise after midnight, are drawn anew this often.
@@ -51,13 +51,13 @@ pub(super) async fn run(mut session: Session) -> ExitCode {
     let left = session.chat.outbox.len();
     session.close().await;
     if left > 0 {
-        complain(&format_args!("{left} not known to be stored"));
+        print_error(&format_args!("{left} not known to be stored"));
     }
     match ended {
         Ok(ExitCode::SUCCESS) if left > 0 => ExitCode::FAILURE,
         Ok(code) => code,
         Err(why) => {
-            complain(&why);
+            print_error(&why);
             ExitCode::FAILURE
         }
     }

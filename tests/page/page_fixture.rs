@@ -8,14 +8,14 @@ use crate::support::client::Client;
 use crate::support::cluster::{Cluster, Kind};
 use crate::support::fake_balancer::FakeBalancer;
 
-/// Nodes, their door, and a browser with as many windows as there are people.
-pub struct House {
+/// Nodes, their load balancer, and a browser with as many windows as there are people.
+pub struct PageFixture {
     pub browser: Browser,
-    pub door: FakeBalancer,
+    pub balancer: FakeBalancer,
     pub cluster: Cluster,
 }
 
-impl House {
+impl PageFixture {
     pub async fn start() -> Self {
         Self::start_with(Kind::Embedded, |_| {}).await
     }
@@ -23,18 +23,18 @@ impl House {
     /// The same, with a store and settings of the story's own.
     pub async fn start_with(kind: Kind, adjust: impl FnOnce(&mut Config)) -> Self {
         let (cluster, browser) = tokio::join!(Cluster::start_with(kind, 2, adjust), Browser::start());
-        let door = FakeBalancer::start(vec![cluster.address(0), cluster.address(1)]).await;
-        Self { browser, door, cluster }
+        let balancer = FakeBalancer::start(vec![cluster.address(0), cluster.address(1)]).await;
+        Self { browser, balancer, cluster }
     }
 
     /// Where the page is, with a conversation to open.
     pub fn link(&self, key: &str) -> String {
-        format!("http://{}/#{key}", self.door.address)
+        format!("http://{}/#{key}", self.balancer.address)
     }
 
     /// Somebody who has the page open in a conversation, over this node.
     pub async fn person(&self, node: usize, name: &str, key: &str) -> Person<'_> {
-        self.door.prefer(self.cluster.address(node));
+        self.balancer.prefer(self.cluster.address(node));
         Person::signs_in(&self.browser, &self.link(key), name).await
     }
 

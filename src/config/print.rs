@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use super::catalogue::flat;
 use super::load::Loaded;
+use super::schema::flat;
 use super::{Config, secret};
 
 impl Config {

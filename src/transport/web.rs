@@ -15,7 +15,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 
 macro_rules! files {
     ($($name:literal),+ $(,)?) => {
-        [$(($name, include_bytes!(concat!("page/", $name)) as &'static [u8])),+]
+        [$(($name, include_bytes!(concat!("web/", $name)) as &'static [u8])),+]
     };
 }
 
@@ -39,7 +39,7 @@ const FILES: [(&str, &[u8]); FILE_COUNT] = files![
 ];
 const FILE_COUNT: usize = 16;
 
-const INDEX: &str = include_str!("page/index.html");
+const INDEX: &str = include_str!("web/index.html");
 
 /// The page itself, with what it has to know of the node before it connects.
 pub(super) fn index(config: &Config) -> Response {

@@ -11,14 +11,14 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 /// A write that takes not a byte for `patience` fails with `TimedOut`. Reads have no limit here: HTTP has its own.
-pub(super) struct Patient {
+pub(super) struct WriteTimeout {
     socket: TcpStream,
     patience: Duration,
     /// Since when the peer takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patient {
+impl WriteTimeout {
     pub(super) fn new(socket: TcpStream, patience: Duration) -> Self {
         Self { socket, patience, stalled: None }
     }
@@ -39,7 +39,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for WriteTimeout {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -49,7 +49,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for WriteTimeout {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let write = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.judge(cx, write)

@@ -1,4 +1,4 @@
-//! The doors that settings come in by: a file, `.env`, the environment, the command line. Owns reading each into keys
+//! The providers that settings come in by: a file, `.env`, the environment, the command line. Owns reading each into keys
 //! and values, with the name under which the user wrote them; does not decide which wins. Called by `config::load`.
 
 use std::ffi::OsString;
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use config::{Value, ValueKind};
 
 use super::args::Flags;
-use super::catalogue::{KNOWN, Known, Shape, is_secret, nearest};
-use super::load::Problem;
+use super::problem::Problem;
+use super::schema::{SETTINGS, Setting, Shape, is_secret, nearest};
 
 /// What is said of a value with a line break in it. No setting has one, and what follows it may be the line of a secret,
 /// caught between two stray quotes: so the value is not repeated.
@@ -23,7 +23,7 @@ pub(super) const DOT_ENV: &str = ".env";
 
 /// Where a setting came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Door {
+pub(super) enum Provider {
     /// The file of `--config`.
     File(PathBuf),
     /// `.env` in the working directory.
@@ -34,7 +34,7 @@ pub(super) enum Door {
     CommandLine,
 }
 
-impl fmt::Display for Door {
+impl fmt::Display for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "in {}", path.display()),
@@ -45,8 +45,8 @@ impl fmt::Display for Door {
     }
 }
 
-impl Door {
-    /// A key, as one writes it at this door.
+impl Provider {
+    /// A key, as one writes it at this provider.
     fn spell(&self, key: &str) -> String {
         match self {
             Self::File(_) => key.into(),
@@ -65,7 +65,7 @@ impl Door {
 
 /// One setting that came in.
 #[derive(Debug, Clone)]
-pub(super) struct Given {
+pub(super) struct Assignment {
     /// Its dotted key, known to exist.
     pub(super) key: String,
     /// The name that the user wrote, and where.
@@ -74,67 +74,69 @@ pub(super) struct Given {
     pub(super) value: Value,
 }
 
-/// What came in by one door, and what was turned away.
+/// What came in by one provider, and what was turned away.
 #[derive(Debug, Default)]
-pub(super) struct Haul {
+pub(super) struct Parsed {
     /// Settings with a value of the right shape.
-    pub(super) given: Vec<Given>,
+    pub(super) given: Vec<Assignment>,
     /// What the user has to mend.
     pub(super) problems: Vec<Problem>,
 }
 
-impl Haul {
+impl Parsed {
     fn take(
         &mut self,
-        door: &Door,
+        provider: &Provider,
         written: &str,
         key: &str,
-        read: impl FnOnce(Known) -> Result<Value, String>,
+        read: impl FnOnce(Setting) -> Result<Value, String>,
     ) {
-        let Some(known) = KNOWN.get(key) else {
-            self.problems.push(door.unknown(written, key));
+        let Some(known) = SETTINGS.get(key) else {
+            self.problems.push(provider.unknown(written, key));
             return;
         };
-        let origin = format!("{written} {door}");
+        let origin = format!("{written} {provider}");
         match read(*known) {
-            Ok(value) => self.given.push(Given { key: key.into(), origin, value }),
+            Ok(value) => self.given.push(Assignment { key: key.into(), origin, value }),
             Err(what) => self.problems.push(Problem::new(origin, what)),
         }
     }
 }
 
 /// The settings of a TOML file; the path is for what the user is told.
-pub(super) fn file(path: &Path, text: &str) -> Haul {
-    let mut haul = Haul::default();
+pub(super) fn file(path: &Path, text: &str) -> Parsed {
+    let mut parsed = Parsed::default();
     // The parser's own error quotes the line, which may hold a secret: only its place and message are kept.
     match toml::from_str::<toml::Table>(text) {
-        Ok(table) => walk(&Door::File(path.into()), "", table, &mut haul),
+        Ok(table) => walk(&Provider::File(path.into()), "", table, &mut parsed),
         Err(error) => {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
-            haul.problems.push(Problem::new(
+            parsed.problems.push(Problem::new(
                 format!("{} line {line}", path.display()),
                 format!("not TOML: {}", error.message()),
             ));
         }
     }
-    haul
+    parsed
 }
 
-fn walk(door: &Door, path: &str, table: toml::Table, haul: &mut Haul) {
+fn walk(provider: &Provider, path: &str, table: toml::Table, parsed: &mut Parsed) {
     for (name, value) in table {
         let key = if path.is_empty() { name } else { format!("{path}.{name}") };
         let section = format!("{key}.");
-        let is_section = KNOWN.keys().any(|known| known.starts_with(&section));
+        let is_section = SETTINGS.keys().any(|known| known.starts_with(&section));
         match value {
-            toml::Value::Table(inner) if is_section || !(inner.is_empty() || KNOWN.contains_key(&key)) => {
-                walk(door, &key, inner, haul);
+            toml::Value::Table(inner) if is_section || !(inner.is_empty() || SETTINGS.contains_key(&key)) => {
+                walk(provider, &key, inner, parsed);
             }
             _ if is_section => {
                 let what = format!("is a section: write its settings below [{key}]");
-                haul.problems.push(Problem::new(format!("{key} {door}"), what));
+                parsed.problems.push(Problem::new(format!("{key} {provider}"), what));
             }
-            value => haul.take(door, &key, &key, |known| from_toml(known.shape, value, is_secret(&key))),
+            value => {
+                parsed.take(provider, &key, &key, |known| from_toml(known.shape, value, is_secret(&key)))
+            }
         }
     }
 }
@@ -173,16 +175,16 @@ fn from_toml(shape: Shape, value: toml::Value, secret: bool) -> Result<Value, St
 }
 
 /// The settings among environment variables.
-pub(super) fn environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Haul {
-    let mut haul = Haul::default();
-    take_variables(&Door::Environment, variables, &mut haul);
-    haul
+pub(super) fn environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Parsed {
+    let mut parsed = Parsed::default();
+    take_variables(&Provider::Environment, variables, &mut parsed);
+    parsed
 }
 
 pub(super) fn take_variables(
-    door: &Door,
+    provider: &Provider,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-    haul: &mut Haul,
+    parsed: &mut Parsed,
 ) {
     let mut links = Vec::new();
     for (name, value) in variables {
@@ -191,7 +193,7 @@ pub(super) fn take_variables(
             continue;
         };
         let Ok(value) = value.into_string() else {
-            haul.problems.push(Problem::new(format!("{name} {door}"), "is not UTF-8"));
+            parsed.problems.push(Problem::new(format!("{name} {provider}"), "is not UTF-8"));
             continue;
         };
         if is_service_link(rest, &value) {
@@ -205,12 +207,12 @@ pub(super) fn take_variables(
         } else {
             rest.to_lowercase().replace("__", ".")
         };
-        haul.take(door, &name, &key, |known| from_text(known, &value, is_secret(&key)));
+        parsed.take(provider, &name, &key, |known| from_text(known, &value, is_secret(&key)));
     }
     if !links.is_empty() {
         links.sort();
-        haul.problems.push(Problem::new(
-            format!("{} {door}", links.join(", ")),
+        parsed.problems.push(Problem::new(
+            format!("{} {provider}", links.join(", ")),
             "set by Kubernetes for a Service whose name begins with `chat`, not by you; set `enableServiceLinks: \
              false` in the pod's spec, or rename the Service",
         ));
@@ -227,17 +229,17 @@ fn is_service_link(rest: &str, value: &str) -> bool {
 }
 
 /// The settings among the flags.
-pub(super) fn command_line(flags: &Flags) -> Haul {
-    let mut haul = Haul::default();
+pub(super) fn command_line(flags: &Flags) -> Parsed {
+    let mut parsed = Parsed::default();
     for (flag, key, value) in flags.given() {
-        haul.take(&Door::CommandLine, flag, key, |known| from_text(known, value, is_secret(key)));
+        parsed.take(&Provider::CommandLine, flag, key, |known| from_text(known, value, is_secret(key)));
     }
-    haul
+    parsed
 }
 
 /// Reads a text by the shape that the setting has. Empty means unset, or the empty list, where the setting allows it:
 /// that is what a deployment's `${VARIABLE:-}` turns into.
-fn from_text(known: Known, text: &str, secret: bool) -> Result<Value, String> {
+fn from_text(known: Setting, text: &str, secret: bool) -> Result<Value, String> {
     // A file that a value is mounted from ends in a line break; one before the value begins another line.
     let is_one_line = !text.trim_end().contains(['\n', '\r']);
     let text = text.trim();

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
-use super::router::Shared;
+use super::state::AppState;
 
 /// The process lives. Never depends on the store: restarting a node because the store is away would drop its clients for
 /// nothing.
@@ -18,10 +18,10 @@ pub(super) async fn healthz() -> &'static str {
 }
 
 /// New clients are welcome.
-pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
-    if shared.is_draining.load(Ordering::Acquire) {
+pub(super) async fn readyz(State(app): State<Arc<AppState>>) -> Response {
+    if app.is_draining.load(Ordering::Acquire) {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
-    } else if shared.node.is_ready() {
+    } else if app.node.is_ready() {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n").into_response()
@@ -29,6 +29,6 @@ pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// Prometheus' text format.
-pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (shared.metrics)()).into_response()
+pub(super) async fn metrics(State(app): State<Arc<AppState>>) -> Response {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (app.metrics)()).into_response()
 }

@@ -1,5 +1,6 @@
-//! How many may come in. Owns the permits for connections: the node's, one address's, and the few that are let in only to
-//! hear that the node is full. Asked at the upgrade, so that a full node still answers its operators.
+//! Admission control: how many connections a node accepts. Owns the permits: those of the node, those of each address,
+//! and a few for connections that are upgraded only to receive the close code for a full node. Asked at the upgrade, so
+//! that a full node still answers its operators.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,38 +8,39 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Comers at a time that are told close code 1013 on a full node; the rest get HTTP 503, which costs less.
-const MAX_TOLD: usize = 64;
+/// Clients at a time that a full node upgrades only to send them close code 1013; the others get HTTP 503, which costs
+/// less.
+const MAX_REFUSALS: usize = 64;
 
-/// The permits.
-pub(super) struct Gate {
-    seats: Arc<Semaphore>,
-    told: Arc<Semaphore>,
+/// The permits of one node.
+pub(super) struct AdmissionControl {
+    permits: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
     per_address: usize,
     addresses: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// What a comer gets.
+/// The decision on one upgrade.
 pub(super) enum Admission {
-    /// A place, until it is dropped.
-    Seat(Permit),
-    /// No place, but time to be told so.
-    Tell(OwnedSemaphorePermit),
-    /// Neither.
+    /// A connection; its permit is released when it is dropped.
+    Admit(Permit),
+    /// No connection, but an upgrade and a close code that says why.
+    Refuse(OwnedSemaphorePermit),
+    /// No upgrade: HTTP 503.
     Full,
 }
 
-/// A connection's place.
+/// The right to one connection, given back by dropping it.
 pub(super) struct Permit {
-    _seat: OwnedSemaphorePermit,
+    _node: OwnedSemaphorePermit,
     address: Option<IpAddr>,
-    gate: Arc<Gate>,
+    control: Arc<AdmissionControl>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let Some(address) = self.address else { return };
-        let mut addresses = self.gate.addresses();
+        let mut addresses = self.control.addresses();
         if let Some(count) = addresses.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
@@ -48,12 +50,12 @@ impl Drop for Permit {
     }
 }
 
-impl Gate {
+impl AdmissionControl {
     /// `per_address` 0: no limit.
     pub(super) fn new(max_connections: usize, per_address: usize) -> Self {
         Self {
-            seats: Arc::new(Semaphore::new(max_connections)),
-            told: Arc::new(Semaphore::new(MAX_TOLD)),
+            permits: Arc::new(Semaphore::new(max_connections)),
+            refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
             per_address,
             addresses: Mutex::default(),
         }
@@ -64,13 +66,13 @@ impl Gate {
     }
 
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Admission {
-        if let Ok(seat) = self.seats.clone().try_acquire_owned() {
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
             let counted = (self.per_address > 0).then_some(address);
             if counted.is_none_or(|address| self.count(address)) {
-                return Admission::Seat(Permit { _seat: seat, address: counted, gate: self.clone() });
+                return Admission::Admit(Permit { _node: permit, address: counted, control: self.clone() });
             }
         }
-        self.told.clone().try_acquire_owned().map_or(Admission::Full, Admission::Tell)
+        self.refusals.clone().try_acquire_owned().map_or(Admission::Full, Admission::Refuse)
     }
 
     fn count(&self, address: IpAddr) -> bool {

@@ -1,5 +1,5 @@
 //! The names of all settings and the shape of each. Owns no list: it reads them off the settings themselves, so that
-//! none can be forgotten. Called by the doors that settings come in by, and by what prints them.
+//! none can be forgotten. Called by the providers that settings come in by, and by what prints them.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -23,7 +23,7 @@ pub(super) enum Shape {
 
 /// What is known of one setting without its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct Setting {
     /// The shape of its value.
     pub(super) shape: Shape,
     /// Whether it may be left unset.
@@ -31,7 +31,7 @@ pub(super) struct Known {
 }
 
 /// Every setting by its dotted key.
-pub(super) static KNOWN: LazyLock<BTreeMap<String, Known>> = LazyLock::new(|| {
+pub(super) static SETTINGS: LazyLock<BTreeMap<String, Setting>> = LazyLock::new(|| {
     let defaults = flat(&Config::default());
     let describe = |(key, value): (String, Value)| {
         let shape = match value {
@@ -40,7 +40,7 @@ pub(super) static KNOWN: LazyLock<BTreeMap<String, Known>> = LazyLock::new(|| {
             Value::Array(_) => Shape::List,
             _ => Shape::Text,
         };
-        let known = Known { shape, optional: defaults[&key].is_null() };
+        let known = Setting { shape, optional: defaults[&key].is_null() };
         (key, known)
     };
     flat(&filled()).into_iter().map(describe).collect()
@@ -88,7 +88,7 @@ fn filled() -> Config {
 pub(super) fn nearest(key: &str) -> Option<&'static str> {
     let plain = |key: &str| key.to_lowercase().replace(['.', '-'], "_").replace("__", "_");
     let wanted = plain(key);
-    let near = KNOWN
+    let near = SETTINGS
         .keys()
         .map(|known| (strsim::damerau_levenshtein(&plain(known), &wanted), known))
         .min()
@@ -97,7 +97,7 @@ pub(super) fn nearest(key: &str) -> Option<&'static str> {
         return Some(known);
     }
     let mut same_end =
-        KNOWN.keys().filter(|known| plain(known.rsplit('.').next().unwrap_or(known)) == wanted);
+        SETTINGS.keys().filter(|known| plain(known.rsplit('.').next().unwrap_or(known)) == wanted);
     match (same_end.next(), same_end.next()) {
         (Some(known), None) => Some(known),
         _ => None,

@@ -14,12 +14,12 @@ use crate::chat::Outbox;
 
 /// Reads from the socket, writes to the outbox. What the codec writes answers what it reads, at most 127 bytes per
 /// frame, and reading waits for room in the outbox: so the queue stays bounded.
-pub(super) struct Tap {
+pub(super) struct CodecIo {
     read: OwnedReadHalf,
     outbox: Arc<Outbox>,
 }
 
-impl Tap {
+impl CodecIo {
     pub(super) fn new(read: OwnedReadHalf, outbox: Arc<Outbox>) -> Self {
         Self { read, outbox }
     }
@@ -29,7 +29,7 @@ impl Tap {
     }
 }
 
-impl AsyncRead for Tap {
+impl AsyncRead for CodecIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -39,7 +39,7 @@ impl AsyncRead for Tap {
     }
 }
 
-impl AsyncWrite for Tap {
+impl AsyncWrite for CodecIo {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.outbox.reply(Bytes::copy_from_slice(bytes));
         Poll::Ready(Ok(bytes.len()))

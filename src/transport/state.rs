@@ -1,0 +1,45 @@
+//! The state that all requests share. Owns the node's handle, the admission control and the drain flag; holds no request's
+//! own data. Built by the server, used by every handler.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio_util::task::TaskTracker;
+
+use super::admission::AdmissionControl;
+use crate::chat::Node;
+
+/// What all requests share.
+pub struct AppState {
+    pub(super) node: Arc<Node>,
+    pub(super) admission: Arc<AdmissionControl>,
+    /// One task per WebSocket connection.
+    pub(super) connections: TaskTracker,
+    pub(super) is_draining: AtomicBool,
+    pub(super) metrics: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+impl AppState {
+    /// `metrics` renders the metrics page; `connections` tracks every connection's task.
+    pub fn new(
+        node: Arc<Node>,
+        connections: TaskTracker,
+        metrics: Box<dyn Fn() -> String + Send + Sync>,
+    ) -> Arc<Self> {
+        let config = node.config();
+        let admission =
+            AdmissionControl::new(config.max_connections, config.limits.max_connections_per_address);
+        Arc::new(Self {
+            admission: Arc::new(admission),
+            connections,
+            is_draining: AtomicBool::new(false),
+            metrics,
+            node,
+        })
+    }
+
+    /// From now on `/readyz` says 503.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Ordering::Release);
+    }
+}
