@@ -10,8 +10,8 @@ use bytes::BytesMut;
 use chatnode::backend::Embedded;
 use chatnode::chat::{Flow, Inlet, Node, RoomRules, Session};
 use chatnode::config::Config;
-use chatnode::protocol::server_message::{ChatBody, ChatKind, put_chat};
-use chatnode::protocol::{ClientMessage, Epoch, MessageId, RoomName, UserName};
+use chatnode::protocol::server_message::{ChatBody, put_chat};
+use chatnode::protocol::{ClientMessage, Epoch, MessageId, RoomName, Topic, UserName};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use tokio::runtime::Runtime;
@@ -38,12 +38,12 @@ fn wire(criterion: &mut Criterion) {
     };
     criterion.bench_function("encode a body of 200 B", |b| b.iter(|| black_box(&body).encode()));
     let stored = body.encode();
-    let epoch = Epoch::generate();
+    let (topic, epoch) = (Topic::Room(room.clone()), Epoch::generate());
     criterion.bench_function("finish a frame of 200 B", |b| {
         b.iter_batched(
             BytesMut::new,
             |mut buffer| {
-                put_chat(&mut buffer, ChatKind::Group, black_box(&stored), epoch, 42);
+                put_chat(&mut buffer, &topic, black_box(&stored), epoch, 42);
                 buffer
             },
             BatchSize::SmallInput,

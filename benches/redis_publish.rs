@@ -7,7 +7,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use chatnode::backend::Topic;
+use chatnode::protocol::Topic;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::{StreamExt, stream};
 use support::backend::{Harness, room, user};

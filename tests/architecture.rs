@@ -178,7 +178,7 @@ fn a_layer_uses_only_what_stands_to_its_right() {
 fn arrows_are_read_and_judged() {
     let source = Source {
         path: "transport/connection.rs".into(),
-        text: "//! crate::server\nuse crate::{chat::{Node, Session}, protocol::frame};\nlet x = crate::backend::Topic;\n\
+        text: "//! crate::server\nuse crate::{chat::{Node, Session}, protocol::frame};\nlet x = crate::backend::Entry;\n\
                let s = \"crate::main\";\n#[cfg(test)]\nmod tests {\n use crate::cli;\n}\n"
             .into(),
     };

@@ -15,9 +15,8 @@ use libfuzzer_sys::fuzz_target;
 #[expect(dead_code, reason = "of all keys only those with names in them are tried")]
 mod keys;
 
-use backend::Topic;
 use keys::Keys;
-use protocol::{MAX_NAME_CHARS, RoomName, UserName};
+use protocol::{MAX_NAME_CHARS, RoomName, Topic, UserName};
 
 const PREFIX: &str = "chat";
 

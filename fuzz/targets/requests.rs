@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use chatnode::protocol::server_message::{self, ErrorBody};
 use chatnode::protocol::{
     Before, ClientMessage, ErrorCode, MAX_HISTORY, MAX_MEMBERS, MAX_SEQ, ReadTarget, Rejected, Request,
-    Since, Target,
+    Since, Topic,
 };
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
@@ -251,13 +251,13 @@ fn encode(message: &ClientMessage, token: Option<&str>) -> String {
             put("since", since.map_or(Value::Null, position));
             "Auth"
         }
-        Request::Typing { target, .. } => {
-            let (field, value) = end(target);
+        Request::Typing { topic, .. } => {
+            let (field, value) = end(topic.as_ref());
             put(field, value);
             "Typing"
         }
-        Request::History { target, before, limit, .. } => {
-            let (field, value) = end(target);
+        Request::History { topic, before, limit, .. } => {
+            let (field, value) = end(topic.as_ref());
             put(field, value);
             if let Some(Before { epoch, seq }) = before {
                 put("before", json!(seq));
@@ -288,10 +288,11 @@ fn encode(message: &ClientMessage, token: Option<&str>) -> String {
     json!({ "message_type": kind, "message_body": body, "token": token, "id": id }).to_string()
 }
 
-fn end(target: &Target) -> (&'static str, Value) {
-    match target {
-        Target::Room(room) => ("room", json!(room)),
-        Target::User(user) => ("target_username", json!(user)),
+fn end(topic: Option<&Topic>) -> (&'static str, Value) {
+    match topic {
+        None => ("room", Value::Null),
+        Some(Topic::Room(room)) => ("room", json!(room)),
+        Some(Topic::User(user)) => ("target_username", json!(user)),
     }
 }
 

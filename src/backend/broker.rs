@@ -5,16 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::error::BackendError;
-use crate::protocol::{ConnectionId, Epoch, MessageId, Position, RoomName, UserName};
-
-/// One log with its channel: a room's, or a user's private messages'.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Topic {
-    /// A room.
-    Room(RoomName),
-    /// A user's private log.
-    User(UserName),
-}
+use crate::protocol::{ConnectionId, Epoch, MessageId, Position, Topic, UserName};
 
 /// One stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]

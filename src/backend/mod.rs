@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 
 pub use broker::{
-    Broker, Deliver, Entry, Interruption, Notice, Page, PageLimit, Publication, Publish, Range, Stored, Topic,
+    Broker, Deliver, Entry, Interruption, Notice, Page, PageLimit, Publication, Publish, Range, Stored,
 };
 pub(crate) use clock::unix_ms;
 pub use error::BackendError;

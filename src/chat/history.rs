@@ -6,9 +6,9 @@ use serde::Deserialize;
 use std::borrow::Cow;
 
 use super::error::RequestError;
-use super::node::{Audience, Node};
-use crate::backend::{PageLimit, Range, Topic};
-use crate::protocol::{Before, UserName, server_message};
+use super::node::Node;
+use crate::backend::{PageLimit, Range};
+use crate::protocol::{Before, Topic, UserName, server_message};
 
 /// The most bytes of messages in one answer.
 const MAX_BYTES: usize = 256 << 10;
@@ -17,15 +17,11 @@ impl Node {
     /// A page of a room's log, or of a user's private log, as the JSON object of the answer.
     pub async fn page(
         &self,
-        audience: &Audience,
+        topic: &Topic,
         before: Option<Before>,
         limit: u32,
     ) -> Result<Vec<u8>, RequestError> {
-        let topic = match audience {
-            Audience::Room(room) => Topic::Room(room.clone()),
-            Audience::User(user) => Topic::User(user.clone()),
-        };
-        self.history(&topic, None, before, limit).await
+        self.history(topic, None, before, limit).await
     }
 
     /// The newest messages below `before`, oldest first, as the JSON object of the answer. With `peer`, only those of

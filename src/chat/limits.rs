@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::backend::Topic;
+use crate::protocol::Topic;
 
 /// A token bucket that may be overdrawn: what is over the rate is delayed, not refused.
 #[derive(Debug, Clone)]

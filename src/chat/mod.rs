@@ -28,7 +28,7 @@ pub use admin::Issued;
 pub use auth::Credential;
 pub use error::RequestError;
 pub use limits::{InvalidFrames, TokenBucket};
-pub use node::{Audience, ConnectionGuard, Inlet, Node};
+pub use node::{ConnectionGuard, Inlet, Node};
 pub use outbox::{Close, Outbox, Work};
 pub use registry::Registry;
 pub use room_rules::RoomRules;

@@ -19,25 +19,16 @@ use super::presence::{Departures, LocalPresence};
 use super::registry::{Jobs, Registry};
 use super::room_rules::RoomRules;
 use super::topic_worker::TopicWorker;
-use crate::backend::{Backend, BackendError, Notice, Publish, Stored, Topic, unix_ms};
+use crate::backend::{Backend, BackendError, Notice, Publish, Stored, unix_ms};
 use crate::config::Config;
 use crate::failpoints::{self, Failpoint};
 use crate::metrics as names;
 use crate::protocol::server_message::ChatBody;
-use crate::protocol::{CloseReason, ConnectionId, MessageId, Position, RoomName, Token, UserName};
+use crate::protocol::{CloseReason, ConnectionId, MessageId, Position, Token, Topic, UserName};
 use crate::supervise::critical;
 
 /// For each connection that a drain closes: twenty a second storm nobody, and one is closed at once.
 const PACE: Duration = Duration::from_millis(50);
-
-/// Who a message is for.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Audience {
-    /// Everybody in a room.
-    Room(RoomName),
-    /// One user, on all its connections.
-    User(UserName),
-}
 
 /// What the registry needs before there is a backend to deliver to it.
 pub struct Inlet {
@@ -200,15 +191,15 @@ impl Node {
     pub async fn publish(
         &self,
         sender: &UserName,
-        audience: &Audience,
+        to: &Topic,
         content: &str,
         client_id: Option<&str>,
     ) -> Result<Stored, BackendError> {
         let message_id = MessageId::generate();
         let sent_at = unix_ms();
-        let (room, target) = match audience {
-            Audience::Room(room) => (Some(room), None),
-            Audience::User(target) => (None, Some(target)),
+        let (room, target) = match to {
+            Topic::Room(room) => (Some(room), None),
+            Topic::User(target) => (None, Some(target)),
         };
         let body = ChatBody {
             sender_username: sender,
@@ -219,10 +210,10 @@ impl Node {
             client_id,
             sent_at,
         };
-        let topics = match audience {
-            Audience::Room(room) => vec![Topic::Room(room.clone())],
-            Audience::User(target) if target == sender => vec![Topic::User(sender.clone())],
-            Audience::User(target) => vec![Topic::User(target.clone()), Topic::User(sender.clone())],
+        let topics = match to {
+            Topic::Room(room) => vec![Topic::Room(room.clone())],
+            Topic::User(target) if target == sender => vec![Topic::User(sender.clone())],
+            Topic::User(target) => vec![Topic::User(target.clone()), Topic::User(sender.clone())],
         };
         // No name holds a control character, so the parts can't run into each other; the client's own id comes last.
         // A publish without one repeats only where a client library sends it again: then its message id is the same.

@@ -13,7 +13,8 @@ use super::outbox::Outbox;
 use super::ring::RingBudget;
 use super::send_budget::SendBudget;
 use super::topic::{LocalTopic, NodeResources, Phase};
-use crate::backend::{BackendError, Deliver, Interruption, Notice, Publication, Topic};
+use crate::backend::{BackendError, Deliver, Interruption, Notice, Publication};
+use crate::protocol::Topic;
 
 /// What the keeper is asked to look at.
 pub(super) type Jobs = mpsc::UnboundedReceiver<Arc<LocalTopic>>;

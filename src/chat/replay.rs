@@ -13,8 +13,8 @@ use super::send_budget::PAGE;
 use super::sequencer::{Cursor, CursorId, before_first, before_newer, continuity};
 use super::topic::{LocalTopic, Member, MemberState, State};
 use crate::backend::{BackendError, Page, Range};
-use crate::protocol::server_message::{ChatKind, put_chat};
-use crate::protocol::{ConnectionId, GapReason, Position, server_message};
+use crate::protocol::server_message::put_chat;
+use crate::protocol::{ConnectionId, GapReason, Position, Topic, server_message};
 
 /// What a frame around a body takes, so that a page's buffer is made once and not much larger than it.
 const FRAME_OVERHEAD: usize = 192;
@@ -61,7 +61,7 @@ impl Node {
                     true
                 }
             };
-            if topic.kind == ChatKind::Private {
+            if matches!(topic.name, Topic::User(_)) {
                 outbox.want_ping();
             }
             if again {
@@ -203,7 +203,7 @@ impl LocalTopic {
         let bytes = page.entries.iter().map(|entry| entry.body.len() + FRAME_OVERHEAD).sum();
         let mut buffer = BytesMut::with_capacity(bytes);
         for entry in &page.entries {
-            put_chat(&mut buffer, self.kind, &entry.body, epoch, entry.seq);
+            put_chat(&mut buffer, &self.name, &entry.body, epoch, entry.seq);
         }
         let reached = page.entries.last().map(|entry| Cursor {
             epoch: Some(epoch),

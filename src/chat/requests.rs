@@ -6,14 +6,12 @@ use tokio::time::Instant;
 
 use super::error::RequestError;
 use super::join::{Joined, ReplayFrom, ResumeOutcome};
-use super::node::Audience;
 use super::session::{MemberGuard, Membership, Reply, Session, ack};
-use crate::backend::Topic;
 use crate::protocol::server_message::{
     self, Done, JoinAck, LeaveAck, MembersAck, PingAck, PublishAck, RoomMarker,
 };
 use crate::protocol::{
-    Before, ErrorCode, MessageId, ReadTarget, Request, RequestId, RoomName, Since, Target, UserName,
+    Before, ErrorCode, MessageId, ReadTarget, Request, RequestId, RoomName, Since, Topic, UserName,
 };
 
 type Result<T> = std::result::Result<T, RequestError>;
@@ -31,15 +29,15 @@ impl Session {
             Request::GroupChat { sender, room, content } => {
                 let room = self.membership(room)?;
                 self.node.rooms.check_may_speak(&room)?;
-                self.publish(id, sender, Audience::Room(room), &content).await
+                self.publish(id, sender, Topic::Room(room), &content).await
             }
             Request::PrivateChat { sender, target, content } => {
                 self.bind_quietly(&sender).await?;
-                self.publish(id, sender, Audience::User(target), &content).await
+                self.publish(id, sender, Topic::User(target), &content).await
             }
-            Request::Typing { sender, target } => self.typing(id, sender, target).await,
-            Request::History { sender, target, before, limit } => {
-                self.history(id, sender, target, before, limit).await
+            Request::Typing { sender, topic } => self.typing(id, sender, topic).await,
+            Request::History { sender, topic, before, limit } => {
+                self.history(id, sender, topic, before, limit).await
             }
             Request::Members { room, after, limit, .. } => {
                 let room = self.membership(room)?;
@@ -66,6 +64,15 @@ impl Session {
                 Some((room, _)) => Ok(room.clone()),
                 None => Err(not_in_room("in no room: `Enter` one first".into())),
             },
+        }
+    }
+
+    /// What a request is about: a room that the connection is in (the current one if none is named), or a user.
+    fn addressed(&self, topic: Option<Topic>) -> Result<Topic> {
+        match topic {
+            Some(Topic::User(user)) => Ok(Topic::User(user)),
+            Some(Topic::Room(room)) => self.membership(Some(room)).map(Topic::Room),
+            None => self.membership(None).map(Topic::Room),
         }
     }
 
@@ -157,15 +164,9 @@ impl Session {
         Ok(ack(id, LeaveAck { room: &room }))
     }
 
-    async fn publish(
-        &self,
-        id: Id<'_>,
-        sender: UserName,
-        audience: Audience,
-        content: &str,
-    ) -> Result<Reply> {
+    async fn publish(&self, id: Id<'_>, sender: UserName, to: Topic, content: &str) -> Result<Reply> {
         let client_id = id.map(RequestId::as_str);
-        let stored = self.node.publish(&sender, &audience, content, client_id).await?;
+        let stored = self.node.publish(&sender, &to, content, client_id).await?;
         let body = PublishAck {
             message_id: stored.position.message_id,
             epoch: stored.position.epoch,
@@ -176,15 +177,14 @@ impl Session {
         Ok(ack(id, body))
     }
 
-    async fn typing(&mut self, id: Id<'_>, sender: UserName, target: Target) -> Result<Reply> {
-        let (topic, event) = match target {
-            Target::Room(room) => {
-                let room = self.membership(room)?;
+    async fn typing(&mut self, id: Id<'_>, sender: UserName, topic: Option<Topic>) -> Result<Reply> {
+        let (topic, event) = match self.addressed(topic)? {
+            Topic::Room(room) => {
                 self.node.rooms.check_may_speak(&room)?;
                 let event = server_message::typing_in_room(&sender, &room);
                 (Topic::Room(room), event)
             }
-            Target::User(user) => {
+            Topic::User(user) => {
                 self.bind_quietly(&sender).await?;
                 let event = server_message::typing_to_user(&sender, &user);
                 (Topic::User(user), event)
@@ -205,13 +205,13 @@ impl Session {
         &mut self,
         id: Id<'_>,
         sender: UserName,
-        target: Target,
+        topic: Option<Topic>,
         before: Option<Before>,
         limit: u32,
     ) -> Result<Reply> {
-        let (topic, peer) = match target {
-            Target::Room(room) => (Topic::Room(self.membership(room)?), None),
-            Target::User(peer) => {
+        let (topic, peer) = match self.addressed(topic)? {
+            room @ Topic::Room(_) => (room, None),
+            Topic::User(peer) => {
                 self.bind_quietly(&sender).await?;
                 (Topic::User(sender), Some(peer))
             }

@@ -259,7 +259,7 @@ impl Session {
         since: Option<crate::protocol::Since>,
         ack: impl FnOnce(&super::join::Joined),
     ) -> Result<(), RequestError> {
-        let name = crate::backend::Topic::User(user.clone());
+        let name = crate::protocol::Topic::User(user.clone());
         let hold = self.node.registry.hold(&name);
         self.node.registry.ready(&hold.topic).await?;
         let past = match since {

@@ -15,10 +15,10 @@ use super::outbox::Outbox;
 use super::ring::{Recent, Ring, RingBudget};
 use super::send_budget::SendBudget;
 use super::sequencer::{Cursor, Verdict, judge};
-use crate::backend::{BackendError, Entry, Publication, Topic};
+use crate::backend::{BackendError, Entry, Publication};
 use crate::failpoints::{self, Failpoint};
-use crate::protocol::server_message::{ChatKind, put_chat};
-use crate::protocol::{ConnectionId, Epoch, Position, RoomName, frame};
+use crate::protocol::server_message::put_chat;
+use crate::protocol::{ConnectionId, Epoch, Position, RoomName, Topic, frame};
 
 /// Messages that wait while their topic is healed; more are read again from the log.
 const MAX_PENDING: usize = 256;
@@ -96,7 +96,6 @@ pub(super) struct State {
 /// One topic on this node.
 pub(super) struct LocalTopic {
     pub(super) name: Topic,
-    pub(super) kind: ChatKind,
     /// Joins under way and members; at zero the topic lingers, then goes.
     pub(super) holders: AtomicUsize,
     state: Mutex<State>,
@@ -114,10 +113,6 @@ struct Burst {
 
 impl LocalTopic {
     pub(super) fn new(name: Topic, shared: Arc<NodeResources>) -> Self {
-        let kind = match name {
-            Topic::Room(_) => ChatKind::Group,
-            Topic::User(_) => ChatKind::Private,
-        };
         let state = State {
             phase: Phase::Idle,
             last: None,
@@ -127,14 +122,7 @@ impl LocalTopic {
             recovery: None,
             is_kept: false,
         };
-        Self {
-            name,
-            kind,
-            holders: AtomicUsize::new(0),
-            state: Mutex::new(state),
-            changed: Notify::new(),
-            shared,
-        }
+        Self { name, holders: AtomicUsize::new(0), state: Mutex::new(state), changed: Notify::new(), shared }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -211,7 +199,7 @@ impl LocalTopic {
         }
         let burst =
             burst.get_or_insert_with(|| Burst { from: last, buffer: BytesMut::new(), parts: Vec::new() });
-        put_chat(&mut burst.buffer, self.kind, &entry.body, last.epoch, entry.seq);
+        put_chat(&mut burst.buffer, &self.name, &entry.body, last.epoch, entry.seq);
         state.last = Some(Position { epoch: last.epoch, seq: entry.seq, message_id: entry.message_id });
         burst.parts.push((entry, burst.buffer.len()));
     }
@@ -253,7 +241,7 @@ impl LocalTopic {
                 self.mark_lagging(member, Cursor::from(from));
             }
         }
-        if self.kind == ChatKind::Private {
+        if matches!(self.name, Topic::User(_)) {
             state.members.values().for_each(|member| member.outbox.want_ping());
         }
         self.shared.queued.add(block.len() * pushed);

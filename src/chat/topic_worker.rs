@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::recovery::Step;
 use super::registry::{Jobs, Registry};
 use super::topic::{LocalTopic, Phase};
-use crate::backend::{BackendError, Broker, Topic};
+use crate::backend::{BackendError, Broker};
 use crate::failpoints::{self, Failpoint};
-use crate::protocol::{CloseReason, Position};
+use crate::protocol::{CloseReason, Position, Topic};
 
 /// Topics in hand at a time: enough for the backend to batch, few enough to leave its connections to others.
 const MAX_IN_HAND: usize = 256;

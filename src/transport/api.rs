@@ -21,9 +21,9 @@ use uuid::Uuid;
 
 use super::handshake::bearer;
 use super::state::AppState;
-use crate::chat::{Audience, RequestError};
+use crate::chat::RequestError;
 use crate::protocol::{
-    Before, ErrorCode, MAX_HISTORY, MAX_MEMBERS, NameError, RequestId, RoomName, UserName,
+    Before, ErrorCode, MAX_HISTORY, MAX_MEMBERS, NameError, RequestId, RoomName, Topic, UserName,
 };
 
 /// A token may live a year; who wants longer issues a new one.
@@ -242,7 +242,7 @@ async fn say_to_user(
     Name(name): Name<String>,
     Body(wish): Body<Say>,
 ) -> Result<Response, ApiError> {
-    say(&app, Audience::User(user("user", &name)?), wish).await
+    say(&app, Topic::User(user("user", &name)?), wish).await
 }
 
 async fn say_to_room(
@@ -250,10 +250,10 @@ async fn say_to_room(
     Name(name): Name<String>,
     Body(wish): Body<Say>,
 ) -> Result<Response, ApiError> {
-    say(&app, Audience::Room(room(&name)?), wish).await
+    say(&app, Topic::Room(room(&name)?), wish).await
 }
 
-async fn say(app: &AppState, audience: Audience, wish: Say) -> Result<Response, ApiError> {
+async fn say(app: &AppState, to: Topic, wish: Say) -> Result<Response, ApiError> {
     let sender = user("sender_username", &wish.sender_username)?;
     let most = app.node.config().limits.max_content_bytes;
     if wish.content.is_empty() {
@@ -266,7 +266,7 @@ async fn say(app: &AppState, audience: Audience, wish: Say) -> Result<Response, 
     let unfit = || ApiError::invalid("`id` must have 1 to 64 characters");
     let id = wish.id.as_deref().map(|id| RequestId::parse(id).ok_or_else(unfit)).transpose()?;
     let id = id.as_ref().map(RequestId::as_str);
-    let stored = app.node.publish(&sender, &audience, &wish.content, id).await.map_err(RequestError::from)?;
+    let stored = app.node.publish(&sender, &to, &wish.content, id).await.map_err(RequestError::from)?;
     let position = stored.position;
     let body = json!({
         "message_id": position.message_id,
@@ -302,7 +302,7 @@ async fn messages(
         (Some(seq), Some(epoch)) => Some(Before { epoch: epoch.parse().ok(), seq }),
         (Some(_), None) => return Err(ApiError::invalid("`epoch` must be given together with `before`")),
     };
-    let topic = Audience::Room(room(&name)?);
+    let topic = Topic::Room(room(&name)?);
     let page = app.node.page(&topic, before, limit).await?;
     Ok(([(CONTENT_TYPE, "application/json")], page).into_response())
 }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chatnode::backend::{PageLimit, Publish, Range, Topic};
-use chatnode::protocol::{MessageId, Position};
+use chatnode::backend::{PageLimit, Publish, Range};
+use chatnode::protocol::{MessageId, Position, Topic};
 
 use crate::Stage;
 use crate::support::backend::{ALL, bodies, message, room, seqs, user};

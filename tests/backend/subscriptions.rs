@@ -1,8 +1,8 @@
 //! Subscriptions, events and notices.
 
 use bytes::Bytes;
-use chatnode::backend::{Notice, Publication, TokenHash, Topic};
-use chatnode::protocol::ConnectionId;
+use chatnode::backend::{Notice, Publication, TokenHash};
+use chatnode::protocol::{ConnectionId, Topic};
 
 use crate::Stage;
 use crate::support::backend::{bodies, room, user, user_name};

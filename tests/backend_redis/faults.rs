@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use chatnode::backend::{BackendError, Lease, Range, Topic};
-use chatnode::protocol::Outcome;
+use chatnode::backend::{BackendError, Lease, Range};
+use chatnode::protocol::{Outcome, Topic};
 
 use crate::support::backend::{ALL, Harness, bodies, message, room, room_name, seqs, user_name};
 use crate::support::listener::{Listener, PATIENCE, Told, eventually};

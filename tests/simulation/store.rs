@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chatnode::backend::{
-    BackendError, Broker, Entry, Notice, Page, PageLimit, Publication, Publish, Range, Stored, Topic,
+    BackendError, Broker, Entry, Notice, Page, PageLimit, Publication, Publish, Range, Stored,
 };
-use chatnode::protocol::{ConnectionId, Epoch, MessageId, Position};
+use chatnode::protocol::{ConnectionId, Epoch, MessageId, Position, Topic};
 use tokio::sync::oneshot;
 
 type Answer = oneshot::Sender<Result<(), BackendError>>;

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatnode::backend::{Backend, BackendError, Deliver, Embedded, Entry, Interruption, Publication, Topic};
+use chatnode::backend::{Backend, BackendError, Deliver, Embedded, Entry, Interruption, Publication};
 use chatnode::chat::{Inlet, Node, RoomRules};
 use chatnode::config::Config;
-use chatnode::protocol::{Epoch, MessageId};
+use chatnode::protocol::{Epoch, MessageId, Topic};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 

@@ -3,11 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use chatnode::backend::{
-    Backend, BackendError, Embedded, Entry, Page, PageLimit, Publish, Range, Stored, Topic,
-};
+use chatnode::backend::{Backend, BackendError, Embedded, Entry, Page, PageLimit, Publish, Range, Stored};
 use chatnode::config::Config;
-use chatnode::protocol::{MessageId, RoomName, UserName};
+use chatnode::protocol::{MessageId, RoomName, Topic, UserName};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 

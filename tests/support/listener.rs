@@ -3,7 +3,8 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use chatnode::backend::{Deliver, Entry, Interruption, Notice, Publication, Topic};
+use chatnode::backend::{Deliver, Entry, Interruption, Notice, Publication};
+use chatnode::protocol::Topic;
 use tokio::sync::Notify;
 
 /// How long anything may take in a test before it counts as not happening.

@@ -13,6 +13,7 @@ use super::id::{Epoch, MAX_REQUEST_ID_CHARS, MessageId, RequestId};
 use super::name::{NameError, RoomName, UserName};
 use super::position::{MAX_SEQ, Since};
 use super::token::Token;
+use super::topic::Topic;
 
 /// The most messages that `history` and `limit` of `History` may ask for.
 pub const MAX_HISTORY: u32 = 200;
@@ -29,15 +30,6 @@ pub struct ClientMessage {
     pub token: Option<Token>,
     /// What is asked.
     pub request: Request,
-}
-
-/// The other end of a `Typing` or a `History`: a room (none: the current one) or a user.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Target {
-    /// `room`, or the connection's current room where it was left out.
-    Room(Option<RoomName>),
-    /// `target_username`.
-    User(UserName),
 }
 
 /// What a `Read` marks.
@@ -64,9 +56,9 @@ pub enum Request {
     /// Bind the connection to a user.
     Auth { sender: UserName, since: Option<Since> },
     /// Is typing.
-    Typing { sender: UserName, target: Target },
+    Typing { sender: UserName, topic: Option<Topic> },
     /// A page of a log, backwards from `before`.
-    History { sender: UserName, target: Target, before: Option<Before>, limit: u32 },
+    History { sender: UserName, topic: Option<Topic>, before: Option<Before>, limit: u32 },
     /// Who is in a room.
     Members { sender: UserName, room: Option<RoomName>, after: Option<UserName>, limit: u32 },
     /// Has read.
@@ -234,11 +226,11 @@ fn decode_body(kind: &str, body: &Body<'_>, max_content: usize) -> Result<Reques
     let sender = required(sender, "sender_username")?;
     let room = || room(body.room);
     let target_user = || user(body.target_username, "target_username");
-    let target = || -> Result<Target, Fault> {
+    let topic = || -> Result<Option<Topic>, Fault> {
         match (target_user()?, room()?) {
             (Some(_), Some(_)) => Err(invalid("target_username", "and `room` exclude each other")),
-            (Some(target), None) => Ok(Target::User(target)),
-            (None, room) => Ok(Target::Room(room)),
+            (Some(target), None) => Ok(Some(Topic::User(target))),
+            (None, room) => Ok(room.map(Topic::Room)),
         }
     };
     Ok(match kind {
@@ -258,9 +250,9 @@ fn decode_body(kind: &str, body: &Body<'_>, max_content: usize) -> Result<Reques
             sender,
         },
         "Auth" => Request::Auth { since: since(body.since)?, sender },
-        "Typing" => Request::Typing { target: target()?, sender },
+        "Typing" => Request::Typing { topic: topic()?, sender },
         "History" => Request::History {
-            target: target()?,
+            topic: topic()?,
             before: before(body)?,
             limit: number(body.limit, "limit", 1, MAX_HISTORY.into())?.unwrap_or(50) as u32,
             sender,
@@ -273,26 +265,25 @@ fn decode_body(kind: &str, body: &Body<'_>, max_content: usize) -> Result<Reques
             sender,
         },
         // The kinds were checked before the body was read: what is left is Read.
-        _ => Request::Read { target: read_target(body, target()?)?, sender },
+        _ => Request::Read { target: read_target(body, topic()?)?, sender },
     })
 }
 
-fn read_target(body: &Body<'_>, target: Target) -> Result<ReadTarget, Fault> {
-    match target {
-        Target::Room(room) => {
-            let seq = required(number(body.seq, "seq", 0, MAX_SEQ)?, "seq")?;
-            Ok(ReadTarget::Room(room, seq))
-        }
-        Target::User(peer) => {
+fn read_target(body: &Body<'_>, topic: Option<Topic>) -> Result<ReadTarget, Fault> {
+    let room = match topic {
+        Some(Topic::User(peer)) => {
             let text: String =
                 required(value(body.message_id, "message_id", "must be a string")?, "message_id")?;
-            match text.parse::<MessageId>() {
+            return match text.parse::<MessageId>() {
                 // Markers move forward by time: an id of another kind could stand before or behind all messages for ever.
                 Ok(id) if id.is_time_ordered() => Ok(ReadTarget::User(peer, id)),
                 _ => Err(invalid("message_id", "must be the UUID of a message")),
-            }
+            };
         }
-    }
+        Some(Topic::Room(room)) => Some(room),
+        None => None,
+    };
+    Ok(ReadTarget::Room(room, required(number(body.seq, "seq", 0, MAX_SEQ)?, "seq")?))
 }
 
 fn before(body: &Body<'_>) -> Result<Option<Before>, Fault> {

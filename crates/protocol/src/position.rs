@@ -1,7 +1,7 @@
 //! Places in a log. Owns the proof that a client carries (`epoch`, `seq`, `message_id`); does not judge it, which
 //! is `chat`'s business. Used by backend and chat.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::id::{Epoch, MessageId};
 
@@ -9,7 +9,7 @@ use super::id::{Epoch, MessageId};
 pub const MAX_SEQ: u64 = (1 << 53) - 1;
 
 /// A place in a log: just after the message `seq`, which is `message_id` ([`MessageId::NONE`] at `seq` 0).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Which log.
     pub epoch: Epoch,
@@ -41,5 +41,27 @@ pub struct Since {
 impl From<Position> for Since {
     fn from(position: Position) -> Self {
         Self { epoch: Some(position.epoch), seq: position.seq, message_id: Some(position.message_id) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_survives_its_json_and_an_invalid_id_is_an_error() {
+        let epoch = Epoch::generate();
+        for position in
+            [Position::start(epoch), Position { epoch, seq: 7, message_id: MessageId::generate() }]
+        {
+            let json = serde_json::to_string(&position).unwrap();
+            assert_eq!(serde_json::from_str::<Position>(&json).unwrap(), position, "{json}");
+        }
+        for invalid in [
+            r#"{"epoch":"x","seq":1,"message_id":""}"#,
+            r#"{"epoch":"0123456789abcdef","seq":1,"message_id":"x"}"#,
+        ] {
+            assert!(serde_json::from_str::<Position>(invalid).is_err(), "{invalid}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::frame;
 use super::id::{Epoch, MessageId, RequestId};
 use super::name::{RoomName, UserName};
 use super::position::Position;
+use super::topic::Topic;
 
 /// What follows a failed publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -276,20 +277,11 @@ impl ChatBody<'_> {
     }
 }
 
-/// Which frame a log's messages become.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChatKind {
-    /// A room's.
-    Group,
-    /// A user's private log's.
-    Private,
-}
-
-/// Appends the finished frame of one stored message: one copy of the body per node, none per member.
-pub fn put_chat(buffer: &mut BytesMut, kind: ChatKind, stored: &[u8], epoch: Epoch, seq: u64) {
-    let head: &[u8] = match kind {
-        ChatKind::Group => br#"{"message_type":"GroupChat","message_body":{"#,
-        ChatKind::Private => br#"{"message_type":"PrivateChat","message_body":{"#,
+/// Appends the finished frame of one message stored in the topic's log: one copy of the body per node, none per member.
+pub fn put_chat(buffer: &mut BytesMut, topic: &Topic, stored: &[u8], epoch: Epoch, seq: u64) {
+    let head: &[u8] = match topic {
+        Topic::Room(_) => br#"{"message_type":"GroupChat","message_body":{"#,
+        Topic::User(_) => br#"{"message_type":"PrivateChat","message_body":{"#,
     };
     let tail = format!(r#","epoch":"{epoch}","seq":{seq}}}}}"#);
     frame::put_text(buffer, &[head, stored, tail.as_bytes()]);
@@ -362,7 +354,7 @@ mod tests {
         .encode();
         let epoch = Epoch::generate();
         let mut buffer = BytesMut::new();
-        put_chat(&mut buffer, ChatKind::Group, &stored, epoch, 7);
+        put_chat(&mut buffer, &Topic::Room(room.clone()), &stored, epoch, 7);
         let json: serde_json::Value = serde_json::from_slice(&buffer[4..]).unwrap();
         assert_eq!(json["message_type"], "GroupChat");
         assert_eq!(json["message_body"]["content"], "a \"b\"\n");

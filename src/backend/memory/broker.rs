@@ -11,10 +11,9 @@ use bytes::Bytes;
 use super::budget::{Budget, Capacity};
 use super::log::{First, Log, Retention};
 use crate::backend::{
-    BackendError, Broker, Deliver, Notice, Page, PageLimit, Publication, Publish, Range, Stored, Topic,
-    unix_ms,
+    BackendError, Broker, Deliver, Notice, Page, PageLimit, Publication, Publish, Range, Stored, unix_ms,
 };
-use crate::protocol::{ConnectionId, Position};
+use crate::protocol::{ConnectionId, Position, Topic};
 
 /// An empty log that nobody listens to is forgotten after this time.
 const FORGET_AFTER_MS: u64 = 10 * 60 * 1_000;

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::broker::Topics;
-use crate::backend::{BackendError, Incarnation, Lease, MembersPage, NodeInfo, Presence, Topic};
-use crate::protocol::{RoomName, UserName};
+use crate::backend::{BackendError, Incarnation, Lease, MembersPage, NodeInfo, Presence};
+use crate::protocol::{RoomName, Topic, UserName};
 
 const CLAIM: Duration = Duration::from_secs(30);
 const ORPHANS_AT_ONCE: usize = 500;

@@ -16,9 +16,9 @@ use super::pool::Pool;
 use super::probe;
 use super::script::{HISTORY, PUBLISH};
 use super::subscriber::Subscriber;
-use crate::backend::{BackendError, Broker, Entry, Notice, Page, PageLimit, Publish, Range, Stored, Topic};
+use crate::backend::{BackendError, Broker, Entry, Notice, Page, PageLimit, Publish, Range, Stored};
 use crate::config::History;
-use crate::protocol::{ConnectionId, Epoch, Position};
+use crate::protocol::{ConnectionId, Epoch, Position, Topic};
 
 /// Logs that are asked for their tops in one round trip.
 const TOPS_PER_TRIP: usize = 100;

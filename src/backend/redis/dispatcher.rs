@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::codec;
 use super::subscriber::{BURST, Shared, SystemChannels};
 use super::subscriptions::Confirmation;
-use crate::backend::{Deliver, Publication, Topic};
+use crate::backend::{Deliver, Publication};
+use crate::protocol::Topic;
 
 /// The most pushes that may wait for the dispatcher.
 const QUEUE: usize = 16_384;

@@ -5,8 +5,8 @@
 //! later move to Redis Cluster renames no key. A name is user input: `%`, `{` and `}` are percent-encoded, so that no
 //! name can end the tag early or spell another name's key. All else of a name stays as it is, in UTF-8.
 
-use crate::backend::{Incarnation, TokenHash, Topic};
-use crate::protocol::{RoomName, UserName};
+use crate::backend::{Incarnation, TokenHash};
+use crate::protocol::{RoomName, Topic, UserName};
 
 /// The keys under one prefix.
 #[derive(Debug, Clone)]

@@ -15,9 +15,9 @@ use super::error::ConnectionRole;
 use super::keys::Keys;
 use super::pool::Pool;
 use super::script::{ADD, LEASE, MEMBERS, REMOVE};
-use crate::backend::{BackendError, Incarnation, Lease, MembersPage, NodeInfo, Presence, Topic};
+use crate::backend::{BackendError, Incarnation, Lease, MembersPage, NodeInfo, Presence};
 use crate::failpoints::{self, Failpoint};
-use crate::protocol::{RoomName, UserName};
+use crate::protocol::{RoomName, Topic, UserName};
 
 /// How long a claim on a dead incarnation lasts.
 const CLAIM: Duration = Duration::from_secs(30);

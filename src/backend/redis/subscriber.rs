@@ -19,7 +19,8 @@ use super::connector::{Backoff, Connector, MonotonicClock};
 use super::dispatcher::{Dispatcher, InboundQueue, PushMessage};
 use super::error::ConnectionRole;
 use super::subscriptions::{SubscribeOutcome, Subscriptions};
-use crate::backend::{BackendError, Deliver, Interruption, Topic};
+use crate::backend::{BackendError, Deliver, Interruption};
+use crate::protocol::Topic;
 use crate::supervise::until_stopped;
 
 /// Channels per SUBSCRIBE: one round trip for all of them, and no reply that holds up messages for long.

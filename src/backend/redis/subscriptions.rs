@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use tokio::sync::oneshot;
 
 use super::dedup_queue::DedupQueue;
-use crate::backend::Topic;
+use crate::protocol::Topic;
 
 /// What the present connection has of one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

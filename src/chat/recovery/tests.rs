@@ -10,10 +10,10 @@ use proptest::sample::Index;
 use serde_json::Value;
 
 use super::*;
-use crate::backend::{Entry, Publication, Topic};
+use crate::backend::{Entry, Publication};
 use crate::chat::outbox::Outbox;
 use crate::chat::registry::Registry;
-use crate::protocol::{ConnectionId, Epoch, RoomName};
+use crate::protocol::{ConnectionId, Epoch, RoomName, Topic};
 
 #[derive(Debug, Clone)]
 enum Event {

@@ -1,0 +1,37 @@
+//! What has a log and a channel of its own. Owns the choice between a room and a user; knows nothing of keys, members
+//! or subscriptions. Used by every layer, the clients included.
+
+use std::fmt;
+
+use super::name::{RoomName, UserName};
+
+/// One log with its channel: a room's, or a user's private messages'. In a request, what the request is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Topic {
+    /// A room.
+    Room(RoomName),
+    /// A user's private log; in a request, the conversation with this user.
+    User(UserName),
+}
+
+/// As people write it: `#room`, `@user`.
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Room(room) => write!(f, "#{room}"),
+            Self::User(user) => write!(f, "@{user}"),
+        }
+    }
+}
+
+impl From<RoomName> for Topic {
+    fn from(room: RoomName) -> Self {
+        Self::Room(room)
+    }
+}
+
+impl From<UserName> for Topic {
+    fn from(user: UserName) -> Self {
+        Self::User(user)
+    }
+}
