@@ -65,7 +65,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn issuing_prints_the_token_alone() {
+fn issue_prints_only_the_token() {
     let node = Node::answering("201 Created", r#"{"token":"t-1","username":"ann","expires_at":5}"#);
     let args = ["token", "issue", "ann", "--ttl", "1h", "--url", &node.url()];
     let output = chatnode(&[("CHAT_AUTH__ADMIN_KEY", KEY)], &args, "");
@@ -79,7 +79,7 @@ fn issuing_prints_the_token_alone() {
 }
 
 #[test]
-fn a_refusal_is_told_in_the_nodes_words() {
+fn refusal_prints_the_message_of_the_node() {
     let node = Node::answering("401 Unauthorized", r#"{"code":"unauthorized","message":"wrong key"}"#);
     let args = ["token", "issue", "ann", "--url", &node.url()];
     let output = chatnode(&[("CHAT_AUTH__ADMIN_KEY", KEY)], &args, "");
@@ -89,7 +89,7 @@ fn a_refusal_is_told_in_the_nodes_words() {
 }
 
 #[test]
-fn a_token_can_be_revoked_out_of_sight() {
+fn revoke_reads_the_token_from_stdin() {
     let node = Node::answering("204 No Content", "");
     let args = ["token", "revoke", "-", "--url", &node.url()];
     let output = chatnode(&[("CHAT_AUTH__ADMIN_KEY", KEY)], &args, "t-1\n");
@@ -100,7 +100,7 @@ fn a_token_can_be_revoked_out_of_sight() {
 }
 
 #[test]
-fn all_tokens_of_a_user_can_be_revoked() {
+fn revoke_ends_all_tokens_of_a_user() {
     let node = Node::answering("204 No Content", "");
     let args = ["token", "revoke", "--user", "a/b", "--url", &node.url()];
     let output = chatnode(&[("CHAT_AUTH__ADMIN_KEY", KEY)], &args, "");
@@ -110,14 +110,14 @@ fn all_tokens_of_a_user_can_be_revoked() {
 }
 
 #[test]
-fn without_the_key_nobody_is_asked() {
+fn command_without_the_admin_key_sends_nothing() {
     let output = chatnode(&[], &["token", "issue", "ann", "--url", "http://127.0.0.1:9"], "");
     assert!(text(&output.stderr).contains("CHAT_AUTH__ADMIN_KEY"), "{}", text(&output.stderr));
     assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]
-fn health_is_an_exit_code() {
+fn health_sets_the_exit_code() {
     for (args, path, status, code) in [
         (&["health"][..], "/readyz", "200 OK", 0),
         (&["health", "--live"][..], "/healthz", "200 OK", 0),
@@ -134,7 +134,7 @@ fn health_is_an_exit_code() {
 }
 
 #[test]
-fn health_asks_the_node_of_its_settings_and_waits_no_longer_than_told() {
+fn health_uses_the_configured_node_and_timeout() {
     // It accepts, as the kernel does for it, and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port().to_string();

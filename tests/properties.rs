@@ -85,7 +85,7 @@ proptest! {
     /// Whatever the channel loses, repeats and rolls back: what is taken as the next follows what was taken before, in the
     /// log that it is from; and a message that does not is never taken.
     #[test]
-    fn only_what_follows_is_next(steps in prop::collection::vec(step(), 1..80)) {
+    fn sequencer_accepts_only_the_next_entry(steps in prop::collection::vec(step(), 1..80)) {
         let mut log = Log::new();
         let mut last = log.top();
         let mut taken: Vec<MessageId> = Vec::new();
@@ -124,7 +124,7 @@ proptest! {
 
     /// A position is continued exactly if the log still holds all that follows it and the message that it names.
     #[test]
-    fn a_resume_is_proved_exactly_if_nothing_is_missing(
+    fn resume_is_proved_exactly_if_nothing_is_missing(
         before in 0_usize..40, at in any::<prop::sample::Index>(), lost in 0_usize..40, after in 0_usize..40,
         trimmed in any::<prop::sample::Index>(), afresh in prop::bool::weighted(0.1),
     ) {
@@ -153,7 +153,7 @@ proptest! {
 
     /// What a client makes up proves nothing.
     #[test]
-    fn a_forged_position_is_never_proved(messages in 0_usize..20, seq in 1_u64..40, has_epoch: bool, has_id: bool) {
+    fn forged_position_is_never_proved(messages in 0_usize..20, seq in 1_u64..40, has_epoch: bool, has_id: bool) {
         let mut log = Log::new();
         (0..messages).for_each(|_| drop(log.append()));
         let claim = Since {
@@ -166,7 +166,7 @@ proptest! {
 
     /// A place that the node chose itself needs no proof, but never leads beyond the log.
     #[test]
-    fn a_place_by_number_is_beyond_no_log(messages in 0_usize..20, seq in 0_u64..40) {
+    fn position_by_number_is_never_beyond_the_log(messages in 0_usize..20, seq in 0_u64..40) {
         let mut log = Log::new();
         (0..messages).for_each(|_| drop(log.append()));
         let cursor = Cursor { epoch: Some(log.epoch), seq, id: CursorId::Unproven };
@@ -175,7 +175,7 @@ proptest! {
 
     /// Over any time, no more passes than the burst and what the rate adds; and nobody waits who had not used that up.
     #[test]
-    fn a_bucket_keeps_to_its_rate(
+    fn bucket_keeps_its_rate(
         rate in 1_u32..200, burst in 1_u32..200, costs in prop::collection::vec((1_u32..6, 0_u64..200), 1..60),
     ) {
         let start = Instant::now();
@@ -203,7 +203,7 @@ proptest! {
     /// Whoever enters, leaves, dies, sleeps, wakes and reaps in whatever order: the members are those whom a node with a lease
     /// holds, each coming and going is told once, and in the end all are as the living nodes want it.
     #[test]
-    fn presence_is_what_the_leases_say(steps in leases::steps()) {
+    fn presence_follows_the_leases(steps in leases::steps()) {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(leases::play(&leases::Stage::Embedded(OnceLock::new()), steps));
@@ -211,7 +211,7 @@ proptest! {
 
     /// A name that was accepted is accepted again, and stays as it is.
     #[test]
-    fn a_name_is_normalised_once(text in "\\PC{0,80}") {
+    fn name_normalisation_is_idempotent(text in "\\PC{0,80}") {
         if let Ok(name) = UserName::parse(&text) {
             prop_assert_eq!(UserName::parse(name.as_str()), Ok(name.clone()));
             prop_assert!((1..=64).contains(&name.as_str().chars().count()));
@@ -230,7 +230,7 @@ proptest! {
 
     /// Near misses of requests are decoded or refused, and what is decoded has the limits' sizes.
     #[test]
-    fn near_misses_are_decoded_or_refused(
+    fn near_valid_requests_are_decoded_or_refused(
         kind in "Enter|Leave|GroupChat|PrivateChat|Auth|Typing|History|Members|Read|Ping|Shout",
         field in "room|content|since|history|before|epoch|limit|after|seq|message_id|target_username|sender_username",
         value in r#"null|true|-1|0|201|1e3|""|"x"|\{\}|\[\]|\{"epoch":"x","seq":1,"message_id":"y"\}"#,

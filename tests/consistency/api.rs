@@ -102,14 +102,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_metric_is_found_by_its_whole_name() {
+    fn metric_matches_the_whole_name() {
         let text = "# HELP chat_ready x\nchat_ready_total 5\nchat_ready 1\n";
         assert_eq!(metric(text, "chat_ready"), Some(1));
         assert_eq!(metric(text, "chat_read"), None);
     }
 
     #[test]
-    fn a_chunked_answer_is_put_together() {
+    fn unchunk_joins_all_chunks() {
         assert_eq!(unchunk("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), "abcde");
     }
 }

@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kept_history_reads_back_as_it_was() {
+    fn saved_history_loads_unchanged() {
         let recorder = Recorder::new();
         let id = Uuid::from_u128(7);
         recorder.record(Event::Publish { op: 1, client: 0, conn: 2, topic: Topic::Room(3), id, sender: 0 });

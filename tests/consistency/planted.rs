@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_plan_that_shows_a_flaw_is_run_without_it_too() {
+    fn every_plan_also_runs_without_its_fault() {
         let plan = |trial: &Trial| format!("{:?}", Trial { healthy: true, ..*trial }.plan(Path::new(""), 0));
         let trials = trials();
         let controls: Vec<String> = trials.iter().filter(|trial| trial.healthy).map(plan).collect();

@@ -316,7 +316,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_redis_comes_back_with_what_it_acknowledged_and_empty_if_it_was_made_to_forget() {
+    async fn restarted_redis_keeps_acknowledged_data_unless_wiped() {
         let dir = tempfile::tempdir().unwrap();
         let mut server = RedisServer::start(dir.path().join("redis"), Fsync::Always).await.unwrap();
         assert!(server.command(&["SET", "a", "1"]).await.is_some());

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_passes_slices_delays_and_slows_without_changing_a_byte() {
+    async fn proxy_slices_delays_and_slows_without_changing_a_byte() {
         let proxy = Proxy::start(echo().await).await.unwrap();
         let mut stream = TcpStream::connect(proxy.address).await.unwrap();
         for mode in [Mode::Pass, Mode::Slice] {
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stall_holds_back_and_loses_nothing() {
+    async fn stall_delays_bytes_and_loses_none() {
         let proxy = Proxy::start(echo().await).await.unwrap();
         let mut stream = TcpStream::connect(proxy.address).await.unwrap();
         assert!(say(&mut stream, b"one").await.is_some());
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cut_closes_what_is_open_and_what_comes() {
+    async fn cut_closes_open_and_new_connections() {
         let proxy = Proxy::start(echo().await).await.unwrap();
         let mut stream = TcpStream::connect(proxy.address).await.unwrap();
         assert!(say(&mut stream, b"one").await.is_some());
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn half_open_are_the_subscriptions_that_were_there_and_no_others() {
+    async fn half_open_affects_only_existing_subscriptions() {
         let proxy = Proxy::start(echo().await).await.unwrap();
         let mut commands = TcpStream::connect(proxy.address).await.unwrap();
         let mut subscriptions = TcpStream::connect(proxy.address).await.unwrap();
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_can_be_pointed_elsewhere() {
+    async fn proxy_can_change_its_target() {
         let proxy = Proxy::start("127.0.0.1:9".parse().unwrap()).await.unwrap();
         let mut stream = TcpStream::connect(proxy.address).await.unwrap();
         assert!(say(&mut stream, b"one").await.is_none());

@@ -80,7 +80,7 @@ mod tests {
     use crate::wire::content;
 
     #[test]
-    fn an_entry_is_read_from_its_fields() {
+    fn entry_is_parsed_from_its_fields() {
         let (id, message_id) = (Uuid::from_u128(4), Uuid::from_u128(5));
         let body =
             format!(r#""sender_username":"user-007","content":"{}","client_id":"{id}""#, content(id, 5));

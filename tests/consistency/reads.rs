@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_is_told_from_a_publish() {
+    fn log_read_is_distinguished_from_a_publish() {
         let log = r#""c:{r:room-01}:meta" "c:{r:room-01}:log" "c:{r:room-01}:d0" "c:{r:room-01}:d1""#;
         let line = |rest: &str| format!(r#"1.2 [0 127.0.0.1:3] "EVALSHA" "ab" "4" {log} {rest}"#);
         let read = line(r#""00ff" "86400000" "after" "17" "100" "65536""#);

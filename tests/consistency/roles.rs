@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_draws_the_same_roles_and_every_room_has_a_publisher() {
+    fn seed_determines_roles_and_every_room_has_a_publisher() {
         let text = |seed| format!("{:?}", draw(&Sizes::FULL, 3, seed));
         assert_eq!(text(4), text(4));
         assert_ne!(text(4), text(5));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_without_a_position_of_its_own_has_one_device() {
+    fn user_without_stored_position_has_one_device() {
         for role in draw(&Sizes::FULL, 3, 1).iter().filter(|role| !role.keeps_inbox) {
             let devices = draw(&Sizes::FULL, 3, 1).iter().filter(|other| other.user == role.user).count();
             assert_eq!(devices, 1);

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_fault_has_its_turn_before_any_has_a_second_and_what_is_not_injected_has_none() {
+    fn soak_runs_each_injected_fault_once_per_round() {
         let all = Fault::value_variants();
         let turns: Vec<Fault> = turns().take(4 * all.len()).collect();
         assert_eq!(&turns[..all.len()], all);

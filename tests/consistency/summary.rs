@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_of_one_fault_are_one_row_and_all_are_summed() {
+    fn summary_has_one_row_per_fault_and_a_total() {
         let mut summary = Summary::default();
         let run =
             Totals { runs: 1, injected: 5, publishes: 1_234_567, recover: 2 * SECOND, ..Totals::default() };

@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chat_message_becomes_a_place_a_sender_and_the_publishs_id() {
+    fn chat_message_is_parsed_to_position_sender_and_id() {
         let id = Uuid::from_u128(1);
         let text = json!({ "message_type": "GroupChat", "message_body": {
             "sender_username": "user-003", "room": "room-07", "content": content(id, 3), "message_id": Uuid::from_u128(2),
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_whose_content_is_not_to_the_byte_what_was_sent_bears_no_id() {
+    fn altered_content_is_parsed_without_an_id() {
         let (id, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let (named, sent) = (id.to_string(), content(id, 20));
         assert_eq!(publish_id(Some(&named), &sent), Some(id));
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_survives_the_wire() {
+    fn position_survives_encoding_and_decoding() {
         for position in [
             Position { epoch: 1, seq: 0, message_id: Uuid::nil() },
             Position { epoch: u64::MAX, seq: 5, message_id: Uuid::from_u128(3) },

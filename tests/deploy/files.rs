@@ -30,7 +30,7 @@ pub fn dashboard_queries() -> Vec<String> {
 }
 
 #[test]
-fn every_alert_has_a_test_that_fires_it_and_a_section_in_the_handbook() {
+fn every_alert_has_a_test_and_a_handbook_section() {
     let tests = read("deploy/prometheus/rules_test.yml");
     let handbook = read("docs/operations.md");
     let alerts = alerts();
@@ -48,7 +48,7 @@ fn every_alert_has_a_test_that_fires_it_and_a_section_in_the_handbook() {
 }
 
 #[test]
-fn the_alerts_pass_their_tests() {
+fn alerts_pass_their_tests() {
     let folder = project("deploy/prometheus");
     for arguments in [&["check", "config", "prometheus.yml"], &["test", "rules", "rules_test.yml"]] {
         let output = Command::new("promtool").args(arguments).current_dir(&folder).output().unwrap();
@@ -62,7 +62,7 @@ fn kubernetes_gives_redis_the_same_file() {
 }
 
 #[tokio::test]
-async fn alerts_and_dashboard_ask_for_what_a_node_exports() {
+async fn alerts_and_dashboard_use_only_exported_metrics() {
     let cluster = Cluster::start(1, &[]).await;
     let exported = cluster.metrics(0).await;
     let names: BTreeSet<&str> = exported.lines().filter_map(|line| line.split([' ', '{']).next()).collect();

@@ -17,7 +17,7 @@ use crate::process::{Process, free_ports, project, until, with_ports};
 const A_FEW_SCRAPES: Duration = Duration::from_secs(40);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn prometheus_sees_every_node_and_every_query_has_an_answer() {
+async fn prometheus_scrapes_every_node_and_answers_every_query() {
     let cluster = Cluster::start(3, &[]).await;
     let prometheus = Prometheus::start(&cluster);
     let balancer = Balancer::start(Kind::Haproxy, &cluster).await;

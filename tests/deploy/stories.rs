@@ -32,14 +32,14 @@ macro_rules! stories {
 }
 
 stories! {
-    people_are_spread_over_the_nodes_and_stay_past_every_time_out
-    a_rolling_restart_under_load_loses_nothing
-    when_a_node_is_killed_its_people_are_back_within_5_seconds
-    nodes_come_and_go_under_load
-    what_a_stranger_claims_in_x_forwarded_for_is_not_believed
+    clients_are_spread_and_stay_past_every_timeout
+    rolling_restart_under_load_loses_nothing
+    clients_of_a_killed_node_are_back_within_5_seconds
+    nodes_are_added_and_removed_under_load
+    forged_x_forwarded_for_is_not_trusted
 }
 
-async fn people_are_spread_over_the_nodes_and_stay_past_every_time_out(kind: Kind) {
+async fn clients_are_spread_and_stay_past_every_timeout(kind: Kind) {
     let cluster = Cluster::start(3, &[]).await;
     let balancer = Balancer::start(kind, &cluster).await;
     let crowd = Crowd::comes(balancer.address, 300).await;
@@ -60,7 +60,7 @@ async fn people_are_spread_over_the_nodes_and_stay_past_every_time_out(kind: Kin
     assert_eq!(crowd.ended_since(start), []);
 }
 
-async fn a_rolling_restart_under_load_loses_nothing(kind: Kind) {
+async fn rolling_restart_under_load_loses_nothing(kind: Kind) {
     let mut cluster = Cluster::start(3, &[]).await;
     let balancer = Balancer::start(kind, &cluster).await;
     let crowd = Crowd::comes(balancer.address, 300).await;
@@ -84,7 +84,7 @@ async fn a_rolling_restart_under_load_loses_nothing(kind: Kind) {
     crowd.ends_with_nothing_lost().await;
 }
 
-async fn when_a_node_is_killed_its_people_are_back_within_5_seconds(kind: Kind) {
+async fn clients_of_a_killed_node_are_back_within_5_seconds(kind: Kind) {
     let mut cluster = Cluster::start(3, &[]).await;
     let balancer = Balancer::start(kind, &cluster).await;
     let crowd = Crowd::comes(balancer.address, 300).await;
@@ -101,7 +101,7 @@ async fn when_a_node_is_killed_its_people_are_back_within_5_seconds(kind: Kind) 
     crowd.ends_with_nothing_lost().await;
 }
 
-async fn nodes_come_and_go_under_load(kind: Kind) {
+async fn nodes_are_added_and_removed_under_load(kind: Kind) {
     // HAProxy finds new nodes by DNS, as with `--scale chat=5`; the other files name three, of which one is away at first.
     let (few, many) = if kind == Kind::Haproxy { (3, 5) } else { (2, 3) };
     let mut cluster = Cluster::start(few, &[]).await;
@@ -128,7 +128,7 @@ async fn nodes_come_and_go_under_load(kind: Kind) {
     crowd.ends_with_nothing_lost().await;
 }
 
-async fn what_a_stranger_claims_in_x_forwarded_for_is_not_believed(kind: Kind) {
+async fn forged_x_forwarded_for_is_not_trusted(kind: Kind) {
     let cluster = Cluster::start(3, &[("CHAT_LIMITS__MAX_CONNECTIONS_PER_ADDRESS", "2")]).await;
     let balancer = Balancer::start(kind, &cluster).await;
 

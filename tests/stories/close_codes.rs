@@ -52,7 +52,7 @@ async fn say_until_gone(client: &mut Client, name: &str) -> u64 {
 }
 
 on_each_store! {
-    async fn a_goodbye_is_returned(kind) {
+    async fn close_frame_is_answered_with_a_close_frame(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut bob = cluster.enter(0, "bob", "ops").await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
@@ -66,7 +66,7 @@ on_each_store! {
         assert_eq!(carol.closed().await.0, 1005);
     }
 
-    async fn what_was_asked_before_a_goodbye_is_carried_out(kind) {
+    async fn request_before_a_close_frame_is_executed(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut bob = cluster.enter(0, "bob", "ops").await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
@@ -77,7 +77,7 @@ on_each_store! {
         assert!(alice.seen().iter().any(|frame| frame["id"] == *id && frame["message_type"] == "Ack"));
     }
 
-    async fn a_connection_that_is_just_gone_has_left(kind) {
+    async fn dropped_connection_leaves_its_rooms(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut bob = cluster.enter(1, "bob", "ops").await;
         for name in ["shut", "dropped"] {
@@ -94,7 +94,7 @@ on_each_store! {
         assert_eq!(bob.ok("Members", json!({})).await["members"], json!(["bob"]));
     }
 
-    async fn a_broken_frame_closes_with_1002(kind) {
+    async fn broken_frame_closes_with_1002(kind) {
         let cluster = Cluster::start(kind, 1).await;
         for broken in [
             &[0x81, 0x05, b'h', b'e', b'l', b'l', b'o'][..], // no mask
@@ -111,7 +111,7 @@ on_each_store! {
         }
     }
 
-    async fn a_binary_frame_is_answered_and_closes_with_1003(kind) {
+    async fn binary_frame_gets_an_error_and_closes_with_1003(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         alice.send_frame(Message::binary(&b"{}"[..])).await;
@@ -119,7 +119,7 @@ on_each_store! {
         assert_eq!(alice.closed().await.0, 1003);
     }
 
-    async fn text_that_is_not_utf_8_closes_with_1007(kind) {
+    async fn invalid_utf_8_closes_with_1007(kind) {
         let cluster = Cluster::start(kind, 1).await;
         for text in [&b"\xff\xfe"[..], b"{\"message_type\":\"\xc3\x28\"}", b"\xed\xa0\x80"] {
             let mut socket = RawSocket::connect(cluster.address(0)).await;
@@ -129,7 +129,7 @@ on_each_store! {
         }
     }
 
-    async fn the_eleventh_invalid_frame_closes_with_1008(kind) {
+    async fn eleventh_invalid_frame_closes_with_1008(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         for invalid in ["", "[]", "{\"message_type\":\"Shout\"}", "{}", "x", "y", "z", "1", "2", "3"] {
@@ -145,7 +145,7 @@ on_each_store! {
         assert!(alice.seen().iter().any(|frame| frame["message_body"]["code"] == "invalid_json"));
     }
 
-    async fn who_does_not_authenticate_in_time_is_closed_with_1008(kind) {
+    async fn authentication_timeout_closes_with_1008(kind) {
         let cluster = Cluster::start_with(kind, 1, |c| {
             c.auth.enabled = true;
             c.auth.deadline = Duration::from_millis(300);
@@ -157,7 +157,7 @@ on_each_store! {
         assert_eq!((code, reason.as_str()), (1008, "not_authenticated"));
     }
 
-    async fn a_message_over_the_limit_is_told_and_closes_with_1009(kind) {
+    async fn oversized_message_gets_an_error_and_closes_with_1009(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         // As much as a frame may have is still judged by what it says.
@@ -180,7 +180,7 @@ on_each_store! {
         assert_eq!(socket.closed().await.map(|(code, _)| code), Some(1009));
     }
 
-    async fn a_node_that_drains_closes_with_1012_and_a_time(kind) {
+    async fn draining_node_closes_with_1012_and_a_retry_time(kind) {
         let mut cluster = Cluster::start(kind, 1).await;
         let mut clients = Vec::new();
         for name in ["alice", "bob", "carol"] {
@@ -195,7 +195,7 @@ on_each_store! {
         cluster.nodes[0].stop().await;
     }
 
-    async fn a_full_node_says_1013_and_beyond_64_comers_503(kind) {
+    async fn full_node_closes_with_1013_then_answers_503(kind) {
         let cluster = Cluster::start_with(kind, 1, |c| {
             c.max_connections = 1;
             // How long the comers may take to hang up.
@@ -233,7 +233,7 @@ on_each_store! {
         .await;
     }
 
-    async fn a_slow_reader_is_cut_and_the_others_hear_all(kind) {
+    async fn slow_reader_is_closed_and_other_members_receive_all(kind) {
         let cluster = Cluster::start_with(kind, 1, |c| {
             c.limits.write_timeout = Duration::from_millis(500);
             c.limits.max_queue_bytes = 64 << 10;
@@ -260,7 +260,7 @@ on_each_store! {
         assert_eq!(hearing.await.unwrap(), (1..=said + 1).collect::<Vec<_>>());
     }
 
-    async fn a_slow_reader_that_comes_to_again_sees_4002_and_when_to_come_back(kind) {
+    async fn slow_reader_that_reads_again_gets_4002_and_a_retry_time(kind) {
         let cluster = Cluster::start_with(kind, 1, |c| c.limits.write_timeout = Duration::from_secs(1)).await;
         let mut slow = enter_narrow(&cluster, "slow").await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
@@ -270,7 +270,7 @@ on_each_store! {
         assert!((1..=60_000).contains(&retry_after(&reason)), "{reason}");
     }
 
-    async fn who_is_removed_by_an_administrator_is_closed_with_4003(kind) {
+    async fn user_removed_by_an_administrator_is_closed_with_4003(kind) {
         let cluster = Cluster::start_with(kind, 2, |c| c.auth.admin_key = Some("0123456789abcdef".into())).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         let mut elsewhere = cluster.enter(1, "alice", "ops").await;
@@ -286,7 +286,7 @@ on_each_store! {
         bob.ok("Ping", json!({})).await;
     }
 
-    async fn who_does_not_answer_pings_is_closed_with_4004(kind) {
+    async fn client_without_pongs_is_closed_with_4004(kind) {
         let cluster = Cluster::start_with(kind, 1, |c| {
             c.server.ping_interval = Duration::from_millis(100);
             c.server.pong_timeout = Duration::from_millis(300);

@@ -24,7 +24,7 @@ fn assert_repeats(second: &Value, first: &Value) {
 }
 
 on_each_store! {
-    async fn a_repeat_to_a_room_is_one_message_on_every_node(kind) {
+    async fn repeated_room_message_is_stored_once_on_every_node(kind) {
         let cluster = Cluster::start(kind, 3).await;
         let mut bob = cluster.enter(2, "bob", "ops").await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
@@ -45,7 +45,7 @@ on_each_store! {
         assert_eq!([bob.hears().await, bob.hears().await, bob.hears().await], ["once", "meanwhile", "the end"]);
     }
 
-    async fn a_repeat_of_a_private_message_is_one_message(kind) {
+    async fn repeated_private_message_is_stored_once(kind) {
         let cluster = Cluster::start(kind, 3).await;
         let mut bob = cluster.connect(2, "bob").await;
         bob.ok("Auth", json!({})).await;
@@ -70,7 +70,7 @@ on_each_store! {
         alice.heard_no("PrivateChat").await;
     }
 
-    async fn the_same_id_elsewhere_is_no_repeat(kind) {
+    async fn same_id_from_another_user_or_topic_is_no_repeat(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
         let mut bob = cluster.enter(0, "bob", "a").await;
@@ -99,7 +99,7 @@ on_each_store! {
         assert_eq!(ids.len(), 5);
     }
 
-    async fn copies_that_race_are_one_message(kind) {
+    async fn concurrent_copies_are_stored_once(kind) {
         let cluster = Cluster::start(kind, 3).await;
         let mut bob = cluster.enter(0, "bob", "ops").await;
         let mut alices = Vec::new();
@@ -137,7 +137,7 @@ on_each_store! {
         assert_eq!(bob.hears().await, "the end");
     }
 
-    async fn without_an_id_the_same_words_are_another_message(kind) {
+    async fn same_content_without_an_id_is_stored_twice(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         for _ in 0..2 {
@@ -149,7 +149,7 @@ on_each_store! {
         }
     }
 
-    async fn a_repeat_is_recognised_after_the_message_has_been_trimmed(kind) {
+    async fn repeat_of_a_trimmed_message_is_recognised(kind) {
         let cluster = Cluster::start_with(kind, 1, |c| c.history.max_messages = 5).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         let first = publish(&mut alice, "GroupChat", json!({ "content": "once" }), "id-1").await;
@@ -160,7 +160,7 @@ on_each_store! {
         assert_eq!(alice.ok("Enter", json!({ "room": "ops" })).await["seq"], 7);
     }
 
-    async fn the_window_is_told(kind) {
+    async fn ack_reports_the_dedupe_window(kind) {
         let cluster = Cluster::start_with(kind, 1, |c| c.history.dedupe_window = std::time::Duration::from_secs(90)).await;
         let mut alice = cluster.connect(0, "alice").await;
         assert_eq!(alice.ok("Auth", json!({})).await["dedupe_ms"], 90_000);

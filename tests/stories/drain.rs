@@ -17,7 +17,7 @@ fn is_restart((code, reason): &(u16, String)) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_terminated_node_is_not_ready_closes_its_clients_and_exits_with_0() {
+async fn terminated_node_closes_its_clients_and_exits_with_0() {
     let redis = RedisServer::start();
     let url = redis.url();
     let mut node = NodeProcess::start(&[
@@ -39,7 +39,7 @@ async fn a_terminated_node_is_not_ready_closes_its_clients_and_exits_with_0() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_embedded_node_drains_too() {
+async fn embedded_node_drains_on_termination() {
     let mut node = NodeProcess::start(&[("CHAT_DRAIN__SPREAD", "100ms")]).await;
     let mut alice = Client::enter(node.address, "alice", "ops").await;
     node.terminate();
@@ -50,7 +50,7 @@ async fn an_embedded_node_drains_too() {
 
 /// With the settings that it comes with: one browser tab is closed at once, and so is the node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_with_few_clients_does_not_take_the_time_that_many_need() {
+async fn drain_of_few_clients_is_short() {
     let mut node = NodeProcess::start(&[]).await;
     let mut alice = Client::enter(node.address, "alice", "ops").await;
     let asked = Instant::now();
@@ -63,7 +63,7 @@ async fn a_node_with_few_clients_does_not_take_the_time_that_many_need() {
 
 /// Its request was half sent when the others were closed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_comes_in_while_the_node_goes_down_is_told_too() {
+async fn client_that_connects_during_a_drain_gets_1012() {
     let mut node = NodeProcess::start(&[]).await;
     let mut alice = Client::enter(node.address, "alice", "ops").await;
     // It reads nothing: the node stays until it has had its chance.
@@ -87,7 +87,7 @@ async fn who_comes_in_while_the_node_goes_down_is_told_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_signal_exits_at_once() {
+async fn second_signal_exits_at_once() {
     let redis = RedisServer::start();
     let url = redis.url();
     let mut node = NodeProcess::start(&[("CHAT_REDIS__URL", &url), ("CHAT_DRAIN__DELAY", "20s")]).await;
@@ -98,7 +98,7 @@ async fn a_second_signal_exits_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publish_in_hand_is_acknowledged_before_the_goodbye() {
+async fn running_publish_is_acknowledged_before_the_close() {
     let patient = |config: &mut Config| {
         config.redis.timeout = Duration::from_secs(10);
         config.limits.request_timeout = Duration::from_secs(15);
@@ -132,7 +132,7 @@ fn holds_request_of(redis: &RedisServer, bytes: usize) -> bool {
 }
 
 on_each_store! {
-    async fn the_clients_of_a_drained_node_go_on_at_another_with_nothing_lost(kind) {
+    async fn clients_of_a_drained_node_resume_at_another_without_loss(kind) {
         const MESSAGES: usize = 300;
         let mut cluster = Cluster::start(kind, 2).await;
         let mut bob = cluster.enter(0, "bob", "ops").await;

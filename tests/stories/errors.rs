@@ -18,7 +18,7 @@ async fn error_of(client: &mut Client, envelope: Value) -> Value {
 }
 
 on_each_store! {
-    async fn in_a_read_only_room_only_the_server_speaks(kind) {
+    async fn read_only_room_accepts_messages_only_from_the_server(kind) {
         let read_only = |config: &mut Config| {
             with_api(config);
             // As somebody may write it: names are normalised.
@@ -37,7 +37,7 @@ on_each_store! {
         alice.say("newsroom", "elsewhere as ever").await;
     }
 
-    async fn what_is_not_json_is_said_to_be_none(kind) {
+    async fn text_that_is_not_json_gets_invalid_json(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
         for text in ["", "hello", "{\"message_type\":", "{} {}", "{'message_type':'Ping'}"] {
@@ -47,7 +47,7 @@ on_each_store! {
         alice.ok("Ping", json!({})).await;
     }
 
-    async fn an_invalid_message_names_its_field(kind) {
+    async fn invalid_message_error_names_the_field(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let name = "alice";
         let position = json!({ "epoch": "0123456789abcdef", "seq": 1 });
@@ -107,7 +107,7 @@ on_each_store! {
         }
     }
 
-    async fn an_invalid_envelope_names_its_field(kind) {
+    async fn invalid_envelope_error_names_the_field(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
         let long_id = "x".repeat(65);
@@ -132,7 +132,7 @@ on_each_store! {
         alice.refused("Members", json!({}), "not_in_room").await;
     }
 
-    async fn a_frame_that_is_no_object_is_an_invalid_message(kind) {
+    async fn frame_without_a_json_object_is_an_invalid_message(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
         for text in ["[]", "5", "null", "\"Enter\"", "[\"Ping\",{},null,\"1\"]"] {
@@ -141,7 +141,7 @@ on_each_store! {
         }
     }
 
-    async fn a_field_given_twice_is_refused_by_its_name(kind) {
+    async fn duplicate_field_is_refused_by_name(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
         for (text, field) in [
@@ -155,7 +155,7 @@ on_each_store! {
         }
     }
 
-    async fn deep_and_wide_json_harms_nobody(kind) {
+    async fn deep_and_wide_json_is_refused_without_harm(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
         let deep = |open: &str, close: &str| open.repeat(20_000) + "1" + &close.repeat(20_000);
@@ -176,7 +176,7 @@ on_each_store! {
         alice.ok("Ping", json!({})).await;
     }
 
-    async fn an_unknown_type_is_told_with_the_known_ones(kind) {
+    async fn unknown_type_error_lists_the_known_types(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
         for unknown in ["Shout", "", "enter", "Ack"] {
@@ -185,7 +185,7 @@ on_each_store! {
         }
     }
 
-    async fn content_over_the_limit_is_refused_and_the_connection_goes_on(kind) {
+    async fn oversized_content_is_refused_and_the_connection_stays(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         // Not an invalid frame: a hundred of them close nothing.
@@ -198,7 +198,7 @@ on_each_store! {
         assert_eq!(alice.hears().await, "short");
     }
 
-    async fn who_is_not_in_a_room_can_do_nothing_there(kind) {
+    async fn requests_to_a_room_that_was_not_entered_are_refused(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut bob = cluster.enter(0, "bob", "ops").await;
         let top = bob.say("ops", "for members").await;
@@ -225,7 +225,7 @@ on_each_store! {
         bob.heard_no("Typing").await;
     }
 
-    async fn too_many_rooms_are_refused_until_one_is_left(kind) {
+    async fn room_limit_applies_until_a_room_is_left(kind) {
         let cluster = Cluster::start_with(kind, 1, |c| c.limits.max_rooms_per_connection = 3).await;
         let mut alice = cluster.connect(0, "alice").await;
         for room in ["a", "b", "c"] {
@@ -239,7 +239,7 @@ on_each_store! {
         alice.refused("Enter", json!({ "room": "b" }), "too_many_rooms").await;
     }
 
-    async fn a_connection_has_one_name(kind) {
+    async fn connection_keeps_one_name(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         for kind in ["Enter", "Leave", "GroupChat", "PrivateChat", "Auth", "Typing", "History", "Members", "Read", "Ping"] {
@@ -252,7 +252,7 @@ on_each_store! {
         assert_eq!(alice.ok("Members", json!({})).await["members"], json!(["alice"]));
     }
 
-    async fn a_name_binds_only_with_the_first_request_that_was_accepted(kind) {
+    async fn first_accepted_request_binds_the_name(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut client = cluster.connect(0, "alice").await;
         client.refused("GroupChat", json!({ "content": "x" }), "not_in_room").await;
@@ -261,7 +261,7 @@ on_each_store! {
         client.refused("Enter", json!({ "room": "ops" }), "identity_mismatch").await;
     }
 
-    async fn each_request_with_an_id_gets_one_answer_in_the_order_sent(kind) {
+    async fn requests_with_ids_are_answered_once_and_in_order(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
         let mut sent = Vec::new();
@@ -289,7 +289,7 @@ on_each_store! {
         assert_eq!(answered, sent.iter().collect::<Vec<_>>());
     }
 
-    async fn a_request_without_an_id_gets_no_ack_but_its_error(kind) {
+    async fn request_without_an_id_gets_errors_but_no_ack(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
         alice.tell("Auth", json!({})).await;
@@ -303,7 +303,7 @@ on_each_store! {
         alice.heard_no("Ack").await;
     }
 
-    async fn unknown_fields_are_ignored_and_null_is_as_good_as_nothing(kind) {
+    async fn unknown_fields_and_nulls_are_ignored(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
         alice.send_text(json!({
@@ -323,7 +323,7 @@ on_each_store! {
 
 /// Only a store outside the process can be away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_store_requests_are_unavailable_and_say_what_became_of_them() {
+async fn requests_without_the_store_get_unavailable_and_an_outcome() {
     let mut cluster =
         Cluster::start_with(Kind::Redis, 1, |c| c.redis.timeout = Duration::from_millis(500)).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;

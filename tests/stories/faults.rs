@@ -42,7 +42,7 @@ async fn insist(client: &mut Client, room: &str, content: &str) -> (Value, Vec<S
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_store_is_told_of_and_all_is_well_when_it_is_back() {
+async fn killed_store_gives_errors_until_it_returns() {
     let mut cluster = Cluster::start_on(RedisServer::start_durable(), 2, quick).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let mut bob = cluster.enter(1, "bob", "ops").await;
@@ -83,7 +83,7 @@ async fn a_killed_store_is_told_of_and_all_is_well_when_it_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_comes_back_empty_is_filled_again() {
+async fn store_that_returns_empty_is_filled_again() {
     let mut cluster = Cluster::start_with(Kind::Redis, 2, quick).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let mut bob = cluster.enter(1, "bob", "ops").await;
@@ -108,7 +108,7 @@ async fn a_store_that_comes_back_empty_is_filled_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_starts_before_its_store_is_ready_when_it_comes() {
+async fn node_started_before_its_store_becomes_ready_later() {
     let mut redis = RedisServer::start();
     redis.kill();
     let mut cluster = Cluster::start_on(redis, 0, |_| {}).await;
@@ -125,7 +125,7 @@ async fn a_node_that_starts_before_its_store_is_ready_when_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_is_full_refuses_and_takes_again_once_it_is_not() {
+async fn full_store_refuses_publishes_until_memory_is_free() {
     let cluster = Cluster::start_with(Kind::Redis, 2, quick).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let mut bob = cluster.enter(1, "bob", "ops").await;
@@ -155,7 +155,7 @@ async fn a_store_that_is_full_refuses_and_takes_again_once_it_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_on_a_full_disk_refuses_and_takes_again_once_there_is_room() {
+async fn full_disk_refuses_publishes_until_space_is_free() {
     let cluster = Cluster::start_on(RedisServer::start_written_each_second(), 2, quick).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let mut bob = cluster.enter(1, "bob", "ops").await;
@@ -205,7 +205,7 @@ async fn a_store_on_a_full_disk_refuses_and_takes_again_once_there_is_room() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_stalled_store_left_unknown_is_stored_once_by_its_repeat() {
+async fn repeat_after_a_stall_is_stored_once() {
     let cluster = Cluster::start_with(Kind::Redis, 2, |_| {}).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let mut bob = cluster.enter(1, "bob", "ops").await;
@@ -230,7 +230,7 @@ async fn what_a_stalled_store_left_unknown_is_stored_once_by_its_repeat() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publish_whose_answer_was_lost_is_a_duplicate_when_repeated() {
+async fn repeat_after_a_lost_answer_is_a_duplicate() {
     let mut cluster = Cluster::start_with(Kind::Redis, 1, |config| {
         config.redis.timeout = Duration::from_millis(500);
     })
@@ -252,7 +252,7 @@ async fn a_publish_whose_answer_was_lost_is_a_duplicate_when_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_node_had_stored_when_it_was_killed_is_a_duplicate_at_another() {
+async fn repeat_at_another_node_after_a_kill_is_a_duplicate() {
     let mut cluster = Cluster::start(Kind::Redis, 1).await;
     let proxy = cluster.put_proxy().await;
     let mut bob = cluster.enter(0, "bob", "ops").await;

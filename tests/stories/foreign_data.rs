@@ -36,7 +36,7 @@ async fn is_closed_as_internal_error(client: &mut Client) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_meets_it_is_internal_with_an_outcome_and_the_connection_goes_on() {
+async fn request_on_foreign_data_gets_internal_and_an_outcome() {
     let cluster = Cluster::start_with(Kind::Redis, 1, slow_idle_check).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
     for key in ["chat:{r:ops}:meta", "chat:{r:den}:meta"] {
@@ -63,7 +63,7 @@ async fn a_request_that_meets_it_is_internal_with_an_outcome_and_the_connection_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_that_can_not_be_sent_the_past_is_closed_with_1011() {
+async fn member_whose_replay_fails_is_closed_with_1011() {
     let cluster = Cluster::start_with(Kind::Redis, 2, slow_idle_check).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
     alice.say_many("ops", "hello", 3).await;
@@ -78,7 +78,7 @@ async fn a_member_that_can_not_be_sent_the_past_is_closed_with_1011() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_of_a_quiet_room_that_is_spoilt_are_closed_with_1011_and_other_rooms_are_still_checked() {
+async fn idle_check_closes_only_members_of_the_foreign_room() {
     let cluster = Cluster::start_with(Kind::Redis, 2, quick_idle_check).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let mut bob = cluster.enter(0, "bob", "den").await;
@@ -95,7 +95,7 @@ async fn members_of_a_quiet_room_that_is_spoilt_are_closed_with_1011_and_other_r
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_server_api_answers_500_where_it_meets_it() {
+async fn server_api_answers_500_on_foreign_data() {
     let cluster = Cluster::start_with(Kind::Redis, 1, with_api).await;
     spoil(&cluster, "chat:{r:ops}:meta");
     let message = json!({ "sender_username": "alice", "content": "hello" });
@@ -113,7 +113,7 @@ fn key_of_the_token(cluster: &Cluster) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_that_is_spoilt_is_not_called_invalid_and_can_be_revoked() {
+async fn foreign_token_data_is_internal_and_can_be_revoked() {
     let cluster = Cluster::start_with(Kind::Redis, 1, with_tokens).await;
     let token = cluster.token(0, "alice").await;
     let key = key_of_the_token(&cluster);
@@ -133,7 +133,7 @@ async fn a_token_that_is_spoilt_is_not_called_invalid_and_can_be_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_that_is_spoilt_hides_no_other_token_s_revocation() {
+async fn foreign_token_data_hides_no_other_revocation() {
     let cluster = Cluster::start_with(Kind::Redis, 1, |config| {
         with_tokens(config);
         config.auth.recheck_interval = Duration::from_millis(200);

@@ -30,7 +30,7 @@ fn status(refused: Result<Client, Box<Error>>) -> u16 {
 }
 
 on_each_store! {
-    async fn a_token_at_the_handshake_is_enough(kind) {
+    async fn token_at_the_handshake_authenticates_all_requests(kind) {
         let cluster = Cluster::start_with(kind, 2, with_tokens).await;
         let token = cluster.token(0, "alice").await;
         for scheme in ["Bearer", "bearer"] {
@@ -42,7 +42,7 @@ on_each_store! {
         }
     }
 
-    async fn a_bad_token_at_the_handshake_is_401(kind) {
+    async fn invalid_token_at_the_handshake_gets_401(kind) {
         let cluster = Cluster::start_with(kind, 1, with_tokens).await;
         let token = cluster.token(0, "alice").await;
         let revoked = cluster.token(0, "alice").await;
@@ -73,7 +73,7 @@ on_each_store! {
         assert_eq!(answer["message_body"]["code"], "unauthorized", "{answer}");
     }
 
-    async fn a_message_that_comes_with_the_request_is_not_lost(kind) {
+    async fn frame_sent_with_the_upgrade_request_is_processed(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut bob = cluster.enter(0, "bob", "ops").await;
         let mut socket = RawSocket::connect(cluster.address(0)).await;
@@ -100,7 +100,7 @@ on_each_store! {
 // What follows has nothing to do with the store.
 
 #[tokio::test]
-async fn an_upgrade_is_answered_as_the_standard_says() {
+async fn upgrade_is_answered_as_the_standard_says() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let head = upgrade_head(&cluster, "").await;
     assert_eq!(head.status, 101);
@@ -117,7 +117,7 @@ async fn an_upgrade_is_answered_as_the_standard_says() {
 }
 
 #[tokio::test]
-async fn another_version_is_426_and_names_ours() {
+async fn unsupported_version_gets_426_and_the_supported_version() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let good = RawSocket::upgrade_request("");
     for request in [
@@ -133,7 +133,7 @@ async fn another_version_is_426_and_names_ours() {
 }
 
 #[tokio::test]
-async fn an_upgrade_that_is_no_get_is_400() {
+async fn upgrade_with_another_method_gets_400() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     for path in ["/", "/ws"] {
         let request = RawSocket::upgrade_request("").replacen("GET / ", &format!("HEAD {path} "), 1);
@@ -143,7 +143,7 @@ async fn an_upgrade_that_is_no_get_is_400() {
 }
 
 #[tokio::test]
-async fn a_bad_key_is_400() {
+async fn invalid_key_gets_400() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let good = RawSocket::upgrade_request("");
     for key in ["", "short", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZSBpcyBsb25nZXI=", "%%%%"] {
@@ -177,7 +177,7 @@ async fn only_pages_of_the_same_host_and_port_may_connect() {
 }
 
 #[tokio::test]
-async fn a_list_of_origins_is_the_whole_list() {
+async fn allowed_origins_replace_the_default() {
     let allowed = |c: &mut chatnode::config::Config| {
         c.server.allowed_origins = vec!["https://app.example.org".into(), "http://localhost:3000".into()];
     };
@@ -200,7 +200,7 @@ async fn a_list_of_origins_is_the_whole_list() {
 }
 
 #[tokio::test]
-async fn a_browser_gets_the_page_and_headers_that_keep_it_safe() {
+async fn browser_gets_the_page_with_security_headers() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let head = request_head(&cluster, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(head.status, 200);
@@ -231,7 +231,7 @@ async fn a_browser_gets_the_page_and_headers_that_keep_it_safe() {
 }
 
 #[tokio::test]
-async fn what_is_no_upgrade_is_answered_as_http() {
+async fn request_without_an_upgrade_gets_plain_http() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let address = cluster.address(0);
     for (method, path, status) in [
@@ -251,7 +251,7 @@ async fn what_is_no_upgrade_is_answered_as_http() {
 }
 
 #[tokio::test]
-async fn who_is_slow_with_its_request_is_cut() {
+async fn slow_request_is_cut() {
     let cluster =
         Cluster::start_with(Kind::Embedded, 1, |c| c.server.handshake_timeout = Duration::from_millis(200))
             .await;
@@ -274,7 +274,7 @@ async fn who_is_slow_with_its_request_is_cut() {
 }
 
 #[tokio::test]
-async fn who_takes_no_answer_is_cut() {
+async fn client_that_reads_no_answer_is_cut() {
     let cluster =
         Cluster::start_with(Kind::Embedded, 1, |c| c.server.handshake_timeout = Duration::from_millis(200))
             .await;
@@ -288,7 +288,7 @@ async fn who_takes_no_answer_is_cut() {
 }
 
 #[tokio::test]
-async fn nobody_asks_on_and_on_over_one_connection() {
+async fn http_connection_serves_a_limited_number_of_requests() {
     let cluster =
         Cluster::start_with(Kind::Embedded, 1, |c| c.server.handshake_timeout = Duration::from_millis(200))
             .await;
@@ -305,7 +305,7 @@ async fn nobody_asks_on_and_on_over_one_connection() {
 }
 
 #[tokio::test]
-async fn a_request_with_endless_headers_is_cut() {
+async fn request_with_endless_headers_is_cut() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let mut socket = RawSocket::connect(cluster.address(0)).await;
     let padding = format!("X-Padding: {}\r\n", "x".repeat(1_000)).repeat(40);

@@ -32,7 +32,7 @@ async fn enter_narrow(cluster: &Cluster, node: usize, name: &str, room: &str) ->
 }
 
 on_each_store! {
-    async fn a_reader_that_pauses_catches_up_with_everything(kind) {
+    async fn paused_reader_receives_every_message(kind) {
         let cluster = Cluster::start_with(kind, 2, long_logs).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         let mut slow = enter_narrow(&cluster, 1, "slow", "ops").await;
@@ -43,7 +43,7 @@ on_each_store! {
         slow.heard_no("Gap").await;
     }
 
-    async fn a_reader_that_stops_is_closed_and_goes_on_where_it_stopped(kind) {
+    async fn stopped_reader_is_closed_and_resumes_at_its_position(kind) {
         let cluster = Cluster::start_with(kind, 1, |config| {
             long_logs(config);
             config.limits.write_timeout = Duration::from_millis(500);
@@ -73,7 +73,7 @@ on_each_store! {
         slow.hears_seqs(next..=FLOOD as u64).await;
     }
 
-    async fn one_slow_member_of_three_hundred_delays_nobody_else(kind) {
+    async fn slow_member_delays_no_other_of_three_hundred(kind) {
         const MEMBERS: usize = 300;
         const MESSAGES: u64 = 20;
         let cluster = Cluster::start_with(kind, 2, long_logs).await;
@@ -102,7 +102,7 @@ on_each_store! {
         slow.heard_no("Gap").await;
     }
 
-    async fn a_join_that_wants_more_than_the_ring_holds_reads_the_log(kind) {
+    async fn join_beyond_the_ring_reads_the_log(kind) {
         let cluster = Cluster::start_with(kind, 1, |config| {
             long_logs(config);
             config.node.ring_bytes = 64 << 10;
@@ -125,7 +125,7 @@ on_each_store! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replaying_a_full_log_to_many_at_once_takes_bounded_memory() {
+async fn replay_of_a_full_log_to_many_takes_bounded_memory() {
     const JOINERS: usize = 20;
     const MESSAGES: u64 = 1_000;
     let node =
@@ -160,7 +160,7 @@ async fn replaying_a_full_log_to_many_at_once_takes_bounded_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_is_behind_when_the_log_is_rolled_back_is_told_and_gets_what_is_new() {
+async fn lagging_reader_gets_gap_and_new_messages_after_rollback() {
     let cluster = Cluster::start_with(Kind::Redis, 1, long_logs).await;
     let redis = cluster.redis_server();
     let mut alice = cluster.enter(0, "alice", "ops").await;

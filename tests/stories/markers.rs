@@ -21,7 +21,7 @@ async fn next_event(client: &mut Client) -> Value {
 }
 
 on_each_store! {
-    async fn a_rooms_marker_moves_forward_and_is_told_to_the_users_other_connections(kind) {
+    async fn room_marker_moves_forward_on_all_of_a_users_connections(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut bob = cluster.enter(1, "bob", "ops").await;
         let mut phone = cluster.enter(0, "alice", "ops").await;
@@ -50,7 +50,7 @@ on_each_store! {
         assert_eq!(bob.ok("Enter", json!({ "room": "ops" })).await["read"], Value::Null);
     }
 
-    async fn without_a_room_the_current_one_is_read(kind) {
+    async fn read_without_a_room_uses_the_current_room(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "a").await;
         alice.ok("Enter", json!({ "room": "b" })).await;
@@ -61,7 +61,7 @@ on_each_store! {
         assert_eq!(alice.ok("Enter", json!({ "room": "a" })).await["read"], Value::Null);
     }
 
-    async fn a_private_marker_is_told_to_the_peer_as_well(kind) {
+    async fn private_marker_is_sent_to_the_peer(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut phone = connect(&cluster, 0, "alice").await;
         let mut laptop = connect(&cluster, 1, "alice").await;
@@ -92,7 +92,7 @@ on_each_store! {
         assert_eq!(bob.ok("Auth", json!({})).await["read"], json!({}));
     }
 
-    async fn typing_is_told_to_the_others_and_not_kept(kind) {
+    async fn typing_reaches_other_members_and_is_not_stored(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         let mut bob = cluster.enter(1, "bob", "ops").await;
@@ -111,7 +111,7 @@ on_each_store! {
         dora.heard_no("Typing").await;
     }
 
-    async fn typing_is_told_once_a_second_and_target(kind) {
+    async fn typing_is_sent_once_per_second_and_target(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         alice.ok("Enter", json!({ "room": "dev" })).await;

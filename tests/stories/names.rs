@@ -26,7 +26,7 @@ const NAMES: [&str; 16] = [
 ];
 
 on_each_store! {
-    async fn rooms_with_odd_names_do_not_mix(kind) {
+    async fn rooms_with_unusual_names_stay_separate(kind) {
         let cluster = Cluster::start_with(kind, 2, |c| c.limits.max_rooms_per_connection = 100).await;
         let mut alice = cluster.connect(0, "alice").await;
         let mut bob = cluster.connect(1, "bob").await;
@@ -54,7 +54,7 @@ on_each_store! {
         }
     }
 
-    async fn users_with_odd_names_get_their_own_messages(kind) {
+    async fn users_with_unusual_names_get_their_own_messages(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut clients = Vec::new();
         for name in NAMES {
@@ -74,7 +74,7 @@ on_each_store! {
         }
     }
 
-    async fn a_name_is_trimmed_and_composed(kind) {
+    async fn name_is_trimmed_and_composed(kind) {
         let cluster = Cluster::start(kind, 2).await;
         // Typed with a combining accent, as some keyboards do.
         let mut jose = cluster.connect(0, " jose\u{301}\u{a0}").await;
@@ -94,7 +94,7 @@ on_each_store! {
         bob.refused("GroupChat", json!({ "room": "CAF\u{c9}", "content": "x" }), "not_in_room").await;
     }
 
-    async fn a_name_has_at_most_64_characters(kind) {
+    async fn name_has_at_most_64_characters(kind) {
         let cluster = Cluster::start(kind, 1).await;
         for (room, is_good) in [
             ("x".repeat(64), true),
@@ -122,7 +122,7 @@ on_each_store! {
         assert_eq!(alice.hears_privately().await, "to myself");
     }
 
-    async fn what_can_not_be_seen_is_no_name(kind) {
+    async fn invisible_name_is_refused(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let invisible = ['\u{0}', '\u{1f}', '\n', '\u{7f}', '\u{85}', '\u{ad}', '\u{200b}', '\u{200e}', '\u{202e}', '\u{2028}', '\u{2029}', '\u{2066}', '\u{feff}'];
         for character in invisible {
@@ -140,7 +140,7 @@ on_each_store! {
         }
     }
 
-    async fn content_comes_out_as_it_went_in(kind) {
+    async fn content_is_delivered_unchanged(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         let mut bob = cluster.enter(1, "bob", "ops").await;
@@ -183,7 +183,7 @@ on_each_store! {
         bob.heard_no("GroupChat").await;
     }
 
-    async fn a_half_of_a_character_is_no_content(kind) {
+    async fn lone_surrogate_is_refused(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         // JSON can spell half of a surrogate pair; UTF-8 can't.
@@ -196,7 +196,7 @@ on_each_store! {
         assert_eq!(alice.hears().await, "😀");
     }
 
-    async fn an_id_is_the_clients_own_affair(kind) {
+    async fn request_id_is_returned_unchanged(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         for id in ["1", " ", "\"}", "日本", "a\u{1f}b", "\u{0}", &"👍".repeat(64)] {

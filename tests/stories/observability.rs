@@ -44,7 +44,7 @@ async fn health_and_readiness_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_cannot_keep_the_promise_is_warned_of_in_a_line_each_whenever_it_comes() {
+async fn unsafe_store_settings_are_logged_on_every_connection() {
     for is_late in [false, true] {
         let mut redis = RedisServer::start_with(&["--appendonly", "no", "--maxmemory-policy", "allkeys-lru"]);
         let url = redis.url();
@@ -71,7 +71,7 @@ async fn a_store_that_cannot_keep_the_promise_is_warned_of_in_a_line_each_whenev
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_store_a_node_lives_and_is_not_ready() {
+async fn node_without_its_store_is_alive_but_not_ready() {
     let mut redis = RedisServer::start();
     let url = redis.url();
     redis.kill();
@@ -86,7 +86,7 @@ async fn without_the_store_a_node_lives_and_is_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_metrics_page_counts_what_happens_and_names_nobody() {
+async fn metrics_count_events_and_contain_no_names() {
     let (_redis, mut node) = with_redis(&[]);
     ready(&node).await;
     let (_, fresh) = get(node.address, "/metrics").await;
@@ -166,7 +166,7 @@ fn check_with_promtool(page: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tokens_keys_and_what_is_said_appear_nowhere() {
+async fn logs_contain_no_tokens_keys_or_contents() {
     for is_clustered in [false, true] {
         let environment =
             [("CHAT_AUTH__ENABLED", "true"), ("CHAT_LOG__FILTER", "trace"), ("CHAT_LOG__FORMAT", "json")];

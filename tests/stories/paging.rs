@@ -26,7 +26,7 @@ async fn read_back(client: &mut Client, mut request: Value) -> (Vec<String>, usi
 }
 
 on_each_store! {
-    async fn a_room_is_read_backwards_page_by_page(kind) {
+    async fn room_history_is_paged_backwards(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         let all: Vec<String> = (1..=25).map(|count| format!("m{count}")).collect();
@@ -54,7 +54,7 @@ on_each_store! {
         assert_eq!(contents(&bob.ok("History", json!({})).await).len(), 50);
     }
 
-    async fn a_place_of_another_log_has_nothing_before_it(kind) {
+    async fn position_of_another_log_gives_an_empty_page(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         let said = alice.say("ops", "one").await;
@@ -69,7 +69,7 @@ on_each_store! {
         alice.refused("History", json!({ "before": 9_007_199_254_740_992_u64, "epoch": said["epoch"] }), "invalid_message").await;
     }
 
-    async fn what_was_trimmed_is_not_said_to_be_more(kind) {
+    async fn trimmed_history_sets_more_to_false(kind) {
         let cluster = Cluster::start_with(kind, 1, |c| c.history.max_messages = 10).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         for count in 1..=25 {
@@ -79,7 +79,7 @@ on_each_store! {
         assert_eq!(read_back(&mut alice, json!({ "limit": 4 })).await, (held, 3));
     }
 
-    async fn a_page_has_at_most_256_kib(kind) {
+    async fn history_page_has_at_most_256_kib(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         alice.ok("Enter", json!({ "room": "quotes" })).await;
@@ -100,7 +100,7 @@ on_each_store! {
         }
     }
 
-    async fn a_private_conversation_is_read_without_the_others(kind) {
+    async fn private_history_contains_one_conversation(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.connect(0, "alice").await;
         let mut bob = cluster.connect(1, "bob").await;
@@ -131,7 +131,7 @@ on_each_store! {
         assert_ne!(of_alice["epoch"], of_bob["epoch"]);
     }
 
-    async fn members_are_paged_in_the_order_of_their_names(kind) {
+    async fn members_are_paged_in_name_order(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let names = ["Zoe", "alice", "bob", "{carol}", "émile", "日本"];
         let mut clients = Vec::new();

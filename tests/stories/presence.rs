@@ -49,7 +49,7 @@ fn events<'a>(client: &'a Client, kind: &'a str) -> impl Iterator<Item = &'a Val
 }
 
 on_each_store! {
-    async fn a_user_enters_with_the_first_connection_and_leaves_with_the_last(kind) {
+    async fn first_connection_enters_a_user_and_the_last_leaves(kind) {
         let cluster = Cluster::start(kind, 3).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         assert_eq!(event(&mut alice, "Enter").await, "alice");
@@ -71,7 +71,7 @@ on_each_store! {
         sees(&mut alice, "ops", &["alice", "carol"]).await;
     }
 
-    async fn members_are_listed_page_by_page_from_all_nodes(kind) {
+    async fn members_of_all_nodes_are_paged(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut clients = Vec::new();
         for i in 0..25 {
@@ -99,7 +99,7 @@ on_each_store! {
         assert_eq!(found, all);
     }
 
-    async fn a_large_room_is_quiet_and_still_answers_who_is_there(kind) {
+    async fn large_room_sends_no_presence_but_lists_members(kind) {
         let cluster = Cluster::start_with(kind, 2, |config| config.rooms.quiet_above = 2).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         let _bob = cluster.enter(1, "bob", "ops").await;
@@ -117,7 +117,7 @@ on_each_store! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_users_of_a_killed_node_leave_once_announced_by_one_survivor() {
+async fn one_survivor_announces_the_users_of_a_killed_node() {
     let redis = RedisServer::start();
     let url = redis.url();
     let mut victim = NodeProcess::start(&quick_process(&url)).await;
@@ -152,7 +152,7 @@ async fn the_users_of_a_killed_node_leave_once_announced_by_one_survivor() {
 
 /// A node that held so many users that removing them takes longer than a lease.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_reaps_a_large_one_keeps_its_own_lease() {
+async fn node_keeps_its_lease_while_it_removes_a_large_node() {
     const LARGE: &str = "for i = 1, 10000 do
         redis.call('ZADD', 'chat:held:dead', 0, 'full\\nuser-' .. i)
         redis.call('ZADD', 'chat:{r:full}:m', 0, 'user-' .. i)
@@ -179,7 +179,7 @@ async fn a_node_that_reaps_a_large_one_keeps_its_own_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_users_of_a_node_that_stood_still_past_its_lease_come_back() {
+async fn users_return_after_their_node_stopped_past_its_lease() {
     let redis = RedisServer::start();
     let url = redis.url();
     let sleeper = NodeProcess::start(&quick_process(&url)).await;
@@ -197,7 +197,7 @@ async fn the_users_of_a_node_that_stood_still_past_its_lease_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_stalls_longer_than_a_lease_empties_no_room() {
+async fn store_stall_longer_than_a_lease_removes_no_members() {
     let cluster = Cluster::start_with(Kind::Redis, 3, quick).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let _others = [cluster.enter(1, "bob", "ops").await, cluster.enter(2, "carol", "ops").await];
@@ -219,7 +219,7 @@ async fn a_store_that_stalls_longer_than_a_lease_empties_no_room() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_lost_everything_knows_all_members_again() {
+async fn wiped_store_gets_all_members_back() {
     let cluster = Cluster::start_with(Kind::Redis, 2, quick).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let mut bob = cluster.enter(1, "bob", "ops").await;
@@ -231,7 +231,7 @@ async fn a_store_that_lost_everything_knows_all_members_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_comes_back_after_a_departure_without_an_answer_is_there() {
+async fn user_that_returns_after_a_failed_departure_is_listed() {
     // No heartbeat within the story: it would mend what is looked at.
     let mut cluster = Cluster::start_with(Kind::Redis, 0, |config| {
         config.node.lease = Duration::from_secs(600);

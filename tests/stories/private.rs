@@ -33,7 +33,7 @@ async fn hears_all(client: &mut Client, contents: &[&str]) {
 }
 
 on_each_store! {
-    async fn messages_wait_for_who_is_away_and_come_once_when_they_are_confirmed(kind) {
+    async fn private_messages_wait_for_the_user_and_are_confirmed_once(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let backend = cluster.backend().await;
         let mut alice = cluster.connect(0, "alice").await;
@@ -79,7 +79,7 @@ on_each_store! {
         assert_eq!(ids.len(), 20, "one id for both logs");
     }
 
-    async fn each_user_has_positions_of_its_own_log(kind) {
+    async fn each_user_has_positions_in_a_separate_log(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
         let mut bob = cluster.connect(0, "bob").await;
@@ -97,7 +97,7 @@ on_each_store! {
         }
     }
 
-    async fn a_message_to_oneself_is_one_message(kind) {
+    async fn message_to_yourself_is_stored_once(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.connect(0, "alice").await;
         let mut other = cluster.connect(1, "alice").await;
@@ -112,7 +112,7 @@ on_each_store! {
         }
     }
 
-    async fn a_device_with_a_position_of_its_own_goes_on_from_there(kind) {
+    async fn device_with_a_stored_position_resumes_from_it(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let backend = cluster.backend().await;
         let mut alice = cluster.connect(0, "alice").await;
@@ -137,7 +137,7 @@ on_each_store! {
         laptop.heard_no("PrivateChat").await;
     }
 
-    async fn what_no_client_confirmed_comes_again(kind) {
+    async fn unconfirmed_message_is_delivered_again(kind) {
         let cluster = Cluster::start_with(kind, 1, |config| {
             config.server.ping_interval = Duration::from_secs(1);
             config.server.pong_timeout = Duration::from_millis(500);
@@ -162,7 +162,7 @@ on_each_store! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_repeat_completes_a_message_of_which_one_half_was_lost() {
+async fn repeat_completes_a_half_stored_message() {
     let cluster = Cluster::start(Kind::Redis, 1).await;
     let mut bob = cluster.connect(0, "bob").await;
     bob.ok("Auth", json!({})).await;

@@ -27,7 +27,7 @@ async fn burst(client: &mut Client, kind: &str, count: usize) -> Duration {
 }
 
 on_each_store! {
-    async fn requests_over_the_rate_are_delayed_and_none_is_lost(kind) {
+    async fn requests_over_the_rate_are_delayed_and_not_lost(kind) {
         let cluster = Cluster::start_with(kind, 2, |c| {
             c.limits.messages_per_second = 100;
             c.limits.burst = 100;
@@ -50,7 +50,7 @@ on_each_store! {
         assert!(!bob.seen().iter().any(is_told), "who was not over the rate is told nothing");
     }
 
-    async fn each_episode_is_told_once(kind) {
+    async fn rate_limited_is_sent_once_per_episode(kind) {
         // Full again after a second without requests: longer than a busy machine lets a client wait for its turn.
         let cluster = Cluster::start_with(kind, 1, |c| {
             c.limits.messages_per_second = 20;
@@ -66,7 +66,7 @@ on_each_store! {
         }
     }
 
-    async fn enter_history_and_members_count_as_five(kind) {
+    async fn enter_history_and_members_cost_five_requests(kind) {
         let cluster = Cluster::start_with(kind, 1, |c| {
             c.limits.messages_per_second = 100;
             c.limits.burst = 50;
@@ -80,7 +80,7 @@ on_each_store! {
         }
     }
 
-    async fn who_is_delayed_is_still_closed_at_once(kind) {
+    async fn delayed_client_is_still_closed_at_once(kind) {
         let cluster = Cluster::start_with(kind, 1, |c| {
             c.limits.messages_per_second = 1;
             c.limits.burst = 5;
@@ -123,7 +123,7 @@ async fn comes_in(cluster: &Cluster, forwarded: &str) -> (RawSocket, bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_address_gets_so_many_connections_and_a_stranger_can_not_forge_another() {
+async fn forged_address_does_not_evade_the_connection_limit() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, |c| c.limits.max_connections_per_address = 2).await;
     let (_first, is_in) = comes_in(&cluster, "").await;
     assert!(is_in);
@@ -138,7 +138,7 @@ async fn one_address_gets_so_many_connections_and_a_stranger_can_not_forge_anoth
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_trusted_proxy_speaks_for_its_clients() {
+async fn trusted_proxy_sets_the_client_address() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, |c| {
         c.limits.max_connections_per_address = 1;
         c.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];

@@ -73,7 +73,7 @@ async fn two_nodes(adjust: impl FnOnce(&mut Config)) -> (Cluster, Client, Client
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_that_the_channel_lost_is_noticed_by_the_next() {
+async fn next_message_reveals_a_lost_message() {
     let (cluster, mut alice, mut bob) = two_nodes(no_idle_check).await;
     let mute = mute_publisher(&cluster).await;
     alice.say("ops", "one").await;
@@ -89,7 +89,7 @@ async fn a_message_that_the_channel_lost_is_noticed_by_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_last_message_before_silence_is_found_by_the_idle_check_within_ten_seconds() {
+async fn idle_check_finds_a_lost_last_message_in_ten_seconds() {
     // With the settings that nodes have.
     let (cluster, mut alice, mut bob) = two_nodes(|_| {}).await;
     let mute = mute_publisher(&cluster).await;
@@ -107,7 +107,7 @@ async fn the_last_message_before_silence_is_found_by_the_idle_check_within_ten_s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_connection_costs_one_read_per_topic_and_node() {
+async fn lost_connection_costs_one_read_per_topic_and_node() {
     const ROOMS: usize = 20;
     let cluster = Cluster::start_with(Kind::Redis, 2, no_idle_check).await;
     let mut alice = cluster.connect(0, "alice").await;
@@ -134,7 +134,7 @@ async fn a_lost_connection_costs_one_read_per_topic_and_node() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn subscriptions_that_are_cut_again_and_again_lose_nothing() {
+async fn repeatedly_cut_subscriptions_lose_nothing() {
     const ROOMS: usize = 20;
     const CUTS: usize = 15;
     let cluster = Cluster::start_with(Kind::Redis, 2, no_idle_check).await;
@@ -179,7 +179,7 @@ async fn subscriptions_that_are_cut_again_and_again_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscription_that_only_looks_alive_is_found_by_the_probe() {
+async fn probe_finds_a_silent_subscription() {
     let mut cluster = Cluster::start_with(Kind::Redis, 1, |config| {
         no_idle_check(config);
         config.history.max_messages = 10;
@@ -208,7 +208,7 @@ async fn a_subscription_that_only_looks_alive_is_found_by_the_probe() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_room_that_was_left_while_it_was_being_healed_is_let_go() {
+async fn room_left_during_recovery_is_unsubscribed() {
     let mut cluster = Cluster::start_with(Kind::Redis, 1, |config| {
         no_idle_check(config);
         config.node.linger = Duration::from_millis(50);
@@ -271,7 +271,7 @@ async fn roll_back_after(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rollback_is_told_with_the_next_message() {
+async fn next_message_after_a_rollback_sends_a_gap() {
     let (cluster, mut alice, mut bob) = two_nodes(no_idle_check).await;
     roll_back(&cluster, &mut alice, &mut bob).await;
     alice.say_many("ops", "new", 4).await;
@@ -287,7 +287,7 @@ async fn a_rollback_is_told_with_the_next_message() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rollback_of_a_quiet_room_is_told_by_the_idle_check() {
+async fn idle_check_sends_a_gap_after_a_rollback() {
     let (cluster, mut alice, mut bob) = two_nodes(quick_idle_check).await;
     roll_back(&cluster, &mut alice, &mut bob).await;
     for client in [&mut alice, &mut bob] {
@@ -301,7 +301,7 @@ async fn a_rollback_of_a_quiet_room_is_told_by_the_idle_check() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rollback_that_a_joiner_meets_is_healed_before_it_is_sent_anything() {
+async fn join_during_a_rollback_recovers_before_any_message() {
     let (cluster, mut alice, mut bob) = two_nodes(no_idle_check).await;
     roll_back(&cluster, &mut alice, &mut bob).await;
     let mut carol = cluster.connect(0, "carol").await;
@@ -339,17 +339,17 @@ async fn hears_of_another_epoch(adjust: impl FnOnce(&mut Config), is_quiet: bool
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_vanished_is_another_epoch_with_the_next_message() {
+async fn next_message_after_a_deleted_log_has_another_epoch() {
     hears_of_another_epoch(no_idle_check, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_vanished_in_silence_is_found_by_the_idle_check() {
+async fn idle_check_finds_a_deleted_log() {
     hears_of_another_epoch(quick_idle_check, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_new_after_a_rollback_reaches_who_has_nothing_to_compare_it_with() {
+async fn new_messages_after_a_rollback_reach_a_fresh_node() {
     let (mut cluster, mut alice, mut bob) = two_nodes(no_idle_check).await;
     let fresh = cluster.add_node().await;
     let mut carol = None;

@@ -40,7 +40,7 @@ async fn resume(
 }
 
 on_each_store! {
-    async fn joins_under_fire_miss_and_repeat_nothing(kind) {
+    async fn joins_under_load_miss_and_repeat_nothing(kind) {
         const PUBLISHERS: usize = 3;
         const MESSAGES: usize = 250;
         let cluster = Cluster::start(kind, 2).await;
@@ -94,7 +94,7 @@ on_each_store! {
         }
     }
 
-    async fn a_position_that_is_still_held_is_recovered_on_any_node(kind) {
+    async fn position_in_the_log_is_recovered_on_any_node(kind) {
         let mut cluster = Cluster::start(kind, 1).await;
         let message = message_at(&cluster, "ops", 10, 4).await;
         cluster.add_node().await;
@@ -111,7 +111,7 @@ on_each_store! {
         }
     }
 
-    async fn what_was_trimmed_is_said_to_be_and_the_rest_follows(kind) {
+    async fn trimmed_position_gets_a_gap_and_the_remaining_messages(kind) {
         let mut cluster = Cluster::start_with(kind, 1, |config| config.history.max_messages = 10).await;
         let message = message_at(&cluster, "ops", 30, 5).await;
         cluster.add_node().await;
@@ -130,7 +130,7 @@ on_each_store! {
         bob.heard_no("GroupChat").await;
     }
 
-    async fn more_than_a_thousand_missed_are_too_many(kind) {
+    async fn more_than_1000_missed_messages_are_too_many(kind) {
         let mut cluster = Cluster::start_with(kind, 1, |config| config.history.max_messages = 5_000).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         alice.say_many("ops", "x", 1_100).await;
@@ -193,7 +193,7 @@ on_each_store! {
         }
     }
 
-    async fn a_mistyped_position_is_an_invalid_message(kind) {
+    async fn malformed_position_is_an_invalid_message(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let real = json!({ "epoch": "0011223344556677", "seq": 1, "message_id": "" });
         let with = |field: &str, value: Value| {
@@ -225,7 +225,7 @@ on_each_store! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_is_gone_is_another_epoch() {
+async fn deleted_log_gets_another_epoch() {
     let mut cluster = Cluster::start(Kind::Redis, 1).await;
     let message = message_at(&cluster, "ops", 10, 4).await;
     cluster.redis_server().command(&["FLUSHALL"]).unwrap();
@@ -240,7 +240,7 @@ async fn a_log_that_is_gone_is_another_epoch() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_went_back_in_time_is_a_rollback() {
+async fn rolled_back_log_is_reported_as_rollback() {
     let mut cluster = Cluster::start(Kind::Redis, 1).await;
     let redis = |words: &[&str], cluster: &Cluster| cluster.redis_server().command(words).unwrap();
     let mut alice = cluster.enter(0, "alice", "ops").await;
@@ -267,7 +267,7 @@ async fn a_log_that_went_back_in_time_is_a_rollback() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_position_beyond_what_the_node_has_seen_is_recovered_without_repeats() {
+async fn position_ahead_of_the_node_recovers_without_repeats() {
     let mut cluster = Cluster::start(Kind::Redis, 1).await;
     let proxy = cluster.put_proxy().await;
     cluster.add_node().await;
@@ -288,7 +288,7 @@ async fn a_position_beyond_what_the_node_has_seen_is_recovered_without_repeats()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_position_at_the_top_costs_no_read_of_the_log() {
+async fn position_at_the_top_needs_no_log_read() {
     let mut cluster = Cluster::start(Kind::Redis, 1).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let before = alice.say("ops", "one").await;
@@ -311,7 +311,7 @@ async fn a_position_at_the_top_costs_no_read_of_the_log() {
 
 /// The embedded store lives in the node's memory: rooms share it, and what one of them loses it is told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_room_that_lost_its_past_to_others_says_so() {
+async fn room_with_an_evicted_log_reports_a_gap() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, |c| {
         c.history.embedded_bytes = 1 << 20;
         // Or the node would still have all of it in the ring, and recover from that.
@@ -333,7 +333,7 @@ async fn a_room_that_lost_its_past_to_others_says_so() {
 
 /// A resume that can't be proved looks twice: for what follows the place, and for where the log begins.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_begins_afresh_while_a_resume_looks_at_it_is_the_one_that_is_told_of() {
+async fn resume_during_a_log_reset_reports_the_new_log() {
     let mut cluster = Cluster::start(Kind::Redis, 1).await;
     let proxy = cluster.put_proxy().await;
     cluster.add_node().await;

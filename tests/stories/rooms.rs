@@ -13,7 +13,7 @@ async fn current(client: &mut Client) -> Value {
 }
 
 on_each_store! {
-    async fn the_room_entered_last_and_not_left_since_is_the_current_one(kind) {
+    async fn current_room_is_the_last_entered_and_not_left(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
         for room in ["a", "b", "c"] {
@@ -43,7 +43,7 @@ on_each_store! {
         assert_eq!(current(&mut alice).await, "b");
     }
 
-    async fn without_a_room_one_enters_the_default_one(kind) {
+    async fn enter_without_a_room_uses_the_default_room(kind) {
         let cluster = Cluster::start_with(kind, 1, |c| c.rooms.default = "foyer".into()).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         assert_eq!(alice.ok("Enter", json!({})).await["room"], "foyer");
@@ -54,7 +54,7 @@ on_each_store! {
         assert_eq!((&again["room"], &again["already"]), (&json!("foyer"), &json!(true)));
     }
 
-    async fn the_answer_of_an_enter_tells_where_the_room_stands(kind) {
+    async fn ack_of_enter_contains_the_room_position(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.connect(0, "alice").await;
         let empty = alice.ok("Enter", json!({ "room": "ops" })).await;
@@ -71,7 +71,7 @@ on_each_store! {
         bob.heard_no("GroupChat").await;
     }
 
-    async fn entering_again_replays_nothing(kind) {
+    async fn second_enter_replays_nothing(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         let first = alice.say("ops", "one").await;
@@ -86,7 +86,7 @@ on_each_store! {
         alice.heard_no("Leave").await;
     }
 
-    async fn history_comes_after_the_answer_and_before_what_is_live(kind) {
+    async fn history_comes_after_the_ack_and_before_live_messages(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         for count in 1..=10 {
@@ -112,7 +112,7 @@ on_each_store! {
         carol.heard_no("GroupChat").await;
     }
 
-    async fn the_joiner_sees_its_own_enter_after_its_answer_and_so_does_everybody(kind) {
+    async fn enter_event_reaches_the_joiner_after_its_ack(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.connect(0, "alice").await;
         let id = alice.send("Enter", json!({ "room": "ops" })).await;
@@ -126,7 +126,7 @@ on_each_store! {
         assert_eq!(bob.ok("Members", json!({})).await["members"], json!(["alice", "bob"]));
     }
 
-    async fn the_joiner_sees_its_own_enter_beside_the_history_that_it_asked_for(kind) {
+    async fn enter_event_reaches_a_joiner_that_requested_history(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         for count in 0..120 {
@@ -144,7 +144,7 @@ on_each_store! {
         }
     }
 
-    async fn only_the_first_connection_enters_and_only_the_last_one_leaves(kind) {
+    async fn presence_changes_with_the_first_and_last_connection(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut bob = cluster.enter(0, "bob", "ops").await;
         assert_eq!(bob.next("Enter").await["sender_username"], "bob");
@@ -163,7 +163,7 @@ on_each_store! {
         assert_eq!(bob.ok("Members", json!({})).await["members"], json!(["bob"]));
     }
 
-    async fn who_leaves_hears_nothing_of_the_room_after_the_answer(kind) {
+    async fn nothing_of_a_room_follows_the_ack_of_leave(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         alice.ok("Enter", json!({ "room": "other" })).await;
@@ -191,7 +191,7 @@ on_each_store! {
         assert!(answered);
     }
 
-    async fn one_connection_is_in_many_rooms_at_once(kind) {
+    async fn connection_can_be_in_many_rooms(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.connect(0, "alice").await;
         for room in 0..64 {
@@ -205,7 +205,7 @@ on_each_store! {
         }
     }
 
-    async fn a_second_connection_of_a_user_hears_what_the_first_says(kind) {
+    async fn second_connection_receives_messages_of_the_first(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut phone = cluster.enter(0, "alice", "ops").await;
         let mut laptop = cluster.enter(1, "alice", "ops").await;
@@ -220,7 +220,7 @@ on_each_store! {
         }
     }
 
-    async fn auth_binds_without_a_room_and_starts_private_messages(kind) {
+    async fn auth_binds_a_name_and_starts_private_messages(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.connect(0, "alice").await;
         let ack = alice.ok("Auth", json!({})).await;
@@ -238,7 +238,7 @@ on_each_store! {
         alice.refused("Auth", json!({ "sender_username": "bob" }), "identity_mismatch").await;
     }
 
-    async fn a_ping_needs_nothing_and_touches_nothing(kind) {
+    async fn ping_needs_no_state_and_changes_none(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
         for body in [json!({}), json!({ "sender_username": "alice" })] {

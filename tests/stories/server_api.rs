@@ -33,7 +33,7 @@ const PATHS: [(&str, &str); 10] = [
 ];
 
 on_each_store! {
-    async fn a_token_is_issued_for_a_time(kind) {
+    async fn token_is_issued_with_a_lifetime(kind) {
         let cluster = Cluster::start_with(kind, 1, with_tokens).await;
         let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
         let before = now();
@@ -63,7 +63,7 @@ on_each_store! {
         }
     }
 
-    async fn a_token_that_is_none_is_revoked_as_well(kind) {
+    async fn revoking_an_invalid_token_succeeds(kind) {
         let cluster = Cluster::start_with(kind, 1, with_api).await;
         let path = "/tokens/revoke";
         for _ in 0..2 {
@@ -77,7 +77,7 @@ on_each_store! {
         assert_eq!(cluster.call(0, "POST", "/users/nobody/disconnect", Value::Null).await, (204, Value::Null));
     }
 
-    async fn the_server_speaks_to_a_room(kind) {
+    async fn server_sends_a_message_to_a_room(kind) {
         let cluster = Cluster::start_with(kind, 2, with_api).await;
         let mut alice = cluster.enter(1, "alice", "a}{b /日本").await;
         let path = "/rooms/a%7D%7Bb%20%2F%E6%97%A5%E6%9C%AC/messages";
@@ -99,7 +99,7 @@ on_each_store! {
         assert_eq!((status, page["messages"].as_array().unwrap().len()), (200, 2), "{page}");
     }
 
-    async fn the_server_speaks_to_a_user(kind) {
+    async fn server_sends_a_message_to_a_user(kind) {
         let cluster = Cluster::start_with(kind, 2, with_api).await;
         let mut alice = cluster.connect(1, "alice").await;
         alice.ok("Auth", json!({})).await;
@@ -111,7 +111,7 @@ on_each_store! {
         assert_eq!(heard["target_username"], "alice");
     }
 
-    async fn a_message_that_can_not_be_is_refused(kind) {
+    async fn invalid_server_message_is_refused(kind) {
         let cluster = Cluster::start_with(kind, 1, with_api).await;
         for path in ["/rooms/ops/messages", "/users/alice/messages"] {
             for (bad, status, code) in [
@@ -132,7 +132,7 @@ on_each_store! {
         assert_eq!((&page["messages"], &page["more"]), (&json!([]), &json!(false)));
     }
 
-    async fn names_in_paths_are_checked(kind) {
+    async fn names_in_paths_are_validated(kind) {
         let cluster = Cluster::start_with(kind, 1, with_api).await;
         let long = "x".repeat(65);
         for name in ["%20", "a%00b", "a%E2%80%A8b", "%FF", &long] {
@@ -151,7 +151,7 @@ on_each_store! {
         }
     }
 
-    async fn members_are_paged_over_the_whole_cluster(kind) {
+    async fn members_of_the_whole_cluster_are_paged(kind) {
         let cluster = Cluster::start_with(kind, 2, with_api).await;
         let mut clients = Vec::new();
         for (index, name) in ["dora", "alice", "bob", "carol", "日本"].into_iter().enumerate() {
@@ -197,7 +197,7 @@ on_each_store! {
         }
     }
 
-    async fn the_nodes_are_listed(kind) {
+    async fn nodes_are_listed(kind) {
         let cluster = Cluster::start_with(kind, 2, |c| {
             with_api(c);
             c.node.name = Some("lisbon".into());
@@ -218,7 +218,7 @@ on_each_store! {
 // What follows has nothing to do with the store.
 
 #[tokio::test]
-async fn without_the_right_key_every_path_is_401() {
+async fn every_path_without_the_admin_key_is_401() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, with_api).await;
     let almost = &KEY[..KEY.len() - 1];
     for (method, path) in PATHS {
@@ -236,7 +236,7 @@ async fn without_the_right_key_every_path_is_401() {
 }
 
 #[tokio::test]
-async fn without_a_key_in_the_settings_the_api_is_off() {
+async fn api_is_off_without_an_admin_key() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     for (method, path) in PATHS {
         for key in ["", KEY] {
@@ -251,7 +251,7 @@ async fn without_a_key_in_the_settings_the_api_is_off() {
 }
 
 #[tokio::test]
-async fn what_is_no_call_is_answered_with_json_all_the_same() {
+async fn unknown_calls_are_answered_with_json() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, with_api).await;
     for (method, path, expected) in [
         ("GET", "", is(404, "not_found")),
@@ -278,7 +278,7 @@ async fn what_is_no_call_is_answered_with_json_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_body_that_never_comes_is_not_waited_for() {
+async fn missing_body_times_out() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, |c| {
         with_api(c);
         c.server.handshake_timeout = Duration::from_millis(200);
@@ -303,7 +303,7 @@ async fn a_body_that_never_comes_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn operators_may_have_a_port_of_their_own() {
+async fn operator_endpoints_can_use_a_separate_port() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, |c| {
         with_api(c);
         c.internal.port = Some(0);

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::cluster::Cluster;
 
 on_each_store! {
-    async fn two_people_on_different_nodes_talk(kind) {
+    async fn two_users_on_different_nodes_talk(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         let mut bob = cluster.enter(1, "bob", "ops").await;
@@ -21,7 +21,7 @@ on_each_store! {
         assert_eq!(alice.hears().await, "hello back");
     }
 
-    async fn a_client_that_knows_only_the_four_requests_can_chat(kind) {
+    async fn client_with_only_the_four_base_requests_can_chat(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.connect(0, "alice").await;
         let mut bob = cluster.connect(1, "bob").await;

@@ -27,7 +27,7 @@ async fn connect_with(cluster: &Cluster, node: usize, name: &str, token: &str) -
 }
 
 on_each_store! {
-    async fn each_request_carries_its_token(kind) {
+    async fn each_request_carries_a_token(kind) {
         let cluster = start(kind, 2).await;
         let mut bob = connect(&cluster, 1, "bob").await;
         bob.ok("Enter", json!({ "room": "ops" })).await;
@@ -56,7 +56,7 @@ on_each_store! {
         bob.heard_no("Leave").await;
     }
 
-    async fn a_ping_tells_whose_token_it_is_and_begins_nothing(kind) {
+    async fn ping_returns_the_token_owner_and_starts_nothing(kind) {
         let cluster = start(kind, 1).await;
         let mut alice = connect(&cluster, 0, "alice").await;
         alice.ok("Enter", json!({ "room": "ops" })).await;
@@ -81,7 +81,7 @@ on_each_store! {
         assert_eq!(ping(&mut bob, None).await, json!({ "sender_username": "bob" }));
     }
 
-    async fn a_token_that_is_none_is_unauthorized(kind) {
+    async fn invalid_token_is_unauthorized(kind) {
         let cluster = start(kind, 2).await;
         let mut alice = connect(&cluster, 0, "alice").await;
         let good = alice.token.clone().unwrap();
@@ -96,7 +96,7 @@ on_each_store! {
         assert_eq!(elsewhere.ok("Members", json!({})).await["members"], json!(["alice"]));
     }
 
-    async fn a_token_speaks_for_its_user_alone(kind) {
+    async fn token_authorizes_only_its_user(kind) {
         let cluster = start(kind, 1).await;
         let mut bob = connect(&cluster, 0, "bob").await;
         bob.ok("Enter", json!({ "room": "ops" })).await;
@@ -116,7 +116,7 @@ on_each_store! {
         bob.heard_no("PrivateChat").await;
     }
 
-    async fn after_a_handshake_with_a_token_one_that_is_given_must_be_valid(kind) {
+    async fn later_tokens_must_be_valid_after_a_token_handshake(kind) {
         let cluster = start(kind, 1).await;
         let token = cluster.token(0, "alice").await;
         let mut alice = connect_with(&cluster, 0, "alice", &token).await;
@@ -135,7 +135,7 @@ on_each_store! {
         assert_eq!((code, reason.as_str()), (4001, "token_revoked"));
     }
 
-    async fn a_token_that_is_refused_changes_nothing(kind) {
+    async fn refused_token_changes_nothing(kind) {
         let cluster = start(kind, 1).await;
         let token = cluster.token(0, "alice").await;
         let mut alice = connect_with(&cluster, 0, "alice", &token).await;
@@ -151,7 +151,7 @@ on_each_store! {
         assert_eq!(alice.closed().await.0, 4001);
     }
 
-    async fn a_revoked_token_closes_its_connections_on_every_node(kind) {
+    async fn revoked_token_closes_its_connections_on_every_node(kind) {
         let cluster = start(kind, 3).await;
         let token = cluster.token(0, "alice").await;
         let mut clients = Vec::new();
@@ -207,7 +207,7 @@ on_each_store! {
         alice.ok("Auth", json!({})).await;
     }
 
-    async fn an_expired_token_closes_its_connections_and_opens_none(kind) {
+    async fn expired_token_closes_its_connections_and_opens_none(kind) {
         let cluster = start(kind, 2).await;
         let asked = Instant::now();
         let (status, issued) = cluster.call(0, "POST", "/tokens", json!({ "username": "alice", "ttl_seconds": 2 })).await;
@@ -227,7 +227,7 @@ on_each_store! {
         late.refused("Auth", json!({}), "unauthorized").await;
     }
 
-    async fn who_is_disconnected_may_come_back_with_its_token(kind) {
+    async fn disconnected_user_can_return_with_the_same_token(kind) {
         let cluster = start(kind, 2).await;
         let token = cluster.token(0, "alice").await;
         let mut bound = connect_with(&cluster, 0, "alice", &token).await;
@@ -240,14 +240,14 @@ on_each_store! {
         back.ok("Enter", json!({ "room": "ops" })).await;
     }
 
-    async fn without_authentication_a_token_is_not_looked_at(kind) {
+    async fn token_is_ignored_without_authentication(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = connect_with(&cluster, 0, "alice", "nonsense").await;
         alice.token = Some("more nonsense".into());
         alice.ok("Enter", json!({ "room": "ops" })).await;
     }
 
-    async fn a_ping_needs_a_token_too_and_a_token_is_enough_to_stay(kind) {
+    async fn ping_needs_a_token_and_keeps_the_connection_open(kind) {
         let cluster = Cluster::start_with(kind, 1, |c| {
             with_tokens(c);
             c.auth.deadline = Duration::from_millis(400);
@@ -265,7 +265,7 @@ on_each_store! {
 
 /// A notice can be lost, as everything that is only published.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_revocation_that_nobody_heard_of_is_found_all_the_same() {
+async fn revocation_without_its_notice_is_found_by_the_check() {
     let mut cluster = Cluster::start_with(Kind::Redis, 1, |c| {
         with_tokens(c);
         c.auth.recheck_interval = Duration::from_secs(1);
@@ -291,7 +291,7 @@ fn look_ups(cluster: &Cluster) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_costs_no_look_up_of_its_token() {
+async fn message_needs_no_token_lookup() {
     let cluster = Cluster::start_with(Kind::Redis, 1, |c| {
         with_tokens(c);
         c.auth.recheck_interval = Duration::from_secs(3_600);
@@ -307,7 +307,7 @@ async fn a_message_costs_no_look_up_of_its_token() {
 
 /// A token that can't be checked is not a wrong one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_store_a_token_is_unavailable_and_not_unauthorized() {
+async fn token_without_the_store_is_unavailable() {
     let mut cluster = Cluster::start_with(Kind::Redis, 1, |c| {
         with_tokens(c);
         c.redis.timeout = Duration::from_millis(300);

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_publish_that_fails_is_a_fault_s_or_a_finding() {
+    fn failed_publish_without_a_fault_is_found() {
         let refused = |run: &mut Sample| {
             let op = run.send(0, 1);
             run.refuse(op);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_on_a_machine_that_is_too_busy_proves_nothing() {
+    fn failure_on_an_overloaded_machine_is_ignored() {
         for (milliseconds, found) in [(100, vec![Check::Liveness]), (300, vec![])] {
             let mut run = two();
             for id in 0..9 {
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_join_that_fails_is_a_faults_or_a_finding() {
+    fn failed_join_without_a_fault_is_found() {
         let failed = |code: &'static str| {
             move |run: &mut Sample| {
                 let (conn, topic) = (run.conn(1), Topic::Room(1));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_an_answer_is_a_faults_or_a_finding() {
+    fn unanswered_request_without_a_fault_is_found() {
         let unanswered = |absent: bool| {
             move |run: &mut Sample| {
                 let (conn, asked) = (run.conn(1), run.now);
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_nobody_waits_for_is_one_too_many() {
+    fn unexpected_answer_is_found() {
         let mut run = two();
         let conn = run.conn(1);
         run.record(Event::StrayAnswer { client: 1, conn, id: "q7".into() });
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_let_in_again_is_found() {
+    fn client_that_cannot_rejoin_is_found() {
         for (seconds, fine) in [(9, true), (11, false)] {
             for comes in [false, true] {
                 let mut run = two();
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn who_lost_its_connection_and_never_comes_back_is_found_unless_it_stays_away() {
+    fn lost_client_that_never_reconnects_is_found() {
         for absent in [false, true] {
             let mut run = two();
             run.close(1);
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_and_is_gone_when_the_logs_are_read_is_not_waited_for() {
+    fn departed_client_is_not_expected_at_the_end() {
         let mut run = two();
         run.leave(1);
         run.wait(60);

@@ -210,7 +210,7 @@ mod tests {
     use crate::history::Place;
 
     #[test]
-    fn a_message_that_nobody_sent_is_a_phantom() {
+    fn unsent_message_is_a_phantom() {
         let mut run = Sample::new(1);
         run.enter(0, 0);
         run.say(0, 1);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_in_another_room_is_a_leak() {
+    fn message_in_another_room_is_a_leak() {
         let mut run = Sample::new(1);
         run.enter(0, 0);
         run.say(0, 1);
@@ -246,14 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn a_private_message_is_for_its_target_and_its_sender() {
+    fn private_message_to_a_third_user_is_a_leak() {
         assert_eq!(private(0), []);
         assert_eq!(private(1), []);
         assert_eq!(private(2), [Check::PhantomOrLeak]);
     }
 
     #[test]
-    fn a_message_under_another_users_name_is_an_impersonation() {
+    fn message_with_another_sender_is_an_impersonation() {
         let mut run = Sample::new(2);
         run.enter(0, 0);
         run.enter(1, 0);
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_message_that_a_user_without_position_never_got_is_lost() {
+    fn undelivered_private_message_without_position_is_lost() {
         for arrives in [true, false] {
             let mut run = Sample::new(2);
             run.history.setup.keeps_inbox[1] = false;
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_tokens_connection_is_closed_in_time() {
+    fn connection_with_a_revoked_token_closes_in_time() {
         assert_eq!(revocation(Some(1), None), []);
         assert_eq!(revocation(Some(0), Some(1)), []);
         assert_eq!(revocation(Some(4), None), [Check::Revocation]);
@@ -338,14 +338,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_comes_in_with_a_revoked_token_once_the_notice_is_through() {
+    fn revoked_token_is_rejected_after_the_notice() {
         assert_eq!(probed(4, false, None), []);
         assert_eq!(probed(1, true, None), []);
         assert_eq!(probed(4, true, None), [Check::Revocation]);
     }
 
     #[test]
-    fn a_fault_may_delay_the_notice_and_only_a_store_set_back_forgets_the_revocation() {
+    fn fault_delays_and_only_rollback_undoes_a_revocation() {
         assert_eq!(probed(4, true, Some(Damage::None)), []);
         assert_eq!(probed(40, true, Some(Damage::None)), [Check::Revocation]);
         assert_eq!(probed(40, true, Some(Damage::RolledBack { since: 1 })), []);

@@ -217,19 +217,19 @@ mod tests {
     }
 
     #[test]
-    fn a_message_ten_seconds_late_is_alive_and_eleven_is_not() {
+    fn message_eleven_seconds_late_is_found() {
         assert_eq!(late(9, None).names(), []);
         assert_eq!(late(11, None).names(), [Check::Liveness]);
     }
 
     #[test]
-    fn time_under_a_fault_does_not_count() {
+    fn time_during_a_fault_does_not_count() {
         assert_eq!(late(15, Some(8)).names(), []);
         assert_eq!(late(19, Some(8)).names(), [Check::Liveness]);
     }
 
     #[test]
-    fn what_was_skipped_by_beginning_anew_and_came_after_all_is_not_late() {
+    fn skipped_message_that_arrives_later_is_not_late() {
         let mut run = Sample::new(2);
         run.enter(0, 0);
         run.enter(1, 0);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_message_that_never_came_is_noticed_at_the_end() {
+    fn missing_last_message_is_found_at_the_end() {
         let mut run = Sample::new(2);
         run.enter(0, 0);
         run.enter(1, 0);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_away_is_not_waited_for() {
+    fn absent_client_is_not_expected_to_receive() {
         let mut run = Sample::new(2);
         run.enter(0, 0);
         run.enter(1, 0);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_to_recover_is_that_of_the_slowest() {
+    fn recovery_time_is_that_of_the_slowest_client() {
         let run = late(11, Some(8));
         let times = times_to_recover(&Index::new(&run.history));
         assert_eq!(times.len(), 1);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_what_was_taken_back() {
+    fn rolled_back_message_is_not_expected() {
         let mut run = Sample::new(2);
         run.enter(0, 0);
         run.enter(1, 0);

@@ -241,7 +241,7 @@ mod tests {
     use crate::history::{Damage, LogEntry};
 
     #[test]
-    fn an_acknowledged_publish_in_the_log_is_fine() {
+    fn acknowledged_publish_in_the_log_passes() {
         let mut run = Sample::new(2);
         run.enter(0, 0);
         run.say(0, 1);
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledged_publish_that_the_log_lacks_is_lost() {
+    fn acknowledged_publish_missing_from_the_log_is_lost() {
         let mut run = Sample::new(1);
         run.enter(0, 0);
         run.say(0, 1);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_wiped_store_lost_is_excused_and_what_came_after_is_not() {
+    fn wipe_excuses_only_earlier_publishes() {
         for after in [false, true] {
             let mut run = Sample::new(1);
             run.enter(0, 0);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_full_log_lets_go_of_its_first_entries() {
+    fn only_a_full_log_may_drop_its_first_entries() {
         for (keeps, fine) in [(Some(1), true), (Some(2), false), (None, false)] {
             let mut run = Sample::new(1);
             run.history.setup.bounds.keeps = keeps;
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_message_must_be_in_its_targets_log_too_unless_that_was_full() {
+    fn private_message_must_be_in_the_recipients_log() {
         assert_eq!(whispered(&[0, 1], None), []);
         assert_eq!(whispered(&[0], None), [Check::LostAcknowledged]);
         assert_eq!(whispered(&[0, 1], Some(1)), []);
@@ -333,12 +333,12 @@ mod tests {
     }
 
     #[test]
-    fn private_messages_the_other_way_round_in_the_targets_log_are_reordered() {
+    fn swapped_entries_in_the_recipients_log_are_reordered() {
         assert_eq!(whispered(&[1, 0], None), [Check::Reorder]);
     }
 
     #[test]
-    fn one_id_at_two_places_is_a_duplicate() {
+    fn id_at_two_positions_is_a_duplicate() {
         let mut run = Sample::new(1);
         run.enter(0, 0);
         run.say(0, 1);
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeat_that_is_told_the_first_place_is_none() {
+    fn repeat_acknowledged_with_first_position_passes() {
         let mut run = Sample::new(1);
         run.enter(0, 0);
         run.say(0, 1);
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn publishes_of_one_connection_stored_the_other_way_round_are_reordered() {
+    fn swapped_publishes_of_one_connection_are_reordered() {
         let mut run = Sample::new(1);
         run.enter(0, 0);
         let first = run.send(0, 1);
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_publish_that_is_seen_was_not_refused() {
+    fn refused_publish_that_was_stored_is_found() {
         for seen in [false, true] {
             let mut run = Sample::new(1);
             run.enter(0, 0);
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_store_that_was_set_back_may_store_anew_before_what_it_had() {
+    fn only_a_rolled_back_store_may_reuse_earlier_positions() {
         for (damage, fine) in [(true, true), (false, false)] {
             let mut run = Sample::new(1);
             run.enter(0, 0);
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_before_the_store_was_set_back_stands() {
+    fn entry_seen_before_a_rollback_stays_valid() {
         let mut run = Sample::new(1);
         run.enter(0, 0);
         run.say(0, 1);
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn two_messages_at_one_place_are_inconsistent() {
+    fn two_messages_at_one_position_are_inconsistent() {
         let mut run = Sample::new(1);
         run.enter(0, 0);
         run.say(0, 1);

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_there_is_shown_and_who_is_not_is_not() {
+    fn correct_member_list_passes() {
         let mut run = Sample::new(2);
         run.enter(0, 0);
         run.enter(1, 0);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ghost_is_found_after_its_bound() {
+    fn ghost_is_found_after_its_bound() {
         let mut run = Sample::new(2);
         run.enter(0, 0);
         run.enter(1, 0);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ghosts_time_starts_when_the_fault_is_over() {
+    fn ghost_bound_starts_when_the_fault_ends() {
         let mut run = Sample::new(2);
         run.enter(0, 0);
         run.enter(1, 0);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_asked_after_when_the_bound_was_over_is_counted_once_and_who_left_is_not() {
+    fn expired_ghost_bound_is_counted_once_per_absence() {
         let mut run = Sample::new(3);
         (0..3).for_each(|client| run.enter(client, 0));
         run.close(1);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn someone_who_was_never_there_is_a_ghost_at_once() {
+    fn user_that_never_joined_is_a_ghost_at_once() {
         let mut run = Sample::new(2);
         run.enter(0, 0);
         ask(&mut run, &[0, 1]);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connected_user_who_is_not_shown_is_found() {
+    fn connected_user_missing_from_the_list_is_found() {
         for (seconds, names) in [(9, vec![]), (11, vec![Check::StalePresence])] {
             let mut run = Sample::new(2);
             run.enter(0, 0);

@@ -116,14 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn a_few_descriptors_or_tasks_more_are_fine_and_many_are_a_leak() {
+    fn large_growth_of_descriptors_or_tasks_is_a_leak() {
         assert_eq!(held(22, 31), []);
         assert_eq!(held(220, 31), [Check::Resources]);
         assert_eq!(held(22, 60), [Check::Resources]);
     }
 
     #[test]
-    fn a_panic_is_found_though_the_node_goes_on() {
+    fn panic_in_a_running_node_is_found() {
         let mut run = Sample::new(1);
         run.record(Event::Panicked { node: 1, line: "thread 'main' panicked at src/x.rs:1:2".into() });
         run.finish();
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_that_is_read_for_each_client_is_read_too_often() {
+    fn reading_a_log_once_per_client_is_found() {
         assert_eq!(read(2, 6), []);
         assert_eq!(read(3, 6), [Check::Resources]);
         assert_eq!(read(2, 7), [Check::Resources]);

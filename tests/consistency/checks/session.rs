@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resume_that_goes_on_where_it_stopped_is_fine() {
+    fn resume_without_a_gap_passes() {
         let mut run = talk();
         let since = run.top();
         run.close(1);
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_a_member_did_not_get_is_lost_there() {
+    fn message_missing_at_a_member_is_lost() {
         let mut run = talk();
         run.say_to(0, 3, &[0]);
         run.say(0, 4);
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resume_that_skips_is_a_loss() {
+    fn resume_that_skips_a_message_is_a_loss() {
         let mut run = talk();
         let since = run.top();
         run.close(1);
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_message_twice_is_a_duplicate() {
+    fn message_received_twice_is_a_duplicate() {
         let mut run = talk();
         let again = run.log[1].clone();
         run.deliver(1, again);
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_message_again_after_a_resume_is_a_duplicate() {
+    fn message_repeated_after_a_resume_is_a_duplicate() {
         let mut run = talk();
         let since = run.top();
         run.close(1);
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_asks_for_again_is_no_duplicate() {
+    fn replay_that_a_client_requested_is_no_duplicate() {
         let mut run = back_to_the_first_message();
         let again = run.log[1].clone();
         run.deliver(1, again);
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_did_not_ask_for_is_one_all_the_same() {
+    fn replay_beyond_the_request_is_a_duplicate() {
         let mut run = back_to_the_first_message();
         for index in [0, 1] {
             let again = run.log[index].clone();
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_out_of_its_turn_is_reordered() {
+    fn message_out_of_order_is_reordered() {
         let mut run = talk();
         run.say_to(0, 3, &[0]);
         let (op, late) = (run.send(0, 4), run.log[2].clone());
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recovery_into_another_epoch_is_false() {
+    fn recovery_into_another_epoch_is_false() {
         let mut run = talk();
         let since = run.top();
         run.close(1);
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recovery_over_a_rollback_is_false() {
+    fn recovery_across_a_rollback_is_false() {
         let mut run = rolled_back(Verdict::Recovered);
         let next = run.log[2].clone();
         run.deliver(1, next);
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rollback_that_is_told_is_fine() {
+    fn rollback_with_a_gap_event_passes() {
         let mut run = rolled_back(Verdict::Not { reason: Reason::Rollback, next_seq: 2 });
         for entry in run.log.clone().into_iter().skip(1) {
             run.deliver(1, entry);
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rollback_that_a_connected_member_is_not_told_is_inconsistent() {
+    fn rollback_without_a_gap_event_is_inconsistent() {
         let mut run = talk();
         let now = run.now;
         run.fault("stale-replica", Damage::RolledBack { since: now - 4_000 });
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_over_what_the_log_still_holds_is_false() {
+    fn gap_over_entries_still_in_the_log_is_false() {
         let mut run = talk();
         let since = run.top();
         run.close(1);
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_was_trimmed_proves_what_follows_its_first_entry() {
+    fn trimmed_log_proves_all_after_its_first_entry() {
         for (seq, fine) in [(1, true), (2, false)] {
             let mut run = talk();
             run.history.setup.bounds.keeps = Some(2);
@@ -524,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forged_position_must_not_be_recovered_after_a_wipe_either() {
+    fn forged_position_after_a_wipe_must_not_recover() {
         let mut run = talk();
         run.fault("flush-all", Damage::Wiped);
         run.wipe();
@@ -545,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recovery_before_the_store_was_set_back_is_true_and_one_after_is_false() {
+    fn recovery_is_true_only_before_the_rollback() {
         for after in [false, true] {
             let mut run = talk();
             let (since, now) = (run.top(), run.now);
@@ -575,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forged_position_must_not_be_recovered() {
+    fn forged_position_must_not_recover() {
         let mut run = talk();
         let mut since = run.top();
         since.message_id = Uuid::from_u128(5);
@@ -587,7 +587,7 @@ mod tests {
     }
 
     #[test]
-    fn history_that_was_asked_for_again_is_no_duplicate() {
+    fn history_requested_again_is_no_duplicate() {
         let mut run = talk();
         run.leave(1);
         let (conn, top) = (run.conn(1), run.top());
@@ -602,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_after_leaving_is_a_leak() {
+    fn message_after_leaving_is_a_leak() {
         let mut run = talk();
         run.leave(1);
         run.say_to(0, 3, &[0]);
@@ -613,7 +613,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_to_somebody_who_never_entered_is_a_leak() {
+    fn message_without_entering_is_a_leak() {
         let mut run = talk();
         run.close(1);
         run.connect(1, 0);
@@ -625,7 +625,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_after_an_entering_that_changed_nothing_is_fine() {
+    fn message_after_a_second_enter_passes() {
         let mut run = talk();
         let (conn, top) = (run.conn(1), run.top());
         run.record(Event::Join { client: 1, conn, topic: Topic::Room(0), since: None, history: 0 });
