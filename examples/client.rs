@@ -6,7 +6,7 @@
 //!
 //! The work is done by the crate's own client, which `chatnode chat` runs on too.
 
-use chatnode::client::{Client, Event};
+use chatnode_client::{Client, Event};
 use tokio::{select, sync::mpsc};
 
 /// Says in the room what comes from `said`, and shows what is heard, until the node says that it is over.

@@ -3,7 +3,7 @@
 //! # Layers
 //!
 //! ```text
-//! main ─► cli ─► client, server ─► transport ─► chat ─► backend (traits) ─► protocol
+//! main ─► cli ─► server ─► transport ─► chat ─► backend (traits) ─► protocol
 //! config, metrics, supervise: leaves that any layer may use (and failpoints: flaws for the history checker, none in a
 //! release)
 //! ```
@@ -23,7 +23,6 @@
 pub mod backend;
 pub mod chat;
 pub mod cli;
-pub mod client;
 pub mod config;
 mod failpoints;
 pub mod metrics;

@@ -7,8 +7,8 @@ mod support;
 
 use std::time::Duration;
 
-use chatnode::client::{Client, ClientError, Event, Message, Target};
 use chatnode::protocol::UserName;
+use chatnode_client::{Client, ClientError, Event, Message, Target};
 use serde_json::Value;
 
 use support::api::{with_api, with_tokens};

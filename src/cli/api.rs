@@ -20,8 +20,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::client::tls::{self, TrustError};
 use crate::config::Config;
+use chatnode_client::tls::{self, TrustError};
 
 /// More than any answer to a command has.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
@@ -47,7 +47,7 @@ pub(super) enum ApiError {
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// No connection.
-    #[error("can't connect to {0}: {why}", why = tls::refusal(.1).unwrap_or_else(|| .1.to_string()))]
+    #[error("can't connect to {0}: {why}", why = tls::explain(.1).unwrap_or_else(|| .1.to_string()))]
     Connect(Authority, io::Error),
     /// It broke off.
     #[error("no answer from {0}: {1}")]
@@ -71,7 +71,7 @@ impl Api {
         let authority = parts.authority.ok_or_else(bad)?;
         let path =
             parts.path_and_query.map_or_else(String::new, |path| path.path().trim_end_matches('/').into());
-        let tls = (!is_plain).then(tls::trust).transpose()?;
+        let tls = (!is_plain).then(tls::native_config).transpose()?;
         Ok(Self { authority, path, tls, key: config.auth.admin_key.clone(), deadline })
     }
 

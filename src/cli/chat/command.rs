@@ -3,10 +3,10 @@
 
 use std::time::Instant;
 
-use crate::client::conversation::Line;
-use crate::client::state::Chat;
-use crate::client::wire::Target;
 use crate::protocol::{RoomName, UserName};
+use chatnode_client::model::Line;
+use chatnode_client::model::Model;
+use chatnode_client::model::Target;
 
 /// How many old messages are asked for at a time.
 pub(super) const PAGE: u32 = 50;
@@ -24,7 +24,7 @@ const HELP: [&str; 9] = [
 ];
 
 /// Carries out a line. True if it was `/quit`.
-pub(super) fn obey(chat: &mut Chat, line: &str, now: Instant) -> bool {
+pub(super) fn obey(chat: &mut Model, line: &str, now: Instant) -> bool {
     let Some(command) = line.strip_prefix('/').filter(|rest| !rest.starts_with('/')) else {
         let text = line.strip_prefix('/').unwrap_or(line);
         if !text.trim().is_empty() && !chat.say(text.to_owned(), now) {
@@ -61,7 +61,7 @@ pub(super) fn obey(chat: &mut Chat, line: &str, now: Instant) -> bool {
     false
 }
 
-fn note(chat: &mut Chat, text: &str) {
+fn note(chat: &mut Model, text: &str) {
     chat.show(None, Line::Note(text.to_owned()));
 }
 
@@ -71,18 +71,18 @@ mod tests {
 
     #[test]
     fn lines_are_commands_or_said() {
-        let (mut chat, now) = (Chat::new(UserName::parse("ann").unwrap(), 0), Instant::now());
+        let (mut chat, now) = (Model::new(UserName::parse("ann").unwrap(), 0), Instant::now());
         assert!(!obey(&mut chat, "to nobody", now));
-        assert_eq!(chat.outbox.len(), 0);
+        assert_eq!(chat.unsent(), 0);
         obey(&mut chat, "/join #ops", now);
         obey(&mut chat, "hello", now);
         obey(&mut chat, "//etc", now);
-        assert_eq!(chat.outbox.len(), 2);
+        assert_eq!(chat.unsent(), 2);
         obey(&mut chat, "/msg bob  psst you", now);
         assert_eq!(chat.current().unwrap().target.to_string(), "@bob");
-        assert_eq!(chat.outbox.len(), 3);
+        assert_eq!(chat.unsent(), 3);
         obey(&mut chat, "/leave", now);
-        assert_eq!((chat.outbox.len(), chat.failed), (2, 1), "what was not sent is told");
+        assert_eq!((chat.unsent(), chat.failed()), (2, 1), "what was not sent is told");
         obey(&mut chat, "/nonsense", now);
         assert!(
             matches!(chat.current().unwrap().lines.back(), Some(Line::Note(text)) if text.contains("/help"))

@@ -1,4 +1,4 @@
-//! Chat without a screen: lines in, lines out. Owns what a printed line looks like, and when a pipe is done; knows no
+//! Model without a screen: lines in, lines out. Owns what a printed line looks like, and when a pipe is done; knows no
 //! protocol. Called by the subcommand.
 
 use std::io::{self, IsTerminal, Write};
@@ -9,9 +9,9 @@ use super::command;
 use super::input::{self, Input};
 use super::signals::Signals;
 use crate::cli::print_error;
-use crate::client::conversation::Line;
-use crate::client::session::{News, Session};
-use crate::client::wire::Target;
+use chatnode_client::model::Line;
+use chatnode_client::model::Target;
+use chatnode_client::{News, Session};
 
 /// Messages on their way at which reading the input pauses.
 const FEW: usize = 4;
@@ -85,7 +85,7 @@ pub(super) async fn run(mut session: Session, follow: bool, node: &str) -> ExitC
         (Ok(input), Ok(signals)) => converse(&mut session, input, signals, follow, node).await,
         (Err(error), _) | (_, Err(error)) => End::Failed(error.to_string()),
     };
-    let (failed, left) = (session.chat.failed, session.chat.outbox.len());
+    let (failed, left) = (session.model.failed(), session.model.unsent());
     session.close().await;
     match end {
         End::Done if failed == 0 && left == 0 => ExitCode::SUCCESS,
@@ -119,7 +119,7 @@ async fn converse(
     let mut input = Some(input);
     // Text from a pipe may well begin with a slash; only a person means a command by it.
     let is_person = io::stdin().is_terminal();
-    let mut output = Output { is_brief: !follow && session.chat.history == 0, failure: None };
+    let mut output = Output { is_brief: !follow && session.model.history() == 0, failure: None };
     let mut is_cut = false;
     let mut progress = Progress::new(Instant::now());
     loop {
@@ -133,29 +133,29 @@ async fn converse(
         if is_deaf && input.take().is_some() {
             is_cut = !is_person;
         }
-        let is_done = input.is_none() && session.chat.is_settled() && (!follow || is_deaf);
-        if session.chat.is_shut_out() || is_done {
+        let is_done = input.is_none() && session.model.is_settled() && (!follow || is_deaf);
+        if session.model.is_shut_out() || is_done {
             return output.end(is_cut);
         }
-        let may_read = session.chat.outbox.len() < FEW;
-        let over = progress.end(session.chat.unsettled(), Instant::now());
+        let may_read = session.model.unsent() < FEW;
+        let over = progress.end(session.model.unsettled(), Instant::now());
         let news = tokio::select! {
             news = session.next() => news,
             line = next(&mut input), if may_read && input.is_some() => {
                 match line {
                     Some(Input::Line(line)) if is_person => {
-                        if command::obey(&mut session.chat, &line, Instant::now()) {
+                        if command::obey(&mut session.model, &line, Instant::now()) {
                             return End::Done;
                         }
                     }
                     Some(Input::Line(line)) => {
                         // An empty message is none.
                         if !line.is_empty() {
-                            session.chat.say(line, Instant::now());
+                            session.model.say(line, Instant::now());
                         }
                     }
                     Some(Input::TooLong) => {
-                        session.chat.failed += 1;
+                        session.model.count_failure();
                         print_error(&"not sent: a line is too long");
                     }
                     Some(Input::Broken(error)) => return End::Failed(format!("can't read the input: {error}")),
@@ -186,7 +186,7 @@ async fn next(input: &mut Option<tokio::sync::mpsc::Receiver<Input>>) -> Option<
 fn tell(session: &Session, output: &mut Output, news: News, node: &str) -> Option<End> {
     match news {
         News::Line(Some(Target::User(_)), Line::Said { from, place, .. })
-            if output.is_brief && from == session.chat.me && session.chat.was_said_before(&place) =>
+            if output.is_brief && from == *session.model.me() && session.model.was_said_before(&place) =>
         {
             None
         }
@@ -199,7 +199,7 @@ fn tell(session: &Session, output: &mut Output, news: News, node: &str) -> Optio
             print_error(&line.text());
             None
         }
-        News::Lost(why, _) if !session.was_connected => Some(End::Failed(format!("{node}: {why}"))),
+        News::Lost(why, _) if !session.was_connected() => Some(End::Failed(format!("{node}: {why}"))),
         News::Lost(why, wait) => {
             print_error(&format_args!("{why}; trying again in {:.1} s", wait.as_secs_f64()));
             None

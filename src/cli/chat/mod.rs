@@ -18,11 +18,10 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use super::{MISUSE, block_on, load, print_error};
-use crate::client::link::Link;
-use crate::client::owner::owner;
-use crate::client::session::Session;
-use crate::client::state::Chat;
 use crate::config::{Config, Flags};
+use chatnode_client::Session;
+use chatnode_client::model::Model;
+use chatnode_client::whoami;
 
 pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
     let config = if options.names_a_node() {
@@ -42,11 +41,11 @@ pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
     };
     let has_screen = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let history = options.history.unwrap_or(if has_screen { command::PAGE } else { 0 });
-    let node = plan.address.name.clone();
+    let node = plan.address.name().to_owned();
     block_on(async {
         let me = match plan.me {
             Some(me) => me,
-            None => match owner(&plan.address).await {
+            None => match whoami(&plan.address).await {
                 Ok(me) => me,
                 Err(why) => {
                     print_error(&format_args!("{node}: {why}"));
@@ -54,9 +53,9 @@ pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
                 }
             },
         };
-        let mut chat = Chat::new(me, history);
+        let mut chat = Model::new(me, history);
         chat.begin(plan.rooms, plan.to);
-        let session = Session::new(chat, Link::new(plan.address));
+        let session = Session::new(chat, plan.address);
         if has_screen {
             terminal::run(session).await
         } else {

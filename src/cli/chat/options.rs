@@ -8,14 +8,14 @@ use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::api::reachable;
-use crate::client::address::{Address, AddressError};
 use crate::config::Config;
 use crate::protocol::{NameError, RoomName, UserName};
+use chatnode_client::{Address, AddressError};
 
 /// The variable with the token: unlike a flag, other users of the machine can't read it.
 const TOKEN_VARIABLE: &str = "CHATNODE_TOKEN";
 
-/// Chat from a terminal: rooms, members, private messages, history; /help lists the commands.
+/// Model from a terminal: rooms, members, private messages, history; /help lists the commands.
 ///
 /// Where standard input or output is no terminal, every line read is sent to the first --room (or to --to), and messages
 /// are printed as lines. It ends with its input, once every line is stored; the exit code is 1 if one was not. A lost

@@ -12,9 +12,9 @@ use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 use super::calendar::Calendar;
 use super::prompt::Prompt;
 use super::transcript;
-use crate::client::state::{Chat, Connection};
-use crate::client::text::harmless;
-use crate::client::wire::Target;
+use chatnode_client::model::Target;
+use chatnode_client::model::{Connection, Model};
+use chatnode_client::text::harmless;
 
 /// Lists beside the conversation take so many columns, where there are enough.
 const LIST_WIDTH: u16 = 20;
@@ -40,7 +40,7 @@ pub(super) struct View {
 }
 
 /// Draws everything.
-pub(super) fn draw(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, calendar: &Calendar, now: Instant) {
+pub(super) fn draw(frame: &mut Frame<'_>, chat: &Model, view: &mut View, calendar: &Calendar, now: Instant) {
     let [body, status, prompt] =
         Layout::vertical([Constraint::Min(1), Constraint::Length(1), Constraint::Length(1)])
             .areas(frame.area());
@@ -60,10 +60,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, calendar
     typed(frame, &view.prompt, prompt);
 }
 
-fn conversations(frame: &mut Frame<'_>, chat: &Chat, area: Rect) {
-    let rows = chat.conversations.iter().enumerate().map(|(index, each)| {
+fn conversations(frame: &mut Frame<'_>, chat: &Model, area: Rect) {
+    let rows = chat.conversations().iter().enumerate().map(|(index, each)| {
         let unread = if each.unread > 0 { format!(" ({})", each.unread) } else { String::new() };
-        let style = match (index == chat.current, each.unread > 0) {
+        let style = match (index == chat.current_index(), each.unread > 0) {
             (true, _) => Style::new().add_modifier(Modifier::REVERSED),
             (false, true) => Style::new().add_modifier(Modifier::BOLD),
             (false, false) => Style::new(),
@@ -74,12 +74,12 @@ fn conversations(frame: &mut Frame<'_>, chat: &Chat, area: Rect) {
         Row::styled(format!("{name}{unread}"), style)
     });
     // The one on show is always among them.
-    let skipped = (chat.current + 1).saturating_sub(usize::from(area.height));
+    let skipped = (chat.current_index() + 1).saturating_sub(usize::from(area.height));
     let list = Text::from_iter(rows.skip(skipped));
     frame.render_widget(Paragraph::new(list).block(Block::new().borders(Borders::RIGHT)), area);
 }
 
-fn lines(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, calendar: &Calendar, area: Rect) {
+fn lines(frame: &mut Frame<'_>, chat: &Model, view: &mut View, calendar: &Calendar, area: Rect) {
     view.height = area.height;
     let Some(conversation) = chat.current() else {
         view.at_top = false;
@@ -97,10 +97,10 @@ fn lines(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, calendar: &Calenda
         view.below = 0;
     } else if arrived > 0 {
         view.below += arrived;
-        view.scroll += transcript::rows_of_newest(conversation, &chat.me, calendar, width, arrived);
+        view.scroll += transcript::rows_of_newest(conversation, chat.me(), calendar, width, arrived);
     }
     let wanted = height + view.scroll;
-    let rows = transcript::newest(conversation, &chat.me, calendar, width, wanted + 1);
+    let rows = transcript::newest(conversation, chat.me(), calendar, width, wanted + 1);
     view.at_top = rows.len() <= wanted;
     view.scroll = view.scroll.min(rows.len().saturating_sub(height));
     let mut seen: Vec<Row<'_>> = rows.into_iter().skip(view.scroll).take(height).collect();
@@ -111,7 +111,7 @@ fn lines(frame: &mut Frame<'_>, chat: &Chat, view: &mut View, calendar: &Calenda
     frame.render_widget(Paragraph::new(seen), area);
 }
 
-fn people(frame: &mut Frame<'_>, chat: &Chat, area: Rect) {
+fn people(frame: &mut Frame<'_>, chat: &Model, area: Rect) {
     let members = chat.current().and_then(|current| current.members.as_ref());
     let rows = members.into_iter().flatten().take(usize::from(area.height));
     let list = Text::from_iter(rows.map(|name| Row::from(harmless(name.as_str()))));
@@ -134,8 +134,8 @@ fn shortened(name: &str, most: usize) -> String {
     short + "…"
 }
 
-fn standing(chat: &Chat, view: &View, now: Instant, width: usize) -> String {
-    let connection = match &chat.connection {
+fn standing(chat: &Model, view: &View, now: Instant, width: usize) -> String {
+    let connection = match chat.connection() {
         Connection::Connecting => "connecting".to_owned(),
         Connection::SigningIn => "signing in".to_owned(),
         Connection::Live => "connected".to_owned(),
@@ -144,7 +144,7 @@ fn standing(chat: &Chat, view: &View, now: Instant, width: usize) -> String {
             format!("{why}; trying again in {seconds:.0} s")
         }
     };
-    let unsent = match chat.outbox.len() {
+    let unsent = match chat.unsent() {
         0 => String::new(),
         count => format!(" · {count} on the way"),
     };
@@ -157,9 +157,9 @@ fn standing(chat: &Chat, view: &View, now: Instant, width: usize) -> String {
     let place = chat.current().map(|current| format!(" · {}", shortened(&current.target.to_string(), most)));
     let place = place.unwrap_or_default();
     // The reason of a loss may be long, and stands last.
-    let typing = chat.current().and_then(|current| current.attention.typing(now));
+    let typing = chat.current().and_then(|current| current.typing(now));
     let typing = typing.map_or_else(String::new, |who| format!(" · {who}"));
-    let me = shortened(chat.me.as_str(), most);
+    let me = shortened(chat.me().as_str(), most);
     format!(" {me}{place}{below}{unsent}{typing} · {connection}")
 }
 
@@ -185,11 +185,11 @@ mod tests {
 
     use super::*;
     use crate::cli::chat::command::obey;
-    use crate::client::state::Effect;
     use crate::protocol::UserName;
+    use chatnode_client::model::Effect;
 
     /// What a person sees.
-    fn shown(chat: &Chat, view: &mut View, width: u16, height: u16) -> Vec<String> {
+    fn shown(chat: &Model, view: &mut View, width: u16, height: u16) -> Vec<String> {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let calendar = Calendar::new(&TimeZone::UTC, SystemTime::UNIX_EPOCH);
         terminal.draw(|frame| draw(frame, chat, view, &calendar, Instant::now())).unwrap();
@@ -199,7 +199,7 @@ mod tests {
     }
 
     /// Answers all that was asked as a node would.
-    fn answer(chat: &mut Chat, now: Instant) {
+    fn answer(chat: &mut Model, now: Instant) {
         while let Some(effect) = chat.next_effect() {
             let Effect::Send(frame) = effect else { continue };
             let frame: Value = serde_json::from_str(&frame).unwrap();
@@ -220,8 +220,8 @@ mod tests {
         .to_string()
     }
 
-    fn chat(now: Instant) -> Chat {
-        let mut chat = Chat::new(UserName::parse("ann").unwrap(), 50);
+    fn chat(now: Instant) -> Model {
+        let mut chat = Model::new(UserName::parse("ann").unwrap(), 50);
         for line in ["/join ops", "/join dev"] {
             obey(&mut chat, line, now);
         }

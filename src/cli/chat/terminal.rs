@@ -18,7 +18,7 @@ use super::command;
 use super::screen::{self, View};
 use super::signals::Signals;
 use crate::cli::print_error;
-use crate::client::session::{News, Session};
+use chatnode_client::{News, Session};
 
 /// The countdown to the next try, and days that are called otherwise after midnight, are drawn anew this often.
 const REDRAW_EVERY: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ pub(super) async fn run(mut session: Session) -> ExitCode {
         (Ok(screen), Ok(signals)) => converse(&mut session, screen, signals).await,
         (Err(error), _) | (_, Err(error)) => Err(format!("can't use the terminal: {error}")),
     };
-    let left = session.chat.outbox.len();
+    let left = session.model.unsent();
     session.close().await;
     if left > 0 {
         print_error(&format_args!("{left} not known to be stored"));
@@ -73,7 +73,7 @@ async fn converse(
     let mut keys = EventStream::new();
     loop {
         if view.scroll == 0 {
-            session.chat.looked();
+            session.model.looked();
         }
         while let Some(news) = session.settle() {
             if let News::Stopped(why) = news {
@@ -81,7 +81,7 @@ async fn converse(
             }
         }
         let (now, calendar) = (Instant::now(), Calendar::new(&zone, SystemTime::now()));
-        let drawn = screen.0.draw(|frame| screen::draw(frame, &session.chat, &mut view, &calendar, now));
+        let drawn = screen.0.draw(|frame| screen::draw(frame, &session.model, &mut view, &calendar, now));
         drawn.map_err(|error| format!("can't draw: {error}"))?;
         tokio::select! {
             news = session.next() => {
@@ -117,7 +117,7 @@ fn handle(session: &mut Session, view: &mut View, event: Event) -> bool {
 }
 
 fn press(session: &mut Session, view: &mut View, key: KeyEvent) -> bool {
-    let chat = &mut session.chat;
+    let chat = &mut session.model;
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     let alt = key.modifiers.contains(KeyModifiers::ALT);
     let page = usize::from(view.height.saturating_sub(1).max(1));
@@ -164,6 +164,6 @@ fn press(session: &mut Session, view: &mut View, key: KeyEvent) -> bool {
 }
 
 fn turn(session: &mut Session, view: &mut View, forwards: bool) {
-    session.chat.switch(forwards);
+    session.model.switch(forwards);
     view.scroll = 0;
 }

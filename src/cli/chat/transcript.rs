@@ -6,9 +6,9 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line as Row, Span};
 
 use super::calendar::Calendar;
-use crate::client::conversation::{Conversation, Line};
-use crate::client::text::harmless;
 use crate::protocol::UserName;
+use chatnode_client::model::{Conversation, Line};
+use chatnode_client::text::harmless;
 
 /// The rows of at most this width, the newest first: all, or at least so many. From the newest backwards and no further than
 /// what is to be seen: a long conversation costs no more than a short one.
@@ -126,7 +126,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::client::wire::{Place, Target};
+    use chatnode_client::model::{Place, Target};
 
     const DAY: u64 = 86_400_000;
 

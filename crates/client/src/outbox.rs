@@ -5,7 +5,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::wire::{Fault, Seen, Target};
+use crate::wire::{Fault, Seen, Target};
 
 /// How long a message is tried before the user hears that it failed.
 const KEEP_TRYING: Duration = Duration::from_secs(60);
@@ -223,7 +223,7 @@ fn deadline(item: &Publish, dedupe: Duration) -> Option<Instant> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::RoomName;
+    use chatnode_protocol::RoomName;
 
     fn room() -> Target {
         Target::Room(RoomName::parse("ops").unwrap())
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_conversation_that_is_stuck_holds_no_other() {
         let (mut outbox, now) = (Outbox::new(), Instant::now());
-        let person = Target::User(crate::protocol::UserName::parse("bob").unwrap());
+        let person = Target::User(chatnode_protocol::UserName::parse("bob").unwrap());
         outbox.add(room(), "stuck".into());
         outbox.add(person.clone(), "one".into());
         outbox.add(person.clone(), "two".into());

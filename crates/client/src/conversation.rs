@@ -4,22 +4,26 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
-use super::attention::Attention;
-use super::text::harmless;
-use super::wire::{Message, Place, Seen, Target};
-use crate::protocol::UserName;
+use crate::attention::Attention;
+use crate::text::harmless;
+use crate::wire::{Message, Place, Seen, Target};
+use chatnode_protocol::UserName;
 
 /// The most lines kept for scrolling back.
 const MAX_LINES: usize = 5_000;
 
 /// Something to look at. What others wrote is as it came: who shows it makes it harmless. The rest is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Line {
+pub enum Line {
+    /// A message.
     Said {
+        /// Its sender.
         from: UserName,
+        /// What it says.
         text: String,
         /// Unix ms.
         sent_at: u64,
+        /// Its place in the log.
         place: Place,
         /// Of a message said by this very process: its id.
         own: Option<String>,
@@ -27,7 +31,16 @@ pub(crate) enum Line {
     /// Something that isn't there.
     Gap(String),
     /// A message that is not, or not known to be, stored, and is not tried any more.
-    NotSent { id: String, to: Target, content: String, why: String },
+    NotSent {
+        /// The id that it kept.
+        id: String,
+        /// Where it was to go.
+        to: Target,
+        /// What it says.
+        content: String,
+        /// Why, and whether it may have been stored.
+        why: String,
+    },
     /// What the program says.
     Note(String),
 }
@@ -44,7 +57,7 @@ impl Line {
     }
 
     /// What it says, harmless for a terminal.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         match self {
             Self::Said { text, .. } => harmless(text),
             Self::NotSent { to, content, why, .. } => {
@@ -55,7 +68,8 @@ impl Line {
         }
     }
 
-    pub(crate) fn gap(reason: &str) -> Self {
+    /// The line for a gap with this reason.
+    pub fn gap(reason: &str) -> Self {
         let why = match reason {
             "trimmed" => "the log does not reach back so far",
             "epoch" => "the log was started afresh",
@@ -69,10 +83,12 @@ impl Line {
 
 /// How a room stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Membership {
+pub enum Membership {
     /// To be entered, not before this time.
     Out(Option<Instant>),
+    /// The request is on its way.
     Entering,
+    /// Entered.
     In,
     /// The node won't have us.
     Refused,
@@ -80,16 +96,19 @@ pub(crate) enum Membership {
 
 /// A room, or the private messages with one person.
 #[derive(Debug)]
-pub(crate) struct Conversation {
-    pub(crate) target: Target,
-    pub(crate) lines: VecDeque<Line>,
+pub struct Conversation {
+    /// The room or the person.
+    pub target: Target,
+    /// What there is to look at, oldest first.
+    pub lines: VecDeque<Line>,
     /// How many lines were ever added at the end.
-    pub(crate) added: usize,
-    pub(crate) unread: usize,
+    pub added: usize,
+    /// Messages and gaps that came while it was not on show.
+    pub unread: usize,
     /// Of a room.
-    pub(crate) membership: Membership,
+    pub membership: Membership,
     /// Of a room, once asked for.
-    pub(crate) members: Option<BTreeSet<UserName>>,
+    pub members: Option<BTreeSet<UserName>>,
     /// Of a room.
     pub(crate) place: Option<Place>,
     /// Of a room that the node can't let us into yet: the user was told.
@@ -109,7 +128,8 @@ pub(crate) fn is_open(conversations: &[Conversation], target: &Target) -> bool {
 }
 
 impl Conversation {
-    pub(crate) fn new(target: Target) -> Self {
+    /// An empty one.
+    pub fn new(target: Target) -> Self {
         Self {
             target,
             lines: VecDeque::new(),
@@ -124,6 +144,11 @@ impl Conversation {
             seen: Seen::default(),
             expected: None,
         }
+    }
+
+    /// Who types now, in words; nothing if nobody does.
+    pub fn typing(&self, now: Instant) -> Option<String> {
+        self.attention.typing(now)
     }
 
     /// Whether it is a room that we are in.
@@ -147,7 +172,8 @@ impl Conversation {
         self.expected.is_some()
     }
 
-    pub(crate) fn push(&mut self, line: Line) {
+    /// Adds a line at the end; the oldest goes where there are too many.
+    pub fn push(&mut self, line: Line) {
         self.lines.push_back(line);
         self.added += 1;
         if self.lines.len() > MAX_LINES {
@@ -157,7 +183,7 @@ impl Conversation {
     }
 
     /// Puts older messages before all others, as far as there is room for them.
-    pub(crate) fn prepend(&mut self, lines: Vec<Line>) {
+    pub fn prepend(&mut self, lines: Vec<Line>) {
         for line in lines.into_iter().rev() {
             if self.lines.len() < MAX_LINES {
                 self.lines.push_front(line);

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::conversation::{Line, Membership};
-use super::outbox::Refusal;
-use super::state::{Asked, Chat, Connection, Effect};
-use super::text::harmless;
-use super::wire::{Fault, Frame, Message, Place, Target};
-use crate::protocol::UserName;
+use crate::conversation::{Line, Membership};
+use crate::model::{Asked, Connection, Effect, Model};
+use crate::outbox::Refusal;
+use crate::text::harmless;
+use crate::wire::{Fault, Frame, Message, Place, Target};
+use chatnode_protocol::UserName;
 
 /// Between two tries to enter where the node names no time.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
@@ -47,9 +47,9 @@ impl Joined {
     }
 }
 
-impl Chat {
+impl Model {
     /// A frame came.
-    pub(crate) fn receive(&mut self, text: &str, now: Instant) {
+    pub fn receive(&mut self, text: &str, now: Instant) {
         match Frame::read(text) {
             Some(Frame::Ack { id, body }) if !self.outbox.stored(&id) => self.acknowledged(&id, body),
             Some(Frame::Error { id: Some(id), fault }) => self.refused(&id, &fault, now),
@@ -98,7 +98,7 @@ impl Chat {
         let conversation = match &target {
             Target::User(_) => {
                 self.private = Some(message.place.clone());
-                if !self.remembers {
+                if !self.keep_history {
                     if self.seen_private.insert(&message.place.message_id) {
                         self.show(Some(target), Line::said(message, own));
                     }
@@ -197,7 +197,7 @@ impl Chat {
             body["limit"] = 1.into();
             self.ask("History", body, Asked::Newest(target.clone()));
         }
-        if self.remembers {
+        if self.keep_history {
             self.load_members(target);
         }
     }

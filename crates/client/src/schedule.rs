@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::conversation::{Conversation, Membership, is_open};
-use super::outbox::{Publish, Refusal};
-use super::state::{Asked, Chat, Connection, Effect};
-use super::wire::{self, Fault, Target};
+use crate::conversation::{Conversation, Membership, is_open};
+use crate::model::{Asked, Connection, Effect, Model};
+use crate::outbox::{Publish, Refusal};
+use crate::wire::{self, Fault, Target};
 
-impl Chat {
+impl Model {
     /// Does what is due: enters rooms, sends the next message, gives up what was tried for too long.
-    pub(crate) fn tick(&mut self, now: Instant) {
+    pub fn tick(&mut self, now: Instant) {
         while let Some((publish, why)) = self.outbox.give_up(now) {
             self.fail(&publish, &why);
         }
@@ -58,13 +58,13 @@ impl Chat {
     }
 
     /// Whether nothing is left to do.
-    pub(crate) fn is_settled(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         self.unsettled() == 0
     }
 
     /// How much is still to be done: messages on their way, rooms that were never entered, and history that was asked for.
     /// Where something has failed, no room is waited for that can't be entered yet.
-    pub(crate) fn unsettled(&self) -> usize {
+    pub fn unsettled(&self) -> usize {
         let is_due = |each: &&Conversation| {
             let is_new = each.place.is_none()
                 && each.membership != Membership::Refused
@@ -78,13 +78,13 @@ impl Chat {
     }
 
     /// Whether there is nowhere left to say anything.
-    pub(crate) fn is_shut_out(&self) -> bool {
+    pub fn is_shut_out(&self) -> bool {
         let mut all = self.conversations.iter();
         !self.conversations.is_empty() && all.all(|each| each.membership == Membership::Refused)
     }
 
-    /// When [`Chat::tick`] has something to do again.
-    pub(crate) fn wake(&self, now: Instant) -> Option<Instant> {
+    /// When [`Model::tick`] has something to do again.
+    pub fn wake(&self, now: Instant) -> Option<Instant> {
         let live = self.connection == Connection::Live;
         let rooms = self.conversations.iter().filter_map(|conversation| match conversation.membership {
             Membership::Out(at) if live => at,

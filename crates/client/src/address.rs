@@ -8,7 +8,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri};
 
-use super::tls::{self, TrustError};
+use crate::tls::{self, TrustError};
 
 /// What is wrong with an address or a token.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +26,11 @@ pub enum AddressError {
 
 /// A node, or the balancer in front of some.
 #[derive(Clone)]
-pub(crate) struct Address {
+pub struct Address {
     pub(crate) request: ClientRequestBuilder,
     /// Over TLS, trusting these.
     pub(crate) tls: Option<Arc<ClientConfig>>,
-    /// For messages.
-    pub(crate) name: String,
+    name: String,
 }
 
 // The request may hold a token.
@@ -43,15 +42,20 @@ impl fmt::Debug for Address {
 
 impl Address {
     /// Of `ws://` or `wss://`; the chat page's is as good. Reads the authorities to trust for `wss://`.
-    pub(crate) fn parse(url: &str) -> Result<Self, AddressError> {
+    pub fn parse(url: &str) -> Result<Self, AddressError> {
         let uri = websocket(url)?;
-        let tls = (uri.scheme_str() == Some("wss")).then(tls::trust).transpose()?;
+        let tls = (uri.scheme_str() == Some("wss")).then(tls::native_config).transpose()?;
         let name = uri.to_string();
         Ok(Self { request: ClientRequestBuilder::new(uri), tls, name })
     }
 
+    /// The URL, for messages. Never holds the token.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Shows the token at the upgrade.
-    pub(crate) fn with_token(mut self, token: &str) -> Result<Self, AddressError> {
+    pub fn with_token(mut self, token: &str) -> Result<Self, AddressError> {
         let value = format!("Bearer {token}");
         HeaderValue::try_from(&value).map_err(|_| AddressError::Token)?;
         self.request = self.request.with_header("Authorization", value);

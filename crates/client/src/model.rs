@@ -4,20 +4,23 @@
 //! The order of a connection: `Auth` with our place in the private log, then the rooms, each with its own place, then what
 //! was left unanswered, under the same ids.
 
+pub use crate::conversation::{Conversation, Line, Membership};
+pub use crate::wire::{Place, Target};
+
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::conversation::{Conversation, Line, Membership, is_open};
-use super::outbox::{Outbox, Publish};
-use super::text::harmless;
-use super::wire::{self, Place, Seen, Target};
-use crate::protocol::{RoomName, UserName};
+use crate::conversation::is_open;
+use crate::outbox::{Outbox, Publish};
+use crate::text::harmless;
+use crate::wire::{self, Seen};
+use chatnode_protocol::{RoomName, UserName};
 
 /// What the model wants done, in this order.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Effect {
+pub enum Effect {
     /// Send a frame.
     Send(String),
     /// Show a line of a conversation, or of none.
@@ -30,9 +33,12 @@ pub(crate) enum Effect {
 
 /// How the connection stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Connection {
+pub enum Connection {
+    /// None was made yet.
     Connecting,
+    /// It stands, and the node has not taken us in yet.
     SigningIn,
+    /// The node has taken us in.
     Live,
     /// Lost; the next try comes at this time.
     Waiting(Instant, String),
@@ -57,7 +63,7 @@ pub(crate) enum Asked {
 
 /// One user's chat.
 #[derive(Debug)]
-pub(crate) struct Chat {
+pub struct Model {
     pub(crate) me: UserName,
     /// Rooms and persons, in the order of their opening.
     pub(crate) conversations: Vec<Conversation>,
@@ -78,14 +84,15 @@ pub(crate) struct Chat {
     pub(crate) history: u32,
     /// Whether what was said is kept to be looked at. Otherwise nobody is asked for the members of
     /// a room, and a person costs nothing beyond their messages.
-    pub(crate) remembers: bool,
+    pub(crate) keep_history: bool,
     /// Of all persons: their messages are one log.
     pub(crate) seen_private: Seen,
     effects: VecDeque<Effect>,
 }
 
-impl Chat {
-    pub(crate) fn new(me: UserName, history: u32) -> Self {
+impl Model {
+    /// A user without conversations. `history` is how many old messages each room is entered with, at most 200.
+    pub fn new(me: UserName, history: u32) -> Self {
         Self {
             me,
             conversations: Vec::new(),
@@ -97,19 +104,59 @@ impl Chat {
             private: None,
             came_at: None,
             history,
-            remembers: true,
+            keep_history: true,
             seen_private: Seen::default(),
             effects: VecDeque::new(),
         }
     }
 
+    /// The user.
+    pub fn me(&self) -> &UserName {
+        &self.me
+    }
+
+    /// Rooms and persons, in the order of their opening.
+    pub fn conversations(&self) -> &[Conversation] {
+        &self.conversations
+    }
+
+    /// The index of the conversation on show.
+    pub fn current_index(&self) -> usize {
+        self.current
+    }
+
+    /// How the connection stands.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// How many messages are on their way: not yet known to be stored.
+    pub fn unsent(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// How many messages were given up or refused, and rooms refused.
+    pub fn failed(&self) -> usize {
+        self.failed
+    }
+
+    /// Counts something that failed before the model came to know of it.
+    pub fn count_failure(&mut self) {
+        self.failed += 1;
+    }
+
+    /// How many old messages each room is entered with.
+    pub fn history(&self) -> u32 {
+        self.history
+    }
+
     /// What is to be done now.
-    pub(crate) fn next_effect(&mut self) -> Option<Effect> {
+    pub fn next_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
 
     /// Whether something is to be done now.
-    pub(crate) fn has_effects(&self) -> bool {
+    pub fn has_effects(&self) -> bool {
         !self.effects.is_empty()
     }
 
@@ -118,14 +165,14 @@ impl Chat {
     }
 
     /// The connection stands: who we are comes first.
-    pub(crate) fn opened(&mut self) {
+    pub fn opened(&mut self) {
         self.connection = Connection::SigningIn;
         let body = self.private.as_ref().map_or_else(|| json!({}), |since| json!({ "since": since }));
         self.ask("Auth", body, Asked::Auth { resumed: self.private.is_some() });
     }
 
     /// The connection is gone.
-    pub(crate) fn lost(&mut self, why: &str, until: Instant) {
+    pub fn lost(&mut self, why: &str, until: Instant) {
         let why = harmless(why);
         self.outbox.lost(&why);
         self.connection = Connection::Waiting(until, why);
@@ -140,12 +187,12 @@ impl Chat {
     }
 
     /// The conversation on show.
-    pub(crate) fn current(&self) -> Option<&Conversation> {
+    pub fn current(&self) -> Option<&Conversation> {
         self.conversations.get(self.current)
     }
 
     /// Shows a conversation, which is opened (and entered) if it is new.
-    pub(crate) fn open(&mut self, target: Target, now: Instant) {
+    pub fn open(&mut self, target: Target, now: Instant) {
         self.current = self.find_or_add(target);
         self.conversations[self.current].unread = 0;
         self.look_back();
@@ -175,7 +222,7 @@ impl Chat {
     }
 
     /// Shows the next conversation, or the one before.
-    pub(crate) fn switch(&mut self, forwards: bool) {
+    pub fn switch(&mut self, forwards: bool) {
         let count = self.conversations.len();
         if count > 0 {
             self.current = (self.current + if forwards { 1 } else { count - 1 }) % count;
@@ -184,7 +231,7 @@ impl Chat {
     }
 
     /// Leaves the room on show, or closes the person.
-    pub(crate) fn leave(&mut self) {
+    pub fn leave(&mut self) {
         self.close(self.current);
     }
 
@@ -207,7 +254,7 @@ impl Chat {
     }
 
     /// Says something in the conversation on show. False if there is none.
-    pub(crate) fn say(&mut self, content: String, now: Instant) -> bool {
+    pub fn say(&mut self, content: String, now: Instant) -> bool {
         let Some(target) = self.current().map(|conversation| conversation.target.clone()) else {
             return false;
         };
@@ -227,7 +274,7 @@ impl Chat {
     }
 
     /// Asks who is in the room on show.
-    pub(crate) fn ask_members(&mut self) {
+    pub fn ask_members(&mut self) {
         match self.current().map(|conversation| conversation.target.clone()) {
             Some(room @ Target::Room(_)) => self.load_members(&room),
             Some(Target::User(_)) => self.show(None, Line::Note("only a room has members".into())),
@@ -242,7 +289,7 @@ impl Chat {
     }
 
     /// Asks for messages older than those on show.
-    pub(crate) fn ask_history(&mut self, limit: u32) {
+    pub fn ask_history(&mut self, limit: u32) {
         let Some(conversation) = self.current() else { return };
         let target = conversation.target.clone();
         let under_way = |asked: &Asked| matches!(asked, Asked::History(of) if *of == target);
@@ -259,12 +306,12 @@ impl Chat {
     }
 
     /// Whether the node has taken us in.
-    pub(crate) fn is_live(&self) -> bool {
+    pub fn is_live(&self) -> bool {
         self.connection == Connection::Live
     }
 
     /// Whether a private message was said before we came, by its place.
-    pub(crate) fn was_said_before(&self, place: &Place) -> bool {
+    pub fn was_said_before(&self, place: &Place) -> bool {
         self.came_at.as_ref().is_some_and(|came| came.epoch == place.epoch && place.seq <= came.seq)
     }
 
@@ -295,7 +342,7 @@ impl Chat {
     }
 
     /// Shows a line, in the conversation it belongs to where that is open.
-    pub(crate) fn show(&mut self, target: Option<Target>, line: Line) {
+    pub fn show(&mut self, target: Option<Target>, line: Line) {
         let current = self.current;
         let index = match &target {
             Some(target) => self.index_of(target),
@@ -304,7 +351,7 @@ impl Chat {
         if let Some(index) = index
             && let Some(conversation) = self.conversations.get_mut(index)
         {
-            if self.remembers {
+            if self.keep_history {
                 conversation.push(line.clone());
             }
             let counts = match &line {
@@ -333,7 +380,7 @@ impl Chat {
     }
 
     /// Opens the rooms and the person of the command line.
-    pub(crate) fn begin(&mut self, rooms: Vec<RoomName>, to: Option<UserName>) {
+    pub fn begin(&mut self, rooms: Vec<RoomName>, to: Option<UserName>) {
         for target in rooms.into_iter().map(Target::Room).chain(to.clone().map(Target::User)) {
             self.find_or_add(target);
         }
@@ -342,3 +389,6 @@ impl Chat {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ pub enum TrustError {
 }
 
 /// Trusts the authorities that this machine trusts. Reads files: ask once.
-pub(crate) fn trust() -> Result<Arc<ClientConfig>, TrustError> {
+pub fn native_config() -> Result<Arc<ClientConfig>, TrustError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     // Some authorities of old have certificates that can't be read any more; the others serve.
@@ -36,7 +36,7 @@ pub(crate) fn trust() -> Result<Arc<ClientConfig>, TrustError> {
 }
 
 /// What a person can do about an error of a connection, where TLS is the reason.
-pub(crate) fn refusal(error: &io::Error) -> Option<String> {
+pub fn explain(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     Some(match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {

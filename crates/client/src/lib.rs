@@ -5,9 +5,9 @@
 //! was not stored when the program ends is gone, and [`Client::unsent`] says how much that would be.
 //!
 //! ```no_run
-//! use chatnode::client::{Client, Event};
+//! use chatnode_client::{Client, Event};
 //!
-//! # async fn example() -> Result<(), chatnode::client::ClientError> {
+//! # async fn example() -> Result<(), chatnode_client::ClientError> {
 //! let mut client = Client::new("ws://127.0.0.1:8080/", "greeter")?;
 //! client.enter("lobby")?;
 //! while let Some(event) = client.next().await {
@@ -22,35 +22,35 @@
 //! # }
 //! ```
 
-pub(crate) mod address;
-pub(crate) mod attention;
-pub(crate) mod conversation;
-pub(crate) mod duties;
+mod address;
+mod attention;
+mod conversation;
 mod event;
-pub(crate) mod link;
-pub(crate) mod outbox;
-pub(crate) mod owner;
-pub(crate) mod reception;
-pub(crate) mod session;
-pub(crate) mod state;
-pub(crate) mod text;
-pub(crate) mod tls;
-pub(crate) mod wire;
+mod inbound;
+mod link;
+pub mod model;
+mod outbox;
+mod receipts;
+mod schedule;
+mod session;
+pub mod text;
+pub mod tls;
+mod whoami;
+mod wire;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Instant;
 
-pub use address::AddressError;
+pub use address::{Address, AddressError};
+pub use chatnode_protocol as protocol;
 pub use event::{Event, Message};
-pub use tls::TrustError;
+pub use session::{News, Session};
+pub use whoami::whoami;
 pub use wire::Target;
 
-use crate::protocol::{NameError, RoomName, UserName};
-use address::Address;
-use link::Link;
-use session::Session;
-use state::Chat;
+use model::Model;
+use protocol::{NameError, RoomName, UserName};
 
 /// The most old messages that a node gives at a time.
 const MOST_HISTORY: u32 = 200;
@@ -114,14 +114,14 @@ impl Client {
     }
 
     fn with(address: Address, user: &str) -> Result<Self, ClientError> {
-        let mut chat = Chat::new(user_name(user)?, 0);
-        chat.remembers = false;
-        Ok(Self { session: Session::new(chat, Link::new(address)), last: None })
+        let mut chat = Model::new(user_name(user)?, 0);
+        chat.keep_history = false;
+        Ok(Self { session: Session::new(chat, address), last: None })
     }
 
     /// Rooms that are entered from now on begin with this many old messages, at most 200; with none if this is not called.
     pub fn ask_for_history(&mut self, messages: u32) {
-        self.session.chat.history = messages.min(MOST_HISTORY);
+        self.session.model.history = messages.min(MOST_HISTORY);
     }
 
     /// Enters a room, and enters it again after each loss of the connection, where it stopped.
@@ -130,7 +130,7 @@ impl Client {
     /// The name is none.
     pub fn enter(&mut self, room: &str) -> Result<(), ClientError> {
         let room = room_name(room)?;
-        self.session.chat.join(room, Instant::now());
+        self.session.model.join(room, Instant::now());
         Ok(())
     }
 
@@ -139,7 +139,7 @@ impl Client {
     /// # Errors
     /// The name is none.
     pub fn leave(&mut self, room: &str) -> Result<(), ClientError> {
-        let (room, chat) = (Target::Room(room_name(room)?), &mut self.session.chat);
+        let (room, chat) = (Target::Room(room_name(room)?), &mut self.session.model);
         if let Some(index) = chat.index_of(&room) {
             chat.close(index);
         }
@@ -153,7 +153,7 @@ impl Client {
     /// # Errors
     /// The name is none, or of a room that was not entered; or it is over.
     pub fn say(&mut self, room: &str, content: impl Into<String>) -> Result<String, ClientError> {
-        let (room, chat) = (room_name(room)?, &mut self.session.chat);
+        let (room, chat) = (room_name(room)?, &mut self.session.model);
         let target = Target::Room(room.clone());
         if chat.index_of(&target).is_none() {
             return Err(ClientError::NotEntered(room));
@@ -175,12 +175,12 @@ impl Client {
         if self.last.is_some() {
             return Err(ClientError::Over);
         }
-        Ok(self.session.chat.say_to(target, content, Instant::now()))
+        Ok(self.session.model.say_to(target, content, Instant::now()))
     }
 
     /// How many messages are on their way: not yet known to be stored.
     pub fn unsent(&self) -> usize {
-        self.session.chat.outbox.len()
+        self.session.model.outbox.len()
     }
 
     /// Waits for what happens next. `None` once it is over: after [`Event::Closed`]. Cancel safe: it may stand in a
@@ -200,7 +200,7 @@ impl Client {
                     return Some(event);
                 }
                 // Whoever said it hears what became of it.
-                let unsent = self.session.chat.outbox.close_all().into_iter().map(Event::given_up);
+                let unsent = self.session.model.outbox.close_all().into_iter().map(Event::given_up);
                 self.last = Some(unsent.chain([event]).collect());
             }
         }
@@ -219,6 +219,3 @@ fn room_name(name: &str) -> Result<RoomName, ClientError> {
 fn user_name(name: &str) -> Result<UserName, ClientError> {
     UserName::parse(name).map_err(|why| ClientError::Name(name.to_owned(), why))
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,7 +7,7 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 const LINE_BREAK: &str = " ⏎ ";
 
 /// The text on one line, without control characters, escape sequences and marks that turn the direction of others.
-pub(crate) fn harmless(text: &str) -> String {
+pub fn harmless(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text.trim_end_matches(['\n', '\r']);
     while let Some(c) = rest.chars().next() {

@@ -17,9 +17,9 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
-use super::address::Address;
-use super::text::harmless;
-use super::tls;
+use crate::address::Address;
+use crate::text::harmless;
+use crate::tls;
 
 /// For a connection to stand, and for a ping to be answered.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -201,7 +201,7 @@ impl Link {
     fn not_connected(&mut self, error: &Error) -> Event {
         let Error::Http(response) = error else {
             let why = match error {
-                Error::Io(error) => match tls::refusal(error) {
+                Error::Io(error) => match tls::explain(error) {
                     Some(why) => format!("can't connect: {why}"),
                     None => format!("can't connect: {error}"),
                 },

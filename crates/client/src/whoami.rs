@@ -6,17 +6,17 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::address::Address;
-use super::link::{Event, Link};
-use super::text::harmless;
-use super::wire::Frame;
-use crate::protocol::UserName;
+use crate::address::Address;
+use crate::link::{Event, Link};
+use crate::text::harmless;
+use crate::wire::Frame;
+use chatnode_protocol::UserName;
 
 /// For the connection and the answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Asks the node at this address, over a connection of its own that is closed again. The error is for a person.
-pub(crate) async fn owner(address: &Address) -> Result<UserName, String> {
+pub async fn whoami(address: &Address) -> Result<UserName, String> {
     let mut link = Link::new(address.clone());
     let answer = timeout(DEADLINE, ask(&mut link)).await;
     link.close().await;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::conversation::Line;
-use super::outbox::Publish;
-use super::session::News;
-use super::text::harmless;
-use super::wire::Target;
-use crate::protocol::UserName;
+use crate::conversation::Line;
+use crate::outbox::Publish;
+use crate::session::News;
+use crate::text::harmless;
+use crate::wire::Target;
+use chatnode_protocol::UserName;
 
 /// Something that a program should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Event {
     Gap(Option<Target>, String),
     /// A message is given up.
     NotSent {
-        /// What [`Client::say`](super::Client::say) returned.
+        /// What [`Client::say`](crate::Client::say) returned.
         id: String,
         /// Where it was to go.
         to: Target,
@@ -52,7 +52,7 @@ pub struct Message {
     pub sent_at: u64,
     /// Its id in the log; the ids of a log sort by their age.
     pub message_id: String,
-    /// Of a message that this client said: what [`Client::say`](super::Client::say) returned.
+    /// Of a message that this client said: what [`Client::say`](crate::Client::say) returned.
     pub own_id: Option<String>,
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::protocol::{RoomName, UserName};
+use chatnode_protocol::{RoomName, UserName};
 
 /// The largest frame that a node takes; it closes the connection above.
 pub(crate) const MAX_FRAME_BYTES: usize = 131_072;
@@ -42,10 +42,13 @@ impl fmt::Display for Target {
 
 /// A position in a log: given back as it came, never read into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
-    pub(crate) epoch: String,
-    pub(crate) seq: u64,
-    pub(crate) message_id: String,
+pub struct Place {
+    /// Which log.
+    pub epoch: String,
+    /// How many messages the log had had.
+    pub seq: u64,
+    /// The message at `seq`.
+    pub message_id: String,
 }
 
 /// A chat message.

@@ -4,20 +4,20 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::conversation::Line;
-use super::state::{Chat, Effect};
-use super::wire::Target;
-use crate::protocol::{RoomName, UserName};
+use crate::conversation::Line;
+use crate::model::{Effect, Model};
+use crate::wire::Target;
+use chatnode_protocol::{RoomName, UserName};
 
 struct Story {
-    chat: Chat,
+    chat: Model,
     now: Instant,
     shown: Vec<String>,
 }
 
 impl Story {
     fn begin(to: Option<&str>) -> Self {
-        let mut chat = Chat::new(UserName::parse("ann").unwrap(), 20);
+        let mut chat = Model::new(UserName::parse("ann").unwrap(), 20);
         chat.begin(vec![RoomName::parse("ops").unwrap()], to.map(|to| UserName::parse(to).unwrap()));
         Self { chat, now: Instant::now(), shown: Vec::new() }
     }

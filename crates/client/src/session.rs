@@ -3,22 +3,23 @@
 
 use std::time::{Duration, Instant};
 
-use super::conversation::Line;
-use super::link::{Event, Link};
-use super::state::{Chat, Effect};
-use super::wire::Target;
+use crate::address::Address;
+use crate::conversation::Line;
+use crate::link::{Event, Link};
+use crate::model::{Effect, Model};
+use crate::wire::Target;
 
 /// A chat under way.
-pub(crate) struct Session {
-    pub(crate) chat: Chat,
+pub struct Session {
+    /// What is known of the chat.
+    pub model: Model,
     link: Link,
-    /// Whether a connection ever stood.
-    pub(crate) was_connected: bool,
+    was_connected: bool,
 }
 
 /// What is to be shown.
 #[derive(Debug)]
-pub(crate) enum News {
+pub enum News {
     /// A line of a conversation, or of none.
     Line(Option<Target>, Line),
     /// The connection stands.
@@ -30,13 +31,19 @@ pub(crate) enum News {
 }
 
 impl Session {
-    pub(crate) fn new(chat: Chat, link: Link) -> Self {
-        Self { chat, link, was_connected: false }
+    /// Connects to this address once [`Session::next`] is awaited.
+    pub fn new(model: Model, address: Address) -> Self {
+        Self { model, link: Link::new(address), was_connected: false }
+    }
+
+    /// Whether a connection ever stood.
+    pub fn was_connected(&self) -> bool {
+        self.was_connected
     }
 
     /// Carries out what the model wants; the news of it. None once there is nothing left to do.
-    pub(crate) fn settle(&mut self) -> Option<News> {
-        while let Some(effect) = self.chat.next_effect() {
+    pub fn settle(&mut self) -> Option<News> {
+        while let Some(effect) = self.model.next_effect() {
             match effect {
                 Effect::Send(frame) => self.link.send(frame),
                 Effect::Show(target, line) => return Some(News::Line(target, line)),
@@ -52,15 +59,15 @@ impl Session {
 
     /// Waits until something happens, on the connection or because it is time. Cancel safe. [`Session::settle`] comes
     /// after it.
-    pub(crate) async fn next(&mut self) -> Option<News> {
+    pub async fn next(&mut self) -> Option<News> {
         let now = Instant::now();
         // Who was away for a while may have missed a moment.
-        self.chat.tick(now);
-        if self.chat.has_effects() {
+        self.model.tick(now);
+        if self.model.has_effects() {
             return None;
         }
         // With nothing to wait for, a moment far away does no harm.
-        let wake = self.chat.wake(now).unwrap_or(now + Duration::from_secs(3_600));
+        let wake = self.model.wake(now).unwrap_or(now + Duration::from_secs(3_600));
         tokio::select! {
             // What has arrived comes before the time that has passed meanwhile.
             biased;
@@ -71,7 +78,7 @@ impl Session {
     }
 
     /// Says goodbye.
-    pub(crate) async fn close(self) {
+    pub async fn close(self) {
         self.link.close().await;
     }
 
@@ -79,19 +86,19 @@ impl Session {
         match event {
             Event::Opened => {
                 self.was_connected = true;
-                self.chat.opened();
+                self.model.opened();
                 Some(News::Connected)
             }
             Event::Frame(text) => {
-                let was_live = self.chat.is_live();
-                self.chat.receive(&text, Instant::now());
-                if !was_live && self.chat.is_live() {
+                let was_live = self.model.is_live();
+                self.model.receive(&text, Instant::now());
+                if !was_live && self.model.is_live() {
                     self.link.settled();
                 }
                 None
             }
             Event::Lost { why, until } => {
-                self.chat.lost(&why, until.into());
+                self.model.lost(&why, until.into());
                 Some(News::Lost(why, until.saturating_duration_since(tokio::time::Instant::now())))
             }
             Event::Refused(why) => Some(News::Stopped(why)),
@@ -104,10 +111,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::client::address::Address;
-    use crate::protocol::UserName;
+    use chatnode_protocol::UserName;
 
-    fn sent(chat: &mut Chat) -> Value {
+    fn sent(chat: &mut Model) -> Value {
         match chat.next_effect() {
             Some(Effect::Send(frame)) => serde_json::from_str(&frame).unwrap(),
             other => panic!("{other:?}"),
@@ -117,7 +123,7 @@ mod tests {
     #[tokio::test]
     async fn a_moment_that_passed_while_nobody_asked_is_not_missed() {
         let before = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
-        let mut chat = Chat::new(UserName::parse("ann").unwrap(), 0);
+        let mut chat = Model::new(UserName::parse("ann").unwrap(), 0);
         chat.opened();
         let at = json!({ "epoch": "p", "seq": 0, "message_id": "", "dedupe_ms": 300_000 });
         let auth = sent(&mut chat);
@@ -129,8 +135,8 @@ mod tests {
         let error = json!({ "message_type": "Error", "message_body": fault, "id": first["id"] });
         chat.receive(&error.to_string(), before);
         while chat.next_effect().is_some() {}
-        let mut session = Session::new(chat, Link::new(Address::parse("ws://127.0.0.1:9/").unwrap()));
+        let mut session = Session::new(chat, Address::parse("ws://127.0.0.1:9/").unwrap());
         assert!(session.next().await.is_none());
-        assert_eq!(sent(&mut session.chat)["id"], first["id"]);
+        assert_eq!(sent(&mut session.model)["id"], first["id"]);
     }
 }
