@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! main ─► cli ─► server ─► transport ─► chat ─► backend (traits) ─► protocol
-//! config, metrics, supervise: leaves that any layer may use (and failpoints: flaws for the history checker, none in a
-//! release)
+//! config, metrics, supervise, work_queue: leaves that any layer may use (and failpoints: flaws for the history
+//! checker, none in a release)
 //! ```
 //!
 //! Each uses only what stands to its right; `tests/architecture.rs` holds them to it.
@@ -30,5 +30,6 @@ pub mod server;
 mod supervise;
 pub mod telemetry;
 pub mod transport;
+mod work_queue;
 
 pub use chatnode_protocol as protocol;

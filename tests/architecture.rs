@@ -13,7 +13,7 @@ const LAYERS: [&str; 7] = ["main", "cli", "server", "transport", "chat", "backen
 
 /// What any layer but the protocol may use. Among themselves they too use only what stands to their right, and the
 /// protocol.
-const LEAVES: [&str; 5] = ["telemetry", "config", "metrics", "supervise", "failpoints"];
+const LEAVES: [&str; 6] = ["telemetry", "config", "metrics", "supervise", "failpoints", "work_queue"];
 
 /// Arrows that the order would allow. (The protocol and the client are packages of their own: Cargo holds what they may use.)
 const FORBIDDEN: [(&str, &str); 1] = [("transport", "backend")];

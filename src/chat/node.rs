@@ -14,9 +14,10 @@ use tokio_util::task::TaskTracker;
 use super::auth::{Credential, TokensInUse};
 use super::counters::Publishing;
 use super::error::RequestError;
+use super::lease::LeaseKeeper;
 use super::outbox::{Close, Outbox};
-use super::presence::{Departures, LocalPresence};
-use super::registry::{Jobs, Registry};
+use super::presence::LocalPresence;
+use super::registry::Registry;
 use super::room_rules::RoomRules;
 use super::topic_worker::TopicWorker;
 use crate::backend::{Backend, BackendError, Notice, Publish, Stored, unix_ms};
@@ -33,15 +34,14 @@ const PACE: Duration = Duration::from_millis(50);
 /// What the registry needs before there is a backend to deliver to it.
 pub struct Inlet {
     registry: Arc<Registry>,
-    jobs: Jobs,
     notices: mpsc::Receiver<Notice>,
 }
 
 impl Inlet {
     /// The receiving end of a node: give [`Inlet::registry`] to the backend, then the whole to [`Node::start`].
     pub fn new(config: &Config) -> Self {
-        let (registry, jobs, notices) = Registry::new(config.node.ring_bytes);
-        Self { registry: Arc::new(registry), jobs, notices }
+        let (registry, notices) = Registry::new(config.node.ring_bytes);
+        Self { registry: Arc::new(registry), notices }
     }
 
     /// Where deliveries go.
@@ -101,9 +101,8 @@ impl Node {
         tracker: &TaskTracker,
         stop: &CancellationToken,
     ) -> Arc<Self> {
-        let Inlet { registry, jobs, notices } = inlet;
-        let (presence, departures) =
-            LocalPresence::new(backend.presence.clone(), registry.needs_reassert.clone());
+        let Inlet { registry, notices } = inlet;
+        let presence = LocalPresence::new(backend.presence.clone(), registry.needs_restore.clone());
         let node = Arc::new(Self {
             rooms,
             registry,
@@ -114,35 +113,37 @@ impl Node {
             backend,
             config,
         });
-        node.spawn_all(jobs, notices, departures, tracker, stop);
+        node.spawn_all(notices, tracker, stop);
         node
     }
 
     fn spawn_all(
         self: &Arc<Self>,
-        jobs: Jobs,
         notices: mpsc::Receiver<Notice>,
-        departures: Departures,
         tracker: &TaskTracker,
         stop: &CancellationToken,
     ) {
         let settings = &self.config.node;
-        let keeper = TopicWorker { registry: self.registry.clone(), broker: self.backend.broker.clone() };
-        let keeper = Arc::new(keeper);
+        let worker = Arc::new(TopicWorker {
+            registry: self.registry.clone(),
+            broker: self.backend.broker.clone(),
+            linger: settings.linger,
+        });
         macro_rules! spawn {
             ($name:literal, $owner:expr, |$part:ident, $stop:ident| $run:expr) => {{
                 let ($part, $stop) = ($owner.clone(), stop.clone());
                 tracker.spawn(critical($name, stop, async move { $run.await }));
             }};
         }
-        let (idle_check, linger) = (settings.idle_check, settings.linger);
-        let (heartbeat, lease) = (settings.heartbeat, settings.lease);
+        let idle_check = settings.idle_check;
+        let (presence, backend) = (self.presence.clone(), self.backend.presence.clone());
+        let lease = LeaseKeeper::new(presence, backend, settings.heartbeat, settings.lease);
+        tracker.spawn(critical("lease", stop, lease.run(stop.clone())));
         let recheck = self.config.auth.recheck_interval;
-        spawn!("keeper", keeper, |part, stop| part.run(jobs, stop));
-        spawn!("idle check", keeper, |part, stop| part.check_quiet_topics(idle_check, stop));
-        spawn!("interest", keeper, |part, stop| part.unsubscribe_idle(linger, stop));
-        spawn!("departures", self.presence, |part, stop| part.settle_departures(departures, stop));
-        spawn!("lease", self.presence, |part, stop| part.keep_lease(heartbeat, lease, stop));
+        spawn!("topics", worker, |part, stop| part.run(stop));
+        spawn!("quiet topics", worker, |part, stop| part.check_quiet_topics(idle_check, stop));
+        spawn!("idle topics", worker, |part, stop| part.unsubscribe_idle(stop));
+        spawn!("departures", self.presence, |part, stop| part.settle_departures(stop));
         spawn!("tokens", self.tokens, |part, stop| part.watch(recheck, stop));
         spawn!("notices", self, |part, stop| part.handle_notice(notices, stop));
         spawn!("upkeep", self, |part, stop| part.upkeep(stop));

@@ -1,5 +1,6 @@
-//! Topics of this node. Owns which topics have somebody here, and takes what the backend delivers; does not read the
-//! log (the keeper does) and does not know rooms' rules (the session does). Called by the backend's pump and by joins.
+//! The topics of this node. Owns which topics have members here and which wait for the topic worker, and takes what the
+//! backend delivers. It does not read logs (the topic worker does) and does not know the rules of rooms (the session
+//! does). Called by the backend for deliveries, and by joins.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,26 +16,25 @@ use super::send_budget::SendBudget;
 use super::topic::{LocalTopic, NodeResources, Phase};
 use crate::backend::{BackendError, Deliver, Interruption, Notice, Publication};
 use crate::protocol::Topic;
-
-/// What the keeper is asked to look at.
-pub(super) type Jobs = mpsc::UnboundedReceiver<Arc<LocalTopic>>;
+use crate::work_queue::WorkQueue;
 
 type Map = HashMap<Topic, Arc<LocalTopic>>;
 
 /// Topic → members, last position, ring.
 pub struct Registry {
     topics: RwLock<Map>,
-    /// Unbounded, but a topic is in it at most once (`State::is_kept`), so it holds no more than there are topics.
-    jobs: mpsc::UnboundedSender<Arc<LocalTopic>>,
-    /// Topics that nobody holds, oldest first. One that was taken up again is skipped when its time comes.
-    lingering: Mutex<VecDeque<(Instant, Arc<LocalTopic>)>>,
+    /// Topics for the topic worker: to start, to recover, or to unsubscribe from. Only the worker that has a topic in
+    /// hand subscribes to it or unsubscribes from it.
+    work: WorkQueue<Topic>,
+    /// Topics without a holder, by the time at which the last one went, oldest first.
+    idle: Mutex<VecDeque<(Instant, Topic)>>,
     shared: Arc<NodeResources>,
     notices: mpsc::Sender<Notice>,
-    /// The store was lost for a moment: what presence it holds is in doubt.
-    pub(super) needs_reassert: Arc<AtomicBool>,
+    /// The connection to the store was lost: it may have lost members too, so the next heartbeat adds them again.
+    pub(super) needs_restore: Arc<AtomicBool>,
 }
 
-/// Membership of a topic, or a join under way. Dropping it lets go.
+/// A member of a topic, or a join under way. Dropping it releases the topic.
 pub(super) struct TopicGuard {
     pub(super) topic: Arc<LocalTopic>,
     registry: Arc<Registry>,
@@ -43,16 +43,17 @@ pub(super) struct TopicGuard {
 impl Drop for TopicGuard {
     fn drop(&mut self) {
         if self.topic.holders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.registry.lingering().push_back((Instant::now(), self.topic.clone()));
+            let now = Instant::now();
+            self.topic.lock().idle_since = Some(now);
+            self.registry.idle().push_back((now, self.topic.name.clone()));
         }
     }
 }
 
 impl Registry {
-    /// An empty registry, the keeper's queue, and the notices to act on. Over 1,024 waiting notices, further ones are
-    /// dropped: the tokens of open connections are checked again anyway.
-    pub(super) fn new(ring_bytes: usize) -> (Self, Jobs, mpsc::Receiver<Notice>) {
-        let (jobs, queue) = mpsc::unbounded_channel();
+    /// An empty registry, and the notices to act on. While 1,024 notices wait, further ones are dropped: the tokens of
+    /// open connections are checked again anyway.
+    pub(super) fn new(ring_bytes: usize) -> (Self, mpsc::Receiver<Notice>) {
         let (notices, pending_notices) = mpsc::channel(1_024);
         let shared = Arc::new(NodeResources {
             budget: Arc::new(RingBudget::new(ring_bytes)),
@@ -61,13 +62,13 @@ impl Registry {
         });
         let registry = Self {
             topics: RwLock::default(),
-            jobs,
-            lingering: Mutex::default(),
+            work: WorkQueue::default(),
+            idle: Mutex::default(),
             shared,
             notices,
-            needs_reassert: Arc::default(),
+            needs_restore: Arc::default(),
         };
-        (registry, queue, pending_notices)
+        (registry, pending_notices)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Map> {
@@ -129,7 +130,7 @@ impl Registry {
                     Phase::Idle | Phase::Failed(_) => {
                         state.phase = Phase::Starting;
                         drop(state);
-                        self.keep(topic);
+                        self.enqueue(topic);
                     }
                     Phase::Starting => {}
                 }
@@ -139,13 +140,15 @@ impl Registry {
         }
     }
 
-    /// Hands the topic to the keeper, unless it has it.
-    pub(super) fn keep(&self, topic: &Arc<LocalTopic>) {
-        let is_kept = std::mem::replace(&mut topic.lock().is_kept, true);
-        if !is_kept {
-            // The keeper ends with the node: then there is nobody to heal for.
-            let _ = self.jobs.send(topic.clone());
-        }
+    /// Asks the topic worker to bring the topic into line with its state. To be called after each change that leaves
+    /// work to do.
+    pub(super) fn enqueue(&self, topic: &LocalTopic) {
+        self.work.add(topic.name.clone());
+    }
+
+    /// The topics that wait for the topic worker.
+    pub(super) fn work(&self) -> &WorkQueue<Topic> {
+        &self.work
     }
 
     /// Every topic, for checks that go round.
@@ -153,54 +156,43 @@ impl Registry {
         self.read().values().cloned().collect()
     }
 
-    /// Lets go of the topics that nobody has held for `linger`: calls `unsubscribe` for each, with no lock held.
-    ///
-    /// The topic counts as kept meanwhile: who takes it up at this moment waits until the unsubscription was sent, so
-    /// that a subscription can't be overtaken by it.
-    pub(super) fn unsubscribe_idle(&self, linger: Duration, unsubscribe: impl Fn(&Topic)) {
-        for topic in self.due(linger) {
-            {
-                let mut state = topic.lock();
-                if topic.holders.load(Ordering::Acquire) > 0 {
-                    continue;
-                }
-                if state.is_kept {
-                    drop(state);
-                    self.requeue_idle(topic);
-                    continue;
-                }
-                state.forget();
-                state.is_kept = true;
-            }
-            unsubscribe(&topic.name);
-            let mut topics = self.write();
-            let is_current = topics.get(&topic.name).is_some_and(|current| Arc::ptr_eq(current, &topic));
-            if is_current && topic.holders.load(Ordering::Acquire) == 0 {
-                topics.remove(&topic.name);
-            } else {
-                drop(topics);
-                topic.lock().is_kept = false;
-                self.keep(&topic);
-            }
+    /// Hands the topics that have had no holder for `linger` to the topic worker, which looks at them again with
+    /// [`Registry::forget_idle`].
+    pub(super) fn enqueue_idle(&self, linger: Duration) {
+        let due: Vec<Topic> = {
+            let mut idle = self.idle();
+            let count = idle.iter().take_while(|(since, _)| since.elapsed() >= linger).count();
+            idle.drain(..count).map(|(_, topic)| topic).collect()
+        };
+        due.into_iter().for_each(|topic| self.work.add(topic));
+    }
+
+    /// Forgets what is known of a topic that has had no holder for `linger`. True if it has to be unsubscribed from now,
+    /// and then removed with [`Registry::remove_idle`]. Only the worker that has the topic in hand may call this: a
+    /// joiner that comes meanwhile asks for a start, which waits until the worker is done, so a subscription is never
+    /// overtaken by the end of the one before.
+    pub(super) fn forget_idle(&self, topic: &LocalTopic, linger: Duration) -> bool {
+        let mut state = topic.lock();
+        // A topic that was held again has a later time, and a later entry in `idle`.
+        let is_due = state.idle_since.is_some_and(|since| since.elapsed() >= linger);
+        if topic.holders.load(Ordering::Acquire) > 0 || !is_due {
+            return false;
+        }
+        state.forget();
+        true
+    }
+
+    /// Removes a topic that was unsubscribed from, unless it has a holder again.
+    pub(super) fn remove_idle(&self, topic: &Arc<LocalTopic>) {
+        let mut topics = self.write();
+        let is_current = topics.get(&topic.name).is_some_and(|current| Arc::ptr_eq(current, topic));
+        if is_current && topic.holders.load(Ordering::Acquire) == 0 {
+            topics.remove(&topic.name);
         }
     }
 
-    /// The keeper has the topic in hand at the moment: it is looked at again, or it would stay subscribed for ever with
-    /// nobody in it. One that is out of the map counts as kept too, and has gone for good.
-    fn requeue_idle(&self, topic: Arc<LocalTopic>) {
-        if self.find(&topic.name).is_some_and(|current| Arc::ptr_eq(&current, &topic)) {
-            self.lingering().push_back((Instant::now(), topic));
-        }
-    }
-
-    fn lingering(&self) -> MutexGuard<'_, VecDeque<(Instant, Arc<LocalTopic>)>> {
-        self.lingering.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn due(&self, linger: Duration) -> Vec<Arc<LocalTopic>> {
-        let mut lingering = self.lingering();
-        let count = lingering.iter().take_while(|(since, _)| since.elapsed() >= linger).count();
-        lingering.drain(..count).map(|(_, topic)| topic).collect()
+    fn idle(&self) -> MutexGuard<'_, VecDeque<(Instant, Topic)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connections that are in a topic here.
@@ -210,7 +202,7 @@ impl Registry {
         state.members.values().map(|member| member.outbox.clone()).collect()
     }
 
-    fn find(&self, name: &Topic) -> Option<Arc<LocalTopic>> {
+    pub(super) fn find(&self, name: &Topic) -> Option<Arc<LocalTopic>> {
         self.read().get(name).cloned()
     }
 }
@@ -220,7 +212,7 @@ impl Deliver for Registry {
         match self.find(name) {
             Some(topic) => {
                 if topic.deliver(publications) {
-                    self.keep(&topic);
+                    self.enqueue(&topic);
                 }
             }
             // Nobody is here any more; the unsubscription is on its way.
@@ -229,7 +221,7 @@ impl Deliver for Registry {
     }
 
     fn interrupted(&self, topics: &[Topic], how: Interruption) {
-        self.needs_reassert.store(true, Ordering::Release);
+        self.needs_restore.store(true, Ordering::Release);
         for topic in topics.iter().filter_map(|name| self.find(name)) {
             match how {
                 Interruption::Lost => self.shared.counters.gap_reconnect.increment(1),
@@ -242,7 +234,7 @@ impl Deliver for Registry {
     fn restored(&self, topics: &[Topic]) {
         for topic in topics.iter().filter_map(|name| self.find(name)) {
             topic.resume();
-            self.keep(&topic);
+            self.enqueue(&topic);
         }
     }
 

@@ -103,7 +103,7 @@ impl Node {
         let is_contradiction = topic.is_contradicted_by(&page.top, known, cursor, broken);
         if is_contradiction {
             topic.mark_inconsistent();
-            self.registry.keep(topic);
+            self.registry.enqueue(topic);
         }
         Ok(JudgedPage { page, broken, is_contradiction, breaks })
     }

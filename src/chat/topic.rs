@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use indexmap::IndexMap;
@@ -89,8 +90,8 @@ pub(super) struct State {
     pub(super) ring: Ring,
     pub(super) members: IndexMap<ConnectionId, Member>,
     pub(super) recovery: Option<TopicRecovery>,
-    /// The keeper has the topic in hand, or in its queue: at most one job per topic.
-    pub(super) is_kept: bool,
+    /// When its last holder went, if it ever had one. Says nothing while it has holders.
+    pub(super) idle_since: Option<Instant>,
 }
 
 /// One topic on this node.
@@ -120,7 +121,7 @@ impl LocalTopic {
             ring: Ring::new(shared.budget.clone()),
             members: IndexMap::new(),
             recovery: None,
-            is_kept: false,
+            idle_since: None,
         };
         Self { name, holders: AtomicUsize::new(0), state: Mutex::new(state), changed: Notify::new(), shared }
     }

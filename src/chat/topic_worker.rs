@@ -1,16 +1,15 @@
-//! Keeps topics whole. Owns all reading of logs that is done once per topic and node: starting a topic, healing it,
-//! checking a quiet one, letting a deserted one go. A background task of the node; fed by the registry.
+//! Brings topics into line with their logs. Owns all reads of logs that are done once per topic and node, to start a
+//! topic, to recover it and to check a quiet one, and all subscribing and unsubscribing. Runs as background tasks of the
+//! node; the registry says which topics have work.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::recovery::Step;
-use super::registry::{Jobs, Registry};
+use super::registry::Registry;
 use super::topic::{LocalTopic, Phase};
 use crate::backend::{BackendError, Broker};
 use crate::failpoints::{self, Failpoint};
@@ -23,46 +22,40 @@ const CHECK_AT_ONCE: usize = 100;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
-/// The keeper's parts.
+/// The worker's parts.
 pub(super) struct TopicWorker {
     pub(super) registry: Arc<Registry>,
     pub(super) broker: Arc<dyn Broker>,
+    /// How long a topic without a holder stays subscribed.
+    pub(super) linger: Duration,
 }
 
 impl TopicWorker {
-    /// Starts and heals topics, until the node stops.
-    pub(super) async fn run(&self, mut jobs: Jobs, stop: CancellationToken) {
-        let mut in_hand = FuturesUnordered::new();
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                Some(()) = in_hand.next(), if !in_hand.is_empty() => {}
-                Some(topic) = jobs.recv(), if in_hand.len() < MAX_IN_HAND => in_hand.push(self.keep(topic)),
-            }
-        }
+    /// Starts, recovers and unsubscribes from topics, until the node stops.
+    pub(super) async fn run(&self, stop: CancellationToken) {
+        self.registry.work().run(MAX_IN_HAND, stop, |name| self.work_on(name)).await;
     }
 
-    async fn keep(&self, topic: Arc<LocalTopic>) {
-        loop {
-            let phase = topic.lock().phase.clone();
-            match phase {
-                Phase::Starting => {
-                    let result = self.start(&topic).await;
-                    topic.lock().phase = result.map_or_else(Phase::Failed, |()| Phase::Ready);
-                    topic.changed.notify_waiters();
-                }
-                Phase::Ready => self.recover(&topic).await,
-                // Not subscribed: a top that is read now would be taken for the last message before the subscription,
-                // and what is published until then be missed. The next to ask starts the topic.
-                Phase::Idle | Phase::Failed(_) => {}
+    /// Does what a topic needs at this moment. What is asked for meanwhile is done afterwards: the topic is in hand until
+    /// then, and waits again.
+    async fn work_on(&self, name: Topic) {
+        let Some(topic) = self.registry.find(&name) else { return };
+        if self.registry.forget_idle(&topic, self.linger) {
+            self.broker.unsubscribe(&name);
+            self.registry.remove_idle(&topic);
+            return;
+        }
+        let phase = topic.lock().phase.clone();
+        match phase {
+            Phase::Starting => {
+                let result = self.start(&topic).await;
+                topic.lock().phase = result.map_or_else(Phase::Failed, |()| Phase::Ready);
+                topic.changed.notify_waiters();
             }
-            // What was asked for while the topic was in hand is done now, under the same lock that `keep` looks under.
-            let mut state = topic.lock();
-            let is_whole = state.recovery.as_ref().is_none_or(|recovery| recovery.is_interrupted);
-            if state.phase != Phase::Starting && (is_whole || state.phase != Phase::Ready) {
-                state.is_kept = false;
-                return;
-            }
+            Phase::Ready => self.recover(&topic).await,
+            // Not subscribed: a top that is read now would be taken for the last message before the subscription, and
+            // what is published until then would be missed. The next joiner starts the topic.
+            Phase::Idle | Phase::Failed(_) => {}
         }
     }
 
@@ -192,21 +185,22 @@ impl TopicWorker {
             state.begin_recovery(false);
             drop(state);
             self.registry.counters().gap_idle_check.increment(1);
-            self.registry.keep(topic);
+            self.registry.enqueue(topic);
         }
         Ok(())
     }
 
-    /// Unsubscribes what nobody has held for `linger`.
-    pub(super) async fn unsubscribe_idle(&self, linger: Duration, stop: CancellationToken) {
-        let mut tick = interval((linger / 4).clamp(Duration::from_millis(50), Duration::from_secs(1)));
+    /// Finds the topics that have had no holder for `linger`.
+    pub(super) async fn unsubscribe_idle(&self, stop: CancellationToken) {
+        let period = (self.linger / 4).clamp(Duration::from_millis(50), Duration::from_secs(1));
+        let mut tick = interval(period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {}
             }
-            self.registry.unsubscribe_idle(linger, |topic| self.broker.unsubscribe(topic));
+            self.registry.enqueue_idle(self.linger);
         }
     }
 }

@@ -9,7 +9,6 @@ mod broker;
 mod codec;
 mod command_connection;
 mod connector;
-mod dedup_queue;
 mod dispatcher;
 mod error;
 mod keys;

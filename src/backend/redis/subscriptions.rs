@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 use tokio::sync::oneshot;
 
-use super::dedup_queue::DedupQueue;
 use crate::protocol::Topic;
+use crate::work_queue::WorkQueue;
 
 /// What the present connection has of one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +40,9 @@ struct DesiredSubscription {
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     by_channel: HashMap<String, DesiredSubscription>,
-    /// Channels to be looked at. Nothing takes from it while there is no connection.
-    changed: DedupQueue,
+    /// Channels to be looked at; in hand are those that a batch asks the server about. Nothing takes from it while there
+    /// is no connection.
+    changed: WorkQueue<String>,
     last_ticket: u64,
 }
 
@@ -84,7 +85,7 @@ impl Subscriptions {
         });
         if !entry.desired {
             entry.desired = true;
-            self.changed.add(channel);
+            self.changed.add(channel.to_owned());
         }
         if entry.actual == Actual::Present {
             entry.acknowledged = true;
@@ -108,7 +109,7 @@ impl Subscriptions {
             self.changed.remove(channel);
             self.by_channel.remove(channel);
         } else {
-            self.changed.add(channel);
+            self.changed.add(channel.to_owned());
         }
     }
 
@@ -135,18 +136,18 @@ impl Subscriptions {
     pub(super) fn next_batch(&mut self, max: usize) -> Batch {
         let mut batch = Batch::default();
         while batch.subscribe.len() + batch.unsubscribe.len() < max {
-            let Some(channel) = self.changed.next() else { break };
-            let Some(entry) = self.by_channel.get_mut(&channel) else { continue };
-            match (entry.desired, entry.actual) {
-                (true, Actual::Absent) => {
-                    entry.actual = Actual::Subscribing;
+            let Some(channel) = self.changed.try_next() else { break };
+            let entry = self.by_channel.get_mut(&channel);
+            match entry.map(|entry| (entry.desired, &mut entry.actual)) {
+                Some((true, actual @ Actual::Absent)) => {
+                    *actual = Actual::Subscribing;
                     batch.subscribe.push(channel);
                 }
-                (false, Actual::Present) => {
-                    entry.actual = Actual::Unsubscribing;
+                Some((false, actual @ Actual::Present)) => {
+                    *actual = Actual::Unsubscribing;
                     batch.unsubscribe.push(channel);
                 }
-                _ => {}
+                _ => self.changed.done(&channel),
             }
         }
         batch
@@ -154,10 +155,11 @@ impl Subscriptions {
 
     /// The server confirmed a subscription.
     pub(super) fn confirm_subscribed(&mut self, channel: &str) -> Confirmation {
+        self.changed.done(channel);
         let Some(entry) = self.by_channel.get_mut(channel) else { return Confirmation::Unreported };
         entry.actual = Actual::Present;
         if !entry.desired {
-            self.changed.add(channel);
+            self.changed.add(channel.to_owned());
             return Confirmation::Unreported;
         }
         let restored = std::mem::take(&mut entry.interrupted);
@@ -171,10 +173,11 @@ impl Subscriptions {
 
     /// The server confirmed the end of a subscription.
     pub(super) fn confirm_unsubscribed(&mut self, channel: &str) {
+        self.changed.done(channel);
         let Some(entry) = self.by_channel.get_mut(channel) else { return };
         if entry.desired {
             entry.actual = Actual::Absent;
-            self.changed.add(channel);
+            self.changed.add(channel.to_owned());
         } else {
             self.changed.remove(channel);
             self.by_channel.remove(channel);
@@ -197,7 +200,7 @@ impl Subscriptions {
                 entry.interrupted = true;
                 interrupted.push(entry.topic.clone());
             }
-            self.changed.add(channel);
+            self.changed.add(channel.to_owned());
         }
         interrupted
     }
@@ -356,7 +359,7 @@ mod tests {
             }
         }
         assert_eq!(subscriptions.by_channel.len(), 1);
-        assert_eq!(std::iter::from_fn(|| subscriptions.changed.next()).collect::<Vec<_>>(), ["kept"]);
+        assert_eq!(std::iter::from_fn(|| subscriptions.changed.try_next()).collect::<Vec<_>>(), ["kept"]);
     }
 
     #[test]

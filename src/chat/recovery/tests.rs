@@ -87,7 +87,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let (registry, _jobs, _notices) = Registry::new(1 << 20);
+        let (registry, _notices) = Registry::new(1 << 20);
         let name = Topic::Room(RoomName::parse("ops").unwrap());
         let topic = Arc::clone(&Arc::new(registry).hold(&name).topic);
         let outbox = Outbox::new(ConnectionId::generate(), 1 << 20, topic.shared.queued.clone());
