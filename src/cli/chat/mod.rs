@@ -1,15 +1,21 @@
-//! `chatnode chat`: a chat client for terminals and pipes. Owns the choice between a screen and plain lines; what it speaks
-//! is the protocol of every other client. Called by the command.
+//! `chatnode chat`: a chat client for terminals and pipes. Owns the choice between a full screen and plain lines; the protocol
+//! is the business of `chatnode-client`. Called by the command. The full screen needs the feature `tui`; without it there are
+//! only lines.
 
-mod calendar;
 mod command;
 mod input;
 mod lines;
+#[cfg(feature = "tui")]
+mod local_time;
 mod options;
+#[cfg(feature = "tui")]
 mod prompt;
+#[cfg(feature = "tui")]
 mod screen;
 mod signals;
+#[cfg(feature = "tui")]
 mod terminal;
+#[cfg(feature = "tui")]
 mod transcript;
 
 pub(super) use options::Options;
@@ -39,7 +45,8 @@ pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
             return ExitCode::from(MISUSE);
         }
     };
-    let has_screen = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let has_screen =
+        cfg!(feature = "tui") && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let history = options.history.unwrap_or(if has_screen { command::PAGE } else { 0 });
     let node = plan.address.name().to_owned();
     block_on(async {
@@ -56,10 +63,10 @@ pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
         let mut chat = Model::new(me, history);
         chat.begin(plan.rooms, plan.to);
         let session = Session::new(chat, plan.address);
+        #[cfg(feature = "tui")]
         if has_screen {
-            terminal::run(session).await
-        } else {
-            lines::run(session, options.follow, &node).await
+            return terminal::run(session).await;
         }
+        lines::run(session, options.follow, &node).await
     })
 }

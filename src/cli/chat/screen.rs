@@ -9,7 +9,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line as Row, Span, Text};
 use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 
-use super::calendar::Calendar;
+use super::local_time::LocalTime;
 use super::prompt::Prompt;
 use super::transcript;
 use chatnode_client::model::Target;
@@ -40,7 +40,7 @@ pub(super) struct View {
 }
 
 /// Draws everything.
-pub(super) fn draw(frame: &mut Frame<'_>, chat: &Model, view: &mut View, calendar: &Calendar, now: Instant) {
+pub(super) fn draw(frame: &mut Frame<'_>, chat: &Model, view: &mut View, local: &LocalTime, now: Instant) {
     let [body, status, prompt] =
         Layout::vertical([Constraint::Min(1), Constraint::Length(1), Constraint::Length(1)])
             .areas(frame.area());
@@ -51,7 +51,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, chat: &Model, view: &mut View, calenda
         Layout::horizontal([Constraint::Length(lists), Constraint::Min(1), Constraint::Length(members)])
             .areas(body);
     conversations(frame, chat, left);
-    lines(frame, chat, view, calendar, middle);
+    lines(frame, chat, view, local, middle);
     if members > 0 {
         people(frame, chat, right);
     }
@@ -79,7 +79,7 @@ fn conversations(frame: &mut Frame<'_>, chat: &Model, area: Rect) {
     frame.render_widget(Paragraph::new(list).block(Block::new().borders(Borders::RIGHT)), area);
 }
 
-fn lines(frame: &mut Frame<'_>, chat: &Model, view: &mut View, calendar: &Calendar, area: Rect) {
+fn lines(frame: &mut Frame<'_>, chat: &Model, view: &mut View, local: &LocalTime, area: Rect) {
     view.height = area.height;
     let Some(conversation) = chat.current() else {
         view.at_top = false;
@@ -97,10 +97,10 @@ fn lines(frame: &mut Frame<'_>, chat: &Model, view: &mut View, calendar: &Calend
         view.below = 0;
     } else if arrived > 0 {
         view.below += arrived;
-        view.scroll += transcript::rows_of_newest(conversation, chat.me(), calendar, width, arrived);
+        view.scroll += transcript::rows_of_newest(conversation, chat.me(), local, width, arrived);
     }
     let wanted = height + view.scroll;
-    let rows = transcript::newest(conversation, chat.me(), calendar, width, wanted + 1);
+    let rows = transcript::newest(conversation, chat.me(), local, width, wanted + 1);
     view.at_top = rows.len() <= wanted;
     view.scroll = view.scroll.min(rows.len().saturating_sub(height));
     let mut seen: Vec<Row<'_>> = rows.into_iter().skip(view.scroll).take(height).collect();
@@ -191,8 +191,8 @@ mod tests {
     /// What a person sees.
     fn shown(chat: &Model, view: &mut View, width: u16, height: u16) -> Vec<String> {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        let calendar = Calendar::new(&TimeZone::UTC, SystemTime::UNIX_EPOCH);
-        terminal.draw(|frame| draw(frame, chat, view, &calendar, Instant::now())).unwrap();
+        let local = LocalTime::new(&TimeZone::UTC, SystemTime::UNIX_EPOCH);
+        terminal.draw(|frame| draw(frame, chat, view, &local, Instant::now())).unwrap();
         let buffer = terminal.backend().buffer().clone();
         let row = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
         (0..height).map(|y| row(y).trim_end().to_owned()).collect()

@@ -13,8 +13,8 @@ use crossterm::execute;
 use futures_util::StreamExt;
 use ratatui::DefaultTerminal;
 
-use super::calendar::{Calendar, local_zone};
 use super::command;
+use super::local_time::{LocalTime, local_zone};
 use super::screen::{self, View};
 use super::signals::Signals;
 use crate::cli::print_error;
@@ -80,8 +80,8 @@ async fn converse(
                 return Err(why);
             }
         }
-        let (now, calendar) = (Instant::now(), Calendar::new(&zone, SystemTime::now()));
-        let drawn = screen.0.draw(|frame| screen::draw(frame, &session.model, &mut view, &calendar, now));
+        let (now, local) = (Instant::now(), LocalTime::new(&zone, SystemTime::now()));
+        let drawn = screen.0.draw(|frame| screen::draw(frame, &session.model, &mut view, &local, now));
         drawn.map_err(|error| format!("can't draw: {error}"))?;
         tokio::select! {
             news = session.next() => {

@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line as Row, Span};
 
-use super::calendar::Calendar;
+use super::local_time::LocalTime;
 use crate::protocol::UserName;
 use chatnode_client::model::{Conversation, Line};
 use chatnode_client::text::harmless;
@@ -15,16 +15,16 @@ use chatnode_client::text::harmless;
 pub(super) fn newest(
     conversation: &Conversation,
     me: &UserName,
-    calendar: &Calendar,
+    local: &LocalTime,
     width: usize,
     at_least: usize,
 ) -> Vec<Row<'static>> {
     let mut rows = Vec::new();
     let read = conversation.read_by_peer(me);
     for (index, line) in conversation.lines.iter().enumerate().rev() {
-        rows.extend(wrapped(&row(line, me, calendar, read), width).into_iter().rev());
-        if let Some(day) = begun_by(conversation, index, calendar) {
-            rows.extend(wrapped(&day_row(&calendar.name(day), width), width).into_iter().rev());
+        rows.extend(wrapped(&row(line, me, local, read), width).into_iter().rev());
+        if let Some(day) = begun_by(conversation, index, local) {
+            rows.extend(wrapped(&day_row(&local.name(day), width), width).into_iter().rev());
         }
         if rows.len() >= at_least {
             break;
@@ -37,23 +37,23 @@ pub(super) fn newest(
 pub(super) fn rows_of_newest(
     conversation: &Conversation,
     me: &UserName,
-    calendar: &Calendar,
+    local: &LocalTime,
     width: usize,
     lines: usize,
 ) -> usize {
     let first = conversation.lines.len().saturating_sub(lines);
     let read = conversation.read_by_peer(me);
     let rows = conversation.lines.iter().enumerate().skip(first).map(|(index, line)| {
-        let day = usize::from(begun_by(conversation, index, calendar).is_some());
-        wrapped(&row(line, me, calendar, read), width).len() + day
+        let day = usize::from(begun_by(conversation, index, local).is_some());
+        wrapped(&row(line, me, local, read), width).len() + day
     });
     rows.sum()
 }
 
 /// The day that the line at this index is the first of. What bears no time, or one that can't be, begins and ends none.
-fn begun_by(conversation: &Conversation, index: usize, calendar: &Calendar) -> Option<Date> {
+fn begun_by(conversation: &Conversation, index: usize, local: &LocalTime) -> Option<Date> {
     let day_of = |line: &Line| match line {
-        Line::Said { sent_at, .. } => calendar.day(*sent_at),
+        Line::Said { sent_at, .. } => local.day(*sent_at),
         Line::Gap(_) | Line::NotSent { .. } | Line::Note(_) => None,
     };
     let day = day_of(&conversation.lines[index])?;
@@ -97,13 +97,13 @@ fn wrapped(line: &Row<'_>, width: usize) -> Vec<Row<'static>> {
 }
 
 /// `read` is the newest message that the other one has read.
-fn row(line: &Line, me: &UserName, calendar: &Calendar, read: Option<&str>) -> Row<'static> {
+fn row(line: &Line, me: &UserName, local: &LocalTime, read: Option<&str>) -> Row<'static> {
     match line {
         Line::Said { from, sent_at, place, .. } => {
             let is_read = read == Some(place.message_id.as_str());
             let color = if from == me { Color::Green } else { Color::Cyan };
             Row::from(vec![
-                Span::styled(calendar.time_of_day(*sent_at), Style::new().fg(Color::DarkGray)),
+                Span::styled(local.time_of_day(*sent_at), Style::new().fg(Color::DarkGray)),
                 Span::styled(
                     harmless(&format!(" {from}")),
                     Style::new().fg(color).add_modifier(Modifier::BOLD),
@@ -142,8 +142,8 @@ mod tests {
     /// What a person sees two hours ahead of UTC, from the top.
     fn seen(conversation: &Conversation, unix_ms: u64, width: usize) -> Vec<String> {
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms);
-        let calendar = Calendar::new(&TimeZone::posix("EET-2").unwrap(), now);
-        let rows = newest(conversation, &user("ann"), &calendar, width, usize::MAX);
+        let local = LocalTime::new(&TimeZone::posix("EET-2").unwrap(), now);
+        let rows = newest(conversation, &user("ann"), &local, width, usize::MAX);
         rows.iter().rev().map(ToString::to_string).collect()
     }
 

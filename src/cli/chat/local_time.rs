@@ -11,13 +11,13 @@ use jiff::tz::TimeZone;
 const NO_TIME: &str = "--:--";
 
 /// Days and hours in one time zone, as seen at one moment.
-pub(super) struct Calendar {
+pub(super) struct LocalTime {
     zone: TimeZone,
     /// None for a clock that stands beyond all calendars.
     today: Option<Date>,
 }
 
-impl Calendar {
+impl LocalTime {
     pub(super) fn new(zone: &TimeZone, now: SystemTime) -> Self {
         let today = Timestamp::try_from(now).ok().map(|now| zone.to_datetime(now).date());
         Self { zone: zone.clone(), today }
@@ -69,15 +69,15 @@ mod tests {
     }
 
     /// Europe/Berlin by its rule, which needs no database: an hour ahead of UTC, two from March to October.
-    fn berlin(now: &str) -> Calendar {
+    fn berlin(now: &str) -> LocalTime {
         let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
-        Calendar::new(&zone, SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms(now)))
+        LocalTime::new(&zone, SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms(now)))
     }
 
     #[test]
     fn each_time_is_by_the_rules_of_its_own_date() {
         for now in ["2026-01-15T12:00:00Z", "2026-07-15T12:00:00Z"] {
-            let calendar = berlin(now);
+            let local = berlin(now);
             for (at, shown) in [
                 ("2026-01-01T12:00:00Z", "13:00"),
                 ("2026-03-29T00:59:59Z", "01:59"),
@@ -87,7 +87,7 @@ mod tests {
                 ("2026-10-25T01:30:00Z", "02:30"),
                 ("2026-10-25T02:30:00Z", "03:30"),
             ] {
-                assert_eq!(calendar.time_of_day(unix_ms(at)), shown, "{at} seen at {now}");
+                assert_eq!(local.time_of_day(unix_ms(at)), shown, "{at} seen at {now}");
             }
         }
     }
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn days_begin_at_local_midnight_and_are_named_from_today() {
         // The 25th has 25 hours there.
-        let calendar = berlin("2026-10-25T23:10:00Z");
+        let local = berlin("2026-10-25T23:10:00Z");
         for (at, name) in [
             ("2026-10-24T21:59:59Z", "Saturday, 24 October 2026"),
             ("2026-10-24T22:00:00Z", "Yesterday"),
@@ -105,26 +105,26 @@ mod tests {
             ("2026-10-26T23:00:00Z", "Tuesday, 27 October 2026"),
             ("1970-01-01T00:00:00Z", "Thursday, 1 January 1970"),
         ] {
-            assert_eq!(calendar.name(calendar.day(unix_ms(at)).unwrap()), name, "{at}");
+            assert_eq!(local.name(local.day(unix_ms(at)).unwrap()), name, "{at}");
         }
     }
 
     #[test]
     fn a_moment_beyond_all_calendars_has_no_day() {
-        let calendar = berlin("2026-10-25T23:10:00Z");
+        let local = berlin("2026-10-25T23:10:00Z");
         // The first moment of the year 10000 in UTC, and what a broken or hostile node may say.
         for beyond in [253_402_300_800_000, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX] {
-            assert_eq!((calendar.time_of_day(beyond).as_str(), calendar.day(beyond)), (NO_TIME, None));
+            assert_eq!((local.time_of_day(beyond).as_str(), local.day(beyond)), (NO_TIME, None));
         }
         let last = unix_ms("9999-12-30T22:00:00Z");
-        assert_eq!(calendar.time_of_day(last), "23:00");
-        assert_eq!(calendar.name(calendar.day(last).unwrap()), "Thursday, 30 December 9999");
+        assert_eq!(local.time_of_day(last), "23:00");
+        assert_eq!(local.name(local.day(last).unwrap()), "Thursday, 30 December 9999");
     }
 
     #[test]
     fn a_clock_beyond_all_calendars_names_no_day_today() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40);
-        let calendar = Calendar::new(&TimeZone::UTC, now);
-        assert_eq!(calendar.name(calendar.day(0).unwrap()), "Thursday, 1 January 1970");
+        let local = LocalTime::new(&TimeZone::UTC, now);
+        assert_eq!(local.name(local.day(0).unwrap()), "Thursday, 1 January 1970");
     }
 }
