@@ -1,5 +1,5 @@
-//! Every metric's name and description. Owns names and label values; has no logic beside registering them, so that
-//! each label value is there from the start. Counted where it happens, in any layer.
+//! Names and descriptions of all metrics. Owns the names and the label values, and registers them, so that each label value
+//! exists from the start; measures nothing. Every layer counts its own events.
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
@@ -7,13 +7,13 @@ use crate::protocol::CloseReason;
 
 /// Open WebSocket connections.
 pub const CONNECTIONS: &str = "chat_connections";
-/// How many there may be: the setting `max_connections`.
+/// Maximum of open connections: the setting `max_connections`.
 pub const CONNECTIONS_LIMIT: &str = "chat_connections_limit";
 /// Connections that ended, by `reason` ([`CloseReason::as_str`]).
 pub const CONNECTIONS_CLOSED: &str = "chat_connections_closed_total";
 /// Upgrades, by `result` ([`HANDSHAKE_RESULTS`]).
 pub const HANDSHAKES: &str = "chat_handshakes_total";
-/// Topics subscribed.
+/// Topics to which this node is subscribed.
 pub const SUBSCRIPTIONS: &str = "chat_subscriptions";
 /// Publishes by `result` ([`PUBLISH_RESULTS`]).
 pub const PUBLISHES: &str = "chat_publishes_total";
@@ -25,37 +25,37 @@ pub const DELIVERIES: &str = "chat_deliveries_total";
 pub const DELIVERY: &str = "chat_delivery_seconds";
 /// Joins with `since`, by `result` ([`RESUME_RESULTS`]).
 pub const RESUMES: &str = "chat_resumes_total";
-/// Holes in what the subscriptions brought, by `source` ([`GAP_SOURCES`]); healed from the log.
+/// Gaps in the messages from the subscriptions, by `source` ([`GAP_SOURCES`]). The node repairs them from the log.
 pub const GAPS_DETECTED: &str = "chat_gaps_detected_total";
 /// `Gap` frames sent, by `reason`.
 pub const GAPS_SENT: &str = "chat_gaps_sent_total";
-/// Connections closed because they took nothing for too long.
+/// Connections closed because writing made no progress for too long.
 pub const SLOW_CONSUMER_DISCONNECTS: &str = "chat_slow_consumer_disconnects_total";
 /// Times a connection fell so far behind that it left the fan-out.
 pub const LAGGED: &str = "chat_lagged_total";
 /// Bytes queued for all connections.
 pub const SEND_QUEUE_BYTES: &str = "chat_send_queue_bytes";
-/// Errors of Redis, by `role` ([`REDIS_ROLES`]) and `kind` ([`REDIS_ERROR_KINDS`]).
+/// Failed calls to Redis, by `role` ([`REDIS_ROLES`]) and `kind` ([`REDIS_ERROR_KINDS`]).
 pub const REDIS_ERRORS: &str = "chat_redis_errors_total";
-/// Since the last sign of life on the quietest pub/sub connection, seconds.
+/// Time since the last probe arrived, on the subscription connection with the longest silence, seconds.
 pub const PUBSUB_SILENCE: &str = "chat_pubsub_silence_seconds";
-/// What was turned away, by `scope` ([`REJECTION_SCOPES`]).
+/// Rejected requests and connections, by `scope` ([`REJECTION_SCOPES`]).
 pub const REJECTIONS: &str = "chat_rejections_total";
-/// Users in rooms that this node vouches for.
+/// Memberships (a user in a room) that this node holds.
 pub const PRESENCE_ENTRIES: &str = "chat_presence_entries";
 /// 1 while draining.
 pub const DRAINING: &str = "chat_draining";
-/// 1 while the store is proven: `/readyz` says 200 then, unless the node drains.
+/// 1 while the store answers and the subscriptions work. Then `/readyz` returns 200, unless the node drains.
 pub const READY: &str = "chat_ready";
 /// Worker threads of the runtime.
 pub const RUNTIME_WORKERS: &str = "chat_runtime_workers";
-/// What all worker threads together spent working, in whole seconds; over time and workers, how busy the node is.
+/// Time that all worker threads spent working, whole seconds. Its rate, divided by the number of workers, is the load.
 pub const RUNTIME_BUSY: &str = "chat_runtime_busy_seconds_total";
 /// Tasks of the runtime that have not ended.
 pub const RUNTIME_TASKS: &str = "chat_runtime_tasks";
-/// Tasks that are ready to run and that no worker has taken: the first sign of too little CPU.
+/// Tasks that are ready to run and wait for a worker: the first sign of too little CPU.
 pub const RUNTIME_QUEUE: &str = "chat_runtime_queue_depth";
-/// 1, with the `version` as label.
+/// Always 1, with the `version` as label.
 pub const BUILD_INFO: &str = "chat_build_info";
 
 /// Values of `result` of [`HANDSHAKES`].
@@ -82,23 +82,27 @@ pub const REJECTION_SCOPES: [&str; 5] = ["rate", "size", "auth", "overload", "in
 pub const SECONDS_BUCKETS: [f64; 13] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
-/// Describes every metric and makes every label value exist. Call once, after the recorder is installed.
+/// Describes every metric and creates every label value. Call it once, after the recorder is installed.
 pub fn register() {
     describe_gauge!(CONNECTIONS, "Open WebSocket connections.");
-    describe_gauge!(CONNECTIONS_LIMIT, "The most WebSocket connections that this node takes.");
-    describe_counter!(CONNECTIONS_CLOSED, "WebSocket connections that ended, by reason.");
+    describe_gauge!(CONNECTIONS_LIMIT, "Maximum number of WebSocket connections on this node.");
+    describe_counter!(CONNECTIONS_CLOSED, "Closed WebSocket connections, by reason.");
     describe_counter!(HANDSHAKES, "WebSocket upgrades, by result.");
-    describe_gauge!(SUBSCRIPTIONS, "Topics (rooms and users) that this node is subscribed to.");
+    describe_gauge!(SUBSCRIPTIONS, "Topics (rooms and users) to which this node is subscribed.");
     describe_counter!(PUBLISHES, "Chat messages published by this node's clients, by result.");
-    describe_histogram!(PUBLISH_ACK, Unit::Seconds, "From decoding a publish to queueing its Ack.");
+    describe_histogram!(PUBLISH_ACK, Unit::Seconds, "Time from decoding a publish to queueing its Ack.");
     describe_counter!(DELIVERIES, "Chat messages queued for connections, by path.");
-    describe_histogram!(DELIVERY, Unit::Seconds, "From storing a message to queueing it for local members.");
-    describe_counter!(RESUMES, "Joins with a position, by result.");
-    describe_counter!(GAPS_DETECTED, "Holes noticed in what the subscriptions brought, by source.");
+    describe_histogram!(
+        DELIVERY,
+        Unit::Seconds,
+        "Time from storing a message to queueing it for local members."
+    );
+    describe_counter!(RESUMES, "Joins with a position (since), by result.");
+    describe_counter!(GAPS_DETECTED, "Gaps detected in the messages from the subscriptions, by source.");
     describe_counter!(GAPS_SENT, "Gap frames sent to clients, by reason.");
     describe_counter!(
         SLOW_CONSUMER_DISCONNECTS,
-        "Connections closed because they took nothing for too long."
+        "Connections closed because writing made no progress for too long."
     );
     describe_counter!(LAGGED, "Times a connection fell behind and left the fan-out.");
     describe_gauge!(SEND_QUEUE_BYTES, Unit::Bytes, "Bytes queued for all connections.");
@@ -106,17 +110,17 @@ pub fn register() {
     describe_gauge!(
         PUBSUB_SILENCE,
         Unit::Seconds,
-        "Time since the last sign of life on the quietest subscription connection."
+        "Time since the last probe arrived, on the subscription connection with the longest silence."
     );
-    describe_counter!(REJECTIONS, "Requests and connections turned away, by scope.");
-    describe_gauge!(PRESENCE_ENTRIES, "Users in rooms that this node vouches for.");
+    describe_counter!(REJECTIONS, "Rejected requests and connections, by scope.");
+    describe_gauge!(PRESENCE_ENTRIES, "Memberships (a user in a room) that this node holds.");
     describe_gauge!(DRAINING, "1 while the node drains.");
-    describe_gauge!(READY, "1 while the store is proven to answer; see chat_draining too.");
+    describe_gauge!(READY, "1 while the store answers and the subscriptions work. See also chat_draining.");
     describe_gauge!(RUNTIME_WORKERS, "Worker threads of the runtime.");
     describe_counter!(RUNTIME_BUSY, Unit::Seconds, "Time that the runtime's worker threads spent working.");
     describe_gauge!(RUNTIME_TASKS, "Tasks of the runtime that have not ended.");
-    describe_gauge!(RUNTIME_QUEUE, "Tasks ready to run that no worker has taken yet.");
-    describe_gauge!(BUILD_INFO, "1, with the version as a label.");
+    describe_gauge!(RUNTIME_QUEUE, "Tasks that are ready to run and wait for a worker thread.");
+    describe_gauge!(BUILD_INFO, "Always 1, with the version as a label.");
     for reason in CloseReason::ALL {
         counter!(CONNECTIONS_CLOSED, "reason" => reason.as_str()).absolute(0);
     }
@@ -140,7 +144,7 @@ pub fn register() {
         gauge!(name).set(0.0);
     }
     for name in [PUBLISH_ACK, DELIVERY] {
-        // Nothing is recorded: a histogram shows its buckets from the moment that it is named.
+        // Naming a histogram is enough to export its buckets. No value is recorded.
         let _registered = histogram!(name);
     }
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);

@@ -1,5 +1,5 @@
-//! Logs and their channels. Owns the seam between the chat rules and whatever stores messages: topics and bytes, no
-//! chat rules. Implemented by every backend, called by `chat`.
+//! Logs and their channels. Owns the traits between the chat rules and the message store, in topics and bytes; knows no
+//! chat rules. Every backend implements [`Broker`] and calls [`Deliver`]; `chat` does the reverse.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,19 +10,19 @@ use crate::protocol::{ConnectionId, Epoch, MessageId, Position, Topic, UserName}
 /// One stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place: 1 for the log's first, growing by one.
+    /// Sequence number: 1 for the first entry of the log, then one more for each entry.
     pub seq: u64,
-    /// Its id.
+    /// Message id.
     pub message_id: MessageId,
-    /// The id of the message before it ([`MessageId::NONE`] for the first): the proof of continuity.
+    /// Id of the previous entry ([`MessageId::NONE`] for the first). It proves that no entry is missing between the two.
     pub prev: MessageId,
-    /// When the backend stored it, Unix ms by the backend's clock.
+    /// Time of storing by the backend's clock, Unix ms.
     pub stored_at: u64,
-    /// The stored body, opaque (see `protocol::server_message::ChatBody`).
+    /// Stored body, opaque to the backend (see `protocol::server_message::ChatBody`).
     pub body: Bytes,
 }
 
-/// What arrives on a topic's channel.
+/// A message or an event that arrives on a topic's channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Publication {
     /// A message was appended to the topic's log.
@@ -32,84 +32,85 @@ pub enum Publication {
         /// The message.
         entry: Entry,
     },
-    /// Something that is not stored happened: a finished JSON text for every member but its origin.
+    /// An event that is not stored: a complete JSON text for every member except its origin.
     Event {
-        /// The connection that it came from, which is not told.
+        /// Connection that caused the event. It does not receive the event.
         origin: Option<ConnectionId>,
         /// The JSON of the frame.
         body: Bytes,
     },
 }
 
-/// A message to be appended to one log or to two.
+/// A message to append to one or two logs.
 #[derive(Debug, Clone)]
 pub struct Publish {
-    /// One topic; or two, of which the last is the publisher's own. All of them get the same body under one message id.
+    /// One topic, or two of which the last is the publisher's own. All get the same body and message id.
     pub topics: Vec<Topic>,
-    /// What makes a repeat a repeat, within one topic. Any bytes.
+    /// Two publishes to a topic with the same key are the same message. Any bytes.
     pub dedupe_key: String,
-    /// The id that it gets unless it is a repeat.
+    /// Message id, unless this is a duplicate.
     pub message_id: MessageId,
-    /// What the publisher calls the time, Unix ms; kept so that a repeat is told the first's.
+    /// Time by the publisher's clock, Unix ms. It is stored, so that a duplicate returns the time of the first publish.
     pub sent_at: u64,
-    /// Opaque.
+    /// Body, opaque to the backend.
     pub body: Bytes,
 }
 
-/// A publish that is in the log.
+/// A message that the log holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
-    /// Where, in the last topic's log, with the id that was stored (of a repeat: the first's).
+    /// Position in the log of the last topic, with the stored id (of a duplicate: the id of the first publish).
     pub position: Position,
-    /// The publisher's time, of a repeat the first's. Unix ms.
+    /// Time by the publisher's clock, Unix ms (of a duplicate: the time of the first publish).
     pub sent_at: u64,
-    /// All topics had it before.
+    /// True if all topics already held the message.
     pub duplicate: bool,
 }
 
-/// Which entries a page holds.
+/// Selects the entries of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Range {
-    /// None: just the log's top.
+    /// No entries, only the top of the log.
     Top,
-    /// The oldest first, from this `seq` + 1 on.
+    /// The oldest entries after this `seq`.
     After(u64),
-    /// The newest, below this `seq`.
+    /// The newest entries below this `seq`.
     Before(u64),
-    /// The newest.
+    /// The newest entries.
     Newest,
 }
 
-/// The most that one page may hold: whichever comes first, but at least one entry where there is one.
+/// Limits of one page. The first limit that is reached ends the page, but a page holds at least one entry if the range
+/// has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimit {
-    /// Entries.
+    /// Number of entries.
     pub messages: u32,
-    /// Bytes of bodies.
+    /// Sum of the bodies, bytes.
     pub bytes: usize,
 }
 
-/// A piece of a log. Read in one step, so that `top` and `entries` belong together.
+/// A part of a log. It is read in one atomic step, so `top` and `entries` are consistent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The log's end at that moment.
+    /// Position of the newest entry ever stored.
     pub top: Position,
-    /// Ascending, contiguous `seq`; expired ones are left out.
+    /// Entries with ascending, contiguous `seq`. Expired entries are left out.
     pub entries: Vec<Entry>,
-    /// More in the direction of reading: later ones for [`Range::After`], older ones otherwise.
+    /// True if more entries follow in the direction of reading: newer ones for [`Range::After`], older ones otherwise.
     pub more: bool,
 }
 
-/// Appends, subscribes, reads back. Reading or subscribing to a topic that never was starts its log (its epoch).
+/// Appends to logs, subscribes to their channels and reads them. Reading a topic without a log starts one, with a new epoch.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
-    /// Appends and publishes in one atomic step, or finds that it had been done (`duplicate`).
+    /// Appends and publishes in one atomic step. A duplicate changes nothing.
     ///
     /// # Errors
-    /// `Refused`: nothing was or will be stored. `Unknown`: it may have been.
+    /// `Refused`: the message is not stored and never will be. `Unknown`: it may have been stored.
     async fn publish(&self, publish: Publish) -> Result<Stored, BackendError>;
 
-    /// Publishes an event to the topic's channel. At most once, to whoever listens.
+    /// Publishes an event to the current subscribers of the topic, at most once.
     async fn announce(
         &self,
         topic: &Topic,
@@ -117,57 +118,58 @@ pub trait Broker: Send + Sync + 'static {
         body: Bytes,
     ) -> Result<(), BackendError>;
 
-    /// Tells every node, this one included. At most once.
+    /// Sends a notice to every node, including this one, at most once.
     async fn notify(&self, notice: Notice) -> Result<(), BackendError>;
 
-    /// Returns once everything published from now on will reach [`Deliver`]. Wanted until `unsubscribe`, through any
-    /// number of lost connections. Idempotent.
+    /// Returns once every later publication will reach [`Deliver`]. The subscription stays until `unsubscribe`, and
+    /// survives lost connections. Idempotent.
     async fn subscribe(&self, topic: &Topic) -> Result<(), BackendError>;
 
-    /// Ends the wish; deliveries may still come for a moment. Returns without waiting for the outside.
+    /// Ends the subscription. A few deliveries may still arrive. Returns without waiting for the store.
     fn unsubscribe(&self, topic: &Topic);
 
-    /// Reads a page of the log, with its top.
+    /// Reads a page of the log.
     async fn history(&self, topic: &Topic, range: Range, limit: PageLimit) -> Result<Page, BackendError>;
 
-    /// The tops of many logs, in one round trip per hundred, in the order asked.
+    /// Reads the tops of many logs, in the given order, with one round trip per hundred logs.
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Position>, BackendError>;
 
-    /// Whether the store answers and a probe through the subscriptions came back lately.
+    /// True if the store answers and every subscription connection has recently delivered a probe.
     fn ready(&self) -> bool;
 }
 
-/// Something that all nodes act on at once.
+/// An instruction to all nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// This token is no longer valid.
+    /// The token is no longer valid.
     TokenRevoked(super::tokens::TokenHash),
     /// No token of this user is valid any longer.
     UserTokensRevoked(UserName),
-    /// An administrator removes this user's connections.
+    /// An administrator closes this user's connections.
     Disconnect(UserName),
 }
 
-/// How the way of messages to a node was found to be lost.
+/// How a node noticed that its subscriptions were interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interruption {
-    /// It ended.
+    /// The connection ended.
     Lost,
-    /// It looked alive, and a probe did not come through.
+    /// The connection seemed alive but did not deliver a probe.
     Silent,
 }
 
-/// Where a backend's deliveries go. Not async on purpose: whoever implements it can't wait, so the pump can't stall.
+/// Receives what a backend delivers. Its methods are not async on purpose: an implementation can't wait, so it can't
+/// stall the dispatcher.
 pub trait Deliver: Send + Sync + 'static {
-    /// These came on the topic, in the order of the channel; at most 64 at a time. Drained by the callee.
+    /// Takes publications of the topic in the order of its channel, at most 64 at a time. The callee drains the vector.
     fn deliver(&self, topic: &Topic, publications: &mut Vec<Publication>);
 
-    /// Nothing comes on these topics until `restored`: what was published meanwhile is only in the log.
+    /// Reports that these topics deliver nothing until `restored`. Publications in between are only in the log.
     fn interrupted(&self, topics: &[Topic], how: Interruption);
 
-    /// The topics are subscribed again.
+    /// Reports that these topics are subscribed again.
     fn restored(&self, topics: &[Topic]);
 
-    /// See [`Notice`].
+    /// Takes a notice.
     fn notice(&self, notice: Notice);
 }

@@ -1,24 +1,24 @@
-//! How a backend fails. Owns the distinctions that callers act on: whether something may have happened, and whether
-//! trying again can help.
+//! Errors of a backend. Owns the distinctions that callers act on: whether the operation may have happened, and whether
+//! a retry can help. Returned by every backend, handled by `chat`.
 
 use crate::protocol::Outcome;
 
-/// The store did not do what was asked.
+/// The store did not confirm the operation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
-    /// It said no, or was never asked: nothing was or will be done.
-    #[error("the store refused: {0}")]
+    /// The store rejected the operation or never received it: nothing has changed or will change.
+    #[error("the store refused the operation: {0}")]
     Refused(String),
-    /// It did not answer in time, or the connection was lost on the way: it may have been done, or may yet be.
+    /// No answer arrived in time, or the connection was lost: the operation may have happened, or may still happen.
     #[error("the store did not answer: {0}")]
     Unknown(String),
-    /// It holds, or answered, what no node ever wrote. Trying again changes nothing: somebody has to look.
-    #[error("the store holds what is not ours: {0}")]
+    /// The store holds or returned data that no node wrote. A retry does not help: an operator has to look at the data.
+    #[error("the store holds foreign data: {0}")]
     Corrupt(String),
 }
 
 impl BackendError {
-    /// What the client is told.
+    /// The outcome that the client receives.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Refused(_) => Outcome::Refused,

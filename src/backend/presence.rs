@@ -1,5 +1,7 @@
-//! Who is where. Owns the seam to the cluster's presence: a room maps users to the node incarnations that hold them,
-//! and a node's lease vouches for its incarnation. Called by `chat::presence`, which decides when.
+//! Presence in the cluster. Owns the trait: a room maps each user to the node incarnations that hold it, and an
+//! incarnation counts while its lease runs. Implemented by every backend; `chat::presence` decides when to call it.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -7,56 +9,62 @@ use bytes::Bytes;
 use super::error::BackendError;
 use crate::protocol::{RoomName, UserName};
 
-/// One life of one node, as presence knows it: a node that lost its lease goes on under a new incarnation.
+/// How long one node alone may remove the members of an expired incarnation.
+pub(super) const CLAIM_DURATION: Duration = Duration::from_secs(30);
+
+/// Maximum of members that [`Presence::stale_members`] returns at a time.
+pub(super) const STALE_MEMBERS_PER_PAGE: usize = 500;
+
+/// Identity of a node from one lease to its loss. A node that lost its lease continues with a new incarnation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Incarnation(pub String);
 
-/// What became of a renewal.
+/// Result of a renewal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lease {
-    /// All that this node entered stands.
+    /// The lease runs: all memberships of this node are valid.
     Kept,
-    /// The lease had been given up for lost (or the store came back empty): call `reincarnate`, then enter all again.
+    /// The lease was lost, or the store restarted: call `reincarnate`, then `restore_members`.
     Lost,
 }
 
 /// One page of a room's members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MembersPage {
-    /// Names, sorted by their bytes.
+    /// User names, sorted by their bytes.
     pub members: Vec<UserName>,
-    /// All of the room's, cluster-wide.
+    /// Number of all members of the room in the cluster.
     pub count: u64,
-    /// Another page follows.
+    /// True if another page follows.
     pub more: bool,
 }
 
-/// One node of the cluster.
+/// A node of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct NodeInfo {
-    /// Its configured or generated name.
+    /// Configured or generated name.
     pub name: String,
-    /// Its present incarnation.
+    /// Current incarnation.
     pub incarnation: String,
-    /// How long its lease still runs, ms; 0 where it has ended.
+    /// Remaining time of the lease, ms; 0 if it has expired.
     pub lease_remaining_ms: u64,
 }
 
-/// Presence in the whole cluster. Adding and removing are idempotent. Where one changes the cluster's view (the user's
-/// first node, or the last), it publishes the event on the room's channel in the same step, unless the room has more
-/// than `quiet_above` members.
+/// Presence in the whole cluster. `add` and `remove` are idempotent. If the user's first node is added or the last one
+/// removed, they publish the event on the room's channel in the same atomic step, unless the room has more than
+/// `quiet_above` members.
 #[async_trait]
 pub trait Presence: Send + Sync + 'static {
-    /// This node holds the user in the room. True if no node did before.
+    /// Adds the user to the room for this node. True if no other node held the user.
     async fn add(&self, room: &RoomName, user: &UserName, entered: Bytes) -> Result<bool, BackendError>;
 
-    /// This node no longer does. True if no node does now.
+    /// Removes the user from the room for this node. True if no other node holds the user.
     async fn remove(&self, room: &RoomName, user: &UserName, left: Bytes) -> Result<bool, BackendError>;
 
-    /// Enters many at once under the present incarnation, without events: after `reincarnate`.
+    /// Adds many members at once for the current incarnation, without events. Called after `reincarnate`.
     async fn restore_members(&self, members: &[(RoomName, UserName)]) -> Result<(), BackendError>;
 
-    /// A page of the room's members after a name; users held only by incarnations without a lease are left out.
+    /// Reads a page of the room's members after a name. Users that only expired incarnations hold are left out.
     async fn members(
         &self,
         room: &RoomName,
@@ -64,36 +72,36 @@ pub trait Presence: Send + Sync + 'static {
         limit: u32,
     ) -> Result<MembersPage, BackendError>;
 
-    /// Renews this node's lease; the first call takes it.
+    /// Renews this node's lease. The first call acquires it.
     async fn renew(&self) -> Result<Lease, BackendError>;
 
-    /// Takes a new incarnation with a new lease; the old one is left to be reaped.
+    /// Acquires a lease for a new incarnation. The members of the old one are removed after its lease.
     async fn reincarnate(&self) -> Result<(), BackendError>;
 
-    /// Gives the lease up at the end of a drain, when all members are removed.
+    /// Releases the lease at the end of a drain, after all members were removed.
     async fn release(&self) -> Result<(), BackendError>;
 
-    /// Claims an incarnation whose lease has ended, for this node alone to reap; the claim ends by itself after 30 s.
+    /// Claims an expired incarnation: this node alone may remove its members. The claim expires after 30 s.
     async fn claim_expired(&self) -> Result<Option<Incarnation>, BackendError>;
 
-    /// Some of the members that a dead incarnation left behind (one room's, at most 500); none when all are removed.
+    /// Returns up to 500 remaining members of an expired incarnation, all in one room; `None` if no member is left.
     async fn stale_members(
         &self,
-        dead: &Incarnation,
+        expired: &Incarnation,
     ) -> Result<Option<(RoomName, Vec<UserName>)>, BackendError>;
 
-    /// Removes one of them, as `remove` does for the own node.
+    /// Removes one of these members, as `remove` does for this node.
     async fn remove_stale_member(
         &self,
-        dead: &Incarnation,
+        expired: &Incarnation,
         room: &RoomName,
         user: &UserName,
         left: Bytes,
     ) -> Result<bool, BackendError>;
 
-    /// Forgets a dead incarnation that has no orphans any more.
-    async fn forget(&self, dead: &Incarnation) -> Result<(), BackendError>;
+    /// Deletes an expired incarnation. If it still holds members, it stays expired instead.
+    async fn forget(&self, expired: &Incarnation) -> Result<(), BackendError>;
 
-    /// The cluster's nodes.
+    /// Lists the nodes of the cluster.
     async fn nodes(&self) -> Result<Vec<NodeInfo>, BackendError>;
 }

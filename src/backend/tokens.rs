@@ -1,5 +1,5 @@
-//! Tokens. Owns the seam to where they are kept: only their hashes are, so that whoever reads the store can't sign in.
-//! Called by `chat::auth`.
+//! Tokens. Owns the trait for their records; a store holds only hashes, so its contents are useless for signing in.
+//! Implemented by every backend, called by `chat::auth`.
 
 use std::fmt;
 
@@ -11,17 +11,17 @@ use super::clock::unix_ms;
 use super::error::BackendError;
 use crate::protocol::UserName;
 
-/// SHA-256 of a token's UUID. A token has 122 random bits, so a plain hash can't be guessed back.
+/// SHA-256 of a token's UUID. A token has 122 random bits, so nobody can guess it from a plain hash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// The hash of a token.
+    /// Hashes a token.
     pub fn of(token: Uuid) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
     }
 
-    /// Reads the form that `Display` writes: 64 hexadecimal digits.
+    /// Parses the format of `Display`: 64 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
         if text.len() != 64 || !text.is_ascii() {
@@ -46,38 +46,38 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// What is known of a valid token.
+/// Record of a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRecord {
-    /// Whose it is.
+    /// Owner of the token.
     pub user: UserName,
-    /// When it ends, Unix ms; none: never.
+    /// Time of expiry, Unix ms; `None` if the token does not expire.
     pub expires_at: Option<u64>,
 }
 
 impl TokenRecord {
-    /// It has not expired, by this process's clock.
+    /// True if the token has not expired by this process's clock.
     pub(crate) fn is_current(&self) -> bool {
         self.expires_at.is_none_or(|at| at > unix_ms())
     }
 }
 
-/// What is known of one token of several.
+/// Result for one token of a lookup.
 pub type TokenLookup = Result<Option<TokenRecord>, BackendError>;
 
 /// Tokens of the whole cluster, by hash.
 #[async_trait]
 pub trait Tokens: Send + Sync + 'static {
-    /// Keeps a new token until `expires_at`.
+    /// Stores a new token until `expires_at`.
     async fn insert(&self, hash: TokenHash, record: &TokenRecord) -> Result<(), BackendError>;
 
-    /// The records of tokens that are valid now, in the order asked; none for what is unknown, revoked or expired. One
-    /// that no node wrote is `Corrupt` by itself: the others asked for with it are still good.
+    /// Returns the records of tokens in the given order; `None` for a token that is unknown, revoked or expired. A record
+    /// that no node wrote is `Corrupt` and does not affect the others.
     async fn look_up(&self, hashes: &[TokenHash]) -> Result<Vec<TokenLookup>, BackendError>;
 
-    /// Removes one, whatever stands there. False if there was none.
+    /// Removes a token, even if its record is corrupt. False if there was no record.
     async fn remove(&self, hash: TokenHash) -> Result<bool, BackendError>;
 
-    /// Removes all of a user's.
+    /// Removes all tokens of a user.
     async fn remove_all(&self, user: &UserName) -> Result<(), BackendError>;
 }

@@ -55,7 +55,7 @@ async fn unsafe_store_settings_are_logged_on_every_connection() {
         if is_late {
             redis.restart();
         }
-        let warnings = ["keeps no append-only file", "`maxmemory-policy allkeys-lru`"];
+        let warnings = ["Redis has no append-only file", "`maxmemory-policy allkeys-lru`"];
         let lines = |log: &str, words: &str| {
             log.lines().filter(|line| line.contains("WARN") && line.contains(words)).count()
         };

@@ -1,5 +1,5 @@
-//! The embedded broker. Owns the logs and who listens to each; delivers inside the publish, under the topic's lock, so
-//! that every listener sees a log's order. Called by `chat` through the traits.
+//! Broker of the embedded store. Owns the logs and their listeners; delivers within the publish, under the topic's lock,
+//! so that every listener sees the order of the log. Called by `chat` through [`Broker`].
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,14 +9,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::budget::{Budget, Capacity};
+use super::lock::lock;
 use super::log::{First, Log, Retention};
 use crate::backend::{
     BackendError, Broker, Deliver, Notice, Page, PageLimit, Publication, Publish, Range, Stored, unix_ms,
 };
 use crate::protocol::{ConnectionId, Position, Topic};
 
-/// An empty log that nobody listens to is forgotten after this time.
-const FORGET_AFTER_MS: u64 = 10 * 60 * 1_000;
+/// An empty log without listeners is deleted if it was unused for this time.
+const DELETE_AFTER_MS: u64 = 10 * 60 * 1_000;
 
 struct Channel {
     log: Log,
@@ -25,17 +26,13 @@ struct Channel {
 
 type Map = HashMap<Topic, Arc<Mutex<Channel>>>;
 
-/// All topics of the process. Lock order: the map, then a topic, then whatever `Deliver` locks.
+/// All topics of the process. Lock order: the map, then a topic, then the locks of [`Deliver`].
 pub(super) struct Topics {
     map: RwLock<Map>,
     nodes: RwLock<Vec<Arc<dyn Deliver>>>,
     retention: Retention,
     sweep_at: AtomicUsize,
     budget: Budget,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Topics {
@@ -64,44 +61,45 @@ impl Topics {
             return channel.clone();
         }
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
-        // A client can make rooms up for ever: as the map doubles, what is spent goes.
+        // A client can invent room names without end. Whenever the map has doubled, unused logs are deleted.
         if map.len() >= self.sweep_at.load(Ordering::Relaxed) {
-            self.sweep(&mut map, FORGET_AFTER_MS);
+            self.sweep(&mut map, DELETE_AFTER_MS);
         }
         let fresh = || {
             let log = Log::new(unix_ms());
-            self.budget.change(0, log.weight());
+            self.budget.record_change(0, log.weight());
             Arc::new(Mutex::new(Channel { log, listeners: Vec::new() }))
         };
         map.entry(topic.clone()).or_insert_with(fresh).clone()
     }
 
-    /// Forgets the logs that are empty and in nobody's hands, if they were not used for so long.
+    /// Deletes empty logs without listeners that no caller holds and that were unused for `unused_for_ms`.
     fn sweep(&self, map: &mut Map, unused_for_ms: u64) {
         let now = unix_ms();
         map.retain(|_, channel| {
             let mut held = lock(channel);
             let idle = now.saturating_sub(held.log.used_at) >= unused_for_ms;
             let unused = Arc::strong_count(channel) == 1 && held.listeners.is_empty();
-            let forget = self.change(&mut held, |log| idle && unused && log.is_spent(now, &self.retention));
-            if forget {
-                self.budget.change(held.log.weight(), 0);
+            let is_deleted =
+                self.change(&mut held, |log| idle && unused && log.is_unused(now, &self.retention));
+            if is_deleted {
+                self.budget.record_change(held.log.weight(), 0);
             }
-            !forget
+            !is_deleted
         });
         self.sweep_at.store((map.len() * 2).max(1_024), Ordering::Relaxed);
     }
 
-    /// Whatever is done to a log goes through here, so that the budget knows of it.
+    /// Changes a log and updates the budget. Every change of a log must go through here.
     fn change<R>(&self, channel: &mut Channel, change: impl FnOnce(&mut Log) -> R) -> R {
         let before = channel.log.weight();
         let result = change(&mut channel.log);
-        self.budget.change(before, channel.log.weight());
+        self.budget.record_change(before, channel.log.weight());
         result
     }
 
-    /// Whether there is room for one more message. If need be some is made: the logs that were used longest ago lose their
-    /// messages, and those that hold nothing any more are forgotten.
+    /// True if there is capacity for one more message. If needed, evicts the messages of the logs that were unused for
+    /// longest, and deletes the logs that are empty then.
     fn has_capacity(&self, now: u64) -> bool {
         let target = match self.budget.capacity(now) {
             Capacity::Available => return true,
@@ -117,13 +115,13 @@ impl Topics {
                 break;
             }
             let mut held = lock(channel);
-            let somebody_listens = !held.listeners.is_empty();
-            self.change(&mut held, |log| log.give_up(somebody_listens));
+            let has_listeners = !held.listeners.is_empty();
+            self.change(&mut held, |log| log.evict(has_listeners));
             trimmed += 1;
         }
         self.sweep(&mut map, 0);
-        let has_capacity = self.budget.made(now);
-        tracing::warn!(trimmed, has_capacity, "the embedded store is full: history was given up");
+        let has_capacity = self.budget.record_eviction(now);
+        tracing::warn!(trimmed, has_capacity, "the embedded store is full: old messages were deleted");
         has_capacity
     }
 
@@ -140,7 +138,7 @@ impl Topics {
     }
 }
 
-/// One node's view of the shared topics.
+/// The topics, as one node uses them.
 pub(super) struct MemoryBroker {
     pub(super) topics: Arc<Topics>,
     pub(super) node: usize,
@@ -152,21 +150,21 @@ impl Broker for MemoryBroker {
         let Publish { mut topics, dedupe_key, mut message_id, mut sent_at, mut body } = publish;
         let retention = &self.topics.retention;
         let now = unix_ms();
-        // Before anything is locked, since it looks at every log.
+        // Before any log is locked, since an eviction locks every log.
         let has_capacity = self.topics.has_capacity(now);
         topics.dedup();
         let channels: Vec<_> = topics.iter().map(|topic| self.topics.channel(topic)).collect();
-        // All at once, in an order that all publishes keep, so that two of them can't wait for each other.
+        // All channels are locked at once and in the same order by all publishes, so that two publishes can't deadlock.
         let mut order: Vec<usize> = (0..channels.len()).collect();
         order.sort_by_key(|index| Arc::as_ptr(&channels[*index]));
         let mut held: Vec<(usize, MutexGuard<'_, Channel>)> =
             order.into_iter().map(|index| (index, lock(&channels[index]))).collect();
         held.sort_by_key(|(index, _)| *index);
-        // A repeat of which only one half is there is completed under the first's id, as it was stored.
+        // If only one of two logs holds the message, the other log gets the same message under the same id.
         let look = |log: &mut Log| log.first(&dedupe_key, now, retention);
         let records: Vec<Option<First>> =
             held.iter_mut().map(|(_, channel)| self.topics.change(channel, look)).collect();
-        // What was stored before is no less stored for want of room, and a half is completed.
+        // A full store still answers duplicates, and still completes a message that only one of two logs holds.
         if !has_capacity && records.iter().all(Option::is_none) {
             return Err(BackendError::Refused("the embedded store is full".into()));
         }
@@ -190,7 +188,7 @@ impl Broker for MemoryBroker {
             position = Some(channel.log.top);
             self.topics.deliver(&topics[*index], channel, &Publication::Message { epoch, entry });
         }
-        let position = position.ok_or_else(|| BackendError::Refused("no topic was named".into()))?;
+        let position = position.ok_or_else(|| BackendError::Refused("a message needs a topic".into()))?;
         Ok(Stored { position, sent_at, duplicate })
     }
 

@@ -1,27 +1,27 @@
-//! What all logs of the embedded store may take together. Owns the sum and the verdict when it is too much; the broker makes
-//! room, a publish that finds none is refused. Called by the broker around whatever changes a log.
+//! Memory budget of all logs of the embedded store. Owns the sum and the decision what a publish may do; the broker evicts
+//! messages and refuses publishes. Called by the broker around each change of a log.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Making room looks at every log: not more often than this while it does not help.
-const LOOK_AGAIN_MS: u64 = 1_000;
+/// Minimum interval between two evictions of which the first freed too little: an eviction scans every log.
+const RETRY_AFTER_MS: u64 = 1_000;
 
-/// Bytes, by estimate: bodies and what is kept with them.
+/// Estimated bytes in use: bodies and their bookkeeping.
 pub(super) struct Budget {
     used: AtomicUsize,
     max: usize,
-    /// Nothing could be given up: refuse until then, Unix ms.
+    /// The last eviction freed too little: no further eviction before this time, Unix ms.
     full_until: AtomicU64,
 }
 
-/// What a publish may do.
+/// Capacity for one more message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Capacity {
-    /// There is room.
+    /// The message fits.
     Available,
-    /// Some has to be made first, down to so many bytes.
+    /// Messages must be evicted first, down to this number of bytes.
     Evict(usize),
-    /// There is none, and none could be made a moment ago.
+    /// The budget is used up, and a recent eviction freed too little.
     Exhausted,
 }
 
@@ -30,32 +30,34 @@ impl Budget {
         Self { used: AtomicUsize::new(0), max, full_until: AtomicU64::new(0) }
     }
 
-    /// A log took `before` and takes `after`.
-    pub(super) fn change(&self, before: usize, after: usize) {
-        // Wraps round to what it should be: a difference below zero is added as its complement.
+    /// Records that the size of a log changed.
+    pub(super) fn record_change(&self, before: usize, after: usize) {
+        // A negative difference is added as its two's complement; the wrapping sum is correct.
         self.used.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
     }
 
+    /// Decides what a publish may do.
     pub(super) fn capacity(&self, now: u64) -> Capacity {
         if self.used.load(Ordering::Relaxed) <= self.max {
             Capacity::Available
         } else if now < self.full_until.load(Ordering::Relaxed) {
             Capacity::Exhausted
         } else {
-            // An eighth at once, or every publish would look at every log.
+            // An eighth at once. Otherwise every publish would scan every log.
             Capacity::Evict(self.max - self.max / 8)
         }
     }
 
+    /// True if more than `bytes` are in use.
     pub(super) fn is_over(&self, bytes: usize) -> bool {
         self.used.load(Ordering::Relaxed) > bytes
     }
 
-    /// Room was made, as far as that went. True if there is some now.
-    pub(super) fn made(&self, now: u64) -> bool {
+    /// Records that an eviction ended. True if there is capacity now.
+    pub(super) fn record_eviction(&self, now: u64) -> bool {
         let is_enough = !self.is_over(self.max);
         if !is_enough {
-            self.full_until.store(now + LOOK_AGAIN_MS, Ordering::Relaxed);
+            self.full_until.store(now + RETRY_AFTER_MS, Ordering::Relaxed);
         }
         is_enough
     }

@@ -1,5 +1,5 @@
-//! One topic's log in memory. Owns sequence, dedupe and retention, by the same rules as the script that does it in
-//! Redis; does not know who listens. Called by the embedded broker under the topic's lock.
+//! Log of one topic in memory. Owns sequence, deduplication and retention, by the rules of the Redis scripts; does not
+//! know the listeners. Called by the embedded broker under the topic's lock.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -9,12 +9,12 @@ use bytes::Bytes;
 use crate::backend::{Entry, Page, PageLimit, Range};
 use crate::protocol::{Epoch, MessageId, Position};
 
-/// What things take beside their bodies, bytes; by estimate.
+/// Estimated sizes without the bodies, bytes.
 const LOG_COST: usize = 1_024;
 const ENTRY_COST: usize = 160;
 const RECORD_COST: usize = 192;
 
-/// What a log keeps.
+/// Limits of what a log keeps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Retention {
     pub(super) max_messages: u64,
@@ -23,7 +23,7 @@ pub(super) struct Retention {
     pub(super) dedupe_window: Duration,
 }
 
-/// What a dedupe record remembers of the first publish.
+/// Dedupe record: the first publish with a dedupe key.
 #[derive(Debug, Clone)]
 pub(super) struct First {
     pub(super) message_id: MessageId,
@@ -35,7 +35,7 @@ pub(super) struct Log {
     pub(super) top: Position,
     entries: VecDeque<Entry>,
     bytes: u64,
-    /// Records of the present window and of the one before it: a record lives for one to two windows.
+    /// Records of the current window and of the previous one. So a record lives for one to two windows.
     records: [HashMap<String, First>; 2],
     window: u64,
     pub(super) used_at: u64,
@@ -53,17 +53,19 @@ impl Log {
         }
     }
 
+    /// Finds the first publish with this dedupe key.
     pub(super) fn first(&mut self, key: &str, now: u64, retention: &Retention) -> Option<First> {
         self.rotate(now, retention);
         self.records.iter().find_map(|records| records.get(key)).cloned()
     }
 
-    /// The stored body of a message that is still held.
+    /// Returns the body of a message that the log still holds.
     pub(super) fn body(&self, seq: u64) -> Option<Bytes> {
         let first = self.entries.front()?.seq;
         self.entries.get(usize::try_from(seq.checked_sub(first)?).ok()?).map(|entry| entry.body.clone())
     }
 
+    /// Appends a message and its dedupe record.
     pub(super) fn append(
         &mut self,
         key: String,
@@ -85,16 +87,16 @@ impl Log {
         entry
     }
 
-    /// What it takes of the store's memory.
+    /// Estimated memory of the log, bytes.
     pub(super) fn weight(&self) -> usize {
         let records: usize = self.records.iter().map(HashMap::len).sum();
         LOG_COST + self.bytes as usize + self.entries.len() * ENTRY_COST + records * RECORD_COST
     }
 
-    /// Gives its messages up, the newest too unless somebody listens. Where it stands is not forgotten, nor what makes a
-    /// repeat a repeat: who comes for the messages is told that they are trimmed.
-    pub(super) fn give_up(&mut self, somebody_listens: bool) {
-        let kept = usize::from(somebody_listens && !self.entries.is_empty());
+    /// Deletes all messages, except the newest one if the log has listeners. Keeps the position and the dedupe records:
+    /// a client that asks for these messages receives a gap with the reason `trimmed`.
+    pub(super) fn evict(&mut self, has_listeners: bool) {
+        let kept = usize::from(has_listeners && !self.entries.is_empty());
         self.entries.drain(..self.entries.len() - kept);
         self.entries.shrink_to_fit();
         self.bytes = self.entries.iter().map(|entry| entry.body.len() as u64).sum();
@@ -103,7 +105,7 @@ impl Log {
     fn trim(&mut self, now: u64, retention: &Retention) {
         let oldest = now.saturating_sub(retention.max_age.as_millis() as u64);
         while let Some(head) = self.entries.front() {
-            // The newest stays, however large it is: who is subscribed was sent it.
+            // The newest message stays, whatever its size: subscribers have already received it.
             let is_newest = self.entries.len() == 1;
             let over = self.entries.len() as u64 > retention.max_messages
                 || (self.bytes > retention.max_bytes && !is_newest);
@@ -124,13 +126,14 @@ impl Log {
         }
     }
 
-    /// Nothing held and nothing remembered: forgetting it loses nothing.
-    pub(super) fn is_spent(&mut self, now: u64, retention: &Retention) -> bool {
+    /// True if the log holds neither messages nor dedupe records: deleting it loses nothing.
+    pub(super) fn is_unused(&mut self, now: u64, retention: &Retention) -> bool {
         self.trim(now, retention);
         self.rotate(now, retention);
         self.entries.is_empty() && self.records.iter().all(HashMap::is_empty)
     }
 
+    /// Reads a page, by the rules of [`Range`] and [`PageLimit`].
     pub(super) fn page(&mut self, range: Range, limit: PageLimit, now: u64, retention: &Retention) -> Page {
         self.trim(now, retention);
         self.used_at = now;

@@ -1,9 +1,11 @@
-//! The embedded backend: a complete single node with no set-up, and clusters of nodes in one test process. Owns
-//! everything in this process's memory, so a restart starts every log afresh under a new epoch. Called by `server`.
+//! Embedded backend: a complete single node without any set-up, and clusters of nodes in one test process. Owns its data
+//! in the memory of this process, so that every log gets a new epoch after a restart. Called by `backend::connect`.
 
 mod broker;
 mod budget;
+mod lock;
 mod log;
+mod markers;
 mod presence;
 mod tokens;
 
@@ -11,13 +13,14 @@ use std::sync::{Arc, Mutex};
 
 use broker::{MemoryBroker, Topics};
 use log::Retention;
+use markers::MemoryMarkers;
 use presence::{MemoryPresence, PresenceStore};
-use tokens::{MemoryMarkers, MemoryTokens};
+use tokens::MemoryTokens;
 
 use super::{Backend, Deliver};
 use crate::config::Config;
 
-/// What the nodes of one process share. A node alone has one to itself.
+/// The stores of one process. All nodes of the process share them.
 pub struct Embedded {
     topics: Arc<Topics>,
     presence: Arc<PresenceStore>,
@@ -26,7 +29,7 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// An empty store with the retention of `config.history`.
+    /// Creates empty stores, with the retention of `config.history`.
     pub fn new(config: &Config) -> Self {
         let retention = Retention {
             max_messages: config.history.max_messages,
@@ -42,14 +45,14 @@ impl Embedded {
         }
     }
 
-    /// One more node, whose deliveries go to `deliver`.
+    /// Adds a node, which delivers to `deliver`.
     pub fn join(&self, config: &Config, deliver: Arc<dyn Deliver>) -> Backend {
         let node = self.topics.add_node(deliver);
         let name = config.node.name.clone().unwrap_or_else(|| format!("node-{node}"));
         Backend {
             broker: Arc::new(MemoryBroker { topics: self.topics.clone(), node }),
             presence: Arc::new(MemoryPresence {
-                shared: self.presence.clone(),
+                store: self.presence.clone(),
                 topics: self.topics.clone(),
                 name,
                 lease: config.node.lease,
@@ -62,7 +65,7 @@ impl Embedded {
     }
 }
 
-/// A node by itself.
+/// Creates the backend of a single node.
 pub fn connect(config: &Config, deliver: Arc<dyn Deliver>) -> Backend {
     Embedded::new(config).join(config, deliver)
 }

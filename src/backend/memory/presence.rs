@@ -1,20 +1,21 @@
-//! Presence in memory: the same rules as in Redis, for one process. Owns rooms and leases; called through the trait.
+//! Presence in memory, by the same rules as in Redis. Owns the rooms and leases of the process; does not know when to renew
+//! a lease. Called by `chat` through [`Presence`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-// Tokio's, so that a test can let a lease end without waiting for it.
+// The clock of tokio, so that a test can let a lease expire without waiting.
 use tokio::time::Instant;
 
 use super::broker::Topics;
-use crate::backend::{BackendError, Incarnation, Lease, MembersPage, NodeInfo, Presence};
+use super::lock::lock;
+use crate::backend::{
+    BackendError, CLAIM_DURATION, Incarnation, Lease, MembersPage, NodeInfo, Presence, STALE_MEMBERS_PER_PAGE,
+};
 use crate::protocol::{RoomName, Topic, UserName};
-
-const CLAIM: Duration = Duration::from_secs(30);
-const ORPHANS_AT_ONCE: usize = 500;
 
 #[derive(Default)]
 struct State {
@@ -24,13 +25,13 @@ struct State {
 
 struct LeaseState {
     name: String,
-    /// None: given up for lost, being reaped.
+    /// End of the lease. `None`: the lease is lost, and other nodes may remove the members.
     ends: Option<Instant>,
     claimed: Option<Instant>,
 }
 
 impl LeaseState {
-    fn dead(name: &str) -> Self {
+    fn expired(name: &str) -> Self {
         Self { name: name.to_owned(), ends: None, claimed: None }
     }
 }
@@ -41,11 +42,11 @@ impl State {
         ends.is_some_and(|ends| ends > Instant::now())
     }
 
-    /// Enters one. True if no node held the user, with the room's size after.
+    /// Adds a member. Returns true if no node held the user, and the size of the room after it.
     fn add(&mut self, own: &MemoryPresence, room: &RoomName, user: &UserName) -> (bool, usize) {
         let incarnation = own.incarnation(self);
-        // Whatever is held is found by a reaper: an incarnation that was buried meanwhile is known again, as dead.
-        self.leases.entry(incarnation.clone()).or_insert_with(|| LeaseState::dead(&own.name));
+        // An incarnation that was deleted meanwhile gets an expired lease, so that other nodes find its members.
+        self.leases.entry(incarnation.clone()).or_insert_with(|| LeaseState::expired(&own.name));
         let members = self.rooms.entry(room.clone()).or_default();
         let held_by = members.entry(user.clone()).or_default();
         let first = held_by.is_empty();
@@ -53,7 +54,7 @@ impl State {
         (first, members.len())
     }
 
-    /// Forgets an incarnation if it holds nobody; else it stays, dead at once.
+    /// Deletes an incarnation. If it still holds members, its lease expires at once instead.
     fn forget(&mut self, incarnation: &str) {
         let holds = |members: &BTreeMap<UserName, BTreeSet<String>>| {
             members.values().any(|held_by| held_by.contains(incarnation))
@@ -65,7 +66,7 @@ impl State {
         }
     }
 
-    /// Removes one entry. True if no node holds the user any more, with the room's size before.
+    /// Removes a member. Returns the size of the room before it if no other node holds the user.
     fn remove(&mut self, incarnation: &str, room: &RoomName, user: &UserName) -> Option<usize> {
         let members = self.rooms.get_mut(room)?;
         let before = members.len();
@@ -81,19 +82,19 @@ impl State {
     }
 }
 
-/// What all nodes of one process share.
+/// Rooms and leases of all nodes of the process.
 #[derive(Default)]
 pub(super) struct PresenceStore(Mutex<State>);
 
 impl PresenceStore {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
-/// One node's presence.
+/// Presence, as one node uses it.
 pub(super) struct MemoryPresence {
-    pub(super) shared: Arc<PresenceStore>,
+    pub(super) store: Arc<PresenceStore>,
     pub(super) topics: Arc<Topics>,
     pub(super) name: String,
     pub(super) lease: Duration,
@@ -102,9 +103,9 @@ pub(super) struct MemoryPresence {
 }
 
 impl MemoryPresence {
-    /// This node's incarnation, with a lease taken on first use.
+    /// Returns the incarnation of this node. The first call acquires its lease.
     fn incarnation(&self, state: &mut State) -> String {
-        let mut own = self.incarnation.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = lock(&self.incarnation);
         own.get_or_insert_with(|| {
             let fresh = format!("{}-{:08x}", self.name, rand::random::<u32>());
             let ends = Some(Instant::now() + self.lease);
@@ -114,7 +115,24 @@ impl MemoryPresence {
         .clone()
     }
 
-    /// Called under the lock, so that events have the order of what they tell. Nothing that listens locks presence.
+    /// Removes a member that an incarnation holds, and publishes the event. True if no other node holds the user.
+    fn remove_member(
+        &self,
+        state: &mut State,
+        holder: &str,
+        room: &RoomName,
+        user: &UserName,
+        left: Bytes,
+    ) -> bool {
+        let size = state.remove(holder, room, user);
+        if let Some(size) = size {
+            self.announce(room, size, left);
+        }
+        size.is_some()
+    }
+
+    /// Publishes an event, unless the room is large. The caller holds the lock, so that events keep the order of the
+    /// changes. Listeners must not lock presence.
     fn announce(&self, room: &RoomName, size: usize, event: Bytes) {
         if size <= self.quiet_above {
             self.topics.announce(&Topic::Room(room.clone()), None, event);
@@ -125,7 +143,7 @@ impl MemoryPresence {
 #[async_trait]
 impl Presence for MemoryPresence {
     async fn add(&self, room: &RoomName, user: &UserName, entered: Bytes) -> Result<bool, BackendError> {
-        let mut state = self.shared.lock();
+        let mut state = self.store.lock();
         let (first, size) = state.add(self, room, user);
         if first {
             self.announce(room, size, entered);
@@ -134,17 +152,13 @@ impl Presence for MemoryPresence {
     }
 
     async fn remove(&self, room: &RoomName, user: &UserName, left: Bytes) -> Result<bool, BackendError> {
-        let mut state = self.shared.lock();
+        let mut state = self.store.lock();
         let incarnation = self.incarnation(&mut state);
-        let size = state.remove(&incarnation, room, user);
-        if let Some(size) = size {
-            self.announce(room, size, left);
-        }
-        Ok(size.is_some())
+        Ok(self.remove_member(&mut state, &incarnation, room, user, left))
     }
 
     async fn restore_members(&self, members: &[(RoomName, UserName)]) -> Result<(), BackendError> {
-        let mut state = self.shared.lock();
+        let mut state = self.store.lock();
         for (room, user) in members {
             state.add(self, room, user);
         }
@@ -157,7 +171,7 @@ impl Presence for MemoryPresence {
         after: Option<&UserName>,
         limit: u32,
     ) -> Result<MembersPage, BackendError> {
-        let state = self.shared.lock();
+        let state = self.store.lock();
         let Some(held) = state.rooms.get(room) else {
             return Ok(MembersPage { members: Vec::new(), count: 0, more: false });
         };
@@ -179,7 +193,7 @@ impl Presence for MemoryPresence {
     }
 
     async fn renew(&self) -> Result<Lease, BackendError> {
-        let mut state = self.shared.lock();
+        let mut state = self.store.lock();
         let incarnation = self.incarnation(&mut state);
         match state.leases.get_mut(&incarnation) {
             Some(lease) if lease.ends.is_some() => {
@@ -191,13 +205,13 @@ impl Presence for MemoryPresence {
     }
 
     async fn reincarnate(&self) -> Result<(), BackendError> {
-        let mut state = self.shared.lock();
-        let old = self.incarnation.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut state = self.store.lock();
+        let old = lock(&self.incarnation).take();
         if let Some(old) = old {
-            // A last lease, in which the successor enters everybody again before the reapers come; not for one that a
-            // reaper has.
+            // One last lease, so that the new incarnation can restore all members before other nodes remove them. It is
+            // not granted if another node has already claimed the old incarnation.
             let last = Some(Instant::now() + self.lease);
-            let fresh = LeaseState { ends: last, ..LeaseState::dead(&self.name) };
+            let fresh = LeaseState { ends: last, ..LeaseState::expired(&self.name) };
             let old = state.leases.entry(old).or_insert(fresh);
             old.ends = old.ends.and(last);
         }
@@ -206,23 +220,23 @@ impl Presence for MemoryPresence {
     }
 
     async fn release(&self) -> Result<(), BackendError> {
-        let mut state = self.shared.lock();
-        if let Some(own) = self.incarnation.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let mut state = self.store.lock();
+        if let Some(own) = lock(&self.incarnation).take() {
             state.forget(&own);
         }
         Ok(())
     }
 
     async fn claim_expired(&self) -> Result<Option<Incarnation>, BackendError> {
-        let mut state = self.shared.lock();
+        let mut state = self.store.lock();
         let now = Instant::now();
-        let own = self.incarnation.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let dead = state.leases.iter_mut().find(|(incarnation, lease)| {
+        let own = lock(&self.incarnation).clone();
+        let expired = state.leases.iter_mut().find(|(incarnation, lease)| {
             Some(*incarnation) != own.as_ref()
                 && lease.ends.is_none_or(|ends| ends <= now)
-                && lease.claimed.is_none_or(|since| since + CLAIM <= now)
+                && lease.claimed.is_none_or(|since| since + CLAIM_DURATION <= now)
         });
-        Ok(dead.map(|(incarnation, lease)| {
+        Ok(expired.map(|(incarnation, lease)| {
             lease.ends = None;
             lease.claimed = Some(now);
             Incarnation(incarnation.clone())
@@ -231,12 +245,13 @@ impl Presence for MemoryPresence {
 
     async fn stale_members(
         &self,
-        dead: &Incarnation,
+        expired: &Incarnation,
     ) -> Result<Option<(RoomName, Vec<UserName>)>, BackendError> {
-        let state = self.shared.lock();
+        let state = self.store.lock();
         for (room, members) in &state.rooms {
-            let orphans = members.iter().filter(|(_, held_by)| held_by.contains(&dead.0));
-            let users: Vec<UserName> = orphans.map(|(user, _)| user.clone()).take(ORPHANS_AT_ONCE).collect();
+            let stale = members.iter().filter(|(_, held_by)| held_by.contains(&expired.0));
+            let users: Vec<UserName> =
+                stale.map(|(user, _)| user.clone()).take(STALE_MEMBERS_PER_PAGE).collect();
             if !users.is_empty() {
                 return Ok(Some((room.clone(), users)));
             }
@@ -246,26 +261,21 @@ impl Presence for MemoryPresence {
 
     async fn remove_stale_member(
         &self,
-        dead: &Incarnation,
+        expired: &Incarnation,
         room: &RoomName,
         user: &UserName,
         left: Bytes,
     ) -> Result<bool, BackendError> {
-        let mut state = self.shared.lock();
-        let size = state.remove(&dead.0, room, user);
-        if let Some(size) = size {
-            self.announce(room, size, left);
-        }
-        Ok(size.is_some())
+        Ok(self.remove_member(&mut self.store.lock(), &expired.0, room, user, left))
     }
 
-    async fn forget(&self, dead: &Incarnation) -> Result<(), BackendError> {
-        self.shared.lock().forget(&dead.0);
+    async fn forget(&self, expired: &Incarnation) -> Result<(), BackendError> {
+        self.store.lock().forget(&expired.0);
         Ok(())
     }
 
     async fn nodes(&self) -> Result<Vec<NodeInfo>, BackendError> {
-        let state = self.shared.lock();
+        let state = self.store.lock();
         let now = Instant::now();
         let info = |(incarnation, lease): (&String, &LeaseState)| NodeInfo {
             name: lease.name.clone(),

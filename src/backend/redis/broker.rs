@@ -1,5 +1,5 @@
-//! Logs and channels over Redis. Owns the calls of `publish.lua` and `history.lua` and the choice of connection for a
-//! topic; the atomic work is the scripts'. Called by `chat` through [`Broker`].
+//! Logs and channels in Redis. Owns the calls of `publish.lua` and `history.lua`, and the choice of a connection for each
+//! topic; the scripts do the atomic work. Called by `chat` through [`Broker`].
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use crate::backend::{BackendError, Broker, Entry, Notice, Page, PageLimit, Publi
 use crate::config::History;
 use crate::protocol::{ConnectionId, Epoch, Position, Topic};
 
-/// Logs that are asked for their tops in one round trip.
+/// Number of logs whose tops are read in one round trip.
 const TOPS_PER_TRIP: usize = 100;
 
-/// A log that nobody has used for a day gets its 30 days anew when its top is read.
+/// Below this remaining time to live, reading a log's top also extends it. So an unused log is extended once a day.
 const META_TTL_FLOOR_MS: i64 = 30 * 86_400_000;
 
-/// The broker of one node.
+/// Broker, as one node uses it.
 pub(super) struct RedisBroker {
     pub(super) keys: Keys,
     pub(super) retention: History,
@@ -35,7 +35,7 @@ pub(super) struct RedisBroker {
     pub(super) pool: Pool,
 }
 
-/// Always the same one for a topic: its order is that of one connection.
+/// Returns the connection of a topic. It is always the same one, so that the connection keeps the order of the topic.
 fn shard<'a, T>(connections: &'a [T], topic: &Topic) -> &'a T {
     let mut hasher = DefaultHasher::new();
     topic.hash(&mut hasher);
@@ -63,7 +63,8 @@ impl RedisBroker {
             })
             .await?;
         let (epoch, seq, message_id, more, entries) = reply;
-        let top = position(&epoch, seq, &message_id).ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
+        let top = codec::position(&epoch, seq, &message_id)
+            .ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
         let entries: Option<Vec<Entry>> = entries.into_iter().map(codec::parse_entry).collect();
         let entries = entries.ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
         Ok(Page { top, entries, more })
@@ -75,24 +76,20 @@ impl RedisBroker {
     }
 }
 
-fn position(epoch: &str, seq: u64, message_id: &str) -> Option<Position> {
-    Some(Position { epoch: epoch.parse().ok()?, seq, message_id: message_id.parse().ok()? })
-}
-
 fn stored(reply: Value) -> Option<Stored> {
     let (epoch, seq, id, sent_at, duplicate): (String, u64, String, u64, bool) =
         from_redis_value(reply).ok()?;
-    Some(Stored { position: position(&epoch, seq, &id)?, sent_at, duplicate })
+    Some(Stored { position: codec::position(&epoch, seq, &id)?, sent_at, duplicate })
 }
 
 #[async_trait]
 impl Broker for RedisBroker {
     async fn publish(&self, publish: Publish) -> Result<Stored, BackendError> {
         let mut topics = publish.topics;
-        // A message to oneself: one log, one entry.
+        // A private message to the sender itself goes to one log, once.
         topics.dedup();
         let Some(last) = topics.last() else {
-            return Err(BackendError::Refused("a message without a topic".into()));
+            return Err(BackendError::Refused("a message needs a topic".into()));
         };
         let command_connection = shard(&self.commands, last);
         let message_id = publish.message_id.to_string();
@@ -139,10 +136,10 @@ impl Broker for RedisBroker {
 
     async fn history(&self, topic: &Topic, range: Range, limit: PageLimit) -> Result<Page, BackendError> {
         let log = self.keys.log(topic);
-        // "At least one entry" is the script's, once asked for any.
+        // The script returns at least one entry if it may return any.
         let limit = PageLimit { messages: limit.messages.max(1), ..limit };
         match range {
-            // Nothing is below the first: and Redis has no exclusive end of a range there.
+            // No entry has a seq below 1, and XREVRANGE rejects an exclusive end of 0-0.
             Range::Top | Range::Before(0) => self.page(&log, "top", 0, limit).await,
             Range::After(seq) => self.page(&log, "after", seq, limit).await,
             Range::Newest => Ok(reversed(self.page(&log, "newest", 0, limit).await?)),
@@ -154,7 +151,7 @@ impl Broker for RedisBroker {
         type Meta = (Option<String>, Option<u64>, Option<String>);
         let mut tops = Vec::with_capacity(topics.len());
         for topics in topics.chunks(TOPS_PER_TRIP) {
-            // Plain reads: asking for the tops of quiet topics every few seconds must write nothing.
+            // Plain reads: nodes read the tops of quiet topics every few seconds, which must not write to Redis.
             let mut pipeline = redis::Pipeline::with_capacity(2 * topics.len());
             for topic in topics {
                 let meta = self.keys.log(topic).meta();
@@ -172,9 +169,10 @@ impl Broker for RedisBroker {
                 let ttl: i64 = from_redis_value(ttl).map_err(|_| ConnectionRole::Pool.malformed_reply())?;
                 let top = match meta {
                     (Some(epoch), Some(seq), Some(id)) if ttl >= META_TTL_FLOOR_MS => {
-                        position(&epoch, seq, &id).ok_or_else(|| ConnectionRole::Pool.malformed_reply())?
+                        codec::position(&epoch, seq, &id)
+                            .ok_or_else(|| ConnectionRole::Pool.malformed_reply())?
                     }
-                    // No log yet, or one to be refreshed.
+                    // There is no log yet, or its expiry must be extended.
                     _ => self.top(topic).await?,
                 };
                 tops.push(top);
@@ -188,7 +186,7 @@ impl Broker for RedisBroker {
     }
 }
 
-/// Read newest first, told oldest first.
+/// Puts the entries of a page that was read newest first into ascending order.
 fn reversed(mut page: Page) -> Page {
     page.entries.reverse();
     page

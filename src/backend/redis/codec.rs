@@ -1,6 +1,6 @@
-//! What is sent over Redis channels. Owns the text form of publications and notices: a short header line, then an
-//! opaque body; knows nothing of connections. `publish.lua` writes the header of messages, the broker and
-//! `presence.lua` that of events, the subscriber reads them all.
+//! Format of publications and notices on Redis channels, and of log entries. Owns their text form, a short header line
+//! and an opaque body; knows no connections. `publish.lua` writes the header of messages, this file that of events; the
+//! dispatcher parses both.
 //!
 //! `M <epoch> <seq> <message_id> <prev or -> <stored_at>\n<body>` is a message, `E <origin or ->\n<body>` an event.
 
@@ -8,15 +8,15 @@ use bytes::Bytes;
 use redis::Value;
 
 use crate::backend::{Entry, Notice, Publication, TokenHash};
-use crate::protocol::{ConnectionId, MessageId, UserName};
+use crate::protocol::{ConnectionId, MessageId, Position, UserName};
 
-/// What stands for none.
+/// Stands for a missing value.
 const NONE: &str = "-";
 
-/// Longer than any header: two UUIDs, two numbers and an epoch.
+/// Upper bound of a header: two UUIDs, two numbers and an epoch.
 const MAX_HEADER_BYTES: usize = 160;
 
-/// Reads a publication. The body is a slice of the payload, not a copy. None for what no node of ours ever sent.
+/// Parses a publication. The body is a slice of the payload, not a copy. `None` if no node wrote it.
 pub(super) fn parse(payload: Vec<u8>) -> Option<Publication> {
     let payload = Bytes::from(payload);
     let end = payload.iter().take(MAX_HEADER_BYTES).position(|byte| *byte == b'\n')?;
@@ -46,7 +46,12 @@ pub(super) fn parse(payload: Vec<u8>) -> Option<Publication> {
     }
 }
 
-/// An event, ready to be published.
+/// Parses a position. `None` if no node wrote it.
+pub(super) fn position(epoch: &str, seq: u64, message_id: &str) -> Option<Position> {
+    Some(Position { epoch: epoch.parse().ok()?, seq, message_id: message_id.parse().ok()? })
+}
+
+/// Formats an event for publishing.
 pub(super) fn event(origin: Option<ConnectionId>, body: &[u8]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(body.len() + 20);
     payload.extend_from_slice(b"E ");
@@ -59,7 +64,7 @@ pub(super) fn event(origin: Option<ConnectionId>, body: &[u8]) -> Vec<u8> {
     payload
 }
 
-/// A notice, ready to be published.
+/// Formats a notice for publishing.
 pub(super) fn notice(notice: &Notice) -> String {
     match notice {
         Notice::TokenRevoked(hash) => format!("T {hash}"),
@@ -68,7 +73,7 @@ pub(super) fn notice(notice: &Notice) -> String {
     }
 }
 
-/// Reads a notice. None for what no node of ours ever sent.
+/// Parses a notice. `None` if no node wrote it.
 pub(super) fn parse_notice(payload: &[u8]) -> Option<Notice> {
     let (kind, rest) = std::str::from_utf8(payload).ok()?.split_once(' ')?;
     match kind {
@@ -79,7 +84,7 @@ pub(super) fn parse_notice(payload: &[u8]) -> Option<Notice> {
     }
 }
 
-/// Reads one entry of a stream, as `XRANGE` gives it: `[<seq>-0, [i, id, p, prev, t, stored_at, b, body]]`.
+/// Parses an entry of a stream in the format of `XRANGE`: `[<seq>-0, [i, id, p, prev, t, stored_at, b, body]]`.
 pub(super) fn parse_entry(value: Value) -> Option<Entry> {
     let [Value::BulkString(id), Value::Array(fields)] = array(value)? else { return None };
     let seq = text(&id)?.strip_suffix("-0")?.parse().ok()?;
@@ -114,7 +119,7 @@ mod tests {
     use crate::protocol::Epoch;
 
     #[test]
-    fn a_message_is_read_and_its_body_may_contain_anything() {
+    fn parse_accepts_messages_with_any_body() {
         let (epoch, id, prev) = (Epoch::generate(), MessageId::generate(), MessageId::generate());
         for body in [&b"{\"a\":\n1}"[..], b"", b"\n\n", &[0xff, 0, b' ']] {
             let mut payload = format!("M {epoch} 7 {id} {prev} 1700\n").into_bytes();
@@ -128,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_survives_the_channel() {
+    fn event_keeps_its_content() {
         for origin in [None, Some(ConnectionId::generate())] {
             let body = Bytes::from_static(b"{\"x\":1}\n");
             let read = parse(event(origin, &body));
@@ -137,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn notices_survive_the_channel() {
+    fn notice_keeps_its_content() {
         let user = UserName::parse("a b 日本").unwrap();
         let hash = TokenHash::of(uuid::Uuid::from_u128(7));
         for sent in
@@ -148,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_node_sent_is_not_read() {
+    fn parse_rejects_foreign_payloads() {
         for garbage in ["", "M", "M x 1 2 3 4\n", "E\n", "X 1\nbody", "E zz\n", "no newline at all"] {
             assert_eq!(parse(garbage.as_bytes().to_vec()), None, "{garbage}");
         }

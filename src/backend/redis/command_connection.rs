@@ -1,8 +1,8 @@
-//! The hot connection for commands. Owns one multiplexed connection and everything that keeps it alive: connecting,
-//! the watchdog, replacing; does not know what is sent over it. Called by the broker and the prober.
+//! Connection for commands with low latency. Owns one multiplexed connection and its life: connecting, watching and
+//! replacing; does not know the commands. Called by the broker and the probe.
 //!
-//! redis-rs's own `ConnectionManager` is not used: it stays deaf until a command is sent, never notices a half-open
-//! connection, and stays with a master that was demoted.
+//! The `ConnectionManager` of redis-rs is not used: it notices a lost connection only when a command is sent, never
+//! notices a half-open one, and stays with a master that was demoted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,38 +15,39 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connector::{Backoff, Connector, MonotonicClock};
+use super::clock::{LastTime, MonotonicClock};
+use super::connector::{Backoff, Connector};
 use super::error::{ConnectionRole, is_demoted, is_no_script};
 use super::script::{PUBLISH, Script};
 use crate::backend::BackendError;
 use crate::supervise::until_stopped;
 
-/// How often the watchdog asks.
+/// Interval between two pings of the watchdog.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How many unanswered questions make a connection dead.
+/// Number of unanswered pings in a row after which a connection is replaced.
 const WATCH_MISSES: u32 = 2;
 
-/// Messages that redis-rs takes before a caller waits. Callers are bounded: one per client connection.
+/// Commands that redis-rs queues before a caller waits. The number of callers is bounded: one per client connection.
 const PIPELINE_BUFFER: usize = 512;
 
-/// A connection that is always being kept, hence cheap to share: callers wait for it a moment, or are refused.
+/// A connection that a task keeps alive. Without a live connection, callers wait for a moment and are then refused.
 pub(super) struct CommandConnection {
     timeout: Duration,
     live: watch::Receiver<Option<LiveConnection>>,
     failure: Arc<FailureSignal>,
-    health: Arc<Health>,
+    last_reply: Arc<LastTime>,
 }
 
-/// One connection of the link's.
+/// One connection to Redis, with its number in the order of connecting.
 #[derive(Clone)]
 struct LiveConnection {
     generation: u64,
     connection: MultiplexedConnection,
 }
 
-/// What callers found out about a connection before its watchdog did. By generation: a late failure of the last
-/// connection must not cost the present one.
+/// A failure that a caller noticed before the watchdog. It names a generation, so that a late failure of an old connection
+/// does not replace the current one.
 #[derive(Default)]
 struct FailureSignal {
     generation: AtomicU64,
@@ -59,22 +60,16 @@ impl FailureSignal {
         self.raised.notify_one();
     }
 
-    /// Resolves once this connection is suspected.
-    async fn of(&self, generation: u64) {
+    /// Resolves once a failure of this generation, or of a later one, was raised.
+    async fn wait(&self, generation: u64) {
         while self.generation.load(Ordering::Relaxed) < generation {
             self.raised.notified().await;
         }
     }
 }
 
-/// When a command last succeeded, in ms of the [`MonotonicClock`]; 0: never.
-struct Health {
-    clock: MonotonicClock,
-    answered: AtomicU64,
-}
-
 impl CommandConnection {
-    /// Starts keeping a connection.
+    /// Starts the task that keeps the connection.
     pub(super) fn spawn(
         connector: Connector,
         clock: MonotonicClock,
@@ -83,7 +78,7 @@ impl CommandConnection {
     ) -> Self {
         let (live_tx, live) = watch::channel(None);
         let failure = Arc::new(FailureSignal::default());
-        let health = Arc::new(Health { clock, answered: AtomicU64::new(0) });
+        let last_reply = Arc::new(LastTime::never(clock));
         let task = ConnectionTask {
             timeout: connector.timeout(),
             backoff: connector.backoff(),
@@ -91,20 +86,19 @@ impl CommandConnection {
             live: live_tx,
             failure: failure.clone(),
             generation: 0,
-            health: health.clone(),
+            last_reply: last_reply.clone(),
         };
         let timeout = task.timeout;
         tracker.spawn(until_stopped("commands", &stop, task.run()));
-        Self { timeout, live, failure, health }
+        Self { timeout, live, failure, last_reply }
     }
 
-    /// How long since a command succeeded.
+    /// Time since the last reply; `None` before the first one.
     pub(super) fn silence(&self) -> Option<Duration> {
-        let answered = self.health.answered.load(Ordering::Relaxed);
-        (answered > 0).then(|| self.health.clock.since(answered))
+        self.last_reply.age()
     }
 
-    /// Runs a script, within the deadline. Calls that run at the same time have no order among them.
+    /// Runs a script, within the deadline. Concurrent calls have no order.
     pub(super) async fn script(
         &self,
         script: &Script,
@@ -121,7 +115,7 @@ impl CommandConnection {
                 reply => reply,
             }
         };
-        self.judge(generation, timeout_at(deadline, call).await)
+        self.finish(generation, timeout_at(deadline, call).await)
     }
 
     /// Runs one command, within the deadline.
@@ -129,10 +123,10 @@ impl CommandConnection {
         let deadline = Instant::now() + self.timeout;
         let LiveConnection { generation, mut connection } = self.live().await?;
         let call = async { connection.send_packed_command(command).await.and_then(checked) };
-        self.judge(generation, timeout_at(deadline, call).await)
+        self.finish(generation, timeout_at(deadline, call).await)
     }
 
-    /// The live connection; where there is none, whatever comes within half the deadline.
+    /// Returns the live connection. Without one, waits for it for half of the deadline.
     async fn live(&self) -> Result<LiveConnection, BackendError> {
         if let Some(live) = &*self.live.borrow() {
             return Ok(live.clone());
@@ -142,36 +136,37 @@ impl CommandConnection {
             Ok(Ok(live)) => live.clone(),
             _ => None,
         };
-        found.ok_or_else(|| ConnectionRole::Command.refused("no connection to Redis"))
+        found.ok_or_else(|| ConnectionRole::Command.refused("not connected to Redis"))
     }
 
-    fn judge(
+    /// Records a reply, or signals a failure.
+    fn finish(
         &self,
         generation: u64,
         outcome: Result<Result<Value, RedisError>, tokio::time::error::Elapsed>,
     ) -> Result<Value, BackendError> {
         match outcome {
             Ok(Ok(value)) => {
-                self.health.answered.store(self.health.clock.now(), Ordering::Relaxed);
+                self.last_reply.record();
                 Ok(value)
             }
             Ok(Err(error)) => {
                 if is_demoted(&error) || error.is_connection_dropped() {
                     self.failure.raise(generation);
                 }
-                Err(ConnectionRole::Command.judge(&error))
+                Err(ConnectionRole::Command.classify(&error))
             }
             Err(_) => Err(ConnectionRole::Command.timed_out()),
         }
     }
 }
 
-/// redis-rs hands an error reply of the server over as a value.
+/// Turns an error reply into an error: redis-rs returns it as a value.
 fn checked(value: Value) -> Result<Value, RedisError> {
     value.extract_error()
 }
 
-/// The task that keeps one connection.
+/// The task that keeps one connection alive.
 struct ConnectionTask {
     connector: Connector,
     backoff: Backoff,
@@ -179,7 +174,7 @@ struct ConnectionTask {
     live: watch::Sender<Option<LiveConnection>>,
     generation: u64,
     failure: Arc<FailureSignal>,
-    health: Arc<Health>,
+    last_reply: Arc<LastTime>,
 }
 
 impl ConnectionTask {
@@ -192,19 +187,20 @@ impl ConnectionTask {
                     let live = LiveConnection { generation: self.generation, connection: connection.clone() };
                     self.live.send_replace(Some(live));
                     self.backoff.reset();
-                    let why = self.watch(connection, &lost).await;
-                    // Callers that hold a clone get their answer or their own deadline; nobody new gets this one.
+                    let reason = self.watch(connection, &lost).await;
+                    // Callers that hold a clone get their reply or reach their deadline. New callers wait for the next
+                    // connection.
                     self.live.send_replace(None);
                     ConnectionRole::Command.lost();
-                    tracing::warn!(why, "the command connection to Redis is replaced");
+                    tracing::warn!(reason, "replacing the command connection to Redis");
                 }
                 Err(error) => {
                     ConnectionRole::Command.lost();
-                    // Once per outage: the attempts go on every second.
+                    // A warning only once per outage, since the attempts continue every second.
                     if self.backoff.is_fresh() {
-                        tracing::warn!(%error, "can't connect to Redis for commands");
+                        tracing::warn!(%error, "cannot connect to Redis for commands");
                     } else {
-                        tracing::debug!(%error, "still can't connect to Redis for commands");
+                        tracing::debug!(%error, "still cannot connect to Redis for commands");
                     }
                 }
             }
@@ -223,9 +219,9 @@ impl ConnectionTask {
         );
         let mut connection = self.connector.connect(&config).await?;
         self.connector.check_master(&mut connection).await?;
-        // Before anybody uses it: a NOSCRIPT in mid-flight costs each caller a second round trip.
+        // Before the first use: otherwise every caller in flight gets NOSCRIPT and needs a second round trip.
         self.connector.within(PUBLISH.load().query_async::<()>(&mut connection)).await?;
-        self.health.answered.store(self.health.clock.now(), Ordering::Relaxed);
+        self.last_reply.record();
         Ok(connection)
     }
 
@@ -235,26 +231,26 @@ impl ConnectionTask {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = lost.notified() => return "lost",
-                () = self.failure.of(self.generation) => return "a command failed",
+                () = lost.notified() => return "connection lost",
+                () = self.failure.wait(self.generation) => return "a command failed",
                 _ = tick.tick() => {}
             }
             let ping = redis::cmd("PING");
-            let answer = async { connection.send_packed_command(&ping).await.and_then(checked) };
+            let reply = async { connection.send_packed_command(&ping).await.and_then(checked) };
             tokio::select! {
-                () = lost.notified() => return "lost",
-                answer = tokio::time::timeout(self.timeout, answer) => match answer {
+                () = lost.notified() => return "connection lost",
+                reply = tokio::time::timeout(self.timeout, reply) => match reply {
                     Ok(Ok(_)) => {
                         misses = 0;
-                        self.health.answered.store(self.health.clock.now(), Ordering::Relaxed);
+                        self.last_reply.record();
                     }
-                    // An error reply is an answer: a server that is loading or busy is there.
+                    // An error reply is a reply: a server that is loading or busy is alive.
                     Ok(Err(error)) if error.code().is_some() => misses = 0,
                     Ok(Err(_)) | Err(_) => misses += 1,
                 },
             }
             if misses >= WATCH_MISSES {
-                return "no answer";
+                return "no reply to pings";
             }
         }
     }

@@ -1,6 +1,6 @@
-//! From a subscription connection's reader to [`Deliver`]. Owns the bounded queue between the two and the grouping of
-//! a burst by topic; knows nothing of connecting. Called by redis-rs's reader on the one side, by the subscriber's task
-//! on the other.
+//! Delivery of incoming messages. Owns the bounded queue between a subscription connection and [`Deliver`], and groups a
+//! burst of messages by topic; does not connect. The reader of redis-rs fills the queue, the subscriber's task empties
+//! it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,32 +11,35 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::codec;
-use super::subscriber::{BURST, Shared, SystemChannels};
+use super::subscription_state::{SubscriptionState, SystemChannels};
 use super::subscriptions::Confirmation;
 use crate::backend::{Deliver, Publication};
 use crate::protocol::Topic;
 
-/// The most pushes that may wait for the dispatcher.
+/// Maximum of push messages in the queue.
 const QUEUE: usize = 16_384;
 
-/// The most bytes of payload that may.
+/// Maximum of payload bytes in the queue.
 const QUEUE_BYTES: usize = 32 << 20;
 
-/// One push of the server.
+/// Maximum of push messages per burst, as [`Deliver::deliver`] promises.
+pub(super) const BURST: usize = 64;
+
+/// A push message of the server.
 pub(super) enum PushMessage {
     Message { channel: String, payload: Vec<u8> },
     Subscribed(String),
     Unsubscribed(String),
 }
 
-/// The reader's end of the queue. Never waits, never drops in silence: what does not fit ends the connection, after
-/// which nothing more is taken, so that what is in the queue is all that came up to some moment. The log heals the
-/// rest.
+/// Input of the queue. It never waits and never drops a message silently: a message that does not fit ends the
+/// connection, and later messages are rejected. So the queue holds all messages up to some moment, without a gap. Nodes
+/// read the later ones from the logs.
 pub(super) struct InboundQueue {
     queue: mpsc::Sender<PushMessage>,
     waiting: AtomicUsize,
     overflowed: AtomicBool,
-    /// Cancelled when the connection is of no use any more.
+    /// Cancelled when the connection is no longer usable.
     pub(super) ended: CancellationToken,
 }
 
@@ -52,13 +55,13 @@ impl InboundQueue {
         (Arc::new(inbound), receiver)
     }
 
-    /// Called by redis-rs's reader for each push.
+    /// Adds a push message. Called by the reader of redis-rs.
     pub(super) fn push(&self, push: PushInfo) -> Result<(), SendError> {
         if self.ended.is_cancelled() {
             return Err(SendError);
         }
         let mut data = push.data.into_iter();
-        let pushed = match (push.kind, text(data.next())) {
+        let message = match (push.kind, text(data.next())) {
             (PushKind::Disconnection, _) => {
                 self.ended.cancel();
                 return Ok(());
@@ -71,9 +74,9 @@ impl InboundQueue {
             (PushKind::Unsubscribe, Some(channel)) => PushMessage::Unsubscribed(channel),
             _ => return Ok(()),
         };
-        let bytes = pushed.bytes();
+        let bytes = message.bytes();
         let full = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES;
-        if full || self.queue.try_send(pushed).is_err() {
+        if full || self.queue.try_send(message).is_err() {
             self.overflowed.store(true, Ordering::Relaxed);
             self.ended.cancel();
             return Err(SendError);
@@ -81,15 +84,15 @@ impl InboundQueue {
         Ok(())
     }
 
-    /// Room for others again.
-    pub(super) fn taken(&self, burst: &[PushMessage]) {
+    /// Frees the bytes of messages that were taken from the queue.
+    pub(super) fn release(&self, burst: &[PushMessage]) {
         let bytes = burst.iter().map(PushMessage::bytes).sum();
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Why it ended.
-    pub(super) fn why(&self) -> &'static str {
-        if self.overflowed.load(Ordering::Relaxed) { "overflow" } else { "lost" }
+    /// Reason for the end of the connection.
+    pub(super) fn reason(&self) -> &'static str {
+        if self.overflowed.load(Ordering::Relaxed) { "queue overflow" } else { "connection lost" }
     }
 }
 
@@ -110,11 +113,11 @@ fn text(value: Option<Value>) -> Option<String> {
     }
 }
 
-/// Hands bursts on, grouped by topic: the order within a topic is kept, that among topics means nothing.
+/// Delivers bursts, grouped by topic. The order within a topic is kept; there is no order between topics.
 pub(super) struct Dispatcher<'a> {
-    shared: &'a Shared,
+    state: &'a SubscriptionState,
     deliver: &'a dyn Deliver,
-    own: &'a SystemChannels,
+    system_channels: &'a SystemChannels,
     confirmed: u64,
     groups: Vec<(String, Topic, Vec<Publication>)>,
     spare: Vec<Vec<Publication>>,
@@ -122,11 +125,15 @@ pub(super) struct Dispatcher<'a> {
 }
 
 impl<'a> Dispatcher<'a> {
-    pub(super) fn new(shared: &'a Shared, deliver: &'a dyn Deliver, own: &'a SystemChannels) -> Self {
+    pub(super) fn new(
+        state: &'a SubscriptionState,
+        deliver: &'a dyn Deliver,
+        system_channels: &'a SystemChannels,
+    ) -> Self {
         Self {
-            shared,
+            state,
             deliver,
-            own,
+            system_channels,
             confirmed: 0,
             groups: Vec::new(),
             spare: Vec::new(),
@@ -134,21 +141,21 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// How many confirmations have come.
+    /// Number of confirmations since the start of the connection.
     pub(super) fn confirmed(&self) -> u64 {
         self.confirmed
     }
 
-    /// Hands on one burst.
+    /// Delivers one burst.
     pub(super) fn run(&mut self, burst: &mut Vec<PushMessage>) {
         debug_assert!(burst.len() <= BURST);
-        for pushed in burst.drain(..) {
-            match pushed {
+        for message in burst.drain(..) {
+            match message {
                 PushMessage::Message { channel, payload } => self.message(channel, payload),
                 PushMessage::Subscribed(channel) => self.subscribed(&channel),
                 PushMessage::Unsubscribed(channel) => {
                     self.confirmed += 1;
-                    self.shared.subscriptions().confirm_unsubscribed(&channel);
+                    self.state.subscriptions().confirm_unsubscribed(&channel);
                 }
             }
         }
@@ -156,25 +163,25 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn message(&mut self, channel: String, payload: Vec<u8>) {
-        if channel == self.own.probe {
-            return self.shared.probe_state.seen();
+        if channel == self.system_channels.probe {
+            return self.state.probe.record_seen();
         }
-        if self.own.is(&channel) {
+        if self.system_channels.contains(&channel) {
             match codec::parse_notice(&payload) {
                 Some(notice) => self.deliver.notice(notice),
-                None => tracing::warn!("a notice on Redis can't be read"),
+                None => tracing::warn!("ignoring a malformed notice from Redis"),
             }
             return;
         }
         let Some(publication) = codec::parse(payload) else {
-            tracing::warn!("a publication on Redis can't be read");
+            tracing::warn!("ignoring a malformed publication from Redis");
             return;
         };
-        // A burst has few topics in it, and most often the one before.
+        // A burst has few topics, and most messages follow one of the same topic.
         if let Some((_, _, group)) = self.groups.iter_mut().rev().find(|(other, ..)| *other == channel) {
             return group.push(publication);
         }
-        let topic = self.shared.subscriptions().topic(&channel).cloned();
+        let topic = self.state.subscriptions().topic(&channel).cloned();
         if let Some(topic) = topic {
             let mut group = self.spare.pop().unwrap_or_default();
             group.push(publication);
@@ -183,18 +190,18 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn subscribed(&mut self, channel: &str) {
-        if self.own.is(channel) {
+        if self.system_channels.contains(channel) {
             return;
         }
         self.confirmed += 1;
-        let confirmed = self.shared.subscriptions().confirm_subscribed(channel);
+        let confirmed = self.state.subscriptions().confirm_subscribed(channel);
         if let Confirmation::Restored(topic) = confirmed {
             self.restored.push(topic);
         }
     }
 
-    /// Topics are restored before their first messages: no message of this burst can have come before its topic's
-    /// confirmation, since the connection had no such subscription until then.
+    /// Reports restored topics before it delivers messages. This order is right: before the confirmation, the connection
+    /// had no subscription to the topic, so all its messages in this burst came after it.
     fn flush(&mut self) {
         if !self.restored.is_empty() {
             self.deliver.restored(&self.restored);

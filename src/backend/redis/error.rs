@@ -1,5 +1,5 @@
-//! What a failed call to Redis means. Owns the one judgement that callers act on: refused, unknown or corrupt; counts
-//! each failure. Called wherever a reply is awaited.
+//! Meaning of a failed call to Redis. Owns the decision between refused, unknown and corrupt, and counts each failure; does
+//! not retry. Called by the connections and by the code that reads replies.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use redis::{ErrorKind, RedisError, ServerError};
 use crate::backend::BackendError;
 use crate::metrics::REDIS_ERRORS;
 
-/// What the connection that failed was for: the label `role` of [`REDIS_ERRORS`].
+/// Purpose of a connection: the label `role` of [`REDIS_ERRORS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConnectionRole {
-    /// The hot path.
+    /// Publishing.
     Command,
     /// Subscriptions.
     Subscriber,
@@ -29,21 +29,21 @@ impl ConnectionRole {
         }
     }
 
-    /// Redis said no, or there was no connection to ask it over.
+    /// Redis refused the call, or there was no connection.
     pub(super) fn refused(self, why: impl Into<String>) -> BackendError {
         self.count("refused");
         BackendError::Refused(why.into())
     }
 
-    /// No answer in time.
+    /// No reply arrived in time.
     pub(super) fn timed_out(self) -> BackendError {
         self.count("timeout");
-        BackendError::Unknown("no answer from Redis in time".into())
+        BackendError::Unknown("no reply from Redis in time".into())
     }
 
-    /// A reply of another shape than the script's: whatever it did, it did.
+    /// The reply has an unexpected format. The call may have changed data.
     pub(super) fn malformed_reply(self) -> BackendError {
-        self.corrupt("a reply that no node wrote the parts of")
+        self.corrupt("unexpected reply format from Redis")
     }
 
     fn corrupt(self, why: impl Into<String>) -> BackendError {
@@ -51,13 +51,13 @@ impl ConnectionRole {
         BackendError::Corrupt(why.into())
     }
 
-    /// A connection that was lost by itself.
+    /// A connection was lost without a call.
     pub(super) fn lost(self) {
         self.count("io");
     }
 
-    /// Judges an error of a command that was sent.
-    pub(super) fn judge(self, error: &RedisError) -> BackendError {
+    /// Classifies the error of a command that was sent.
+    pub(super) fn classify(self, error: &RedisError) -> BackendError {
         if error.is_timeout() {
             return self.timed_out();
         }
@@ -76,8 +76,8 @@ impl ConnectionRole {
     }
 }
 
-/// Replies by which Redis turns a command away before it has written anything; within a script, before the script's
-/// first write. Any other error reply of a script (`ERR`, `WRONGTYPE`, `NOPERM`) may come after one.
+/// True for error replies that Redis sends before it has written anything; in a script, before its first write. Other
+/// error replies of a script (`ERR`, `WRONGTYPE`, `NOPERM`) may come after a write.
 fn refuses(error: &RedisError) -> bool {
     const BEFORE_WRITING: [&str; 15] = [
         "OOM",
@@ -99,21 +99,21 @@ fn refuses(error: &RedisError) -> bool {
     error.code().is_some_and(|code| BEFORE_WRITING.contains(&code))
 }
 
-/// A key of ours is of another type, or a reply can't be read: somebody else writes under our prefix.
+/// True if a key has another type, or a reply is malformed: another program writes under the prefix.
 fn is_corrupt(error: &RedisError) -> bool {
-    // Of a pipeline, `code` knows nothing.
+    // `code` does not see the errors inside a pipeline.
     let is_foreign =
         |errors: Arc<[(usize, ServerError)]>| errors.iter().any(|(_, error)| error.code() == "WRONGTYPE");
     matches!(error.kind(), ErrorKind::UnexpectedReturnType | ErrorKind::Parse)
         || error.clone().into_server_errors().is_some_and(is_foreign)
 }
 
-/// The server we talk to is no master any more: the connection must be made anew.
+/// True if the server is no longer a master: the connection must be replaced.
 pub(super) fn is_demoted(error: &RedisError) -> bool {
     error.code() == Some("READONLY")
 }
 
-/// The server has forgotten the script.
+/// True if the server does not know the script.
 pub(super) fn is_no_script(error: &RedisError) -> bool {
     error.code() == Some("NOSCRIPT")
 }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_redis_turns_away_is_refused_what_is_not_ours_is_corrupt_and_all_else_is_unknown() {
+    fn errors_are_refused_corrupt_or_unknown() {
         for text in [
             "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
             "-READONLY You can't write against a read only replica.\r\n",
@@ -139,21 +139,21 @@ mod tests {
             "-NOAUTH Authentication required.\r\n",
         ] {
             assert!(
-                matches!(ConnectionRole::Command.judge(&reply(text)), BackendError::Refused(_)),
+                matches!(ConnectionRole::Command.classify(&reply(text)), BackendError::Refused(_)),
                 "{text}"
             );
         }
         for text in ["-ERR user_script:12: boom\r\n", "-NOPERM\r\n"] {
             assert!(
-                matches!(ConnectionRole::Command.judge(&reply(text)), BackendError::Unknown(_)),
+                matches!(ConnectionRole::Command.classify(&reply(text)), BackendError::Unknown(_)),
                 "{text}"
             );
         }
         let foreign = reply("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n");
-        assert!(matches!(ConnectionRole::Command.judge(&foreign), BackendError::Corrupt(_)));
+        assert!(matches!(ConnectionRole::Command.classify(&foreign), BackendError::Corrupt(_)));
         let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert!(matches!(ConnectionRole::Command.judge(&lost), BackendError::Unknown(_)));
+        assert!(matches!(ConnectionRole::Command.classify(&lost), BackendError::Unknown(_)));
         let late = RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
-        assert!(matches!(ConnectionRole::Command.judge(&late), BackendError::Unknown(_)));
+        assert!(matches!(ConnectionRole::Command.classify(&late), BackendError::Unknown(_)));
     }
 }

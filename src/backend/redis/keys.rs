@@ -1,34 +1,34 @@
-//! Every key and every channel in Redis. Owns their spelling: nothing else formats one; knows nothing of what is kept
-//! under them. Called by everything in `backend::redis`.
+//! Names of all keys and channels in Redis. Owns their format: no other file formats a key; does not know their contents.
+//! Called by all stores in `backend::redis`.
 //!
-//! What belongs to one topic, or to one user, shares a hash tag (`{r:…}`, `{u:…}`), from the first day on, so that a
-//! later move to Redis Cluster renames no key. A name is user input: `%`, `{` and `}` are percent-encoded, so that no
-//! name can end the tag early or spell another name's key. All else of a name stays as it is, in UTF-8.
+//! All keys of one room or one user share a hash tag (`{r:…}`, `{u:…}`), so that a later move to Redis Cluster renames no
+//! key. A name is user input: `%`, `{` and `}` are percent-encoded, so that no name can end the tag early or produce
+//! the key of another name. All other characters stay as they are, in UTF-8.
 
 use crate::backend::{Incarnation, TokenHash};
 use crate::protocol::{RoomName, Topic, UserName};
 
-/// The keys under one prefix.
+/// Formats keys under one prefix.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     prefix: String,
 }
 
-/// The keys of one log, in the order in which `log.lua` expects them.
+/// The keys of one log.
 pub(super) struct LogKeys {
     tag: String,
 }
 
-/// How many keys [`LogKeys::all`] gives.
+/// Number of keys in [`LogKeys::all`].
 pub(super) const KEYS_PER_LOG: usize = 4;
 
 impl LogKeys {
-    /// Meta hash, stream, and the two dedupe hashes.
+    /// Meta hash, stream and the two dedupe hashes, in the order of `log.lua`.
     pub(super) fn all(&self) -> [String; KEYS_PER_LOG] {
         [self.meta(), self.with("log"), self.with("d0"), self.with("d1")]
     }
 
-    /// The log's epoch, top and sums.
+    /// HASH: epoch, top and sums of the log.
     pub(super) fn meta(&self) -> String {
         self.with("meta")
     }
@@ -39,9 +39,9 @@ impl LogKeys {
 }
 
 impl Keys {
-    /// The settings refuse a prefix with braces: it would be taken for the hash tag.
+    /// The prefix has no braces, which would start a hash tag. The settings reject them.
     pub(super) fn new(prefix: &str) -> Self {
-        debug_assert!(!prefix.contains(['{', '}']), "the settings refuse braces in the prefix");
+        debug_assert!(!prefix.contains(['{', '}']), "the settings reject braces in the prefix");
         Self { prefix: prefix.to_owned() }
     }
 
@@ -71,7 +71,7 @@ impl Keys {
         key
     }
 
-    /// The topic's channel.
+    /// Channel of a topic.
     pub(super) fn channel(&self, topic: &Topic) -> String {
         match topic {
             Topic::Room(room) => self.room(room),
@@ -79,78 +79,78 @@ impl Keys {
         }
     }
 
-    /// The topic's log.
+    /// Keys of a topic's log.
     pub(super) fn log(&self, topic: &Topic) -> LogKeys {
         LogKeys { tag: self.channel(topic) }
     }
 
-    /// The channel that all nodes listen to.
+    /// Channel of all nodes.
     pub(super) fn notices(&self) -> String {
         format!("{}:notices", self.prefix)
     }
 
-    /// One node's own channel, over which it proves its subscriptions.
+    /// Channel of one node, for the probe of its subscriptions.
     pub(super) fn probe(&self, node: &str) -> String {
         format!("{}:probe:{node}", self.prefix)
     }
 
-    /// ZSET: user names of a room's members, all of score 0.
+    /// ZSET: names of a room's members, all with score 0.
     pub(super) fn members(&self, room: &RoomName) -> String {
         format!("{}:m", self.room(room))
     }
 
-    /// HASH: member to the incarnations that hold it.
+    /// HASH: a room's member to the incarnations that hold it.
     pub(super) fn holders(&self, room: &RoomName) -> String {
         format!("{}:w", self.room(room))
     }
 
-    /// ZSET: incarnation, by the end of its lease.
+    /// ZSET: incarnations by the end of their lease.
     pub(super) fn leases(&self) -> String {
         format!("{}:leases", self.prefix)
     }
 
-    /// HASH: incarnation to its node's name.
+    /// HASH: incarnation to the name of its node.
     pub(super) fn nodes(&self) -> String {
         format!("{}:nodes", self.prefix)
     }
 
-    /// ZSET: what an incarnation holds, as room, newline, user, all of score 0.
+    /// ZSET: members that an incarnation holds, as room, newline, user, all with score 0.
     pub(super) fn held(&self, incarnation: &Incarnation) -> String {
         format!("{}:held:{}", self.prefix, incarnation.0)
     }
 
-    /// Who reaps the incarnation.
+    /// STRING: the incarnation that may remove the members of an expired one.
     pub(super) fn claim(&self, incarnation: &Incarnation) -> String {
         format!("{}:claim:{}", self.prefix, incarnation.0)
     }
 
-    /// A token's record.
+    /// STRING: record of a token.
     pub(super) fn token(&self, hash: &TokenHash) -> String {
         self.token_of(&hash.to_string())
     }
 
-    /// The same, from the hash's text in a user's index.
+    /// The same key, from the hash as text in a user's index.
     pub(super) fn token_of(&self, hash: &str) -> String {
         format!("{}:token:{hash}", self.prefix)
     }
 
-    /// ZSET: a user's token hashes, by expiry.
+    /// ZSET: hashes of a user's tokens by expiry.
     pub(super) fn tokens(&self, user: &UserName) -> String {
         format!("{}:tokens", self.user(user))
     }
 
-    /// HASH: how far a user's private log was delivered.
+    /// HASH: the delivery cursor of a user's private log.
     pub(super) fn cursor(&self, user: &UserName) -> String {
         format!("{}:cursor", self.user(user))
     }
 
-    /// HASH and ZSET: how far a user has read its rooms, and when each marker last moved.
+    /// HASH and ZSET: a user's read markers in rooms, and the time of each marker's last move.
     pub(super) fn room_markers(&self, user: &UserName) -> [String; 2] {
         let user = self.user(user);
         [format!("{user}:read:rooms"), format!("{user}:read:rooms:moved")]
     }
 
-    /// The same of its private conversations.
+    /// HASH and ZSET: the same for private conversations.
     pub(super) fn private_markers(&self, user: &UserName) -> [String; 2] {
         let user = self.user(user);
         [format!("{user}:read:users"), format!("{user}:read:users:moved")]
@@ -167,14 +167,14 @@ mod tests {
         Topic::Room(RoomName::parse(name).unwrap())
     }
 
-    /// The part that Redis Cluster hashes: between the first `{` and the next `}`.
+    /// Returns the part that Redis Cluster hashes: between the first `{` and the next `}`.
     fn hash_tag(key: &str) -> &str {
         let rest = &key[key.find('{').unwrap() + 1..];
         &rest[..rest.find('}').unwrap()]
     }
 
     #[test]
-    fn distinct_names_have_distinct_tags_whatever_they_contain() {
+    fn different_names_have_different_hash_tags() {
         let names =
             ["a", "a}", "{a}", "a}{b", "a%7D%7Bb", "a%257D", "%", "%25", "a:b", "a:meta", "日本", "u:a"];
         let keys = Keys::new("chat");
@@ -192,9 +192,9 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Names from few characters, the troublesome ones among them, so that near misses are common.
+        /// Names from a few characters, including the special ones, so that similar names are frequent.
         #[test]
-        fn two_names_share_a_key_only_if_they_are_one(one in "[a%{}:B7D日]{1,6}", other in "[a%{}:B7D日]{1,6}") {
+        fn keys_are_equal_only_for_equal_names(one in "[a%{}:B7D日]{1,6}", other in "[a%{}:B7D日]{1,6}") {
             let keys = Keys::new("chat");
             let [one_key, other_key] = [&one, &other].map(|name| keys.channel(&room(name)));
             proptest::prop_assert_eq!(one == other, hash_tag(&one_key) == hash_tag(&other_key));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_name_reads_as_itself() {
+    fn plain_names_appear_unchanged_in_keys() {
         let keys = Keys::new("chat");
         assert_eq!(keys.log(&room("lobby")).all()[1], "chat:{r:lobby}:log");
         assert_eq!(keys.channel(&room("日本 %")), "chat:{r:日本 %25}");

@@ -1,10 +1,11 @@
-//! Cursors and read markers over Redis. Owns their text form and their expiry; that they only move forward is
-//! `mark.lua`'s. Called by `chat` through [`Markers`].
+//! Cursors and read markers in Redis. Owns their text form and their expiry; `mark.lua` makes sure that they only move
+//! forward. Called by `chat` through [`Markers`].
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 
+use super::codec;
 use super::error::ConnectionRole;
 use super::keys::Keys;
 use super::pool::Pool;
@@ -13,20 +14,20 @@ use crate::backend::{BackendError, MAX_READ_MARKERS, Markers};
 use crate::protocol::server_message::RoomMarker;
 use crate::protocol::{MessageId, Position, RoomName, UserName};
 
-/// After their last use. A month, as for logs.
+/// Time until markers expire, from their last use: 30 days, as for logs.
 const TTL_MS: u64 = 30 * 86_400_000;
 
-/// The only field of a cursor's hash.
+/// Name of the only field in the hash of a cursor.
 const CURSOR: &str = "at";
 
-/// The markers of the cluster.
+/// Markers of the cluster.
 pub(super) struct RedisMarkers {
     pub(super) pool: Pool,
     pub(super) keys: Keys,
 }
 
 impl RedisMarkers {
-    /// Reads one, which keeps all of that key another month.
+    /// Reads a field of the first key, and extends the expiry of all keys.
     async fn read(&self, keys: &[String], field: &str) -> Result<Option<String>, BackendError> {
         let mut read = redis::pipe();
         read.cmd("HGET").arg(&keys[0]).arg(field);
@@ -48,10 +49,7 @@ impl RedisMarkers {
 
 fn position(text: &str) -> Option<Position> {
     let mut words = text.split(' ');
-    let epoch = words.next()?.parse().ok()?;
-    let seq = words.next()?.parse().ok()?;
-    let message_id = words.next()?.parse().ok()?;
-    Some(Position { epoch, seq, message_id })
+    codec::position(words.next()?, words.next()?.parse().ok()?, words.next()?)
 }
 
 fn room_marker(text: &str) -> Option<RoomMarker> {

@@ -1,11 +1,13 @@
-//! The backend that nodes share: Redis. Owns the connections and what runs on them; the seams that it serves are in
-//! `backend`. Called by `server` through [`connect`], and from then on only through the traits.
+//! Redis backend, which several nodes share. Owns the connections and the tasks that use them; the traits that it
+//! implements are in `backend`. Called by `backend::connect`, and afterwards only through the traits.
 //!
-//! A node has a few hot connections for publishing ([`command_connection`]), a few for subscriptions ([`subscriber`], [`dispatcher`],
-//! [`subscriptions`]) and a pool for everything slow ([`pool`]). Commands and subscriptions never share one: a push of the
-//! server could be taken for a command's reply. Whatever must be atomic is a Lua script.
+//! A node has a few connections for publishing ([`command_connection`]), a few for subscriptions ([`subscriber`],
+//! [`dispatcher`], [`subscriptions`]) and a pool for slow calls ([`pool`]). Commands and subscriptions never share a
+//! connection, because a push of the server could be mistaken for the reply to a command. Every atomic change is a Lua
+//! script.
 
 mod broker;
+mod clock;
 mod codec;
 mod command_connection;
 mod connector;
@@ -13,12 +15,14 @@ mod dispatcher;
 mod error;
 mod keys;
 mod markers;
+mod members_pager;
 mod pool;
 mod preflight;
 mod presence;
 mod probe;
 mod script;
 mod subscriber;
+mod subscription_state;
 mod subscriptions;
 mod tokens;
 
@@ -28,35 +32,38 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::broker::RedisBroker;
+use self::clock::MonotonicClock;
 use self::command_connection::CommandConnection;
-use self::connector::{Connector, MonotonicClock};
+use self::connector::Connector;
 use self::keys::Keys;
 use self::markers::RedisMarkers;
 use self::pool::Pool;
 use self::preflight::Preflight;
 use self::presence::RedisPresence;
 use self::probe::Probe;
-use self::subscriber::{Subscriber, SystemChannels};
+use self::subscriber::Subscriber;
+use self::subscription_state::SystemChannels;
 use self::tokens::RedisTokens;
 use super::{Backend, Deliver};
 use crate::config::Config;
 use crate::supervise::until_stopped;
 
-/// Why there can't be a backend, whatever Redis does from now on. A Redis that is merely not there is no reason.
+/// Reasons that make the backend impossible. A Redis that does not answer is no such reason: the node keeps trying.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    /// The URL, or what follows from it. Never shows the URL: it may hold a password.
+    /// The settings are invalid. The text never contains the URL, which may hold a password.
     #[error("{0}")]
     Settings(String),
-    /// A server in cluster mode.
+    /// The server is in cluster mode.
     #[error(
-        "Redis at {0} is in cluster mode, which is not supported: use a standalone server, or a master with replicas"
+        "Redis at {0} is in cluster mode, which is not supported. Use a standalone server or a master with replicas"
     )]
     Cluster(String),
 }
 
-/// Starts the backend. Returns it with what the operator should know of this Redis, one line each. Where Redis does not
-/// answer, the connections are tried for ever, and the warnings are logged when it comes; should it turn out to be in cluster mode, `shutdown` is cancelled.
+/// Starts the backend. Returns it with warnings for the operator, one line each. If Redis does not answer, the node keeps
+/// trying to connect and logs the warnings later. If Redis then turns out to be in cluster mode, `shutdown` is
+/// cancelled.
 ///
 /// # Errors
 /// See [`ConnectError`].
@@ -67,7 +74,7 @@ pub async fn connect(
     shutdown: CancellationToken,
 ) -> Result<(Backend, Vec<String>), ConnectError> {
     let connector = Connector::new(&config.redis).map_err(ConnectError::Settings)?;
-    let warnings = match Preflight::take(&connector).await {
+    let warnings = match Preflight::run(&connector).await {
         Ok(preflight) if preflight.is_cluster => return Err(ConnectError::Cluster(connector.address())),
         Ok(preflight) => preflight.warnings,
         Err(error) => {
@@ -85,8 +92,16 @@ pub async fn connect(
         .collect();
     let subscribers: Arc<[Subscriber]> = (0..config.redis.subscriber_connections.max(1))
         .map(|i| {
-            let own = SystemChannels { probe: keys.probe(&node), notices: (i == 0).then(|| keys.notices()) };
-            Subscriber::spawn(connector.clone(), own, deliver.clone(), clock, tracker, shutdown.clone())
+            let system_channels =
+                SystemChannels { probe: keys.probe(&node), notices: (i == 0).then(|| keys.notices()) };
+            Subscriber::spawn(
+                connector.clone(),
+                system_channels,
+                deliver.clone(),
+                clock,
+                tracker,
+                shutdown.clone(),
+            )
         })
         .collect();
     let pool = Pool::new(&connector, config.redis.pool_size).map_err(ConnectError::Settings)?;
@@ -112,18 +127,18 @@ pub async fn connect(
     Ok((backend, warnings))
 }
 
-/// For a Redis that comes later. One that can't ever serve ends the node, as it would have at the start: its supervisor
-/// starts it again, and it says why it won't.
+/// Checks a Redis that did not answer at the start of the node. In cluster mode it ends the node, as at the start: after
+/// a restart by the supervisor, the node fails with the reason.
 async fn preflight_late(connector: Connector, shutdown: CancellationToken) {
     let mut backoff = connector.backoff();
     let preflight = loop {
         backoff.pause().await;
-        if let Ok(preflight) = Preflight::take(&connector).await {
+        if let Ok(preflight) = Preflight::run(&connector).await {
             break preflight;
         }
     };
     if preflight.is_cluster {
-        tracing::error!(error = %ConnectError::Cluster(connector.address()), "the node stops");
+        tracing::error!(error = %ConnectError::Cluster(connector.address()), "stopping the node");
         shutdown.cancel();
     }
     for warning in preflight.warnings {

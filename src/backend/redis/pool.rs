@@ -1,5 +1,5 @@
-//! The slow lane. Owns a pool of connections for history pages, presence, tokens and markers, so that a large reply
-//! never stands before a publish; does not know what is asked. Called by the broker's reads and the other stores.
+//! Pool of connections for slow calls: history pages, presence, tokens and markers. Owns the connections and deadlines, so
+//! that a large reply never delays a publish; does not know the commands. Called by the stores and by the broker's reads.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::error::{ConnectionRole, is_no_script};
 use super::script::Script;
 use crate::backend::BackendError;
 
-/// Connections that are checked when they are taken. Waiting for one, making one and each command have a deadline.
+/// Connections that are checked before each use. Waiting, connecting and each command have a deadline.
 #[derive(Clone)]
 pub(super) struct Pool {
     pool: Deadpool,
@@ -21,10 +21,10 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Connects to nothing yet.
+    /// Creates the pool without connections.
     pub(super) fn new(connector: &Connector, size: usize) -> Result<Self, String> {
         let timeout = connector.timeout();
-        // An idle connection may have died without a word: finding out must leave time for another one.
+        // An idle connection may be half-open. The check must leave enough time to make another connection.
         let check = timeout / 4;
         let manager =
             Manager::new_with_config(connector.info(), connector.config()).map_err(|e| e.to_string())?;
@@ -43,7 +43,7 @@ impl Pool {
     pub(super) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, BackendError> {
         let (mut connection, deadline) = self.take().await?;
         let outcome = timeout_at(deadline, command.query_async(&mut connection)).await;
-        judge(connection, outcome)
+        finish(connection, outcome)
     }
 
     /// Runs a script.
@@ -63,36 +63,37 @@ impl Pool {
             }
         };
         let outcome = timeout_at(deadline, call).await;
-        judge(connection, outcome)
+        finish(connection, outcome)
     }
 
     /// Runs many commands in one round trip.
     pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, BackendError> {
         let (mut connection, deadline) = self.take().await?;
         let outcome = timeout_at(deadline, pipeline.query_async(&mut connection)).await;
-        judge(connection, outcome)
+        finish(connection, outcome)
     }
 
-    /// A connection, and when the whole call must be over.
+    /// Takes a connection. Returns it with the deadline of the whole call.
     async fn take(&self) -> Result<(Connection, Instant), BackendError> {
         let deadline = Instant::now() + self.timeout;
         match timeout_at(deadline, self.pool.get()).await {
             Ok(Ok(connection)) => Ok((connection, deadline)),
             Ok(Err(PoolError::Backend(error))) => Err(ConnectionRole::Pool.refused(error.to_string())),
             Ok(Err(error)) => Err(ConnectionRole::Pool.refused(error.to_string())),
-            Err(_) => Err(ConnectionRole::Pool.refused("no connection to Redis in time")),
+            Err(_) => Err(ConnectionRole::Pool.refused("no connection to Redis was free in time")),
         }
     }
 }
 
-fn judge<T>(
+/// Classifies the outcome of a call.
+fn finish<T>(
     connection: Connection,
     outcome: Result<Result<T, RedisError>, Elapsed>,
 ) -> Result<T, BackendError> {
     match outcome {
-        Ok(result) => result.map_err(|error| ConnectionRole::Pool.judge(&error)),
+        Ok(result) => result.map_err(|error| ConnectionRole::Pool.classify(&error)),
         Err(_) => {
-            // It may be half open. Put back, it would cost its next taker a deadline too, just to be checked.
+            // The connection may be half-open. Back in the pool, its check would cost the next caller time.
             drop(Connection::take(connection));
             Err(ConnectionRole::Pool.timed_out())
         }

@@ -1,5 +1,5 @@
-//! What kind of Redis this is. Owns the judgement whether its settings can keep the guarantees; changes nothing. Called
-//! once by `connect`, or when a Redis that was absent at the start has come.
+//! Check of the Redis server. Owns the decision whether its mode and settings can keep the guarantees; changes no setting.
+//! Called once by `connect`, or later if Redis did not answer at the start.
 
 use std::collections::HashMap;
 
@@ -8,17 +8,17 @@ use redis::aio::MultiplexedConnection;
 
 use super::connector::Connector;
 
-/// What was found.
+/// Result of the check.
 pub(super) struct Preflight {
-    /// Cluster mode, in which topics lie on different servers.
+    /// The server is in cluster mode: topics would be on different servers.
     pub(super) is_cluster: bool,
-    /// One line each, for the operator.
+    /// Warnings for the operator, one line each.
     pub(super) warnings: Vec<String>,
 }
 
 impl Preflight {
-    /// Asks the server, over a connection of its own.
-    pub(super) async fn take(connector: &Connector) -> Result<Self, RedisError> {
+    /// Queries the server over a separate connection.
+    pub(super) async fn run(connector: &Connector) -> Result<Self, RedisError> {
         let mut connection = connector.connect(&connector.config()).await?;
         let info: String =
             connector.within(redis::cmd("INFO").arg("server").query_async(&mut connection)).await?;
@@ -35,11 +35,12 @@ impl Preflight {
         let version = field("redis_version");
         let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
         if major < 7 {
-            warnings.push(format!("Redis {version} is older than 7, which is the oldest that is tested"));
+            warnings
+                .push(format!("Redis {version} is older than version 7, the oldest version that is tested"));
         }
         match settings {
             None => warnings.push(
-                "Redis does not let its settings be read (CONFIG GET): durability and eviction are unchecked"
+                "Redis does not allow CONFIG GET, so its durability and eviction settings cannot be checked"
                     .into(),
             ),
             Some(settings) => judge_settings(settings, &mut warnings),
@@ -51,22 +52,22 @@ impl Preflight {
 fn judge_settings(settings: &HashMap<String, String>, warnings: &mut Vec<String>) {
     let get = |name: &str| settings.get(name).map_or("", String::as_str);
     if get("appendonly") != "yes" {
-        warnings.push("Redis keeps no append-only file: acknowledged messages are lost when it stops".into());
+        warnings.push("Redis has no append-only file: acknowledged messages are lost when it stops".into());
     } else if get("appendfsync") != "always" {
         warnings.push(format!(
-            "Redis has `appendfsync {}`: acknowledged messages of about a second can be lost when it is killed",
+            "Redis has `appendfsync {}`: it can lose the acknowledged messages of about one second when it is killed",
             get("appendfsync")
         ));
     }
     let policy = get("maxmemory-policy");
     if policy != "noeviction" {
         warnings.push(format!(
-            "Redis has `maxmemory-policy {policy}`: it may evict logs and tokens in use; `noeviction` is needed"
+            "Redis has `maxmemory-policy {policy}`: it may evict logs and tokens in use. Set it to `noeviction`"
         ));
     }
 }
 
-/// None where the server forbids it.
+/// Reads the relevant settings; `None` if the server forbids it.
 async fn config(
     connector: &Connector,
     connection: &mut MultiplexedConnection,
@@ -93,15 +94,15 @@ mod tests {
         [("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")];
 
     #[test]
-    fn a_redis_that_can_keep_the_promise_gives_no_warning() {
+    fn suitable_server_gives_no_warning() {
         let preflight = judge("redis_version:7.0.15\r\nredis_mode:standalone\r\n", &GOOD);
         assert_eq!(preflight.warnings, Vec::<String>::new());
         assert!(!preflight.is_cluster);
     }
 
     #[test]
-    fn each_setting_that_breaks_the_promise_is_named() {
-        for (name, value, said) in [
+    fn warning_names_each_unsuitable_setting() {
+        for (name, value, expected) in [
             ("appendonly", "no", "append-only"),
             ("appendfsync", "everysec", "appendfsync everysec"),
             ("maxmemory-policy", "allkeys-lru", "allkeys-lru"),
@@ -110,7 +111,7 @@ mod tests {
             settings.iter_mut().filter(|(k, _)| *k == name).for_each(|(_, v)| *v = value);
             let preflight = judge("redis_version:7.2.0\r\n", &settings);
             assert_eq!(preflight.warnings.len(), 1, "{:?}", preflight.warnings);
-            assert!(preflight.warnings[0].contains(said), "{:?}", preflight.warnings);
+            assert!(preflight.warnings[0].contains(expected), "{:?}", preflight.warnings);
         }
         let old = judge("redis_version:6.2.1\r\nredis_mode:cluster\r\n", &GOOD);
         assert!(old.warnings[0].contains("6.2.1") && old.is_cluster);

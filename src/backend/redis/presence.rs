@@ -1,5 +1,5 @@
-//! Presence over Redis. Owns this node's incarnation and the calls of the presence scripts; decides nothing about when
-//! to renew, reap or assert. Called by `chat` through [`Presence`].
+//! Presence in Redis. Owns the incarnation of this node and the calls of the presence scripts; does not decide when to
+//! renew a lease or to remove members. Called by `chat` through [`Presence`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,27 +13,25 @@ use redis::{Cmd, FromRedisValue};
 use super::codec;
 use super::error::ConnectionRole;
 use super::keys::Keys;
+use super::members_pager::MembersPager;
 use super::pool::Pool;
-use super::script::{ADD, LEASE, MEMBERS, REMOVE};
-use crate::backend::{BackendError, Incarnation, Lease, MembersPage, NodeInfo, Presence};
+use super::script::{ADD, LEASE, REMOVE};
+use crate::backend::{
+    BackendError, CLAIM_DURATION, Incarnation, Lease, MembersPage, NodeInfo, Presence, STALE_MEMBERS_PER_PAGE,
+};
 use crate::failpoints::{self, Failpoint};
 use crate::protocol::{RoomName, Topic, UserName};
 
-/// How long a claim on a dead incarnation lasts.
-const CLAIM: Duration = Duration::from_secs(30);
+/// Maximum of users that one call of `add.lua` adds.
+const USERS_PER_CALL: usize = 500;
 
-/// The most orphans at a time, users entered by one script, and rooms entered at a time.
-const ORPHANS: usize = 500;
-const USERS_PER_SCRIPT: usize = 500;
-const ROOMS_AT_ONCE: usize = 4;
+/// Maximum of concurrent calls that restore members.
+const CONCURRENT_CALLS: usize = 4;
 
-/// Names that one script looks at: a room of any size blocks nobody for long.
-const NAMES_PER_SCRIPT: usize = 1_000;
-
-/// Dead incarnations that are looked at for one to claim.
+/// Maximum of expired incarnations that a node tries to claim.
 const CANDIDATES: usize = 16;
 
-/// The presence of one node.
+/// Presence, as one node uses it.
 pub(super) struct RedisPresence {
     pool: Pool,
     keys: Keys,
@@ -41,14 +39,14 @@ pub(super) struct RedisPresence {
     lease: Duration,
     quiet_above: usize,
     incarnation: Mutex<Incarnation>,
-    /// The first lease has been taken.
-    taken: AtomicBool,
-    /// The run of the server at the last renewal.
-    run: Mutex<Option<String>>,
+    /// True once the first lease was acquired.
+    has_lease: AtomicBool,
+    /// Run id of the server at the last renewal. It changes when the server restarts.
+    run_id: Mutex<Option<String>>,
 }
 
 impl RedisPresence {
-    /// Takes no lease yet: that is the first `renew`.
+    /// Acquires no lease: the first `renew` does.
     pub(super) fn new(pool: Pool, keys: Keys, node: String, lease: Duration, quiet_above: usize) -> Self {
         let lease = if failpoints::is(Failpoint::NoLease) { lease * 1_000 } else { lease };
         Self {
@@ -58,8 +56,8 @@ impl RedisPresence {
             lease,
             quiet_above,
             incarnation: Mutex::new(new_incarnation()),
-            taken: AtomicBool::new(false),
-            run: Mutex::new(None),
+            has_lease: AtomicBool::new(false),
+            run_id: Mutex::new(None),
         }
     }
 
@@ -83,7 +81,12 @@ impl RedisPresence {
             .await
     }
 
-    async fn enter(&self, room: &RoomName, users: &[UserName], event: &[u8]) -> Result<bool, BackendError> {
+    async fn add_users(
+        &self,
+        room: &RoomName,
+        users: &[UserName],
+        event: &[u8],
+    ) -> Result<bool, BackendError> {
         let own = self.own();
         let channel = self.keys.channel(&Topic::Room(room.clone()));
         self.pool
@@ -98,7 +101,7 @@ impl RedisPresence {
             .await
     }
 
-    async fn take_out(
+    async fn remove_user(
         &self,
         holder: &Incarnation,
         room: &RoomName,
@@ -117,7 +120,7 @@ impl RedisPresence {
     }
 }
 
-/// Hexadecimal, so that it can stand in a list with spaces between.
+/// Creates an incarnation. It is hexadecimal, because `holders` lists incarnations with spaces in between.
 fn new_incarnation() -> Incarnation {
     Incarnation(format!("{:032x}", rand::random::<u128>()))
 }
@@ -125,11 +128,11 @@ fn new_incarnation() -> Incarnation {
 #[async_trait]
 impl Presence for RedisPresence {
     async fn add(&self, room: &RoomName, user: &UserName, entered: Bytes) -> Result<bool, BackendError> {
-        self.enter(room, std::slice::from_ref(user), &codec::event(None, &entered)).await
+        self.add_users(room, std::slice::from_ref(user), &codec::event(None, &entered)).await
     }
 
     async fn remove(&self, room: &RoomName, user: &UserName, left: Bytes) -> Result<bool, BackendError> {
-        self.take_out(&self.own(), room, user, &left).await
+        self.remove_user(&self.own(), room, user, &left).await
     }
 
     async fn restore_members(&self, members: &[(RoomName, UserName)]) -> Result<(), BackendError> {
@@ -137,12 +140,12 @@ impl Presence for RedisPresence {
         sorted.sort();
         let rooms = sorted.chunk_by(|(one, _), (other, _)| one == other);
         let batches: Vec<(RoomName, Vec<UserName>)> = rooms
-            .flat_map(|room| room.chunks(USERS_PER_SCRIPT))
+            .flat_map(|room| room.chunks(USERS_PER_CALL))
             .map(|batch| (batch[0].0.clone(), batch.iter().map(|(_, user)| user.clone()).collect()))
             .collect();
         stream::iter(batches)
-            .map(|(room, users)| async move { self.enter(&room, &users, b"").await })
-            .buffer_unordered(ROOMS_AT_ONCE)
+            .map(|(room, users)| async move { self.add_users(&room, &users, b"").await })
+            .buffer_unordered(CONCURRENT_CALLS)
             .try_for_each(|_| async { Ok(()) })
             .await
     }
@@ -154,55 +157,24 @@ impl Presence for RedisPresence {
         limit: u32,
     ) -> Result<MembersPage, BackendError> {
         let own = self.own();
-        let limit = limit as usize;
-        let mut page = MembersPage { members: Vec::new(), count: 0, more: false };
-        let start = after.map_or_else(|| "-".to_owned(), |name| format!("({name}"));
-        let (mut counted, mut bound) = (0, start.clone());
-        loop {
-            let look_at = NAMES_PER_SCRIPT.min((limit + 1).max(1));
-            let piece: (bool, u64, String, usize, Vec<String>) = self
-                .pool
-                .script(&MEMBERS, 4, |cmd| {
-                    cmd.arg(self.keys.members(room)).arg(self.keys.holders(room));
-                    cmd.arg(self.keys.leases()).arg(self.keys.nodes());
-                    cmd.arg(&own.0).arg(&bound).arg(look_at);
-                })
-                .await?;
-            let (all_alive, size, last, looked_at, names) = piece;
-            counted += names.len() as u64;
-            page.members.extend(names.iter().filter_map(|name| UserName::parse(name).ok()));
-            let ended = looked_at < look_at;
-            page.count = size;
-            if page.members.len() > limit || ended {
-                page.more = page.members.len() > limit;
-                page.members.truncate(limit);
-                if all_alive {
-                    return Ok(page);
-                }
-                // Somebody is dead: what counts has to be looked at, name by name.
-                let before = if after.is_some() { self.count(&own, room, "-", after).await? } else { 0 };
-                let rest = if ended { 0 } else { self.count(&own, room, &format!("({last}"), None).await? };
-                page.count = before + counted + rest;
-                return Ok(page);
-            }
-            bound = format!("({last}");
-        }
+        let pager = MembersPager { pool: &self.pool, keys: &self.keys, own: &own, room };
+        pager.page(after, limit as usize).await
     }
 
     async fn renew(&self) -> Result<Lease, BackendError> {
-        let take = !self.taken.load(Ordering::Relaxed);
+        let acquire = !self.has_lease.load(Ordering::Relaxed);
         let lease = self.lease.as_millis() as u64;
-        let (stands, run): (bool, String) = self
+        let (is_kept, run_id): (bool, String) = self
             .lease_action("renew", &self.own(), &[], |cmd| {
-                cmd.arg(lease).arg(&self.node).arg(u8::from(take));
+                cmd.arg(lease).arg(&self.node).arg(u8::from(acquire));
             })
             .await?;
-        self.taken.store(true, Ordering::Relaxed);
-        // Another run of the server, or another server, may have come back with less than it had, this node's lease
-        // included: to enter all again costs little, to miss a user would last.
-        let mut known = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = known.replace(run.clone()).is_none_or(|known| known == run);
-        Ok(if stands && same { Lease::Kept } else { Lease::Lost })
+        self.has_lease.store(true, Ordering::Relaxed);
+        // A restarted server, or another one, may have lost data, including this node's members. Restoring all members
+        // costs little; a missing member would stay missing.
+        let mut known = self.run_id.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same_run = known.replace(run_id.clone()).is_none_or(|known| known == run_id);
+        Ok(if is_kept && is_same_run { Lease::Kept } else { Lease::Lost })
     }
 
     async fn reincarnate(&self) -> Result<(), BackendError> {
@@ -217,8 +189,8 @@ impl Presence for RedisPresence {
             let mut own = self.incarnation.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *own, next)
         };
-        // If this fails, the old one is still there with what is left of its lease, or dead; only where Redis came
-        // back empty it is not, and then it holds nobody.
+        // If this fails, the old incarnation keeps the rest of its lease or is expired. Only an emptied Redis does not
+        // know it, and then it holds no members.
         let _: bool = self
             .lease_action("retire", &old, &[], |cmd| {
                 cmd.arg(lease);
@@ -238,14 +210,14 @@ impl Presence for RedisPresence {
                 cmd.arg(CANDIDATES);
             })
             .await?;
-        for dead in ended.into_iter().map(Incarnation).filter(|dead| *dead != own) {
+        for expired in ended.into_iter().map(Incarnation).filter(|expired| *expired != own) {
             let claimed: bool = self
-                .lease_action("claim", &dead, &[self.keys.claim(&dead)], |cmd| {
-                    cmd.arg(CLAIM.as_millis() as u64).arg(&own.0);
+                .lease_action("claim", &expired, &[self.keys.claim(&expired)], |cmd| {
+                    cmd.arg(CLAIM_DURATION.as_millis() as u64).arg(&own.0);
                 })
                 .await?;
             if claimed {
-                return Ok(Some(dead));
+                return Ok(Some(expired));
             }
         }
         Ok(None)
@@ -253,40 +225,40 @@ impl Presence for RedisPresence {
 
     async fn stale_members(
         &self,
-        dead: &Incarnation,
+        expired: &Incarnation,
     ) -> Result<Option<(RoomName, Vec<UserName>)>, BackendError> {
         let mut range = redis::cmd("ZRANGE");
-        range.arg(self.keys.held(dead)).arg(0).arg(ORPHANS - 1);
+        range.arg(self.keys.held(expired)).arg(0).arg(STALE_MEMBERS_PER_PAGE - 1);
         let held: Vec<String> = self.pool.command(&range).await?;
-        let mut orphans: Option<(RoomName, Vec<UserName>)> = None;
+        let mut stale: Option<(RoomName, Vec<UserName>)> = None;
         for pair in held {
             let (room, user) = pair.split_once('\n').ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
             let (Ok(room), Ok(user)) = (RoomName::parse(room), UserName::parse(user)) else {
                 return Err(ConnectionRole::Pool.malformed_reply());
             };
-            // Sorted by room: the first room's are the first.
-            let (first, users) = orphans.get_or_insert_with(|| (room.clone(), Vec::new()));
+            // The set is sorted by room: the members of the first room come first.
+            let (first, users) = stale.get_or_insert_with(|| (room.clone(), Vec::new()));
             if *first != room {
                 break;
             }
             users.push(user);
         }
-        Ok(orphans)
+        Ok(stale)
     }
 
     async fn remove_stale_member(
         &self,
-        dead: &Incarnation,
+        expired: &Incarnation,
         room: &RoomName,
         user: &UserName,
         left: Bytes,
     ) -> Result<bool, BackendError> {
-        self.take_out(dead, room, user, &left).await
+        self.remove_user(expired, room, user, &left).await
     }
 
-    async fn forget(&self, dead: &Incarnation) -> Result<(), BackendError> {
-        let keys = [self.keys.held(dead), self.keys.claim(dead)];
-        let _: bool = self.lease_action("bury", dead, &keys, |_| {}).await?;
+    async fn forget(&self, expired: &Incarnation) -> Result<(), BackendError> {
+        let keys = [self.keys.held(expired), self.keys.claim(expired)];
+        let _: bool = self.lease_action("bury", expired, &keys, |_| {}).await?;
         Ok(())
     }
 
@@ -295,35 +267,5 @@ impl Presence for RedisPresence {
         let node =
             |(incarnation, name, lease_remaining_ms)| NodeInfo { name, incarnation, lease_remaining_ms };
         Ok(list.into_iter().map(node).collect())
-    }
-}
-
-impl RedisPresence {
-    /// The members that count, from a bound on, up to a name and with it.
-    async fn count(
-        &self,
-        own: &Incarnation,
-        room: &RoomName,
-        from: &str,
-        to: Option<&UserName>,
-    ) -> Result<u64, BackendError> {
-        let (mut bound, mut count) = (from.to_owned(), 0);
-        loop {
-            let piece: (bool, u64, String, usize, Vec<String>) = self
-                .pool
-                .script(&MEMBERS, 4, |cmd| {
-                    cmd.arg(self.keys.members(room)).arg(self.keys.holders(room));
-                    cmd.arg(self.keys.leases()).arg(self.keys.nodes());
-                    cmd.arg(&own.0).arg(&bound).arg(NAMES_PER_SCRIPT);
-                })
-                .await?;
-            let (_, _, last, looked_at, names) = piece;
-            let within = |name: &&String| to.is_none_or(|to| name.as_str() <= to.as_str());
-            count += names.iter().filter(within).count() as u64;
-            if looked_at < NAMES_PER_SCRIPT || to.is_some_and(|to| last.as_str() >= to.as_str()) {
-                return Ok(count);
-            }
-            bound = format!("({last}");
-        }
     }
 }

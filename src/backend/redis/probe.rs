@@ -1,6 +1,5 @@
-//! The proof that subscriptions work. Owns the round trip through command connection, Redis and every subscription
-//! connection; replaces a connection that looks alive and delivers nothing. Started by `connect`; readiness is what it
-//! has seen.
+//! Probe of the subscriptions. Owns the round trip through a command connection, Redis and every subscription connection,
+//! and replaces a connection that seems alive but delivers nothing. Started by `connect`; the broker asks [`ready`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +10,17 @@ use super::command_connection::CommandConnection;
 use super::subscriber::Subscriber;
 use crate::metrics::PUBSUB_SILENCE;
 
-/// How often.
+/// Interval between two probes.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often until every connection has shown itself: at the start the first probe is mostly too early.
+/// Interval until every connection has delivered a probe: the first one often comes before the subscriptions exist.
 const FIRST_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A connection that a published probe has not come through for this long is replaced. With the interval and the
-/// reconnection well below the 10 s within which a lost message must be noticed.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// A connection is replaced if a published probe has been missing for this long. Together with the interval and the
+/// reconnect, this stays well below the 10 s within which a node must notice a lost message.
+const REPLACE_AFTER: Duration = Duration::from_secs(4);
 
-/// A node whose probe has not come back for this long is not ready.
+/// A node is not ready if a connection has been silent for this long.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
 /// The connections of one node.
@@ -32,16 +31,16 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    /// Probes for ever.
+    /// Sends probes without end.
     pub(super) async fn run(self) {
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(&self.channel).arg("");
         loop {
             // A failure is counted by the command connection, and says nothing of the subscriptions.
             if self.commands[0].command(&publish).await.is_ok() {
-                self.subscribers.iter().for_each(Subscriber::probed);
+                self.subscribers.iter().for_each(Subscriber::record_probe);
             }
-            for subscriber in self.subscribers.iter().filter(|s| s.overdue() >= PATIENCE) {
+            for subscriber in self.subscribers.iter().filter(|s| s.overdue() >= REPLACE_AFTER) {
                 subscriber.replace();
             }
             let silence = self.subscribers.iter().filter_map(Subscriber::silence).max();
@@ -52,9 +51,9 @@ impl Probe {
     }
 }
 
-/// Whether every connection has lately proved itself.
+/// True if every connection has recently answered or delivered a probe.
 pub(super) fn ready(commands: &[CommandConnection], subscribers: &[Subscriber]) -> bool {
-    let lately = |silence: Option<Duration>| silence.is_some_and(|silence| silence < READY_WITHIN);
-    commands.iter().all(|command_connection| lately(command_connection.silence()))
-        && subscribers.iter().all(|s| lately(s.silence()))
+    let is_recent = |silence: Option<Duration>| silence.is_some_and(|silence| silence < READY_WITHIN);
+    commands.iter().all(|command_connection| is_recent(command_connection.silence()))
+        && subscribers.iter().all(|s| is_recent(s.silence()))
 }

@@ -1,8 +1,8 @@
-//! The Lua scripts. Owns their texts and hashes; does not know what they mean. Called by the link and the pool, which
-//! run them.
+//! Lua scripts. Owns their texts and hashes; does not know their meaning. Called by the command connections and the pool,
+//! which run them.
 //!
-//! Not `redis::Script`: it answers NOSCRIPT by loading and sending again in two steps, and builds each call from
-//! vectors of vectors. Here a call is packed once, and the answer to NOSCRIPT is one `EVAL`, which loads and runs.
+//! `redis::Script` is not used: after NOSCRIPT it loads and runs in two round trips, and it builds each call from nested
+//! vectors. Here a call is packed once, and one `EVAL` after NOSCRIPT loads and runs the script.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use redis::Cmd;
 use sha1::{Digest, Sha1};
 
-/// One script.
+/// A script.
 pub(super) struct Script {
     text: String,
     hash: String,
@@ -26,17 +26,17 @@ impl Script {
         Self { text, hash }
     }
 
-    /// A call of the script that the server knows by its hash. `fill` appends `keys` keys, then the arguments.
+    /// Calls the script by its hash. `fill` appends `keys` keys, then the arguments.
     pub(super) fn by_hash(&self, keys: usize, fill: &impl Fn(&mut Cmd)) -> Cmd {
         call("EVALSHA", &self.hash, keys, fill)
     }
 
-    /// The same call, for a server that has forgotten the script.
+    /// Calls the script by its text, for a server that does not know the hash.
     pub(super) fn by_text(&self, keys: usize, fill: &impl Fn(&mut Cmd)) -> Cmd {
         call("EVAL", &self.text, keys, fill)
     }
 
-    /// Makes the server know it.
+    /// Loads the script into the server.
     pub(super) fn load(&self) -> Cmd {
         let mut command = redis::cmd("SCRIPT");
         command.arg("LOAD").arg(&self.text);
@@ -62,19 +62,19 @@ macro_rules! scripts {
 }
 
 scripts! {
-    /// Appends and publishes.
+    /// Appends a message to one or two logs and publishes it.
     PUBLISH = "log.lua", "publish.lua";
     /// Reads a page of a log.
     HISTORY = "log.lua", "history.lua";
-    /// Enters users into a room.
+    /// Adds users to a room.
     ADD = "add.lua";
-    /// Takes a user out of a room.
+    /// Removes a user from a room.
     REMOVE = "remove.lua";
-    /// Reads a piece of a room's members.
+    /// Reads a page of a room's members.
     MEMBERS = "members.lua";
-    /// Takes and renews leases, and everything else that happens to them.
+    /// Acquires, renews, claims and deletes leases.
     LEASE = "lease.lua";
-    /// Keeps a token.
+    /// Stores a token.
     TOKEN = "token.lua";
     /// Moves a marker forward.
     MARK = "mark.lua";

@@ -1,199 +1,125 @@
-//! One connection for subscriptions. Owns its life and the pump from it into [`Deliver`]; which topics are wanted is
-//! in `subscriptions`, and commands never go over it. Called by the broker; the prober watches it.
+//! Connection for subscriptions. Owns its life and one batch of changes at a time; the desired subscriptions are in
+//! `subscriptions`, and commands never use this connection. Called by the broker, watched by the probe.
 //!
-//! One task does everything, and confirmations come in line with messages: so a topic is reported as restored before
-//! its first message, and a loss after its last.
+//! One task handles messages and confirmations in the order of their arrival. So a topic is reported as restored before
+//! its first message, and as interrupted after its last one.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connector::{Backoff, Connector, MonotonicClock};
-use super::dispatcher::{Dispatcher, InboundQueue, PushMessage};
+use super::clock::MonotonicClock;
+use super::connector::{Backoff, Connector};
+use super::dispatcher::{BURST, Dispatcher, InboundQueue, PushMessage};
 use super::error::ConnectionRole;
-use super::subscriptions::{SubscribeOutcome, Subscriptions};
+use super::subscription_state::{SubscriptionState, SystemChannels};
+use super::subscriptions::SubscribeOutcome;
 use crate::backend::{BackendError, Deliver, Interruption};
 use crate::protocol::Topic;
 use crate::supervise::until_stopped;
 
-/// Channels per SUBSCRIBE: one round trip for all of them, and no reply that holds up messages for long.
+/// Maximum of channels per SUBSCRIBE: one round trip for all of them, and no long reply that delays messages.
 const BATCH: usize = 500;
 
-/// Why a connection is replaced that a probe did not come through.
-const SILENT: &str = "silent";
+/// Reason to replace a connection that did not deliver a probe.
+const SILENT: &str = "no probe arrived";
 
-/// Pushes taken from the queue at a time.
-pub(super) const BURST: usize = 64;
-
-/// A connection that is always being kept, and the wishes that it serves.
+/// A connection that a task keeps alive, with its subscriptions.
 pub(super) struct Subscriber {
-    shared: Arc<Shared>,
+    state: Arc<SubscriptionState>,
     timeout: Duration,
 }
 
-/// What a connection is subscribed to whatever is wanted.
-pub(super) struct SystemChannels {
-    /// This node's own, for the probe.
-    pub(super) probe: String,
-    /// All nodes', on one of a node's connections.
-    pub(super) notices: Option<String>,
-}
-
-impl SystemChannels {
-    fn channels(&self) -> Vec<&str> {
-        [Some(&self.probe), self.notices.as_ref()].into_iter().flatten().map(String::as_str).collect()
-    }
-
-    /// True for one of them.
-    pub(super) fn is(&self, channel: &str) -> bool {
-        channel == self.probe || self.notices.as_deref() == Some(channel)
-    }
-}
-
-/// What the callers' side and the task share.
-pub(super) struct Shared {
-    subscriptions: Mutex<Subscriptions>,
-    changed: Notify,
-    replace: Notify,
-    pub(super) probe_state: ProbeState,
-}
-
-impl Shared {
-    /// Never held across an await, and nothing under it can panic half-way through a change.
-    pub(super) fn subscriptions(&self) -> MutexGuard<'_, Subscriptions> {
-        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the probe tells of a connection, in ms of the clock; 0: nothing.
-pub(super) struct ProbeState {
-    clock: MonotonicClock,
-    seen: AtomicU64,
-    sent_since: AtomicU64,
-}
-
-impl ProbeState {
-    /// The probe came through.
-    pub(super) fn seen(&self) {
-        self.seen.store(self.clock.now(), Ordering::Relaxed);
-        self.forget();
-    }
-
-    /// No probe is awaited.
-    fn forget(&self) {
-        self.sent_since.store(0, Ordering::Relaxed);
-    }
-
-    /// A probe was published. Only what was published can be missed: while commands fail, silence proves nothing.
-    fn sent(&self) {
-        let now = self.clock.now();
-        let _ = self.sent_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    fn overdue(&self) -> Duration {
-        match self.sent_since.load(Ordering::Relaxed) {
-            0 => Duration::ZERO,
-            since => self.clock.since(since),
-        }
-    }
-}
-
 impl Subscriber {
-    /// Starts keeping a connection.
+    /// Starts the task that keeps the connection.
     pub(super) fn spawn(
         connector: Connector,
-        own: SystemChannels,
+        system_channels: SystemChannels,
         deliver: Arc<dyn Deliver>,
         clock: MonotonicClock,
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let probe_state = ProbeState { clock, seen: AtomicU64::new(0), sent_since: AtomicU64::new(0) };
-        let shared = Arc::new(Shared {
-            subscriptions: Mutex::default(),
-            changed: Notify::new(),
-            replace: Notify::new(),
-            probe_state,
-        });
+        let state = Arc::new(SubscriptionState::new(clock));
         let timeout = connector.timeout();
-        let task =
-            SubscriberTask { backoff: connector.backoff(), connector, own, deliver, shared: shared.clone() };
+        let backoff = connector.backoff();
+        let task = SubscriberTask { connector, backoff, system_channels, deliver, state: state.clone() };
         tracker.spawn(until_stopped("subscriptions", &stop, task.run()));
-        Self { shared, timeout }
+        Self { state, timeout }
     }
 
     /// See [`crate::backend::Broker::subscribe`].
     pub(super) async fn subscribe(&self, channel: String, topic: &Topic) -> Result<(), BackendError> {
-        let wanted = self.shared.subscriptions().subscribe(&channel, topic);
-        let SubscribeOutcome::Pending(ticket, confirmed) = wanted else { return Ok(()) };
-        self.shared.changed.notify_one();
-        // Also for a caller that is dropped while it waits.
-        let _waiting = Waiting { shared: &self.shared, channel: &channel, ticket };
+        let outcome = self.state.subscriptions().subscribe(&channel, topic);
+        let SubscribeOutcome::Pending(ticket, confirmed) = outcome else { return Ok(()) };
+        self.state.changed.notify_one();
+        // Also if the caller is dropped while it waits.
+        let _waiting = Waiting { state: &self.state, channel: &channel, ticket };
         match tokio::time::timeout(self.timeout, confirmed).await {
-            Ok(Ok(())) if self.shared.subscriptions().acknowledge(&channel, ticket) => Ok(()),
-            Ok(_) => Err(BackendError::Refused("unsubscribed meanwhile".into())),
-            Err(_) => Err(ConnectionRole::Subscriber.refused("no subscription in time")),
+            Ok(Ok(())) if self.state.subscriptions().acknowledge(&channel, ticket) => Ok(()),
+            Ok(_) => Err(BackendError::Refused("the topic was unsubscribed in the meantime".into())),
+            Err(_) => {
+                Err(ConnectionRole::Subscriber.refused("Redis did not confirm the subscription in time"))
+            }
         }
     }
 
     /// See [`crate::backend::Broker::unsubscribe`].
     pub(super) fn unsubscribe(&self, channel: &str) {
-        self.shared.subscriptions().unsubscribe(channel);
-        self.shared.changed.notify_one();
+        self.state.subscriptions().unsubscribe(channel);
+        self.state.changed.notify_one();
     }
 
-    /// A probe was published; see [`ProbeState`].
-    pub(super) fn probed(&self) {
-        self.shared.probe_state.sent();
+    /// Records that a probe was published; see [`SubscriptionState::probe`].
+    pub(super) fn record_probe(&self) {
+        self.state.probe.record_sent();
     }
 
-    /// How long the oldest probe that should have come is late.
+    /// How long the oldest published probe has been missing.
     pub(super) fn overdue(&self) -> Duration {
-        self.shared.probe_state.overdue()
+        self.state.probe.overdue()
     }
 
-    /// How long since a probe came; none: never.
+    /// Time since the last probe arrived; `None` before the first one.
     pub(super) fn silence(&self) -> Option<Duration> {
-        let seen = self.shared.probe_state.seen.load(Ordering::Relaxed);
-        (seen > 0).then(|| self.shared.probe_state.clock.since(seen))
+        self.state.probe.silence()
     }
 
-    /// Gives the connection up for a new one.
+    /// Replaces the connection by a new one.
     pub(super) fn replace(&self) {
-        self.shared.probe_state.forget();
-        self.shared.replace.notify_one();
+        self.state.probe.expect_none();
+        self.state.replace.notify_one();
     }
 }
 
-/// Somebody waits for a subscription; ends the wish where it was not acknowledged and nobody else has it.
+/// A caller that waits for a confirmation. Its end cancels the request, unless the subscription was acknowledged.
 struct Waiting<'a> {
-    shared: &'a Shared,
+    state: &'a SubscriptionState,
     channel: &'a str,
     ticket: u64,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.shared.subscriptions().cancel(self.channel, self.ticket);
-        self.shared.changed.notify_one();
+        self.state.subscriptions().cancel(self.channel, self.ticket);
+        self.state.changed.notify_one();
     }
 }
 
-/// The task that keeps one connection.
+/// The task that keeps one connection alive.
 struct SubscriberTask {
     connector: Connector,
     backoff: Backoff,
-    /// Subscribed before anything else.
-    own: SystemChannels,
+    /// Subscribed before any topic.
+    system_channels: SystemChannels,
     deliver: Arc<dyn Deliver>,
-    shared: Arc<Shared>,
+    state: Arc<SubscriptionState>,
 }
 
 impl SubscriberTask {
@@ -203,22 +129,22 @@ impl SubscriberTask {
             match self.connect(&inbound).await {
                 Ok(connection) => {
                     self.backoff.reset();
-                    // What was published while there was no connection says nothing of this one.
-                    self.shared.probe_state.forget();
-                    let _ = self.shared.replace.notified().now_or_never();
-                    let why = self.serve(connection, &inbound, queue).await;
-                    tracing::warn!(why, "the subscription connection to Redis is replaced");
-                    let interrupted = self.shared.subscriptions().connection_lost();
+                    // A probe that was published before this connection existed proves nothing about it.
+                    self.state.probe.expect_none();
+                    let _ = self.state.replace.notified().now_or_never();
+                    let reason = self.serve(connection, &inbound, queue).await;
+                    tracing::warn!(reason, "replacing the subscription connection to Redis");
+                    let interrupted = self.state.subscriptions().connection_lost();
                     if !interrupted.is_empty() {
-                        let how = if why == SILENT { Interruption::Silent } else { Interruption::Lost };
+                        let how = if reason == SILENT { Interruption::Silent } else { Interruption::Lost };
                         self.deliver.interrupted(&interrupted, how);
                     }
                 }
-                // Once per outage: the attempts go on every second.
+                // A warning only once per outage, since the attempts continue every second.
                 Err(error) if self.backoff.is_fresh() => {
-                    tracing::warn!(%error, "can't connect to Redis for subscriptions");
+                    tracing::warn!(%error, "cannot connect to Redis for subscriptions");
                 }
-                Err(error) => tracing::debug!(%error, "still can't connect to Redis for subscriptions"),
+                Err(error) => tracing::debug!(%error, "still cannot connect to Redis for subscriptions"),
             }
             ConnectionRole::Subscriber.lost();
             self.backoff.pause().await;
@@ -230,24 +156,24 @@ impl SubscriberTask {
         let config = self.connector.config().set_push_sender(move |push| inbound.push(push));
         let mut connection = self.connector.connect(&config).await?;
         self.connector.check_master(&mut connection).await?;
-        self.connector.within(connection.subscribe(self.own.channels())).await?;
+        self.connector.within(connection.subscribe(self.system_channels.all())).await?;
         Ok(connection)
     }
 
-    /// Pumps, and brings the connection into line with the wishes, until it is lost. Returns why.
+    /// Dispatches messages and sends changes of the subscriptions, until the connection is lost. Returns the reason.
     async fn serve(
         &self,
         connection: MultiplexedConnection,
         inbound: &InboundQueue,
         mut queue: mpsc::Receiver<PushMessage>,
     ) -> &'static str {
-        let mut dispatcher = Dispatcher::new(&self.shared, &*self.deliver, &self.own);
+        let mut dispatcher = Dispatcher::new(&self.state, &*self.deliver, &self.system_channels);
         let mut burst = Vec::with_capacity(BURST);
-        let mut asking = Asking::default();
-        let why = loop {
-            if asking.is_over(dispatcher.confirmed()) {
-                asking = Asking::start(
-                    &self.shared,
+        let mut batch_call = BatchCall::default();
+        let reason = loop {
+            if batch_call.is_complete(dispatcher.confirmed()) {
+                batch_call = BatchCall::start(
+                    &self.state,
                     &connection,
                     dispatcher.confirmed(),
                     self.connector.timeout(),
@@ -255,45 +181,51 @@ impl SubscriberTask {
             }
             tokio::select! {
                 biased;
-                () = inbound.ended.cancelled() => break inbound.why(),
-                () = self.shared.replace.notified() => break SILENT,
-                () = asking.failed() => break "a subscription was not confirmed",
+                () = inbound.ended.cancelled() => break inbound.reason(),
+                () = self.state.replace.notified() => break SILENT,
+                () = batch_call.failed() => break "a subscription was not confirmed",
                 _ = queue.recv_many(&mut burst, BURST) => {
-                    inbound.taken(&burst);
+                    inbound.release(&burst);
                     dispatcher.run(&mut burst);
                 }
-                () = self.shared.changed.notified() => {}
+                () = self.state.changed.notified() => {}
             }
         };
-        // What came before the end came in order: it is delivered, and only then is the topic interrupted.
+        // Messages that arrived before the end are complete and in order. They are delivered before the topics are
+        // reported as interrupted.
         inbound.ended.cancel();
-        drop((asking, connection));
+        drop((batch_call, connection));
         queue.close();
         while queue.recv_many(&mut burst, BURST).await > 0 {
             dispatcher.run(&mut burst);
         }
-        why
+        reason
     }
 }
 
-/// One batch on its way to the server. The next is not sent before all of it came back through the queue.
+/// One batch of changes in flight. The next batch waits until all confirmations of this one came through the queue.
 #[derive(Default)]
-struct Asking {
-    /// [`Dispatcher::confirmed`] at which it is over.
+struct BatchCall {
+    /// Value of [`Dispatcher::confirmed`] at which the batch is complete.
     until: u64,
     call: Option<futures_util::future::BoxFuture<'static, ()>>,
 }
 
-impl Asking {
-    fn start(shared: &Shared, connection: &MultiplexedConnection, confirmed: u64, timeout: Duration) -> Self {
-        let batch = shared.subscriptions().next_batch(BATCH);
+impl BatchCall {
+    fn start(
+        state: &SubscriptionState,
+        connection: &MultiplexedConnection,
+        confirmed: u64,
+        timeout: Duration,
+    ) -> Self {
+        let batch = state.subscriptions().next_batch(BATCH);
         let until = confirmed + (batch.subscribe.len() + batch.unsubscribe.len()) as u64;
         if until == confirmed {
             return Self { until, call: None };
         }
         let mut connection = connection.clone();
         let call = async move {
-            let ask = async {
+            let send = async {
                 if !batch.unsubscribe.is_empty() {
                     connection.unsubscribe(&batch.unsubscribe).await?;
                 }
@@ -302,21 +234,21 @@ impl Asking {
                 }
                 RedisResult::Ok(())
             };
-            let asked = tokio::time::Instant::now();
-            if let Ok(Ok(())) = tokio::time::timeout(timeout, ask).await {
-                // The server has confirmed, and the confirmations are in the queue: what is left is the pump's own
-                // work, and the batch is over long before this.
-                tokio::time::sleep_until(asked + 10 * timeout).await;
+            let sent_at = tokio::time::Instant::now();
+            if let Ok(Ok(())) = tokio::time::timeout(timeout, send).await {
+                // The server has confirmed, and the confirmations are in the queue. The dispatcher handles them long
+                // before this time.
+                tokio::time::sleep_until(sent_at + 10 * timeout).await;
             }
         };
         Self { until, call: Some(Box::pin(call)) }
     }
 
-    fn is_over(&self, confirmed: u64) -> bool {
+    fn is_complete(&self, confirmed: u64) -> bool {
         confirmed >= self.until
     }
 
-    /// Resolves if the batch came to nothing. Cancel-safe: the call stays in `self`.
+    /// Resolves if the batch failed. Cancel-safe: the call stays in `self`.
     async fn failed(&mut self) {
         match &mut self.call {
             Some(call) => call.await,

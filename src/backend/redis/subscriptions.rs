@@ -1,10 +1,10 @@
-//! Which topics are wanted, and how far one connection has got with it. Owns the reconciliation of the two; has no
-//! connection, no task and no clock. Called under a lock by the subscriber: from the callers' side (want, unwant) and
-//! from the connection's (next batch, confirmed, lost).
+//! Desired and actual subscriptions of one connection. Owns their reconciliation; has no connection, no task and no clock.
+//! Called under a lock by the subscriber, for its callers (`subscribe`, `unsubscribe`) and for its connection
+//! (`next_batch`, `confirm_…`, `connection_lost`).
 //!
-//! The wish is the truth, the connection is disposable: each change of a wish only marks its channel as to be looked
-//! at, and the connection's side brings what is into line with what is wanted, one batch at a time. So subscribe,
-//! unsubscribe, subscribe in any timing end where the last call said.
+//! The desired state is authoritative, the connection is disposable. A change of the desired state only marks its channel
+//! as changed; the connection's side brings the actual state into line with it, one batch at a time. So any sequence of
+//! subscribe and unsubscribe, in any timing, ends in the state of the last call.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::protocol::Topic;
 use crate::work_queue::WorkQueue;
 
-/// What the present connection has of one channel.
+/// State of one channel on the current connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Actual {
     Absent,
@@ -22,57 +22,58 @@ enum Actual {
     Unsubscribing,
 }
 
+/// A topic that callers want, or that the connection still has.
 #[derive(Debug)]
 struct DesiredSubscription {
     topic: Topic,
     desired: bool,
-    /// Some caller went away with a yes: a later one that gives up leaves the wish standing.
+    /// A caller has received the confirmation. From then on, a caller that cancels does not end the subscription.
     acknowledged: bool,
-    /// The topic was lost with its connection, and whoever listens was told.
+    /// The connection was lost, and the topic was reported as interrupted.
     interrupted: bool,
     actual: Actual,
     waiters: Vec<(u64, oneshot::Sender<()>)>,
-    /// Callers who were told yes and have not taken it yet: one may have been dropped just then.
+    /// Callers that were notified and have not acknowledged yet. A caller may be dropped in between.
     notified: Vec<u64>,
 }
 
-/// The wishes of one connection.
+/// All subscriptions of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     by_channel: HashMap<String, DesiredSubscription>,
-    /// Channels to be looked at; in hand are those that a batch asks the server about. Nothing takes from it while there
-    /// is no connection.
+    /// Channels whose desired state has changed. A channel is in hand while the server is asked about it. Without a
+    /// connection, nothing takes from this queue.
     changed: WorkQueue<String>,
     last_ticket: u64,
 }
 
-/// The answer to [`Subscriptions::subscribe`].
+/// Result of [`Subscriptions::subscribe`].
 pub(super) enum SubscribeOutcome {
-    /// It is there.
+    /// The connection has the subscription.
     Active,
-    /// It will be; the receiver fails if the wish ends before. The ticket is for [`Subscriptions::acknowledge`] or
-    /// [`Subscriptions::cancel`].
+    /// The receiver resolves once the server confirms, and fails if the subscription ends first. The ticket is for
+    /// [`Subscriptions::acknowledge`] or [`Subscriptions::cancel`].
     Pending(u64, oneshot::Receiver<()>),
 }
 
-/// What is to be sent next.
+/// Changes to send to the server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Batch {
     pub(super) subscribe: Vec<String>,
     pub(super) unsubscribe: Vec<String>,
 }
 
-/// What a confirmation means for those who listen.
+/// Consequence of a confirmation for the listener.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Confirmation {
-    /// A topic that was interrupted is back.
+    /// The topic was interrupted and is now restored.
     Restored(Topic),
-    /// Nobody needs to be told.
+    /// There is nothing to report.
     Unreported,
 }
 
 impl Subscriptions {
-    /// The topic is wanted from now on.
+    /// Requests a subscription.
     pub(super) fn subscribe(&mut self, channel: &str, topic: &Topic) -> SubscribeOutcome {
         let entry = self.by_channel.entry(channel.to_owned()).or_insert_with(|| DesiredSubscription {
             topic: topic.clone(),
@@ -97,7 +98,7 @@ impl Subscriptions {
         SubscribeOutcome::Pending(self.last_ticket, receiver)
     }
 
-    /// The topic is wanted no longer; who still waits for it learns so.
+    /// Ends the subscription. The receivers of waiting callers fail.
     pub(super) fn unsubscribe(&mut self, channel: &str) {
         let Some(entry) = self.by_channel.get_mut(channel) else { return };
         entry.desired = false;
@@ -113,26 +114,30 @@ impl Subscriptions {
         }
     }
 
-    /// Who was told yes takes it. False if the wish was ended in this moment.
+    /// A notified caller acknowledges the confirmation. False if the subscription ended in the meantime.
     pub(super) fn acknowledge(&mut self, channel: &str, ticket: u64) -> bool {
         let Some(entry) = self.by_channel.get_mut(channel) else { return false };
-        let told = remove(&mut entry.notified, |other| *other == ticket);
-        entry.acknowledged |= told;
-        told
+        let was_notified = remove(&mut entry.notified, |other| *other == ticket);
+        entry.acknowledged |= was_notified;
+        was_notified
     }
 
-    /// Who waited, or was told, goes away. The wish ends with the last one, unless it had been fulfilled.
+    /// A waiting or notified caller gives up. The subscription ends with the last such caller, unless one has
+    /// acknowledged it.
     pub(super) fn cancel(&mut self, channel: &str, ticket: u64) {
         let Some(entry) = self.by_channel.get_mut(channel) else { return };
-        let waited = remove(&mut entry.waiters, |(other, _)| *other == ticket);
-        let told = remove(&mut entry.notified, |other| *other == ticket);
-        if (waited || told) && entry.waiters.is_empty() && entry.notified.is_empty() && !entry.acknowledged {
+        let was_waiting = remove(&mut entry.waiters, |(other, _)| *other == ticket);
+        let was_notified = remove(&mut entry.notified, |other| *other == ticket);
+        if (was_waiting || was_notified)
+            && entry.waiters.is_empty()
+            && entry.notified.is_empty()
+            && !entry.acknowledged
+        {
             self.unsubscribe(channel);
         }
     }
 
-    /// What brings the connection into line, at most `max` channels. Nothing more may be asked until all of them are
-    /// confirmed.
+    /// Takes the next changes, at most `max` channels. The caller must not take more before all of them are confirmed.
     pub(super) fn next_batch(&mut self, max: usize) -> Batch {
         let mut batch = Batch::default();
         while batch.subscribe.len() + batch.unsubscribe.len() < max {
@@ -153,7 +158,7 @@ impl Subscriptions {
         batch
     }
 
-    /// The server confirmed a subscription.
+    /// Records that the server confirmed a subscription.
     pub(super) fn confirm_subscribed(&mut self, channel: &str) -> Confirmation {
         self.changed.done(channel);
         let Some(entry) = self.by_channel.get_mut(channel) else { return Confirmation::Unreported };
@@ -165,13 +170,13 @@ impl Subscriptions {
         let restored = std::mem::take(&mut entry.interrupted);
         for (ticket, waiter) in entry.waiters.drain(..) {
             entry.notified.push(ticket);
-            // One that was dropped in this moment does not hear it, and gives up.
+            // Fails if the caller was just dropped. Its drop then cancels the ticket.
             let _ = waiter.send(());
         }
         if restored { Confirmation::Restored(entry.topic.clone()) } else { Confirmation::Unreported }
     }
 
-    /// The server confirmed the end of a subscription.
+    /// Records that the server confirmed the end of a subscription.
     pub(super) fn confirm_unsubscribed(&mut self, channel: &str) {
         self.changed.done(channel);
         let Some(entry) = self.by_channel.get_mut(channel) else { return };
@@ -184,12 +189,12 @@ impl Subscriptions {
         }
     }
 
-    /// Whose the channel is, while it is wanted.
+    /// Returns the topic of a channel while its subscription is desired.
     pub(super) fn topic(&self, channel: &str) -> Option<&Topic> {
         self.by_channel.get(channel).filter(|entry| entry.desired).map(|entry| &entry.topic)
     }
 
-    /// The connection is gone. Returns the topics that it had, which nobody hears of until they are restored.
+    /// Records that the connection was lost. Returns the topics that it had: they deliver nothing until they are restored.
     pub(super) fn connection_lost(&mut self) -> Vec<Topic> {
         let mut interrupted = Vec::new();
         self.changed.clear();
@@ -206,10 +211,10 @@ impl Subscriptions {
     }
 }
 
-/// True if there was one.
-fn remove<T>(list: &mut Vec<T>, is_it: impl Fn(&T) -> bool) -> bool {
+/// Removes the matching items. True if there was one.
+fn remove<T>(list: &mut Vec<T>, matches: impl Fn(&T) -> bool) -> bool {
     let before = list.len();
-    list.retain(|item| !is_it(item));
+    list.retain(|item| !matches(item));
     list.len() < before
 }
 
@@ -230,15 +235,15 @@ mod tests {
         Batch { subscribe: vec![], unsubscribe: vec![channel.into()] }
     }
 
-    fn soon(wanted: SubscribeOutcome) -> (u64, oneshot::Receiver<()>) {
-        match wanted {
+    fn pending(outcome: SubscribeOutcome) -> (u64, oneshot::Receiver<()>) {
+        match outcome {
             SubscribeOutcome::Pending(ticket, receiver) => (ticket, receiver),
-            SubscribeOutcome::Active => panic!("it can't be there yet"),
+            SubscribeOutcome::Active => panic!("the subscription is already active"),
         }
     }
 
-    fn present(subscriptions: &mut Subscriptions, channel: &str) {
-        let (ticket, mut receiver) = soon(subscriptions.subscribe(channel, &topic(channel)));
+    fn activate(subscriptions: &mut Subscriptions, channel: &str) {
+        let (ticket, mut receiver) = pending(subscriptions.subscribe(channel, &topic(channel)));
         assert_eq!(subscriptions.next_batch(9), subscribes(channel));
         subscriptions.confirm_subscribed(channel);
         assert_eq!(receiver.try_recv(), Ok(()));
@@ -246,10 +251,10 @@ mod tests {
     }
 
     #[test]
-    fn who_wants_is_answered_once_the_server_confirms() {
+    fn callers_are_notified_once_the_server_confirms() {
         let mut subscriptions = Subscriptions::default();
-        let (_, mut first) = soon(subscriptions.subscribe("a", &topic("a")));
-        let (_, mut second) = soon(subscriptions.subscribe("a", &topic("a")));
+        let (_, mut first) = pending(subscriptions.subscribe("a", &topic("a")));
+        let (_, mut second) = pending(subscriptions.subscribe("a", &topic("a")));
         assert_eq!(subscriptions.next_batch(9), subscribes("a"));
         assert_eq!(subscriptions.next_batch(9), Batch::default());
         assert!(first.try_recv().is_err());
@@ -259,12 +264,12 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_that_comes_back_while_its_end_is_on_the_way_is_subscribed_anew() {
+    fn renewed_subscription_is_sent_after_its_unsubscribe() {
         let mut subscriptions = Subscriptions::default();
-        present(&mut subscriptions, "a");
+        activate(&mut subscriptions, "a");
         subscriptions.unsubscribe("a");
         assert_eq!(subscriptions.next_batch(9), unsubscribes("a"));
-        let (_, mut receiver) = soon(subscriptions.subscribe("a", &topic("a")));
+        let (_, mut receiver) = pending(subscriptions.subscribe("a", &topic("a")));
         assert_eq!(subscriptions.next_batch(9), Batch::default());
         subscriptions.confirm_unsubscribed("a");
         assert_eq!(subscriptions.next_batch(9), subscribes("a"));
@@ -273,9 +278,9 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_that_ends_before_it_is_confirmed_is_unsubscribed() {
+    fn unsubscribe_before_confirmation_is_sent_after_it() {
         let mut subscriptions = Subscriptions::default();
-        let (_, mut receiver) = soon(subscriptions.subscribe("a", &topic("a")));
+        let (_, mut receiver) = pending(subscriptions.subscribe("a", &topic("a")));
         assert_eq!(subscriptions.next_batch(9), subscribes("a"));
         subscriptions.unsubscribe("a");
         assert!(receiver.try_recv().is_err());
@@ -287,22 +292,22 @@ mod tests {
     }
 
     #[test]
-    fn quick_changes_of_mind_send_nothing() {
+    fn unsubscribe_and_subscribe_at_once_send_nothing() {
         let mut subscriptions = Subscriptions::default();
-        present(&mut subscriptions, "a");
+        activate(&mut subscriptions, "a");
         subscriptions.unsubscribe("a");
         assert!(matches!(subscriptions.subscribe("a", &topic("a")), SubscribeOutcome::Active));
         assert_eq!(subscriptions.next_batch(9), Batch::default());
     }
 
     #[test]
-    fn a_lost_connection_interrupts_what_was_fulfilled_and_all_is_wanted_again() {
+    fn lost_connection_interrupts_topics_and_resubscribes_all() {
         let mut subscriptions = Subscriptions::default();
-        present(&mut subscriptions, "a");
-        let (_, mut pending) = soon(subscriptions.subscribe("b", &topic("b")));
-        present_end(&mut subscriptions, "c");
+        activate(&mut subscriptions, "a");
+        let (_, mut pending) = pending(subscriptions.subscribe("b", &topic("b")));
+        activate_and_unsubscribe(&mut subscriptions, "c");
         assert_eq!(subscriptions.connection_lost(), vec![topic("a")]);
-        assert_eq!(subscriptions.connection_lost(), vec![], "told once");
+        assert_eq!(subscriptions.connection_lost(), vec![], "reported only once");
         let mut batch = subscriptions.next_batch(9);
         batch.subscribe.sort();
         assert_eq!(batch.subscribe, ["a", "b"]);
@@ -311,9 +316,9 @@ mod tests {
         assert_eq!(pending.try_recv(), Ok(()));
     }
 
-    /// Was there, and is not wanted any more when the connection goes.
-    fn present_end(subscriptions: &mut Subscriptions, channel: &str) {
-        let (ticket, _receiver) = soon(subscriptions.subscribe(channel, &topic(channel)));
+    /// Leaves a subscription whose end the server has not confirmed.
+    fn activate_and_unsubscribe(subscriptions: &mut Subscriptions, channel: &str) {
+        let (ticket, _receiver) = pending(subscriptions.subscribe(channel, &topic(channel)));
         subscriptions.next_batch(9);
         subscriptions.confirm_subscribed(channel);
         assert!(subscriptions.acknowledge(channel, ticket));
@@ -321,9 +326,9 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_that_is_dropped_just_as_it_is_told_leaves_no_subscription_behind() {
+    fn caller_dropped_when_notified_leaves_no_subscription() {
         let mut subscriptions = Subscriptions::default();
-        let (ticket, _receiver) = soon(subscriptions.subscribe("a", &topic("a")));
+        let (ticket, _receiver) = pending(subscriptions.subscribe("a", &topic("a")));
         subscriptions.next_batch(9);
         subscriptions.confirm_subscribed("a");
         subscriptions.cancel("a", ticket);
@@ -332,29 +337,29 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_up_takes_the_wish_along_unless_another_has_or_wants_it() {
+    fn cancel_ends_the_subscription_of_the_last_caller() {
         let mut subscriptions = Subscriptions::default();
-        let (one, _first) = soon(subscriptions.subscribe("a", &topic("a")));
-        let (two, _second) = soon(subscriptions.subscribe("a", &topic("a")));
+        let (one, _first) = pending(subscriptions.subscribe("a", &topic("a")));
+        let (two, _second) = pending(subscriptions.subscribe("a", &topic("a")));
         subscriptions.cancel("a", one);
         assert_eq!(subscriptions.topic("a"), Some(&topic("a")));
         subscriptions.cancel("a", two);
         assert_eq!(subscriptions.topic("a"), None);
 
-        present(&mut subscriptions, "b");
+        activate(&mut subscriptions, "b");
         subscriptions.connection_lost();
-        let (ticket, _receiver) = soon(subscriptions.subscribe("b", &topic("b")));
+        let (ticket, _receiver) = pending(subscriptions.subscribe("b", &topic("b")));
         subscriptions.cancel("b", ticket);
-        assert_eq!(subscriptions.topic("b"), Some(&topic("b")), "it was wanted before");
+        assert_eq!(subscriptions.topic("b"), Some(&topic("b")), "another caller has acknowledged it");
     }
 
     #[test]
-    fn wishes_that_come_and_go_without_a_connection_leave_nothing_behind() {
+    fn cancelled_subscriptions_leave_no_entries_behind() {
         let mut subscriptions = Subscriptions::default();
         let _kept = subscriptions.subscribe("kept", &topic("kept"));
         for i in 0..1_000 {
             for channel in ["same", &i.to_string()] {
-                let (ticket, _receiver) = soon(subscriptions.subscribe(channel, &topic(channel)));
+                let (ticket, _receiver) = pending(subscriptions.subscribe(channel, &topic(channel)));
                 subscriptions.cancel(channel, ticket);
             }
         }
@@ -363,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_bounded() {
+    fn batch_size_is_bounded() {
         let mut subscriptions = Subscriptions::default();
         for i in 0..7 {
             subscriptions.subscribe(&i.to_string(), &topic(&i.to_string()));

@@ -1,4 +1,4 @@
-//! Tokens over Redis. Owns their records by hash and each user's index; never sees a token itself. Called by `chat`
+//! Tokens in Redis. Owns their records by hash and an index for each user; never sees a token itself. Called by `chat`
 //! through [`Tokens`].
 
 use async_trait::async_trait;
@@ -10,16 +10,16 @@ use super::script::TOKEN;
 use crate::backend::{BackendError, TokenHash, TokenLookup, TokenRecord, Tokens, unix_ms};
 use crate::protocol::UserName;
 
-/// Tokens that are read, or removed, in one command.
-const AT_ONCE: usize = 500;
+/// Number of tokens that one command reads or removes.
+const TOKENS_PER_CALL: usize = 500;
 
-/// The tokens of the cluster.
+/// Tokens of the cluster.
 pub(super) struct RedisTokens {
     pub(super) pool: Pool,
     pub(super) keys: Keys,
 }
 
-/// Reads `<expiry or -> <user>`.
+/// Parses a record of the form `<expiry or -> <user>`.
 fn parse(record: &[u8]) -> Option<TokenRecord> {
     let (expires, user) = std::str::from_utf8(record).ok()?.split_once(' ')?;
     let expires_at = if expires == "-" { None } else { Some(expires.parse().ok()?) };
@@ -41,12 +41,12 @@ impl Tokens for RedisTokens {
 
     async fn look_up(&self, hashes: &[TokenHash]) -> Result<Vec<TokenLookup>, BackendError> {
         let mut found = Vec::with_capacity(hashes.len());
-        for hashes in hashes.chunks(AT_ONCE) {
+        for hashes in hashes.chunks(TOKENS_PER_CALL) {
             let mut get = redis::cmd("MGET");
             for hash in hashes {
                 get.arg(self.keys.token(hash));
             }
-            // As bytes: a single record that is no text would make the whole reply unreadable.
+            // As bytes: as text, a single record that is not UTF-8 would make the whole reply invalid.
             let records: Vec<Option<Vec<u8>>> = self.pool.command(&get).await?;
             found.extend(records.into_iter().map(|record| {
                 record
@@ -65,7 +65,8 @@ impl Tokens for RedisTokens {
             Some(Ok(Some(record))) => {
                 remove.cmd("ZREM").arg(self.keys.tokens(&record.user)).arg(hash.to_string()).ignore();
             }
-            // Nobody can say whose it was. Whoever revokes it wants it gone all the same; the index outlives it, harmless.
+            // The owner of a corrupt record is unknown. The record is removed all the same; its entry in an index stays and
+            // does no harm.
             Some(Err(_)) => {}
             Some(Ok(None)) | None => return Ok(false),
         }
@@ -77,7 +78,7 @@ impl Tokens for RedisTokens {
         let index = self.keys.tokens(user);
         loop {
             let mut range = redis::cmd("ZRANGE");
-            range.arg(&index).arg(0).arg(AT_ONCE - 1);
+            range.arg(&index).arg(0).arg(TOKENS_PER_CALL - 1);
             let hashes: Vec<String> = self.pool.command(&range).await?;
             if hashes.is_empty() {
                 return Ok(());

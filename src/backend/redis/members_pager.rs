@@ -1,0 +1,103 @@
+//! Pages of a room's members. Owns the loop over `members.lua`, which looks at a bounded number of names per call, so that
+//! a large room blocks Redis for no long time. Called by the presence store.
+
+use super::keys::Keys;
+use super::pool::Pool;
+use super::script::MEMBERS;
+use crate::backend::{BackendError, Incarnation, MembersPage};
+use crate::protocol::{RoomName, UserName};
+
+/// Maximum of names that one call of the script looks at.
+const NAMES_PER_CALL: usize = 1_000;
+
+/// Reads the members of a room in the order of their names.
+pub(super) struct MembersPager<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) keys: &'a Keys,
+    /// Incarnation of the reader.
+    pub(super) own: &'a Incarnation,
+    pub(super) room: &'a RoomName,
+}
+
+/// Reply of the script: (every holder is live, size of the room, last name, number of names, live members).
+type Reply = (bool, u64, String, usize, Vec<String>);
+
+/// A place between two names, as ZRANGEBYLEX takes it.
+struct Cursor {
+    bound: String,
+    is_at_end: bool,
+}
+
+impl Cursor {
+    fn after(name: Option<&UserName>) -> Self {
+        Self { bound: name.map_or_else(|| "-".to_owned(), |name| format!("({name}")), is_at_end: false }
+    }
+}
+
+/// A step of the cursor.
+struct Step {
+    /// Every holder of a member of the room is live, so that `room_size` is the number of its members.
+    all_live: bool,
+    room_size: u64,
+    last: String,
+    members: Vec<String>,
+}
+
+impl MembersPager<'_> {
+    /// Reads one page after a name, with the number of all members.
+    pub(super) async fn page(
+        &self,
+        after: Option<&UserName>,
+        limit: usize,
+    ) -> Result<MembersPage, BackendError> {
+        let mut page = MembersPage { members: Vec::new(), count: 0, more: false };
+        let mut cursor = Cursor::after(after);
+        let mut counted = 0;
+        loop {
+            let step = self.step(&mut cursor, NAMES_PER_CALL.min(limit + 1)).await?;
+            counted += step.members.len() as u64;
+            page.members.extend(step.members.iter().filter_map(|name| UserName::parse(name).ok()));
+            page.more = page.members.len() > limit;
+            if !page.more && !cursor.is_at_end {
+                continue;
+            }
+            page.members.truncate(limit);
+            page.count = if step.all_live {
+                step.room_size
+            } else {
+                // A holder has expired: the members must be counted, name by name.
+                let before = if after.is_some() { self.count(Cursor::after(None), after).await? } else { 0 };
+                before + counted + self.count(cursor, None).await?
+            };
+            return Ok(page);
+        }
+    }
+
+    /// Counts the members from a place on, up to and including a name.
+    async fn count(&self, mut cursor: Cursor, to: Option<&UserName>) -> Result<u64, BackendError> {
+        let mut count = 0;
+        while !cursor.is_at_end {
+            let step = self.step(&mut cursor, NAMES_PER_CALL).await?;
+            let is_within = |name: &&String| to.is_none_or(|to| name.as_str() <= to.as_str());
+            count += step.members.iter().filter(is_within).count() as u64;
+            if to.is_some_and(|to| step.last.as_str() >= to.as_str()) {
+                break;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Reads the members among the next names, and moves the cursor past them.
+    async fn step(&self, cursor: &mut Cursor, names: usize) -> Result<Step, BackendError> {
+        let (all_live, room_size, last, names_read, members): Reply = self
+            .pool
+            .script(&MEMBERS, 4, |cmd| {
+                cmd.arg(self.keys.members(self.room)).arg(self.keys.holders(self.room));
+                cmd.arg(self.keys.leases()).arg(self.keys.nodes());
+                cmd.arg(&self.own.0).arg(&cursor.bound).arg(names);
+            })
+            .await?;
+        *cursor = Cursor { bound: format!("({last}"), is_at_end: names_read < names };
+        Ok(Step { all_live, room_size, last, members })
+    }
+}
