@@ -1,5 +1,5 @@
-//! C9 and C3 as answers tell: whoever asks is answered once, let in, and may publish, as soon as no fault is under way.
-//! Owns the rules for requests; does not look at what is delivered. Called by `all`.
+//! C9 and C3 in the answers to requests: while no fault is active, each request is answered once, each join succeeds, and
+//! each publish is stored. Owns the rules for requests; does not look at deliveries. Called by `all`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,13 +11,13 @@ pub fn check(index: &Index<'_>, findings: &mut Findings) {
     let away = away(index);
     answered_once(index, &away, findings);
     publishes(index, findings);
-    let_in(index, &away, findings);
+    joins_succeed(index, &away, findings);
 }
 
-/// Stretches of time, by client.
+/// Periods of time, by client.
 pub type Spans = HashMap<u32, Vec<(Micros, Micros)>>;
 
-/// When each client wanted no connection.
+/// The periods in which each client wanted no connection.
 pub fn away(index: &Index<'_>) -> Spans {
     let mut away = Spans::new();
     for line in &index.history.lines {
@@ -34,14 +34,14 @@ pub fn away(index: &Index<'_>) -> Spans {
     away
 }
 
-/// Whether a fault, or a machine that is too busy, may be why something that was asked at `asked` went wrong by `ended`.
+/// Whether a fault or an overloaded machine may have caused a failure between `asked` and `ended`.
 fn disturbed(index: &Index<'_>, asked: Micros, ended: Micros) -> bool {
     let bound = index.history.setup.bounds.recovery;
     let fault = index.windows.iter().any(|window| window.from <= ended && window.to + bound >= asked);
-    fault || index.starved(asked.saturating_sub(bound), ended)
+    fault || index.overloaded(asked.saturating_sub(bound), ended)
 }
 
-/// An answer that says that the cluster can't, not that the request mustn't.
+/// Whether an error code means that the cluster failed, and not that the request was refused.
 fn unable(code: &str) -> bool {
     matches!(code, "unavailable" | "internal")
 }
@@ -52,11 +52,11 @@ fn answered_once(index: &Index<'_>, away: &Spans, findings: &mut Findings) {
             Event::StrayAnswer { client, conn, id } => findings.find(
                 Check::Duplicate,
                 line.at,
-                format!("client {client} got an answer to {id:?} on connection {conn}, where nothing waits for one"),
+                format!("client {client} got an unexpected answer to {id:?} on connection {conn}"),
             ),
             Event::Unanswered { client, conn, asked, id } => {
                 findings.look(Check::Liveness);
-                // Who reads nothing for a while has its answers wait.
+                // A client that reads nothing for a while reads its answers late.
                 let mut spans = away.get(client).into_iter().flatten();
                 let absent = spans.any(|(from, to)| *from <= line.at && *to >= *asked);
                 if !absent && !disturbed(index, *asked, line.at) {
@@ -64,7 +64,7 @@ fn answered_once(index: &Index<'_>, away: &Spans, findings: &mut Findings) {
                         Check::Liveness,
                         line.at,
                         format!(
-                            "client {client} had no answer to {id:?} on connection {conn} for {} ms",
+                            "client {client} got no answer to {id:?} on connection {conn} for {} ms",
                             (line.at - asked) / 1_000
                         ),
                     );
@@ -76,7 +76,9 @@ fn answered_once(index: &Index<'_>, away: &Spans, findings: &mut Findings) {
                     findings.find(
                         Check::Liveness,
                         line.at,
-                        format!("client {client} was not let into {topic:?} ({code}), and no fault is why"),
+                        format!(
+                            "client {client} could not join {topic:?} ({code}) while no fault was active"
+                        ),
                     );
                 }
             }
@@ -85,7 +87,7 @@ fn answered_once(index: &Index<'_>, away: &Spans, findings: &mut Findings) {
     }
 }
 
-/// A publish of undisturbed time is stored, if its connection lasts.
+/// A publish outside of faults is stored if its connection stays open.
 fn publishes(index: &Index<'_>, findings: &mut Findings) {
     let mut closed: HashMap<u64, Micros> = HashMap::new();
     for line in &index.history.lines {
@@ -99,7 +101,7 @@ fn publishes(index: &Index<'_>, findings: &mut Findings) {
         let unable = match end {
             End::Stored { .. } => false,
             End::Refused { code } => unable(code),
-            // What was on the way when its connection ended is unknown as well, and written down with that.
+            // A publish that was unanswered when its connection ended is unknown as well; it is recorded at that moment.
             End::Unknown => closed.get(&attempt.conn).is_none_or(|closed| *closed > ended + SECOND),
         };
         if unable && !disturbed(index, attempt.sent, *ended) {
@@ -107,7 +109,7 @@ fn publishes(index: &Index<'_>, findings: &mut Findings) {
                 Check::Liveness,
                 *ended,
                 format!(
-                    "publish {op} of client {} to {:?} failed, and no fault is why",
+                    "publish {op} of client {} to {:?} failed while no fault was active",
                     attempt.client, attempt.topic
                 ),
             );
@@ -115,13 +117,14 @@ fn publishes(index: &Index<'_>, findings: &mut Findings) {
     }
 }
 
-/// Whoever wants to be in, since it asked or lost its connection, is in within the bound, counted in undisturbed time.
-fn let_in(index: &Index<'_>, away: &Spans, findings: &mut Findings) {
+/// A client that asked to join, or lost its connection, is a member again within the bound. Time under a fault does not
+/// count.
+fn joins_succeed(index: &Index<'_>, away: &Spans, findings: &mut Findings) {
     let bound = index.history.setup.bounds.recovery;
-    // The logs are read while everybody is there; after that they leave for good.
+    // The logs are read while all clients are connected; after that they leave for good.
     let read = index.history.lines.iter().find(|line| matches!(line.event, Event::Log { .. }));
     let over = read.map_or(index.end, |line| line.at);
-    // What each client wants, and since when it has not had it.
+    // The topics that each client wants, and since when it has been outside of each.
     let mut wanted: BTreeMap<(u32, Topic), Option<Micros>> = BTreeMap::new();
     let mut judge = |client: u32, topic: Topic, out: Option<Micros>, until: Micros| {
         let Some(out) = out else { return };
@@ -129,13 +132,13 @@ fn let_in(index: &Index<'_>, away: &Spans, findings: &mut Findings) {
         let spans = away.get(&client).map_or(&[][..], Vec::as_slice);
         if let Some(due) = index.undisturbed(out, bound, spans)
             && due < until
-            && !index.starved(due - bound, until)
+            && !index.overloaded(due - bound, until)
         {
             findings.find(
                 Check::Liveness,
                 until,
                 format!(
-                    "client {client} wanted to be in {topic:?} from {out} µs on and was not let in until {until} µs, {} ms late",
+                    "client {client} wanted to join {topic:?} at {out} µs and was not a member until {until} µs, {} ms too late",
                     (until - due) / 1_000
                 ),
             );
@@ -183,13 +186,13 @@ mod tests {
         run
     }
 
-    /// What goes wrong so many seconds after a fault.
+    /// A failure some seconds after a fault.
     fn after(seconds: u64, wrong: impl FnOnce(&mut Sample)) -> Vec<Check> {
         let mut run = two();
         run.wait(60);
-        run.fault("kill-redis", Damage::None);
+        run.begin_fault("kill-redis", Damage::None);
         run.wait(2);
-        run.healed("kill-redis");
+        run.end_fault("kill-redis");
         run.wait(seconds);
         wrong(&mut run);
         run.finish();

@@ -1,5 +1,5 @@
-//! C6, C11 and C12: who said it, who may hear it, and whose token still counts. Owns the comparison of what was
-//! received with what was sent; does not look at places. Called by `all`.
+//! C6, C11 and C12: the sender of each message, its recipients, and the validity of tokens. Owns the comparison of received
+//! with sent messages; does not look at positions. Called by `all`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -9,14 +9,14 @@ use super::index::{Attempt, End, Index};
 use super::{Check, Findings};
 use crate::history::{Damage, Event, Micros, SECOND, Topic};
 
-/// How much later than it came a frame may have been written down on a busy machine.
+/// How much later than its arrival a frame may be recorded on a busy machine.
 const SLACK: Micros = SECOND;
 
 pub fn check(index: &Index<'_>, findings: &mut Findings) {
     received_as_sent(index, findings);
     private_messages_arrive(index, findings);
-    revoked(index, findings);
-    kept_out(index, findings);
+    revoked_connections_close(index, findings);
+    revoked_tokens_are_refused(index, findings);
 }
 
 fn received_as_sent(index: &Index<'_>, findings: &mut Findings) {
@@ -45,13 +45,15 @@ fn received_as_sent(index: &Index<'_>, findings: &mut Findings) {
                         format!("{what} was sent to {:?}", sent.topic),
                     );
                 }
-                said_by(index, findings, line.at, &what, sent, *sender);
+                check_sender(index, findings, line.at, &what, sent, *sender);
             }
             Event::Log { topic, entries, .. } => {
                 for entry in entries {
                     let what = format!("{}, which {topic:?} holds,", entry.message_id);
                     match (attempt(index, entry.id), entry.sender) {
-                        (Some(sent), Some(sender)) => said_by(index, findings, line.at, &what, sent, sender),
+                        (Some(sent), Some(sender)) => {
+                            check_sender(index, findings, line.at, &what, sent, sender)
+                        }
                         _ => findings.find(Check::PhantomOrLeak, line.at, format!("{what} was never sent")),
                     }
                 }
@@ -66,19 +68,26 @@ fn attempt<'a>(index: &'a Index<'_>, id: Option<Uuid>) -> Option<&'a Attempt> {
     index.attempts.get(ops.first()?)
 }
 
-fn said_by(index: &Index<'_>, findings: &mut Findings, at: Micros, what: &str, sent: &Attempt, sender: u16) {
+fn check_sender(
+    index: &Index<'_>,
+    findings: &mut Findings,
+    at: Micros,
+    what: &str,
+    sent: &Attempt,
+    sender: u16,
+) {
     let truth = index.user(sent.client);
     if sender != truth {
         findings.find(
             Check::Impersonation,
             at,
-            format!("{what} bears the name of user {sender}; user {truth} sent it"),
+            format!("{what} names user {sender} as its sender; user {truth} sent it"),
         );
     }
 }
 
-/// C2 for private messages to users without a position of their own: at the end they have all of them. What the others
-/// miss shows in their sessions.
+/// C2 for private messages to users that keep no position: at the end they have received all of them. The session check
+/// finds what other users miss.
 fn private_messages_arrive(index: &Index<'_>, findings: &mut Findings) {
     let setup = &index.history.setup;
     let mut had: BTreeMap<u16, HashSet<Uuid>> = BTreeMap::new();
@@ -113,7 +122,7 @@ fn private_messages_arrive(index: &Index<'_>, findings: &mut Findings) {
     }
 }
 
-/// When a revocation that was answered at `answered` has to be known everywhere.
+/// The time by which every node has to know a revocation that was answered at `answered`.
 fn revoked_by(index: &Index<'_>, answered: Micros) -> Micros {
     let bounds = index.history.setup.bounds;
     let disturbed = index
@@ -124,22 +133,22 @@ fn revoked_by(index: &Index<'_>, answered: Micros) -> Micros {
     index.calm(answered) + bound + SLACK
 }
 
-/// C12 at the door: nobody comes in with a revoked token, at whichever node and however it is shown. Only a store that
-/// was set back to before the revocation knows no better.
-fn kept_out(index: &Index<'_>, findings: &mut Findings) {
+/// C12 for new connections: every node refuses a revoked token, however a client presents it. The exception is a store that
+/// was rolled back to before the revocation.
+fn revoked_tokens_are_refused(index: &Index<'_>, findings: &mut Findings) {
     for line in &index.history.lines {
         let Event::Probed { user, answered, asked, node, by, admitted } = &line.event else { continue };
         findings.look(Check::Revocation);
-        let set_back = index.windows.iter().any(|window| {
+        let rolled_back = index.windows.iter().any(|window| {
             matches!(window.damage, Damage::RolledBack { since } if since <= *answered)
                 && *answered <= window.to
         });
-        if *admitted && !set_back && *asked > revoked_by(index, *answered) {
+        if *admitted && !rolled_back && *asked > revoked_by(index, *answered) {
             findings.find(
                 Check::Revocation,
                 line.at,
                 format!(
-                    "node {node} let a token of user {user} in by {by:?} {} ms after its revocation",
+                    "node {node} accepted a token of user {user} in {by:?} {} ms after its revocation",
                     (asked - answered) / 1_000
                 ),
             );
@@ -147,17 +156,18 @@ fn kept_out(index: &Index<'_>, findings: &mut Findings) {
     }
 }
 
-/// C12: no frame, and no open connection, for longer than the bound after the revocation's answer.
-fn revoked(index: &Index<'_>, findings: &mut Findings) {
+/// C12 for open connections: none stays open, or receives a frame, for longer than the bound after the answer to the
+/// revocation.
+fn revoked_connections_close(index: &Index<'_>, findings: &mut Findings) {
     let mut open: HashMap<u64, (u32, Micros)> = HashMap::new();
-    // What must be closed, and by when.
+    // The connections that must close, and by when.
     let mut doomed: HashMap<u64, (u32, Micros)> = HashMap::new();
     let late = |findings: &mut Findings, client: u32, at: Micros, due: Micros| {
         findings.find(
             Check::Revocation,
             at,
             format!(
-                "client {client} was still served {} ms after it should have been closed",
+                "client {client} was still served {} ms after its connection should have been closed",
                 (at - due) / 1_000
             ),
         );
@@ -178,7 +188,7 @@ fn revoked(index: &Index<'_>, findings: &mut Findings) {
             Event::Revoked { user, asked } => {
                 findings.look(Check::Revocation);
                 let due = revoked_by(index, line.at);
-                // Who connected after it was asked may have come with a token of after.
+                // A client that connected after the revocation was requested may have a newer token.
                 for (conn, (client, connected)) in &open {
                     if index.user(*client) == *user && connected < asked {
                         doomed.insert(*conn, (*client, due));
@@ -316,7 +326,7 @@ mod tests {
         assert_eq!(revocation(None, Some(5)), [Check::Revocation]);
     }
 
-    /// A token that is shown so many seconds after its revocation, with or without a fault in between.
+    /// A client presents a token some seconds after its revocation, with or without a fault in between.
     fn probed(seconds: u64, admitted: bool, fault: Option<Damage>) -> Vec<Check> {
         let mut run = Sample::new(1);
         run.enter(0, 0);
@@ -326,9 +336,9 @@ mod tests {
         let answered = run.now;
         run.go(0);
         if let Some(damage) = fault {
-            run.fault("fault", damage);
+            run.begin_fault("fault", damage);
             run.wait(1);
-            run.healed("fault");
+            run.end_fault("fault");
         }
         run.wait(seconds);
         let (asked, by) = (run.now, crate::history::TokenUse::Auth);

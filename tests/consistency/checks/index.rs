@@ -1,5 +1,5 @@
-//! A history arranged for looking up. Owns who published what, when faults were, what the raw logs held; judges
-//! nothing. Built once per history, read by every check.
+//! An index over a history. Owns the lookup of publishes, faults and raw logs; judges nothing. Built once per history, read
+//! by every check.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::history::{Damage, Event, History, LogEntry, Micros, Place, SECOND, Topic};
 
-/// From a fault's beginning to its healing.
+/// A fault, from its beginning to its end.
 #[derive(Debug, Clone)]
 pub struct Window {
     pub from: Micros,
@@ -31,7 +31,7 @@ pub struct Attempt {
     pub client: u32,
     pub conn: u64,
     pub topic: Topic,
-    /// The publish's own.
+    /// The id of the publish.
     pub id: Uuid,
     pub end: Option<(Micros, End)>,
 }
@@ -44,7 +44,7 @@ pub struct RawLog<'a> {
 }
 
 impl RawLog<'_> {
-    /// Whether it still holds what a position names.
+    /// Whether it still holds the message that a position names.
     pub fn holds(&self, place: Place, message_id: Uuid) -> bool {
         self.epoch == place.epoch
             && match self.entries.get(&place.seq) {
@@ -53,7 +53,7 @@ impl RawLog<'_> {
             }
     }
 
-    /// The first that it holds; one past the top where it holds nothing.
+    /// The first `seq` that it holds; 1 if it is empty.
     pub fn first(&self) -> u64 {
         self.entries.keys().next().copied().unwrap_or(1)
     }
@@ -69,8 +69,8 @@ pub struct Index<'a> {
     pub attempts: BTreeMap<u64, Attempt>,
     pub by_id: HashMap<Uuid, Vec<u64>>,
     pub logs: HashMap<Topic, RawLog<'a>>,
-    /// By message: when a client first had sign of it, and the publish that it is.
-    signs: HashMap<Uuid, (Micros, Option<Uuid>)>,
+    /// By message: when a client first saw it or its `Ack`, and the id of its publish.
+    first_seen: HashMap<Uuid, (Micros, Option<Uuid>)>,
     /// The messages that the logs hold at the end.
     held: HashSet<Uuid>,
     /// When each `Ack` of a publish came, and how long it took.
@@ -78,9 +78,9 @@ pub struct Index<'a> {
     pub end: Micros,
 }
 
-/// Publishes take some milliseconds. Where half of them take longer than this, requests run into their deadlines for want
-/// of processors: measured on two cores under a load of 16, with half over 800 ms.
-const STARVED: Micros = SECOND / 5;
+/// A publish takes a few milliseconds. If half of them take longer than this, requests exceed their deadlines because the
+/// machine has too few processors. Measured on two cores with a load of 16: half of them took over 800 ms.
+const OVERLOADED: Micros = SECOND / 5;
 
 impl<'a> Index<'a> {
     pub fn new(history: &'a History) -> Self {
@@ -91,7 +91,7 @@ impl<'a> Index<'a> {
             attempts: BTreeMap::new(),
             by_id: HashMap::new(),
             logs: HashMap::new(),
-            signs: HashMap::new(),
+            first_seen: HashMap::new(),
             held: HashSet::new(),
             acks: Vec::new(),
             end,
@@ -108,12 +108,12 @@ impl<'a> Index<'a> {
                         index.acks.push((line.at, line.at - attempt.sent));
                         attempt.id
                     });
-                    index.signs.entry(*message_id).or_insert((line.at, id));
+                    index.first_seen.entry(*message_id).or_insert((line.at, id));
                     let end = End::Stored { at: *at, message_id: *message_id, duplicate: *duplicate };
                     index.ended(*op, line.at, end);
                 }
                 Event::Received { message_id, id, .. } => {
-                    index.signs.entry(*message_id).or_insert((line.at, *id));
+                    index.first_seen.entry(*message_id).or_insert((line.at, *id));
                 }
                 Event::Refused { op, code } => {
                     index.ended(*op, line.at, End::Refused { code: code.clone() });
@@ -154,8 +154,8 @@ impl<'a> Index<'a> {
         self.history.setup.users[client as usize]
     }
 
-    /// Whether what an attempt stored, at some moment between its sending and its `Ack`, may be gone: a fault destroyed
-    /// it after, or took it back.
+    /// Whether the message of an attempt may be missing: a fault destroyed it after it was sent, or rolled the log back to
+    /// before its `Ack`.
     pub fn excused(&self, attempt: &Attempt) -> bool {
         let ended = attempt.end.as_ref().map_or(Micros::MAX, |(at, _)| *at);
         self.windows.iter().any(|window| match window.damage {
@@ -165,34 +165,34 @@ impl<'a> Index<'a> {
         })
     }
 
-    /// Whether what stood before the first entry of a log may have been let go: only a full log does that.
+    /// Whether a log may have dropped entries before its first one: only a full log does that.
     pub fn trims(&self, log: &RawLog<'_>) -> bool {
         self.history.setup.bounds.keeps.is_some_and(|keeps| log.entries.len() >= keeps)
     }
 
-    /// Whether what an attempt stored may have been taken back, so that its place has another message now.
+    /// Whether the message of an attempt may have been rolled back, so that another message has its position now.
     pub fn rolled_back(&self, attempt: &Attempt) -> bool {
         let ended = attempt.end.as_ref().map_or(Micros::MAX, |(at, _)| *at);
-        self.taken_back(attempt.sent, ended).is_some()
+        self.rollback_between(attempt.sent, ended).is_some()
     }
 
-    /// The window in which a message was taken back: it was sent before the end of one, nobody had sign of it before
-    /// its beginning, and no log holds it now. None where it has to stand.
-    pub fn undone(&self, message_id: Uuid) -> Option<&Window> {
-        let (first, id) = self.signs.get(&message_id).filter(|_| !self.held.contains(&message_id))?;
+    /// The fault that rolled a message back: the message was sent before the fault ended, no client saw it before the
+    /// rollback point, and no log holds it now. None for a message that has to be kept.
+    pub fn rollback_of(&self, message_id: Uuid) -> Option<&Window> {
+        let (first, id) = self.first_seen.get(&message_id).filter(|_| !self.held.contains(&message_id))?;
         let sent = self.attempts.get(self.by_id.get(&(*id)?)?.first()?)?.sent;
-        self.taken_back(sent, *first)
+        self.rollback_between(sent, *first)
     }
 
-    fn taken_back(&self, sent: Micros, seen: Micros) -> Option<&Window> {
+    fn rollback_between(&self, sent: Micros, seen: Micros) -> Option<&Window> {
         self.windows.iter().find(|window| match window.damage {
             Damage::RolledBack { since } => sent <= window.to && seen >= since,
             Damage::None | Damage::Wiped => false,
         })
     }
 
-    /// When the last fault that overlaps `from..=to` was over; `from` if there was none.
-    pub fn healed(&self, from: Micros, to: Micros) -> Micros {
+    /// The end of the last fault that overlaps `from..=to`; `from` if there was none.
+    pub fn last_fault_end(&self, from: Micros, to: Micros) -> Micros {
         self.windows
             .iter()
             .filter(|window| window.from <= to && window.to >= from)
@@ -200,8 +200,8 @@ impl<'a> Index<'a> {
             .fold(from, Micros::max)
     }
 
-    /// The end of the first stretch of `bound` from `from` on that no fault and none of `spans` disturbed; none where the
-    /// run ended before.
+    /// The end of the first period of length `bound` after `from` that overlaps no fault and none of `spans`. None if the run
+    /// ended before that.
     pub fn undisturbed(&self, from: Micros, bound: Micros, spans: &[(Micros, Micros)]) -> Option<Micros> {
         let mut start = from;
         loop {
@@ -215,17 +215,17 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// Whether the machine was too busy between these moments to hold anybody to a deadline. Where nothing at all was
-    /// acknowledged, that is no excuse.
-    pub fn starved(&self, from: Micros, to: Micros) -> bool {
+    /// Whether the machine was too busy between these moments for any deadline to count. A period without a single
+    /// acknowledgement is no excuse.
+    pub fn overloaded(&self, from: Micros, to: Micros) -> bool {
         let first = self.acks.partition_point(|(at, _)| *at < from);
         let after = self.acks.partition_point(|(at, _)| *at <= to).max(first);
         let mut took: Vec<Micros> = self.acks[first..after].iter().map(|(_, took)| *took).collect();
         let half = took.len() / 2;
-        !took.is_empty() && *took.select_nth_unstable(half).1 > STARVED
+        !took.is_empty() && *took.select_nth_unstable(half).1 > OVERLOADED
     }
 
-    /// The first moment from `at` on in which no fault is under way.
+    /// The first moment from `at` on in which no fault is active.
     pub fn calm(&self, at: Micros) -> Micros {
         let mut calm = at;
         while let Some(window) = self.windows.iter().find(|w| w.from <= calm && calm < w.to) {

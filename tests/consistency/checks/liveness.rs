@@ -1,5 +1,5 @@
-//! C9: who should have had a message, and had it in time. Owns the arithmetic of disturbed and undisturbed time; does
-//! not look at order or repeats. Called by `all`, and by the report for the times to recover.
+//! C9: each member receives each message in time. Owns the calculation of time without faults; does not look at order or
+//! repeats. Called by `all`, and by the report for the recovery times.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,12 +14,12 @@ use crate::history::{Event, Micros, Place, SECOND, Topic, Verdict};
 #[derive(Default)]
 struct Stream {
     received: HashMap<Uuid, Micros>,
-    /// When it wanted the room's messages.
+    /// The periods in which it wanted the messages of the room.
     wanted: Vec<(Micros, Micros)>,
-    /// How far it had come, and when.
+    /// The positions that it reached, and when.
     progress: Vec<(Micros, Place)>,
-    /// When it began anew, or was told to: what it skipped then and got after all is not late.
-    anew: Vec<Micros>,
+    /// When it started again without its position: a message that it skipped then and received later is not late.
+    restarts: Vec<Micros>,
     since: Option<Place>,
 }
 
@@ -47,7 +47,7 @@ fn gather(index: &Index<'_>) -> (Streams, Spans) {
                 };
                 stream.progress.push((at, reached));
                 if *verdict != Some(Verdict::Recovered) {
-                    stream.anew.push(at);
+                    stream.restarts.push(at);
                 }
             }
             Event::Leave { client, topic, .. } => {
@@ -65,7 +65,7 @@ fn gather(index: &Index<'_>) -> (Streams, Spans) {
                 let reached = Place { epoch: next.epoch, seq: next.seq.saturating_sub(1) };
                 let stream = streams.entry((*topic, *client)).or_default();
                 stream.progress.push((at, reached));
-                stream.anew.push(at);
+                stream.restarts.push(at);
             }
             _ => {}
         }
@@ -79,7 +79,7 @@ pub fn check(index: &Index<'_>, findings: &mut Findings) {
     at_the_top(index, &streams, findings);
 }
 
-/// What was acknowledged reaches each member within the bound, counted in undisturbed time.
+/// An acknowledged message reaches each member within the bound. Time under a fault does not count.
 fn in_time(index: &Index<'_>, streams: &Streams, absences: &Spans, findings: &mut Findings) {
     let bound = index.history.setup.bounds.recovery;
     for attempt in index.attempts.values() {
@@ -88,7 +88,7 @@ fn in_time(index: &Index<'_>, streams: &Streams, absences: &Spans, findings: &mu
         for ((topic, client), stream) in streams.range(members) {
             let Some(received) = stream.received.get(message_id) else { continue };
             findings.look(Check::Liveness);
-            let skipped = || stream.anew.iter().any(|at| acknowledged < at && at < received);
+            let skipped = || stream.restarts.iter().any(|at| acknowledged < at && at < received);
             if *received <= acknowledged + bound || skipped() {
                 continue;
             }
@@ -109,7 +109,8 @@ fn in_time(index: &Index<'_>, streams: &Streams, absences: &Spans, findings: &mu
     }
 }
 
-/// The end of the first stretch of `bound` from `from` on that nothing disturbed; none where the run ended before.
+/// The end of the first period of length `bound` after `from` without a fault and without an absence of the client. None if
+/// the run ended before that.
 fn due(
     index: &Index<'_>,
     stream: &Stream,
@@ -124,7 +125,7 @@ fn due(
     index.undisturbed(from, bound, &spans)
 }
 
-/// At the end, when everything has been quiet, every member stands at the log's top.
+/// At the end of a run, when no more messages are sent, every member has reached the top of the log.
 fn at_the_top(index: &Index<'_>, streams: &Streams, findings: &mut Findings) {
     for ((topic, client), stream) in streams {
         let member = stream.wanted.last().is_some_and(|wanted| wanted.1 == Micros::MAX);
@@ -146,15 +147,15 @@ fn at_the_top(index: &Index<'_>, streams: &Streams, findings: &mut Findings) {
     }
 }
 
-/// For each fault, how long after it healed the last member was back, had what had been acknowledged by then, and
-/// somebody's publish of after was acknowledged.
+/// For each fault the time from its end until the last member was back and had all messages that were acknowledged by its
+/// end, and until a later publish was acknowledged.
 pub fn times_to_recover(index: &Index<'_>) -> Vec<(String, Micros)> {
     let (streams, absences) = gather(index);
     let mut acknowledged: BTreeMap<Topic, Vec<(Micros, Place)>> = BTreeMap::new();
     for attempt in index.attempts.values() {
         let Some((at, End::Stored { at: place, message_id, .. })) = &attempt.end else { continue };
-        // What was taken back by a stale replica is not waited for: a quiet room comes to that place again much later.
-        if matches!(attempt.topic, Topic::Room(_)) && index.undone(*message_id).is_none() {
+        // Messages that a stale replica rolled back don't count: a quiet room reaches their positions again much later.
+        if matches!(attempt.topic, Topic::Room(_)) && index.rollback_of(*message_id).is_none() {
             acknowledged.entry(attempt.topic).or_default().push((*at, *place));
         }
     }
@@ -165,24 +166,24 @@ pub fn times_to_recover(index: &Index<'_>) -> Vec<(String, Micros)> {
         }
     }
     let time = |window: &Window| {
-        let heal = window.to;
+        let end = window.to;
         let slowest = streams.iter().filter_map(|((topic, client), stream)| {
-            let wanted = stream.wanted.iter().any(|(from, to)| *from <= heal && heal < *to);
+            let wanted = stream.wanted.iter().any(|(from, to)| *from <= end && end < *to);
             let mut spans = absences.get(client).into_iter().flatten();
-            if !wanted || spans.any(|(a, b)| *a <= heal + SECOND && heal < *b) {
+            if !wanted || spans.any(|(a, b)| *a <= end + SECOND && end < *b) {
                 return None;
             }
-            let had = acknowledged.get(topic)?.iter().filter(|(at, _)| *at <= heal);
+            let had = acknowledged.get(topic)?.iter().filter(|(at, _)| *at <= end);
             let target = had.max_by_key(|(at, _)| *at)?.1;
-            // A connection that the fault ended may take a moment to be noticed.
+            // It may take a moment to notice a connection that the fault ended.
             let closed = closed.get(client).into_iter().flatten();
-            let from = closed.copied().rfind(|at| (window.from..=heal + SECOND).contains(at)).unwrap_or(0);
+            let from = closed.copied().rfind(|at| (window.from..=end + SECOND).contains(at)).unwrap_or(0);
             let there = |place: &Place| place.epoch == target.epoch && place.seq >= target.seq;
             let back = stream.progress.iter().find(|(at, place)| *at >= from && there(place));
-            back.map(|(at, _)| at.saturating_sub(heal))
+            back.map(|(at, _)| at.saturating_sub(end))
         });
-        let publishes = acknowledged.values().flatten().map(|(at, _)| *at).filter(|at| *at >= heal).min();
-        let publishes = publishes.map_or(0, |at| at - heal);
+        let publishes = acknowledged.values().flatten().map(|(at, _)| *at).filter(|at| *at >= end).min();
+        let publishes = publishes.map_or(0, |at| at - end);
         (window.name.clone(), slowest.max().unwrap_or(0).max(publishes))
     };
     index.windows.iter().map(time).collect()
@@ -194,7 +195,7 @@ mod tests {
     use super::*;
     use crate::history::Damage;
 
-    /// Client 1 gets the second message this many seconds after its `Ack`.
+    /// Client 1 receives the second message this many seconds after its `Ack`.
     fn late(seconds: u64, fault: Option<u64>) -> Sample {
         let mut run = Sample::new(2);
         run.enter(0, 0);
@@ -202,9 +203,9 @@ mod tests {
         run.say(0, 1);
         run.say_to(0, 2, &[0]);
         if let Some(lasts) = fault {
-            run.fault("stop-redis", Damage::None);
+            run.begin_fault("stop-redis", Damage::None);
             run.wait(lasts);
-            run.healed("stop-redis");
+            run.end_fault("stop-redis");
             run.wait(seconds - lasts);
         } else {
             run.wait(seconds);
@@ -294,16 +295,16 @@ mod tests {
         run.enter(0, 0);
         run.enter(1, 0);
         run.say(0, 1);
-        run.fault("stale-replica", Damage::RolledBack { since: run.now });
+        run.begin_fault("stale-replica", Damage::RolledBack { since: run.now });
         run.say(0, 2);
         run.say_to(0, 3, &[0]);
         run.roll_back(2);
-        run.healed("stale-replica");
+        run.end_fault("stale-replica");
         run.gap(0, 2);
         run.gap(1, 2);
         run.wait(1);
         run.say(0, 4);
-        // Only now the log is as long as it was.
+        // Only now the log is as long as before the rollback.
         run.wait(20);
         run.say(0, 5);
         run.finish();

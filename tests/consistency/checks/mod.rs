@@ -1,11 +1,12 @@
-//! The thirteen checks, each a pure function over a history. Owns their names, what they share and their order; does
-//! not run anything. Called at the end of a run, by `check FILE` on a kept history, and by the tests below each.
+//! The thirteen checks, each a pure function over a history. Owns their names, their common types and their order; runs no
+//! program. Called at the end of a run, by `check FILE` on a saved history, and by the tests of each check.
 
 mod answers;
 mod identity;
 mod index;
 mod liveness;
 mod log;
+mod order;
 mod presence;
 mod resources;
 #[cfg(test)]
@@ -19,7 +20,7 @@ use crate::history::{History, Micros};
 pub use index::Index;
 pub use liveness::times_to_recover;
 
-/// What can be wrong.
+/// A guarantee that a run can violate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Check {
     LostAcknowledged,
@@ -75,7 +76,7 @@ impl fmt::Display for Check {
     }
 }
 
-/// One thing that is wrong.
+/// One violation of a guarantee.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub check: Check,
@@ -83,11 +84,11 @@ pub struct Finding {
     pub text: String,
 }
 
-/// What all checks found, and how often each had something to look at: a check that looked at nothing proves nothing.
+/// What all checks found, and how many cases each examined: a check that examined no case proves nothing.
 #[derive(Debug, Default)]
 pub struct Findings {
     pub looked: BTreeMap<Check, u64>,
-    /// Of those who lost their connection: how many were asked after when their bound for ghosts was over.
+    /// How many users with a lost connection had an expired ghost bound when a client asked for the members.
     pub ghosts: u64,
     pub found: Vec<Finding>,
 }
@@ -116,6 +117,7 @@ pub fn all(history: &History) -> Findings {
     let index = Index::new(history);
     let mut findings = Findings::default();
     log::check(&index, &mut findings);
+    order::check(&index, &mut findings);
     session::check(&index, &mut findings);
     liveness::check(&index, &mut findings);
     answers::check(&index, &mut findings);

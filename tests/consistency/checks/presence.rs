@@ -1,5 +1,5 @@
-//! C10: what `Members` said against who was there. Owns the two bounds and the truth about who is in a room; events of
-//! entering and leaving are at most once, so they are not held to it. Called by `all`.
+//! C10: the answers to `Members`, compared with the real members. Owns the two bounds and the calculation of the real
+//! members; does not check `Enter` and `Leave` events, which may be lost. Called by `all`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,16 +10,16 @@ use crate::history::{Event, Micros, Topic};
 /// The close code of a connection that ended without one.
 const LOST: u16 = 1006;
 
-/// One client's stay in one room.
+/// One membership of a client in a room.
 struct Stay {
     user: u16,
-    /// `Enter` was sent: it may be shown from here.
+    /// `Enter` was sent: from here on the user may be listed.
     sent: Micros,
-    /// Its `Ack` came: it must be shown from here, give or take the bound.
+    /// The `Ack` came: from here on, plus the bound, the user must be listed.
     from: Option<Micros>,
-    /// It left, or its connection ended.
+    /// The client left, or its connection ended.
     to: Micros,
-    /// The connection was lost: nobody told the node.
+    /// The connection was lost: the node was not informed.
     lost: bool,
 }
 
@@ -33,13 +33,13 @@ pub fn check(index: &Index<'_>, findings: &mut Findings) {
         let (asked, answered) = (*asked, line.at);
         let stays = stays.get(room).unwrap_or(&none);
         let shown: HashSet<u16> = users.iter().copied().collect();
-        // When each user was last there, if that was before the question.
+        // When each user was last a member before the request.
         let mut last: HashMap<u16, (Micros, bool)> = HashMap::new();
         for stay in stays.iter().filter(|stay| stay.sent <= answered) {
             let until = last.entry(stay.user).or_default();
             *until = (stay.to, stay.lost).max(*until);
         }
-        let over = |until: Micros| asked > index.healed(until, asked) + bounds.ghost;
+        let over = |until: Micros| asked > index.last_fault_end(until, asked) + bounds.ghost;
         for (user, (until, lost)) in &last {
             if *lost && asked > until.saturating_add(bounds.ghost) && over(*until) {
                 judged.insert((*room, *user, *until));
@@ -52,7 +52,7 @@ pub fn check(index: &Index<'_>, findings: &mut Findings) {
                 gone => findings.find(
                     Check::StalePresence,
                     answered,
-                    format!("user {user} was shown in room {room}, where it was last at {gone:?} µs"),
+                    format!("user {user} was listed in room {room}, but was last a member at {gone:?} µs"),
                 ),
             }
         }
@@ -63,12 +63,15 @@ pub fn check(index: &Index<'_>, findings: &mut Findings) {
                 continue;
             }
             findings.look(Check::StalePresence);
-            let due = index.healed(from, answered) + bounds.absent;
+            let due = index.last_fault_end(from, answered) + bounds.absent;
             if asked > due {
                 findings.find(
                     Check::StalePresence,
                     answered,
-                    format!("user {} has been in room {room} since {from} µs and was not shown", stay.user),
+                    format!(
+                        "user {} was not listed in room {room}, but has been a member since {from} µs",
+                        stay.user
+                    ),
                 );
             }
         }
@@ -78,7 +81,7 @@ pub fn check(index: &Index<'_>, findings: &mut Findings) {
 
 fn stays(index: &Index<'_>) -> BTreeMap<u16, Vec<Stay>> {
     let mut stays: BTreeMap<u16, Vec<Stay>> = BTreeMap::new();
-    // The stay that is open, by connection and room.
+    // The current membership, by connection and room.
     let mut open: HashMap<(u64, u16), usize> = HashMap::new();
     for line in &index.history.lines {
         match &line.event {
@@ -101,7 +104,7 @@ fn stays(index: &Index<'_>) -> BTreeMap<u16, Vec<Stay>> {
                 }
             }
             Event::Leave { conn, topic: Topic::Room(room), .. } => {
-                // From here on it may be shown or not: the truth ends for "must", and begins for the ghost's bound.
+                // From here on the user need not be listed, and the bound for ghosts begins.
                 if let (Some(stays), Some(stay)) = (stays.get_mut(room), open.remove(&(*conn, *room))) {
                     stays[stay].to = line.at;
                 }
@@ -167,10 +170,10 @@ mod tests {
         let mut run = Sample::new(2);
         run.enter(0, 0);
         run.enter(1, 0);
-        run.fault("kill-node", Damage::None);
+        run.begin_fault("kill-node", Damage::None);
         run.go(1);
         run.wait(20);
-        run.healed("kill-node");
+        run.end_fault("kill-node");
         run.wait(25);
         ask(&mut run, &[0, 1]);
         run.finish();

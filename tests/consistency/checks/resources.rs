@@ -1,6 +1,6 @@
-//! C13: after everybody has gone, a node holds about what it held when it was started; when everybody comes back at once,
-//! logs are read per node and not per client; and nothing in a node panics, whether the node outlives it or not. Owns how
-//! much is too much; does not measure. Called by `all`.
+//! C13: after all clients have left, a node holds about as much as after its start; when all clients reconnect at once, logs
+//! are read once per node and not once per client; and no node panics, even if it continues. Owns the limits; does not
+//! measure. Called by `all`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,23 +8,23 @@ use super::index::Index;
 use super::{Check, Findings};
 use crate::history::{Event, Topic};
 
-/// Connections to Redis come and go by a few.
+/// The number of connections to Redis varies.
 const DESCRIPTORS: u64 = 16;
-/// The runtime's blocking threads end after a while.
+/// The runtime ends its idle blocking threads only after a while.
 const THREADS: u64 = 8;
-/// Of a connection that is just being closed, of an answer to the question itself.
+/// Tasks of connections that are being closed, and of the metrics request itself.
 const TASKS: u64 = 8;
-/// The rings of recent messages, and what an allocator does not give back: a node of 12 MiB was seen to come to 18, and to 42
-/// where 2,000 clients came back at once.
+/// The rings of recent messages, and memory that the allocator does not return. Observed: a node of 12 MiB grew to 18 MiB,
+/// and to 42 MiB when 2,000 clients reconnected at once.
 const RESIDENT_KIB: u64 = 48 << 10;
-/// What a node is subscribed to for itself.
+/// The node's own subscriptions.
 const SUBSCRIPTIONS: u64 = 2;
 
-/// Of a private log: its top, at a node where the user was not, and a page where it missed something.
+/// Reads of one private log: its top, at a node that did not know the user, and one page of missed messages.
 const READS_PER_CLIENT: u64 = 2;
 
 pub fn check(index: &Index<'_>, findings: &mut Findings) {
-    let_go(index, findings);
+    released(index, findings);
     read_once(index, findings);
     panics(index, findings);
 }
@@ -37,7 +37,7 @@ fn panics(index: &Index<'_>, findings: &mut Findings) {
     }
 }
 
-/// Rooms are read once per node at most, however many come back to them.
+/// Each node reads a room's log at most once, however many clients return to the room.
 fn read_once(index: &Index<'_>, findings: &mut Findings) {
     let lines = &index.history.lines;
     let nodes = lines.iter().filter_map(|line| match &line.event {
@@ -54,14 +54,16 @@ fn read_once(index: &Index<'_>, findings: &mut Findings) {
         {
             findings.look(Check::Resources);
             if reads > most {
-                let text = format!("{whose} logs were read {reads} times when all came back; {most} at most");
+                let text = format!(
+                    "{whose} logs were read {reads} times when all clients reconnected; allowed: {most}"
+                );
                 findings.find(Check::Resources, line.at, text);
             }
         }
     }
 }
 
-fn let_go(index: &Index<'_>, findings: &mut Findings) {
+fn released(index: &Index<'_>, findings: &mut Findings) {
     let mut before = HashMap::new();
     for line in &index.history.lines {
         let Event::Holds { node, pid, end, resources } = &line.event else { continue };
@@ -83,7 +85,9 @@ fn let_go(index: &Index<'_>, findings: &mut Findings) {
                 findings.find(
                     Check::Resources,
                     line.at,
-                    format!("node {node} holds {end} {what} after everybody has gone; at first {start}"),
+                    format!(
+                        "node {node} holds {end} {what} after all clients have left; {start} after its start"
+                    ),
                 );
             }
         }
@@ -130,7 +134,7 @@ mod tests {
         assert_eq!(run.names(), [Check::Resources]);
     }
 
-    /// So many reads while three clients come back to one room at two nodes.
+    /// Log reads while three clients return to one room at two nodes.
     fn read(rooms: u64, private: u64) -> Vec<Check> {
         let mut run = Sample::new(3);
         for client in 0..3 {

@@ -1,5 +1,5 @@
-//! Small histories for the checks' own tests: a flawless server of one room, told step by step what happens, so that
-//! a test can put one flaw into it. Owns a clock of its own.
+//! Small histories for the tests of the checks: a correct server with one room that a test drives step by step, so that it
+//! can add one error. Owns its own clock.
 
 use uuid::Uuid;
 
@@ -39,6 +39,16 @@ impl Sample {
             next: 0,
             finished: false,
         }
+    }
+
+    /// Two clients in the room, at two nodes, after two messages.
+    pub fn conversation() -> Self {
+        let mut run = Self::new(2);
+        run.enter(0, 0);
+        run.enter(1, 1);
+        run.say(0, 1);
+        run.say(0, 2);
+        run
     }
 
     pub fn record(&mut self, event: Event) {
@@ -83,7 +93,7 @@ impl Sample {
         self.joined[client as usize] = true;
     }
 
-    /// Begins a client's private messages, at an empty log.
+    /// Starts a client's private messages with an empty log.
     pub fn auth(&mut self, client: u32) {
         let (conn, topic) = (self.conn(client), Topic::Inbox(self.history.setup.users[client as usize]));
         let top = Position { epoch: self.epoch, seq: 0, message_id: Uuid::nil() };
@@ -97,7 +107,7 @@ impl Sample {
         self.record(Event::Closed { client, conn, code: 1006 });
     }
 
-    /// Closes, and wants no other connection.
+    /// Closes the connection for good.
     pub fn go(&mut self, client: u32) {
         self.close(client);
         self.record(Event::Away { client });
@@ -148,7 +158,7 @@ impl Sample {
         self.record(Event::Received { client, conn, topic: ROOM, at, message_id, sender, id });
     }
 
-    /// Client 0 writes to a user: the first entry of both private logs. Returns the attempt with it.
+    /// Client 0 writes to a user: the first entry of both private logs. Returns the attempt and the entry.
     pub fn whisper(&mut self, target: u16, id: u128) -> (u64, LogEntry) {
         let (op, conn, id) = (self.number(), self.conn(0), Uuid::from_u128(id));
         self.record(Event::Publish { op, client: 0, conn, topic: Topic::Inbox(target), id, sender: 0 });
@@ -156,7 +166,7 @@ impl Sample {
         (op, LogEntry { seq: 1, message_id, prev: Uuid::nil(), id: Some(id), sender: Some(0) })
     }
 
-    /// It comes to a client as one for its user.
+    /// Delivers an entry to a client as a private message for its user.
     pub fn deliver_private(&mut self, client: u32, entry: &LogEntry) {
         let (conn, at) = (self.conn(client), Place { epoch: self.epoch, seq: entry.seq });
         let (message_id, id, topic) = (entry.message_id, entry.id, Topic::Inbox(client as u16));
@@ -178,13 +188,13 @@ impl Sample {
         self.record(Event::Refused { op, code: "unavailable".into() });
     }
 
-    /// Publishes, delivers to whoever is in the room, acknowledges.
+    /// Publishes, delivers to all members of the room, and acknowledges.
     pub fn say(&mut self, client: u32, id: u128) {
         let everybody: Vec<u32> = (0..self.joined.len() as u32).collect();
         self.say_to(client, id, &everybody);
     }
 
-    /// The same, but only these get it.
+    /// The same, but delivers only to these members.
     pub fn say_to(&mut self, client: u32, id: u128, members: &[u32]) {
         let op = self.send(client, id);
         let entry = self.append(op);
@@ -206,21 +216,21 @@ impl Sample {
         self.record(Event::Gap { client, conn, topic: ROOM, reason: Reason::Epoch, next });
     }
 
-    pub fn fault(&mut self, name: &str, damage: Damage) {
+    pub fn begin_fault(&mut self, name: &str, damage: Damage) {
         self.record(Event::FaultBegan { name: name.into(), damage });
     }
 
-    pub fn healed(&mut self, name: &str) {
+    pub fn end_fault(&mut self, name: &str) {
         self.record(Event::FaultEnded { name: name.into() });
     }
 
-    /// The store forgets all; the log starts afresh.
+    /// The store loses all data; a new log starts.
     pub fn wipe(&mut self) {
         self.epoch += 1;
         self.log.clear();
     }
 
-    /// The store loses the log's end, and goes on under the same epoch.
+    /// The store loses the last entries of the log and continues under the same epoch.
     pub fn roll_back(&mut self, entries: usize) {
         self.log.truncate(self.log.len() - entries);
     }
@@ -252,4 +262,34 @@ impl Sample {
     pub fn names(&self) -> Vec<Check> {
         self.findings().names()
     }
+}
+
+/// Two private messages with these entries in the recipient's log.
+pub fn two_private_messages(entries: &[u64], keeps: Option<usize>) -> Vec<Check> {
+    let mut run = Sample::new(2);
+    run.history.setup.bounds.keeps = keeps;
+    run.connect(0, 0);
+    let said: Vec<_> = [1, 2].into_iter().map(|id| run.whisper(1, id)).collect();
+    let mut prev = Uuid::nil();
+    let mut own = Vec::new();
+    for (seq, (op, entry)) in (1..).zip(&said) {
+        let at = Place { epoch: run.epoch, seq };
+        let message_id = entry.message_id;
+        run.record(Event::Stored { op: *op, at, message_id, duplicate: false });
+        own.push(LogEntry { seq, prev, ..entry.clone() });
+        prev = message_id;
+    }
+    let mut theirs: Vec<LogEntry> = Vec::new();
+    for (seq, which) in (1..).zip(entries) {
+        let prev = theirs.last().map_or(Uuid::nil(), |last| last.message_id);
+        theirs.push(LogEntry { seq, prev, ..said[*which as usize].1.clone() });
+    }
+    if keeps.is_some() {
+        theirs.remove(0);
+    }
+    for (user, entries) in [(0, own), (1, theirs)] {
+        run.record(Event::Log { topic: Topic::Inbox(user), epoch: run.epoch, entries });
+    }
+    run.finish();
+    run.names()
 }

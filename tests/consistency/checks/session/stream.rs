@@ -1,0 +1,273 @@
+//! One client's view of one log, from its first position to its last. Owns the rule of what may come next; does not look at
+//! when it came. Fed by the session check.
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::recovery::{is_false_gap, is_false_recovery};
+use crate::checks::index::{Index, RawLog};
+use crate::checks::{Check, Findings};
+use crate::history::{Event, Line, Micros, Place, Position, Reason, Topic, Verdict};
+
+/// The message that must come next on a stream.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    epoch: u64,
+    seq: u64,
+    /// The message before it, if the client has it.
+    after: Option<Uuid>,
+}
+
+/// One log as one client sees it.
+pub struct Stream {
+    client: u32,
+    topic: Topic,
+    /// Whether the client keeps a position of this log and resumes from it.
+    keeps_position: bool,
+    expected: Option<Expected>,
+    /// The last position that the client can name; a gap begins after it.
+    position: Option<Position>,
+    since: Option<Position>,
+    /// When the client asked to join.
+    asked: Micros,
+    history: u32,
+    /// The answer to the last join claimed a recovery, and no message has come since.
+    recovered: bool,
+    /// The connection on which the client has joined and not left.
+    inside: Option<u64>,
+    here: HashSet<(Place, Uuid)>,
+    ever: HashMap<Place, Uuid>,
+}
+
+impl Stream {
+    pub fn new(index: &Index<'_>, client: u32, topic: Topic) -> Self {
+        let keeps_position = match topic {
+            Topic::Room(_) => true,
+            Topic::Inbox(_) => index.history.setup.keeps_inbox[client as usize],
+        };
+        Self {
+            client,
+            topic,
+            keeps_position,
+            expected: None,
+            position: None,
+            since: None,
+            asked: 0,
+            history: 0,
+            recovered: false,
+            inside: None,
+            here: HashSet::new(),
+            ever: HashMap::new(),
+        }
+    }
+
+    /// The client has a new connection.
+    pub fn connected(&mut self) {
+        self.here.clear();
+        self.inside = None;
+        if !self.keeps_position {
+            self.expected = None;
+            self.ever.clear();
+        }
+    }
+
+    /// The next event of this stream.
+    pub fn step(&mut self, index: &Index<'_>, line: &Line, findings: &mut Findings) {
+        let log = index.logs.get(&self.topic);
+        match &line.event {
+            Event::Join { since, history, .. } => {
+                // No message precedes the first one, whatever id a client sends.
+                let start = |since: Position| Position { message_id: Uuid::nil(), ..since };
+                self.since = since.map(|since| if since.seq == 0 { start(since) } else { since });
+                self.history = *history;
+                self.asked = line.at;
+            }
+            Event::Joined { conn, already: true, .. } => self.inside = Some(*conn),
+            Event::Joined { conn, top, verdict, .. } => {
+                self.inside = Some(*conn);
+                self.joined(index, log, line.at, *top, *verdict, findings);
+            }
+            Event::Left { .. } => {
+                self.inside = None;
+                self.expected = None;
+            }
+            Event::Gap { reason, next, .. } => {
+                findings.look(Check::FalseRecoveryOrGap);
+                if let Some(position) = self.position.filter(|_| self.keeps_position) {
+                    self.check_gap(log, line.at, position, *reason, next.seq, findings);
+                }
+                // A later gap is measured from what follows this one, no longer from the old position.
+                self.position = None;
+                self.expected = Some(Expected { epoch: next.epoch, seq: next.seq, after: None });
+                self.here.clear();
+                self.ever.clear();
+                self.recovered = false;
+            }
+            Event::Received { conn, at, message_id, .. } => {
+                self.check_membership(*conn, line.at, *at, findings);
+                self.received(log, line.at, *at, *message_id, findings);
+            }
+            _ => {}
+        }
+    }
+
+    fn joined(
+        &mut self,
+        index: &Index<'_>,
+        log: Option<&RawLog<'_>>,
+        at: Micros,
+        top: Position,
+        verdict: Option<Verdict>,
+        findings: &mut Findings,
+    ) {
+        let (client, topic) = (self.client, self.topic);
+        self.recovered = false;
+        match (self.since.take(), verdict) {
+            (None, _) => {
+                // It may have received the requested history before.
+                self.ever.clear();
+                self.here.clear();
+                let replayed = u64::from(self.history).min(top.seq);
+                let seq = top.seq - replayed + 1;
+                // Without a position a private log starts at the user's cursor, which the checker does not know.
+                let known = matches!(topic, Topic::Room(_))
+                    && (replayed == 0 || log.is_some_and(|log| log.epoch == top.epoch && log.first() <= seq));
+                let after = (replayed == 0).then_some(top.message_id);
+                self.expected = known.then_some(Expected { epoch: top.epoch, seq, after });
+                self.position = (replayed == 0 && known).then_some(top);
+            }
+            (Some(since), Some(Verdict::Recovered)) => {
+                findings.look(Check::FalseRecoveryOrGap);
+                if is_false_recovery(index, log, self.asked, since, top) {
+                    findings.find(
+                        Check::FalseRecoveryOrGap,
+                        at,
+                        format!(
+                            "client {client} got a false recovery of {topic:?} from {since:?}, top {top:?}"
+                        ),
+                    );
+                }
+                self.recovered = true;
+                // A client that leaves and joins again on one connection may name a position before its last message, because
+                // it asked while an earlier request was waiting. Only the messages after that position come again.
+                let stays = |place: &Place| place.epoch != since.epoch || place.seq <= since.seq;
+                self.here.retain(|(place, _)| stays(place));
+                self.ever.retain(|place, _| stays(place));
+                let after = Some(since.message_id);
+                self.expected = Some(Expected { epoch: since.epoch, seq: since.seq + 1, after });
+                self.position = Some(since);
+            }
+            (Some(since), Some(Verdict::Not { reason, next_seq })) => {
+                findings.look(Check::FalseRecoveryOrGap);
+                self.check_gap(log, at, since, reason, next_seq, findings);
+                self.ever.clear();
+                self.here.clear();
+                self.position = None;
+                // If the client asked for `history`, at most that many messages follow, the last of them being the newest.
+                self.expected = Some(Expected { epoch: top.epoch, seq: next_seq, after: None });
+            }
+            (Some(since), None) => {
+                findings.find(
+                    Check::FalseRecoveryOrGap,
+                    at,
+                    format!(
+                        "client {client} resumed {topic:?} from {since:?}, and the Ack contains no verdict"
+                    ),
+                );
+                self.expected = None;
+            }
+        }
+    }
+
+    /// C8 for a gap.
+    fn check_gap(
+        &self,
+        log: Option<&RawLog<'_>>,
+        at: Micros,
+        position: Position,
+        reason: Reason,
+        next_seq: u64,
+        findings: &mut Findings,
+    ) {
+        if is_false_gap(log, position, reason, next_seq) {
+            findings.find(
+                Check::FalseRecoveryOrGap,
+                at,
+                format!(
+                    "client {} got a gap ({reason:?}, next {next_seq}) in {:?} after {position:?}, but the log still contains the messages",
+                    self.client, self.topic
+                ),
+            );
+        }
+    }
+
+    /// C6: no message of a topic comes before the `Ack` of joining or after the `Ack` of leaving. The exception: private
+    /// messages to a client that keeps no position begin with its first request, which need not be a join.
+    fn check_membership(&self, conn: u64, at: Micros, place: Place, findings: &mut Findings) {
+        if self.keeps_position && self.inside != Some(conn) {
+            findings.find(
+                Check::PhantomOrLeak,
+                at,
+                format!(
+                    "client {} received {place:?} of {:?}, of which it was not a member",
+                    self.client, self.topic
+                ),
+            );
+        }
+    }
+
+    fn received(
+        &mut self,
+        log: Option<&RawLog<'_>>,
+        at: Micros,
+        place: Place,
+        message_id: Uuid,
+        findings: &mut Findings,
+    ) {
+        let (client, topic) = (self.client, self.topic);
+        findings.look(Check::LostAtMember);
+        findings.look(Check::Duplicate);
+        findings.look(Check::Reorder);
+        if !self.here.insert((place, message_id)) {
+            findings.find(
+                Check::Duplicate,
+                at,
+                format!("client {client} received {place:?} of {topic:?} twice on one connection"),
+            );
+        } else if let Some(expected) = self.expected {
+            if expected.epoch != place.epoch || place.seq > expected.seq {
+                findings.find(
+                    Check::LostAtMember,
+                    at,
+                    format!("client {client} received {place:?} of {topic:?} instead of {expected:?}, without a gap event"),
+                );
+            } else if place.seq < expected.seq {
+                let check = if self.ever.get(&place) == Some(&message_id) {
+                    Check::Duplicate
+                } else {
+                    Check::Reorder
+                };
+                findings.find(
+                    check,
+                    at,
+                    format!("client {client} received {place:?} of {topic:?} instead of {expected:?}"),
+                );
+            } else if let Some(after) = expected.after
+                && let Some(entry) = log.and_then(|log| log.by_message.get(&message_id))
+                && entry.prev != after
+            {
+                let check = if self.recovered { Check::FalseRecoveryOrGap } else { Check::Inconsistent };
+                findings.find(
+                    check,
+                    at,
+                    format!("client {client} received {place:?} of {topic:?} after {after}, but the log has it after {}", entry.prev),
+                );
+            }
+        }
+        self.recovered = false;
+        self.ever.insert(place, message_id);
+        self.position = Some(Position { epoch: place.epoch, seq: place.seq, message_id });
+        self.expected = Some(Expected { epoch: place.epoch, seq: place.seq + 1, after: Some(message_id) });
+    }
+}
