@@ -8,7 +8,7 @@
 //! checker, none in a release)
 //! ```
 //!
-//! Each uses only what stands to its right; `tests/architecture.rs` holds them to it.
+//! Each uses only what stands to its right; `tests/architecture/` holds them to it.
 //!
 //! # The path of one message
 //!
