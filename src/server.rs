@@ -1,5 +1,5 @@
-//! One node, put together. Owns the listeners, the background tasks and the order of going down; each layer owns its own
-//! work. Called by the command, and by tests that start nodes in their own process.
+//! One node, assembled from its layers. Owns the listeners, the background tasks and the order of the shutdown; each layer
+//! owns its own work. Called by the command, and by tests that start nodes in their own process.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,37 +19,37 @@ use crate::supervise::critical;
 use crate::transport::{self, AppState};
 use crate::{metrics as names, telemetry};
 
-/// How long background tasks may take to end once nothing needs them any more.
+/// How long background tasks may take to end after the drain.
 const LAST_TASKS: Duration = Duration::from_secs(2);
 
-/// Why a node could not start or go on.
+/// Why a node could not start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// An address that can't be listened at.
-    #[error("can't listen at {address}: {source}")]
+    /// The node can't listen on this address.
+    #[error("can't listen on {address}: {source}")]
     Listen {
-        /// As configured.
+        /// The address in the settings.
         address: String,
-        /// Why not.
+        /// The reason.
         source: std::io::Error,
     },
-    /// A setting that was not checked before.
+    /// A setting is invalid, and the settings were not checked before.
     #[error("{0}")]
     Setting(String),
-    /// The store can't be used, whatever it does from now on.
+    /// The store can't be used, now or later.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// A background task ended, so that the node could not go on; its log says which.
-    #[error("a background task ended early; the node drained and stopped")]
+    /// A background task ended, so that the node could not continue; the log names the task.
+    #[error("a background task ended unexpectedly, so the node shut down")]
     Broken,
 }
 
-/// Why a node shuts down. Clients see it in the close code, and reconnect either way.
+/// Why a node shuts down. Clients see it in the close code, and reconnect in both cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShutdownKind {
-    /// Another takes its place: a restart, an update, a smaller cluster.
+    /// Another node takes its place: a restart, an update, a smaller cluster.
     Restarting,
-    /// Somebody ends it for good.
+    /// A person stops it for good.
     GoingAway,
 }
 
@@ -62,7 +62,7 @@ impl From<ShutdownKind> for CloseReason {
     }
 }
 
-/// A node that listens and does not yet serve.
+/// A node that listens but does not serve yet.
 pub struct Server {
     listener: TcpListener,
     internal: Option<TcpListener>,
@@ -75,7 +75,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the ports and starts the node's tasks. A store that is not there yet is waited for while serving.
+    /// Opens the ports and starts the node's tasks. If the store does not answer yet, the node serves and waits for it.
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
         Self::bind_to(config, None).await
     }
@@ -122,20 +122,20 @@ impl Server {
         Ok(Self { listener, internal, addresses, node, app, connections, background, stop })
     }
 
-    /// Where clients connect.
+    /// The address that clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.addresses.0
     }
 
-    /// Where operators' endpoints answer, if not there too.
+    /// The address of the endpoints for operators, if they have their own.
     pub fn internal_address(&self) -> Option<SocketAddr> {
         self.addresses.1
     }
 
-    /// Serves until `shutdown` is ready, then goes down in order and returns.
+    /// Serves until `shutdown` resolves, then shuts down in order and returns.
     ///
     /// # Errors
-    /// [`ServeError::Broken`], after the same drain, where a background task ended by itself.
+    /// [`ServeError::Broken`] if a background task ended by itself; the node drains in this case too.
     pub async fn run(self, shutdown: impl Future<Output = ShutdownKind>) -> Result<(), ServeError> {
         let config = self.node.config().clone();
         let deadline = config.server.handshake_timeout;
@@ -148,11 +148,11 @@ impl Server {
         if let Some(internal) = self.internal {
             let router = transport::internal(&self.app);
             let listen = transport::listen(internal, router, deadline, http.clone(), self.stop.clone());
-            http.spawn(critical("operators' listener", &self.stop, listen));
+            http.spawn(critical("internal listener", &self.stop, listen));
         }
         let (kind, is_broken) = tokio::select! {
             kind = shutdown => (kind, false),
-            // Whoever looks after the node starts it again.
+            // The supervisor of the process will start it again.
             () = no_more_clients.cancelled() => (ShutdownKind::Restarting, true),
         };
 
@@ -160,7 +160,7 @@ impl Server {
         tracing::info!(connections = self.node.connection_count(), reason = ?kind, "draining");
         gauge!(names::DRAINING).set(1.0);
         self.app.drain();
-        // Other nodes take over only where there are some, behind a balancer that looks.
+        // The delay is for the load balancer in front of other nodes; without other nodes there is nothing to wait for.
         if config.is_clustered() && !is_broken {
             sleep(config.drain.delay).await;
         }
@@ -173,7 +173,10 @@ impl Server {
             self.node.settle().await;
         };
         if timeout_at(until, goodbye).await.is_err() {
-            tracing::warn!(connections = self.node.connection_count(), "the drain ran out of time");
+            tracing::warn!(
+                connections = self.node.connection_count(),
+                "drain.timeout is over: exiting with connections left"
+            );
         }
         self.stop.cancel();
         self.background.close();
@@ -181,7 +184,7 @@ impl Server {
         if timeout(LAST_TASKS, async { tokio::join!(self.background.wait(), http.wait()) }).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
-        // Last of all: a heartbeat after it would take a new lease, and the node would be listed for its length.
+        // Last: a heartbeat after this would take a new lease, and the node would stay listed until that lease ends.
         self.node.release().await;
         gauge!(names::DRAINING).set(0.0);
         tracing::info!("stopped");
@@ -196,7 +199,7 @@ async fn open(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), ServeE
     Ok((listener, address))
 }
 
-/// The recorder's histograms grow until somebody takes them in.
+/// Runs the upkeep of the recorder: without it, its histograms grow without bound.
 async fn upkeep(recorder: metrics_exporter_prometheus::PrometheusHandle, stop: CancellationToken) {
     let mut tick = interval(Duration::from_secs(5));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,6 +1,5 @@
-//! What the process tells its operators: log lines and the metrics page. Owns the subscriber and the recorder, of which
-//! a process has one each; what is logged and counted is every layer's own. Called by the command and by the listener
-//! that serves `/metrics`.
+//! Log lines and the metrics page. Owns the subscriber and the recorder, one of each per process; each layer logs and counts
+//! for itself. Called by the command and by the server.
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -20,32 +19,32 @@ use crate::metrics::{
     RUNTIME_BUSY, RUNTIME_QUEUE, RUNTIME_TASKS, RUNTIME_WORKERS, SECONDS_BUCKETS, register,
 };
 
-/// Sends log lines to standard error. A process that has a subscriber keeps it: tests start several nodes.
+/// Sends log lines to standard error. If the process already has a subscriber, it stays: tests start several nodes.
 pub fn install_logs(log: &Log) {
-    // The settings were checked, so the filter parses; where they were not, silence would be the worst answer.
+    // Checked settings have a valid filter. If the settings were not checked, no log at all would be the worst outcome.
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let discreet = filter_fn(|line| !quotes_clients(line));
+    let without_messages = filter_fn(|line| !contains_messages(line));
     let _already = match log.format {
         LogFormat::Text => {
-            lines.with_ansi(std::io::stderr().is_terminal()).finish().with(discreet).try_init()
+            lines.with_ansi(std::io::stderr().is_terminal()).finish().with(without_messages).try_init()
         }
-        LogFormat::Json => lines.json().flatten_event(true).finish().with(discreet).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).finish().with(without_messages).try_init(),
     };
 }
 
-/// The WebSocket codec writes each message that it reads into its finest lines, token and all: whatever the filter
-/// says, those stay out.
-fn quotes_clients(line: &Metadata<'_>) -> bool {
+/// Whether a log line contains a message of a client: the WebSocket codec logs each message that it reads at the level TRACE,
+/// including the token. These lines stay out of the log, whatever the filter is.
+fn contains_messages(line: &Metadata<'_>) -> bool {
     line.target().starts_with("tungstenite") && *line.level() == Level::TRACE
 }
 
-/// The process's recorder of metrics, installed by the first call, with every metric of ours registered.
+/// The recorder of metrics for this process, with every metric of chatnode registered. The first call installs it.
 pub fn install_recorder() -> PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     RECORDER
         .get_or_init(|| {
-            // Without buckets the exporter would make summaries, which can't be added up over nodes.
+            // Without buckets, the exporter would create summaries, which can't be aggregated over nodes.
             let handle = PrometheusBuilder::new()
                 .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS_BUCKETS)
                 .expect("the buckets are a constant that is not empty")
@@ -58,8 +57,7 @@ pub fn install_recorder() -> PrometheusHandle {
         .clone()
 }
 
-/// The metrics page, in Prometheus' text format. Reads the figures of the process, and of the runtime that it is called
-/// on, at this moment.
+/// The metrics page in Prometheus' text format, with the current values of the process and of the calling runtime.
 pub fn render(handle: &PrometheusHandle) -> String {
     Collector::default().collect();
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -81,7 +79,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_page_has_every_kind_of_metric() {
+    async fn page_has_every_kind_of_metric() {
         let first = install_recorder();
         let second = install_recorder();
         counter!("page_test_total").increment(2);
@@ -103,6 +101,6 @@ mod tests {
         for name in ["chat_rejections_total{scope=\"size\"} ", "process_resident_memory_bytes "] {
             assert!(page.contains(&format!("\n{name}")), "{name} is not in\n{page}");
         }
-        assert!(render(&first).contains("page_test_total 2"), "both handles are of one recorder");
+        assert!(render(&first).contains("page_test_total 2"), "both handles share one recorder");
     }
 }

@@ -83,7 +83,7 @@ fn refusal_prints_the_message_of_the_node() {
     let node = Node::answering("401 Unauthorized", r#"{"code":"unauthorized","message":"wrong key"}"#);
     let args = ["token", "issue", "ann", "--url", &node.url()];
     let output = chatnode(&[("CHAT_AUTH__ADMIN_KEY", KEY)], &args, "");
-    assert_eq!(text(&output.stderr), "chatnode: the node said 401 Unauthorized: wrong key\n");
+    assert_eq!(text(&output.stderr), "chatnode: the node answered 401 Unauthorized: wrong key\n");
     assert_eq!(output.status.code(), Some(1));
     assert!(node.request.join().unwrap().contains(r#"{"username":"ann"}"#));
 }

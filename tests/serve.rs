@@ -1,4 +1,4 @@
-//! `chatnode serve` as a process: what it prints, what it answers, and how it ends.
+//! `chatnode serve` as a process: its output, its answers and its end.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -12,13 +12,13 @@ use tempfile::TempDir;
 
 const KEY: &str = "8Jq2-mVd7-Rz4x-Kp9w";
 
-/// Its log goes to a file: a pipe that nobody reads would stop it.
+/// The name of the log file. (A pipe that nobody reads would block the node.)
 const LOG: &str = "log";
 
-/// How long anything may take that takes no time.
+/// The time limit for operations that normally finish at once.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A node in a process of its own, which ends with this.
+/// A node in its own process, which ends when this is dropped.
 struct Node {
     child: Child,
     directory: TempDir,
@@ -42,7 +42,7 @@ impl Node {
         Self { child, directory, greeting }
     }
 
-    /// The address after some words of the greeting.
+    /// The address that follows some words of the greeting.
     fn address(&self, after: &str) -> &str {
         let (_, rest) = self.greeting.split_once(after).unwrap_or_else(|| panic!("{}", self.greeting));
         rest.split_once('/').unwrap().0
@@ -53,19 +53,19 @@ impl Node {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
-    fn is_up(&self, url: &str) -> bool {
+    fn is_alive(&self, url: &str) -> bool {
         let args = ["health", "--live", "--timeout", "1s", "--url", url];
-        ask(&[], &args).status.success()
+        command(&[], &args).status.success()
     }
 
-    /// Its exit status and its log.
+    /// Waits for the end of the process: its exit status and its log.
     #[track_caller]
     fn end(mut self) -> (ExitStatus, String) {
         let until = Instant::now() + PATIENCE;
         let status = loop {
             match self.child.try_wait().unwrap() {
                 Some(status) => break status,
-                None => assert!(Instant::now() < until, "it did not end"),
+                None => assert!(Instant::now() < until, "the node did not end"),
             }
             std::thread::sleep(Duration::from_millis(5));
         };
@@ -75,13 +75,13 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // Both fail where it has ended, which is what is wanted.
+        // Both fail if the process has already ended.
         let _ended = self.child.kill();
         let _ended = self.child.wait();
     }
 }
 
-fn ask(environment: &[(&str, &str)], args: &[&str]) -> Output {
+fn command(environment: &[(&str, &str)], args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_chatnode"))
         .args(args)
         .current_dir(std::env::temp_dir())
@@ -100,7 +100,7 @@ fn get(address: &str, path: &str) -> String {
     answer
 }
 
-/// Opens a WebSocket and does nothing with it.
+/// Opens a WebSocket and leaves it idle.
 fn upgrade(address: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -117,7 +117,7 @@ fn upgrade(address: &str) -> TcpStream {
 }
 
 #[test]
-fn both_names_of_the_program_serve_and_drain() {
+fn both_binaries_serve_and_drain() {
     for program in [env!("CARGO_BIN_EXE_chatnode"), env!("CARGO_BIN_EXE_testserver")] {
         for signal in ["TERM", "INT"] {
             let node = Node::start(program, &[("CHAT_DRAIN__SPREAD", "10ms")], &["--port", "0"]);
@@ -137,9 +137,9 @@ fn both_names_of_the_program_serve_and_drain() {
     }
 }
 
-/// A supervisor that ends a node starts another; somebody at a keyboard does not.
+/// SIGTERM comes from a supervisor, which starts the next node; SIGINT comes from a keyboard.
 #[test]
-fn clients_hear_whether_the_node_restarts_or_goes_away() {
+fn close_code_distinguishes_restart_from_going_away() {
     for (signal, code) in [("TERM", 1012_u16), ("INT", 1001)] {
         let node =
             Node::start(env!("CARGO_BIN_EXE_chatnode"), &[("CHAT_DRAIN__SPREAD", "10ms")], &["--port", "0"]);
@@ -160,52 +160,52 @@ fn clients_hear_whether_the_node_restarts_or_goes_away() {
 }
 
 #[test]
-fn a_second_signal_exits_at_once() {
+fn second_signal_exits_at_once() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let spread = [("CHAT_DRAIN__SPREAD", "1h"), ("CHAT_DRAIN__TIMEOUT", "2h")];
         let node = Node::start(env!("CARGO_BIN_EXE_chatnode"), &spread, &["--port", "0"]);
         let address = node.address("ws://").to_owned();
-        // Connections enough that the first batch of the drain leaves some.
+        // Enough connections that some are left after the first batch of the drain.
         let clients: Vec<TcpStream> = (0..20).map(|_| upgrade(&address)).collect();
         node.signal(signal);
         let until = Instant::now() + PATIENCE;
         while TcpStream::connect(&address).is_ok() {
-            assert!(Instant::now() < until, "it still accepts");
+            assert!(Instant::now() < until, "the node still accepts connections");
             std::thread::sleep(Duration::from_millis(5));
         }
         node.signal(signal);
         let (status, log) = node.end();
         assert_eq!(status.code(), Some(code), "{log}");
-        assert!(log.contains("a second signal: exiting at once"), "{log}");
+        assert!(log.contains("second signal: exiting at once"), "{log}");
         drop(clients);
     }
 }
 
 #[test]
-fn tokens_are_issued_and_revoked_through_the_operators_port() {
+fn internal_port_issues_and_revokes_tokens() {
     let environment =
         [("CHAT_AUTH__ADMIN_KEY", KEY), ("CHAT_AUTH__ENABLED", "true"), ("CHAT_INTERNAL__PORT", "0")];
     let node = Node::start(env!("CARGO_BIN_EXE_chatnode"), &environment, &["--port", "0"]);
     let url = format!("http://{}", node.address("operators at http://"));
-    assert!(ask(&[], &["health", "--url", &url]).status.success());
-    assert!(node.is_up(&url));
+    assert!(command(&[], &["health", "--url", &url]).status.success());
+    assert!(node.is_alive(&url));
 
     let key = [("CHAT_AUTH__ADMIN_KEY", KEY)];
-    let issued = ask(&key, &["token", "issue", "Zoë", "--ttl", "1h", "--url", &url]);
+    let issued = command(&key, &["token", "issue", "Zoë", "--ttl", "1h", "--url", &url]);
     let token = String::from_utf8(issued.stdout).unwrap();
     assert!(issued.status.success(), "{}", String::from_utf8_lossy(&issued.stderr));
     assert_eq!(uuid::Uuid::parse_str(token.trim_end()).unwrap().hyphenated().to_string() + "\n", token);
     for revoke in [&["token", "revoke", token.trim_end()][..], &["token", "revoke", "--user", "Zoë"]] {
-        let revoked = ask(&key, &[revoke, &["--url", &url]].concat());
+        let revoked = command(&key, &[revoke, &["--url", &url]].concat());
         assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
     }
 
     let wrong = [("CHAT_AUTH__ADMIN_KEY", "another-key-altogether")];
-    let refused = ask(&wrong, &["token", "issue", "ann", "--url", &url]);
+    let refused = command(&wrong, &["token", "issue", "ann", "--url", &url]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("401"), "{refused:?}");
 
-    // What is for operators is not on the public port.
+    // The endpoints for operators are not on the public port.
     let public = node.address("ws://");
     for path in ["/metrics", "/healthz", "/api/v1/nodes"] {
         assert!(get(public, path).starts_with("HTTP/1.1 404"), "{path}");
@@ -215,7 +215,7 @@ fn tokens_are_issued_and_revoked_through_the_operators_port() {
 }
 
 #[test]
-fn a_dangerous_start_warns_and_prints_no_secret() {
+fn dangerous_settings_log_warnings_without_secrets() {
     let environment = [
         ("CHAT_HOST", "0.0.0.0"),
         ("CHAT_AUTH__ADMIN_KEY", "change-me-change-me"),
@@ -237,25 +237,25 @@ fn a_dangerous_start_warns_and_prints_no_secret() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_an_error_with_its_name() {
+fn error_names_the_port_in_use() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let output = ask(&[], &["--port", &port]);
+    let output = command(&[], &["--port", &port]);
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains(&format!("127.0.0.1:{port}")), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains(&format!("127.0.0.1:{port}")), "{stderr}");
     assert!(output.stdout.is_empty());
 }
 
 #[test]
-fn bad_settings_open_nothing() {
+fn invalid_settings_open_no_port() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let output = ask(&[("CHAT_LIMITS__BURTS", "1")], &["--port", &free.port().to_string()]);
+    let output = command(&[("CHAT_LIMITS__BURTS", "1")], &["--port", &free.port().to_string()]);
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
-    let said = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(
-        said,
+        stderr,
         "chatnode: CHAT_LIMITS__BURTS in the environment: unknown; did you mean CHAT_LIMITS__BURST?\n"
     );
 }

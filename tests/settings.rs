@@ -1,4 +1,4 @@
-//! The settings, by every door they come in by, through the real command.
+//! The settings from every source, through the real command.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -8,10 +8,10 @@ use std::process::{Command, Output};
 use chatnode::config::Config;
 use tempfile::TempDir;
 
-/// A working directory for the command, with an environment that holds nothing of ours.
-struct Place(TempDir);
+/// A working directory for the command, with an environment without variables of chatnode.
+struct WorkDir(TempDir);
 
-impl Place {
+impl WorkDir {
     fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
@@ -31,18 +31,18 @@ impl Place {
             .unwrap()
     }
 
-    /// What `config check` complains of: exit code 2 and these lines, each of them whole.
+    /// Asserts that `config check` exits with code 2 and prints exactly these errors.
     #[track_caller]
-    fn refuses(&self, environment: &[(&str, &str)], args: &[&str], complaints: &[&str]) {
+    fn refuses(&self, environment: &[(&str, &str)], args: &[&str], errors: &[&str]) {
         let output = self.run(environment, &[&["config", "check"], args].concat());
-        let said = String::from_utf8(output.stderr).unwrap();
-        let lines: Vec<&str> = said.lines().map(|line| line.trim_start_matches("chatnode: ")).collect();
-        assert_eq!(lines, complaints);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let lines: Vec<&str> = stderr.lines().map(|line| line.trim_start_matches("chatnode: ")).collect();
+        assert_eq!(lines, errors);
         assert_eq!(output.status.code(), Some(2));
         assert!(output.stdout.is_empty());
     }
 
-    /// The line of `config print` that holds a setting.
+    /// Asserts that `config print` prints this line.
     #[track_caller]
     fn prints(&self, environment: &[(&str, &str)], args: &[&str], line: &str) {
         let output = self.run(environment, &[&["config", "print"], args].concat());
@@ -53,23 +53,23 @@ impl Place {
 }
 
 #[test]
-fn later_doors_win() {
-    let place = Place::new().with("node.toml", "port = 1\nhost = \"10.0.0.1\"\n");
-    place.prints(&[], &[], "port = 8080");
-    place.prints(&[], &["--config", "node.toml"], "port = 1 # port in node.toml");
-    let place = place.with(".env", "CHAT_PORT=2\nCHAT_LIMITS__BURST=20\nOTHER=x\n");
+fn later_sources_override_earlier_ones() {
+    let dir = WorkDir::new().with("node.toml", "port = 1\nhost = \"10.0.0.1\"\n");
+    dir.prints(&[], &[], "port = 8080");
+    dir.prints(&[], &["--config", "node.toml"], "port = 1 # port in node.toml");
+    let dir = dir.with(".env", "CHAT_PORT=2\nCHAT_LIMITS__BURST=20\nOTHER=x\n");
     let file = ["--config", "node.toml"];
-    place.prints(&[], &file, "port = 2 # CHAT_PORT in .env");
-    place.prints(&[("CHAT_PORT", "3")], &file, "port = 3 # CHAT_PORT in the environment");
+    dir.prints(&[], &file, "port = 2 # CHAT_PORT in .env");
+    dir.prints(&[("CHAT_PORT", "3")], &file, "port = 3 # CHAT_PORT in the environment");
     let flags = ["--config", "node.toml", "--port", "4"];
-    place.prints(&[("CHAT_PORT", "3")], &flags, "port = 4 # --port on the command line");
-    place.prints(&[("CHAT_PORT", "3")], &flags, "host = \"10.0.0.1\" # host in node.toml");
-    place.prints(&[("CHAT_PORT", "3")], &flags, "burst = 20 # CHAT_LIMITS__BURST in .env");
+    dir.prints(&[("CHAT_PORT", "3")], &flags, "port = 4 # --port on the command line");
+    dir.prints(&[("CHAT_PORT", "3")], &flags, "host = \"10.0.0.1\" # host in node.toml");
+    dir.prints(&[("CHAT_PORT", "3")], &flags, "burst = 20 # CHAT_LIMITS__BURST in .env");
 }
 
 #[test]
-fn every_shape_of_value_comes_in_by_the_environment() {
-    let place = Place::new();
+fn environment_accepts_every_shape_of_value() {
+    let dir = WorkDir::new();
     let environment = [
         ("CHAT_SERVER__ALLOWED_ORIGINS", "https://a.example, https://b.example"),
         ("CHAT_SERVER__TRUSTED_PROXIES", "10.0.0.0/8,fd00::/8"),
@@ -88,103 +88,103 @@ fn every_shape_of_value_comes_in_by_the_environment() {
         r#"format = "json" # CHAT_LOG__FORMAT in the environment"#,
         "port = 9090 # CHAT_INTERNAL__PORT in the environment",
     ] {
-        place.prints(&environment, &[], line);
+        dir.prints(&environment, &[], line);
     }
 }
 
 #[test]
-fn an_empty_variable_unsets_what_may_be_unset() {
-    let place =
-        Place::new().with("node.toml", "[redis]\nurl = \"redis://h\"\n[server]\nallowed_origins = [\"*\"]\n");
+fn empty_variable_unsets_an_optional_setting() {
+    let dir = WorkDir::new()
+        .with("node.toml", "[redis]\nurl = \"redis://h\"\n[server]\nallowed_origins = [\"*\"]\n");
     let empty = [("CHAT_REDIS__URL", ""), ("CHAT_SERVER__ALLOWED_ORIGINS", "")];
     let file = ["--config", "node.toml"];
-    place.prints(&empty, &file, "# url is not set # CHAT_REDIS__URL in the environment");
-    place.prints(&empty, &file, "allowed_origins = [] # CHAT_SERVER__ALLOWED_ORIGINS in the environment");
-    place.refuses(&[("CHAT_PORT", "")], &[], &["CHAT_PORT in the environment: must not be empty"]);
+    dir.prints(&empty, &file, "# url is not set # CHAT_REDIS__URL in the environment");
+    dir.prints(&empty, &file, "allowed_origins = [] # CHAT_SERVER__ALLOWED_ORIGINS in the environment");
+    dir.refuses(&[("CHAT_PORT", "")], &[], &["CHAT_PORT in the environment: must not be empty"]);
 }
 
 #[test]
-fn auth_is_a_flag_with_or_without_a_value() {
-    let place = Place::new();
+fn auth_flag_works_with_and_without_a_value() {
+    let dir = WorkDir::new();
     let on = "enabled = true # --auth on the command line";
-    place.prints(&[], &["--auth"], on);
-    place.prints(&[], &["--auth=true"], on);
+    dir.prints(&[], &["--auth"], on);
+    dir.prints(&[], &["--auth=true"], on);
     let off = "enabled = false # --auth on the command line";
-    place.prints(&[("CHAT_AUTH__ENABLED", "true")], &["--auth=false"], off);
-    place.refuses(&[], &["--auth=maybe"], &["--auth on the command line: must be true or false, not maybe"]);
+    dir.prints(&[("CHAT_AUTH__ENABLED", "true")], &["--auth=false"], off);
+    dir.refuses(&[], &["--auth=maybe"], &["--auth on the command line: must be true or false, not maybe"]);
 }
 
 #[test]
-fn unknown_keys_are_refused_at_every_door() {
-    let place = Place::new()
+fn every_source_refuses_unknown_keys() {
+    let dir = WorkDir::new()
         .with("node.toml", "prot = 1\n[limits]\nburts = 1\n[limts]\nburst = 5\n[nonsense]\n[port]\nx = 1\n")
         .with(".env", "CHAT_REDIS_URL=redis://h\nCHAT_auth__enabled=true\n");
     let environment = [("CHAT_LIMITS__BURTS", "1"), ("CHAT_WHATEVER", "1"), ("CHATTER", "not ours")];
-    let output = place.run(&environment, &["config", "check", "--config", "node.toml"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    for complaint in [
+    let output = dir.run(&environment, &["config", "check", "--config", "node.toml"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    for error in [
         "prot in node.toml: unknown; did you mean port?",
         "limits.burts in node.toml: unknown; did you mean limits.burst?",
         "limts.burst in node.toml: unknown; did you mean limits.burst?",
-        "nonsense in node.toml: unknown; `chatnode config print` lists all",
-        "port in node.toml: must be a whole number, not table",
+        "nonsense in node.toml: unknown; `chatnode config print` lists all settings",
+        "port in node.toml: must be a whole number from 0 to 65535, not a section",
         "CHAT_REDIS_URL in .env: unknown; did you mean CHAT_REDIS__URL?",
         "CHAT_auth__enabled in .env: unknown; did you mean CHAT_AUTH__ENABLED?",
         "CHAT_LIMITS__BURTS in the environment: unknown; did you mean CHAT_LIMITS__BURST?",
-        "CHAT_WHATEVER in the environment: unknown; `chatnode config print` lists all",
+        "CHAT_WHATEVER in the environment: unknown; `chatnode config print` lists all settings",
     ] {
         assert!(
-            said.lines().any(|line| line == format!("chatnode: {complaint}")),
-            "{complaint:?} is not in\n{said}"
+            stderr.lines().any(|line| line == format!("chatnode: {error}")),
+            "{error:?} is not in\n{stderr}"
         );
     }
-    assert_eq!(said.lines().count(), 9, "{said}");
+    assert_eq!(stderr.lines().count(), 9, "{stderr}");
     assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]
-fn bad_values_are_refused_at_every_door() {
-    let place = Place::new()
+fn every_source_refuses_invalid_values() {
+    let dir = WorkDir::new()
         .with(
             "node.toml",
             "port = true\nmax_connections = 1.5\nhost = 5\n[auth]\nenabled = \"yes\"\ntoken_ttl = \"soon\"\n",
         )
         .with(".env", "CHAT_LOG__FORMAT=xml\n");
     let environment = [("CHAT_SERVER__TRUSTED_PROXIES", "10.0.0.0/99"), ("CHAT_MAX_CONNECTIONS", "-1")];
-    place.refuses(
+    dir.refuses(
         &environment,
         &["--config", "node.toml", "--port", "70000", "--internal-port", "http"],
         &[
             "auth.enabled in node.toml: must be true or false, not \"yes\"",
+            "auth.token_ttl in node.toml: must be a duration from 1s to 366days, such as \"10s\", not \"soon\"",
             "host in node.toml: must be a text in quotes, not 5",
-            "max_connections in node.toml: must be a whole number, not 1.5",
-            "port in node.toml: must be a whole number, not true",
-            "auth.token_ttl in node.toml: must be a duration such as 250ms, 10s or 24h (invalid value: string \"soon\")",
+            "max_connections in node.toml: must be a whole number from 1 to 10000000, not 1.5",
+            "port in node.toml: must be a whole number from 0 to 65535, not true",
             "CHAT_LOG__FORMAT in .env: must be text or json, not xml",
-            "CHAT_MAX_CONNECTIONS in the environment: must be 0 or more, not -1",
-            "CHAT_SERVER__TRUSTED_PROXIES in the environment: invalid IP address syntax",
-            "--internal-port on the command line: must be a whole number, not http",
-            "--port on the command line: must be 0 to 65535, not 70000",
+            "CHAT_MAX_CONNECTIONS in the environment: must be a whole number from 1 to 10000000, not -1",
+            "CHAT_SERVER__TRUSTED_PROXIES in the environment: must be a list of networks such as \"10.0.0.0/8\", not 10.0.0.0/99",
+            "--port on the command line: must be a whole number from 0 to 65535, not 70000",
+            "--internal-port on the command line: must be a whole number from 0 to 65535, not http",
         ],
     );
 }
 
 #[test]
-fn settings_that_do_not_fit_together_are_refused() {
-    let place = Place::new();
-    for (environment, complaint) in [
+fn check_refuses_settings_that_contradict_each_other() {
+    let dir = WorkDir::new();
+    for (environment, error) in [
         (
             ("CHAT_REDIS__URL", "127.0.0.1:6379"),
-            "CHAT_REDIS__URL in the environment: must be redis://[[user]:password@]host[:port][/db]",
+            "CHAT_REDIS__URL in the environment: must have the form redis://[[user]:password@]host[:port][/db]",
         ),
         (
             ("CHAT_REDIS__URL", "rediss://127.0.0.1"),
-            "CHAT_REDIS__URL in the environment: asks for TLS, which this build does not have",
+            "CHAT_REDIS__URL in the environment: asks for TLS, which this build does not support",
         ),
         (
             ("CHAT_LIMITS__MAX_CONTENT_BYTES", "100000"),
-            "limits.max_frame_bytes (the default): must be at least 6 × limits.max_content_bytes + 4096 = 604096, \
-             since JSON may spell one byte as six; not 131072",
+            "limits.max_frame_bytes (the default): must be at least 6 × limits.max_content_bytes + 4096 = 604096 \
+             (JSON can escape one byte as six), not 131072",
         ),
         (
             ("CHAT_NODE__HEARTBEAT", "15s"),
@@ -193,11 +193,12 @@ fn settings_that_do_not_fit_together_are_refused() {
         (
             ("CHAT_SERVER__PONG_TIMEOUT", "5s"),
             "CHAT_SERVER__PONG_TIMEOUT in the environment: must be longer than limits.request_timeout, or a slow \
-             request costs the connection",
+             request closes the connection",
         ),
         (
             ("CHAT_INTERNAL__PORT", "8080"),
-            "CHAT_INTERNAL__PORT in the environment: must differ from port; leave it unset to answer on that one",
+            "CHAT_INTERNAL__PORT in the environment: must differ from port; to use one port for both, leave \
+             internal.port unset",
         ),
         (
             ("CHAT_HISTORY__EMBEDDED_BYTES", "4194303"),
@@ -205,16 +206,19 @@ fn settings_that_do_not_fit_together_are_refused() {
         ),
         (
             ("CHAT_DRAIN__SPREAD", "31s"),
-            "drain.timeout (the default): must be at least drain.spread, or the node exits with clients left",
+            "drain.timeout (the default): must be at least drain.spread, or the node exits before all clients are closed",
         ),
         (
             ("CHAT_MAX_CONNECTIONS", "0"),
-            "CHAT_MAX_CONNECTIONS in the environment: must be 1 to 10000000, not 0",
+            "CHAT_MAX_CONNECTIONS in the environment: must be a whole number from 1 to 10000000, not 0",
         ),
-        (("CHAT_LIMITS__BURST", "4"), "CHAT_LIMITS__BURST in the environment: must be 5 to 10000000, not 4"),
+        (
+            ("CHAT_LIMITS__BURST", "4"),
+            "CHAT_LIMITS__BURST in the environment: must be a whole number from 5 to 10000000, not 4",
+        ),
         (
             ("CHAT_REDIS__PREFIX", "a{b}"),
-            "CHAT_REDIS__PREFIX in the environment: must be 1 to 64 visible ASCII characters without braces",
+            "CHAT_REDIS__PREFIX in the environment: must consist of 1 to 64 visible ASCII characters without braces",
         ),
         (
             ("CHAT_ROOMS__DEFAULT", "a\u{7}b"),
@@ -222,43 +226,43 @@ fn settings_that_do_not_fit_together_are_refused() {
         ),
         (
             ("CHAT_SERVER__ALLOWED_ORIGINS", "chat.example.com"),
-            "CHAT_SERVER__ALLOWED_ORIGINS in the environment: \"chat.example.com\" must be `*` or an origin such as \
-             https://chat.example.com",
+            "CHAT_SERVER__ALLOWED_ORIGINS in the environment: \"chat.example.com\" is neither `*` nor an origin such \
+             as https://chat.example.com",
         ),
         (
             ("CHAT_LIMITS__WRITE_TIMEOUT", "0s"),
-            "CHAT_LIMITS__WRITE_TIMEOUT in the environment: must be 10ms to 10m, not 0s",
+            "CHAT_LIMITS__WRITE_TIMEOUT in the environment: must be a duration from 10ms to 10m, such as \"10s\", not 0s",
         ),
         (
             ("CHAT_ROOMS__READ_ONLY", "news, a\u{0007}b"),
-            "CHAT_ROOMS__READ_ONLY in the environment: has \"a\\u{7}b\", which must not contain U+0007, which can't be seen",
+            "CHAT_ROOMS__READ_ONLY in the environment: \"a\\u{7}b\" must not contain U+0007, which can't be seen",
         ),
         (
             ("CHAT_AUTH__ADMIN_KEY", "short"),
             "CHAT_AUTH__ADMIN_KEY in the environment: must have at least 16 characters",
         ),
     ] {
-        place.refuses(&[environment], &[], &[complaint]);
+        dir.refuses(&[environment], &[], &[error]);
     }
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named() {
-    let place = Place::new().with("bad.toml", "port = 1\n[auth\n");
-    let said = place.run(&[], &["config", "check", "--config", "absent.toml"]).stderr;
-    assert!(String::from_utf8(said).unwrap().starts_with("chatnode: absent.toml: can't be read: "));
-    let said = place.run(&[], &["config", "check", "--config", "bad.toml"]).stderr;
-    assert!(String::from_utf8(said).unwrap().starts_with("chatnode: bad.toml line 2: not TOML: "));
+fn error_names_the_unreadable_file() {
+    let dir = WorkDir::new().with("bad.toml", "port = 1\n[auth\n");
+    let stderr = dir.run(&[], &["config", "check", "--config", "absent.toml"]).stderr;
+    assert!(String::from_utf8(stderr).unwrap().starts_with("chatnode: absent.toml: can't be read: "));
+    let stderr = dir.run(&[], &["config", "check", "--config", "bad.toml"]).stderr;
+    assert!(String::from_utf8(stderr).unwrap().starts_with("chatnode: bad.toml line 2: invalid TOML: "));
 }
 
 #[test]
-fn what_kubernetes_injects_is_explained() {
+fn error_explains_kubernetes_service_links() {
     let injected = [
         ("CHAT_PORT", "tcp://10.0.0.1:8080"),
         ("CHAT_SERVICE_HOST", "10.0.0.1"),
         ("CHAT_PORT_8080_TCP_ADDR", "10.0.0.1"),
     ];
-    Place::new().refuses(
+    WorkDir::new().refuses(
         &injected,
         &[],
         &["CHAT_PORT, CHAT_PORT_8080_TCP_ADDR, CHAT_SERVICE_HOST in the environment: set by Kubernetes for a Service \
@@ -268,17 +272,13 @@ fn what_kubernetes_injects_is_explained() {
 }
 
 #[test]
-fn secrets_are_never_printed() {
+fn output_never_contains_secrets() {
     const SECRET: &str = "Zq8-hush-hush-5Yw2";
     let url = format!("redis://user:{SECRET}@10.0.0.7:6379/1?pass={SECRET}");
     let good = [("CHAT_AUTH__ADMIN_KEY", SECRET), ("CHAT_REDIS__URL", url.as_str())];
-    let place = Place::new();
-    place.prints(&good, &[], "admin_key = \"***\" # CHAT_AUTH__ADMIN_KEY in the environment");
-    place.prints(
-        &good,
-        &[],
-        "url = \"redis://***@10.0.0.7:6379/1?***\" # CHAT_REDIS__URL in the environment",
-    );
+    let dir = WorkDir::new();
+    dir.prints(&good, &[], "admin_key = \"***\" # CHAT_AUTH__ADMIN_KEY in the environment");
+    dir.prints(&good, &[], "url = \"redis://***@10.0.0.7:6379/1?***\" # CHAT_REDIS__URL in the environment");
 
     let unfit = format!("{SECRET} \u{7}");
     let spoilt_line = format!("CHAT_AUTH__ADMIN_KEY={SECRET} {SECRET}");
@@ -292,39 +292,38 @@ fn secrets_are_never_printed() {
         ("node.toml", toml("redis = 'redis://:SECRET@h'\n")),
         (".env", spoilt_line),
     ] {
-        let place = Place::new().with("node.toml", "").with(name, &text);
-        let output = place.run(&[], &["config", "check", "--config", "node.toml"]);
+        let dir = WorkDir::new().with("node.toml", "").with(name, &text);
+        let output = dir.run(&[], &["config", "check", "--config", "node.toml"]);
         assert_eq!(output.status.code(), Some(2), "{text}");
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!said.is_empty() && !said.contains(SECRET), "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!stderr.is_empty() && !stderr.contains(SECRET), "{stderr}");
     }
     for bad in
         [("CHAT_AUTH__ADMIN_KEY", unfit.as_str()), ("CHAT_REDIS__URL", SECRET), ("CHAT_ADMIN_KEY", SECRET)]
     {
-        let output = place.run(&[bad], &["config", "check"]);
+        let output = dir.run(&[bad], &["config", "check"]);
         assert_eq!(output.status.code(), Some(2), "{bad:?}");
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains(bad.0) && !said.contains(SECRET), "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(bad.0) && !stderr.contains(SECRET), "{stderr}");
     }
 }
 
 #[test]
-fn a_line_of_dot_env_that_makes_no_sense_is_named() {
-    let place = Place::new().with(".env", "# a comment\nCHAT_PORT=1\nCHAT_HOST=a b\n");
-    let complaint =
-        ".env line 3: not NAME=value; a value with spaces, quotes, # or $ stands in single quotes";
-    place.refuses(&[], &[], &[complaint]);
+fn error_names_the_invalid_line_of_dot_env() {
+    let dir = WorkDir::new().with(".env", "# a comment\nCHAT_PORT=1\nCHAT_HOST=a b\n");
+    let error = ".env line 3: must be NAME=value; put a value with spaces, quotes, # or $ in single quotes";
+    dir.refuses(&[], &[], &[error]);
 }
 
 #[test]
-fn what_is_printed_can_be_read_again() {
-    let place = Place::new();
-    let printed = place.run(&[("CHAT_LIMITS__BURST", "77")], &["config", "print"]).stdout;
-    let place = place.with("printed.toml", &String::from_utf8(printed).unwrap());
-    place.prints(&[], &["--config", "printed.toml"], "burst = 77 # limits.burst in printed.toml");
+fn printed_settings_can_be_loaded_again() {
+    let dir = WorkDir::new();
+    let printed = dir.run(&[("CHAT_LIMITS__BURST", "77")], &["config", "print"]).stdout;
+    let dir = dir.with("printed.toml", &String::from_utf8(printed).unwrap());
+    dir.prints(&[], &["--config", "printed.toml"], "burst = 77 # limits.burst in printed.toml");
 }
 
-/// The file with the keys that are unset by default written out; they stand there as `# key = …`.
+/// The text of `config/default.toml`, and the keys in it that are unset by default: lines such as `# key = …`.
 fn default_toml() -> (String, Vec<String>) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/default.toml");
     let text = std::fs::read_to_string(path).unwrap();
@@ -355,7 +354,7 @@ fn keys(value: &serde_json::Value, path: &str, into: &mut Vec<(String, serde_jso
 }
 
 #[test]
-fn the_default_file_is_the_defaults() {
+fn default_toml_equals_the_defaults() {
     let (text, mut unset) = default_toml();
     let mut expected = Vec::new();
     keys(&serde_json::to_value(Config::default()).unwrap(), "", &mut expected);
@@ -375,21 +374,21 @@ fn the_default_file_is_the_defaults() {
     };
     unset.sort();
     assert_eq!(names(written), names(expected_set), "keys with a value");
-    assert_eq!(unset, names(expected_unset), "keys that are unset, as comments");
+    assert_eq!(unset, names(expected_unset), "keys without a value, in comments");
 }
 
 #[test]
-fn the_files_that_come_along_are_good() {
-    let place = Place::new();
+fn shipped_config_files_are_valid() {
+    let dir = WorkDir::new();
     for name in ["default.toml", "cluster.toml"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
-        let output = place.run(&[], &["config", "check", "--config", path.to_str().unwrap()]);
+        let output = dir.run(&[], &["config", "check", "--config", path.to_str().unwrap()]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
 
 #[test]
-fn the_settings_page_lists_every_setting_with_its_default() {
+fn settings_page_lists_every_setting_with_its_default() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("docs/settings.md")).unwrap();
     let (text, unset) = default_toml();
@@ -408,5 +407,5 @@ fn the_settings_page_lists_every_setting_with_its_default() {
         .collect();
     let missing: Vec<_> = rows.iter().filter(|row| !page.contains(*row)).collect();
     assert!(missing.is_empty(), "docs/settings.md lacks {missing:#?}");
-    assert_eq!(page.matches("\n| `").count(), rows.len(), "docs/settings.md has rows of no setting");
+    assert_eq!(page.matches("\n| `").count(), rows.len(), "docs/settings.md has rows for unknown settings");
 }

@@ -169,14 +169,14 @@ fuzz_target!(|input: Input<'_>| {
     assert!(is_joined || !said.contains(SECRET), "{said}");
 });
 
-/// Whoever reads it finds the place.
+/// The error names the place in the source.
 fn names_its_setting(problem: &Problem) {
     let Problem { subject, what } = problem;
     let is_line = subject.starts_with(&format!("{FILE} line ")) || subject.starts_with(".env");
-    let door = [" in node.toml", " in .env", " in the environment", " on the command line", " (the default)"]
+    let source = [" in node.toml", " in .env", " in the environment", " on the command line", " (the default)"]
         .into_iter()
-        .find_map(|door| subject.strip_suffix(door));
-    assert!(is_line || door.is_some_and(|written| !written.is_empty()), "{subject}: {what}");
+        .find_map(|source| subject.strip_suffix(source));
+    assert!(is_line || source.is_some_and(|written| !written.is_empty()), "{subject}: {what}");
     assert!(!what.is_empty());
     // No setting may be so bad that only the whole of them is to blame.
     assert_ne!(subject, "settings");

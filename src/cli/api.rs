@@ -1,5 +1,5 @@
-//! A small client of a node's HTTP side. Owns one request at a time, its deadline and the bound on its answer; knows
-//! nothing of what is asked. Called by the subcommands that talk to a running node.
+//! A small HTTP client for the endpoints of a node. Owns one request at a time, its deadline and the limit for its answer, not
+//! the meaning of requests. Called by the subcommands that use a running node.
 
 use std::io;
 use std::net::IpAddr;
@@ -23,42 +23,42 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use crate::config::Config;
 use chatnode_client::tls::{self, TrustError};
 
-/// More than any answer to a command has.
+/// The largest accepted answer: more than any command needs.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
-/// A node that can be asked.
+/// A node that answers requests.
 #[derive(Debug)]
 pub(super) struct Api {
     authority: Authority,
     path: String,
-    /// Over TLS, trusting these.
+    /// For HTTPS: the trusted root certificates.
     tls: Option<Arc<ClientConfig>>,
     key: Option<SecretString>,
     deadline: Duration,
 }
 
-/// Why there was no answer.
+/// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
-    /// The URL can't be used.
-    #[error("{0:?} is not a URL such as http://127.0.0.1:8080")]
+    /// The URL is invalid.
+    #[error("invalid URL {0:?}: it must be an HTTP URL such as http://127.0.0.1:8080")]
     Url(String),
-    /// It is reached over TLS, and nobody is trusted.
+    /// The URL needs TLS, and there are no trusted root certificates.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// No connection.
+    /// There is no connection.
     #[error("can't connect to {0}: {why}", why = tls::explain(.1).unwrap_or_else(|| .1.to_string()))]
     Connect(Authority, io::Error),
-    /// It broke off.
+    /// The connection failed before the answer was complete.
     #[error("no answer from {0}: {1}")]
     Broken(Authority, Box<dyn std::error::Error + Send + Sync>),
-    /// It took too long.
+    /// The answer took too long.
     #[error("no answer from {0} in {deadline}", deadline = humantime::format_duration(*.1))]
     TimedOut(Authority, Duration),
 }
 
 impl Api {
-    /// The node at a URL; without one, the node of these settings.
+    /// The node at this URL; without a URL, the node with these settings on this machine.
     pub(super) fn new(url: Option<&str>, config: &Config, deadline: Duration) -> Result<Self, ApiError> {
         let own = own_url(config);
         let url = url.unwrap_or(&own);
@@ -75,8 +75,8 @@ impl Api {
         Ok(Self { authority, path, tls, key: config.auth.admin_key.clone(), deadline })
     }
 
-    /// Asks, with the key of the settings if there is one, and waits for the whole answer.
-    pub(super) async fn ask(
+    /// Sends a request, with the key in the settings if there is one, and waits for the whole answer.
+    pub(super) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -134,7 +134,7 @@ impl Api {
     }
 }
 
-/// Where a node with these settings answers from this machine.
+/// The URL of a node with these settings on this machine.
 fn own_url(config: &Config) -> String {
     let (host, port) = match config.internal.port {
         Some(port) => (&config.internal.host, port),
@@ -143,7 +143,7 @@ fn own_url(config: &Config) -> String {
     format!("http://{}", reachable(host, port))
 }
 
-/// How this machine reaches what listens at this address.
+/// The address at which this machine reaches a listener on this host and port.
 pub(super) fn reachable(host: &str, port: u16) -> String {
     let host = match host.parse::<IpAddr>() {
         Ok(IpAddr::V4(address)) if address.is_unspecified() => "127.0.0.1".into(),
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_is_asked_where_its_settings_put_it() {
+    fn default_url_follows_the_settings() {
         let mut config = Config::default();
         assert_eq!(own_url(&config), "http://127.0.0.1:8080");
         config.host = "::".into();
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_is_not_http_is_refused() {
+    fn url_must_be_http() {
         for url in ["wss://example.com", "127.0.0.1:8080", "", "http://"] {
             assert!(Api::new(Some(url), &Config::default(), Duration::from_secs(1)).is_err(), "{url}");
         }

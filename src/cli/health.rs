@@ -1,5 +1,5 @@
-//! `chatnode health`: a probe for containers that have no shell. Owns the question and the exit code; what ready means
-//! is the node's to say. Called by the command.
+//! `chatnode health`: a probe for containers without a shell. Owns the request and the exit code; the node decides whether it
+//! is ready. Called by the command.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use super::api::Api;
 use super::{block_on, load, print_error, say};
 use crate::config::Flags;
 
-/// Whom to ask, and what.
+/// The node and the probe.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// The node [default: the one of these settings, on this machine]
+    /// The URL of the node [default: the node with these settings on this machine]
     #[arg(long)]
     url: Option<String>,
-    /// Ask whether it is alive (/healthz) instead of ready (/readyz)
+    /// Check whether the node is alive (/healthz) instead of ready (/readyz)
     #[arg(long)]
     live: bool,
     /// How long to wait for the answer
@@ -29,7 +29,7 @@ pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
         Ok(loaded) => loaded.config,
         Err(code) => return code,
     };
-    // The probes need no key, so none is sent to whoever listens there.
+    // The probes need no key, so the key is not sent to an unknown listener.
     config.auth.admin_key = None;
     let api = match Api::new(options.url.as_deref(), &config, options.timeout) {
         Ok(api) => api,
@@ -40,7 +40,7 @@ pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
     };
     let path = if options.live { "/healthz" } else { "/readyz" };
     block_on(async {
-        match api.ask(Method::GET, path, None).await {
+        match api.send(Method::GET, path, None).await {
             Ok((status, _)) if status.is_success() => {
                 say("ok\n");
                 ExitCode::SUCCESS

@@ -1,7 +1,7 @@
-//! The command: subcommands, their output and their exit codes. Owns what people type and read; what it does is done by
-//! the layers. Called by the two binaries.
+//! The command: subcommands, their output and their exit codes. Owns the command line and its messages; the other layers do
+//! the work. Called by the two binaries.
 //!
-//! Exit codes: 0 done, 1 it failed, 2 the command line or the settings are wrong, 130 and 143 a second signal.
+//! Exit codes: 0 success, 1 failure, 2 invalid command line or settings, 130 and 143 after a second signal.
 
 mod api;
 mod chat;
@@ -18,13 +18,13 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Flags, Loaded};
 
-/// The exit code where the command line or the settings are wrong; clap's own as well.
+/// The exit code for an invalid command line or invalid settings; clap uses it too.
 const MISUSE: u8 = 2;
 
-/// A chat server: WebSocket, rooms, private messages, one node by itself or many around one store.
+/// A chat server: rooms and private messages over WebSocket, on one node or on many nodes that share one Redis.
 ///
-/// Without a subcommand it serves. Settings, later wins: defaults, --config FILE, .env, the environment (CHAT_LIMITS__BURST
-/// for limits.burst), flags.
+/// Without a subcommand, chatnode runs the server. Sources of settings, a later one overrides an earlier one: defaults,
+/// --config FILE, .env, the environment (CHAT_LIMITS__BURST for limits.burst), flags.
 #[derive(Debug, Parser)]
 #[command(name = "chatnode", version, max_term_width = 100)]
 struct Command {
@@ -38,19 +38,19 @@ struct Command {
 enum Action {
     /// Run the server (the default)
     Serve,
-    /// Chat from a terminal, or send the lines of a pipe
+    /// Chat in the terminal, or send the lines of a pipe
     Chat(chat::Options),
-    /// Issue and revoke tokens, through the API of a running node
+    /// Issue and revoke tokens through the server API of a running node
     #[command(subcommand)]
     Token(token::Action),
-    /// Check or print the settings, without starting anything
+    /// Check or print the settings without starting a node
     #[command(subcommand)]
     Config(settings::Action),
-    /// Ask a running node whether it is ready; exit code 0 or 1
+    /// Check whether a running node is ready; exits with 0 or 1
     Health(health::Options),
-    /// Print a completion script for a shell
+    /// Print the completion script for a shell
     Completions {
-        /// The shell
+        /// The shell to complete for
         shell: clap_complete::Shell,
     },
 }
@@ -73,7 +73,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The settings, or the exit code after telling what is wrong with them.
+/// The settings; or prints their problems and returns the exit code.
 fn load(flags: &Flags) -> Result<Loaded, ExitCode> {
     crate::config::load(flags).map_err(|refused| {
         for problem in refused.0 {
@@ -83,7 +83,7 @@ fn load(flags: &Flags) -> Result<Loaded, ExitCode> {
     })
 }
 
-/// Prints to standard output. A reader that went away (`chatnode config print | head`) is no error of ours.
+/// Prints to standard output. It is not an error if the reader is gone (`chatnode config print | head`).
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -94,10 +94,10 @@ fn print_error(what: &dyn Display) {
     let _gone = writeln!(std::io::stderr(), "chatnode: {what}");
 }
 
-/// Runs one short conversation with a node.
-fn block_on<F: Future<Output = ExitCode>>(conversation: F) -> ExitCode {
+/// Runs one short exchange with a node.
+fn block_on<F: Future<Output = ExitCode>>(exchange: F) -> ExitCode {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(conversation),
+        Ok(runtime) => runtime.block_on(exchange),
         Err(error) => {
             print_error(&error);
             ExitCode::FAILURE

@@ -1,5 +1,5 @@
-//! `chatnode serve`: one node, from its settings to its exit code. Owns the runtime, the signals and what is said at the
-//! start; the node itself is the server's. Called by the command.
+//! `chatnode serve`: one node, from its settings to its exit code. Owns the runtime, the signals and the output at the start;
+//! `server` owns the node. Called by the command.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::config::{self, Config, Flags};
 use crate::server::{Server, ShutdownKind};
 use crate::telemetry;
 
-/// Descriptors that a node needs beside its connections: listeners, the store, log files, the runtime.
+/// File descriptors that a node needs in addition to its connections: listeners, the store, log files, the runtime.
 const SPARE_DESCRIPTORS: u64 = 100;
 
 pub(super) fn run(flags: &Flags) -> ExitCode {
@@ -34,7 +34,7 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
         }
     };
     let code = runtime.block_on(serve(config));
-    // What still runs (a name being looked up) has nobody to tell.
+    // Nobody needs the result of what still runs, such as a DNS lookup.
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
 }
@@ -48,23 +48,23 @@ async fn serve(config: Config) -> ExitCode {
         Ok(limit) if limit < descriptors => warn!(
             limit,
             max_connections = config.max_connections,
-            "the process may not open that many connections: raise `ulimit -n` or lower max_connections"
+            "the limit of open files is too low for max_connections: raise `ulimit -n` or lower max_connections"
         ),
         Ok(_) => {}
-        Err(error) => warn!(%error, "can't read the limit of open files"),
+        Err(error) => warn!(%error, "can't raise the limit of open files"),
     }
-    // Listened for before anything is open, so that there is no moment in which a signal would kill the node.
+    // Handled before anything is open, so that a signal never kills the node without a drain.
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
-            error!(%error, "can't listen for signals");
+            error!(%error, "can't handle signals");
             return ExitCode::FAILURE;
         }
     };
     let backend = config.store();
     let bound = tokio::select! {
         bound = Server::bind(config) => bound,
-        // Nobody is connected yet, so there is nothing to drain.
+        // No client is connected yet, so there is nothing to drain.
         _ = signals.next() => return ExitCode::SUCCESS,
     };
     let server = match bound {
@@ -75,9 +75,9 @@ async fn serve(config: Config) -> ExitCode {
         }
     };
     say(&greeting(&server, &backend));
-    let (tell, shutdown) = oneshot::channel();
-    let mut tell = Some(tell);
-    // Only the end of this function drops the sender, and with it the node.
+    let (request, shutdown) = oneshot::channel();
+    let mut request = Some(request);
+    // The sender is dropped only at the end of this function, together with the node.
     let shutdown = async { shutdown.await.unwrap_or(ShutdownKind::GoingAway) };
     let mut running = std::pin::pin!(server.run(shutdown));
     loop {
@@ -90,16 +90,16 @@ async fn serve(config: Config) -> ExitCode {
                 }
             },
             kind = signals.next() => {
-                let Some(tell) = tell.take() else {
-                    warn!("a second signal: exiting at once");
-                    // What a shell says of a program that the signal killed.
+                let Some(request) = request.take() else {
+                    warn!("second signal: exiting at once");
+                    // The exit code that a shell reports for a program that the signal killed.
                     std::process::exit(128 + kind.as_raw_value());
                 };
-                info!("draining; a second signal exits at once");
-                // A supervisor sends SIGTERM, and starts another; Ctrl-C is somebody who wants it gone. Where the node
-                // is ending by itself, it needs no notice.
+                info!("shutting down; send a second signal to exit at once");
+                // A supervisor sends SIGTERM, and starts the next node; Ctrl-C means that the node goes away. A node that is
+                // already stopping has dropped the receiver and needs no notice.
                 let restarts = kind == SignalKind::terminate();
-                let _ = tell.send(if restarts { ShutdownKind::Restarting } else { ShutdownKind::GoingAway });
+                let _ = request.send(if restarts { ShutdownKind::Restarting } else { ShutdownKind::GoingAway });
             }
         }
     }
@@ -115,7 +115,7 @@ fn greeting(server: &Server, backend: &str) -> String {
     )
 }
 
-/// The signals that end a node.
+/// The signals that stop a node.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -126,7 +126,7 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Waits for one.
+    /// Waits for the next one.
     async fn next(&mut self) -> SignalKind {
         tokio::select! {
             _ = self.interrupt.recv() => SignalKind::interrupt(),

@@ -1,5 +1,5 @@
-//! `chatnode config`. Owns the look at the settings before anything runs on them; judges nothing itself. Called by the
-//! command.
+//! `chatnode config`: check or print the settings before a node runs with them. Owns the output; `config` does the checks.
+//! Called by the command.
 
 use std::process::ExitCode;
 
@@ -11,9 +11,9 @@ use crate::config::{self, Flags};
 /// What to do with the settings.
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
-    /// Say what is wrong with the settings, or warn of what is dangerous
+    /// Report invalid settings, and warn about dangerous ones
     Check,
-    /// Print the settings that are in force and where each came from; secrets are hidden
+    /// Print the effective settings with the source of each; secrets are hidden
     Print,
 }
 
@@ -27,7 +27,7 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
             for warning in config::warnings(&loaded.config) {
                 print_error(&format_args!("warning: {warning}"));
             }
-            say("the settings are good\n");
+            say("the settings are valid\n");
         }
         Action::Print => say(&loaded.to_string()),
     }

@@ -1,5 +1,5 @@
-//! `chatnode token`: issues and revokes tokens through the API of a running node. Owns the spelling of those requests;
-//! tokens themselves are the node's business. Called by the command.
+//! `chatnode token`: issues and revokes tokens through the server API of a running node. Owns the requests and the output; the
+//! node manages the tokens. Called by the command.
 
 use std::fmt::Write;
 use std::io::Read;
@@ -14,26 +14,26 @@ use super::api::{Api, ApiError};
 use super::{block_on, load, print_error, say};
 use crate::config::Flags;
 
-/// How long a node may take: longer than its own deadline for a request.
+/// How long the node may take: longer than the node's own deadline for a request.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// What to do.
+/// What to do with tokens.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Action {
-    /// Issue a token and print it, alone on its line
+    /// Issue a token and print only the token
     Issue {
-        /// Whose it is
+        /// The user that the token belongs to
         user: String,
-        /// How long it lives, such as 12h [default: auth.token_ttl of the node]
+        /// The lifetime of the token, such as 12h [default: auth.token_ttl of the node]
         #[arg(long, value_parser = humantime::parse_duration)]
         ttl: Option<Duration>,
         #[command(flatten)]
         node: Node,
     },
-    /// Revoke one token, or all of a user's; their connections are closed on every node
+    /// Revoke one token, or all tokens of a user; every node closes the connections that use them
     #[command(group(clap::ArgGroup::new("which").required(true)))]
     Revoke {
-        /// The token; `-` reads it from standard input, out of sight of the process list
+        /// The token; `-` reads it from standard input, so that it is not visible in the process list
         #[arg(group = "which")]
         token: Option<String>,
         /// Revoke all tokens of this user
@@ -44,18 +44,18 @@ pub(super) enum Action {
     },
 }
 
-/// Whom to ask.
+/// The node to use.
 #[derive(Debug, clap::Args)]
 pub(super) struct Node {
-    /// Any node of the cluster: where its server API answers [default: the node of these settings, on this machine]
+    /// The URL of the server API of any node of the cluster [default: the node with these settings on this machine]
     #[arg(long)]
     url: Option<String>,
 }
 
-/// Why it was not done.
+/// Why the command failed.
 #[derive(Debug, thiserror::Error)]
 enum TokenError {
-    #[error("auth.admin_key is unset: give the node's own, in the environment as CHAT_AUTH__ADMIN_KEY")]
+    #[error("auth.admin_key is unset: set CHAT_AUTH__ADMIN_KEY in the environment to the key of the node")]
     NoKey,
     #[error("--ttl must be at least 1s")]
     ShortLife,
@@ -63,9 +63,9 @@ enum TokenError {
     Input(#[from] std::io::Error),
     #[error(transparent)]
     Api(#[from] ApiError),
-    #[error("the node said {0}: {1}")]
+    #[error("the node answered {0}: {1}")]
     Refused(StatusCode, String),
-    #[error("the node's answer holds no token")]
+    #[error("the answer of the node contains no token")]
     NoToken,
 }
 
@@ -100,7 +100,7 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
     })
 }
 
-/// Does it, and returns what to print.
+/// Performs the action, and returns the text to print.
 async fn perform(api: &Api, action: &Action) -> Result<String, TokenError> {
     match action {
         Action::Issue { user, ttl, .. } => {
@@ -111,7 +111,7 @@ async fn perform(api: &Api, action: &Action) -> Result<String, TokenError> {
                 }
                 body["ttl_seconds"] = ttl.as_secs().into();
             }
-            let answer = accepted(api.ask(Method::POST, "/api/v1/tokens", Some(&body)).await?)?;
+            let answer = accepted(api.send(Method::POST, "/api/v1/tokens", Some(&body)).await?)?;
             let answer: serde_json::Value =
                 serde_json::from_slice(&answer).map_err(|_| TokenError::NoToken)?;
             let token = answer["token"].as_str().ok_or(TokenError::NoToken)?;
@@ -119,7 +119,7 @@ async fn perform(api: &Api, action: &Action) -> Result<String, TokenError> {
         }
         Action::Revoke { user: Some(user), .. } => {
             let path = format!("/api/v1/users/{}/tokens", path_segment(user));
-            accepted(api.ask(Method::DELETE, &path, None).await?)?;
+            accepted(api.send(Method::DELETE, &path, None).await?)?;
             Ok(String::new())
         }
         Action::Revoke { token, .. } => {
@@ -129,24 +129,24 @@ async fn perform(api: &Api, action: &Action) -> Result<String, TokenError> {
                 std::io::stdin().take(1024).read_to_string(&mut token)?;
             }
             let body = json!({ "token": token.trim() });
-            accepted(api.ask(Method::POST, "/api/v1/tokens/revoke", Some(&body)).await?)?;
+            accepted(api.send(Method::POST, "/api/v1/tokens/revoke", Some(&body)).await?)?;
             Ok(String::new())
         }
     }
 }
 
-/// The body of an answer that says yes; else what the node says in its `message`.
+/// The body of a successful answer, or the `message` of an error.
 fn accepted((status, body): (StatusCode, Bytes)) -> Result<Bytes, TokenError> {
     if status.is_success() {
         return Ok(body);
     }
-    let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    let said =
-        said["message"].as_str().map_or_else(|| String::from_utf8_lossy(&body).into_owned(), str::to_owned);
-    Err(TokenError::Refused(status, said))
+    let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let message =
+        answer["message"].as_str().map_or_else(|| String::from_utf8_lossy(&body).into_owned(), str::to_owned);
+    Err(TokenError::Refused(status, message))
 }
 
-/// A name as one segment of a path: all but RFC 3986's unreserved characters as `%` and two digits.
+/// A name as one segment of a path: every character is percent-encoded, except the unreserved ones of RFC 3986.
 fn path_segment(name: &str) -> String {
     let mut segment = String::with_capacity(name.len());
     for byte in name.bytes() {
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_segment_of_a_path() {
+    fn name_becomes_one_segment_of_a_path() {
         assert_eq!(path_segment("a/b c?é"), "a%2Fb%20c%3F%C3%A9");
     }
 }

@@ -1,24 +1,24 @@
-//! The flags that are settings. Owns their names and help; they go through the same provider as every other setting, so a
-//! bad one is reported like every other. Called by the command's parser.
+//! The flags that are settings. Owns their names and help texts, not their checks: their values are read like those of every
+//! other source, with the same errors. Used by the parser of the command line.
 
 use std::path::PathBuf;
 
-/// Flags of every subcommand that reads the settings. Values are kept as text: the settings judge them.
+/// Flags of every subcommand that reads the settings. The values stay texts here; `config::load` checks them.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Flags {
-    /// Read settings from this TOML file. No file is read unless it is named here.
+    /// Read settings from this TOML file [default: no file]
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-    /// The address that clients connect to [default: 127.0.0.1]
+    /// Listen for clients on this address [default: 127.0.0.1]
     #[arg(long, global = true)]
     pub host: Option<String>,
-    /// Its port; 0 lets the system choose [default: 8080]
+    /// Listen for clients on this port; 0 lets the system choose [default: 8080]
     #[arg(long, global = true)]
     pub port: Option<String>,
-    /// The most WebSocket connections at a time [default: 10000]
+    /// The maximum number of open WebSocket connections [default: 10000]
     #[arg(long, value_name = "N", global = true)]
     pub max_connections: Option<String>,
-    /// Whether requests need a token [default: false]
+    /// Require a token for every request [default: false]
     #[arg(
         long,
         value_name = "BOOL",
@@ -28,14 +28,14 @@ pub struct Flags {
         global = true
     )]
     pub auth: Option<String>,
-    /// Where the nodes' common store is; without it this node stands alone. A password is safer in the environment
-    /// (CHAT_REDIS__URL): other users of the machine can read a command line
+    /// Share the store in this Redis with other nodes; without it, this node works alone. Put a URL with a password into the
+    /// environment instead (CHAT_REDIS__URL): other users of the machine can read the command line
     #[arg(long, value_name = "URL", global = true)]
     pub redis_url: Option<String>,
-    /// What operators call this node [default: generated]
+    /// The name of this node for operators [default: generated]
     #[arg(long, value_name = "NAME", global = true)]
     pub node_name: Option<String>,
-    /// A second port for /healthz, /readyz, /metrics and the server API [default: they answer on the public one]
+    /// Serve /healthz, /readyz, /metrics and the server API on this port [default: the port for clients]
     #[arg(long, value_name = "PORT", global = true)]
     pub internal_port: Option<String>,
 }

@@ -1,13 +1,13 @@
-//! The text of `.env`. Owns its lines, and that none is taken for part of another; what a variable means is the providers'
-//! business. Called by `config::load`.
+//! The reader of `.env`. Owns the split of its text into variables, and the check that no line becomes part of another one's
+//! value; `providers` gives the variables their meaning. Called by `config::load`.
 
 use std::ffi::OsString;
 
 use super::problem::Problem;
-use super::providers::{DOT_ENV, PREFIX, Parsed, Provider, take_variables};
+use super::providers::{DOT_ENV, PREFIX, Parsed, Source, take_variables};
 
-/// The settings of the text of `.env`. Other programs' variables in it are not ours to judge. The process environment stays
-/// as it is: nothing that this program starts would expect to inherit secrets from a file.
+/// The settings in the text of `.env`. Variables of other programs are ignored. The process environment stays as it is:
+/// nothing that this program starts would expect to inherit secrets from a file.
 pub(super) fn read(text: &str) -> Parsed {
     let mut parsed = Parsed::default();
     let mut variables: Vec<(OsString, OsString)> = Vec::new();
@@ -20,7 +20,7 @@ pub(super) fn read(text: &str) -> Parsed {
                 }
                 variables.push((name.into(), value.into()));
             }
-            // Its text would quote the line, or the value in it, which may be a secret.
+            // The error's own text quotes the line or the value in it, which may be a secret.
             Err(dotenvy::Error::LineParse(bad, _)) => {
                 let is_it =
                     |line: &str| line == bad || line.split_once('=').is_some_and(|(_, value)| value == bad);
@@ -29,7 +29,7 @@ pub(super) fn read(text: &str) -> Parsed {
                 let line = line.map(|number| format!(" line {number}"));
                 parsed.problems.push(Problem::new(
                     format!("{DOT_ENV}{}", line.unwrap_or_default()),
-                    "not NAME=value; a value with spaces, quotes, # or $ stands in single quotes",
+                    "must be NAME=value; put a value with spaces, quotes, # or $ in single quotes",
                 ));
             }
             Err(error) => {
@@ -38,21 +38,21 @@ pub(super) fn read(text: &str) -> Parsed {
             }
         }
     }
-    // A quote or a `${` that is not closed takes the lines after it into its own value: a secret under another name, which
-    // would be shown. Then nothing of the file is looked at.
+    // An unclosed quote or `${` takes the following lines into its own value: a secret would be under another name, and would
+    // be shown. So nothing of such a file is used.
     if let Some((number, name)) = ours.first() {
         if parsed.problems.is_empty() {
             let what =
-                format!("{name} is part of an earlier line's value: is a quote or a }} missing above?");
+                format!("{name} is part of the value of an earlier line: is a quote or a }} missing above?");
             parsed.problems.push(Problem::new(format!("{DOT_ENV} line {number}"), what));
         }
         return parsed;
     }
-    take_variables(&Provider::DotEnv, variables, &mut parsed);
+    take_variables(&Source::DotEnv, variables, &mut parsed);
     parsed
 }
 
-/// The lines that set a variable of ours, as they stand there: number and name.
+/// The lines that look like assignments to variables of chatnode: line number and name.
 fn our_lines(text: &str) -> Vec<(usize, &str)> {
     let numbered = (1..).zip(text.lines());
     numbered
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_an_open_quote_or_brace_took_in_is_named_and_nothing_else_is_said() {
+    fn line_inside_an_open_quote_or_brace_is_the_only_error() {
         let secret = "CHAT_AUTH__ADMIN_KEY=";
         for (above, key) in [
             ("CHAT_PORT='8080", "'0123456789abcdef"),
@@ -85,14 +85,13 @@ mod tests {
             ("  export CHAT_HOST=\"a${b", "0123456789}abcdef\""),
         ] {
             let said = problems(&format!("{above}\n{secret}{key}\nCHAT_PORT=none\n"));
-            let what =
-                "CHAT_AUTH__ADMIN_KEY is part of an earlier line's value: is a quote or a } missing above?";
+            let what = "CHAT_AUTH__ADMIN_KEY is part of the value of an earlier line: is a quote or a } missing above?";
             assert_eq!(said, [format!(".env line 2: {what}")], "{above}");
         }
     }
 
     #[test]
-    fn other_programs_lines_and_those_that_set_nothing_are_not_ours() {
+    fn lines_of_other_programs_are_ignored() {
         let text =
             "# CHAT_PORT=1\nCHATTER=2\nKEY='a\nb=c\n'\n CHAT_PORT = 3\nexport CHAT_HOST=h\nCHAT_PORT=4\n";
         assert_eq!(problems(text), Vec::<String>::new());
@@ -100,9 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_that_is_never_closed_is_told_once() {
+    fn unclosed_quote_is_reported_once() {
         let said = problems("CHAT_HOST=\"a\nCHAT_AUTH__ADMIN_KEY=0123456789abcdef\n");
         assert_eq!(said.len(), 1, "{said:?}");
-        assert!(!said[0].contains("0123456789abcdef") && said[0].contains("not NAME=value"), "{said:?}");
+        assert!(!said[0].contains("0123456789abcdef") && said[0].contains("must be NAME=value"), "{said:?}");
     }
 }

@@ -1,47 +1,48 @@
-//! From the providers to the settings. Owns which provider wins and the errors of all of them, told at once; the providers read,
-//! and `config::validate` judges the whole. Called once by the command, before anything is opened.
+//! Loading: from the sources to the settings. Owns which source wins, and reports the errors of all sources at once; the
+//! providers read and check single values, `config::validate` checks the settings together. Called once by the command,
+//! before anything is opened.
 
 use std::collections::BTreeMap;
-
-use config::{ConfigError, Value};
 
 use super::Config;
 use super::args::Flags;
 use super::dot_env;
 use super::problem::{Problem, Refused};
 use super::providers::{self, Assignment};
-use super::schema::is_secret;
 use super::sources::Sources;
 use super::validate;
 
-/// Where each setting that is not a default came from, by its dotted key.
+/// The error for a value that fits the schema and not its field. A test tries the bounds of every setting.
+const SCHEMA_BUG: &str = "can't be read, although it was found to be valid: please report this error";
+
+/// The source of each setting that is not a default, by its dotted key.
 #[derive(Debug, Clone, Default)]
-pub struct Origins(BTreeMap<String, String>);
+pub struct Origins(BTreeMap<&'static str, String>);
 
 impl Origins {
-    /// The name that the user wrote, and where; none for a default.
+    /// The name that the user wrote, and the source it is in; `None` for a default.
     pub fn of(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
     }
 }
 
-/// The settings, and where they came from.
+/// The settings, with the source of each.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The settings.
     pub config: Config,
-    /// Where each came from.
+    /// The source of each.
     pub origins: Origins,
 }
 
-/// Reads the settings: defaults, then the file of `--config`, `.env` in the working directory, the environment, the
-/// flags; later wins.
+/// Reads the settings: the defaults, the file of `--config`, `.env` in the working directory, the environment, the flags.
+/// A later source overrides an earlier one.
 pub fn load(flags: &Flags) -> Result<Loaded, Refused> {
     resolve(Sources::read(flags))
 }
 
-/// The settings that these sources come to. Neither reads nor changes anything else, but for the process's variables that
-/// `.env` may name with `$`.
+/// The settings that result from these sources. Reads and changes nothing else, except that `.env` may refer to variables
+/// of the process with `$`.
 pub fn resolve(sources: Sources) -> Result<Loaded, Refused> {
     let Sources { file, dot_env, environment, flags, unreadable } = sources;
     let all_parsed = [
@@ -51,31 +52,21 @@ pub fn resolve(sources: Sources) -> Result<Loaded, Refused> {
         providers::command_line(&flags),
     ];
     let mut problems = unreadable;
-    let mut all: Vec<Assignment> = Vec::new();
+    let mut builder = config::Config::builder();
+    let mut origins = Origins::default();
     for parsed in all_parsed {
         problems.extend(parsed.problems);
-        // Each value is tried by itself, so that one bad value does not hide the next.
-        for given in parsed.given {
-            match deserialise([(given.key.as_str(), given.value.clone())]) {
-                Ok(_) => all.push(given),
-                Err(_) if is_secret(&given.key) => {
-                    problems.push(Problem::new(given.origin, "is not a value for it"));
-                }
-                Err(what) => problems.push(Problem::new(given.origin, what)),
-            }
+        for Assignment { setting, origin, value } in parsed.assignments {
+            origins.0.insert(setting.key, origin);
+            builder = match builder.set_override(setting.key, value) {
+                Ok(builder) => builder,
+                Err(_) => return Err(Refused(vec![Problem::new(setting.key, SCHEMA_BUG)])),
+            };
         }
     }
-    let mut origins = Origins::default();
-    for given in &all {
-        origins.0.insert(given.key.clone(), given.origin.clone());
-    }
-    let merged = deserialise(all.iter().map(|given| (given.key.as_str(), given.value.clone())));
-    let config = match merged {
-        Ok(config) => config,
-        Err(what) => {
-            problems.push(Problem::new("settings", what));
-            return Err(Refused(problems));
-        }
+    let Ok(config) = builder.build().and_then(config::Config::try_deserialize::<Config>) else {
+        problems.push(Problem::new("settings", SCHEMA_BUG));
+        return Err(Refused(problems));
     };
     problems.extend(validate::problems(&config).into_iter().map(|(key, what)| {
         let subject = origins.of(key).map_or_else(|| format!("{key} (the default)"), str::to_owned);
@@ -84,49 +75,10 @@ pub fn resolve(sources: Sources) -> Result<Loaded, Refused> {
     if problems.is_empty() { Ok(Loaded { config, origins }) } else { Err(Refused(problems)) }
 }
 
-/// The defaults with these values in their place, the later over the earlier.
-fn deserialise<'a>(values: impl IntoIterator<Item = (&'a str, Value)>) -> Result<Config, String> {
-    let mut builder = config::Config::builder();
-    for (key, value) in values {
-        builder = builder.set_override(key, value).map_err(|error| error.to_string())?;
-    }
-    let tree = builder.build().map_err(|error| error.to_string())?;
-    serde_path_to_error::deserialize(tree).map_err(|error| {
-        let path = error.path().to_string();
-        match error.into_inner() {
-            // The key is told by the caller, as the user wrote it.
-            ConfigError::At { error, .. } => reworded(*error),
-            ConfigError::NotFound(_) | ConfigError::Frozen => format!("{path} is missing"),
-            error => reworded(error),
-        }
-    })
-}
-
-/// An error of the `config` crate in the words of who set the value, who knows nothing of bits.
-fn reworded(error: ConfigError) -> String {
-    match error {
-        ConfigError::Type { unexpected, expected, .. } => {
-            let found = unexpected.to_string();
-            let number = found.split('`').nth(1).filter(|_| found.contains("integer")).unwrap_or(&found);
-            match expected {
-                _ if expected.contains("16 bit") => format!("must be 0 to {}, not {number}", u16::MAX),
-                _ if expected.contains("32 bit") => format!("must be 0 to {}, not {number}", u32::MAX),
-                _ if expected.contains("unsigned") => format!("must be 0 or more, not {number}"),
-                _ => format!("must be {expected}, not {found}"),
-            }
-        }
-        error => {
-            let text = error.to_string();
-            match text.strip_suffix(", expected a duration") {
-                Some(found) => format!("must be a duration such as 250ms, 10s or 24h ({found})"),
-                None => text,
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::schema::SETTINGS;
+    use super::super::shape::Shape;
     use super::*;
 
     fn refused(sources: Sources) -> String {
@@ -134,7 +86,28 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_a_stray_quote_put_into_another_value_is_not_repeated() {
+    fn bounds_of_every_setting_fit_its_field() {
+        for setting in &SETTINGS {
+            let values: Vec<String> = match setting.shape {
+                Shape::Number(least, most) => vec![least.to_string(), most.to_string()],
+                Shape::Duration(least, most) => vec![least.into(), most.into()],
+                Shape::Word(words) => words.iter().map(|&word| word.into()).collect(),
+                Shape::Networks => vec!["10.0.0.0/8, fd00::/8".into()],
+                Shape::Text | Shape::Texts | Shape::Switch => vec!["true".into()],
+            };
+            for value in values {
+                let name = format!("CHAT_{}", setting.key.to_uppercase().replace('.', "__"));
+                let environment = vec![(name.into(), value.into())];
+                // A value may violate the rules of `validate`, but not the types of the settings.
+                if let Err(refused) = resolve(Sources { environment, ..Sources::default() }) {
+                    assert!(!refused.to_string().contains(SCHEMA_BUG), "{}: {refused}", setting.key);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn error_hides_a_secret_behind_a_stray_quote() {
         for text in [
             "port = \"\"\"8080\nauth.admin_key = 0123456789abcdef\"\"\"",
             "server.allowed_origins = [\'\'\'https://x\nauth.admin_key = 0123456789abcdef\'\'\']",
@@ -145,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_is_toml_whatever_the_texts_hold() {
+    fn printed_settings_are_toml_with_any_text() {
         let filter = "a\u{7f}\"\\\u{85}#=off";
         let environment = vec![("CHAT_LOG__FILTER".into(), filter.into())];
         let printed = resolve(Sources { environment, ..Sources::default() }).unwrap().to_string();

@@ -1,5 +1,5 @@
-//! Every setting: its default, its meaning, its check. Owns the values; where they come from is [`load()`]'s business,
-//! and what they bring about is each layer's. Built once by the command, read by every layer.
+//! The settings of a node. Owns their structure and values; [`load()`] knows where they come from, and each layer gives its
+//! own settings their effect. Built once by the command, read by every layer.
 
 mod args;
 mod defaults;
@@ -10,6 +10,7 @@ mod problem;
 mod providers;
 mod schema;
 mod secret;
+mod shape;
 mod sources;
 mod validate;
 
@@ -25,58 +26,58 @@ pub use problem::{Problem, Refused};
 pub use sources::Sources;
 pub use validate::warnings;
 
-/// The settings of one node. Serialising it hides what is secret.
+/// The settings of one node. Serialising them hides the secrets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The address that clients connect to.
     pub host: String,
-    /// Its port; 0 lets the system choose.
+    /// The port that clients connect to; 0 lets the system choose.
     pub port: u16,
-    /// The most WebSocket connections at a time.
+    /// The maximum number of open WebSocket connections.
     pub max_connections: usize,
-    /// Who may talk.
+    /// Authentication.
     pub auth: Auth,
-    /// The store that nodes share.
+    /// The store that the nodes share.
     pub redis: Redis,
     /// This node.
     pub node: Node,
-    /// A second listener for operators.
+    /// The second listener, for operators.
     pub internal: Internal,
-    /// What a log keeps.
+    /// The size of the message logs.
     pub history: History,
-    /// What a client may use up.
+    /// Limits for clients.
     pub limits: Limits,
     /// Sockets.
     pub server: Server,
     /// Rooms.
     pub rooms: Rooms,
-    /// How the node goes down.
+    /// The shutdown of the node.
     pub drain: Drain,
-    /// Logs of the program.
+    /// Log output of the program.
     pub log: Log,
 }
 
 impl Config {
-    /// Whether other nodes may share this one's store.
+    /// Whether other nodes can share the store of this node.
     pub fn is_clustered(&self) -> bool {
         self.redis.url.is_some()
     }
 }
 
-/// Who may talk.
+/// Authentication.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
-    /// Whether requests need a token. Off: names are claims.
+    /// Whether requests need a token. If off, anyone can use any name.
     pub enabled: bool,
-    /// The server API's key; without one that API is off.
+    /// The key of the server API; if unset, the API is off.
     #[serde(serialize_with = "secret::hidden")]
     pub admin_key: Option<SecretString>,
-    /// How long an issued token lives where nothing else is said.
+    /// The lifetime of an issued token, if the request does not set another.
     #[serde(with = "humantime_serde")]
     pub token_ttl: Duration,
-    /// How long a connection may stay without authenticating.
+    /// How long a connection may stay open without authentication.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
     /// How often the tokens of open connections are checked again, in case a notice of revocation was lost.
@@ -84,20 +85,21 @@ pub struct Auth {
     pub recheck_interval: Duration,
 }
 
-/// The store that nodes share.
+/// The store that the nodes share.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Redis {
-    /// Where Redis is; none: the embedded backend, one node by itself. May hold a password, hence secret.
+    /// The address of Redis; if unset, the node uses the embedded store and works alone. Secret, because it may contain a
+    /// password.
     #[serde(serialize_with = "secret::hidden_url")]
     pub url: Option<SecretString>,
-    /// What every key and channel begins with.
+    /// The prefix of every key and channel.
     pub prefix: String,
-    /// Connections for commands on the hot path, each topic always on the same.
+    /// Connections for commands on the hot path. Each topic always uses the same one.
     pub command_connections: usize,
-    /// Connections for subscriptions, each topic always on the same.
+    /// Connections for subscriptions. Each topic always uses the same one.
     pub subscriber_connections: usize,
-    /// Connections for everything slow: history, presence, tokens.
+    /// Connections for slow operations: history, presence, tokens.
     pub pool_size: usize,
     /// How long a command may take.
     #[serde(with = "humantime_serde")]
@@ -111,73 +113,73 @@ pub struct Redis {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Node {
-    /// What operators call it; none: generated.
+    /// Its name for operators; if unset, it is generated.
     pub name: Option<String>,
-    /// How long the node's presence lease runs.
+    /// How long the node's presence lease lasts.
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
-    /// How often the lease is renewed, and other nodes' leases are looked at.
+    /// How often the node renews its lease and checks the leases of other nodes.
     #[serde(with = "humantime_serde")]
     pub heartbeat: Duration,
-    /// How often a quiet topic's top is compared with the log's.
+    /// How often the node compares the newest message of a quiet topic with the log.
     #[serde(with = "humantime_serde")]
     pub idle_check: Duration,
     /// How long a topic stays subscribed after its last local member left.
     #[serde(with = "humantime_serde")]
     pub linger: Duration,
-    /// The memory of all rings of recent messages.
+    /// The limit for the recent messages of all topics together, in bytes.
     pub ring_bytes: usize,
-    /// Worker threads; 0: as many as there are cores.
+    /// The number of worker threads; 0 uses the number of cores.
     pub threads: usize,
 }
 
-/// A second listener for operators.
+/// The second listener, for operators.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Internal {
     /// Its address.
     pub host: String,
-    /// Its port; none: `/healthz`, `/readyz`, `/metrics` and `/api/v1` answer on the public port.
+    /// Its port; if unset, `/healthz`, `/readyz`, `/metrics` and `/api/v1` are on the public port.
     pub port: Option<u16>,
 }
 
-/// What a log keeps; what comes first wins.
+/// The size of the message logs; whichever limit is reached first applies.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct History {
-    /// Messages per log.
+    /// The maximum number of messages per log.
     pub max_messages: u64,
-    /// Age of a message.
+    /// The maximum age of messages.
     #[serde(with = "humantime_serde")]
     pub max_age: Duration,
-    /// Bytes of stored bodies per log.
+    /// The maximum size of the stored bodies per log, in bytes.
     pub max_bytes: u64,
-    /// Bytes of all logs of the embedded store together; with Redis, its own settings bound it.
+    /// The maximum size of all logs of the embedded store together, in bytes; Redis has its own limit.
     pub embedded_bytes: usize,
-    /// How long a repeated publish is recognised.
+    /// How long the server recognises a repeated publish.
     #[serde(with = "humantime_serde")]
     pub dedupe_window: Duration,
 }
 
-/// What a client may use up.
+/// Limits for clients.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Requests per second and connection; 0: no limit.
+    /// Requests per second and connection; 0 means no limit.
     pub messages_per_second: u32,
-    /// How many may come at once.
+    /// How many requests may arrive at once.
     pub burst: u32,
-    /// Bytes of `content` after JSON decoding.
+    /// The maximum size of `content` after JSON decoding, in bytes.
     pub max_content_bytes: usize,
-    /// Bytes of a WebSocket frame or message.
+    /// The maximum size of a WebSocket frame or message, in bytes.
     pub max_frame_bytes: usize,
-    /// Rooms that one connection may be in.
+    /// The maximum number of rooms per connection.
     pub max_rooms_per_connection: usize,
-    /// WebSocket connections from one address at a time; 0: no limit.
+    /// The maximum number of open WebSocket connections from one address; 0 means no limit.
     pub max_connections_per_address: usize,
-    /// How far fan-out to one connection may run ahead of its socket.
+    /// How many bytes of live messages may wait for one connection.
     pub max_queue_bytes: usize,
-    /// How long a client may take nothing of what is sent.
+    /// How long a client may accept no data.
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
     /// How long a request may take.
@@ -192,16 +194,16 @@ pub struct Server {
     /// How long a client may take for its HTTP request and the upgrade.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
-    /// How often a quiet connection is pinged, give or take a fifth.
+    /// How often the node pings a quiet connection, plus or minus a fifth.
     #[serde(with = "humantime_serde")]
     pub ping_interval: Duration,
-    /// How long after a ping something must have come.
+    /// How long after a ping the node waits for data.
     #[serde(with = "humantime_serde")]
     pub pong_timeout: Duration,
-    /// Origins that browsers may connect from, such as `https://chat.example.com`; `*` allows all. Empty: the same host
-    /// and port.
+    /// Origins from which browsers may connect, such as `https://chat.example.com`; `*` allows all. If empty, only the same
+    /// host and port.
     pub allowed_origins: Vec<String>,
-    /// Networks whose `X-Forwarded-For` is believed, read from the right.
+    /// Networks whose `X-Forwarded-For` the node trusts. It reads the header from the right.
     pub trusted_proxies: Vec<IpNet>,
 }
 
@@ -209,57 +211,46 @@ pub struct Server {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rooms {
-    /// The room that an `Enter` without one joins.
+    /// The room that an `Enter` without `room` joins.
     pub default: String,
-    /// Rooms in which users only read: what is said there comes through the server API.
+    /// Rooms in which users can only read. Messages in them come from the server API.
     pub read_only: Vec<String>,
-    /// Rooms with more members than this hear of nobody entering or leaving.
+    /// In rooms with more members than this, nobody receives `Enter` and `Leave` events.
     pub quiet_above: usize,
 }
 
-/// How the node goes down.
+/// The shutdown of the node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drain {
-    /// How long `/readyz` says 503 before the listener stops, for load balancers to notice.
+    /// How long `/readyz` answers 503 before the listener stops, so that load balancers notice.
     #[serde(with = "humantime_serde")]
     pub delay: Duration,
-    /// Over how long the connections are closed, at most: twenty a second are not too many for the other nodes.
+    /// The maximum time over which the connections are closed. The node closes at least twenty per second, which the other
+    /// nodes can handle.
     #[serde(with = "humantime_serde")]
     pub spread: Duration,
-    /// How long after the delay the node exits, whatever is left.
+    /// How long after the delay the node exits, even if connections are left.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
 }
 
-/// Logs of the program.
+/// Log output of the program.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// What is logged, in the syntax of tracing's `EnvFilter`.
     pub filter: String,
-    /// How.
+    /// The format of the lines.
     pub format: LogFormat,
 }
 
-/// How a log line looks.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", try_from = "String")]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
     Text,
     /// One JSON object per line.
     Json,
-}
-
-impl TryFrom<String> for LogFormat {
-    type Error = String;
-
-    fn try_from(word: String) -> Result<Self, String> {
-        match word.as_str() {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err(format!("must be text or json, not {word}")),
-        }
-    }
 }

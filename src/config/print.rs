@@ -1,5 +1,5 @@
-//! The settings as TOML, for `chatnode config print`. Owns how they look; secrets come hidden from their own
-//! serialisation. Called by the command.
+//! The settings as TOML, for `chatnode config print`. Owns the format only; the settings hide their secrets themselves when
+//! they are serialised. Called by the command.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::schema::flat;
 use super::{Config, secret};
 
 impl Config {
-    /// Which store the node uses, without credentials: for people.
+    /// The store that the node uses, without credentials: for people.
     pub fn store(&self) -> String {
         use secrecy::ExposeSecret;
         match &self.redis.url {
@@ -19,7 +19,7 @@ impl Config {
 }
 
 impl fmt::Display for Loaded {
-    /// TOML that `--config` takes again (but for what is secret), with where each value came from.
+    /// TOML that `--config` accepts again (except for the secrets), with the source of each value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = flat(&self.config);
         let (sections, plain): (Vec<_>, Vec<_>) = all.iter().partition(|(key, _)| key.contains('.'));
@@ -30,8 +30,8 @@ impl fmt::Display for Loaded {
                 section = of;
                 writeln!(f, "\n[{section}]")?;
             }
-            // A JSON text, number, boolean or list of texts is the same in TOML, but for the one character that TOML wants
-            // escaped and JSON does not.
+            // A JSON text, number, boolean or list of texts is valid TOML, except for one character that only TOML requires to
+            // be escaped.
             let value_text = value.to_string().replace('\u{7f}', "\\u007F");
             let origin = self.origins.of(key).map_or_else(String::new, |origin| format!(" # {origin}"));
             if value.is_null() {

@@ -1,14 +1,14 @@
-//! What is wrong with the settings, as the user reads it. Owns the form of one problem and of all of them together; finds
-//! none itself. Made by the readers of settings and by `config::validate`.
+//! The errors in settings, in the form that users read. Owns the format of one problem and of all problems together; finds
+//! none itself. Created by the readers of all sources and by `config::load`.
 
 use std::fmt;
 
-/// One thing for the user to mend.
+/// One error for the user to correct.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The setting, as the user wrote it, and where.
+    /// The setting as the user wrote it, and the source it is in.
     pub subject: String,
-    /// What is wrong with it.
+    /// What is wrong or required.
     pub what: String,
 }
 
@@ -24,7 +24,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why the settings were refused: all that is wrong with them, a line each.
+/// All problems of refused settings, a line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused(pub Vec<Problem>);
 

@@ -1,5 +1,6 @@
-//! The providers that settings come in by: a file, `.env`, the environment, the command line. Owns reading each into keys
-//! and values, with the name under which the user wrote them; does not decide which wins. Called by `config::load`.
+//! One reader for each source of settings: a file, the environment, the command line (`.env` has a file of its own). Owns
+//! the way from a source's text to keys and values, each with the name that the user wrote; does not decide which source
+//! wins. Called by `config::load`.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -9,21 +10,17 @@ use config::{Value, ValueKind};
 
 use super::args::Flags;
 use super::problem::Problem;
-use super::schema::{SETTINGS, Setting, Shape, is_secret, nearest};
+use super::schema::{SETTINGS, Setting, nearest};
 
-/// What is said of a value with a line break in it. No setting has one, and what follows it may be the line of a secret,
-/// caught between two stray quotes: so the value is not repeated.
-const NOT_ONE_LINE: &str = "must be one line: is a quote missing?";
-
-/// What every variable of ours begins with.
+/// The prefix of every variable of chatnode.
 pub(super) const PREFIX: &str = "CHAT_";
 
-/// The file that is read where the command is started.
+/// The file that is read from the working directory.
 pub(super) const DOT_ENV: &str = ".env";
 
 /// Where a setting came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Provider {
+pub(super) enum Source {
     /// The file of `--config`.
     File(PathBuf),
     /// `.env` in the working directory.
@@ -34,7 +31,7 @@ pub(super) enum Provider {
     CommandLine,
 }
 
-impl fmt::Display for Provider {
+impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "in {}", path.display()),
@@ -45,8 +42,8 @@ impl fmt::Display for Provider {
     }
 }
 
-impl Provider {
-    /// A key, as one writes it at this provider.
+impl Source {
+    /// A key in the spelling of this source.
     fn spell(&self, key: &str) -> String {
         match self {
             Self::File(_) => key.into(),
@@ -57,132 +54,102 @@ impl Provider {
     fn unknown(&self, written: &str, key: &str) -> Problem {
         let hint = match nearest(key) {
             Some(known) => format!("; did you mean {}?", self.spell(known)),
-            None => "; `chatnode config print` lists all".into(),
+            None => "; `chatnode config print` lists all settings".into(),
         };
         Problem::new(format!("{written} {self}"), format!("unknown{hint}"))
     }
 }
 
-/// One setting that came in.
+/// A value that a source gives to a setting.
 #[derive(Debug, Clone)]
 pub(super) struct Assignment {
-    /// Its dotted key, known to exist.
-    pub(super) key: String,
+    /// The setting.
+    pub(super) setting: &'static Setting,
     /// The name that the user wrote, and where.
     pub(super) origin: String,
-    /// The value.
+    /// The value, which fits the setting's shape.
     pub(super) value: Value,
 }
 
-/// What came in by one provider, and what was turned away.
+/// What one source contains.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
-    /// Settings with a value of the right shape.
-    pub(super) given: Vec<Assignment>,
-    /// What the user has to mend.
+    /// The valid values.
+    pub(super) assignments: Vec<Assignment>,
+    /// What the user has to correct.
     pub(super) problems: Vec<Problem>,
 }
 
 impl Parsed {
-    fn take(
+    fn add(
         &mut self,
-        provider: &Provider,
+        source: &Source,
         written: &str,
         key: &str,
-        read: impl FnOnce(Setting) -> Result<Value, String>,
+        read: impl FnOnce(&Setting) -> Result<Value, String>,
     ) {
-        let Some(known) = SETTINGS.get(key) else {
-            self.problems.push(provider.unknown(written, key));
+        let Some(setting) = Setting::find(key) else {
+            self.problems.push(source.unknown(written, key));
             return;
         };
-        let origin = format!("{written} {provider}");
-        match read(*known) {
-            Ok(value) => self.given.push(Assignment { key: key.into(), origin, value }),
+        let origin = format!("{written} {source}");
+        match read(setting) {
+            Ok(value) => self.assignments.push(Assignment { setting, origin, value }),
             Err(what) => self.problems.push(Problem::new(origin, what)),
         }
     }
 }
 
-/// The settings of a TOML file; the path is for what the user is told.
+/// The settings of a TOML file; the path is only for error messages.
 pub(super) fn file(path: &Path, text: &str) -> Parsed {
     let mut parsed = Parsed::default();
-    // The parser's own error quotes the line, which may hold a secret: only its place and message are kept.
+    // The parser's full error quotes the line, which may hold a secret: only its place and message are used.
     match toml::from_str::<toml::Table>(text) {
-        Ok(table) => walk(&Provider::File(path.into()), "", table, &mut parsed),
+        Ok(table) => walk(&Source::File(path.into()), "", table, &mut parsed),
         Err(error) => {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
             parsed.problems.push(Problem::new(
                 format!("{} line {line}", path.display()),
-                format!("not TOML: {}", error.message()),
+                format!("invalid TOML: {}", error.message()),
             ));
         }
     }
     parsed
 }
 
-fn walk(provider: &Provider, path: &str, table: toml::Table, parsed: &mut Parsed) {
+fn walk(source: &Source, path: &str, table: toml::Table, parsed: &mut Parsed) {
     for (name, value) in table {
         let key = if path.is_empty() { name } else { format!("{path}.{name}") };
         let section = format!("{key}.");
-        let is_section = SETTINGS.keys().any(|known| known.starts_with(&section));
+        let is_section = SETTINGS.iter().any(|setting| setting.key.starts_with(&section));
         match value {
-            toml::Value::Table(inner) if is_section || !(inner.is_empty() || SETTINGS.contains_key(&key)) => {
-                walk(provider, &key, inner, parsed);
+            toml::Value::Table(inner)
+                if is_section || !(inner.is_empty() || Setting::find(&key).is_some()) =>
+            {
+                walk(source, &key, inner, parsed);
             }
             _ if is_section => {
                 let what = format!("is a section: write its settings below [{key}]");
-                parsed.problems.push(Problem::new(format!("{key} {provider}"), what));
+                parsed.problems.push(Problem::new(format!("{key} {source}"), what));
             }
             value => {
-                parsed.take(provider, &key, &key, |known| from_toml(known.shape, value, is_secret(&key)))
+                let read = |setting: &Setting| setting.shape.read_toml(&value, setting.is_secret);
+                parsed.add(source, &key, &key, read);
             }
         }
-    }
-}
-
-/// Strict about types: a file says what it means. (The conversions of the `config` crate would make `true` the port 1.)
-fn from_toml(shape: Shape, value: toml::Value, secret: bool) -> Result<Value, String> {
-    let wanted = match shape {
-        Shape::Text => "a text in quotes",
-        Shape::Number => "a whole number",
-        Shape::Switch => "true or false",
-        Shape::List => "a list of texts",
-    };
-    let found = if secret || value.is_array() || value.is_table() {
-        value.type_str().into()
-    } else {
-        value.to_string()
-    };
-    let refuse = || format!("must be {wanted}, not {found}");
-    let breaks = |value: &toml::Value| value.as_str().is_some_and(|text| text.contains(['\n', '\r']));
-    if breaks(&value) || value.as_array().is_some_and(|items| items.iter().any(breaks)) {
-        return Err(NOT_ONE_LINE.into());
-    }
-    match (shape, value) {
-        (Shape::Text, toml::Value::String(text)) => Ok(Value::new(None, ValueKind::String(text))),
-        (Shape::Number, toml::Value::Integer(number)) => Ok(Value::new(None, ValueKind::I64(number))),
-        (Shape::Switch, toml::Value::Boolean(switch)) => Ok(Value::new(None, ValueKind::Boolean(switch))),
-        (Shape::List, toml::Value::Array(items)) => {
-            let texts: Option<Vec<Value>> = items
-                .into_iter()
-                .map(|item| Some(Value::new(None, ValueKind::String(item.as_str()?.into()))))
-                .collect();
-            texts.map(|texts| Value::new(None, ValueKind::Array(texts))).ok_or_else(refuse)
-        }
-        _ => Err(refuse()),
     }
 }
 
 /// The settings among environment variables.
 pub(super) fn environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Parsed {
     let mut parsed = Parsed::default();
-    take_variables(&Provider::Environment, variables, &mut parsed);
+    take_variables(&Source::Environment, variables, &mut parsed);
     parsed
 }
 
 pub(super) fn take_variables(
-    provider: &Provider,
+    source: &Source,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     parsed: &mut Parsed,
 ) {
@@ -193,7 +160,7 @@ pub(super) fn take_variables(
             continue;
         };
         let Ok(value) = value.into_string() else {
-            parsed.problems.push(Problem::new(format!("{name} {provider}"), "is not UTF-8"));
+            parsed.problems.push(Problem::new(format!("{name} {source}"), "is not UTF-8"));
             continue;
         };
         if is_service_link(rest, &value) {
@@ -207,12 +174,12 @@ pub(super) fn take_variables(
         } else {
             rest.to_lowercase().replace("__", ".")
         };
-        parsed.take(provider, &name, &key, |known| from_text(known, &value, is_secret(&key)));
+        parsed.add(source, &name, &key, |setting| from_text(setting, &value));
     }
     if !links.is_empty() {
         links.sort();
         parsed.problems.push(Problem::new(
-            format!("{} {provider}", links.join(", ")),
+            format!("{} {source}", links.join(", ")),
             "set by Kubernetes for a Service whose name begins with `chat`, not by you; set `enableServiceLinks: \
              false` in the pod's spec, or rename the Service",
         ));
@@ -232,45 +199,21 @@ fn is_service_link(rest: &str, value: &str) -> bool {
 pub(super) fn command_line(flags: &Flags) -> Parsed {
     let mut parsed = Parsed::default();
     for (flag, key, value) in flags.given() {
-        parsed.take(&Provider::CommandLine, flag, key, |known| from_text(known, value, is_secret(key)));
+        parsed.add(&Source::CommandLine, flag, key, |setting| from_text(setting, value));
     }
     parsed
 }
 
-/// Reads a text by the shape that the setting has. Empty means unset, or the empty list, where the setting allows it:
-/// that is what a deployment's `${VARIABLE:-}` turns into.
-fn from_text(known: Setting, text: &str, secret: bool) -> Result<Value, String> {
-    // A file that a value is mounted from ends in a line break; one before the value begins another line.
-    let is_one_line = !text.trim_end().contains(['\n', '\r']);
-    let text = text.trim();
-    if text.is_empty() && known.shape != Shape::List {
-        let nil = Value::new(None, ValueKind::Nil);
-        return if known.optional { Ok(nil) } else { Err("must not be empty".into()) };
+/// Reads a text. Empty means unset, or the empty list, where the setting allows it: that is what a deployment's
+/// `${VARIABLE:-}` expands to.
+fn from_text(setting: &Setting, text: &str) -> Result<Value, String> {
+    if !text.trim().is_empty() || setting.shape.is_list() {
+        setting.shape.read_text(text, setting.is_secret)
+    } else if setting.is_optional {
+        Ok(Value::new(None, ValueKind::Nil))
+    } else {
+        Err("must not be empty".into())
     }
-    if !is_one_line {
-        return Err(NOT_ONE_LINE.into());
-    }
-    let shown = if secret { "what it is" } else { text };
-    let kind = match known.shape {
-        Shape::Text => ValueKind::String(text.into()),
-        Shape::Number => match text.parse() {
-            Ok(number) => ValueKind::I64(number),
-            Err(_) => return Err(format!("must be a whole number, not {shown}")),
-        },
-        Shape::Switch => match text.to_lowercase().as_str() {
-            "true" | "yes" | "on" | "1" => ValueKind::Boolean(true),
-            "false" | "no" | "off" | "0" => ValueKind::Boolean(false),
-            _ => return Err(format!("must be true or false, not {shown}")),
-        },
-        Shape::List => ValueKind::Array(
-            text.split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty())
-                .map(|item| Value::new(None, ValueKind::String(item.into())))
-                .collect(),
-        ),
-    };
-    Ok(Value::new(None, kind))
 }
 
 #[cfg(test)]

@@ -1,55 +1,101 @@
-//! The names of all settings and the shape of each. Owns no list: it reads them off the settings themselves, so that
-//! none can be forgotten. Called by the providers that settings come in by, and by what prints them.
+//! The schema of the settings: the name of each, the shape of its value, and whether it is optional or secret. Owns this
+//! table, which a test compares with the settings themselves, so that none can be missing. Used by the readers of all
+//! sources and by `config print`.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use serde_json::Value;
 
 use super::Config;
-
-/// The shape of one setting's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
-    /// A text, a duration, one word of several.
-    Text,
-    /// A whole number, not negative.
-    Number,
-    /// Yes or no.
-    Switch,
-    /// Several texts.
-    List,
-}
+use super::shape::Shape::{self, Duration, Networks, Number, Switch, Text, Texts, Word};
 
 /// What is known of one setting without its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Setting {
+    /// Its dotted key.
+    pub(super) key: &'static str,
     /// The shape of its value.
     pub(super) shape: Shape,
-    /// Whether it may be left unset.
-    pub(super) optional: bool,
+    /// Whether it can be unset.
+    pub(super) is_optional: bool,
+    /// Whether its value may appear neither in output nor in an error.
+    pub(super) is_secret: bool,
 }
 
-/// Every setting by its dotted key.
-pub(super) static SETTINGS: LazyLock<BTreeMap<String, Setting>> = LazyLock::new(|| {
-    let defaults = flat(&Config::default());
-    let describe = |(key, value): (String, Value)| {
-        let shape = match value {
-            Value::Number(_) => Shape::Number,
-            Value::Bool(_) => Shape::Switch,
-            Value::Array(_) => Shape::List,
-            _ => Shape::Text,
-        };
-        let known = Setting { shape, optional: defaults[&key].is_null() };
-        (key, known)
-    };
-    flat(&filled()).into_iter().map(describe).collect()
-});
+impl Setting {
+    const fn new(key: &'static str, shape: Shape) -> Self {
+        Self { key, shape, is_optional: false, is_secret: false }
+    }
 
-/// Whether a key holds a secret, so that not even a bad value may be repeated in an error.
-pub(super) fn is_secret(key: &str) -> bool {
-    matches!(key, "auth.admin_key" | "redis.url")
+    const fn optional(key: &'static str, shape: Shape) -> Self {
+        Self { is_optional: true, ..Self::new(key, shape) }
+    }
+
+    const fn secret(key: &'static str) -> Self {
+        Self { is_secret: true, ..Self::optional(key, Text) }
+    }
+
+    /// The setting with this key.
+    pub(super) fn find(key: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
 }
+
+/// Every setting. Bounds that depend on another setting are in `validate`.
+pub(super) static SETTINGS: [Setting; 51] = [
+    Setting::new("host", Text),
+    Setting::new("port", Number(0, 65_535)),
+    Setting::new("max_connections", Number(1, 10_000_000)),
+    Setting::new("auth.enabled", Switch),
+    Setting::secret("auth.admin_key"),
+    Setting::new("auth.token_ttl", Duration("1s", "366days")),
+    Setting::new("auth.deadline", Duration("10ms", "10m")),
+    Setting::new("auth.recheck_interval", Duration("10ms", "1h")),
+    // A URL may contain a password.
+    Setting::secret("redis.url"),
+    Setting::new("redis.prefix", Text),
+    Setting::new("redis.command_connections", Number(1, 64)),
+    Setting::new("redis.subscriber_connections", Number(1, 64)),
+    Setting::new("redis.pool_size", Number(1, 1_024)),
+    Setting::new("redis.timeout", Duration("10ms", "1m")),
+    Setting::new("redis.max_reconnect_delay", Duration("10ms", "1m")),
+    Setting::optional("node.name", Text),
+    Setting::new("node.lease", Duration("100ms", "10m")),
+    Setting::new("node.heartbeat", Duration("10ms", "10m")),
+    Setting::new("node.idle_check", Duration("10ms", "1h")),
+    Setting::new("node.linger", Duration("0s", "1h")),
+    Setting::new("node.ring_bytes", Number(64 << 10, 64 << 30)),
+    Setting::new("node.threads", Number(0, 1_024)),
+    Setting::new("internal.host", Text),
+    Setting::optional("internal.port", Number(0, 65_535)),
+    Setting::new("history.max_messages", Number(1, 10_000_000)),
+    Setting::new("history.max_age", Duration("1s", "3650days")),
+    Setting::new("history.max_bytes", Number(1, 1 << 40)),
+    Setting::new("history.embedded_bytes", Number(0, i64::MAX)),
+    Setting::new("history.dedupe_window", Duration("1s", "24h")),
+    Setting::new("limits.messages_per_second", Number(0, 1_000_000)),
+    Setting::new("limits.burst", Number(0, u32::MAX as i64)),
+    Setting::new("limits.max_content_bytes", Number(1, 16 << 20)),
+    Setting::new("limits.max_frame_bytes", Number(1, 256 << 20)),
+    Setting::new("limits.max_rooms_per_connection", Number(1, 100_000)),
+    Setting::new("limits.max_connections_per_address", Number(0, 10_000_000)),
+    Setting::new("limits.max_queue_bytes", Number(1_024, 1 << 30)),
+    Setting::new("limits.write_timeout", Duration("10ms", "10m")),
+    Setting::new("limits.request_timeout", Duration("10ms", "10m")),
+    Setting::new("server.handshake_timeout", Duration("10ms", "10m")),
+    Setting::new("server.ping_interval", Duration("10ms", "1h")),
+    Setting::new("server.pong_timeout", Duration("10ms", "1h")),
+    Setting::new("server.allowed_origins", Texts),
+    Setting::new("server.trusted_proxies", Networks),
+    Setting::new("rooms.default", Text),
+    Setting::new("rooms.read_only", Texts),
+    Setting::new("rooms.quiet_above", Number(0, i64::MAX)),
+    Setting::new("drain.delay", Duration("0s", "1h")),
+    Setting::new("drain.spread", Duration("0s", "1h")),
+    Setting::new("drain.timeout", Duration("10ms", "3h")),
+    Setting::new("log.filter", Text),
+    Setting::new("log.format", Word(&["text", "json"])),
+];
 
 /// The settings as dotted keys with JSON values; null is unset, secrets are hidden.
 pub(super) fn flat(config: &Config) -> BTreeMap<String, Value> {
@@ -73,31 +119,20 @@ pub(super) fn flat(config: &Config) -> BTreeMap<String, Value> {
     into
 }
 
-/// The defaults with every optional setting set, which shows its shape.
-fn filled() -> Config {
-    let mut config = Config::default();
-    config.auth.admin_key = Some(String::new().into());
-    config.redis.url = Some(String::new().into());
-    config.node.name = Some(String::new());
-    config.internal.port = Some(0);
-    config
-}
-
-/// The key that was probably meant: the same letters with other separators, else few letters changed, else the only
-/// key with that last part.
+/// The known key that the user probably meant: the same letters with other separators, else with few letters changed,
+/// else the only key with that last part.
 pub(super) fn nearest(key: &str) -> Option<&'static str> {
     let plain = |key: &str| key.to_lowercase().replace(['.', '-'], "_").replace("__", "_");
     let wanted = plain(key);
-    let near = SETTINGS
-        .keys()
+    let keys = || SETTINGS.iter().map(|setting| setting.key);
+    let near = keys()
         .map(|known| (strsim::damerau_levenshtein(&plain(known), &wanted), known))
         .min()
         .filter(|(distance, _)| *distance <= 1 + wanted.len() / 5);
     if let Some((_, known)) = near {
         return Some(known);
     }
-    let mut same_end =
-        SETTINGS.keys().filter(|known| plain(known.rsplit('.').next().unwrap_or(known)) == wanted);
+    let mut same_end = keys().filter(|known| plain(known.rsplit('.').next().unwrap_or(known)) == wanted);
     match (same_end.next(), same_end.next()) {
         (Some(known), None) => Some(known),
         _ => None,
@@ -109,22 +144,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_optional_setting_has_a_shape() {
-        for (key, value) in flat(&filled()) {
-            assert!(!value.is_null(), "{key} is optional: set it in filled()");
+    fn schema_lists_every_setting_once() {
+        let mut listed: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+        listed.sort_unstable();
+        assert_eq!(listed, flat(&Config::default()).keys().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn defaults_fit_the_schema() {
+        for (key, value) in flat(&Config::default()) {
+            let setting = Setting::find(&key).unwrap();
+            assert_eq!(value.is_null(), setting.is_optional, "{key}");
+            if !value.is_null() {
+                let value = toml::Value::try_from(value).unwrap();
+                setting.shape.read_toml(&value, false).unwrap_or_else(|error| panic!("{key} {error}"));
+            }
         }
     }
 
     #[test]
-    fn every_hidden_setting_counts_as_secret() {
-        let shown = flat(&filled());
-        let hidden: Vec<_> = shown.iter().filter(|(_, value)| *value == "***").map(|(key, _)| key).collect();
+    fn schema_and_serialisation_hide_the_same_secrets() {
+        let mut config = Config::default();
+        config.auth.admin_key = Some(String::new().into());
+        config.redis.url = Some(String::new().into());
+        let shown = flat(&config);
+        let hidden: Vec<_> =
+            shown.iter().filter(|(_, value)| *value == "***").map(|(key, _)| key.as_str()).collect();
+        let secrets: Vec<_> = SETTINGS.iter().filter(|setting| setting.is_secret).map(|s| s.key).collect();
         assert_eq!(hidden, ["auth.admin_key", "redis.url"]);
-        assert!(hidden.iter().all(|key| is_secret(key)));
+        assert_eq!(secrets, hidden);
     }
 
     #[test]
-    fn a_slip_finds_the_key_that_was_meant() {
+    fn nearest_finds_the_key_behind_a_typo() {
         for (slip, meant) in [
             ("limits.burts", Some("limits.burst")),
             ("limits_burst", Some("limits.burst")),

@@ -1,10 +1,10 @@
-//! Secrets, as they may be shown. Owns how a key and a URL look with the secret part hidden; keeps no secret itself.
-//! Called where settings are serialised or printed.
+//! Secrets in output. Owns the form of a key and of a URL with the secret part hidden; keeps no secret itself. Called where
+//! settings are serialised or printed.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
 
-/// What stands for a secret.
+/// Printed in place of a secret.
 const HIDDEN: &str = "***";
 
 /// Serialises whether there is a secret, not the secret.
@@ -19,9 +19,9 @@ pub(super) fn hidden_url<S: Serializer>(url: &Option<SecretString>, to: S) -> Re
     url.as_ref().map(|url| redacted(url.expose_secret())).serialize(to)
 }
 
-/// A URL without what may be secret: all between the scheme and the last `@` (a password may hold a stray `@`, and
-/// one text may hold several URLs), and the query (where Unix sockets carry a password). What has no scheme is hidden
-/// wholly.
+/// A URL without the parts that may be secret: everything between the scheme and the last `@` (a password may contain a
+/// stray `@`, and one text may contain several URLs), and the query (where Unix sockets have their password). A text without
+/// a scheme is hidden completely.
 pub(super) fn redacted(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return HIDDEN.into();
@@ -31,7 +31,7 @@ pub(super) fn redacted(url: &str) -> String {
         None => rest.into(),
     };
     match rest.split_once('?') {
-        Some((place, _)) => format!("{scheme}://{place}?{HIDDEN}"),
+        Some((address, _)) => format!("{scheme}://{address}?{HIDDEN}"),
         None => format!("{scheme}://{rest}"),
     }
 }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_shown_without_its_credentials() {
+    fn url_is_shown_without_its_credentials() {
         for (url, shown) in [
             ("redis://10.0.0.7:6379/1", "redis://10.0.0.7:6379/1"),
             ("redis://user:pw@host", "redis://***@host"),

@@ -1,6 +1,5 @@
-//! What settings are read from: texts and variables. Owns fetching them from the disk and the process, and nothing of what
-//! they mean, so that whatever anybody may write can be tried on the settings without either. Called by
-//! [`load()`](super::load()); tests and the fuzzer make their own.
+//! The sources of settings, as texts and variables. Owns reading them from the disk and the process, not their meaning, so
+//! that tests and the fuzzer can try any text without disk or environment. Used by [`load()`](super::load()).
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,18 +8,18 @@ use super::args::Flags;
 use super::problem::Problem;
 use super::providers::DOT_ENV;
 
-/// The sources of one start, the later over the earlier.
+/// The sources of one start; a later one overrides an earlier one.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// The file of `--config`: its path, as the user wrote it, and its text.
+    /// The file of `--config`: its path as the user wrote it, and its text.
     pub file: Option<(PathBuf, String)>,
-    /// The text of `.env`; empty where there is none.
+    /// The text of `.env`; empty if there is no such file.
     pub dot_env: String,
     /// The process environment.
     pub environment: Vec<(OsString, OsString)>,
     /// The command line.
     pub flags: Flags,
-    /// What is there and could not be read.
+    /// The files that could not be read.
     pub unreadable: Vec<Problem>,
 }
 

@@ -1,5 +1,5 @@
-//! The server API, `/api/v1`: what a product's own back end may do. Owns its paths, its key and its JSON; the node does
-//! the work. Off without a key.
+//! The server API, `/api/v1`, for the back end of a product. Owns its paths, the check of its key and its JSON; the node does
+//! the work. Without a key in the settings, the API is off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +26,10 @@ use crate::protocol::{
     Before, ErrorCode, MAX_HISTORY, MAX_MEMBERS, NameError, RequestId, RoomName, Topic, UserName,
 };
 
-/// A token may live a year; who wants longer issues a new one.
+/// The maximum lifetime of a token: a year. After that, a new one has to be issued.
 const MAX_TTL_SECONDS: u64 = 366 * 24 * 3_600;
 
-/// How a call fails: `{"code", "message"}` with a status.
+/// An error of a call: `{"code", "message"}` with a status.
 struct ApiError {
     status: StatusCode,
     code: &'static str,
@@ -60,7 +60,7 @@ impl From<RequestError> for ApiError {
 }
 
 impl ApiError {
-    /// What axum could not read, in our own words.
+    /// An error for a request that axum could not read.
     fn unreadable(status: StatusCode, text: String) -> Self {
         let code = match status {
             StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::MessageTooLarge,
@@ -87,17 +87,17 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// A JSON body, with our own errors.
+/// A JSON body, with errors in the format of this API.
 #[derive(FromRequest)]
 #[from_request(via(Json), rejection(ApiError))]
 struct Body<T>(T);
 
-/// A query, with our own errors.
+/// A query, with errors in the format of this API.
 #[derive(FromRequestParts)]
 #[from_request(via(Query), rejection(ApiError))]
 struct Params<T>(T);
 
-/// A path's name, with our own errors.
+/// A name in a path, with errors in the format of this API.
 #[derive(FromRequestParts)]
 #[from_request(via(Path), rejection(ApiError))]
 struct Name<T>(T);
@@ -117,7 +117,7 @@ struct RevokeToken {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Say {
+struct SendMessage {
     sender_username: String,
     content: String,
     id: Option<String>,
@@ -140,16 +140,16 @@ struct MessagesQuery {
 
 /// All paths, behind the key.
 pub(super) fn routes(app: &Arc<AppState>) -> Router<Arc<AppState>> {
-    // A frame's limit suits a body too: both hold one message at the most.
+    // The limit for frames fits bodies too: both contain at most one message.
     let body_limit = app.node.config().limits.max_frame_bytes;
     Router::new()
         .route("/tokens", post(issue_token))
         .route("/tokens/revoke", post(revoke_token))
         .route("/users/{user}/tokens", delete(revoke_tokens_of))
         .route("/users/{user}/disconnect", post(disconnect))
-        .route("/users/{user}/messages", post(say_to_user))
+        .route("/users/{user}/messages", post(send_to_user))
         .route("/rooms/{room}/members", get(members))
-        .route("/rooms/{room}/messages", get(messages).post(say_to_room))
+        .route("/rooms/{room}/messages", get(messages).post(send_to_room))
         .route("/nodes", get(nodes))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
@@ -157,7 +157,7 @@ pub(super) fn routes(app: &Arc<AppState>) -> Router<Arc<AppState>> {
         .layer(middleware::from_fn_with_state(app.clone(), check_key))
 }
 
-/// Compared in constant time: how long a refusal takes tells nothing about the key.
+/// Compares the key in constant time, so that the time of a refusal reveals nothing about it.
 async fn check_key(
     State(app): State<Arc<AppState>>,
     headers: HeaderMap,
@@ -165,13 +165,13 @@ async fn check_key(
     next: Next,
 ) -> Response {
     let Some(key) = &app.node.config().auth.admin_key else {
-        let message = "the server API is off: set auth.admin_key to switch it on".to_owned();
+        let message = "the server API is off: set auth.admin_key to turn it on".to_owned();
         return ApiError { status: StatusCode::NOT_FOUND, code: "forbidden", message }.into_response();
     };
     let given = headers.get(AUTHORIZATION).and_then(bearer).unwrap_or_default();
     if bool::from(given.as_bytes().ct_eq(key.expose_secret().as_bytes())) {
         let config = app.node.config();
-        // The body has to come as well as the store to answer.
+        // Within this time, the body has to arrive and the store has to answer.
         let deadline = config.server.handshake_timeout + config.limits.request_timeout;
         return match timeout(deadline, next.run(request)).await {
             Ok(response) => response,
@@ -179,7 +179,7 @@ async fn check_key(
         };
     }
     metrics::counter!(crate::metrics::REJECTIONS, "scope" => "auth").increment(1);
-    let message = "send the administrator's key as `Authorization: Bearer <key>`".to_owned();
+    let message = "send the key (auth.admin_key) as `Authorization: Bearer <key>`".to_owned();
     ApiError { status: StatusCode::UNAUTHORIZED, code: "unauthorized", message }.into_response()
 }
 
@@ -188,7 +188,7 @@ async fn no_such_path() -> ApiError {
 }
 
 async fn no_such_method() -> ApiError {
-    let message = "this path takes another method".into();
+    let message = "this path does not support this method".into();
     ApiError { status: StatusCode::METHOD_NOT_ALLOWED, code: "method_not_allowed", message }
 }
 
@@ -202,22 +202,22 @@ fn room(name: &str) -> Result<RoomName, ApiError> {
 
 async fn issue_token(
     State(app): State<Arc<AppState>>,
-    Body(wish): Body<IssueToken>,
+    Body(call): Body<IssueToken>,
 ) -> Result<Response, ApiError> {
-    let user = user("username", &wish.username)?;
-    if wish.ttl_seconds.is_some_and(|ttl| ttl == 0 || ttl > MAX_TTL_SECONDS) {
+    let user = user("username", &call.username)?;
+    if call.ttl_seconds.is_some_and(|ttl| ttl == 0 || ttl > MAX_TTL_SECONDS) {
         return Err(ApiError::invalid(format!("`ttl_seconds` must be from 1 to {MAX_TTL_SECONDS}")));
     }
-    let issued = app.node.issue_token(&user, wish.ttl_seconds.map(Duration::from_secs)).await?;
+    let issued = app.node.issue_token(&user, call.ttl_seconds.map(Duration::from_secs)).await?;
     let body = json!({ "token": issued.token, "username": user, "expires_at": issued.expires_at });
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
 async fn revoke_token(
     State(app): State<Arc<AppState>>,
-    Body(wish): Body<RevokeToken>,
+    Body(call): Body<RevokeToken>,
 ) -> Result<StatusCode, ApiError> {
-    app.node.revoke_token(wish.token).await?;
+    app.node.revoke_token(call.token).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -237,36 +237,36 @@ async fn disconnect(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn say_to_user(
+async fn send_to_user(
     State(app): State<Arc<AppState>>,
     Name(name): Name<String>,
-    Body(wish): Body<Say>,
+    Body(call): Body<SendMessage>,
 ) -> Result<Response, ApiError> {
-    say(&app, Topic::User(user("user", &name)?), wish).await
+    send(&app, Topic::User(user("user", &name)?), call).await
 }
 
-async fn say_to_room(
+async fn send_to_room(
     State(app): State<Arc<AppState>>,
     Name(name): Name<String>,
-    Body(wish): Body<Say>,
+    Body(call): Body<SendMessage>,
 ) -> Result<Response, ApiError> {
-    say(&app, Topic::Room(room(&name)?), wish).await
+    send(&app, Topic::Room(room(&name)?), call).await
 }
 
-async fn say(app: &AppState, to: Topic, wish: Say) -> Result<Response, ApiError> {
-    let sender = user("sender_username", &wish.sender_username)?;
+async fn send(app: &AppState, to: Topic, call: SendMessage) -> Result<Response, ApiError> {
+    let sender = user("sender_username", &call.sender_username)?;
     let most = app.node.config().limits.max_content_bytes;
-    if wish.content.is_empty() {
+    if call.content.is_empty() {
         return Err(ApiError::invalid("`content` must not be empty"));
     }
-    if wish.content.len() > most {
-        let message = format!("`content` has {} bytes; {most} is the most", wish.content.len());
+    if call.content.len() > most {
+        let message = format!("`content` has {} bytes; the limit is {most}", call.content.len());
         return Err(RequestError::new(ErrorCode::MessageTooLarge, message).into());
     }
-    let unfit = || ApiError::invalid("`id` must have 1 to 64 characters");
-    let id = wish.id.as_deref().map(|id| RequestId::parse(id).ok_or_else(unfit)).transpose()?;
+    let invalid = || ApiError::invalid("`id` must have 1 to 64 characters");
+    let id = call.id.as_deref().map(|id| RequestId::parse(id).ok_or_else(invalid)).transpose()?;
     let id = id.as_ref().map(RequestId::as_str);
-    let stored = app.node.publish(&sender, &to, &wish.content, id).await.map_err(RequestError::from)?;
+    let stored = app.node.publish(&sender, &to, &call.content, id).await.map_err(RequestError::from)?;
     let position = stored.position;
     let body = json!({
         "message_id": position.message_id,

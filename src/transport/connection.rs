@@ -1,5 +1,5 @@
-//! One WebSocket connection from upgrade to goodbye. Owns the order of its end: leave everything, write what is queued,
-//! close frame, wait for the peer. One task per connection: read loop, write loop and refill loop side by side.
+//! One WebSocket connection from the upgrade to its end. Owns the order of the end: leave all topics, write the queue, send the
+//! close frame, wait for the peer. One task per connection runs the read loop, the write loop and the replay loop.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
@@ -25,17 +25,17 @@ use crate::chat::{Close, Flow, Node, Outbox, RequestError, Session};
 use crate::metrics as names;
 use crate::protocol::{CloseReason, ErrorCode, frame};
 
-/// Measured: 6.5 KiB per idle connection with this, 137 KiB with the library's default.
+/// Measured: 6.5 KiB per idle connection with this size, 137 KiB with the library's default.
 const READ_BUFFER_BYTES: usize = 2_048;
-/// What a client is told that has to come back later.
+/// When a client that was closed as too slow may reconnect.
 const SLOW_RETRY_MS: u64 = 1_000;
-/// How long the peer may take for its half of the close.
+/// How long the peer may take to answer the close frame.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How a connection came to its end.
+/// How a connection ended.
 struct End {
     close: Close,
-    /// The peer said goodbye first, and was answered.
+    /// The peer sent the first close frame, and the answer is queued.
     is_answered: bool,
 }
 
@@ -45,7 +45,7 @@ impl From<CloseReason> for End {
     }
 }
 
-/// Serves a connection whose upgrade is done; `early` is what the client sent behind its request.
+/// Serves a connection after its upgrade; `early` contains the bytes that the client sent directly after its request.
 pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, session: Box<Session>) {
     gauge!(names::CONNECTIONS).increment(1.0);
     let outbox = session.outbox().clone();
@@ -66,9 +66,8 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
     };
     let mut reader =
         Reader { keepalive: Keepalive::new(&node.config().server), session, opened: Instant::now() };
-    // Pinned where it stands: handed over by value it would be part of every connection's task twice.
     let end = {
-        // Pinned where it stands: handed over by value it would be part of every connection's task twice.
+        // Pinned in place: passed by value, the future would be twice in the task of every connection.
         let life = pin!(async {
             tokio::select! {
                 end = reader.run(&mut socket, &outbox) => end,
@@ -82,7 +81,7 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
         });
         end_of(life).await
     };
-    // Out of every topic before the queue is flushed, or it might never end.
+    // The session leaves every topic before the flush, or the queue might never become empty.
     let seat = reader.session.end();
     let reason = end.close.reason;
     counter!(names::CONNECTIONS_CLOSED, "reason" => reason.as_str()).increment(1);
@@ -95,15 +94,15 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
     gauge!(names::CONNECTIONS).decrement(1.0);
 }
 
-/// A bug costs the connection that met it, which is told so and leaves like any other, and nobody else.
+/// A panic ends only the connection in which it happened: with a close code, and with the usual order of the end.
 async fn end_of(life: Pin<&mut impl Future<Output = End>>) -> End {
-    // Nothing of what a panic left half done is used again: the session ends, and the writer owes whole blocks.
+    // No state that the panic left inconsistent is used again: the session ends, and the writer holds whole blocks.
     let ended = AssertUnwindSafe(life).catch_unwind().await;
     ended.unwrap_or_else(|_| CloseReason::InternalError.into())
 }
 
-/// Writes until the connection ends. In a drain the reader decides when: a request in hand is carried out, and its
-/// answer written, first.
+/// Writes until the connection ends. In a drain the reader decides when: it first finishes the current request and writes
+/// its answer.
 async fn write_on(writer: &mut Writer) -> Ended {
     match writer.run().await {
         Ended::Closing(close) if close.reason.is_drain() => std::future::pending().await,
@@ -117,8 +116,8 @@ impl From<Close> for End {
     }
 }
 
-/// Writes what is queued, says goodbye, and reads on until the peer has too: a socket that is closed with bytes unread is
-/// reset, and the reset can overtake the close frame.
+/// Writes the queue and the close frame, then reads until the peer closes too: closing a socket with unread bytes resets it,
+/// and the reset can overtake the close frame.
 async fn close(
     writer: &mut Writer,
     outbox: &Outbox,
@@ -134,23 +133,24 @@ async fn close(
         Some(ms) => format!("retry_after_ms={ms}"),
         None => reason.as_str().to_owned(),
     };
-    let goodbye = (!end.is_answered).then(|| frame::close(reason.code(), &text));
+    let close_frame = (!end.is_answered).then(|| frame::close(reason.code(), &text));
     outbox.close(end.close);
-    // Who may not hear any more, and who does not listen, gets no more than the rest of what is half sent.
+    // A client without permission and a client that does not read get only the rest of a partly sent block.
     let is_cut = matches!(reason, CloseReason::Slow | CloseReason::TokenRevoked | CloseReason::Removed);
     let flushed = if is_cut {
-        writer.drop_what_is_owed();
-        timeout(LINGER, writer.finish(goodbye)).await.is_ok_and(|finished| finished.is_ok())
+        writer.drop_pending();
+        timeout(LINGER, writer.finish(close_frame)).await.is_ok_and(|finished| finished.is_ok())
     } else {
-        // The whole of it within one timeout: a client that takes a byte at a time can't hold its place.
-        let flush =
-            async { matches!(writer.run().await, Ended::Closing(_)) && writer.finish(goodbye).await.is_ok() };
+        // One timeout for the whole flush: a client that accepts a byte at a time can't keep its connection.
+        let flush = async {
+            matches!(writer.run().await, Ended::Closing(_)) && writer.finish(close_frame).await.is_ok()
+        };
         timeout(flush_timeout, flush).await.unwrap_or(false)
     };
     if flushed {
-        let mut scrap = vec![0; 1_024];
-        let drain = async { while matches!(read.read(&mut scrap).await, Ok(count) if count > 0) {} };
-        // Past the deadline the peer has had its chance.
+        let mut scratch = vec![0; 1_024];
+        let drain = async { while matches!(read.read(&mut scratch).await, Ok(count) if count > 0) {} };
+        // After the deadline, the socket is closed in any case.
         let _ = timeout(LINGER, drain).await;
     }
 }
@@ -178,7 +178,7 @@ impl Reader {
                             self.session.ping_queued(payload);
                             outbox.reply(frame::ping(payload));
                         }
-                        // Its pongs wait unread while it is slow to take what is sent: the writer judges that.
+                        // While the outbox is full, nothing is read, pongs included: the write timeout decides then.
                         Due::Dead if outbox.is_full() => self.keepalive.heard(),
                         Due::Dead => return CloseReason::Idle.into(),
                     }
@@ -188,7 +188,7 @@ impl Reader {
             self.keepalive.heard();
             match received {
                 Some(Ok(Message::Text(text))) => {
-                    // Boxed: a request's state would otherwise be part of every idle connection, 2 KiB each.
+                    // Boxed: otherwise the state of a request would add 2 KiB to every idle connection.
                     if let Flow::Close(reason) = Box::pin(self.session.handle(&text)).await {
                         return reason.into();
                     }
@@ -199,14 +199,14 @@ impl Reader {
                     self.session.pong(&payload);
                 }
                 Some(Ok(Message::Close(_))) => {
-                    // Queues the codec's answer; its result only says that the connection is closed.
+                    // Queues the codec's answer; the result only reports that the connection is closed.
                     let _ = socket.flush().await;
                     return End { close: CloseReason::Normal.into(), is_answered: true };
                 }
                 Some(Ok(Message::Binary(_) | Message::Frame(_))) => {
                     let error = RequestError::new(
                         ErrorCode::UnsupportedFrame,
-                        "send JSON in text frames, not binary ones",
+                        "binary frames are not supported: send JSON in text frames",
                     );
                     self.session.reject(None, &error);
                     return CloseReason::BinaryFrame.into();
@@ -220,8 +220,10 @@ impl Reader {
     fn fail(&mut self, error: Error) -> CloseReason {
         match error {
             Error::Capacity(_) => {
-                let error =
-                    RequestError::new(ErrorCode::MessageTooLarge, "the frame is larger than this node takes");
+                let error = RequestError::new(
+                    ErrorCode::MessageTooLarge,
+                    "the frame is larger than this node accepts",
+                );
                 self.session.reject(None, &error);
                 CloseReason::TooLarge
             }
@@ -233,7 +235,7 @@ impl Reader {
     }
 }
 
-/// The next frame, once the answers to those before it have room. Safe to drop at any point.
+/// The next frame, read when the outbox has space for the answers to earlier ones. Cancel safe.
 async fn next(socket: &mut WebSocketStream<CodecIo>, outbox: &Outbox) -> Option<Result<Message, Error>> {
     outbox.has_room().await;
     socket.next().await
@@ -244,9 +246,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_ends_the_connection_with_a_reason() {
+    async fn panic_ends_the_connection_with_a_reason() {
         let end = end_of(pin!(async { panic!("on purpose") })).await;
         assert_eq!(end.close.reason, CloseReason::InternalError);
-        assert!(!end.is_answered, "the client is still to be told");
+        assert!(!end.is_answered, "the close frame is still to be sent");
     }
 }

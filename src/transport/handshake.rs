@@ -1,5 +1,5 @@
-//! The HTTP upgrade. Owns every check that comes before a connection costs anything: method, version, key, origin, room
-//! on the node, token. Called by the router for `/` and `/ws`; spawns the connection.
+//! The upgrade from HTTP to WebSocket. Owns every check before a connection uses resources: method, version, key, origin,
+//! admission, token. Called by the router for `/` and `/ws`; spawns the connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,14 +34,14 @@ use crate::chat::{ConnectionGuard, Credential, Session};
 use crate::metrics as names;
 use crate::protocol::{CloseReason, ErrorCode, Token, frame};
 
-/// When a client may try a full node again. The time to wait is spread, or all would come back at once.
+/// When a client may try a full node again. The time is random, or all clients would return at the same time.
 const FULL_RETRY_MS: std::ops::RangeInclusive<u64> = 2_000..=8_000;
 
-/// What the kernel holds for one connection. Left to itself it takes up to 4 MB from a node for a client that reads slowly:
-/// memory that no limit of ours counts, and a ping that waits behind it comes too late to be answered in time.
+/// The size of the kernel's send buffer for one connection. By default the kernel buffers up to 4 MB for a client that reads
+/// slowly: no limit in the settings counts this memory, and a ping behind it would arrive too late to be answered in time.
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 
-/// Why an upgrade was refused.
+/// Why an upgrade is refused.
 enum Refusal {
     BadRequest(&'static str),
     BadVersion,
@@ -56,23 +56,29 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (result, status, text) = match self {
             Self::BadRequest(why) => ("bad_request", StatusCode::BAD_REQUEST, why),
-            Self::BadVersion => {
-                ("bad_version", StatusCode::UPGRADE_REQUIRED, "this is a WebSocket endpoint, version 13")
-            }
+            Self::BadVersion => (
+                "bad_version",
+                StatusCode::UPGRADE_REQUIRED,
+                "this endpoint requires a WebSocket upgrade, version 13",
+            ),
             Self::BadOrigin => (
                 "bad_origin",
                 StatusCode::FORBIDDEN,
-                "this Origin may not connect: add it to server.allowed_origins",
+                "this Origin is not allowed: add it to server.allowed_origins",
             ),
             Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "the token is not valid"),
-            Self::Full => ("full", StatusCode::SERVICE_UNAVAILABLE, "the node is full"),
-            Self::Unavailable => {
-                ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "the token can't be checked at present")
+            Self::Full => {
+                ("full", StatusCode::SERVICE_UNAVAILABLE, "the node is full: it has no free connection")
             }
+            Self::Unavailable => (
+                "unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the store does not answer, so the token can't be checked now",
+            ),
             Self::Internal => (
                 "internal",
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "what the cluster's store holds of the token can't be read: an operator has to look",
+                "the store contains invalid data for this token: an operator has to repair it",
             ),
         };
         counter!(names::HANDSHAKES, "result" => result).increment(1);
@@ -103,12 +109,12 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// True if the request asks for an upgrade at all; otherwise it is a plain GET.
+/// Whether the request asks for an upgrade; otherwise it is a plain GET.
 pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
     headers.contains_key(SEC_WEBSOCKET_KEY) || has_token(headers, &UPGRADE, "websocket")
 }
 
-/// Upgrades, or says why not.
+/// Upgrades the connection, or answers with the reason for the refusal.
 pub(super) async fn upgrade(
     State(app): State<Arc<AppState>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -169,9 +175,9 @@ async fn try_upgrade(
 
 fn check_request(request: &Request<Body>) -> Result<String, Refusal> {
     let headers = request.headers();
-    // The router answers HEAD as it would GET; a 101 to it would be no WebSocket.
+    // The router treats HEAD like GET, but a 101 as its answer would not open a WebSocket.
     if request.method() != Method::GET {
-        return Err(Refusal::BadRequest("an upgrade to a WebSocket is a GET"));
+        return Err(Refusal::BadRequest("a WebSocket upgrade must be a GET request"));
     }
     if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
         return Err(Refusal::BadVersion);
@@ -191,17 +197,17 @@ fn has_token(headers: &HeaderMap, name: &axum::http::HeaderName, token: &str) ->
     lines.flat_map(|line| line.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
 }
 
-/// A client that is no browser sends no Origin, and is not at risk of being used by a page. Without a list, a page must
-/// come from the host and port that it connects to.
+/// Clients other than browsers send no Origin, and no foreign page can misuse them. Without a list in the settings, a page
+/// must be served from the host and port that it connects to.
 fn is_origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };
-    if allowed.iter().any(|one| one == "*" || one.eq_ignore_ascii_case(origin)) {
+    if allowed.iter().any(|entry| entry == "*" || entry.eq_ignore_ascii_case(origin)) {
         return true;
     }
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let own = origin.split_once("://").map_or("", |(_, host)| host);
-    allowed.is_empty() && !own.is_empty() && own.eq_ignore_ascii_case(host)
+    let origin_host = origin.split_once("://").map_or("", |(_, host)| host);
+    allowed.is_empty() && !origin_host.is_empty() && origin_host.eq_ignore_ascii_case(host)
 }
 
 async fn check_token(
@@ -215,7 +221,7 @@ async fn check_token(
     let token = bearer(header).ok_or(Refusal::Unauthorized)?;
     match app.node.authenticate(&Token::new(token), seat.outbox()).await {
         Ok(credential) => Ok(Some(credential)),
-        // Only where the token was judged: a client that hears 401 forgets a token that may be good.
+        // 401 only if the store checked the token: a client that gets 401 forgets the token, which may be valid.
         Err(error) => Err(match error.code() {
             ErrorCode::Unauthorized => Refusal::Unauthorized,
             ErrorCode::Unavailable => Refusal::Unavailable,
@@ -241,25 +247,25 @@ fn switching_protocols(accept: &str) -> Response {
     response
 }
 
-/// The socket under an upgraded connection, with what was read beyond the request. hyper's own buffer is dropped: it
-/// would stay with the connection for life.
+/// The socket of an upgraded connection, and the bytes that were read after the request. hyper's own buffer is dropped:
+/// otherwise it would exist as long as the connection.
 fn into_socket(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
     let parts = upgraded.downcast::<TokioIo<WriteTimeout>>().ok()?;
     let socket = parts.io.into_inner().into_inner();
     if let Err(error) = SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER_BYTES) {
-        tracing::debug!(%error, "the send buffer keeps the system's size");
+        tracing::debug!(%error, "can't set the size of the send buffer");
     }
     Some((socket, Bytes::copy_from_slice(&parts.read_buf)))
 }
 
 async fn refuse_full(upgraded: Upgraded) {
     let Some((mut socket, _)) = into_socket(upgraded) else { return };
-    let goodbye = frame::close(
+    let close_frame = frame::close(
         CloseReason::Full.code(),
         &format!("retry_after_ms={}", rand::random_range(FULL_RETRY_MS)),
     );
-    if socket.write_all(&goodbye).await.is_ok() && socket.shutdown().await.is_ok() {
-        let mut scrap = [0; 512];
-        while matches!(socket.read(&mut scrap).await, Ok(count) if count > 0) {}
+    if socket.write_all(&close_frame).await.is_ok() && socket.shutdown().await.is_ok() {
+        let mut scratch = [0; 512];
+        while matches!(socket.read(&mut scratch).await, Ok(count) if count > 0) {}
     }
 }

@@ -1,5 +1,5 @@
-//! What machines ask about a node: does it live, may it have clients, how is it doing. Owns the three answers; balancers,
-//! supervisors and Prometheus ask.
+//! Health and metrics endpoints: `/healthz`, `/readyz` and `/metrics`. Owns the three answers, not the state behind them. Called
+//! by the router, for load balancers, supervisors and Prometheus.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,13 +11,13 @@ use axum::response::{IntoResponse, Response};
 
 use super::state::AppState;
 
-/// The process lives. Never depends on the store: restarting a node because the store is away would drop its clients for
-/// nothing.
+/// The process is alive. This never depends on the store: restarting a node because the store does not answer would drop its
+/// clients without need.
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// New clients are welcome.
+/// Whether the node accepts new clients.
 pub(super) async fn readyz(State(app): State<Arc<AppState>>) -> Response {
     if app.is_draining.load(Ordering::Acquire) {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
@@ -28,7 +28,7 @@ pub(super) async fn readyz(State(app): State<Arc<AppState>>) -> Response {
     }
 }
 
-/// Prometheus' text format.
+/// The metrics in Prometheus' text format.
 pub(super) async fn metrics(State(app): State<Arc<AppState>>) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (app.metrics)()).into_response()
 }

@@ -1,5 +1,5 @@
-//! Whether the other end still lives. Owns when to ping and when silence is too long; queues nothing itself. Asked by the
-//! connection's read loop.
+//! Detection of dead peers. Owns the times of pings and the limit for silence; sends nothing itself. Used by the connection's
+//! read loop.
 
 use std::time::Duration;
 
@@ -8,30 +8,30 @@ use tokio::time::{Instant, sleep_until};
 use crate::chat::Outbox;
 use crate::config::Server;
 
-/// A ping that proves a private message soon after it was queued.
+/// How soon a private message is followed by a ping, whose pong proves that the message was received.
 const PROOF_DELAY: Duration = Duration::from_secs(1);
 
-/// What is due.
+/// The next thing to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// A ping with this payload.
+    /// Send a ping with this payload.
     Ping(u64),
-    /// Nothing came in time after the last ping.
+    /// Close the connection: no data arrived in time after the last ping.
     Dead,
 }
 
-/// One connection's silence.
+/// The keepalive state of one connection.
 pub(super) struct Keepalive {
     interval: Duration,
     pong_timeout: Duration,
     next_ping: Instant,
-    /// Set by a ping, cleared by whatever comes.
+    /// Set by a ping, cleared by any frame from the peer.
     answer_by: Option<Instant>,
     pings: u64,
 }
 
 impl Keepalive {
-    /// Spread over the interval, so that connections made at once don't ping at once.
+    /// The first ping is spread over the interval, so that connections opened at the same time don't ping at the same time.
     pub(super) fn new(settings: &Server) -> Self {
         let first = settings.ping_interval.mul_f64(rand::random_range(0.5..1.0));
         Self {
@@ -43,12 +43,12 @@ impl Keepalive {
         }
     }
 
-    /// A frame came.
+    /// Records that a frame arrived.
     pub(super) fn heard(&mut self) {
         self.answer_by = None;
     }
 
-    /// Waits for the next thing to do. Safe to drop at any point.
+    /// Waits for the next thing to do. Cancel safe.
     pub(super) async fn due(&mut self, outbox: &Outbox) -> Due {
         loop {
             let at = self.answer_by.map_or(self.next_ping, |answer_by| answer_by.min(self.next_ping));

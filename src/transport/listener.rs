@@ -1,5 +1,5 @@
-//! Accepting. Owns the sockets that are not yet WebSockets: at most so many at a time, each with deadlines for its
-//! requests, for taking the answers, and for all of them together. Run by the server, once per port.
+//! The listener for one port. Owns the sockets that are not yet WebSockets: their maximum number, and the deadlines for
+//! requests, for answers and for the whole connection. Run by the server, once per port.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -22,18 +22,18 @@ use tower::ServiceExt;
 
 use super::write_timeout::WriteTimeout;
 
-/// Sockets that speak HTTP at a time; an upgraded one counts no more. Above, comers wait in the kernel's queue.
+/// The maximum number of open HTTP connections, without upgraded ones. Others wait in the kernel's queue.
 const MAX_HTTP: usize = 1_024;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(5);
 const LAST_BACK_OFF: Duration = Duration::from_secs(1);
 
-/// A peer may take nothing of an answer for so many deadlines: 10 s by default, as a WebSocket may.
+/// For how many deadlines a peer may accept no data of an answer: 10 s by default, as for a WebSocket.
 const STALL: u32 = 2;
-/// A connection takes requests for so many deadlines, a minute by default, and has as long again for the last answer: who
-/// asks on and on, or reads a byte at a time, keeps no permit for ever.
+/// For how many deadlines a connection accepts requests, a minute by default; the last answer may take as long again. So no
+/// client keeps its permit for ever with endless requests, or by reading a byte at a time.
 const LIFE: u32 = 12;
 
-/// Accepts until `stop`; a request may take `deadline` for its head.
+/// Accepts connections until `stop`; the head of a request must arrive within `deadline`.
 pub async fn listen(
     listener: TcpListener,
     router: Router,
@@ -48,7 +48,7 @@ pub async fn listen(
             biased;
             () = stop.cancelled() => return,
             accepted = async {
-                // Never closed, so a permit always comes.
+                // The semaphore is never closed, so this always returns a permit.
                 let permit = permits.clone().acquire_owned().await.ok();
                 listener.accept().await.map(|socket| (socket, permit))
             } => accepted,
@@ -62,9 +62,9 @@ pub async fn listen(
                     drop(permit);
                 });
             }
-            // Out of file descriptors, most likely: some will be closed soon.
+            // Most likely there are no file descriptors left: some will be closed soon.
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "can't accept a connection");
                 sleep(back_off).await;
                 back_off = (back_off * 2).min(LAST_BACK_OFF);
             }
@@ -79,9 +79,9 @@ async fn serve(
     deadline: Duration,
     stop: CancellationToken,
 ) {
-    // Small frames must not wait for acknowledgements of earlier ones.
+    // Small frames must not wait for the acknowledgement of earlier ones.
     if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%error, "the connection was gone at once");
+        tracing::debug!(%error, "the connection closed immediately");
         return;
     }
     let service = service_fn(move |request: hyper::Request<Incoming>| {
@@ -107,7 +107,7 @@ async fn serve(
     };
     match ended {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "an HTTP connection ended badly"),
-        Err(_) => tracing::debug!("an HTTP connection was cut: its last answer took too long"),
+        Ok(Err(error)) => tracing::debug!(%error, "an HTTP connection failed"),
+        Err(_) => tracing::debug!("an HTTP connection was closed: its last answer took too long"),
     }
 }

@@ -1,5 +1,5 @@
-//! Which path is answered by what. Owns the two faces of a node: clients' and operators', on one port or on two. Built
-//! by the server.
+//! The routes of a node. Owns the two sets of paths, for clients and for operators, on one port or on two; the handlers are
+//! elsewhere. Built by the server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use axum::routing::get;
 use super::state::AppState;
 use super::{api, handshake, health, web};
 
-/// The clients' face; with `operators`, both.
+/// The routes for clients; with `operators`, those for operators too.
 pub fn public(app: &Arc<AppState>, operators: bool) -> Router {
     let clients = Router::new()
         .route("/", get(root))
@@ -24,7 +24,7 @@ pub fn public(app: &Arc<AppState>, operators: bool) -> Router {
     if operators { clients.merge(operator_routes(app)) } else { clients }.fallback(not_found)
 }
 
-/// The operators' face, for a port of its own.
+/// The routes for operators, for a port of their own.
 pub fn internal(app: &Arc<AppState>) -> Router {
     operator_routes(app).fallback(not_found)
 }
@@ -46,7 +46,7 @@ async fn root(app: State<Arc<AppState>>, peer: ConnectInfo<SocketAddr>, request:
     }
 }
 
-/// Only a WebSocket: whoever comes without an upgrade is told which it takes.
+/// Only WebSockets: a request without an upgrade gets an error that names the required version.
 async fn socket(
     app: State<Arc<AppState>>,
     peer: ConnectInfo<SocketAddr>,
@@ -56,5 +56,5 @@ async fn socket(
 }
 
 async fn not_found() -> Response {
-    (StatusCode::NOT_FOUND, "nothing here: the chat page is at /, WebSockets at / and /ws").into_response()
+    (StatusCode::NOT_FOUND, "not found: the chat page is at /, WebSockets are at / and /ws").into_response()
 }

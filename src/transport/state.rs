@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::admission::AdmissionControl;
 use crate::chat::Node;
 
-/// What all requests share.
+/// The state that all requests share.
 pub struct AppState {
     pub(super) node: Arc<Node>,
     pub(super) admission: Arc<AdmissionControl>,
@@ -38,7 +38,7 @@ impl AppState {
         })
     }
 
-    /// From now on `/readyz` says 503.
+    /// From now on, `/readyz` answers 503.
     pub fn drain(&self) {
         self.is_draining.store(true, Ordering::Release);
     }

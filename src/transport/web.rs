@@ -1,5 +1,5 @@
-//! The chat page, embedded in the binary. Owns its files and the headers that keep it safe; knows nothing of chat. Served
-//! by the router to browsers.
+//! The chat page, embedded in the binary. Owns its files and its security headers; knows nothing of the chat. Called by the
+//! router.
 
 use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::config::Config;
 
-/// Nothing but the page's own files, no inline code, no frame around it, and no way from a string to HTML.
+/// Allows only the page's own files: no inline code, no frame around the page, and no HTML from strings.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
@@ -41,12 +41,12 @@ const FILE_COUNT: usize = 16;
 
 const INDEX: &str = include_str!("web/index.html");
 
-/// The page itself, with what it has to know of the node before it connects.
+/// The page, with the settings that it needs before it connects.
 pub(super) fn index(config: &Config) -> Response {
     serve("index.html", filled(config.rooms.default.as_str(), config.limits.max_frame_bytes))
 }
 
-/// The room comes last: its name may be anything, `{frame}` too.
+/// The room is inserted last: its name can be any text, `{frame}` too.
 fn filled(room: &str, frame: usize) -> String {
     let room = room.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
     INDEX.replace("{frame}", &frame.to_string()).replace("{room}", &room)
@@ -56,7 +56,7 @@ fn filled(room: &str, frame: usize) -> String {
 pub(super) async fn asset(Path(name): Path<String>) -> Response {
     match FILES.iter().find(|(file, _)| *file == name) {
         Some((file, bytes)) => serve(file, *bytes),
-        None => (StatusCode::NOT_FOUND, "no such file").into_response(),
+        None => (StatusCode::NOT_FOUND, "not found: no such file").into_response(),
     }
 }
 
@@ -70,7 +70,7 @@ fn serve(name: &str, bytes: impl IntoResponse) -> Response {
     let mut response = bytes.into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    // The files come with the binary: after an upgrade of the node, no old half may stay.
+    // The files change with the binary: after an upgrade of the node, a browser must not mix old and new files.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert("content-security-policy", HeaderValue::from_static(CONTENT_SECURITY_POLICY));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));

@@ -1,5 +1,5 @@
-//! A socket that waits for its peer only so long. Owns the clock of a write that the peer takes nothing of; knows no HTTP.
-//! The listener speaks HTTP over it, and an upgrade takes the plain socket out again.
+//! A socket with a timeout for writes. Owns the timer of a write that makes no progress; knows nothing of HTTP. The listener
+//! serves HTTP over it, and an upgrade takes the plain socket out again.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -10,30 +10,30 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// A write that takes not a byte for `patience` fails with `TimedOut`. Reads have no limit here: HTTP has its own.
+/// A write that makes no progress for `limit` fails with `TimedOut`. Reads have no limit here: HTTP has its own.
 pub(super) struct WriteTimeout {
     socket: TcpStream,
-    patience: Duration,
-    /// Since when the peer takes nothing.
+    limit: Duration,
+    /// Ends when the current write has made no progress for too long.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl WriteTimeout {
-    pub(super) fn new(socket: TcpStream, patience: Duration) -> Self {
-        Self { socket, patience, stalled: None }
+    pub(super) fn new(socket: TcpStream, limit: Duration) -> Self {
+        Self { socket, limit, stalled: None }
     }
 
     pub(super) fn into_inner(self) -> TcpStream {
         self.socket
     }
 
-    fn judge(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn check(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if write.is_ready() {
             self.stalled = None;
             return write;
         }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let limit = self.limit;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
@@ -52,7 +52,7 @@ impl AsyncRead for WriteTimeout {
 impl AsyncWrite for WriteTimeout {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let write = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.judge(cx, write)
+        self.check(cx, write)
     }
 
     fn poll_write_vectored(
@@ -61,14 +61,14 @@ impl AsyncWrite for WriteTimeout {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let write = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
-        self.judge(cx, write)
+        self.check(cx, write)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.socket.is_write_vectored()
     }
 
-    // A TCP socket has nothing to flush, and says goodbye without waiting.
+    // A TCP socket has nothing to flush, and its shutdown does not wait.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_flush(cx)
     }

@@ -1,5 +1,5 @@
-//! The writing half of a connection. Owns what was taken from the queue and is not yet on the wire; sends all that is
-//! queued in one system call where the socket takes it. Driven by the connection, beside its read loop.
+//! The writing half of a connection. Owns the blocks that were taken from the queue and are not yet written; sends all of them
+//! in one system call if the socket accepts them. Run by the connection, in parallel with its read loop.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -15,40 +15,39 @@ use tokio::time::timeout;
 
 use crate::chat::{Close, Outbox, Work};
 
-/// Blocks handed to the kernel in one call.
+/// Blocks passed to the kernel in one call.
 const MAX_SLICES: usize = 64;
 
 /// Why writing ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// Everything is written, and the connection is to be closed.
+    /// Everything is written, and the connection should be closed.
     Closing(Close),
-    /// The peer took nothing for the whole timeout.
+    /// The peer accepted no data for the whole timeout.
     Stuck,
     /// The connection is gone.
     Lost,
 }
 
-/// The write half with what it still owes.
+/// The write half of a socket with its pending blocks.
 pub(super) struct Writer {
     socket: OwnedWriteHalf,
     outbox: Arc<Outbox>,
     /// Bounded by the outbox, which counts a block until it is written.
-    taken: VecDeque<Bytes>,
+    pending: VecDeque<Bytes>,
     timeout: Duration,
 }
 
 impl Writer {
     pub(super) fn new(socket: OwnedWriteHalf, outbox: Arc<Outbox>, timeout: Duration) -> Self {
-        Self { socket, outbox, taken: VecDeque::new(), timeout }
+        Self { socket, outbox, pending: VecDeque::new(), timeout }
     }
 
-    /// Writes what is queued until the connection is to be closed. May be dropped and called again: what was taken
-    /// stays.
+    /// Writes the queue until the connection should be closed. Cancel safe: the pending blocks stay.
     pub(super) async fn run(&mut self) -> Ended {
         loop {
-            if self.taken.is_empty()
-                && let Work::Close(close) = self.outbox.work(&mut self.taken).await
+            if self.pending.is_empty()
+                && let Work::Close(close) = self.outbox.work(&mut self.pending).await
             {
                 return Ended::Closing(close);
             }
@@ -59,13 +58,13 @@ impl Writer {
     }
 
     async fn write_some(&mut self) -> Result<(), Ended> {
-        // One call per turn: each one that takes anything is progress, and starts the timeout afresh. The slices live for
-        // the call only: kept over the wait they would be a kilobyte of every idle connection.
-        let (socket, taken) = (&mut self.socket, &self.taken);
+        // Each call that writes at least one byte is progress, and restarts the timeout. The slices exist only during the
+        // call: kept during the wait, they would add a kilobyte to every idle connection.
+        let (socket, pending) = (&mut self.socket, &self.pending);
         let write = poll_fn(|cx| {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let count = taken.len().min(MAX_SLICES);
-            for (slice, block) in slices.iter_mut().zip(taken) {
+            let count = pending.len().min(MAX_SLICES);
+            for (slice, block) in slices.iter_mut().zip(pending) {
                 *slice = IoSlice::new(block);
             }
             Pin::new(&mut *socket).poll_write_vectored(cx, &slices[..count])
@@ -76,26 +75,26 @@ impl Writer {
             Err(_) => return Err(Ended::Stuck),
         };
         self.outbox.written(written);
-        while let Some(block) = self.taken.front_mut() {
+        while let Some(block) = self.pending.front_mut() {
             if written < block.len() {
                 block.advance(written);
                 break;
             }
             written -= block.len();
-            self.taken.pop_front();
+            self.pending.pop_front();
         }
         Ok(())
     }
 
-    /// Drops what is owed but for the rest of a block that is partly written, which nothing may interrupt.
-    pub(super) fn drop_what_is_owed(&mut self) {
-        self.taken.truncate(1);
+    /// Drops the pending blocks, except a partly written one, which must be completed.
+    pub(super) fn drop_pending(&mut self) {
+        self.pending.truncate(1);
     }
 
-    /// Writes what is owed and `last`, then says that nothing more comes.
+    /// Writes the pending blocks and `last`, then shuts down the writing side of the socket.
     pub(super) async fn finish(&mut self, last: Option<Bytes>) -> Result<(), Ended> {
-        self.taken.extend(last);
-        while !self.taken.is_empty() {
+        self.pending.extend(last);
+        while !self.pending.is_empty() {
             self.write_some().await?;
         }
         self.socket.shutdown().await.map_err(|_| Ended::Lost)
