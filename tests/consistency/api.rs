@@ -1,5 +1,5 @@
-//! The server API and the operators' endpoints of the nodes, over HTTP by hand: one request per connection. Owns the
-//! requests that the harness makes; clients of the chat don't come here, except for their tokens.
+//! The server API and the health endpoints of the nodes, with plain HTTP and one request per connection. Owns the requests of
+//! the harness; chat clients use it only to get their tokens.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::wire::user_name;
 
 pub struct Api {
-    /// The nodes' internal listeners.
+    /// The internal listeners of the nodes.
     pub nodes: Vec<SocketAddr>,
     pub admin_key: String,
     pub turn: AtomicUsize,
@@ -24,7 +24,7 @@ impl Api {
         Self { nodes, admin_key, turn: AtomicUsize::new(0) }
     }
 
-    /// A new token, from whichever node answers.
+    /// Gets a new token from the next node.
     pub async fn issue(&self, user: u16) -> Option<String> {
         let body = json!({ "username": user_name(user) });
         let (status, body) = self.call("POST", "/api/v1/tokens", Some(&body)).await?;
@@ -32,7 +32,7 @@ impl Api {
         body["token"].as_str().map(str::to_owned)
     }
 
-    /// True once all tokens of the user are revoked.
+    /// Revokes all tokens of a user; true if the node confirmed it.
     pub async fn revoke(&self, user: u16) -> bool {
         let path = format!("/api/v1/users/{}/tokens", user_name(user));
         matches!(self.call("DELETE", &path, None).await, Some((204, _)))
@@ -44,7 +44,7 @@ impl Api {
     }
 }
 
-/// One request; none where no whole answer comes in time.
+/// Sends one request; none if no complete answer comes in time.
 pub async fn http(
     address: SocketAddr,
     method: &str,

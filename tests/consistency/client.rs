@@ -1,6 +1,6 @@
-//! A client that does everything right: keeps its positions, resumes with them, repeats what it does not know under the
-//! same id. Owns one person's connection after another and what they must remember between them; decides nothing about
-//! faults. Started by the run, one task each.
+//! A correct client: it stores its positions, resumes from them, and repeats publishes with an unknown outcome under the same
+//! id. Owns the connections of one user, one after the other, and the state that outlives them; decides nothing about faults.
+//! Started by the run, one task each.
 
 mod answers;
 mod misbehaviour;
@@ -22,32 +22,32 @@ use crate::role::Role;
 use crate::run_context::{Phase, RunContext};
 use crate::wire::{NotConnected, Wire};
 
-/// How many publishes a client has on the way at a time.
+/// How many unanswered publishes a client may have.
 const IN_FLIGHT: usize = 16;
-/// A client that heard nothing for this long takes its connection for lost. It pings thrice in that time.
+/// A client that received nothing for this long treats its connection as lost. It pings three times in that period.
 const SILENCE: Duration = Duration::from_secs(9);
 const PING: Duration = Duration::from_secs(3);
-/// A request that nobody answered for this long: the connection is taken for lost.
+/// A client treats its connection as lost if a request is unanswered for this long.
 const UNANSWERED: Duration = Duration::from_secs(10);
 
-/// A publish that is not decided, or one that is to be repeated although it is.
+/// A publish whose outcome is unknown, or a stored one that is repeated on purpose.
 #[derive(Debug, Clone)]
 struct Pending {
     id: Uuid,
     topic: Topic,
     due: Instant,
-    decided: bool,
+    is_stored: bool,
 }
 
-/// What a request's answer is about.
+/// A request that waits for its answer.
 enum Asked {
     Join(Topic),
     Leave(Topic),
     Members(u16, u64),
-    Publish { op: u64, pending: Pending, lie: bool },
+    Publish { op: u64, pending: Pending, impersonation: bool },
 }
 
-/// What is yet to be sent on this connection.
+/// A request to be sent later on this connection.
 enum Later {
     Join(Topic, bool, u32),
     Leave(Topic),
@@ -59,37 +59,37 @@ pub struct Client {
     rng: SmallRng,
     positions: HashMap<Topic, Position>,
     pending: VecDeque<Pending>,
-    /// When to publish to each room next.
+    /// The time of the next publish to each room.
     next: Vec<Instant>,
     node: usize,
     resumed: bool,
 }
 
-/// One connection's own state.
+/// The state of one connection.
 struct Session {
     conn: u64,
     joined: HashSet<Topic>,
     asked: HashMap<String, (Asked, Instant)>,
     later: Vec<(Instant, Later)>,
-    /// Joined without a position and with history: what is at or below this does not move the position.
+    /// Topics joined without a position and with history: messages up to this `seq` don't move the position.
     replaying: HashMap<Topic, u64>,
-    heard: Instant,
+    received: Instant,
     ping: Instant,
-    odd: Instant,
+    irregular: Instant,
     members: Instant,
     retries: HashMap<Topic, bool>,
 }
 
-/// How a connection ended, from the client's side.
+/// Why the client gives up a connection, and how long it stays away.
 enum Leaving {
-    /// Lost, or closed by the node, which asked to stay away for so long.
+    /// It was lost, or closed by the node, which asked the client to wait for this time.
     Lost(u16, Duration),
-    /// Dropped without a word, to stay away for so long.
+    /// The client drops it without a close frame.
     Drop(Duration),
-    /// Closed properly, to stay away for so long.
+    /// The client closes it with a close frame.
     Close(Duration),
-    /// The run wants everybody to come back at once.
-    Kicked,
+    /// The run makes all clients reconnect at once.
+    Reconnect,
 }
 
 impl Client {
@@ -116,9 +116,9 @@ impl Client {
     pub async fn run(mut self) {
         let client = self.role.client;
         let mut phase = self.context.phase.clone();
-        let mut kick = self.context.kick.clone();
+        let mut reconnect = self.context.reconnect.clone();
         if self.role.reads_after.is_some() {
-            // An error: the run is over.
+            // An error means that the run is over.
             let _ = self.context.non_readers_start.clone().wait_for(|come| *come).await;
         }
         while self.context.phase() != Phase::Over {
@@ -145,21 +145,21 @@ impl Client {
                         self.context.keep_token(self.role.user, issued);
                     }
                     sleep(Duration::from_millis(self.rng.random_range(50..300))).await;
-                    self.elsewhere();
+                    self.choose_node();
                     continue;
                 }
             };
             let conn = self.context.recorder.number();
             let node = self.node as u8;
             self.record(Event::Connected { client, conn, node });
-            kick.mark_unchanged();
-            let leaving = self.session(wire, conn, &mut phase, &mut kick).await;
+            reconnect.mark_unchanged();
+            let leaving = self.session(wire, conn, &mut phase, &mut reconnect).await;
             let lost = matches!(leaving, Leaving::Lost(..));
             let (code, away) = match leaving {
                 Leaving::Lost(code, away) => (code, away),
                 Leaving::Drop(away) => (1006, away),
                 Leaving::Close(away) => (1000, away),
-                Leaving::Kicked => (1006, Duration::ZERO),
+                Leaving::Reconnect => (1006, Duration::ZERO),
             };
             self.record(Event::Closed { client, conn, code });
             if code == 4001
@@ -167,18 +167,18 @@ impl Client {
             {
                 self.context.keep_token(self.role.user, issued);
             }
-            let gone = lost && self.role.fickle && self.context.phase() == Phase::Talk;
+            let gone = lost && self.role.stays_away && self.context.phase() == Phase::Publish;
             if (gone || !away.is_zero()) && self.context.phase() < Phase::Resume {
                 self.record(Event::Away { client });
                 let resume = phase.wait_for(|phase| *phase >= Phase::Resume);
-                // Not for a fixed time: the bound for ghosts runs out only after the last fault, however late that is.
+                // Without a fixed time: the bound for ghosts expires after the last fault, however late that is.
                 let at_most = if gone { Duration::MAX } else { away };
                 timeout(at_most, resume).await.map(|_| ()).unwrap_or_default();
                 self.record(Event::Back { client });
             } else if lost {
                 sleep(Duration::from_millis(self.rng.random_range(10..200))).await;
             }
-            self.elsewhere();
+            self.choose_node();
         }
     }
 
@@ -186,7 +186,7 @@ impl Client {
         self.context.api.as_ref()?.issue(self.role.user).await
     }
 
-    fn elsewhere(&mut self) {
+    fn choose_node(&mut self) {
         if self.role.observes.is_none() {
             self.node = self.rng.random_range(0..self.context.nodes.len());
         }
@@ -197,7 +197,7 @@ impl Client {
         mut wire: Wire,
         conn: u64,
         phase: &mut watch::Receiver<Phase>,
-        kick: &mut watch::Receiver<u64>,
+        reconnect: &mut watch::Receiver<u64>,
     ) -> Leaving {
         let now = Instant::now();
         let mut session = Session {
@@ -206,52 +206,52 @@ impl Client {
             asked: HashMap::new(),
             later: Vec::new(),
             replaying: HashMap::new(),
-            heard: now,
+            received: now,
             ping: now + PING,
-            odd: now + self.until_odd(),
+            irregular: now + self.until_irregular(),
             members: now + Duration::from_secs(1),
             retries: HashMap::new(),
         };
         if self.context.phase() >= Phase::Resume {
             self.resumed = true;
         }
-        let leaving = self.talk(&mut wire, &mut session, phase, kick).await;
-        // What was on the way is unknown now; it is repeated under the same id on the next connection.
+        let leaving = self.converse(&mut wire, &mut session, phase, reconnect).await;
+        // The outcome of unanswered publishes is unknown; they are repeated with the same id on the next connection.
         let mut unknown: Vec<(u64, Pending, bool)> = session
             .asked
             .into_values()
             .filter_map(|(asked, _)| match asked {
-                Asked::Publish { op, pending, lie } => Some((op, pending, lie)),
+                Asked::Publish { op, pending, impersonation } => Some((op, pending, impersonation)),
                 _ => None,
             })
             .collect();
         unknown.sort_by_key(|(op, ..)| *op);
-        for (op, mut pending, lie) in unknown.into_iter().rev() {
+        for (op, mut pending, impersonation) in unknown.into_iter().rev() {
             self.record(Event::Unknown { op });
-            if !lie {
+            if !impersonation {
                 pending.due = Instant::now();
                 self.pending.push_front(pending);
             }
         }
         match leaving {
             Leaving::Close(_) => wire.close().await,
-            Leaving::Lost(..) | Leaving::Drop(_) | Leaving::Kicked => drop(wire),
+            Leaving::Lost(..) | Leaving::Drop(_) | Leaving::Reconnect => drop(wire),
         }
         leaving
     }
 
-    async fn talk(
+    async fn converse(
         &mut self,
         wire: &mut Wire,
         session: &mut Session,
         phase: &mut watch::Receiver<Phase>,
-        kick: &mut watch::Receiver<u64>,
+        reconnect: &mut watch::Receiver<u64>,
     ) -> Leaving {
         if self.rng.random_range(0..1000) < self.context.sizes.forgetful_permille {
             self.positions.retain(|topic, _| matches!(topic, Topic::Inbox(_)));
         }
-        // The rooms after the `Ack` of `Auth`: an `Enter` that is accepted where the `Auth` before it was not would start
-        // the private messages without the position.
+        // The client joins its rooms after the `Ack` of `Auth`. If the `Auth` failed and a following `Enter` succeeded, the node
+        // would start the private messages without the client's position.
         if self.role.keeps_inbox {
             if !self.join(wire, session, Topic::Inbox(self.role.user), true, 0).await {
                 return Leaving::Lost(1006, Duration::ZERO);
@@ -261,22 +261,22 @@ impl Client {
         }
         loop {
             if let Some(pause) = self.role.reads_after
-                && self.context.phase() == Phase::Talk
+                && self.context.phase() == Phase::Publish
                 && self.role.rooms.iter().all(|room| session.joined.contains(&Topic::Room(*room)))
             {
                 self.role.reads_after = None;
                 self.record(Event::Away { client: self.role.client });
-                // Until the end of the pause, or of the talk.
-                let over = phase.wait_for(|phase| *phase != Phase::Talk);
+                // Until the end of the pause or of the phase.
+                let over = phase.wait_for(|phase| *phase != Phase::Publish);
                 timeout(pause, over).await.map(|_| ()).unwrap_or_default();
                 self.record(Event::Back { client: self.role.client });
-                session.heard = Instant::now();
+                session.received = Instant::now();
             }
             let due = self.due(session);
             tokio::select! {
                 frame = wire.next() => {
-                    session.heard = Instant::now();
-                    if let Some(leaving) = self.hear(session, frame) {
+                    session.received = Instant::now();
+                    if let Some(leaving) = self.receive(session, frame) {
                         return leaving;
                     }
                 }
@@ -288,7 +288,7 @@ impl Client {
                         return Leaving::Drop(Duration::ZERO);
                     }
                 }
-                _ = kick.changed() => return Leaving::Kicked,
+                _ = reconnect.changed() => return Leaving::Reconnect,
                 () = sleep_until(due) => {
                     if let Some(leaving) = self.act(wire, session).await {
                         return leaving;
@@ -305,7 +305,7 @@ impl Client {
             .extend(self.role.rooms.iter().map(|room| (now, Later::Join(Topic::Room(*room), true, 0))));
     }
 
-    fn until_odd(&mut self) -> Duration {
+    fn until_irregular(&mut self) -> Duration {
         self.context.sizes.churn.mul_f64(-self.rng.random_range(0.0001f64..1.0).ln())
     }
 }

@@ -1,5 +1,5 @@
-//! One cluster under test: Redis, nodes, and a proxy on every way between them and to the clients. Owns how they are
-//! wired and the order of starting; what goes wrong is `fault`'s. Built by the run.
+//! The cluster under test: Redis, nodes, and a proxy on every connection between them and to the clients. Owns how they are
+//! connected and the order in which they start; does not cause faults. Built by the run.
 
 use std::path::{Path, PathBuf};
 
@@ -8,9 +8,9 @@ use crate::proxy::Proxy;
 
 pub struct Cluster {
     pub redis: RedisServer,
-    /// From each node to Redis.
+    /// The proxy from each node to Redis.
     pub to_redis: Vec<Proxy>,
-    /// From clients to each node.
+    /// The proxy from clients to each node.
     pub to_nodes: Vec<Proxy>,
     pub nodes: Vec<Node>,
     pub dir: PathBuf,
@@ -51,14 +51,14 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Another Redis, beside the one in use.
+    /// Starts another Redis beside the one in use.
     pub async fn another_redis(&mut self) -> std::io::Result<RedisServer> {
         let dir = self.dir.join(format!("redis-{}", self.servers));
         self.servers += 1;
         RedisServer::start(dir, self.fsync).await
     }
 
-    /// What nodes did that they never should: those that ended by themselves.
+    /// The nodes that ended unexpectedly.
     pub fn dead(&mut self) -> Vec<usize> {
         self.nodes.iter_mut().filter_map(|node| (!node.running()).then_some(node.number)).collect()
     }

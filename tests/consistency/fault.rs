@@ -1,5 +1,5 @@
-//! What goes wrong: each fault by its name, and what it asks of the run. The injector makes it happen; the schedule is the
-//! run's.
+//! The faults: their names, and the workload and settings that each needs. Causes none of them, which the injector does. Used by
+//! the run and by the commands.
 
 use std::time::Duration;
 
@@ -9,89 +9,89 @@ use crate::history::{Event, History};
 use crate::process::Fsync;
 use crate::run_context::Sizes;
 
-/// What a log holds where trimming is the fault.
+/// The length of each log if trimming is the fault.
 const KEPT_WHERE_TRIMMED: usize = 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Fault {
-    /// Nothing but clients that come and go.
+    /// No fault, only clients that disconnect and reconnect
     None,
-    /// kill -9 of one node, which comes back later.
+    /// kill -9 of one node, which is restarted later
     KillNode,
-    /// kill -9 of all nodes at once.
+    /// kill -9 of all nodes at once
     KillAllNodes,
-    /// SIGTERM to one node after the other.
+    /// SIGTERM to one node after the other
     RollingTerm,
-    /// A node stopped for longer than its lease, and woken.
+    /// A node is stopped for longer than its lease, and then continued
     StopNode,
-    /// kill -9 of Redis, and a restart with its log on disk.
+    /// kill -9 of Redis, and a restart with its data on disk
     KillRedis,
-    /// Redis restarted with nothing.
+    /// Redis is restarted without its data
     EmptyRedis,
-    /// FLUSHALL under running nodes.
+    /// FLUSHALL while the nodes are running
     FlushAll,
-    /// Redis stopped for 1 to 8 seconds, one time in three for up to 18.
+    /// Redis is stopped for 1 to 8 seconds, one time in three for up to 18
     StopRedis,
-    /// Redis stopped for longer than every lease.
+    /// Redis is stopped for longer than every lease
     StopRedisLong,
-    /// A replica that has fallen behind takes over.
+    /// A replica without the last messages replaces the master
     StaleReplica,
-    /// Nodes cut off from Redis.
+    /// Nodes have no connection to Redis
     RedisCut,
-    /// Connections between nodes and Redis reset, again and again.
+    /// Connections between nodes and Redis are reset repeatedly
     RedisReset,
-    /// A black hole between nodes and Redis.
+    /// Connections between nodes and Redis stay open but pass nothing
     RedisStall,
-    /// The subscriptions of one node look alive and bring nothing.
+    /// The subscriptions of one node stay open but deliver nothing
     HalfOpenPubsub,
-    /// Redis 100 ms away.
+    /// Redis answers 100 ms later
     RedisDelay,
-    /// 40 KB/s to Redis.
+    /// 40 KB/s between nodes and Redis
     RedisSlow,
-    /// Everything to and from Redis in pieces.
+    /// All data between nodes and Redis comes in small pieces
     RedisSlice,
-    /// Clients cut off from a node.
+    /// Clients have no connection to one node
     ClientCut,
-    /// Connections between clients and nodes reset, again and again.
+    /// Connections between clients and nodes are reset repeatedly
     ClientReset,
-    /// A black hole between clients and a node.
+    /// Connections between clients and one node stay open but pass nothing
     ClientStall,
-    /// Clients 150 ms away.
+    /// Answers to clients come 150 ms later
     ClientDelay,
-    /// 20 KB/s for each client.
+    /// 20 KB/s for each client
     ClientSlow,
-    /// Everything to and from clients in pieces.
+    /// All data between clients and nodes comes in small pieces
     ClientSlice,
-    /// CLIENT KILL TYPE pubsub, again and again.
+    /// CLIENT KILL TYPE pubsub, repeatedly
     KillPubsub,
-    /// Redis out of memory.
+    /// Redis has no free memory
     OutOfMemory,
-    /// No room on the disk of a Redis that writes to it once a second.
+    /// The disk of Redis is full; Redis writes to it once a second
     DiskFull,
-    /// The same where each write has to be on the disk, so that Redis ends and is started again.
+    /// The disk of Redis is full; Redis writes each message to it, and so ends and is restarted
     DiskFullAlways,
-    /// All clients drop and come back at once.
+    /// All clients disconnect and reconnect at once
     ReconnectAll,
-    /// The same with 2,000 clients.
+    /// 2,000 clients disconnect and reconnect at once
     Storm,
-    /// Clients that come with positions that can't be proved.
+    /// Clients resume from forged positions
     Forged,
-    /// Clients that read nothing, in a room with much traffic.
+    /// Clients read nothing in a room with much traffic
     NeverReader,
-    /// A log that holds little, and clients that stay away for long.
+    /// The logs are short, and clients stay away for long
     Trimmed,
-    /// A random choice of all that need not lose anything.
+    /// A random choice of all faults that need not lose data
     Mix,
-    /// The same, and every other time one in which Redis loses something.
+    /// The same, but every second fault makes Redis lose data
     MixLossy,
 }
 
 impl Fault {
     pub fn name(self) -> String {
-        self.to_possible_value().expect("no fault is hidden").get_name().to_owned()
+        self.to_possible_value().expect("every fault has a name").get_name().to_owned()
     }
 
-    /// The one that a history is of; none where it does not say so.
+    /// The fault of a history; none if the history does not name it.
     pub fn of(history: &History) -> Option<Self> {
         history.lines.iter().find_map(|line| match &line.event {
             Event::Run { fault } => Self::from_str(fault, false).ok(),
@@ -99,7 +99,7 @@ impl Fault {
         })
     }
 
-    /// What `everysec` may lose is no finding: faults that end Redis need `always`.
+    /// Faults that end Redis need `always`, because data that `everysec` loses would be no finding.
     pub fn fsync(self) -> Fsync {
         match self {
             Self::KillRedis
@@ -112,7 +112,7 @@ impl Fault {
         }
     }
 
-    /// What it changes in the workload.
+    /// The workload with the changes for this fault.
     pub fn sizes(self, sizes: Sizes) -> Sizes {
         match self {
             Self::Forged => Sizes { forged_permille: 800, churn: Duration::from_secs(8), ..sizes },
@@ -125,18 +125,18 @@ impl Fault {
         }
     }
 
-    /// What it changes in the nodes' settings.
+    /// The node settings for this fault.
     pub fn environment(self) -> Vec<(String, String)> {
         match self {
             Self::Trimmed => vec![("CHAT_HISTORY__MAX_MESSAGES".into(), KEPT_WHERE_TRIMMED.to_string())],
-            // 2,000 who tell 200 each that they are back: the clients would be measured, not the nodes.
+            // 2,000 clients that each announce themselves to 200 others would measure the clients, not the nodes.
             Self::Storm => vec![("CHAT_ROOMS__QUIET_ABOVE".into(), "50".into())],
             _ => Vec::new(),
         }
     }
 
-    /// How many of a thousand members stay away until the end after they lost their connection: ghosts are of those.
-    pub fn fickle_permille(self, usual: u32) -> u32 {
+    /// How many of a thousand members stay away until the end after they lost their connection. Only these leave ghosts.
+    pub fn stay_away_permille(self, usual: u32) -> u32 {
         match self {
             Self::KillNode | Self::StopNode => 400,
             Self::KillAllNodes => 150,
@@ -144,8 +144,8 @@ impl Fault {
         }
     }
 
-    /// The calm after the last injection, if that has to be longer than the others: the bound for ghosts runs out only
-    /// where nothing is injected for longer than it, and somebody has to ask then.
+    /// The quiet time after the last fault, if it has to be longer than after the others. The bound for ghosts expires only if
+    /// no fault is injected for longer than it, and then a client has to ask for the members.
     pub fn calm_at_end(self) -> Duration {
         match self {
             Self::KillNode | Self::StopNode | Self::KillAllNodes => Duration::from_secs(40),
@@ -153,15 +153,15 @@ impl Fault {
         }
     }
 
-    /// What takes away what Redis had.
+    /// The faults that make Redis lose data.
     pub const LOSSY: [Self; 3] = [Self::EmptyRedis, Self::FlushAll, Self::StaleReplica];
 
-    /// How many messages a log then holds; none: more than a run has.
+    /// The length of each log; none: longer than any run.
     pub fn keeps(self) -> Option<usize> {
         (self == Self::Trimmed).then_some(KEPT_WHERE_TRIMMED)
     }
 
-    /// Of what `Mix` is made.
+    /// The faults that `Mix` chooses from.
     pub const LOSSLESS: [Self; 24] = [
         Self::KillNode,
         Self::KillAllNodes,
@@ -185,12 +185,12 @@ impl Fault {
         Self::ClientSlice,
         Self::KillPubsub,
         Self::OutOfMemory,
-        // Of a mix, whose Redis has each write on the disk.
+        // In a mix, Redis writes each message to the disk.
         Self::DiskFullAlways,
         Self::ReconnectAll,
     ];
 
-    /// Whether there is anything to inject.
+    /// Whether the injector has to cause it.
     pub fn injects(self) -> bool {
         !matches!(self, Self::None | Self::Forged | Self::NeverReader | Self::Trimmed)
     }

@@ -1,5 +1,5 @@
-//! What happened in a run, as far as clients, the harness and Redis's own log can tell. Owns the events, their order
-//! and their file form (one JSON line each); judges nothing. Written by clients and faults, read by the checks.
+//! The history of a run: events that clients, the harness and the logs in Redis provide. Owns the events, their order and their
+//! file format (one JSON line each); judges nothing. Written by the clients and the injector, read by the checks.
 
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
@@ -10,27 +10,27 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Microseconds since the run began, on one monotonic clock: all clients live in this process.
+/// Microseconds since the start of the run, on one monotonic clock, because all clients are in this process.
 pub type Micros = u64;
 
 /// One second.
 pub const SECOND: Micros = 1_000_000;
 
-/// One log: a room's by its number, or the private log of a user by the user's number.
+/// One log: of a room, by its number, or the private log of a user, by the number of the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Topic {
     Room(u16),
     Inbox(u16),
 }
 
-/// A place in a log.
+/// A position without its message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     pub epoch: u64,
     pub seq: u64,
 }
 
-/// A place with the proof: the message there, nil before the first.
+/// A position in a log with the id of the message there, which proves it; nil before the first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
     pub epoch: u64,
@@ -52,87 +52,87 @@ pub enum Reason {
     TooMany,
 }
 
-/// What a node said to a client that came back with a position.
+/// The answer of a node to a client that resumed from a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     Recovered,
     Not { reason: Reason, next_seq: u64 },
 }
 
-/// How a token is shown to a node.
+/// How a client presents a token to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TokenUse {
-    /// With the handshake.
+    /// In the handshake.
     Handshake,
-    /// With a first `Auth`, after a handshake without one.
+    /// In the first `Auth`, after a handshake without a token.
     Auth,
 }
 
-/// An entry of a raw log, read from Redis itself.
+/// An entry of a raw log, read from Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEntry {
     pub seq: u64,
     pub message_id: Uuid,
     pub prev: Uuid,
-    /// The publish's own id.
+    /// The id of the publish.
     pub id: Option<Uuid>,
-    /// The sender that the stored body names; none where it is nobody of this run.
+    /// The sender in the stored body; none if it is no user of this run.
     pub sender: Option<u16>,
 }
 
-/// What the operating system and the metrics say a node holds.
+/// The resources of a node, by the operating system and its metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
     pub descriptors: u64,
     pub threads: u64,
-    /// The runtime's own, as the metric has it; 0 in histories of before it was written down.
+    /// The tasks of the runtime, by its metric; 0 in older histories, which did not record it.
     #[serde(default)]
     pub tasks: u64,
     pub resident_kib: u64,
-    /// The most that it ever was.
+    /// The highest value so far.
     pub peak_kib: u64,
     pub connections: u64,
     pub subscriptions: u64,
 }
 
-/// How a fault excuses what could not be kept.
+/// The loss that a fault excuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Damage {
-    /// Everything can be kept.
+    /// No data is lost.
     None,
-    /// The store lost everything that it held.
+    /// The store lost all data.
     Wiped,
-    /// The store lost the end of what it held: all from `since` on.
+    /// The store lost the last data, from `since` on.
     RolledBack { since: Micros },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// What the run is made for: the fault, by its name. The first line.
+    /// The name of the fault of this run. Always the first line.
     Run { fault: String },
-    /// A publish is sent. `op` names this attempt, `id` the publish; `sender` is the name that it claims.
+    /// A publish is sent. `op` identifies this attempt, `id` the publish; `sender` is the sender in the request.
     Publish { op: u64, client: u32, conn: u64, topic: Topic, id: Uuid, sender: u16 },
-    /// The attempt was acknowledged. `at` is a place in the room's log, or in the sender's private log.
+    /// The attempt was acknowledged. `at` is a position in the log of the room, or in the private log of the sender.
     Stored { op: u64, at: Place, message_id: Uuid, duplicate: bool },
-    /// The attempt failed and will never take effect.
+    /// The attempt failed and never takes effect.
     Refused { op: u64, code: String },
-    /// Nobody knows: the answer said so, or none came.
+    /// The outcome is unknown: the answer said so, or there was none.
     Unknown { op: u64 },
     /// A connection is open.
     Connected { client: u32, conn: u64, node: u8 },
-    /// It ended; the close code, 1006 where there was none.
+    /// A connection ended, with this close code; 1006 if there was none.
     Closed { client: u32, conn: u64, code: u16 },
     /// `Enter` or `Auth` is sent.
     Join { client: u32, conn: u64, topic: Topic, since: Option<Position>, history: u32 },
-    /// Its `Ack` came.
+    /// The `Ack` of an `Enter` or `Auth` was received.
     Joined { client: u32, conn: u64, topic: Topic, top: Position, verdict: Option<Verdict>, already: bool },
-    /// It was refused.
+    /// The `Enter` or `Auth` failed.
     JoinFailed { client: u32, conn: u64, topic: Topic, code: String },
     /// `Leave` is sent.
     Leave { client: u32, conn: u64, topic: Topic },
-    /// Its `Ack` came.
+    /// The `Ack` of a `Leave` was received.
     Left { client: u32, conn: u64, topic: Topic },
-    /// A message came. `id` is the publish's id as the frame bears it.
+    /// A message was received. `id` is the id of the publish in the frame.
     Received {
         client: u32,
         conn: u64,
@@ -142,37 +142,37 @@ pub enum Event {
         sender: u16,
         id: Option<Uuid>,
     },
-    /// A gap was signalled.
+    /// A `Gap` was received.
     Gap { client: u32, conn: u64, topic: Topic, reason: Reason, next: Place },
-    /// A request of `asked` has had no answer for longer than anybody waits.
+    /// A request that was sent at `asked` got no answer in time.
     Unanswered { client: u32, conn: u64, asked: Micros, id: String },
-    /// An answer to a request that was not made on this connection, or has been answered.
+    /// An answer to a request that was not sent on this connection, or was answered before.
     StrayAnswer { client: u32, conn: u64, id: String },
     /// From here on the client wants no connection, until `Back`.
     Away { client: u32 },
     /// From here on the client wants to be connected.
     Back { client: u32 },
-    /// Who a node said was in a room, asked at `asked`.
+    /// The members of a room, by a node that was asked at `asked`.
     Members { room: u16, asked: Micros, users: Vec<u16> },
-    /// All tokens of a user were revoked, as was asked at `asked`: the answer came now.
+    /// All tokens of a user were revoked, by a request that was sent at `asked` and answered now.
     Revoked { user: u16, asked: Micros },
-    /// A token that was revoked, with the answer at `answered`, was shown to a node anew at `asked`. Written down only
-    /// where the node knew what to say.
+    /// A token whose revocation was confirmed at `answered` was presented to a node at `asked`. Recorded only if the node gave a
+    /// definite answer.
     Probed { user: u16, answered: Micros, asked: Micros, node: u8, by: TokenUse, admitted: bool },
-    /// One disturbance, of one or several faults in a row.
+    /// One injection, of one fault or several in a row.
     Injected { name: String },
     /// A fault begins.
     FaultBegan { name: String, damage: Damage },
-    /// The last begun fault is over.
+    /// The fault with this name that began last ends.
     FaultEnded { name: String },
-    /// How often the nodes read the logs while everybody came back: of all rooms, of one room at most; the same for
+    /// How often the nodes read logs while all clients reconnected: of all rooms, the maximum of one room, and the same for
     /// private logs.
     LogsRead { rooms: u64, of_a_room: u64, private: u64, of_a_user: u64 },
-    /// From here on there are clients that read nothing.
+    /// From here on some clients read nothing.
     NonReadersStarted,
-    /// What a node holds: just after it was started, and at the `end`, after all clients have gone.
+    /// The resources of a node: after its start, and at the `end`, after all clients have left.
     Holds { node: u8, pid: u32, end: bool, resources: Resources },
-    /// A line of a node's output that says so.
+    /// A line with a panic in the output of a node.
     Panicked { node: u8, line: String },
     /// A raw log, read from Redis at the end of the run.
     Log { topic: Topic, epoch: u64, entries: Vec<LogEntry> },
@@ -184,31 +184,31 @@ pub struct Line {
     pub event: Event,
 }
 
-/// What a checker must know of the setup: who a client is.
+/// What the checks must know about the clients and the bounds of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setup {
     /// The user of each client, by the client's number.
     pub users: Vec<u16>,
-    /// Whether each client keeps its own position of its private log.
+    /// Whether each client stores a position of its private log.
     pub keeps_inbox: Vec<bool>,
-    /// Bounds that apply to this run.
+    /// The bounds of this run.
     pub bounds: Bounds,
 }
 
-/// Times that the guarantees name.
+/// The bounds in the guarantees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
-    /// After a fault heals every client is at the top within this.
+    /// After the end of a fault every client has reached the top within this time.
     pub recovery: Micros,
-    /// A user who is gone is shown no longer than this.
+    /// An absent user is listed no longer than this.
     pub ghost: Micros,
-    /// A connected user is not shown absent for longer than this.
+    /// A connected user is not missing from the list for longer than this.
     pub absent: Micros,
-    /// A revoked token's connection is closed within this.
+    /// The connection of a revoked token closes within this time.
     pub revocation: Micros,
-    /// The same where the notice may have been lost in a fault.
+    /// The same if a fault may have lost the notice.
     pub revocation_in_fault: Micros,
-    /// How many messages a log holds before it lets go of the oldest; none: all of this run's.
+    /// How many messages a log holds before it drops the oldest; none: all messages of the run.
     #[serde(default)]
     pub keeps: Option<usize>,
 }
@@ -256,7 +256,7 @@ impl History {
     }
 }
 
-/// Where all that happens is written down, in one order.
+/// Records all events in one order.
 pub struct Recorder {
     start: Instant,
     lines: Mutex<Vec<Line>>,
@@ -272,33 +272,33 @@ impl Recorder {
         u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// A number that nothing else in the run has: for an attempt, or a connection.
+    /// A number that is unique in the run, for an attempt or a connection.
     pub fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The time is taken under the lock, so that lines are in the order of their times.
+    /// Records an event. Takes the time under the lock, so that the lines are in the order of their times.
     pub fn record(&self, event: Event) {
-        let mut lines = self.lines.lock().expect("no one panics while recording");
+        let mut lines = self.lines.lock().expect("no task panics while it holds the lock");
         let at = self.now();
         lines.push(Line { at, event });
     }
 
     /// How many lines there are.
     pub fn len(&self) -> usize {
-        self.lines.lock().expect("no one panics while recording").len()
+        self.lines.lock().expect("no task panics while it holds the lock").len()
     }
 
-    /// Looks at the lines from number `from` on.
+    /// Passes the lines from number `from` on to `judge`.
     pub fn look<T>(&self, from: usize, judge: impl FnOnce(&[Line]) -> T) -> T {
-        judge(&self.lines.lock().expect("no one panics while recording")[from..])
+        judge(&self.lines.lock().expect("no task panics while it holds the lock")[from..])
     }
 
     /// The run as it is now.
     pub fn finish(&self, setup: Setup) -> History {
         History {
             setup,
-            lines: std::mem::take(&mut *self.lines.lock().expect("no one panics while recording")),
+            lines: std::mem::take(&mut *self.lines.lock().expect("no task panics while it holds the lock")),
         }
     }
 }

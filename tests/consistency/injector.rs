@@ -1,5 +1,5 @@
-//! Makes a fault happen: how it begins, how it heals, and what it excuses. A window in the history is as short as the
-//! guarantees allow: a killed node's clients have others to go to, so that nothing is excused by its absence.
+//! Causes faults: how each begins, how it ends, and what it excuses. The recorded time window of a fault is as short as the
+//! guarantees allow: the clients of a killed node can use other nodes, so its absence excuses nothing. Called by the run.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use crate::fault::Fault;
 use crate::history::{Damage, Event, Recorder};
 use crate::proxy::Mode;
 
-/// What an injection works on.
+/// What faults act on.
 pub struct Injector<'a> {
     pub cluster: &'a mut Cluster,
     pub recorder: &'a Recorder,
-    pub kick: &'a watch::Sender<u64>,
+    pub reconnect: &'a watch::Sender<u64>,
     pub rng: SmallRng,
 }
 
@@ -38,7 +38,7 @@ impl Injector<'_> {
         self.rng.random_range(0..self.cluster.nodes.len())
     }
 
-    /// One fault, from beginning to end; returns when it has healed.
+    /// Causes one fault; returns after its end.
     pub async fn inject(&mut self, fault: Fault) -> std::io::Result<()> {
         let fault = match fault {
             Fault::MixLossy if self.rng.random_bool(0.5) => {
@@ -77,7 +77,7 @@ impl Injector<'_> {
                     self.began(fault, Damage::None);
                     self.ended(fault);
                     if !self.cluster.nodes[node].terminate(Duration::from_secs(30)).await {
-                        return Err(std::io::Error::other(format!("node {node} did not drain")));
+                        return Err(std::io::Error::other(format!("node {node} did not drain in time")));
                     }
                     self.restart(&[node]).await?;
                 }
@@ -100,7 +100,7 @@ impl Injector<'_> {
             Fault::EmptyRedis => {
                 self.began(fault, Damage::Wiped);
                 self.cluster.redis.kill();
-                self.cluster.redis.forget()?;
+                self.cluster.redis.wipe()?;
                 self.wait(100, 2_000).await;
                 self.cluster.redis.up().await?;
                 self.ended(fault);
@@ -180,7 +180,7 @@ impl Injector<'_> {
                 self.wait(2_000, 8_000).await;
                 let ended = !self.cluster.redis.running();
                 if ended != (fault == Fault::DiskFullAlways) {
-                    return Err(std::io::Error::other(format!("on a full disk, Redis ended: {ended}")));
+                    return Err(std::io::Error::other(format!("with a full disk, Redis ended: {ended}")));
                 }
                 if ended {
                     self.cluster.redis.up().await?;
@@ -191,7 +191,7 @@ impl Injector<'_> {
             }
             Fault::ReconnectAll | Fault::Storm => {
                 self.began(fault, Damage::None);
-                self.kick.send_modify(|count| *count += 1);
+                self.reconnect.send_modify(|count| *count += 1);
                 self.ended(fault);
             }
         }
@@ -211,7 +211,7 @@ impl Injector<'_> {
         Ok(())
     }
 
-    /// One node's way to Redis, or, one time in three, everybody's.
+    /// Sets a mode between Redis and one node or, one time in three, all nodes.
     async fn between_redis(&mut self, fault: Fault, mode: Mode, least_ms: u64, most_ms: u64) {
         let (one, all) = (self.some_node(), self.rng.random_range(0..3) == 0);
         self.began(fault, Damage::None);
@@ -232,22 +232,22 @@ impl Injector<'_> {
         self.ended(fault);
     }
 
-    /// A replica is cut off from its master, the master serves on for a while and dies, and the replica takes its
-    /// place: the same epochs, and the last messages gone.
+    /// A replica loses the connection to its master, the master continues for a while and dies, and the replica replaces it: the
+    /// epochs are the same, and the last messages are gone.
     async fn stale_replica(&mut self) -> std::io::Result<()> {
         let replica = self.cluster.another_redis().await?;
         let (host, port) = (self.cluster.redis.address.ip().to_string(), self.cluster.redis.address.port());
         replica.command(&["REPLICAOF", &host, &port.to_string()]).await;
         let mut polls = 0;
-        while !in_step(replica.command(&["INFO", "replication"]).await) {
+        while !is_in_sync(replica.command(&["INFO", "replication"]).await) {
             polls += 1;
             if polls > 200 {
-                return Err(std::io::Error::other("the replica does not catch up"));
+                return Err(std::io::Error::other("the replica did not synchronise"));
             }
             sleep(Duration::from_millis(50)).await;
         }
         self.wait(500, 1_500).await;
-        // What was acknowledged a moment before the cut may not have reached the replica either.
+        // Messages that were acknowledged just before the disconnection may be missing at the replica too.
         let since = self.recorder.now().saturating_sub(200_000);
         self.began(Fault::StaleReplica, Damage::RolledBack { since });
         replica.command(&["REPLICAOF", "NO", "ONE"]).await;
@@ -262,7 +262,7 @@ impl Injector<'_> {
     }
 }
 
-fn in_step(info: Option<redis::Value>) -> bool {
+fn is_in_sync(info: Option<redis::Value>) -> bool {
     match info {
         Some(redis::Value::BulkString(text)) => {
             String::from_utf8_lossy(&text).contains("master_link_status:up")

@@ -1,5 +1,5 @@
-//! The programs under test: Redis servers and nodes, each a process of its own. Owns starting, signalling and ending
-//! them, always by process id; what is done to them and when is the faults' business. Ended on drop, whatever happens.
+//! The programs under test: Redis servers and nodes, each a separate process. Owns starting, signalling and ending them, always
+//! by process id; the injector decides when. A process ends when its value is dropped.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,16 +15,16 @@ use tokio::time::{Instant, sleep};
 use crate::api;
 use crate::history::{Event, Resources};
 
-/// How long anything may take to come up.
+/// How long a program may take to start.
 const UP: Duration = Duration::from_secs(20);
 
-/// A port that nobody listens on, from below the range that outgoing connections are given: it stays free while its
-/// process is down. Never the same twice: of two that are chosen before either is used, both are free.
+/// A free port, below the range of outgoing connections, so that it stays free while its process is down. Never returns the
+/// same port twice, even if the first one is not in use yet.
 pub fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
         let port = rand::rng().random_range(15_000..30_000);
-        let fresh = GIVEN.lock().expect("no one panics with the ports").insert(port);
+        let fresh = GIVEN.lock().expect("no task panics while it holds the lock").insert(port);
         if fresh && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
@@ -48,16 +48,16 @@ impl Process {
 
     fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "the process {} is gone", self.child.id());
+        assert!(sent.is_ok_and(|status| status.success()), "process {} has ended", self.child.id());
     }
 
     fn running(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|status| status.is_none())
     }
 
-    /// Ends it at once and takes its leave of the system.
+    /// Ends it at once and waits for it.
     fn kill(&mut self) {
-        // An error: it had ended.
+        // An error means that it had ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -91,13 +91,13 @@ impl RedisServer {
         Ok(server)
     }
 
-    /// Starts it where it was, with what it had written.
+    /// Starts it on the same port, with the data that it had written.
     pub async fn up(&mut self) -> std::io::Result<()> {
         let fsync = match self.fsync {
             Fsync::Always => "always",
             Fsync::EverySecond => "everysec",
         };
-        // With SIGXFSZ ignored, what a full disk refuses is an error of `write`, and not the end of the process.
+        // SIGXFSZ is ignored, so that a full disk is an error of `write` and does not end the process.
         let mut command = Command::new("sh");
         command
             .args(["-c", "trap '' XFSZ; exec redis-server \"$@\"", "redis-server"])
@@ -109,14 +109,14 @@ impl RedisServer {
         let start = Instant::now();
         while self.command(&["PING"]).await.is_none() {
             if start.elapsed() > UP {
-                return Err(std::io::Error::other("redis-server does not come up"));
+                return Err(std::io::Error::other("redis-server did not start in time"));
             }
             sleep(Duration::from_millis(20)).await;
         }
         Ok(())
     }
 
-    /// Sends one command; none where it failed.
+    /// Sends one command; none if it failed.
     pub async fn command(&self, words: &[&str]) -> Option<redis::Value> {
         let exchange = async {
             let mut connection = crate::raw_log::connect(self.address).await.ok()?;
@@ -135,7 +135,7 @@ impl RedisServer {
         self.process.as_mut().is_some_and(Process::running)
     }
 
-    /// From here on its log takes only so many bytes more, as on a full disk.
+    /// From here on its log can grow only by so many bytes, as on a full disk.
     pub fn fill_disk(&self, left: u64) -> std::io::Result<()> {
         let mut written = 0;
         for file in std::fs::read_dir(self.dir.join("appendonlydir"))? {
@@ -144,24 +144,24 @@ impl RedisServer {
         self.limit_files(&(written + left).to_string())
     }
 
-    /// There is room again.
+    /// The disk has space again.
     pub fn free_disk(&self) -> std::io::Result<()> {
         self.limit_files("unlimited")
     }
 
-    /// The largest size of a file that it may write.
+    /// Sets the largest size of a file that it may write.
     fn limit_files(&self, bytes: &str) -> std::io::Result<()> {
         let Some(process) = &self.process else { return Ok(()) };
         let process = process.child.id().to_string();
-        // Only the soft limit: anybody may raise that again.
+        // Only the soft limit, which may be raised again.
         let status =
             Command::new("prlimit").args(["--pid", &process, &format!("--fsize={bytes}:")]).status()?;
-        if status.success() { Ok(()) } else { Err(std::io::Error::other("prlimit does not do it")) }
+        if status.success() { Ok(()) } else { Err(std::io::Error::other("prlimit failed")) }
     }
 
-    /// Forgets what it had written; only while it is down.
-    pub fn forget(&self) -> std::io::Result<()> {
-        assert!(self.process.is_none(), "a running server would write it again");
+    /// Deletes its data on disk; only while it is down.
+    pub fn wipe(&self) -> std::io::Result<()> {
+        assert!(self.process.is_none(), "a running server would write its data again");
         std::fs::remove_dir_all(self.dir.join("appendonlydir"))
     }
 
@@ -174,7 +174,7 @@ impl RedisServer {
     }
 }
 
-/// What a node is told beside its addresses.
+/// The program of a node, and its settings except the addresses.
 #[derive(Debug, Clone)]
 pub struct NodeSettings {
     pub binary: PathBuf,
@@ -204,7 +204,7 @@ impl Node {
         }
     }
 
-    /// Starts it; does not wait for anything.
+    /// Starts it without waiting.
     pub fn up(&mut self) -> std::io::Result<()> {
         let mut command = Command::new(&self.settings.binary);
         command
@@ -218,7 +218,7 @@ impl Node {
         Ok(())
     }
 
-    /// Waits until `/readyz` says so.
+    /// Waits until `/readyz` answers 200.
     pub async fn ready(&mut self) -> std::io::Result<()> {
         let start = Instant::now();
         loop {
@@ -228,7 +228,10 @@ impl Node {
             if start.elapsed() > UP || !self.process.as_mut().is_some_and(Process::running) {
                 let log = std::fs::read_to_string(&self.log).unwrap_or_default();
                 let tail = log.lines().rev().take(5).collect::<Vec<_>>().join("\n");
-                return Err(std::io::Error::other(format!("node {} does not come up:\n{tail}", self.number)));
+                return Err(std::io::Error::other(format!(
+                    "node {} did not become ready:\n{tail}",
+                    self.number
+                )));
             }
             sleep(Duration::from_millis(50)).await;
         }
@@ -254,7 +257,7 @@ impl Node {
         self.process.iter().for_each(|process| process.signal("-CONT"));
     }
 
-    /// Asks it to end, and waits until it has. False if it had to be killed, or ended with an error.
+    /// Sends SIGTERM and waits for the end. False if it had to be killed, or ended with an error.
     pub async fn terminate(&mut self, within: Duration) -> bool {
         let Some(process) = &mut self.process else { return true };
         process.signal("-TERM");
@@ -271,20 +274,20 @@ impl Node {
         clean
     }
 
-    /// The lines of its output, of all its processes one after the other, that tell of a panic.
+    /// The lines with a panic in the output of all its processes.
     pub fn panics(&self) -> Vec<String> {
         let log = std::fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         log.lines().filter(|line| line.contains("panicked")).map(str::to_owned).collect()
     }
 
-    /// One of its metrics.
+    /// The value of a metric.
     pub async fn metric(&self, name: &str) -> Option<u64> {
         let (_, metrics) = api::http(self.internal, "GET", "/metrics", None, None).await?;
         api::metric(&metrics, name)
     }
 
-    /// What it holds now.
+    /// The resources that it holds now.
     pub async fn resources(&self) -> Option<Resources> {
         let pid = self.pid()?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -304,7 +307,7 @@ impl Node {
         })
     }
 
-    /// The same as a line of the history.
+    /// The same as an event of the history.
     pub async fn holds(&self, end: bool) -> Option<Event> {
         let (pid, resources) = (self.pid()?, self.resources().await?);
         Some(Event::Holds { node: self.number as u8, pid, end, resources })
@@ -328,13 +331,13 @@ mod tests {
         assert!(server.command(&["SET", "b", "1"]).await.is_none());
         let start = Instant::now();
         while server.running() {
-            assert!(start.elapsed() < UP, "with `always` there is no way on");
+            assert!(start.elapsed() < UP, "with `always`, Redis ends on a full disk");
             sleep(Duration::from_millis(5)).await;
         }
         server.up().await.unwrap();
         assert_eq!(server.command(&["GET", "b"]).await, Some(redis::Value::Nil));
         server.kill();
-        server.forget().unwrap();
+        server.wipe().unwrap();
         server.up().await.unwrap();
         assert_eq!(server.command(&["GET", "a"]).await, Some(redis::Value::Nil));
     }

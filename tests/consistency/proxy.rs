@@ -1,5 +1,5 @@
-//! A TCP proxy that misbehaves on demand. Owns one listening port and what passes through it; does not understand it,
-//! save for telling subscriptions from commands. Stands between node and Redis, and between client and node.
+//! A TCP proxy that causes network faults. Owns one listening port and its connections; understands no protocol, but recognises
+//! subscriptions. Used between nodes and Redis, and between clients and nodes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-/// How a proxy treats what passes.
+/// How a proxy treats its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Pass,
-    /// Nothing gets through: what is open is closed, what comes is closed at once.
+    /// Closes all open connections, and new ones at once.
     Cut,
-    /// Nothing gets through, and nobody is told. What was held goes on afterwards, as TCP would have it.
+    /// Holds all bytes back without closing a connection. They continue afterwards, as with TCP.
     Stall,
-    /// The same, only for the subscribing connections that were open when it began: half-open ones.
+    /// The same, but only for subscribing connections that were open when the mode was set: they become half-open.
     StallSubscriptions,
-    /// Everything is late by this.
+    /// Delays all bytes by this time.
     Delay(Duration),
-    /// No more than so many bytes a second, each way of each connection.
+    /// Passes at most so many bytes per second in each direction of each connection.
     Slow(u32),
-    /// In pieces, of which the first are single bytes.
+    /// Passes bytes in small pieces, of which the first are single bytes.
     Slice,
 }
 
@@ -35,7 +35,7 @@ struct State {
     mode: Mode,
     since: Instant,
     target: SocketAddr,
-    /// Counts up when all that is open is to be closed.
+    /// Increases when all open connections have to close.
     generation: u64,
 }
 
@@ -62,12 +62,12 @@ impl Proxy {
         });
     }
 
-    /// Closes all that is open; what comes is served.
+    /// Closes all open connections; new ones are served.
     pub fn cut_once(&self) {
         self.state.send_modify(|state| state.generation += 1);
     }
 
-    /// Sends everybody elsewhere from now on.
+    /// Forwards to another server from now on.
     pub fn point_at(&self, target: SocketAddr) {
         self.state.send_modify(|state| {
             state.target = target;
@@ -100,8 +100,8 @@ async fn serve(client: TcpStream, state: watch::Receiver<State>) {
     let link = Arc::new(Link { generation, born: Instant::now(), subscribes: AtomicBool::new(false) });
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    tokio::spawn(pump(from_client, to_server, state.clone(), link.clone(), true));
-    pump(from_server, to_client, state, link, false).await;
+    tokio::spawn(copy(from_client, to_server, state.clone(), link.clone(), true));
+    copy(from_server, to_client, state, link, false).await;
 }
 
 struct Link {
@@ -110,8 +110,8 @@ struct Link {
     subscribes: AtomicBool,
 }
 
-/// One way of one connection, until either end closes it or it is cut.
-async fn pump(
+/// Forwards one direction of one connection until either end closes it or it is cut.
+async fn copy(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut state: watch::Receiver<State>,
@@ -121,7 +121,7 @@ async fn pump(
     let cut = {
         let (mut state, generation) = (state.clone(), link.generation);
         async move {
-            // An error: the proxy is gone, and with it all that passes.
+            // An error means that the proxy was dropped, which ends its connections.
             let _ = state.wait_for(|state| state.generation != generation).await;
         }
     };
@@ -175,8 +175,8 @@ async fn forward(to: &mut OwnedWriteHalf, chunk: &[u8], mode: Mode, came: Instan
             Ok(())
         }
         Mode::Slice => {
-            // One by one for the first, where lengths and heads are; a system call for each byte of all would measure
-            // nothing but system calls. Without a pause the reader would find them all together.
+            // Single bytes only at the beginning, where lengths and heads are: one system call per byte for everything would
+            // measure only system calls. Without the pause the reader would get the bytes together.
             let single = chunk.len().min(8);
             for byte in chunk[..single].chunks(1) {
                 to.write_all(byte).await?;
@@ -191,7 +191,7 @@ async fn forward(to: &mut OwnedWriteHalf, chunk: &[u8], mode: Mode, came: Instan
     }
 }
 
-/// Whether the bytes hold the word, in capitals or not.
+/// Whether the bytes contain the word, in upper or lower case.
 fn holds(bytes: &[u8], word: &[u8]) -> bool {
     bytes.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
 }
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
     use tokio::time::timeout;
 
-    /// A server that sends back what it gets.
+    /// A server that sends all bytes back.
     async fn echo() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

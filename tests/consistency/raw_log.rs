@@ -1,5 +1,5 @@
-//! The raw logs, read from Redis itself past all nodes. Owns what the keys and entries look like from outside; trusts
-//! no answer of a node. Read once, at the end of a run.
+//! The raw logs, read from Redis directly. Owns the format of keys and entries, as seen from outside; uses no answer of a node.
+//! Called once, at the end of a run.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use uuid::Uuid;
 use crate::history::{Event, LogEntry, Topic};
 use crate::wire::{epoch, publish_id, room_name, user_name, user_number};
 
-/// How many entries are read at a time.
+/// The number of entries per request.
 const PAGE: usize = 2_000;
 
-/// A connection that is patient: the machine may be busy with what the run left behind.
+/// A connection with long timeouts, because the machine may still be busy after the run.
 pub async fn connect(redis: SocketAddr) -> redis::RedisResult<MultiplexedConnection> {
     let patience = Some(Duration::from_secs(30));
     let patient =
@@ -24,7 +24,7 @@ pub async fn connect(redis: SocketAddr) -> redis::RedisResult<MultiplexedConnect
     client.get_multiplexed_async_connection_with_config(&patient).await
 }
 
-/// One log; none where there is none.
+/// One log; none if it does not exist.
 pub async fn read(
     connection: &mut MultiplexedConnection,
     prefix: &str,
@@ -50,7 +50,7 @@ pub async fn read(
             .await?;
         let whole = page.len() == PAGE;
         entries.extend(page.iter().map(|(id, fields)| {
-            entry(id, fields).unwrap_or_else(|| panic!("an entry of {topic:?} that is none: {id} {fields:?}"))
+            entry(id, fields).unwrap_or_else(|| panic!("invalid entry in {topic:?}: {id} {fields:?}"))
         }));
         if !whole {
             return Ok(Some(Event::Log { topic, epoch, entries }));

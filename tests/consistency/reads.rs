@@ -1,5 +1,5 @@
-//! How often the nodes read the logs, as Redis itself tells (MONITOR). Owns telling those reads from all else that Redis is
-//! asked; how many there may be is the run's question. Used by the storm.
+//! The number of log reads by the nodes, as MONITOR of Redis shows them. Owns how reads are distinguished from other commands;
+//! does not know how many are allowed. Used by the storm.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::history::Event;
 
-/// Counts from `listen` until `done`.
+/// Counts log reads from `listen` until `done`.
 pub struct Reads {
     stop: oneshot::Sender<()>,
     counting: JoinHandle<HashMap<String, u64>>,
@@ -52,13 +52,13 @@ impl Reads {
     }
 }
 
-/// The log that a command reads, by its key's hash tag; none of any other command.
+/// The log that a command reads, by the hash tag of its key; none for any other command.
 fn read_of(line: &str) -> Option<&str> {
     let mut words = line.split("\" \"");
     if !words.next()?.ends_with("\"EVALSHA") {
         return None;
     }
-    // The hash, four, the log's four keys, an epoch, an age, and then where to.
+    // The hash of the script, the number 4, the four keys of the log, an epoch, an age, and the direction.
     let key = words.nth(2)?;
     let direction = words.nth(5)?;
     let log = key.split_once('{')?.1.split_once('}')?.0;

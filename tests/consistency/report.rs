@@ -1,5 +1,5 @@
-//! What a run is summed up to. Owns the counts, the latencies and their printing; judges nothing. Printed at the end of
-//! each run, and as one row of the table of many.
+//! The report of a run. Owns the counts, the latencies and their printing; judges nothing. Printed at the end of each run, and
+//! as one row of the summary of many runs.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::history::{Event, History, Micros, SECOND, Topic, Verdict};
 use crate::thresholds;
 
-/// Times in order.
+/// Sorted times.
 #[derive(Debug, Default)]
 pub struct Times(Vec<Micros>);
 
@@ -63,18 +63,19 @@ pub struct Report {
     pub to_ack: Times,
     pub to_delivery: Times,
     pub to_recover: Times,
-    /// Publish to delivery at all who read, before and after those came who don't.
+    /// Publish to delivery at the clients that read, before and after the clients that read nothing connected.
     pub to_others: Option<(Times, Times)>,
-    /// From losing a connection, or dropping it to come back at once, to being in the first room again.
+    /// From the end of a connection, for a client that returns at once, until it is in its first room again.
     pub to_return: Times,
     pub peak_kib: u64,
     pub injected: u64,
     pub logs_read: Vec<String>,
-    /// How often private logs were read in all storms; none where nobody counted.
+    /// How often private logs were read in all storms; none if nothing was counted.
     pub private_reads: Option<u64>,
-    pub faults: Vec<(String, Micros, Micros)>,
+    /// The faults, each with its beginning and its end.
+    pub windows: Vec<(String, Micros, Micros)>,
     pub findings: Findings,
-    /// What the run had to come to and did not: see `thresholds`.
+    /// The thresholds that the run did not reach.
     pub unmet: Vec<String>,
 }
 
@@ -82,7 +83,7 @@ impl Report {
     pub fn of(history: &History) -> Self {
         let index = Index::new(history);
         let mut sent: HashMap<Uuid, Micros> = HashMap::new();
-        // Since when a connection has been in a topic: a message of before is a replay, which measures an absence.
+        // When each connection joined a topic: an older message is a replay, which would measure an absence.
         let mut joined: HashMap<(u64, Topic), Micros> = HashMap::new();
         let (mut to_ack, mut to_delivery, mut to_return) = (Vec::new(), Vec::new(), Vec::new());
         let mut gone: HashMap<u32, Micros> = HashMap::new();
@@ -112,7 +113,7 @@ impl Report {
             to_recover: Times::of(
                 checks::times_to_recover(&index).into_iter().map(|(_, time)| time).collect(),
             ),
-            faults: index.windows.iter().map(|w| (w.name.clone(), w.from, w.to)).collect(),
+            windows: index.windows.iter().map(|w| (w.name.clone(), w.from, w.to)).collect(),
             findings: checks::all(history),
             unmet: Vec::new(),
         };
@@ -155,7 +156,7 @@ impl Report {
                 Event::LogsRead { rooms, of_a_room, private, of_a_user } => {
                     *report.private_reads.get_or_insert_default() += private;
                     report.logs_read.push(format!(
-                        "logs read: {rooms} times a room's, {of_a_room} of one at most; {private} times a user's, {of_a_user} of one at most"
+                        "reads of room logs: {rooms}, at most {of_a_room} of one; of private logs: {private}, at most {of_a_user} of one"
                     ));
                 }
                 Event::Injected { .. } => report.injected += 1,
@@ -180,8 +181,8 @@ impl Report {
         report
     }
 
-    /// What is wrong, in a few words.
-    pub fn why(&self) -> String {
+    /// The checks with findings and the thresholds that were not reached, on one line.
+    pub fn faults(&self) -> String {
         let names = self.findings.names().into_iter().map(|check| check.to_string());
         names.chain(self.unmet.iter().cloned()).collect::<Vec<_>>().join("; ")
     }
@@ -194,39 +195,43 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |at: Micros| at as f64 / SECOND as f64;
-        for (name, from, to) in &self.faults {
+        for (name, from, to) in &self.windows {
             writeln!(f, "  fault {name}: {:.1} s to {:.1} s", seconds(*from), seconds(*to))?;
         }
         writeln!(
             f,
-            "  publishes: {} acknowledged, {} repeats recognised, {} refused, {} unknown",
+            "  publishes: {} acknowledged, {} recognised as repeats, {} refused, {} unknown",
             self.acknowledged, self.duplicates, self.refused, self.unknown
         )?;
         writeln!(
             f,
-            "  received {}; resumes: {} recovered, {} not; {} gaps; {} connections closed; {} lists of members",
+            "  received: {}; resumes: {} recovered, {} not recovered; gaps: {}; closed connections: {}; member lists: {}",
             self.received, self.recovered, self.not_recovered, self.gaps, self.closed, self.members
         )?;
         writeln!(f, "  publish to Ack:      {}", self.to_ack)?;
         writeln!(f, "  publish to delivery: {}", self.to_delivery)?;
         if let Some((before, after)) = &self.to_others {
-            writeln!(f, "  without non-readers: {before}")?;
+            writeln!(f, "  without slow ones:   {before}")?;
             let times = after.at(990) as f64 / before.at(990).max(1) as f64;
-            writeln!(f, "  others beside them:  {after}: p99 {times:.2} times that without")?;
+            writeln!(f, "  beside slow ones:    {after}; p99 is {times:.2} times as long")?;
         }
-        writeln!(f, "  time to recover:     {}", self.to_recover)?;
+        writeln!(f, "  fault to recovery:   {}", self.to_recover)?;
         for reads in &self.logs_read {
             writeln!(f, "  {reads}")?;
         }
-        writeln!(f, "  time to return:      {}", self.to_return)?;
-        writeln!(f, "  a node's memory:     {} MiB at most", self.peak_kib >> 10)?;
+        writeln!(f, "  close to return:     {}", self.to_return)?;
+        writeln!(f, "  memory of a node:    {} MiB at most", self.peak_kib >> 10)?;
         for unmet in &self.unmet {
-            writeln!(f, "  NOT ENOUGH: {unmet}")?;
+            writeln!(f, "  NOT REACHED: {unmet}")?;
         }
-        writeln!(f, "  bounds for ghosts:   {} ran out while somebody asked", self.findings.ghosts)?;
+        writeln!(
+            f,
+            "  ghost bounds:        {} expired before a client asked for the members",
+            self.findings.ghosts
+        )?;
         for check in Check::ALL {
             let looked = self.findings.looked.get(&check).copied().unwrap_or(0);
-            writeln!(f, "  {check:<26} {:>6} found in {looked}", self.findings.count(check))?;
+            writeln!(f, "  {check:<26} {:>6} findings in {looked} cases", self.findings.count(check))?;
             for finding in self.findings.found.iter().filter(|finding| finding.check == check).take(5) {
                 writeln!(f, "      at {:.3} s: {}", seconds(finding.at), finding.text)?;
             }

@@ -1,5 +1,5 @@
-//! Revoked tokens at the door. Owns the attempts to come in with one, by either way, at every node; whether one may still
-//! be let in is the checks' question. Called by the run after each revocation.
+//! Attempts to use a revoked token. Owns the attempts, in both ways and at every node; the checks judge whether a node may still
+//! accept it. Called by the run after each revocation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::history::{Event, Micros, TokenUse};
 use crate::run_context::RunContext;
 use crate::wire::{Frame, NotConnected, Wire, request, user_name};
 
-/// When, after the revocation's answer: past the bound, and past the bound for a notice that was lost.
+/// The times of the attempts after the answer to the revocation: after the bound, and after the bound for a lost notice.
 const AFTER: [Duration; 3] = [Duration::from_secs(4), Duration::from_secs(34), Duration::from_secs(64)];
 
-/// Shows the token to every node, again and again.
+/// Presents the token to every node, at each of these times.
 pub async fn probe(context: Arc<RunContext>, user: u16, token: String, answered: Micros) {
     for after in AFTER {
         let passed = Duration::from_micros(context.recorder.now().saturating_sub(answered));
@@ -31,7 +31,7 @@ pub async fn probe(context: Arc<RunContext>, user: u16, token: String, answered:
     }
 }
 
-/// None where the node did not say, or could not know.
+/// Whether a node accepts the token; none if it did not answer or could not know.
 async fn admitted(context: &RunContext, node: usize, user: u16, token: &str, by: TokenUse) -> Option<bool> {
     let shown = (by == TokenUse::Handshake).then_some(token);
     let mut wire = match Wire::connect(context.nodes[node], user, shown, false).await {

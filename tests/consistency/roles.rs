@@ -1,4 +1,4 @@
-//! Who takes part in a run. Owns the drawing of roles from a seed; the roles act by themselves. Called by the run.
+//! The roles of all clients of a run. Owns how they are drawn from a seed; does not act on them. Called by the run.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::history::{Bounds, Setup};
 use crate::role::Role;
 use crate::run_context::Sizes;
 
-/// How much a quiet room hears.
+/// The mean pause between two messages in a quiet room.
 const QUIET: Duration = Duration::from_secs(7);
 
-/// Publishers, members and one observer per node, in this order.
+/// The publishers, the members, and one observer per node, in this order.
 pub fn draw(sizes: &Sizes, nodes: usize, seed: u64) -> Vec<Role> {
     let mut rng = SmallRng::seed_from_u64(seed);
     let total = sizes.publishers + sizes.members + nodes as u32;
@@ -21,7 +21,7 @@ pub fn draw(sizes: &Sizes, nodes: usize, seed: u64) -> Vec<Role> {
     for client in 0..total {
         let publisher = client < sizes.publishers;
         let observer = client >= sizes.publishers + sizes.members;
-        // One in twenty is the second device of the member before.
+        // One client in twenty is a second device of the member before it.
         let second = !publisher && !observer && client % 20 == 7;
         let user = if second { roles[client as usize - 1].user } else { client as u16 };
         let rooms = if observer {
@@ -42,7 +42,7 @@ pub fn draw(sizes: &Sizes, nodes: usize, seed: u64) -> Vec<Role> {
         };
         let peers = (0..10).map(|_| rng.random_range(0..total - nodes as u32) as u16);
         let mut peers: Vec<u16> = peers.collect();
-        // Second devices have no name of their own.
+        // Second devices have no user of their own.
         peers.retain(|peer| u32::from(*peer) < sizes.publishers || u32::from(*peer) % 20 != 7);
         let several = second || client % 20 == 6;
         roles.push(Role {
@@ -53,22 +53,22 @@ pub fn draw(sizes: &Sizes, nodes: usize, seed: u64) -> Vec<Role> {
             peers,
             keeps_inbox: publisher || several || rng.random_bool(0.8),
             churns: !observer,
-            fickle: !publisher && !observer && rng.random_range(0..1000) < sizes.fickle_permille,
-            poses_as: (client < 2).then_some(5),
+            stays_away: !publisher && !observer && rng.random_range(0..1000) < sizes.stay_away_permille,
+            impersonates: (client < 2).then_some(5),
             observes: observer.then(|| (client - sizes.publishers - sizes.members) as usize),
-            bulk: 0,
+            padding: 0,
             reads_after: None,
             seed: rng.random(),
         });
     }
     if sizes.never_readers > 0 {
-        crowd(sizes, &mut roles, &mut rng);
+        add_busy_room(sizes, &mut roles, &mut rng);
     }
     roles
 }
 
-/// A room of its own with 1 MB/s, for some who read nothing for half a minute, as many who do, and two who write.
-fn crowd(sizes: &Sizes, roles: &mut Vec<Role>, rng: &mut SmallRng) {
+/// Adds a room with 1 MB/s: two clients publish, some read, and as many read nothing for half a minute.
+fn add_busy_room(sizes: &Sizes, roles: &mut Vec<Role>, rng: &mut SmallRng) {
     let room = sizes.rooms;
     for number in 0..2 * sizes.never_readers + 2 {
         let writes = number < 2;
@@ -82,17 +82,17 @@ fn crowd(sizes: &Sizes, roles: &mut Vec<Role>, rng: &mut SmallRng) {
             peers: Vec::new(),
             keeps_inbox: true,
             churns: false,
-            fickle: false,
-            poses_as: None,
+            stays_away: false,
+            impersonates: None,
             observes: None,
-            bulk: if writes { 14_000 } else { 0 },
+            padding: if writes { 14_000 } else { 0 },
             reads_after: never_reads.then_some(Duration::from_secs(30)),
             seed: rng.random(),
         });
     }
 }
 
-/// The first publishers care for one quiet room each.
+/// The quiet room of a publisher; the first publishers have one each.
 fn quiet_of(client: u32, sizes: &Sizes) -> Option<u16> {
     let client = u16::try_from(client).ok()?;
     (client < sizes.quiet_rooms).then(|| sizes.rooms - sizes.quiet_rooms + client)
@@ -105,6 +105,7 @@ fn some(rng: &mut SmallRng, of: u16, count: usize) -> Vec<u16> {
     chosen
 }
 
+/// The facts about the clients that the checks need.
 pub fn setup(roles: &[Role]) -> Setup {
     Setup {
         users: roles.iter().map(|role| role.user).collect(),

@@ -1,5 +1,5 @@
-//! One run: a cluster, a workload, a fault, and the history of it, whole or up to where the run failed. Owns the order of
-//! its phases; the checks judge it afterwards. Called by the commands.
+//! One run: a cluster, a workload, a fault, and its history, which ends early if the run fails. Owns the order of the phases;
+//! the checks judge the history afterwards. Called by the commands.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -28,17 +28,17 @@ use crate::run_context::{Phase, RunContext, Sizes};
 const NODES: usize = 3;
 const ADMIN_KEY: &str = "the-harness-s-own-admin-key-0123456789";
 const PREFIX: &str = "chat";
-/// Longer than it takes a node to close who reads nothing.
+/// Longer than a node takes to close a client that reads nothing.
 const NON_READER_CUT: Duration = Duration::from_secs(25);
-/// By when everybody is back in a storm.
+/// The time that all clients get to return in a storm.
 const RETURN: Duration = Duration::from_secs(5);
 
-/// After each fault, so that recovery is seen to be in time.
+/// The quiet time after each fault, longer than the bound for recovery.
 const CALM: Duration = Duration::from_secs(11);
-/// How much longer than twice its time a run may take until it is given up.
+/// A run is cancelled after twice its time and this.
 const SLACK: Duration = Duration::from_secs(180);
 
-/// What a run is made of.
+/// The parameters of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub fault: Fault,
@@ -46,32 +46,32 @@ pub struct Plan {
     pub seed: u64,
     pub sizes: Sizes,
     pub binary: PathBuf,
-    /// The flaw that a node built for it is to have.
-    pub planted: Option<String>,
-    /// How long nothing is injected after a fault.
+    /// The failpoint to activate in a node that is built with failpoints.
+    pub failpoint: Option<String>,
+    /// The quiet time after each fault.
     pub calm: Duration,
-    /// The same after the last, where that is longer.
+    /// The quiet time after the last fault, if it is longer.
     pub calm_at_end: Duration,
 }
 
-/// How a run went.
+/// The result of a run.
 pub struct Outcome {
     pub history: History,
-    /// Why it came to no end.
+    /// Why the run did not end normally.
     pub failed: Option<std::io::Error>,
 }
 
 impl Plan {
-    /// A run with what its fault asks for.
+    /// A run with the settings that its fault needs.
     pub fn new(fault: Fault, lasts: Duration, seed: u64, sizes: Sizes, binary: PathBuf) -> Self {
-        let sizes = Sizes { fickle_permille: fault.fickle_permille(sizes.fickle_permille), ..sizes };
+        let sizes = Sizes { stay_away_permille: fault.stay_away_permille(sizes.stay_away_permille), ..sizes };
         Self {
             fault,
             lasts,
             seed,
             sizes,
             binary,
-            planted: None,
+            failpoint: None,
             calm: CALM,
             calm_at_end: fault.calm_at_end(),
         }
@@ -83,10 +83,10 @@ fn settings(plan: &Plan) -> NodeSettings {
         ("CHAT_REDIS__PREFIX", PREFIX),
         ("CHAT_AUTH__ENABLED", "true"),
         ("CHAT_AUTH__ADMIN_KEY", ADMIN_KEY),
-        // The final log is to hold the whole run, so that each message can be looked up in it.
+        // The final log must contain the whole run, so that the checks find each message in it.
         ("CHAT_HISTORY__MAX_MESSAGES", "1000000"),
         ("CHAT_HISTORY__MAX_BYTES", "1000000000"),
-        // A dead connection is noticed within the bound for ghosts.
+        // The node notices a dead connection within the bound for ghosts.
         ("CHAT_SERVER__PING_INTERVAL", "8s"),
         ("CHAT_SERVER__PONG_TIMEOUT", "6s"),
         ("CHAT_DRAIN__DELAY", "300ms"),
@@ -96,27 +96,27 @@ fn settings(plan: &Plan) -> NodeSettings {
     let mut environment: Vec<(String, String)> =
         fixed.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     environment.extend(plan.fault.environment());
-    if let Some(flaw) = &plan.planted {
-        environment.push(("CHATNODE_FAILPOINT".into(), flaw.clone()));
+    if let Some(failpoint) = &plan.failpoint {
+        environment.push(("CHATNODE_FAILPOINT".into(), failpoint.clone()));
     }
     NodeSettings { binary: plan.binary.clone(), environment }
 }
 
-/// Runs it in a directory of its own.
+/// Runs a plan, with its files in this directory.
 pub async fn run(plan: &Plan, dir: &Path) -> Outcome {
     let mut rng = SmallRng::seed_from_u64(plan.seed);
     let roles = roles::draw(&plan.fault.sizes(plan.sizes), NODES, rng.random());
     let recorder = Arc::new(Recorder::new());
     recorder.record(Event::Run { fault: plan.fault.name() });
     let most = 2 * plan.lasts + plan.calm_at_end + SLACK;
-    let ended = timeout(most, course(plan, dir, rng, &roles, recorder.clone())).await;
-    let failed = ended.unwrap_or_else(|_| Err(std::io::Error::other("it came to no end"))).err();
+    let ended = timeout(most, phases(plan, dir, rng, &roles, recorder.clone())).await;
+    let failed = ended.unwrap_or_else(|_| Err(std::io::Error::other("the run did not end in time"))).err();
     let mut setup = roles::setup(&roles);
     setup.bounds.keeps = plan.fault.keeps();
     Outcome { history: recorder.finish(setup), failed }
 }
 
-async fn course(
+async fn phases(
     plan: &Plan,
     dir: &Path,
     mut rng: SmallRng,
@@ -125,14 +125,14 @@ async fn course(
 ) -> std::io::Result<()> {
     let sizes = plan.fault.sizes(plan.sizes);
     let mut cluster = Cluster::start(dir, NODES, plan.fault.fsync(), &settings(plan)).await?;
-    let (phase, phases) = watch::channel(Phase::Gather);
-    let (kick, kicks) = watch::channel(0);
+    let (phase, phases) = watch::channel(Phase::Join);
+    let (reconnect, reconnects) = watch::channel(0);
     let (start_non_readers, non_readers_start) = watch::channel(false);
     let api = Api::new(cluster.nodes.iter().map(|node| node.internal).collect(), ADMIN_KEY.to_owned());
     let context = Arc::new(RunContext {
         recorder,
         nodes: if plan.fault == Fault::Storm {
-            // A proxy would take more of the machine than the nodes do.
+            // The proxies would use more CPU than the nodes.
             cluster.nodes.iter().map(|node| node.address).collect()
         } else {
             cluster.to_nodes.iter().map(|proxy| proxy.address).collect()
@@ -140,20 +140,20 @@ async fn course(
         direct: cluster.nodes.iter().map(|node| node.address).collect(),
         sizes,
         phase: phases,
-        kick: kicks,
+        reconnect: reconnects,
         non_readers_start,
         api: Some(api),
         tokens: Mutex::default(),
     });
-    hold(&cluster, &context, false).await;
+    record_resources(&cluster, &context, false).await;
 
-    // What is in a set ends with it, however this does.
+    // A `JoinSet` ends its tasks when it is dropped, however this function ends.
     let mut clients = tokio::task::JoinSet::new();
     for role in roles {
         clients.spawn(Client::new(context.clone(), role.clone()).run());
     }
-    gathered(&context, roles).await?;
-    phase.send_replace(Phase::Talk);
+    wait_for_joins(&context, roles).await?;
+    phase.send_replace(Phase::Publish);
     let mut revoker = tokio::task::JoinSet::new();
     revoker.spawn(revoke(context.clone(), sizes, rng.random()));
 
@@ -163,7 +163,7 @@ async fn course(
     let mut injector = Injector {
         cluster: &mut cluster,
         recorder: &context.recorder,
-        kick: &kick,
+        reconnect: &reconnect,
         rng: SmallRng::seed_from_u64(rng.random()),
     };
     while plan.fault.injects() && start.elapsed() < plan.lasts {
@@ -179,7 +179,7 @@ async fn course(
     }
     sleep(plan.calm_at_end.saturating_sub(plan.calm)).await;
     if sizes.never_readers > 0 {
-        // The first half is without them, to compare.
+        // The first half runs without them, for comparison.
         sleep(plan.lasts / 2).await;
         context.recorder.record(Event::NonReadersStarted);
         start_non_readers.send_replace(true);
@@ -188,24 +188,24 @@ async fn course(
     sleep(end.saturating_duration_since(Instant::now())).await;
     let dead = cluster.dead();
     if !dead.is_empty() {
-        return Err(std::io::Error::other(format!("nodes {dead:?} ended by themselves")));
+        return Err(std::io::Error::other(format!("nodes {dead:?} ended unexpectedly")));
     }
 
     if sizes.never_readers > 0 {
-        cut_off(&cluster, sizes.never_readers).await?;
+        expect_slow_disconnects(&cluster, sizes.never_readers).await?;
     }
     revoker.shutdown().await;
     phase.send_replace(Phase::Settle);
-    still(&context.recorder, Duration::from_secs(2), Duration::from_secs(20)).await;
+    wait_for_quiet(&context.recorder, Duration::from_secs(2), Duration::from_secs(20)).await;
     phase.send_replace(Phase::Resume);
-    still(&context.recorder, Duration::from_secs(3), Duration::from_secs(20)).await;
+    wait_for_quiet(&context.recorder, Duration::from_secs(3), Duration::from_secs(20)).await;
     let users: Vec<u16> = roles.iter().map(|role| role.user).collect();
-    logs(&cluster, &context, &users).await?;
+    record_logs(&cluster, &context, &users).await?;
     phase.send_replace(Phase::Over);
     while let Some(client) = clients.join_next().await {
         client.map_err(std::io::Error::other)?;
     }
-    quiet(&cluster, &context).await;
+    wait_for_release(&cluster, &context).await;
     for node in &cluster.nodes {
         for line in node.panics() {
             context.recorder.record(Event::Panicked { node: node.number as u8, line });
@@ -214,8 +214,8 @@ async fn course(
     Ok(())
 }
 
-/// Waits until every client that is there from the start is in all of its rooms.
-async fn gathered(context: &RunContext, roles: &[Role]) -> std::io::Result<()> {
+/// Waits until every client that takes part from the start has joined all its rooms.
+async fn wait_for_joins(context: &RunContext, roles: &[Role]) -> std::io::Result<()> {
     let from_the_start = roles.iter().filter(|role| role.reads_after.is_none());
     let wanted: usize = from_the_start.map(|role| role.rooms.len()).sum();
     let start = Instant::now();
@@ -239,8 +239,8 @@ async fn gathered(context: &RunContext, roles: &[Role]) -> std::io::Result<()> {
     }
 }
 
-/// Waits until nothing but pings has happened for a while.
-async fn still(recorder: &Recorder, quiet: Duration, most: Duration) {
+/// Waits until nothing has been recorded for a while.
+async fn wait_for_quiet(recorder: &Recorder, quiet: Duration, most: Duration) {
     let start = Instant::now();
     let (mut seen, mut since) = (recorder.len(), Instant::now());
     while since.elapsed() < quiet && start.elapsed() < most {
@@ -252,7 +252,7 @@ async fn still(recorder: &Recorder, quiet: Duration, most: Duration) {
     }
 }
 
-/// Revokes somebody's tokens now and then, and tries to come in with one of them.
+/// Revokes all tokens of a random user from time to time, and then tries to use one of them.
 async fn revoke(context: Arc<RunContext>, sizes: Sizes, seed: u64) {
     let mut rng = SmallRng::seed_from_u64(seed);
     let Some(api) = &context.api else { return };
@@ -271,20 +271,20 @@ async fn revoke(context: Arc<RunContext>, sizes: Sizes, seed: u64) {
     }
 }
 
-/// Those who read nothing must have been closed for it, each at least once.
-async fn cut_off(cluster: &Cluster, never_readers: u32) -> std::io::Result<()> {
+/// Fails unless the nodes closed each client that reads nothing at least once.
+async fn expect_slow_disconnects(cluster: &Cluster, never_readers: u32) -> std::io::Result<()> {
     let mut closed = 0;
     for node in &cluster.nodes {
         closed += node.metric("chat_slow_consumer_disconnects_total").await.unwrap_or(0);
     }
     if closed < u64::from(never_readers) {
-        let why = format!("{closed} of {never_readers} clients that read nothing were closed");
+        let why = format!("only {closed} of {never_readers} clients that read nothing were closed");
         return Err(std::io::Error::other(why));
     }
     Ok(())
 }
 
-async fn hold(cluster: &Cluster, context: &RunContext, end: bool) {
+async fn record_resources(cluster: &Cluster, context: &RunContext, end: bool) {
     for node in &cluster.nodes {
         if let Some(holds) = node.holds(end).await {
             context.recorder.record(holds);
@@ -292,8 +292,8 @@ async fn hold(cluster: &Cluster, context: &RunContext, end: bool) {
     }
 }
 
-/// Waits until the nodes have let go of what nobody uses any more, and writes down what they hold then.
-async fn quiet(cluster: &Cluster, context: &RunContext) {
+/// Waits until the nodes have released the resources of all clients, and records what they still hold.
+async fn wait_for_release(cluster: &Cluster, context: &RunContext) {
     let start = Instant::now();
     loop {
         let mut busy = false;
@@ -301,13 +301,13 @@ async fn quiet(cluster: &Cluster, context: &RunContext) {
             busy |= node.resources().await.is_none_or(|r| r.connections > 0 || r.subscriptions > 2);
         }
         if !busy || start.elapsed() > Duration::from_secs(20) {
-            return hold(cluster, context, true).await;
+            return record_resources(cluster, context, true).await;
         }
         sleep(Duration::from_millis(250)).await;
     }
 }
 
-async fn logs(cluster: &Cluster, context: &RunContext, users: &[u16]) -> std::io::Result<()> {
+async fn record_logs(cluster: &Cluster, context: &RunContext, users: &[u16]) -> std::io::Result<()> {
     let rooms = context.sizes.all_rooms().map(Topic::Room);
     let mut inboxes: Vec<Topic> = users.iter().copied().map(Topic::Inbox).collect();
     inboxes.dedup();

@@ -1,5 +1,5 @@
-//! What all clients of a run share: where the nodes are, who may sign in, what is to be done now. Owns the sizes of the
-//! workload; the clients act by themselves. Built by the run, read by every client.
+//! The state that all clients of a run share: the addresses of the nodes, the tokens, the current phase. Owns the sizes of the
+//! workload; does not control a client. Built by the run, read by every client.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,46 +11,46 @@ use tokio::sync::watch;
 use crate::api::Api;
 use crate::history::Recorder;
 
-/// What clients do.
+/// The phase of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Connect and enter, no more.
-    Gather,
-    /// Publish, come and go.
-    Talk,
-    /// Only what is still undecided is repeated.
+    /// Clients connect and join their rooms.
+    Join,
+    /// Clients publish, disconnect and reconnect.
+    Publish,
+    /// Clients only repeat publishes with an unknown outcome.
     Settle,
-    /// Everybody resumes once more, and reads to the top.
+    /// All clients resume once more and read to the top.
     Resume,
-    /// Everybody leaves.
+    /// All clients leave.
     Over,
 }
 
-/// How much goes on.
+/// The sizes of a workload.
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes {
     pub rooms: u16,
-    /// Of which these, the last, are nearly quiet.
+    /// How many of the rooms, the last ones, have little traffic.
     pub quiet_rooms: u16,
     pub publishers: u32,
     pub members: u32,
-    /// Publishes per second, all publishers together.
+    /// Publishes per second of all publishers together.
     pub rate: f64,
     /// How many of a thousand publishes are private messages.
     pub private_permille: u32,
     /// How many of a thousand acknowledged publishes are sent again.
     pub repeat_permille: u32,
-    /// How often each client does something unusual, on average.
+    /// The mean time between two irregular actions of a client.
     pub churn: Duration,
-    /// How many of a thousand unusual things are a forged position.
+    /// How many of a thousand irregular actions are a forged position.
     pub forged_permille: u32,
-    /// How many of a thousand connections begin with nothing remembered.
+    /// How many of a thousand connections start without stored positions.
     pub forgetful_permille: u32,
     /// How many of a thousand members stay away until the end after they lost their connection.
-    pub fickle_permille: u32,
-    /// The mean time between two revocations of somebody's tokens.
+    pub stay_away_permille: u32,
+    /// The mean time between two revocations.
     pub revoke_every: Duration,
-    /// How many read nothing for a while, in a room of their own that has much traffic.
+    /// How many clients read nothing for a while, in a separate room with much traffic.
     pub never_readers: u32,
 }
 
@@ -66,12 +66,12 @@ impl Sizes {
         churn: Duration::from_secs(100),
         forged_permille: 50,
         forgetful_permille: 20,
-        fickle_permille: 50,
+        stay_away_permille: 50,
         revoke_every: Duration::from_millis(2_500),
         never_readers: 0,
     };
 
-    /// For machines with other things to do, and for CI.
+    /// For busy machines and for CI.
     pub const SMALL: Self = Self {
         rooms: 8,
         quiet_rooms: 2,
@@ -85,23 +85,23 @@ impl Sizes {
 
 pub struct RunContext {
     pub recorder: Arc<Recorder>,
-    /// Where clients reach each node.
+    /// The address of each node for clients.
     pub nodes: Vec<SocketAddr>,
-    /// The same without a proxy between, whose buffers would take what a client does not.
+    /// The addresses without a proxy. The buffers of a proxy would take the data that a client does not read.
     pub direct: Vec<SocketAddr>,
     pub sizes: Sizes,
     pub phase: watch::Receiver<Phase>,
-    /// Counts up when every client has to drop its connection and come back at once.
-    pub kick: watch::Receiver<u64>,
-    /// True once those who read nothing are to come.
+    /// Increases when every client has to drop its connection and reconnect at once.
+    pub reconnect: watch::Receiver<u64>,
+    /// True once the clients that read nothing may connect.
     pub non_readers_start: watch::Receiver<bool>,
-    /// None where authentication is off.
+    /// None if authentication is off.
     pub api: Option<Api>,
     pub tokens: Mutex<HashMap<u16, String>>,
 }
 
 impl Sizes {
-    /// Every room's number, with that of those who don't read.
+    /// The numbers of all rooms, including the room of the clients that read nothing.
     pub fn all_rooms(&self) -> std::ops::Range<u16> {
         0..self.rooms + u16::from(self.never_readers > 0)
     }
@@ -109,11 +109,11 @@ impl Sizes {
 
 impl RunContext {
     pub fn token(&self, user: u16) -> Option<String> {
-        self.tokens.lock().expect("no one panics with the tokens").get(&user).cloned()
+        self.tokens.lock().expect("no task panics while it holds the lock").get(&user).cloned()
     }
 
     pub fn keep_token(&self, user: u16, token: String) {
-        self.tokens.lock().expect("no one panics with the tokens").insert(user, token);
+        self.tokens.lock().expect("no task panics while it holds the lock").insert(user, token);
     }
 
     pub fn phase(&self) -> Phase {

@@ -1,5 +1,5 @@
-//! Every fault in turn, for hours. Owns whose turn it is, the file of results, and the end by a signal; a run and its
-//! report are the tool's. Called by the commands.
+//! Runs every fault in turn, for hours. Owns the order of the faults, the file of results, and the end by a signal; the tool
+//! owns each run and its report. Called by the commands.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ use crate::summary::{Summary, Totals};
 
 pub struct Soak {
     pub lasts: Duration,
-    /// The workload, how long each run takes, and the first seed; faults and seeds differ from run to run.
+    /// The workload, the length of each run, and the first seed. Each run has another fault and another seed.
     pub plan: Plan,
-    /// Written anew after each run.
+    /// Written again after each run.
     pub results: PathBuf,
 }
 
-/// Each fault once, and then, again and again, those that are injected. Not the storm, whose clients are many and publish
-/// little.
+/// Each fault once, and then repeatedly the faults that are injected. The storm is not repeated: it has many clients that
+/// publish little.
 fn turns() -> impl Iterator<Item = Fault> {
     let all = Fault::value_variants();
     let again = all.iter().filter(|fault| fault.injects() && **fault != Fault::Storm);
@@ -28,8 +28,8 @@ fn turns() -> impl Iterator<Item = Fault> {
 }
 
 impl Soak {
-    /// True if nothing was found, and each run came to its end. A signal ends it as the time does, without the run that
-    /// is under way.
+    /// Returns true if each run ended without findings. A signal ends the series like the end of its time, without the
+    /// unfinished run.
     pub async fn run(self, small: bool) -> std::io::Result<bool> {
         let (start, mut summary, mut failed) = (Instant::now(), Summary::default(), Vec::new());
         let (mut interrupt, mut terminate) =
@@ -42,16 +42,16 @@ impl Soak {
             let Plan { lasts, sizes, binary, .. } = self.plan.clone();
             let plan = Plan::new(fault, lasts, seed, sizes, binary);
             let run = tokio::select! {
-                run = crate::one(&plan, small) => run,
+                run = crate::run_once(&plan, small) => run,
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
             };
             let (sum, why) = match run {
                 Ok(report) if report.good() => (Totals::of(&report), None),
-                Ok(report) => (Totals::of(&report), Some(report.why())),
+                Ok(report) => (Totals::of(&report), Some(report.faults())),
                 Err(why) => (Totals::failed(), Some(why.to_string())),
             };
-            failed.extend(why.map(|why| format!("- {}: {why}", plan.again(small))));
+            failed.extend(why.map(|why| format!("- {}: {why}", plan.command(small))));
             summary.add(fault.name(), &sum);
             let minutes = start.elapsed().as_secs() / 60;
             std::fs::write(&self.results, format!("{summary}\n{minutes} minutes\n{}\n", failed.join("\n")))?;
@@ -65,7 +65,7 @@ impl Soak {
             );
             seed = seed.wrapping_add(1);
         }
-        println!("{summary}\n{}\nin {}", failed.join("\n"), self.results.display());
+        println!("{summary}\n{}\nresults are in {}", failed.join("\n"), self.results.display());
         Ok(failed.is_empty())
     }
 }

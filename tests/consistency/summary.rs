@@ -1,5 +1,5 @@
-//! The table of many runs, one line per fault. Owns the sums and their printing, as `docs/reliability.md` has them; judges
-//! nothing. Filled by the commands, printed after each run and at the end.
+//! The summary of many runs, one row per fault. Owns the totals and their printing, in the form of `docs/reliability.md`;
+//! judges nothing. Filled by the commands, printed after each run and at the end.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,19 +8,19 @@ use crate::checks::Check;
 use crate::history::{Micros, SECOND};
 use crate::report::Report;
 
-/// What the runs of one fault come to.
+/// The totals over the runs of one fault.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
     pub runs: u64,
     pub injected: u64,
-    /// Acknowledged, those among them that were recognised as repeats included.
+    /// All acknowledged publishes, including those that were recognised as repeats.
     pub publishes: u64,
     pub received: u64,
     pub lost: u64,
     pub duplicated: u64,
     pub reordered: u64,
     pub gaps: u64,
-    /// All other findings, what a run came short of, and runs that came to no end.
+    /// All other findings, thresholds that were not reached, and runs that failed.
     pub other: u64,
     pub recover: Micros,
 }

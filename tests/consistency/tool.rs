@@ -1,5 +1,5 @@
-//! A history checker in the manner of Jepsen: real nodes, a real Redis, clients that keep their positions, faults from
-//! a seed; everything that happens is written down and then held against the guarantees.
+//! A history checker in the style of Jepsen: real nodes, a real Redis, clients that keep their positions, and faults from a
+//! seed. It records everything that happens and then compares the record with the guarantees.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
@@ -7,10 +7,10 @@ mod api;
 mod checks;
 mod client;
 mod cluster;
+mod failpoints;
 mod fault;
 mod history;
 mod injector;
-mod planted;
 mod process;
 mod proxy;
 mod raw_log;
@@ -31,9 +31,9 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
+use failpoints::Trial;
 use fault::Fault;
 use history::History;
-use planted::Trial;
 use report::Report;
 use run::{Outcome, Plan};
 use run_context::Sizes;
@@ -41,28 +41,28 @@ use soak::Soak;
 use summary::{Summary, Totals};
 use tempfile::TempDir;
 
-/// Real nodes, a real Redis, faults; and a check of all that happened.
+/// Runs real nodes and a real Redis under faults, and checks the recorded history
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
-    command: What,
-    /// The node to test; without it, one is built.
+    command: Action,
+    /// The node program to test; built if missing
     #[arg(long, global = true)]
     node: Option<PathBuf>,
-    /// The node that was built with the feature `failpoints`; without it, one is built.
+    /// The node program with the feature `failpoints`; built if missing
     #[arg(long, global = true)]
-    flawed_node: Option<PathBuf>,
-    /// The smaller workload, which CI runs.
+    failpoint_node: Option<PathBuf>,
+    /// Use the smaller workload of CI
     #[arg(long, global = true)]
     small: bool,
-    /// Publishes per second, instead of the workload's own.
+    /// Publishes per second, instead of the default of the workload
     #[arg(long, global = true)]
     rate: Option<f64>,
 }
 
 #[derive(Subcommand)]
-enum What {
-    /// One fault for a given time and seed.
+enum Action {
+    /// Run one fault for a given time and seed
     Run {
         #[arg(long, value_enum, default_value = "none")]
         fault: Fault,
@@ -71,12 +71,12 @@ enum What {
         #[arg(long)]
         seed: Option<u64>,
     },
-    /// The short set: a few minutes, for CI.
+    /// Run the short set of CI, which takes a few minutes
     Ci {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Every fault in turn, with new seeds, for hours; ends as well at a signal.
+    /// Run every fault in turn, with new seeds, for hours or until a signal
     Soak {
         #[arg(long, default_value_t = 4.0)]
         hours: f64,
@@ -84,23 +84,26 @@ enum What {
         seconds: u64,
         #[arg(long)]
         seed: Option<u64>,
-        /// Where the table of all runs is written after each.
+        /// The file for the table of all runs, written after each run
         #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/soak.md"))]
         results: PathBuf,
     },
-    /// Nodes with a flaw each: every one must be found, by name, and nothing without it.
-    Planted {
-        /// Only this one.
+    /// Run nodes with one deliberate error each; the checker must find each one, and nothing without it
+    Failpoints {
+        /// Run only this one
         #[arg(long, value_enum)]
-        flaw: Option<planted::Flaw>,
-        /// Its run on a node without it, in which nothing may be found.
-        #[arg(long, requires = "flaw")]
+        failpoint: Option<failpoints::Failpoint>,
+        /// Switch it off; then nothing may be found
+        #[arg(long, requires = "failpoint")]
         healthy: bool,
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Checks a history that was kept.
-    Check { file: PathBuf },
+    /// Check a saved history
+    Check {
+        /// The history.jsonl of a run
+        file: PathBuf,
+    },
 }
 
 const COMMAND: &str = "cargo run --profile soak --example consistency --";
@@ -127,40 +130,42 @@ async fn perform(arguments: &Arguments) -> std::io::Result<bool> {
         std::io::Result::Ok(Plan::new(fault, lasts, seed, sizes, node(arguments, false)?))
     };
     match &arguments.command {
-        What::Run { fault, seconds, seed } => {
-            Ok(one(&plan(*fault, *seconds, *seed)?, arguments.small).await?.good())
+        Action::Run { fault, seconds, seed } => {
+            Ok(run_once(&plan(*fault, *seconds, *seed)?, arguments.small).await?.good())
         }
-        What::Ci { seed } => {
-            let (flawed, binary) = (node(arguments, true)?, node(arguments, false)?);
+        Action::Ci { seed } => {
+            let (with_failpoints, binary) = (node(arguments, true)?, node(arguments, false)?);
             let start = Instant::now();
-            let honest = async {
+            let faults = async {
                 let mut good = true;
                 for fault in CI {
                     let lasts = Duration::from_secs(8);
                     let plan = Plan::new(fault, lasts, *seed, Sizes::SMALL, binary.clone());
-                    good &= one(&plan, true).await?.good();
+                    good &= run_once(&plan, true).await?.good();
                 }
                 std::io::Result::Ok(good)
             };
-            // Beside each other: most of the time either waits.
-            let (honest, found) = tokio::try_join!(honest, planted::all(&flawed, *seed))?;
-            let good = honest && found;
+            // At the same time, because each spends most of its time waiting.
+            let (passed, found) = tokio::try_join!(faults, failpoints::all(&with_failpoints, *seed))?;
+            let good = passed && found;
             println!("the short set took {:.0} s", start.elapsed().as_secs_f64());
             Ok(good)
         }
-        What::Soak { hours, seconds, seed, results } => {
+        Action::Soak { hours, seconds, seed, results } => {
             let plan = plan(Fault::None, *seconds, *seed)?;
             let lasts = Duration::from_secs_f64(hours * 3_600.0);
             Soak { lasts, plan, results: results.clone() }.run(arguments.small).await
         }
-        What::Planted { flaw, healthy, seed } => {
+        Action::Failpoints { failpoint, healthy, seed } => {
             let binary = node(arguments, true)?;
-            match flaw {
-                Some(flaw) => Trial { flaw: *flaw, healthy: *healthy }.run(&binary, *seed).await,
-                None => planted::all(&binary, *seed).await,
+            match failpoint {
+                Some(failpoint) => {
+                    Trial { failpoint: *failpoint, healthy: *healthy }.run(&binary, *seed).await
+                }
+                None => failpoints::all(&binary, *seed).await,
             }
         }
-        What::Check { file } => {
+        Action::Check { file } => {
             let report = Report::of(&History::load(file)?);
             println!("{report}");
             Ok(report.good())
@@ -168,13 +173,13 @@ async fn perform(arguments: &Arguments) -> std::io::Result<bool> {
     }
 }
 
-/// What CI runs of the faults: one of each kind.
+/// The faults that CI runs: one of each kind.
 const CI: [Fault; 5] =
     [Fault::KillNode, Fault::KillRedis, Fault::StaleReplica, Fault::KillPubsub, Fault::RedisStall];
 
 impl Plan {
-    /// The command that repeats it.
-    fn again(&self, small: bool) -> String {
+    /// The command that repeats the run.
+    fn command(&self, small: bool) -> String {
         let (fault, seconds, seed) = (self.fault.name(), self.lasts.as_secs(), self.seed);
         let size = if small { " --small" } else { "" };
         let usual = if small { Sizes::SMALL.rate } else { Sizes::FULL.rate };
@@ -184,50 +189,50 @@ impl Plan {
     }
 }
 
-/// One run with its report; the history of a failed one is kept.
-async fn one(plan: &Plan, small: bool) -> std::io::Result<Report> {
-    let again = plan.again(small);
+/// Runs a plan once and prints its report. Keeps the history of a failed run.
+async fn run_once(plan: &Plan, small: bool) -> std::io::Result<Report> {
+    let command = plan.command(small);
     println!("{}: seed {}, {} s", plan.fault.name(), plan.seed, plan.lasts.as_secs());
     let dir = tempfile::Builder::new().prefix("consistency-").tempdir()?;
     let start = Instant::now();
     let Outcome { history, failed } = run::run(plan, dir.path()).await;
     if let Some(why) = failed {
         println!("  the run failed: {why}");
-        keep(dir, &history, &again)?;
+        keep(dir, &history, &command)?;
         return Err(why);
     }
     let ran = start.elapsed();
     let report = Report::of(&history);
     let judged = start.elapsed() - ran;
-    println!("  ran {:.1} s, judged in {:.1} s", ran.as_secs_f64(), judged.as_secs_f64());
+    println!("  ran for {:.1} s, checked in {:.1} s", ran.as_secs_f64(), judged.as_secs_f64());
     let mut summary = Summary::default();
     summary.add(plan.fault.name(), &Totals::of(&report));
     println!("{report}\n{summary}");
     if !report.good() {
-        keep(dir, &history, &again)?;
+        keep(dir, &history, &command)?;
     }
     Ok(report)
 }
 
-/// Keeps what a run left, its history with it, and says how to look at it and how to have it again.
-fn keep(dir: TempDir, history: &History, again: &str) -> std::io::Result<()> {
+/// Keeps the files and the history of a run, and prints the commands that check and repeat it.
+fn keep(dir: TempDir, history: &History, command: &str) -> std::io::Result<()> {
     let file = dir.keep().join("history.jsonl");
     history.save(&file)?;
-    println!("  its history, beside the logs: {COMMAND} check {}", file.display());
-    println!("  repeat it with\n  {again}");
+    println!("  the history is beside the logs; check it again with\n  {COMMAND} check {}", file.display());
+    println!("  repeat the run with\n  {command}");
     Ok(())
 }
 
-/// The node to test: the one that was named, or one that is built now. One with flaws gets another name at once, so that
-/// it can't be mistaken for one without.
-fn node(arguments: &Arguments, flawed: bool) -> std::io::Result<PathBuf> {
-    if let Some(node) = if flawed { &arguments.flawed_node } else { &arguments.node } {
+/// The node program to test: the given one, or one that is built now. A program with failpoints gets another name at once, so
+/// that it can't be mistaken for a normal one.
+fn node(arguments: &Arguments, with_failpoints: bool) -> std::io::Result<PathBuf> {
+    if let Some(node) = if with_failpoints { &arguments.failpoint_node } else { &arguments.node } {
         return Ok(node.clone());
     }
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/soak/chatnode");
-    if flawed {
+    if with_failpoints {
         build(&["--features", "failpoints"])?;
-        let kept = built.with_file_name("chatnode-planted");
+        let kept = built.with_file_name("chatnode-failpoints");
         std::fs::copy(&built, &kept)?;
         build(&[])?;
         return Ok(kept);
@@ -242,6 +247,6 @@ fn build(extra: &[&str]) -> std::io::Result<()> {
     build.args(["build", "--locked", "--quiet", "--profile", "soak", "--bin", "chatnode"]).args(extra);
     match build.status()?.success() {
         true => Ok(()),
-        false => Err(std::io::Error::other("the node does not build")),
+        false => Err(std::io::Error::other("cargo could not build the node")),
     }
 }

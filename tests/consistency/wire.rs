@@ -1,5 +1,5 @@
-//! One WebSocket as a client sees it. Owns the frames of the protocol, written from its text and not from the node's
-//! code, so that a mistake in the one is not repeated in the other; keeps no state. Used by `client`.
+//! One WebSocket of a client. Owns the frames of the protocol, written from the protocol's documentation and not with the code of
+//! the node, so that it does not repeat a mistake of that code. Keeps no state. Used by `client`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub fn user_number(name: &str) -> Option<u16> {
     name.strip_prefix("user-")?.parse().ok()
 }
 
-/// Why there is no connection.
+/// Why a connection failed.
 #[derive(Debug)]
 pub enum NotConnected {
     /// The token is not valid.
@@ -68,7 +68,7 @@ pub enum Frame {
     },
     /// Presence, typing, markers, pongs.
     Other,
-    /// The connection is over: the code, and how long the node asks to stay away.
+    /// The connection ended: the close code, and how long the node asks the client to wait.
     Closed {
         code: u16,
         retry_after: Option<Duration>,
@@ -81,7 +81,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// `narrow`: with as small a buffer as the system gives, so that what is not read is soon the node's.
+    /// `narrow`: with the smallest receive buffer, so that unread data soon stays at the node.
     pub async fn connect(
         address: SocketAddr,
         user: u16,
@@ -112,7 +112,7 @@ impl Wire {
         timeout(DEADLINE, attempt).await.unwrap_or(Err(NotConnected::Failed))
     }
 
-    /// Sends one request; false if the connection is over.
+    /// Sends one request; false if the connection has ended.
     pub async fn send(&mut self, request: &Value) -> bool {
         let sending = self.socket.send(Message::text(request.to_string()));
         matches!(timeout(DEADLINE, sending).await, Ok(Ok(())))
@@ -122,21 +122,21 @@ impl Wire {
         matches!(timeout(DEADLINE, self.socket.send(Message::Ping("?".into()))).await, Ok(Ok(())))
     }
 
-    /// Says goodbye and waits a moment for the answer.
+    /// Sends a close frame and waits a moment for the answer.
     pub async fn close(mut self) {
-        let goodbye = async {
+        let closing = async {
             if self.socket.close(None).await.is_ok() {
                 while let Some(Ok(_)) = self.socket.next().await {}
             }
         };
-        timeout(Duration::from_secs(1), goodbye).await.unwrap_or_default();
+        timeout(Duration::from_secs(1), closing).await.unwrap_or_default();
     }
 
     /// The next frame. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Frame {
         match self.socket.next().await {
             Some(Ok(Message::Text(text))) => parse(&text, self.user).unwrap_or_else(|| {
-                panic!("a frame that the protocol does not have: {}", text.as_str());
+                panic!("a frame that is not in the protocol: {}", text.as_str());
             }),
             Some(Ok(Message::Close(frame))) => {
                 let code = frame.as_ref().map_or(1005, |frame| frame.code.into());
@@ -220,15 +220,15 @@ fn parse(text: &str, user: u16) -> Option<Frame> {
     })
 }
 
-/// What is published under an id: so long, and every byte follows from the two.
+/// The content for an id and a length of padding, which determine every byte of it.
 pub fn content(id: Uuid, padding: usize) -> String {
     let mark = id.as_u128();
     let padding: String = (0..padding).map(|at| char::from(b'a' + (mark >> (at % 100)) as u8 % 26)).collect();
     format!("{id} {} {padding}", padding.len())
 }
 
-/// The publish's id, if the content is, to the last byte, the one that was sent under it: a message whose body is another's,
-/// cut short or garbled bears none.
+/// The id of a publish, if every byte of the content is as it was sent with this id. None if the content belongs to another
+/// message, is truncated or is damaged.
 pub fn publish_id(client_id: Option<&str>, text: &str) -> Option<Uuid> {
     let id = client_id?.parse().ok()?;
     let padding = text.split(' ').nth(1)?.parse().ok().filter(|padding| *padding < text.len())?;
@@ -249,7 +249,7 @@ fn reason(text: &str) -> Option<Reason> {
     })
 }
 
-/// The place that an `Ack` names.
+/// The position in an `Ack`.
 pub fn position(body: &Value) -> Option<Position> {
     let message_id = match body["message_id"].as_str()? {
         "" => Uuid::nil(),
@@ -258,7 +258,7 @@ pub fn position(body: &Value) -> Option<Position> {
     Some(Position { epoch: epoch(body["epoch"].as_str()?)?, seq: body["seq"].as_u64()?, message_id })
 }
 
-/// What the `Ack` of an `Enter` or `Auth` says of the position that was given.
+/// The verdict on the client's position in the `Ack` of an `Enter` or `Auth`.
 pub fn verdict(body: &Value) -> Option<Verdict> {
     if body["recovered"].as_bool()? {
         return Some(Verdict::Recovered);

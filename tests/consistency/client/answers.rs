@@ -1,4 +1,5 @@
-//! What a client makes of a frame: each is recorded, and moves what the client remembers.
+//! The handling of received frames: each frame is recorded and updates the state of the client. Owns no timing. Called in the
+//! loop of the connection.
 
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use crate::history::{Event, Position, Topic, Verdict};
 use crate::wire::{Frame, position, room_number, user_number, verdict};
 
 impl Client {
-    /// Takes in one frame. Some: the connection is over.
-    pub(super) fn hear(&mut self, session: &mut Session, frame: Frame) -> Option<Leaving> {
+    /// Handles one frame. Returns why the connection ends, if it does.
+    pub(super) fn receive(&mut self, session: &mut Session, frame: Frame) -> Option<Leaving> {
         let (client, conn) = (self.role.client, session.conn);
         match frame {
             Frame::Chat { topic, at, message_id, sender, id } => {
@@ -33,7 +34,7 @@ impl Client {
                 Some((asked, _)) => self.failed(session, asked, code, outcome, retry_after),
                 None => self.record(Event::StrayAnswer { client, conn, id }),
             },
-            // Of the connection, not of a request: that it is delayed.
+            // Concerns the connection and no request: the node delays it.
             Frame::Error { id: None, .. } => {}
             Frame::Other => {}
             Frame::Closed { code, retry_after } => {
@@ -83,8 +84,8 @@ impl Client {
                 let duplicate = body["duplicate"].as_bool().unwrap_or(false);
                 let (at, message_id) = (position.place(), position.message_id);
                 self.record(Event::Stored { op, at, message_id, duplicate });
-                if !pending.decided && self.rng.random_range(0..1000) < self.context.sizes.repeat_permille {
-                    pending.decided = true;
+                if !pending.is_stored && self.rng.random_range(0..1000) < self.context.sizes.repeat_permille {
+                    pending.is_stored = true;
                     pending.due = Instant::now() + Duration::from_millis(self.rng.random_range(0..5_000));
                     self.pending.push_back(pending);
                 }
@@ -108,15 +109,15 @@ impl Client {
                 let resume = session.retries.get(&topic).copied().unwrap_or(true);
                 session.later.push((again, Later::Join(topic, resume, 0)));
             }
-            // Left or not: it enters again anyway, and learns it then.
+            // The client joins the room again in any case.
             Asked::Leave(_) => {}
             Asked::Members(..) => {}
-            Asked::Publish { op, mut pending, lie } => {
+            Asked::Publish { op, mut pending, impersonation } => {
                 let unknown =
                     code == "internal" || (code == "unavailable" && outcome.as_deref() != Some("refused"));
                 self.record(if unknown { Event::Unknown { op } } else { Event::Refused { op, code } });
-                // Half of what was refused is given up for good: nobody may ever see it.
-                if !lie && (unknown || self.rng.random_bool(0.5)) {
+                // Half of the refused publishes are never repeated: no client may ever receive them.
+                if !impersonation && (unknown || self.rng.random_bool(0.5)) {
                     pending.due = again;
                     self.pending.push_back(pending);
                 }

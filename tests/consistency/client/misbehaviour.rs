@@ -1,5 +1,5 @@
-//! What clients do now and then: go, come back, leave a room, enter it twice, lie about their position. Drawn from the
-//! client's seed.
+//! Irregular actions of clients: disconnect, reconnect, leave a room, join it twice, forge a position. Owns which action is
+//! taken, from the client's seed; the schedule decides when.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::history::{Position, Topic};
 use crate::wire::Wire;
 
 impl Client {
-    pub(super) async fn something_unusual(
+    pub(super) async fn act_irregularly(
         &mut self,
         wire: &mut Wire,
         session: &mut Session,
@@ -34,7 +34,7 @@ impl Client {
                 session.later.push((Instant::now() + away, Later::Join(room, resume, history)));
                 session.later.push((Instant::now(), Later::Leave(room)));
             }
-            // Again, while it is in: nothing may be replayed.
+            // Joins again while it is a member: nothing may be replayed.
             4 if session.joined.contains(&room) => {
                 if !self.join(wire, session, room, true, 0).await {
                     return Some(Leaving::Lost(1006, Duration::ZERO));
@@ -45,8 +45,8 @@ impl Client {
         None
     }
 
-    /// Puts a position in place of its own that can't be proved: another epoch, a message that is not there, a place
-    /// that has not been reached, another message's id, or nothing but garbage.
+    /// Replaces a position with one that can't be proved: another epoch, a position beyond the log, an earlier position with
+    /// the id of another message, another id, or random values.
     pub(super) fn forge(&mut self, topic: Topic) {
         let Some(position) = self.positions.get_mut(&topic) else { return };
         match self.rng.random_range(0..5) {

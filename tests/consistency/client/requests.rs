@@ -1,4 +1,5 @@
-//! What a client asks, each request recorded before it is sent.
+//! The requests of a client. Owns their bodies, and records each one before it is sent. Called by the other parts of the
+//! client.
 
 use rand::Rng;
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ impl Client {
         resume: bool,
         history: u32,
     ) -> bool {
-        // One at a time: the answer to a second would be taken for that of the first.
+        // One join per topic at a time, so that its answer is not mistaken for the answer to another.
         if session.asked.values().any(|(asked, _)| matches!(asked, Asked::Join(other) if *other == topic)) {
             return true;
         }
@@ -75,14 +76,14 @@ impl Client {
         wire: &mut Wire,
         session: &mut Session,
         pending: Pending,
-        lie: Option<u16>,
+        impersonation: Option<u16>,
     ) -> bool {
         if session.asked.contains_key(&pending.id.to_string()) {
             return true;
         }
         let (op, id, topic) = (self.context.recorder.number(), pending.id, pending.topic);
-        let sender = lie.unwrap_or(self.role.user);
-        let padding = if self.role.bulk > 0 { self.role.bulk } else { self.rng.random_range(0..200) };
+        let sender = impersonation.unwrap_or(self.role.user);
+        let padding = if self.role.padding > 0 { self.role.padding } else { self.rng.random_range(0..200) };
         let mut body = json!({
             "sender_username": user_name(sender),
             "content": content(id, padding),
@@ -99,6 +100,13 @@ impl Client {
         };
         let (client, conn) = (self.role.client, session.conn);
         self.record(Event::Publish { op, client, conn, topic, id, sender });
-        self.ask(wire, session, kind, body, Asked::Publish { op, pending, lie: lie.is_some() }).await
+        self.ask(
+            wire,
+            session,
+            kind,
+            body,
+            Asked::Publish { op, pending, impersonation: impersonation.is_some() },
+        )
+        .await
     }
 }

@@ -1,4 +1,5 @@
-//! When a client does what: what was put off, what is due by its role, what it has waited for too long.
+//! The times at which a client acts: postponed requests, publishes that its role makes due, and requests without an answer.
+//! Owns when; what is sent is in `requests`. Called in the loop of the connection.
 
 use std::time::Duration;
 
@@ -13,17 +14,17 @@ use crate::run_context::Phase;
 use crate::wire::{Wire, room_name, user_name};
 
 impl Client {
-    /// When there is something to do next.
+    /// The time of the next action.
     pub(super) fn due(&self, session: &Session) -> Instant {
-        let mut due = session.ping.min(session.heard + SILENCE);
+        let mut due = session.ping.min(session.received + SILENCE);
         let phase = self.context.phase();
-        if phase == Phase::Talk {
-            due = due.min(session.odd);
+        if phase == Phase::Publish {
+            due = due.min(session.irregular);
             if self.may_publish(session) {
                 due = self.next.iter().copied().fold(due, Instant::min);
             }
         }
-        if self.role.observes.is_some() && phase == Phase::Talk {
+        if self.role.observes.is_some() && phase == Phase::Publish {
             due = due.min(session.members);
         }
         if self.may_publish(session) {
@@ -32,15 +33,15 @@ impl Client {
         session.later.iter().map(|(at, _)| *at).fold(due, Instant::min)
     }
 
-    /// Publishes wait until all rooms are entered, so that what is unknown is repeated first and in order.
+    /// Publishes wait until all rooms are joined, so that those with an unknown outcome are repeated first and in order.
     pub(super) fn may_publish(&self, session: &Session) -> bool {
         let entered = |room: &u16| session.joined.contains(&Topic::Room(*room));
-        let on_the_way =
+        let unanswered =
             session.asked.values().filter(|(asked, _)| matches!(asked, Asked::Publish { .. })).count();
-        on_the_way < IN_FLIGHT && self.role.rooms.iter().all(entered)
+        unanswered < IN_FLIGHT && self.role.rooms.iter().all(entered)
     }
 
-    /// Does what is due. Some: the connection is over.
+    /// Takes the actions that are due. Returns why the connection ends, if it does.
     pub(super) async fn act(&mut self, wire: &mut Wire, session: &mut Session) -> Option<Leaving> {
         let now = Instant::now();
         let lost = || Some(Leaving::Lost(1006, Duration::ZERO));
@@ -52,7 +53,7 @@ impl Client {
             self.record(Event::Unanswered { client, conn, asked, id: id.clone() });
             unanswered = true;
         }
-        if session.heard + SILENCE <= now || unanswered {
+        if session.received + SILENCE <= now || unanswered {
             return lost();
         }
         if session.ping <= now {
@@ -77,13 +78,13 @@ impl Client {
         {
             return lost();
         }
-        if self.context.phase() != Phase::Talk {
+        if self.context.phase() != Phase::Publish {
             return None;
         }
         for at in 0..self.next.len() {
             if self.next[at] <= now && self.may_publish(session) {
                 let (room, pause) = self.role.publishes[at];
-                // Arrivals of a Poisson process: an open loop, which a slow node does not slow down.
+                // A Poisson process, independent of the answers: a slow node does not reduce the load.
                 self.next[at] = now + pause.mul_f64(-self.rng.random_range(0.0001f64..1.0).ln());
                 let private = !self.role.peers.is_empty()
                     && self.rng.random_range(0..1000) < self.context.sizes.private_permille;
@@ -93,9 +94,9 @@ impl Client {
                     Topic::Room(room)
                 };
                 let id = Uuid::from_u128(self.rng.random());
-                let pending = Pending { id, topic, due: now, decided: false };
-                let lie = self.role.poses_as.filter(|_| self.rng.random_range(0..20) == 0);
-                if !self.publish(wire, session, pending, lie).await {
+                let pending = Pending { id, topic, due: now, is_stored: false };
+                let impersonation = self.role.impersonates.filter(|_| self.rng.random_range(0..20) == 0);
+                if !self.publish(wire, session, pending, impersonation).await {
                     return lost();
                 }
             }
@@ -111,10 +112,10 @@ impl Client {
                 return lost();
             }
         }
-        if session.odd <= now {
-            session.odd = now + self.until_odd();
+        if session.irregular <= now {
+            session.irregular = now + self.until_irregular();
             if self.role.churns {
-                return self.something_unusual(wire, session).await;
+                return self.act_irregularly(wire, session).await;
             }
         }
         None

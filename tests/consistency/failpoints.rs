@@ -1,6 +1,6 @@
-//! Nodes that are known to be wrong. Owns, for each flaw that a node can be built with, the fault that brings it out
-//! and the checks that must name it, and runs the same without the flaw, where they must find nothing; a checker that
-//! can't fail proves nothing, and one that always does neither. Called by the commands.
+//! Nodes with a deliberate error. Owns, for each failpoint of a node, the fault that makes it visible and the checks that must
+//! find it; also runs the same plan without the failpoint, where they must find nothing. This proves that the checker can fail
+//! and can pass. Called by the commands.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -20,35 +20,35 @@ use crate::{COMMAND, keep};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
-pub enum Flaw {
-    /// One of a thousand live messages is not pushed to a member.
+pub enum Failpoint {
+    /// One of a thousand live messages is not sent to a member.
     DropLive,
-    /// A publish is acknowledged before Redis has it.
+    /// A publish is acknowledged before Redis stored it.
     AckFirst,
-    /// A topic is read before it is subscribed to.
+    /// The log of a topic is read before the topic is subscribed to.
     ReadFirst,
     /// A repeat is stored again.
     NoDedupe,
-    /// A position of another epoch counts.
+    /// A position of another epoch is accepted.
     IgnoreEpoch,
-    /// The message before does not count.
+    /// The id of the previous message is ignored.
     IgnorePrev,
-    /// Nothing is read back after the subscriptions were lost.
+    /// Nothing is read from the logs after the subscriptions were lost.
     NoCatchUp,
-    /// A dead node's members are not removed.
+    /// The members of a dead node are not removed.
     NoLease,
-    /// The name in the request counts, not the connection's.
+    /// The name in the request counts, not the name of the connection.
     TrustName,
-    /// A revocation is for the node that was told.
+    /// A revocation affects only the node that received it.
     LocalRevoke,
 }
 
-impl Flaw {
+impl Failpoint {
     fn name(self) -> String {
-        self.to_possible_value().expect("no flaw is hidden").get_name().to_owned()
+        self.to_possible_value().expect("every failpoint has a name").get_name().to_owned()
     }
 
-    /// What brings it out, for how long, and the checks of which one at least must find it.
+    /// The fault that makes it visible, the length of the run in seconds, and the checks of which at least one must find it.
     fn shown_by(self) -> (Fault, u64, &'static [Check]) {
         match self {
             Self::DropLive => (Fault::None, 4, &[Check::LostAtMember]),
@@ -65,53 +65,62 @@ impl Flaw {
     }
 }
 
-/// By when a flaw is found, from the run's beginning.
+/// The longest time from the start of the run until a failpoint is found.
 const FOUND: Micros = 60 * SECOND;
 
-/// One run of a node that was built to be wrong: with its flaw, which must be found, or without, and then nothing may be.
+/// One run of a node that was built with failpoints: with one of them active, which must be found, or with none, in which case
+/// nothing may be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trial {
-    pub flaw: Flaw,
+    pub failpoint: Failpoint,
     pub healthy: bool,
 }
 
 impl Trial {
     fn plan(self, binary: &Path, seed: u64) -> Plan {
-        let flaw = self.flaw;
-        let (fault, seconds, _) = flaw.shown_by();
+        let failpoint = self.failpoint;
+        let (fault, seconds, _) = failpoint.shown_by();
         Plan {
             fault,
             lasts: Duration::from_secs(seconds),
             seed,
             sizes: Sizes {
                 churn: Duration::from_secs(8),
-                // Who comes with a position is made whole from the log, whatever the node missed.
-                forgetful_permille: if flaw == Flaw::ReadFirst {
+                // A client with a position gets everything from the log, whatever the node missed.
+                forgetful_permille: if failpoint == Failpoint::ReadFirst {
                     1_000
                 } else {
                     Sizes::SMALL.forgetful_permille
                 },
-                // Ghosts are of those who don't come back.
-                fickle_permille: if flaw == Flaw::NoLease { 500 } else { Sizes::SMALL.fickle_permille },
-                revoke_every: Duration::from_millis(if flaw == Flaw::LocalRevoke { 600 } else { 2_500 }),
+                // Only clients that don't return leave ghosts.
+                stay_away_permille: if failpoint == Failpoint::NoLease {
+                    500
+                } else {
+                    Sizes::SMALL.stay_away_permille
+                },
+                revoke_every: Duration::from_millis(if failpoint == Failpoint::LocalRevoke {
+                    600
+                } else {
+                    2_500
+                }),
                 ..Sizes::SMALL
             },
             binary: binary.to_owned(),
-            planted: (!self.healthy).then(|| flaw.name()),
-            calm: Duration::from_secs(if flaw == Flaw::NoLease { seconds } else { 2 }),
+            failpoint: (!self.healthy).then(|| failpoint.name()),
+            calm: Duration::from_secs(if failpoint == Failpoint::NoLease { seconds } else { 2 }),
             calm_at_end: Duration::ZERO,
         }
     }
 
-    /// Whether it came out as it must.
+    /// Runs it, and returns whether the result is as expected.
     pub async fn run(self, binary: &Path, seed: u64) -> std::io::Result<bool> {
-        let (fault, _, checks) = self.flaw.shown_by();
-        let (name, healthy) = (self.flaw.name(), if self.healthy { " --healthy" } else { "" });
-        let again = format!("{COMMAND} planted --flaw {name} --seed {seed}{healthy}");
+        let (fault, _, checks) = self.failpoint.shown_by();
+        let (name, healthy) = (self.failpoint.name(), if self.healthy { " --healthy" } else { "" });
+        let again = format!("{COMMAND} failpoints --failpoint {name} --seed {seed}{healthy}");
         let dir = tempfile::Builder::new().prefix("consistency-").tempdir()?;
         let Outcome { history, failed } = run::run(&self.plan(binary, seed), dir.path()).await;
         if let Some(why) = failed {
-            println!("planted {name}: the run failed: {why}");
+            println!("failpoint {name}: the run failed: {why}");
             keep(dir, &history, &again)?;
             return Ok(false);
         }
@@ -120,13 +129,13 @@ impl Trial {
         let first = named.map(|finding| finding.at).min();
         let names: Vec<String> = report.findings.names().iter().map(ToString::to_string).collect();
         let (good, verdict) = match (self.healthy, first) {
-            (true, _) if names.is_empty() => (true, "without it nothing".to_owned()),
-            (true, _) => (false, "WITHOUT IT SOMETHING".to_owned()),
+            (true, _) if names.is_empty() => (true, "switched off, no findings".to_owned()),
+            (true, _) => (false, "SWITCHED OFF, BUT THERE ARE FINDINGS".to_owned()),
             (false, None) => (false, "NOT FOUND".to_owned()),
             (false, Some(at)) if at > FOUND => (false, format!("FOUND TOO LATE, after {} s", at / SECOND)),
             (false, Some(at)) => (true, format!("found after {} s", at / SECOND)),
         };
-        println!("planted {name}: {verdict} under {} ({})", fault.name(), names.join(", "));
+        println!("failpoint {name}: {verdict}; fault {} ({})", fault.name(), names.join(", "));
         if !good {
             println!("{report}");
             keep(dir, &history, &again)?;
@@ -135,24 +144,24 @@ impl Trial {
     }
 }
 
-/// Each flaw, and each plan once on a node that has none, the longest first.
+/// Each failpoint, and each plan once without an active failpoint, the longest first.
 fn trials() -> Vec<Trial> {
     let (mut trials, mut plans) = (Vec::new(), HashSet::new());
-    for flaw in Flaw::value_variants() {
-        trials.push(Trial { flaw: *flaw, healthy: false });
-        let control = Trial { flaw: *flaw, healthy: true };
+    for failpoint in Failpoint::value_variants() {
+        trials.push(Trial { failpoint: *failpoint, healthy: false });
+        let control = Trial { failpoint: *failpoint, healthy: true };
         if plans.insert(format!("{:?}", control.plan(Path::new(""), 0))) {
             trials.push(control);
         }
     }
-    trials.sort_by_key(|trial| Reverse(trial.flaw.shown_by().1));
+    trials.sort_by_key(|trial| Reverse(trial.failpoint.shown_by().1));
     trials
 }
 
-/// All of them, two at a time: most of the time they wait.
+/// Runs all of them, two at a time, because each spends most of its time waiting.
 pub async fn all(binary: &Path, seed: u64) -> std::io::Result<bool> {
     let waiting = Mutex::new(trials().into_iter());
-    let next = || waiting.lock().expect("no one panics with the trials").next();
+    let next = || waiting.lock().expect("no task panics while it holds the lock").next();
     let work = || async {
         let mut good = true;
         while let Some(trial) = next() {
@@ -173,10 +182,14 @@ mod tests {
         let plan = |trial: &Trial| format!("{:?}", Trial { healthy: true, ..*trial }.plan(Path::new(""), 0));
         let trials = trials();
         let controls: Vec<String> = trials.iter().filter(|trial| trial.healthy).map(plan).collect();
-        for flaw in Flaw::value_variants() {
-            let trial = Trial { flaw: *flaw, healthy: false };
-            assert!(trials.contains(&trial), "{flaw:?}");
-            assert_eq!(controls.iter().filter(|control| **control == plan(&trial)).count(), 1, "{flaw:?}");
+        for failpoint in Failpoint::value_variants() {
+            let trial = Trial { failpoint: *failpoint, healthy: false };
+            assert!(trials.contains(&trial), "{failpoint:?}");
+            assert_eq!(
+                controls.iter().filter(|control| **control == plan(&trial)).count(),
+                1,
+                "{failpoint:?}"
+            );
         }
     }
 }
