@@ -1,4 +1,4 @@
-//! Connections end with a code that says why: each one of the protocol's table, provoked through a socket.
+//! Close codes: each code in the table of the protocol, caused through a socket.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use crate::support::client::Client;
 use crate::support::cluster::{Cluster, get, metric, until};
 use crate::support::raw::{self, RawSocket};
 
-/// Milliseconds from a close frame's reason.
+/// The milliseconds in the reason of a close frame.
 fn retry_after(reason: &str) -> u64 {
     let number = reason.strip_prefix("retry_after_ms=");
-    number.unwrap_or_else(|| panic!("no time in {reason:?}")).parse().unwrap()
+    number.unwrap_or_else(|| panic!("no retry time in {reason:?}")).parse().unwrap()
 }
 
-/// Connections cut for slowness, by both of the metrics that count them. (Of the whole process: other tests' too.)
-async fn slow_ones(cluster: &Cluster) -> [f64; 2] {
+/// Connections closed for slowness, by both metrics that count them. (Metrics are of the whole process and include other tests.)
+async fn slow_disconnects(cluster: &Cluster) -> [f64; 2] {
     let by_reason = metric(cluster.address(0), "chat_connections_closed_total{reason=\"slow\"}").await;
     [by_reason, metric(cluster.address(0), "chat_slow_consumer_disconnects_total").await]
 }
 
-/// A client in room `ops` that reads nothing any more.
+/// A client that enters room `ops` and then reads nothing.
 async fn enter_narrow(cluster: &Cluster, name: &str) -> RawSocket {
     let mut socket = RawSocket::connect_narrow(cluster.address(0)).await;
     socket.upgrade().await;
@@ -35,7 +35,8 @@ async fn enter_narrow(cluster: &Cluster, name: &str) -> RawSocket {
     socket
 }
 
-/// Says more to room `ops` than kernel and node keep for somebody who takes nothing, until that one has left; how much.
+/// Sends more to room `ops` than kernel and node keep for a client that reads nothing, until that client has left. Returns the
+/// number of messages.
 async fn say_until_gone(client: &mut Client, name: &str) -> u64 {
     let has_left =
         |frame: &Value| frame["message_type"] == "Leave" && frame["message_body"]["sender_username"] == name;
@@ -47,7 +48,7 @@ async fn say_until_gone(client: &mut Client, name: &str) -> u64 {
             said += 1;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), saying).await.expect("the slow reader is never cut");
+    tokio::time::timeout(Duration::from_secs(60), saying).await.expect("the slow reader was not closed");
     said
 }
 
@@ -60,7 +61,7 @@ on_each_store! {
         alice.send_frame(Message::Close(Some(goodbye))).await;
         assert_eq!(alice.closed().await.0, 1000);
         assert_eq!(bob.next("Leave").await["sender_username"], "alice");
-        // Without a code there is none to return.
+        // A close frame without a code is answered without a code.
         let mut carol = cluster.enter(0, "carol", "ops").await;
         carol.send_frame(Message::Close(None)).await;
         assert_eq!(carol.closed().await.0, 1005);
@@ -83,13 +84,13 @@ on_each_store! {
         for name in ["shut", "dropped"] {
             let mut gone = enter_narrow(&cluster, name).await;
             if name == "shut" {
-                // The end of what it sends, and no goodbye.
+                // Ends its direction of the connection without a close frame.
                 gone.shut().await;
                 assert_eq!(gone.closed().await, None);
             } else {
                 drop(gone);
             }
-            bob.wait_for("its Leave", |f| f["message_type"] == "Leave" && f["message_body"]["sender_username"] == name).await;
+            bob.wait_for("the Leave event", |f| f["message_type"] == "Leave" && f["message_body"]["sender_username"] == name).await;
         }
         assert_eq!(bob.ok("Members", json!({})).await["members"], json!(["bob"]));
     }
@@ -98,10 +99,10 @@ on_each_store! {
         let cluster = Cluster::start(kind, 1).await;
         for broken in [
             &[0x81, 0x05, b'h', b'e', b'l', b'l', b'o'][..], // no mask
-            &[0x83, 0x80, 0, 0, 0, 0],                       // an opcode that is none
-            &[0xc1, 0x80, 0, 0, 0, 0],                       // a reserved bit, and no extension
-            &[0x80, 0x80, 0, 0, 0, 0],                       // the rest of a message that never began
-            &[0x09, 0x80, 0, 0, 0, 0],                       // a ping in pieces
+            &[0x83, 0x80, 0, 0, 0, 0],                       // an invalid opcode
+            &[0xc1, 0x80, 0, 0, 0, 0],                       // a reserved bit without an extension
+            &[0x80, 0x80, 0, 0, 0, 0],                       // a continuation without a first frame
+            &[0x09, 0x80, 0, 0, 0, 0],                       // a fragmented ping
         ] {
             let mut socket = RawSocket::connect(cluster.address(0)).await;
             socket.upgrade().await;
@@ -136,12 +137,12 @@ on_each_store! {
             alice.send_text(invalid).await;
             alice.next("Error").await;
         }
-        // Still there after ten.
+        // Ten invalid frames don't close the connection.
         alice.say("ops", "sorry").await;
         alice.send_text("{").await;
         let (code, reason) = alice.closed().await;
         assert_eq!((code, reason.as_str()), (1008, "too_many_invalid"));
-        // The eleventh was answered as well.
+        // The eleventh frame got an answer too.
         assert!(alice.seen().iter().any(|frame| frame["message_body"]["code"] == "invalid_json"));
     }
 
@@ -160,7 +161,7 @@ on_each_store! {
     async fn oversized_message_gets_an_error_and_closes_with_1009(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
-        // As much as a frame may have is still judged by what it says.
+        // A frame of the maximum size is still processed.
         let mut longest = json!({ "message_type": "Ping", "id": "1", "padding": "" }).to_string();
         longest.insert_str(longest.find("\"\"").unwrap() + 1, &"x".repeat(131_072 - longest.len()));
         assert_eq!(longest.len(), 131_072);
@@ -170,7 +171,7 @@ on_each_store! {
         let error = alice.next("Error").await;
         assert_eq!(error["code"], "message_too_large");
         assert_eq!(alice.closed().await.0, 1009);
-        // The same in pieces, none of them too large.
+        // The same as a fragmented message whose fragments are not too large.
         let mut socket = RawSocket::connect(cluster.address(0)).await;
         socket.upgrade().await;
         let mut pieces = raw::frame(raw::TEXT, &vec![b' '; 70_000]);
@@ -198,33 +199,33 @@ on_each_store! {
     async fn full_node_closes_with_1013_then_answers_503(kind) {
         let cluster = Cluster::start_with(kind, 1, |c| {
             c.max_connections = 1;
-            // How long the comers may take to hang up.
+            // How long refused clients may take to close their connections.
             c.server.handshake_timeout = Duration::from_secs(60);
         })
         .await;
         let alice = cluster.enter(0, "alice", "ops").await;
-        // Who is told keeps the line, until it hangs up.
-        let mut told = Vec::new();
+        // Refused clients keep their connections open until they close them.
+        let mut refused = Vec::new();
         for _ in 0..64 {
-            let mut comer = RawSocket::connect(cluster.address(0)).await;
-            comer.upgrade().await;
-            let (code, reason) = comer.closed().await.unwrap();
+            let mut client = RawSocket::connect(cluster.address(0)).await;
+            client.upgrade().await;
+            let (code, reason) = client.closed().await.unwrap();
             assert_eq!(code, 1013);
             assert!((1..=60_000).contains(&retry_after(&reason)), "{reason}");
-            told.push(comer);
+            refused.push(client);
         }
-        let mut comer = RawSocket::connect(cluster.address(0)).await;
-        comer.send(RawSocket::upgrade_request("").as_bytes()).await;
-        let head = comer.head().await;
+        let mut client = RawSocket::connect(cluster.address(0)).await;
+        client.send(RawSocket::upgrade_request("").as_bytes()).await;
+        let head = client.head().await;
         assert_eq!(head.status, 503);
         assert!(head.header("retry-after").parse::<u64>().unwrap() > 0);
-        // Operators are still let in.
+        // Health endpoints still answer.
         assert_eq!(get(cluster.address(0), "/readyz").await.0, 200);
-        // A place that becomes free is given away again.
+        // A free place is used again.
         alice.leave().await;
-        drop(told);
-        until("there is room", async || {
-            // 503 for as long as the last comers have not been seen to hang up.
+        drop(refused);
+        until("a new client is admitted", async || {
+            // 503 until the node has noticed that the refused clients closed their connections.
             let connecting = Client::connect_with(cluster.address(0), "bob", &[]).await;
             let Ok(mut client) = connecting else { return false };
             let id = client.send("Ping", json!({})).await;
@@ -239,7 +240,7 @@ on_each_store! {
             c.limits.max_queue_bytes = 64 << 10;
         })
         .await;
-        let before = slow_ones(&cluster).await;
+        let before = slow_disconnects(&cluster).await;
         let _slow = enter_narrow(&cluster, "slow").await;
         let mut bob = cluster.enter(0, "bob", "ops").await;
         let hearing = tokio::spawn(async move {
@@ -255,7 +256,7 @@ on_each_store! {
         let mut alice = cluster.enter(0, "alice", "ops").await;
         let said = say_until_gone(&mut alice, "slow").await;
         alice.say("ops", "the end").await;
-        let after = slow_ones(&cluster).await;
+        let after = slow_disconnects(&cluster).await;
         assert!(after[0] > before[0] && after[1] > before[1], "{before:?} {after:?}");
         assert_eq!(hearing.await.unwrap(), (1..=said + 1).collect::<Vec<_>>());
     }
@@ -265,7 +266,7 @@ on_each_store! {
         let mut slow = enter_narrow(&cluster, "slow").await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         say_until_gone(&mut alice, "slow").await;
-        let (code, reason) = slow.closed().await.expect("a close frame, since it reads again");
+        let (code, reason) = slow.closed().await.expect("a client that reads again gets a close frame");
         assert_eq!(code, 4002);
         assert!((1..=60_000).contains(&retry_after(&reason)), "{reason}");
     }
@@ -297,7 +298,7 @@ on_each_store! {
         assert_eq!(silent.read_frame().await.unwrap().0, raw::PING);
         let (code, reason) = silent.closed().await.unwrap();
         assert_eq!((code, reason.as_str()), (4004, "idle"));
-        // Whoever answers stays, with nothing else to say.
+        // A client that only answers pings stays connected.
         let mut alice = cluster.connect(0, "alice").await;
         for _ in 0..10 {
             alice.ping_comes().await;

@@ -1,12 +1,12 @@
-//! A publish that is sent again under its `id` is stored once, wherever the copies arrive, and each copy gets the first's
-//! answer.
+//! A publish that is repeated with the same `id` is stored once, whichever nodes receive the copies, and each copy gets the
+//! answer of the first.
 
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
 use crate::support::cluster::Cluster;
 
-/// Sends a publish under an id and returns the body of its `Ack`.
+/// Sends a publish with an id and returns the body of its `Ack`.
 async fn publish(client: &mut Client, kind: &str, body: Value, id: &str) -> Value {
     let envelope = client.envelope(kind, body, Some(id));
     client.send_text(envelope.to_string()).await;
@@ -32,14 +32,14 @@ on_each_store! {
         let on_the_same = publish(&mut alice, "GroupChat", json!({ "content": "once" }), "id-1").await;
         assert_repeats(&on_the_same, &first);
         let mut elsewhere = cluster.enter(1, "alice", "ops").await;
-        // The first wins: contents are not compared.
+        // The first message counts: contents are not compared.
         let on_another = publish(&mut elsewhere, "GroupChat", json!({ "content": "twice" }), "id-1").await;
         assert_repeats(&on_another, &first);
-        // Others said something in between.
+        // The repeat may come after other messages.
         bob.say("ops", "meanwhile").await;
         alice.leave().await;
-        let after_all = publish(&mut elsewhere, "GroupChat", json!({ "room": "ops", "content": "once" }), "id-1").await;
-        assert_repeats(&after_all, &first);
+        let late = publish(&mut elsewhere, "GroupChat", json!({ "room": "ops", "content": "once" }), "id-1").await;
+        assert_repeats(&late, &first);
         let end = publish(&mut elsewhere, "GroupChat", json!({ "content": "the end" }), "id-2").await;
         assert_eq!(end["seq"].as_u64().unwrap(), first["seq"].as_u64().unwrap() + 2);
         assert_eq!([bob.hears().await, bob.hears().await, bob.hears().await], ["once", "meanwhile", "the end"]);
@@ -62,7 +62,7 @@ on_each_store! {
             assert_eq!((&one["content"], &one["message_id"]), (&json!("psst"), &first["message_id"]));
             assert_eq!(client.hears_privately().await, "the end");
         }
-        // To oneself: one log, one entry.
+        // A message to yourself: one log, one entry.
         let to_self = json!({ "target_username": "alice", "content": "note" });
         let first = publish(&mut alice, "PrivateChat", to_self.clone(), "id-2").await;
         assert_repeats(&publish(&mut elsewhere, "PrivateChat", to_self, "id-2").await, &first);
@@ -89,7 +89,7 @@ on_each_store! {
             assert_eq!(ack.get("duplicate"), None, "{body}");
             ids.push(ack["message_id"].as_str().unwrap().to_owned());
         }
-        // Another user's id is its own.
+        // Another user may use the same id.
         let ack = publish(&mut bob, "GroupChat", json!({ "room": "a", "content": "x" }), "same").await;
         assert_eq!(ack.get("duplicate"), None);
         let ack = publish(&mut bob, "PrivateChat", json!({ "target_username": "alice", "content": "x" }), "same").await;

@@ -1,4 +1,4 @@
-//! Going down in order: what is in hand is finished, clients are told when to come back, and nothing is lost.
+//! Draining: running requests are finished, clients get a time to reconnect, and nothing is lost.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::support::process::NodeProcess;
 use crate::support::raw::RawSocket;
 use crate::support::redis_server::RedisServer;
 
-/// The close frame of a drain: code and a time to come back.
+/// Whether this is the close frame of a drain: its code, and a time to reconnect.
 fn is_restart((code, reason): &(u16, String)) -> bool {
     *code == 1012 && reason.strip_prefix("retry_after_ms=").is_some_and(|ms| ms.parse::<u64>().is_ok())
 }
@@ -28,14 +28,14 @@ async fn terminated_node_closes_its_clients_and_exits_with_0() {
     .await;
     let mut alice = Client::enter(node.address, "alice", "ops").await;
     node.terminate();
-    until("the balancer is told", async || get(node.address, "/readyz").await.0 == 503).await;
+    until("the node is not ready for balancers", async || get(node.address, "/readyz").await.0 == 503).await;
     assert_eq!(get(node.address, "/healthz").await.0, 200);
     alice.say("ops", "still served").await;
     let closed = alice.closed().await;
     assert!(is_restart(&closed), "{closed:?}");
     assert_eq!(node.ended().await.code(), Some(0));
-    assert_eq!(redis.command(&["ZCARD", "chat:leases"]).unwrap(), "0", "the lease is given up");
-    assert_eq!(redis.command(&["ZCARD", "chat:{r:ops}:m"]).unwrap(), "0", "nobody is left behind");
+    assert_eq!(redis.command(&["ZCARD", "chat:leases"]).unwrap(), "0", "the lease is released");
+    assert_eq!(redis.command(&["ZCARD", "chat:{r:ops}:m"]).unwrap(), "0", "no member is left in the store");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,7 +48,7 @@ async fn embedded_node_drains_on_termination() {
     assert_eq!(node.ended().await.code(), Some(0));
 }
 
-/// With the settings that it comes with: one browser tab is closed at once, and so is the node.
+/// With the default settings: one browser tab is closed at once, and the node stops then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn drain_of_few_clients_is_short() {
     let mut node = NodeProcess::start(&[]).await;
@@ -61,28 +61,28 @@ async fn drain_of_few_clients_is_short() {
     assert!(asked.elapsed() < Config::default().drain.spread, "{:?}", asked.elapsed());
 }
 
-/// Its request was half sent when the others were closed.
+/// The client had sent half of its upgrade request when the node closed the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_that_connects_during_a_drain_gets_1012() {
     let mut node = NodeProcess::start(&[]).await;
     let mut alice = Client::enter(node.address, "alice", "ops").await;
-    // It reads nothing: the node stays until it has had its chance.
-    let mut holds = RawSocket::connect(node.address).await;
-    holds.upgrade().await;
+    // This client reads nothing, so the node waits for it until its deadline.
+    let mut idle = RawSocket::connect(node.address).await;
+    idle.upgrade().await;
     let mut late = RawSocket::connect(node.address).await;
     let request = RawSocket::upgrade_request("");
     let (first, rest) = request.split_at(request.len() / 2);
     late.send(first.as_bytes()).await;
-    // The node reads the half before it reads what was sent later.
+    // The node reads that half before it reads this later request.
     alice.ok("Ping", json!({})).await;
     node.terminate();
     let closed = alice.closed().await;
     assert!(is_restart(&closed), "{closed:?}");
     late.send(rest.as_bytes()).await;
     assert_eq!(late.head().await.status, 101);
-    let closed = late.closed().await.expect("a reason");
+    let closed = late.closed().await.expect("a close frame with a reason");
     assert!(is_restart(&closed), "{closed:?}");
-    drop((holds, late));
+    drop((idle, late));
     assert_eq!(node.ended().await.code(), Some(0));
 }
 
@@ -92,7 +92,7 @@ async fn second_signal_exits_at_once() {
     let url = redis.url();
     let mut node = NodeProcess::start(&[("CHAT_REDIS__URL", &url), ("CHAT_DRAIN__DELAY", "20s")]).await;
     node.terminate();
-    until("it drains", async || get(node.address, "/readyz").await.0 == 503).await;
+    until("the node drains", async || get(node.address, "/readyz").await.0 == 503).await;
     node.terminate();
     assert_eq!(node.ended().await.code(), Some(128 + 15));
 }
@@ -112,7 +112,7 @@ async fn running_publish_is_acknowledged_before_the_close() {
     until("the publish waits in Redis", async || holds_request_of(redis, content.len())).await;
     cluster.nodes[0].drain();
     let address = cluster.address(0);
-    until("no client is let in", async || get(address, "/healthz").await.0 != 200).await;
+    until("the node accepts no connection", async || get(address, "/healthz").await.0 != 200).await;
     redis.command(&["CLIENT", "UNPAUSE"]).unwrap();
     let answer = alice.answer(&id).await;
     assert_eq!(answer["message_type"], "Ack", "{answer}");
@@ -121,7 +121,7 @@ async fn running_publish_is_acknowledged_before_the_close() {
     cluster.nodes[0].stop().await;
 }
 
-/// Whether some connection has sent so many bytes that Redis has not worked through.
+/// Whether Redis holds a request of this size that it has not executed.
 fn holds_request_of(redis: &RedisServer, bytes: usize) -> bool {
     let list = redis.command(&["CLIENT", "LIST"]).unwrap();
     let field = |line: &str, name: &str| -> usize {

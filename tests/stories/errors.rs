@@ -1,4 +1,4 @@
-//! What goes wrong is said: each code of the protocol's table, with the request's `id`, and the connection goes on.
+//! Errors: each code in the table of the protocol, with the `id` of the request. The connection stays open.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::support::api::{call, with_api};
 use crate::support::client::{Client, PATIENCE};
 use crate::support::cluster::{Cluster, Kind};
 
-/// Sends an envelope as it is and waits for the `Error` that bears its id.
+/// Sends an envelope as it is and waits for the `Error` with its id.
 async fn error_of(client: &mut Client, envelope: Value) -> Value {
     client.send_text(envelope.to_string()).await;
     let mut answer = client.answer(envelope["id"].as_str().unwrap()).await;
@@ -21,7 +21,7 @@ on_each_store! {
     async fn read_only_room_accepts_messages_only_from_the_server(kind) {
         let read_only = |config: &mut Config| {
             with_api(config);
-            // As somebody may write it: names are normalised.
+            // With spaces, because names are normalised.
             config.rooms.read_only = vec![" news ".into()];
         };
         let cluster = Cluster::start_with(kind, 2, read_only).await;
@@ -128,7 +128,7 @@ on_each_store! {
             assert_eq!(error["code"], "invalid_message", "{envelope}");
             assert!(error["message"].as_str().unwrap().contains(&format!("`{field}`")), "{envelope}: {error}");
         }
-        // None of them was carried out.
+        // None of them was executed.
         alice.refused("Members", json!({}), "not_in_room").await;
     }
 
@@ -166,7 +166,7 @@ on_each_store! {
                 format!(r#"{{"message_type":"Ping","id":"1","message_body":{value}}}"#),
                 format!(r#"{{"message_type":"Enter","id":"1","message_body":{{"sender_username":{value}}}}}"#),
             ] {
-                // A connection each: too many invalid frames would end it.
+                // One connection each, because too many invalid frames would close it.
                 let mut bob = cluster.connect(0, "bob").await;
                 bob.send_text(text).await;
                 let answer = bob.first().await.unwrap();
@@ -188,7 +188,7 @@ on_each_store! {
     async fn oversized_content_is_refused_and_the_connection_stays(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
-        // Not an invalid frame: a hundred of them close nothing.
+        // These are not invalid frames: many of them don't close the connection.
         for _ in 0..12 {
             let long = json!({ "content": "x".repeat(16_385) });
             alice.refused("GroupChat", long, "message_too_large").await;
@@ -203,7 +203,7 @@ on_each_store! {
         let mut bob = cluster.enter(0, "bob", "ops").await;
         let top = bob.say("ops", "for members").await;
         let mut alice = cluster.connect(0, "alice").await;
-        // Neither by name nor as a current room, neither before it entered one nor after it left.
+        // Neither by name nor as the current room; neither before the first `Enter` nor after a `Leave`.
         for _ in 0..2 {
             for room in [json!("ops"), Value::Null] {
                 for (kind, body) in [
@@ -232,7 +232,7 @@ on_each_store! {
             alice.ok("Enter", json!({ "room": room })).await;
         }
         alice.refused("Enter", json!({ "room": "d" }), "too_many_rooms").await;
-        // One that it is in already is no room more.
+        // Entering a room again does not count.
         assert_eq!(alice.ok("Enter", json!({ "room": "a" })).await["already"], true);
         alice.ok("Leave", json!({ "room": "b" })).await;
         alice.ok("Enter", json!({ "room": "d" })).await;
@@ -321,7 +321,7 @@ on_each_store! {
     }
 }
 
-/// Only a store outside the process can be away.
+/// Only a store outside the process can be unavailable.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_without_the_store_get_unavailable_and_an_outcome() {
     let mut cluster =
@@ -338,14 +338,14 @@ async fn requests_without_the_store_get_unavailable_and_an_outcome() {
         let error = alice.refused(kind, body, "unavailable").await;
         assert!(error["outcome"] == "refused" || error["outcome"] == "unknown", "{kind}: {error}");
         assert!(error["retry_after_ms"].as_u64().unwrap() > 0, "{kind}: {error}");
-        // Where the store is, is nobody's business but the operator's.
+        // Clients don't learn the address of the store.
         assert!(!error["message"].as_str().unwrap().contains("127.0.0.1"), "{error}");
     }
     alice.ok("Ping", json!({})).await;
     cluster.redis().restart();
     let deadline = Instant::now() + PATIENCE;
     while alice.ask("GroupChat", json!({ "content": "after" })).await["message_type"] != "Ack" {
-        assert!(Instant::now() < deadline, "the node does not find its store again");
+        assert!(Instant::now() < deadline, "the node did not reconnect to its store");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

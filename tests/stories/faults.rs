@@ -1,5 +1,5 @@
-//! The store goes away, stalls, fills up and comes back: connections stay, outcomes are honest, and all is well again by
-//! itself.
+//! Faults of the store: it is killed, stalls, or is full, and returns. Connections stay open, the reported outcomes are correct,
+//! and the node recovers without help.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use crate::support::cluster::{Cluster, Kind, get, until};
 use crate::support::program::Program;
 use crate::support::redis_server::RedisServer;
 
+/// Short times for leases and checks.
 fn quick(config: &mut Config) {
     config.node.heartbeat = Duration::from_millis(300);
     config.node.lease = Duration::from_millis(1_500);
@@ -21,8 +22,8 @@ async fn members(client: &mut Client) -> Value {
     client.ask("Members", json!({ "room": "ops" })).await["message_body"]["members"].take()
 }
 
-/// Sends the same publish until it is acknowledged; returns the body of the `Ack` and the outcomes told before.
-async fn insist(client: &mut Client, room: &str, content: &str) -> (Value, Vec<String>) {
+/// Repeats a publish until it is acknowledged; returns the body of the `Ack` and the outcomes of the failed attempts.
+async fn publish_until_stored(client: &mut Client, room: &str, content: &str) -> (Value, Vec<String>) {
     let id = format!("{}-{content}", client.name());
     let body = json!({ "room": room, "content": content });
     let envelope = client.envelope("GroupChat", body, Some(&id)).to_string();
@@ -41,6 +42,15 @@ async fn insist(client: &mut Client, room: &str, content: &str) -> (Value, Vec<S
     }
 }
 
+/// Whether the leases of all nodes expired at least one heartbeat ago.
+fn leases_expired(redis: &RedisServer) -> bool {
+    let numbers = |reply: String| reply.lines().filter_map(|line| line.parse().ok()).collect::<Vec<u64>>();
+    let now = numbers(redis.command(&["TIME"]).unwrap());
+    let longest = redis.command(&["ZRANGE", "chat:leases", "-1", "-1", "WITHSCORES"]).unwrap();
+    let longest = *numbers(longest).last().expect("a node has a lease");
+    now[0] * 1_000 + now[1] / 1_000 > longest + 300
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_store_gives_errors_until_it_returns() {
     let mut cluster = Cluster::start_on(RedisServer::start_durable(), 2, quick).await;
@@ -57,26 +67,26 @@ async fn killed_store_gives_errors_until_it_returns() {
         assert!(error["retry_after_ms"].is_u64(), "{error}");
     }
     alice.ok("Ping", json!({})).await;
-    // Who leaves has left, whether the store hears of it now or later.
+    // A `Leave` takes effect at once, even if the store learns of it later.
     carol.ok("Leave", json!({})).await;
     for node in [0, 1] {
         let address = cluster.address(node);
-        until("balancers are told", async || get(address, "/readyz").await.0 == 503).await;
+        until("the node is not ready for balancers", async || get(address, "/readyz").await.0 == 503).await;
         assert_eq!(get(address, "/healthz").await.0, 200);
     }
     cluster.redis().restart();
     for node in [0, 1] {
         let address = cluster.address(node);
-        until("ready again", async || get(address, "/readyz").await.0 == 200).await;
+        until("the node is ready again", async || get(address, "/readyz").await.0 == 200).await;
     }
-    let (ack, _) = insist(&mut alice, "ops", "after").await;
+    let (ack, _) = publish_until_stored(&mut alice, "ops", "after").await;
     for client in [&mut alice, &mut bob] {
         assert_eq!(client.hears().await, "before");
         let after = client.next("GroupChat").await;
         assert_eq!((&after["content"], &after["seq"]), (&json!("after"), &ack["seq"]));
         client.heard_no("Gap").await;
     }
-    assert_eq!(ack["seq"], 2, "what was refused is not in the log");
+    assert_eq!(ack["seq"], 2, "refused messages are not in the log");
     let bob = tokio::sync::Mutex::new(bob);
     until("presence is restored", async || members(&mut *bob.lock().await).await == json!(["alice", "bob"]))
         .await;
@@ -92,7 +102,7 @@ async fn store_that_returns_empty_is_filled_again() {
         client.hears_seqs(1..=1).await;
     }
     cluster.redis().restart();
-    let (ack, _) = insist(&mut alice, "ops", "new").await;
+    let (ack, _) = publish_until_stored(&mut alice, "ops", "new").await;
     assert_eq!(ack["seq"], 1);
     for client in [&mut alice, &mut bob] {
         let is_of_room =
@@ -113,12 +123,12 @@ async fn node_started_before_its_store_becomes_ready_later() {
     redis.kill();
     let mut cluster = Cluster::start_on(redis, 0, |_| {}).await;
     let address = cluster.add_unready_node().await;
-    until("it lives", async || get(address, "/healthz").await.0 == 200).await;
+    until("the node is alive", async || get(address, "/healthz").await.0 == 200).await;
     assert_eq!(get(address, "/readyz").await.0, 503);
     let mut early = cluster.connect(0, "early").await;
     early.refused("Enter", json!({ "room": "ops" }), "unavailable").await;
     cluster.redis().restart();
-    until("it is ready", async || get(address, "/readyz").await.0 == 200).await;
+    until("the node is ready", async || get(address, "/readyz").await.0 == 200).await;
     early.ok("Enter", json!({ "room": "ops" })).await;
     early.say("ops", "hello").await;
     assert_eq!(early.hears().await, "hello");
@@ -139,8 +149,8 @@ async fn full_store_refuses_publishes_until_memory_is_free() {
         .refused("PrivateChat", json!({ "target_username": "new", "content": "x" }), "unavailable")
         .await;
     assert_eq!(error["outcome"], "refused", "{error}");
-    // Longer than a lease: which is refused, too.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // Renewing a lease is refused, too.
+    until("all leases have expired", async || leases_expired(cluster.redis_server())).await;
     cluster.redis_server().command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
     let ack = alice.say("ops", "after").await;
     assert_eq!(ack["seq"], 2);
@@ -150,7 +160,10 @@ async fn full_store_refuses_publishes_until_memory_is_free() {
         }
     }
     let bob = tokio::sync::Mutex::new(bob);
-    until("nobody was lost", async || members(&mut *bob.lock().await).await == json!(["alice", "bob"])).await;
+    until("all members are listed", async || {
+        members(&mut *bob.lock().await).await == json!(["alice", "bob"])
+    })
+    .await;
     bob.into_inner().heard_no("Leave").await;
 }
 
@@ -161,7 +174,7 @@ async fn full_disk_refuses_publishes_until_space_is_free() {
     let mut bob = cluster.enter(1, "bob", "ops").await;
     alice.say("ops", "before").await;
     cluster.redis_server().fill_disk();
-    // Redis learns of it when it writes, a moment after it has taken something.
+    // Redis notices the full disk when it writes, shortly after it accepted a message.
     let mut stored = vec!["before".to_owned()];
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -182,15 +195,15 @@ async fn full_disk_refuses_publishes_until_space_is_free() {
     let to_bob = json!({ "target_username": "bob", "content": "x" });
     let error = alice.refused("PrivateChat", to_bob, "unavailable").await;
     assert_eq!(error["outcome"], "refused", "{error}");
-    // What is only read is there.
+    // Reading still works.
     assert_eq!(
         alice.ok("History", json!({ "limit": 1 })).await["messages"].as_array().map(Vec::len),
         Some(1)
     );
-    // Longer than a lease: which is refused, too.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // Renewing a lease is refused, too.
+    until("all leases have expired", async || leases_expired(cluster.redis_server())).await;
     cluster.redis_server().free_disk();
-    let (ack, outcomes) = insist(&mut alice, "ops", "after").await;
+    let (ack, outcomes) = publish_until_stored(&mut alice, "ops", "after").await;
     assert!(outcomes.iter().all(|outcome| outcome == "refused"), "{outcomes:?}");
     stored.push("after".to_owned());
     assert_eq!(ack["seq"], stored.len());
@@ -200,7 +213,10 @@ async fn full_disk_refuses_publishes_until_space_is_free() {
         }
     }
     let bob = tokio::sync::Mutex::new(bob);
-    until("nobody was lost", async || members(&mut *bob.lock().await).await == json!(["alice", "bob"])).await;
+    until("all members are listed", async || {
+        members(&mut *bob.lock().await).await == json!(["alice", "bob"])
+    })
+    .await;
     bob.into_inner().heard_no("Leave").await;
 }
 
@@ -212,10 +228,10 @@ async fn repeat_after_a_stall_is_stored_once() {
     alice.say("ops", "before").await;
     cluster.redis_server().stop();
     let talking = tokio::spawn(async move {
-        let told = insist(&mut alice, "ops", "stalled").await;
-        (alice, told)
+        let stored = publish_until_stored(&mut alice, "ops", "stalled").await;
+        (alice, stored)
     });
-    // The fault itself takes this long.
+    // The stall has to be longer than the timeout for Redis, so that the outcome is unknown.
     tokio::time::sleep(Duration::from_secs(3)).await;
     cluster.redis_server().cont();
     let (mut alice, (ack, outcomes)) = talking.await.unwrap();
@@ -240,7 +256,7 @@ async fn repeat_after_a_lost_answer_is_a_duplicate() {
     let mut bob = cluster.enter(0, "bob", "ops").await;
     let mut alice = cluster.enter(1, "alice", "ops").await;
     proxy.lose_the_answer_to("only once");
-    let (ack, outcomes) = insist(&mut alice, "ops", "only once").await;
+    let (ack, outcomes) = publish_until_stored(&mut alice, "ops", "only once").await;
     assert_eq!(outcomes.first().map(String::as_str), Some("unknown"), "{outcomes:?}");
     assert_eq!((&ack["duplicate"], &ack["seq"]), (&json!(true), &json!(1)), "{ack}");
     alice.say("ops", "after").await;
@@ -261,14 +277,14 @@ async fn repeat_at_another_node_after_a_kill_is_a_duplicate() {
         ("PrivateChat", json!({ "target_username": "bob", "content": "to bob, once" })),
     ];
     for (kind, body) in requests {
-        // Patient: it must not say that it does not know before it is killed.
+        // A long timeout, so that the node reports no unknown outcome before it is killed.
         let environment = [("CHAT_REDIS__URL", proxy.url()), ("CHAT_REDIS__TIMEOUT", "4s".into())];
         let mut doomed = Program::start(&environment.each_ref().map(|(name, value)| (*name, value.as_str())));
         until("the node is ready", async || get(doomed.address, "/readyz").await.0 == 200).await;
         let mut alice = Client::enter(doomed.address, "alice", "ops").await;
         proxy.lose_the_answer_to(body["content"].as_str().unwrap());
         let id = alice.send(kind, body.clone()).await;
-        // It is in the log, and the node that asked for it does not know.
+        // The message is in the log, but the node that sent it there does not know.
         let first = bob.next(kind).await;
         doomed.kill();
         assert_eq!(alice.closed().await.0, 1006);

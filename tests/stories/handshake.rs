@@ -1,4 +1,4 @@
-//! The door: who is let in by the upgrade, who is told why not, and what a browser gets.
+//! The handshake: which upgrades succeed, how the others are refused, and what a browser gets over plain HTTP.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::support::client::{Client, PATIENCE};
 use crate::support::cluster::{Cluster, Kind, http, until};
 use crate::support::raw::{self, Head, RawSocket};
 
-/// Asks for an upgrade with more headers, and returns what the node says.
+/// Requests an upgrade with more headers, and returns the head of the answer.
 async fn upgrade_head(cluster: &Cluster, headers: &str) -> Head {
     request_head(cluster, &RawSocket::upgrade_request(headers)).await
 }
@@ -21,9 +21,9 @@ async fn request_head(cluster: &Cluster, request: &str) -> Head {
     socket.head().await
 }
 
-/// The status that refused an upgrade.
+/// The HTTP status of a refused upgrade.
 fn status(refused: Result<Client, Box<Error>>) -> u16 {
-    match refused.map(|_| "it was let in").map_err(|error| *error) {
+    match refused.map(|_| "the node accepted it").map_err(|error| *error) {
         Err(Error::Http(answer)) => answer.status().as_u16(),
         other => panic!("{other:?}"),
     }
@@ -61,7 +61,7 @@ on_each_store! {
         }
         let head = upgrade_head(&cluster, "Authorization: Bearer nonsense\r\n").await;
         assert_eq!((head.status, head.header("www-authenticate")), (401, "Bearer"));
-        // A token in the address is none: addresses are logged by whatever stands between.
+        // A token in the URL is ignored, because proxies log URLs.
         let request = RawSocket::upgrade_request("").replacen("GET / ", &format!("GET /?token={token} "), 1);
         let mut socket = RawSocket::connect(cluster.address(0)).await;
         socket.send(request.as_bytes()).await;
@@ -86,7 +86,7 @@ on_each_store! {
             let chat = json!({ "message_type": "GroupChat", "message_body": body });
             bytes.extend(raw::frame(raw::TEXT, chat.to_string().as_bytes()));
         }
-        // Cut inside a frame: the rest comes later.
+        // Split inside a frame; the rest comes later.
         let rest = bytes.split_off(bytes.len() - 40);
         socket.send(&bytes).await;
         assert_eq!(socket.head().await.status, 101);
@@ -97,7 +97,7 @@ on_each_store! {
     }
 }
 
-// What follows has nothing to do with the store.
+// The following tests don't depend on the store.
 
 #[tokio::test]
 async fn upgrade_is_answered_as_the_standard_says() {
@@ -108,7 +108,7 @@ async fn upgrade_is_answered_as_the_standard_says() {
     assert_eq!(head.header("sec-websocket-accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     assert_eq!(head.header("upgrade"), "websocket");
     assert!(head.header("connection").eq_ignore_ascii_case("upgrade"));
-    // Nothing is promised that was not asked for, and nothing that can't be kept.
+    // The node offers no extension that was not requested, and none that it does not support.
     assert!(!head.text.to_lowercase().contains("sec-websocket-extensions"), "{}", head.text);
     let head = upgrade_head(&cluster, "Sec-WebSocket-Extensions: permessage-deflate\r\n").await;
     assert!(!head.text.to_lowercase().contains("sec-websocket-extensions"), "{}", head.text);
@@ -212,7 +212,7 @@ async fn browser_gets_the_page_with_security_headers() {
     );
     assert_eq!(head.header("x-content-type-options"), "nosniff");
     assert_eq!(head.header("referrer-policy"), "no-referrer");
-    // The page's own files are there, each with its type.
+    // All files of the page exist, each with its type.
     let (_, page) = http(cluster.address(0), "GET", "/", &[], "").await;
     let assets: Vec<&str> = page.split('"').filter(|text| text.starts_with("/assets/")).collect();
     assert!(assets.len() >= 3, "{page}");
@@ -245,7 +245,7 @@ async fn request_without_an_upgrade_gets_plain_http() {
     ] {
         assert_eq!(http(address, method, path, &[], "").await.0, status, "{method} {path}");
     }
-    // An upgrade is a GET.
+    // An upgrade has to be a GET.
     let posted = RawSocket::upgrade_request("").replacen("GET", "POST", 1);
     assert_eq!(request_head(&cluster, &posted).await.status, 405);
 }
@@ -260,16 +260,16 @@ async fn slow_request_is_cut() {
     for part in ["", "G", "GET / HTTP/1.1\r\n", good.trim_end()] {
         let mut socket = RawSocket::connect(cluster.address(0)).await;
         socket.send(part.as_bytes()).await;
-        // Cut with or without a word, but never let in.
+        // Closed with or without an answer, but never upgraded.
         let rest = String::from_utf8(socket.rest().await).unwrap();
         assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 408"), "{part:?}: {rest}");
     }
-    // So is who asked for something and then keeps the line.
+    // A client that keeps the connection open after its request is cut as well.
     let mut socket = RawSocket::connect(cluster.address(0)).await;
     socket.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(socket.head().await.status, 200);
     socket.rest().await;
-    // Who was done with it in time stays as long as it likes.
+    // A client that upgraded in time stays connected.
     alice.say("ops", "still here").await;
 }
 
@@ -280,10 +280,10 @@ async fn client_that_reads_no_answer_is_cut() {
             .await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let mut socket = RawSocket::connect_narrow(cluster.address(0)).await;
-    // Far more than a kernel keeps for both ends together, and the next request is always there already.
+    // Much more than the kernel buffers for both ends, with the next request always present.
     let request = "GET /assets/timeline.js HTTP/1.1\r\nHost: x\r\n\r\n";
     socket.send(request.repeat(1_500).as_bytes()).await;
-    until("the node cuts it", async || !socket.try_send(b"\n")).await;
+    until("the node closes the connection", async || !socket.try_send(b"\n")).await;
     alice.say("ops", "still here").await;
 }
 
@@ -294,12 +294,12 @@ async fn http_connection_serves_a_limited_number_of_requests() {
             .await;
     let mut socket = RawSocket::connect(cluster.address(0)).await;
     let opened = Instant::now();
-    // Closed between two requests, or with the last answer.
+    // The node closes between two requests, or with the last answer.
     while socket.try_send(b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         && let Some(head) = socket.head_or_end().await
     {
         assert_eq!(head.status, 200);
-        assert!(opened.elapsed() < PATIENCE, "the node keeps it for ever");
+        assert!(opened.elapsed() < PATIENCE, "the node does not close the connection");
     }
     assert!(opened.elapsed() >= Duration::from_secs(2), "{:?}", opened.elapsed());
 }

@@ -1,4 +1,4 @@
-//! Who reads slowly falls behind alone, loses nothing while it reads at all, and costs the node a bounded amount.
+//! Lagging readers: a slow client delays no other client, loses nothing while it reads, and uses a bounded amount of memory.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use crate::support::client::{Client, position};
 use crate::support::cluster::{Cluster, Kind, metric};
 use crate::support::process::NodeProcess;
 
-/// More than a socket's buffers take, in messages of 4 KiB.
+/// A number of messages of 4 KiB that exceeds all buffers of a socket.
 const FLOOD: usize = 2_000;
 
-/// Logs that hold the flood, and patience with clients that are not read from while the machine is busy.
+/// Logs that hold the flood, and long timeouts for clients on a busy machine.
 fn long_logs(config: &mut Config) {
     config.history.max_messages = 10_000;
     config.history.max_bytes = 100 << 20;
@@ -24,7 +24,7 @@ fn large() -> String {
     "x".repeat(4 << 10)
 }
 
-/// A client in a room, through a socket that takes little.
+/// A client in a room, with a socket of small buffers.
 async fn enter_narrow(cluster: &Cluster, node: usize, name: &str, room: &str) -> Client {
     let mut client = Client::connect_narrow(cluster.address(node), name).await;
     client.ok("Enter", json!({ "room": room })).await;
@@ -53,7 +53,7 @@ on_each_store! {
         let mut slow = enter_narrow(&cluster, 0, "slow", "ops").await;
         let started = Instant::now();
         alice.say_many("ops", &large(), FLOOD).await;
-        // The node tells the room that it has gone, before the client itself finds out.
+        // The room gets the `Leave` event before the client notices that it was closed.
         alice.wait_for("slow's Leave", |frame| {
             frame["message_type"] == "Leave" && frame["message_body"]["sender_username"] == "slow"
         })
@@ -66,7 +66,7 @@ on_each_store! {
         slow.hears_seqs(1..=heard as u64 - 1).await;
         let last = slow.next("GroupChat").await;
         let mut slow = cluster.connect(0, "slow").await;
-        // The newest thousand are what a resume replays, at most.
+        // A resume replays at most the newest thousand messages.
         let ack = slow.ok("Enter", json!({ "room": "ops", "since": position(&last) })).await;
         let next = if FLOOD - heard > 1_000 { FLOOD - 1_000 } else { heard } as u64 + 1;
         assert_eq!(ack["recovered"], FLOOD - heard <= 1_000, "{ack}");
@@ -143,7 +143,7 @@ async fn replay_of_a_full_log_to_many_takes_bounded_memory() {
         assert_eq!(ack["recovered"], true, "{ack}");
         joiners.push(joiner);
     }
-    // They read nothing; the gauge is set once a second.
+    // The clients read nothing. Samples for three seconds, because the node sets the gauge once a second.
     let (mut queued, mut resident): (f64, f64) = (0.0, 0.0);
     let until = Instant::now() + Duration::from_secs(3);
     while Instant::now() < until {
@@ -184,7 +184,7 @@ async fn lagging_reader_gets_gap_and_new_messages_after_rollback() {
     let mut new = Vec::new();
     while new.len() < 3 {
         let message = slow.next("GroupChat").await;
-        // What it was sent before it was lost came before the gap.
+        // Messages that were sent before the rollback come before the gap.
         if message["content"] == "new" {
             new.push(message["seq"].as_u64().unwrap());
         }

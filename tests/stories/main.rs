@@ -1,4 +1,5 @@
-//! Stories told through sockets, the same on each store.
+//! Behaviour of nodes as clients see it through sockets, tested in the same way on each store. Each file owns one topic; the
+//! fixtures are in `tests/support`.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 #[path = "../support/mod.rs"]

@@ -1,19 +1,18 @@
-//! Reading and typing: markers that move forward only and follow a user to its other devices, and notices that nobody
-//! keeps.
+//! Read markers, which only move forward and are sent to all devices of a user, and typing notices, which are not stored.
 
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
 use crate::support::cluster::Cluster;
 
-/// A user who is connected and in no room.
+/// A connected user in no room.
 async fn connect(cluster: &Cluster, node: usize, name: &str) -> Client {
     let mut client = cluster.connect(node, name).await;
     client.ok("Auth", json!({})).await;
     client
 }
 
-/// What is next to come of these two types.
+/// The next frame of either type.
 async fn next_event(client: &mut Client) -> Value {
     client
         .wait_for("an event", |frame| frame["message_type"] == "Typing" || frame["message_type"] == "Read")
@@ -34,16 +33,16 @@ on_each_store! {
         for (seq, moves) in [(2, true), (4, true), (3, false), (4, false), (0, false), (5, true)] {
             phone.ok("Read", json!({ "room": "ops", "seq": seq })).await;
             if moves {
-                let told = laptop.next("Read").await;
-                assert_eq!(told, json!({ "sender_username": "alice", "room": "ops", "epoch": epoch, "seq": seq }));
+                let event = laptop.next("Read").await;
+                assert_eq!(event, json!({ "sender_username": "alice", "room": "ops", "epoch": epoch, "seq": seq }));
             }
         }
-        // Beyond the newest message nothing can have been read.
+        // A marker beyond the newest message is refused.
         phone.refused("Read", json!({ "room": "ops", "seq": 6 }), "invalid_message").await;
         phone.heard_no("Read").await;
         bob.heard_no("Read").await;
         laptop.heard_no("Read").await;
-        // Each `Enter` tells it, wherever, and to nobody else.
+        // The answer to `Enter` contains the user's own marker, on every node.
         let marker = json!({ "epoch": epoch, "seq": 5 });
         assert_eq!(laptop.ok("Enter", json!({ "room": "ops" })).await["read"], marker);
         assert_eq!(phone.ok("Enter", json!({ "room": "ops" })).await["read"], marker);
@@ -73,10 +72,10 @@ on_each_store! {
         }
         let read = |id: &Value| json!({ "target_username": "bob", "message_id": id });
         phone.ok("Read", read(&ids[1])).await;
-        let told = json!({ "sender_username": "alice", "target_username": "bob", "message_id": ids[1] });
-        assert_eq!(laptop.next("Read").await, told);
-        assert_eq!(bob.next("Read").await, told);
-        // Backwards is no move.
+        let event = json!({ "sender_username": "alice", "target_username": "bob", "message_id": ids[1] });
+        assert_eq!(laptop.next("Read").await, event);
+        assert_eq!(bob.next("Read").await, event);
+        // The marker does not move backwards.
         for id in [&ids[0], &ids[1]] {
             phone.ok("Read", read(id)).await;
         }
@@ -86,7 +85,7 @@ on_each_store! {
         for client in [&mut phone, &mut laptop, &mut bob, &mut carol] {
             client.heard_no("Read").await;
         }
-        // It is in the `Ack` of the next `Auth`, and in no one else's.
+        // The `Ack` of the user's next `Auth` contains it, and no other `Ack`.
         let mut tablet = cluster.connect(0, "alice").await;
         assert_eq!(tablet.ok("Auth", json!({})).await["read"], json!({ "bob": ids[2] }));
         assert_eq!(bob.ok("Auth", json!({})).await["read"], json!({}));
@@ -105,7 +104,7 @@ on_each_store! {
         bob.heard_no("Typing").await;
         assert_eq!(alice.ok("History", json!({})).await["messages"], json!([]));
         assert_eq!(carol.ok("History", json!({ "target_username": "alice" })).await["messages"], json!([]));
-        // Who comes later hears nothing of it.
+        // A later client does not get the notice.
         let mut dora = cluster.connect(0, "dora").await;
         dora.ok("Enter", json!({ "room": "ops", "history": 10 })).await;
         dora.heard_no("Typing").await;
@@ -118,7 +117,7 @@ on_each_store! {
         let mut bob = cluster.enter(1, "bob", "ops").await;
         bob.ok("Enter", json!({ "room": "dev" })).await;
         let started = std::time::Instant::now();
-        // Each is acknowledged, whether it is passed on or not.
+        // Each one is acknowledged, whether it is forwarded or not.
         for _ in 0..10 {
             alice.ok("Typing", json!({ "room": "ops" })).await;
             alice.ok("Typing", json!({ "room": "dev" })).await;
@@ -135,13 +134,13 @@ on_each_store! {
             }
             heard.push((event["message_body"]["room"].clone(), event["message_body"]["target_username"].clone()));
         }
-        // On a slow machine the burst takes longer than the second.
+        // On a slow machine the burst takes longer than a second.
         let most = 3 * (1 + started.elapsed().as_secs() as usize);
         assert!(heard.len() >= 3 && heard.len() <= most, "{heard:?}");
         for target in [(json!("ops"), Value::Null), (json!("dev"), Value::Null), (Value::Null, json!("bob"))] {
             assert!(heard.contains(&target), "{target:?}");
         }
-        // After the second it is passed on again.
+        // After that second a notice is forwarded again.
         let again = async {
             loop {
                 alice.ok("Typing", json!({ "room": "ops" })).await;
@@ -152,6 +151,6 @@ on_each_store! {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(10), again).await.expect("typing is never told again");
+        tokio::time::timeout(std::time::Duration::from_secs(10), again).await.expect("typing is not forwarded again");
     }
 }

@@ -1,11 +1,11 @@
-//! Names and contents as people write them: braces, colons, percent signs, scripts, emoji. What looks like another name is
-//! the same or is refused; what is another name is never mixed up.
+//! Names and contents with unusual characters: braces, colons, percent signs, scripts, emoji. Two names that look alike are
+//! the same or one is refused; different names are never confused.
 
 use serde_json::{Value, json};
 
 use crate::support::cluster::Cluster;
 
-/// Names that have meant something to somebody: to Redis Cluster, to key schemes, to URLs, to glob patterns.
+/// Names with a special meaning elsewhere: in Redis Cluster, key schemes, URLs, glob patterns.
 const NAMES: [&str; 16] = [
     "a}{b",
     "{a}",
@@ -58,7 +58,7 @@ on_each_store! {
         let cluster = Cluster::start(kind, 2).await;
         let mut clients = Vec::new();
         for name in NAMES {
-            // A room of the same name is another log.
+            // The room of the same name has a separate log.
             clients.push(cluster.enter(1, name, name).await);
         }
         let mut alice = cluster.connect(0, "alice").await;
@@ -76,7 +76,7 @@ on_each_store! {
 
     async fn name_is_trimmed_and_composed(kind) {
         let cluster = Cluster::start(kind, 2).await;
-        // Typed with a combining accent, as some keyboards do.
+        // With a combining accent, as some keyboards produce it.
         let mut jose = cluster.connect(0, " jose\u{301}\u{a0}").await;
         let ack = jose.ok("Enter", json!({ "room": "\tcafe\u{301} " })).await;
         assert_eq!(ack["room"], "caf\u{e9}");
@@ -90,7 +90,7 @@ on_each_store! {
         jose.ok("Ping", json!({ "sender_username": "jos\u{e9}" })).await;
         assert_eq!(jose.ok("Leave", json!({ "room": "cafe\u{301}" })).await["room"], "caf\u{e9}");
         assert_eq!(bob.next("Leave").await["sender_username"], "jos\u{e9}");
-        // Capitals are other letters.
+        // Names are case-sensitive.
         bob.refused("GroupChat", json!({ "room": "CAF\u{c9}", "content": "x" }), "not_in_room").await;
     }
 
@@ -102,7 +102,7 @@ on_each_store! {
             ("日".repeat(64), true),
             ("日".repeat(65), false),
             ("👍".repeat(64), true),
-            // Counted after composing and trimming.
+            // The length counts after composing and trimming.
             ("e\u{301}".repeat(64), true),
             ("e\u{301}".repeat(65), false),
             (format!("  {}  ", "x".repeat(64)), true),
@@ -168,17 +168,17 @@ on_each_store! {
             alice.refused("GroupChat", longer.clone(), "message_too_large").await;
             alice.refused("PrivateChat", json!({ "target_username": "bob", "content": longer["content"] }), "message_too_large").await;
         }
-        // However it is spelt: six bytes of JSON for each byte of content.
-        let spelt = |count: usize| {
+        // The encoding does not count: six bytes of JSON for each byte of content.
+        let escaped = |count: usize| {
             format!(
                 r#"{{"message_type":"GroupChat","message_body":{{"sender_username":"alice","content":"{}"}},"id":"{count}"}}"#,
                 r"\u0041".repeat(count)
             )
         };
-        alice.send_text(spelt(16_384)).await;
+        alice.send_text(escaped(16_384)).await;
         assert_eq!(alice.answer("16384").await["message_type"], "Ack");
         assert_eq!(bob.hears().await, "A".repeat(16_384));
-        alice.send_text(spelt(16_385)).await;
+        alice.send_text(escaped(16_385)).await;
         assert_eq!(alice.answer("16385").await["message_body"]["code"], "message_too_large");
         bob.heard_no("GroupChat").await;
     }
@@ -186,7 +186,7 @@ on_each_store! {
     async fn lone_surrogate_is_refused(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
-        // JSON can spell half of a surrogate pair; UTF-8 can't.
+        // JSON can encode half of a surrogate pair; UTF-8 can't.
         let half = r#"{"message_type":"GroupChat","message_body":{"sender_username":"alice","content":"\ud83d"},"id":"1"}"#;
         alice.send_text(half).await;
         assert_eq!(alice.answer("1").await["message_body"]["code"], "invalid_message");

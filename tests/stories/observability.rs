@@ -1,5 +1,5 @@
-//! What operators see of a node: health, readiness, metrics, and a log that gives nobody away. Each story has a process of
-//! its own, since metrics and log are a process's.
+//! Health, readiness, metrics, and logs without private data. Each test has its own process, because metrics and logs belong to
+//! a process.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -19,7 +19,7 @@ fn value<'a>(page: &'a str, name: &str) -> &'a str {
     line.unwrap_or_else(|| panic!("no {name} in {page}"))
 }
 
-/// A node over a Redis of its own.
+/// A node with its own Redis.
 fn with_redis(environment: &[(&str, &str)]) -> (RedisServer, Program) {
     let redis = RedisServer::start();
     let url = redis.url();
@@ -59,7 +59,7 @@ async fn unsafe_store_settings_are_logged_on_every_connection() {
         let lines = |log: &str, words: &str| {
             log.lines().filter(|line| line.contains("WARN") && line.contains(words)).count()
         };
-        until("both are logged", async || {
+        until("both warnings are logged", async || {
             let log = node.log();
             warnings.iter().all(|words| lines(&log, words) > 0)
         })
@@ -90,7 +90,7 @@ async fn metrics_count_events_and_contain_no_names() {
     let (_redis, mut node) = with_redis(&[]);
     ready(&node).await;
     let (_, fresh) = get(node.address, "/metrics").await;
-    // Each label value is there before anything happened: rates have a zero to start from.
+    // Each label value exists from the start, so that rates begin at zero.
     for (name, zero) in [
         ("chat_connections", "0"),
         ("chat_connections_closed_total{reason=\"slow\"}", "0"),
@@ -137,19 +137,19 @@ async fn metrics_count_events_and_contain_no_names() {
         ("chat_subscriptions", "3"),
         ("chat_presence_entries", "1"),
     ];
-    until("the page says so", async || {
+    until("the metrics have these values", async || {
         let (_, page) = get(node.address, "/metrics").await;
         counted.iter().all(|(name, expected)| value(&page, name) == *expected)
     })
     .await;
     let (_, page) = get(node.address, "/metrics").await;
-    assert!(!page.contains("-of-the-metrics"), "a name on the page: {page}");
+    assert!(!page.contains("-of-the-metrics"), "the metrics contain a name: {page}");
     assert!(page.contains("process_resident_memory_bytes") && page.contains("chat_build_info{"), "{page}");
     check_with_promtool(&page);
     node.stop();
 }
 
-/// Prometheus' own judgement of the page.
+/// Checks the metrics page with the tool of Prometheus.
 fn check_with_promtool(page: &str) {
     let promtool = Command::new("promtool")
         .args(["check", "metrics"])
@@ -159,10 +159,10 @@ fn check_with_promtool(page: &str) {
         .spawn();
     let mut promtool = promtool.expect("promtool is in the path: Debian has it in `prometheus`");
     promtool.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
-    let said = promtool.wait_with_output().unwrap();
-    let complaints =
-        String::from_utf8_lossy(&said.stderr).into_owned() + &String::from_utf8_lossy(&said.stdout);
-    assert!(said.status.success() && complaints.is_empty(), "{complaints}");
+    let output = promtool.wait_with_output().unwrap();
+    let problems =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && problems.is_empty(), "{problems}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -191,7 +191,7 @@ async fn logs_contain_no_tokens_keys_or_contents() {
         alice.whisper("bob", "words-for-bob").await;
         bob.hears().await;
         bob.hears_privately().await;
-        // Whatever goes wrong with them as well.
+        // Requests that fail must not appear either.
         alice.token = Some(bobs.clone());
         alice.refused("GroupChat", json!({ "content": "words-for-nobody" }), "identity_mismatch").await;
         alice.token = Some(unknown.clone());
@@ -208,7 +208,7 @@ async fn logs_contain_no_tokens_keys_or_contents() {
         let (_, page) = get(address, "/metrics").await;
         let frames = format!("{:?} {:?}", alice.seen(), bob.seen());
         let log = node.stop();
-        assert!(log.contains("\"level\":\"DEBUG\""), "the log has something to give away");
+        assert!(log.contains("\"level\":\"DEBUG\""), "the log is detailed enough for this test");
         for secret in [&alices, &bobs, &unknown, KEY] {
             for (place, text) in [("log", &log), ("page", &page), ("frames", &frames)] {
                 let line = text
@@ -218,6 +218,6 @@ async fn logs_contain_no_tokens_keys_or_contents() {
             }
         }
         let line = log.lines().find(|line| line.contains("words-for-"));
-        assert_eq!(line, None, "what was said is in the log");
+        assert_eq!(line, None, "the log contains a message");
     }
 }

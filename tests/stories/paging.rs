@@ -1,4 +1,4 @@
-//! Pages: of a room's past, of a private conversation's, and of a room's members.
+//! Pages of a room's history, of a private conversation, and of a room's members.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ fn contents(page: &Value) -> Vec<&str> {
     page["messages"].as_array().unwrap().iter().map(|message| message["content"].as_str().unwrap()).collect()
 }
 
-/// Reads pages backwards until there is no more: all contents, oldest first, and how many pages it took.
+/// Reads pages backwards to the first one. Returns all contents, oldest first, and the number of pages.
 async fn read_back(client: &mut Client, mut request: Value) -> (Vec<String>, usize) {
     let mut all = Vec::new();
     for pages in 1..100 {
@@ -22,7 +22,7 @@ async fn read_back(client: &mut Client, mut request: Value) -> (Vec<String>, usi
         request["before"] = page["messages"][0]["seq"].clone();
         request["epoch"] = page["epoch"].clone();
     }
-    panic!("there is more and more: {}", all.len());
+    panic!("the pages don't end: {} messages", all.len());
 }
 
 on_each_store! {
@@ -39,7 +39,7 @@ on_each_store! {
         }
         let page = bob.ok("History", json!({ "limit": 2 })).await;
         assert_eq!((contents(&page), &page["more"]), (vec!["m24", "m25"], &json!(true)));
-        // A message is the same as when it was live.
+        // A message in a page is the same as the live message.
         let live = loop {
             let heard = alice.next("GroupChat").await;
             if heard["content"] == "m25" {
@@ -47,7 +47,7 @@ on_each_store! {
             }
         };
         assert_eq!(page["messages"][1], live);
-        // Fifty where no limit is given.
+        // The default limit is 50.
         for _ in 0..40 {
             alice.say("ops", "more").await;
         }
@@ -124,7 +124,7 @@ on_each_store! {
         }
         assert_eq!(read_back(&mut alice, json!({ "target_username": "alice" })).await.0, vec!["to myself"; 30]);
         assert_eq!(read_back(&mut alice, json!({ "target_username": "dora" })).await, (vec![], 1));
-        // A message carries the place in the log of whoever reads it.
+        // Each reader gets the positions of its own log.
         let of_alice = alice.ok("History", json!({ "target_username": "bob", "limit": 1 })).await;
         let of_bob = bob.ok("History", json!({ "target_username": "alice", "limit": 1 })).await;
         assert_eq!(of_alice["messages"][0]["message_id"], of_bob["messages"][0]["message_id"]);
@@ -138,7 +138,7 @@ on_each_store! {
         for (index, name) in names.iter().rev().enumerate() {
             clients.push(cluster.enter(index % 2, name, "ops").await);
         }
-        // Twice the same user counts once.
+        // A user with two connections counts once.
         clients.push(cluster.enter(0, "bob", "ops").await);
         let client = &mut clients[0];
         let all = client.ok("Members", json!({})).await;
@@ -159,7 +159,7 @@ on_each_store! {
             }
             assert_eq!(found, names.map(|name| json!(name)), "{limit}");
         }
-        // A name to begin after need not be there.
+        // `after` need not be the name of a member.
         let page = client.ok("Members", json!({ "after": "b" })).await;
         assert_eq!(page["members"], json!(names[2..]));
     }

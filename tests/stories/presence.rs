@@ -1,4 +1,4 @@
-//! Who is there: one `Enter` per user, one `Leave`, cluster-wide, through the deaths and stalls of nodes and store.
+//! Presence: one `Enter` and one `Leave` per user in the whole cluster, even if nodes or the store are killed or stall.
 
 use std::time::Duration;
 
@@ -22,14 +22,14 @@ fn quick_process(url: &str) -> [(&str, &str); 3] {
     [("CHAT_REDIS__URL", url), ("CHAT_NODE__LEASE", "1500ms"), ("CHAT_NODE__HEARTBEAT", "300ms")]
 }
 
-/// The names of a room's members as this client is told, and their count.
+/// The names of a room's members and their count, as this client gets them.
 async fn members(client: &mut Client, room: &str) -> (Vec<String>, u64) {
     let page = client.ok("Members", json!({ "room": room })).await;
     let names = page["members"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
     (names.collect(), page["count"].as_u64().unwrap())
 }
 
-/// Asks until exactly these are members.
+/// Asks until the list contains exactly these members.
 async fn sees(client: &mut Client, room: &str, names: &[&str]) {
     let client = tokio::sync::Mutex::new(client);
     until(&format!("the members are {names:?}"), async || {
@@ -39,7 +39,7 @@ async fn sees(client: &mut Client, room: &str, names: &[&str]) {
     .await;
 }
 
-/// Waits for the next event of this kind, and returns whose it is.
+/// Waits for the next event of this kind, and returns its user.
 async fn event(client: &mut Client, kind: &str) -> String {
     client.next(kind).await["sender_username"].as_str().unwrap().to_owned()
 }
@@ -63,7 +63,7 @@ on_each_store! {
         }
         bobs[0].ok("Leave", json!({ "room": "ops" })).await;
         assert_eq!(event(&mut alice, "Leave").await, "bob");
-        // A last event as the mark: what came before it is all that came.
+        // A last event as a marker: all earlier events came before it.
         let _carol = cluster.enter(2, "carol", "ops").await;
         assert_eq!(event(&mut alice, "Enter").await, "carol");
         assert_eq!(events(&alice, "Enter").count() + events(&alice, "Leave").count(), 0, "{:?}", alice.seen());
@@ -109,7 +109,7 @@ on_each_store! {
         sees(&mut alice, "ops", &["alice", "bob", "carol"]).await;
         carol.ok("Leave", json!({})).await;
         sees(&mut alice, "ops", &["alice", "bob"]).await;
-        // Told to both nodes after what they must not have been told.
+        // Reaches both nodes after any event that they must not have got.
         alice.say("ops", "mark").await;
         alice.hears().await;
         assert_eq!(events(&alice, "Enter").count() + events(&alice, "Leave").count(), 0, "{:?}", alice.seen());
@@ -142,7 +142,7 @@ async fn one_survivor_announces_the_users_of_a_killed_node() {
     until("the dead node is forgotten", async || redis.command(&["ZCARD", "chat:leases"]).unwrap() == "2")
         .await;
     sees(&mut alice, "ops", &["alice", "bob"]).await;
-    // A last event as the mark.
+    // A last event as a marker.
     Client::enter(survivors[1].address, "carol", "ops").await.leave().await;
     for client in [&mut alice, &mut bob] {
         assert_eq!(event(client, "Leave").await, "carol");
@@ -150,7 +150,7 @@ async fn one_survivor_announces_the_users_of_a_killed_node() {
     }
 }
 
-/// A node that held so many users that removing them takes longer than a lease.
+/// The dead node held so many users that removing them takes longer than a lease.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn node_keeps_its_lease_while_it_removes_a_large_node() {
     const LARGE: &str = "for i = 1, 10000 do
@@ -170,7 +170,7 @@ async fn node_keeps_its_lease_while_it_removes_a_large_node() {
     redis.command(&["EVAL", LARGE, "0"]).unwrap();
     until("the large node is forgotten", async || {
         let left: i64 = redis.command(&["EVAL", SHORTEST_LEASE, "0"]).unwrap().parse().unwrap();
-        assert!(left > 0, "the survivor's lease ended {left} ms ago, with the large node not yet removed");
+        assert!(left > 0, "the survivor's lease expired {left} ms ago, before the large node was removed");
         redis.command(&["ZCARD", "chat:leases"]).unwrap() == "1"
     })
     .await;
@@ -203,7 +203,7 @@ async fn store_stall_longer_than_a_lease_removes_no_members() {
     let _others = [cluster.enter(1, "bob", "ops").await, cluster.enter(2, "carol", "ops").await];
     sees(&mut alice, "ops", &["alice", "bob", "carol"]).await;
     cluster.redis_server().stop();
-    // The fault itself takes this long.
+    // The stall has to be longer than a lease.
     tokio::time::sleep(LEASE * 2).await;
     cluster.redis_server().cont();
     until("members are read again", async || {
@@ -212,7 +212,7 @@ async fn store_stall_longer_than_a_lease_removes_no_members() {
     })
     .await;
     sees(&mut alice, "ops", &["alice", "bob", "carol"]).await;
-    // Long enough for a reaper that took the ended leases for deaths.
+    // Longer than a node would take to remove members whose leases expired in the stall. There is no event to wait for.
     tokio::time::sleep(LEASE * 2).await;
     sees(&mut alice, "ops", &["alice", "bob", "carol"]).await;
     alice.heard_no("Leave").await;
@@ -232,7 +232,7 @@ async fn wiped_store_gets_all_members_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn user_that_returns_after_a_failed_departure_is_listed() {
-    // No heartbeat within the story: it would mend what is looked at.
+    // No heartbeat during this test: it would repair the list.
     let mut cluster = Cluster::start_with(Kind::Redis, 0, |config| {
         config.node.lease = Duration::from_secs(600);
         config.node.heartbeat = Duration::from_secs(300);
@@ -243,13 +243,13 @@ async fn user_that_returns_after_a_failed_departure_is_listed() {
     cluster.add_node().await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let mut bob = cluster.enter(0, "bob", "ops").await;
-    // Redis knows the script from here on: what it is asked for next is done.
+    // Redis knows the script from here on, so it executes the next request at once.
     cluster.enter(0, "carol", "ops").await.ok("Leave", json!({})).await;
     sees(&mut alice, "ops", &["alice", "bob"]).await;
     proxy.lose_the_answer_to("\"Leave\"");
     bob.tell("Leave", json!({})).await;
-    // On its way, and by another connection back before the answer is missed: the turn is still taken.
-    until("the departure is on its way", async || proxy.answers_lost() == 1).await;
+    // The user returns by another connection before the node misses the answer.
+    until("the departure is sent", async || proxy.answers_lost() == 1).await;
     let _again = cluster.enter(0, "bob", "ops").await;
     sees(&mut alice, "ops", &["alice", "bob"]).await;
 }

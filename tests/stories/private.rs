@@ -1,4 +1,4 @@
-//! Private messages: they wait for who is away, reach every device, and count as delivered only once a client says so.
+//! Private messages: they wait for absent users, reach every device, and count as delivered only once a client confirms them.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::support::client::{Client, position};
 use crate::support::cluster::{Cluster, Kind, until};
 use crate::support::silent_client::read_silently;
 
-/// How far a user's messages count as delivered.
+/// The `seq` up to which a user's messages count as delivered.
 async fn cursor(backend: &Backend, user: &str) -> Option<u64> {
     backend.markers.cursor(&user_name(user)).await.unwrap().map(|position| position.seq)
 }
 
-/// Lets a client read, and so answer pings, until its user's messages up to `seq` count as delivered.
+/// Lets a client read, and thus answer pings, until its user's messages up to `seq` count as delivered.
 async fn confirms(client: &mut Client, backend: &Backend, seq: u64) {
     let name = client.name().to_owned();
     let client = tokio::sync::Mutex::new(client);
@@ -86,7 +86,7 @@ on_each_store! {
         bob.ok("Auth", json!({})).await;
         alice.whisper("carol", "first").await;
         let ack = alice.whisper("bob", "second").await;
-        assert_eq!(ack["seq"], 2, "the Ack is of the sender's log");
+        assert_eq!(ack["seq"], 2, "the Ack contains the position in the sender's log");
         alice.next("PrivateChat").await;
         let (own, received) = (alice.next("PrivateChat").await, bob.next("PrivateChat").await);
         assert_eq!((&own["seq"], &own["epoch"]), (&ack["seq"], &ack["epoch"]));
@@ -173,7 +173,7 @@ async fn repeat_completes_a_half_stored_message() {
     let first = alice.answer("the-one-id").await["message_body"].take();
     let heard = bob.next("PrivateChat").await;
     alice.leave().await;
-    // As if the second write had never been.
+    // As if the second write had not happened.
     for part in ["meta", "log", "d0", "d1"] {
         cluster.redis_server().command(&["DEL", &format!("chat:{{u:alice}}:{part}")]).unwrap();
     }

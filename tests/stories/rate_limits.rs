@@ -1,4 +1,4 @@
-//! Who asks too much waits: requests over the rate are delayed and not refused, and one address gets so many connections.
+//! Rate limits: requests over the rate are delayed and not refused, and the number of connections per address is limited.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use crate::support::client::Client;
 use crate::support::cluster::{Cluster, Kind, until};
 use crate::support::raw::RawSocket;
 
-fn is_told(frame: &Value) -> bool {
+fn is_rate_limited(frame: &Value) -> bool {
     frame["message_type"] == "Error" && frame["message_body"]["code"] == "rate_limited"
 }
 
-/// So many requests at once, each with an id; how long it took until all were answered, in order.
+/// Sends many requests at once, each with an id. Returns the time until all were answered, in order.
 async fn burst(client: &mut Client, kind: &str, count: usize) -> Duration {
     let started = Instant::now();
     let mut ids = Vec::new();
@@ -35,23 +35,23 @@ on_each_store! {
         .await;
         let mut bob = cluster.enter(1, "bob", "ops").await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
-        // The bucket holds 100, an `Enter` takes five: the other 85 come at a hundred a second.
+        // The bucket holds 100 and an `Enter` costs five: the other 85 pass at a hundred per second.
         let took = burst(&mut alice, "GroupChat", 180).await;
         assert!(took >= Duration::from_millis(700), "{took:?}");
         for number in 0..180 {
             assert_eq!(bob.hears().await, number.to_string());
         }
-        // Said once, without an id, and with the time to wait.
-        let told: Vec<&Value> = alice.seen().iter().filter(|frame| is_told(frame)).collect();
+        // The notice comes once, without an id, and with the time to wait.
+        let told: Vec<&Value> = alice.seen().iter().filter(|frame| is_rate_limited(frame)).collect();
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].get("id").is_none(), "{told:?}");
         assert!(told[0]["message_body"]["retry_after_ms"].is_u64(), "{told:?}");
         bob.ok("Ping", json!({})).await;
-        assert!(!bob.seen().iter().any(is_told), "who was not over the rate is told nothing");
+        assert!(!bob.seen().iter().any(is_rate_limited), "a client below the rate gets no notice");
     }
 
     async fn rate_limited_is_sent_once_per_episode(kind) {
-        // Full again after a second without requests: longer than a busy machine lets a client wait for its turn.
+        // The bucket is full again after a second without requests. On a busy machine a client waits less than that for its turn.
         let cluster = Cluster::start_with(kind, 1, |c| {
             c.limits.messages_per_second = 20;
             c.limits.burst = 20;
@@ -60,8 +60,8 @@ on_each_store! {
         let mut alice = cluster.connect(0, "alice").await;
         for episode in 1..=3 {
             burst(&mut alice, "Ping", 30).await;
-            assert_eq!(alice.seen().iter().filter(|frame| is_told(frame)).count(), episode);
-            // The end of an episode is time that passes, nothing that could be waited for.
+            assert_eq!(alice.seen().iter().filter(|frame| is_rate_limited(frame)).count(), episode);
+            // An episode ends by time alone; there is no event to wait for.
             tokio::time::sleep(Duration::from_millis(1_100)).await;
         }
     }
@@ -74,7 +74,7 @@ on_each_store! {
         .await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         for kind in ["History", "Members", "Enter"] {
-            // 20 × 5 − 50 in the bucket at the most, at 100 a second.
+            // 20 × 5, minus at most 50 in the bucket, at 100 per second.
             let took = burst(&mut alice, kind, 20).await;
             assert!(took >= Duration::from_millis(450), "{kind}: {took:?}");
         }
@@ -91,7 +91,7 @@ on_each_store! {
         for _ in 0..30 {
             alice.tell("Ping", json!({})).await;
         }
-        alice.wait_for("the word that it is over the rate", is_told).await;
+        alice.wait_for("the rate_limited notice", is_rate_limited).await;
         let started = Instant::now();
         assert_eq!(cluster.call(0, "POST", "/users/alice/disconnect", Value::Null).await.0, 204);
         assert_eq!(alice.closed().await.0, 4003);
@@ -99,10 +99,10 @@ on_each_store! {
     }
 }
 
-// What follows has nothing to do with the store.
+// The following tests don't depend on the store.
 
-/// What a node says to a comer who gives itself out for somebody else's proxy: 101 and no close, or 1013.
-async fn comes_in(cluster: &Cluster, forwarded: &str) -> (RawSocket, bool) {
+/// Connects with an `X-Forwarded-For` header. Returns the socket, and whether the node admitted it or closed it with 1013.
+async fn connect_forwarded(cluster: &Cluster, forwarded: &str) -> (RawSocket, bool) {
     let mut socket = RawSocket::connect(cluster.address(0)).await;
     let header =
         if forwarded.is_empty() { String::new() } else { format!("X-Forwarded-For: {forwarded}\r\n") };
@@ -125,16 +125,16 @@ async fn comes_in(cluster: &Cluster, forwarded: &str) -> (RawSocket, bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forged_address_does_not_evade_the_connection_limit() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, |c| c.limits.max_connections_per_address = 2).await;
-    let (_first, is_in) = comes_in(&cluster, "").await;
+    let (_first, is_in) = connect_forwarded(&cluster, "").await;
     assert!(is_in);
-    let (second, is_in) = comes_in(&cluster, "198.51.100.1").await;
+    let (second, is_in) = connect_forwarded(&cluster, "198.51.100.1").await;
     assert!(is_in);
     for forwarded in ["", "198.51.100.2", "127.0.0.1"] {
-        assert!(!comes_in(&cluster, forwarded).await.1, "{forwarded}");
+        assert!(!connect_forwarded(&cluster, forwarded).await.1, "{forwarded}");
     }
-    // A place that becomes free is given away again.
+    // A free place is used again.
     drop(second);
-    until("there is room", async || comes_in(&cluster, "").await.1).await;
+    until("a new client is admitted", async || connect_forwarded(&cluster, "").await.1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,19 +149,19 @@ async fn trusted_proxy_sets_the_client_address() {
         ("198.51.100.1", true),
         ("198.51.100.2", true),
         ("198.51.100.1", false),
-        // What the client wrote itself stands left of what the proxy saw.
+        // The client's own value stands left of the address that the proxy saw.
         ("203.0.113.9, 198.51.100.2", false),
         ("198.51.100.2, 198.51.100.3", true),
-        // Through two proxies of ours.
+        // Through two trusted proxies.
         ("198.51.100.4, 10.1.2.3", true),
         ("198.51.100.4", false),
         ("2001:db8::1", true),
         ("2001:db8::1", false),
-        // A header that says nothing leaves the proxy itself.
+        // A header without an address means the proxy itself.
         ("unknown", true),
         ("", false),
     ] {
-        let (socket, is_in) = comes_in(&cluster, forwarded).await;
+        let (socket, is_in) = connect_forwarded(&cluster, forwarded).await;
         assert_eq!(is_in, expected, "{forwarded:?}");
         open.push(socket);
     }

@@ -1,4 +1,4 @@
-//! What the channel lost comes from the log: in order, once, and read once per topic and node.
+//! Recovery: messages that the channel lost come from the log, in order, once, and with one read per topic and node.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::support::backend::{Harness, room, room_name, user_name};
 use crate::support::client::Client;
 use crate::support::cluster::{Cluster, Kind, metric, until};
 
-/// Only what a story waits for may find the loss.
+/// Without the idle check, only the mechanism under test can find the loss.
 fn no_idle_check(config: &mut Config) {
     config.node.idle_check = Duration::from_secs(3_600);
 }
@@ -23,14 +23,14 @@ fn quick_idle_check(config: &mut Config) {
     config.node.idle_check = Duration::from_millis(200);
 }
 
-/// Somebody whose messages get into the log and never onto a channel.
+/// A publisher whose messages are stored in the log but never sent to the channel.
 async fn mute_publisher(cluster: &Cluster) -> Harness {
     let redis = cluster.redis_server();
     redis.command(&["ACL", "SETUSER", "mute", "on", ">mute", "~*", "+@all", "resetchannels"]).unwrap();
     Harness::redis_unready(&format!("redis://mute:mute@127.0.0.1:{}", redis.port()), |_| {}).await
 }
 
-async fn say_unheard(mute: &Harness, content: &str) {
+async fn store_without_channel(mute: &Harness, content: &str) {
     let message_id = MessageId::generate();
     let (sender, name) = (user_name("mute"), room_name("ops"));
     let body = ChatBody {
@@ -49,12 +49,12 @@ async fn say_unheard(mute: &Harness, content: &str) {
         sent_at: 1,
         body: body.encode(),
     };
-    // The script failed after it had stored.
+    // The script failed after it had stored the message.
     let result = mute.backend.broker.publish(publish).await;
     assert!(matches!(result, Err(BackendError::Unknown(_))), "{result:?}");
 }
 
-/// Reads of entries that Redis has carried out.
+/// The number of log reads that Redis has executed.
 fn reads(cluster: &Cluster) -> usize {
     let stats = cluster.redis_server().command(&["INFO", "commandstats"]).unwrap();
     let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_xrange:calls="));
@@ -77,8 +77,8 @@ async fn next_message_reveals_a_lost_message() {
     let (cluster, mut alice, mut bob) = two_nodes(no_idle_check).await;
     let mute = mute_publisher(&cluster).await;
     alice.say("ops", "one").await;
-    say_unheard(&mute, "two").await;
-    say_unheard(&mute, "three").await;
+    store_without_channel(&mute, "two").await;
+    store_without_channel(&mute, "three").await;
     alice.say("ops", "four").await;
     for client in [&mut alice, &mut bob] {
         for content in ["one", "two", "three", "four"] {
@@ -90,11 +90,11 @@ async fn next_message_reveals_a_lost_message() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_check_finds_a_lost_last_message_in_ten_seconds() {
-    // With the settings that nodes have.
+    // With the default settings.
     let (cluster, mut alice, mut bob) = two_nodes(|_| {}).await;
     let mute = mute_publisher(&cluster).await;
     let said = Instant::now();
-    say_unheard(&mute, "one").await;
+    store_without_channel(&mute, "one").await;
     for client in [&mut alice, &mut bob] {
         assert_eq!(client.hears().await, "one");
     }
@@ -116,7 +116,7 @@ async fn lost_connection_costs_one_read_per_topic_and_node() {
         let room = format!("room-{i}");
         alice.ok("Enter", json!({ "room": room })).await;
         alice.say(&room, "before").await;
-        // Its `Ack` may come first: who enters in between is sent it live.
+        // The `Ack` may come first; a client that enters in between would get the message live.
         assert_eq!(alice.hears().await, "before");
         for node in [0, 1, 1] {
             members.push(cluster.enter(node, "bob", &room).await);
@@ -166,8 +166,8 @@ async fn repeatedly_cut_subscriptions_lose_nothing() {
     }
     stop.cancel();
     let mut tops = HashMap::new();
-    while let Some(told) = talking.join_next().await {
-        let (room, publisher, said) = told.unwrap();
+    while let Some(ended) = talking.join_next().await {
+        let (room, publisher, said) = ended.unwrap();
         tops.insert(room.clone(), said);
         members.push((room, publisher));
     }
@@ -196,7 +196,7 @@ async fn probe_finds_a_silent_subscription() {
     alice.say_many("busy", "x", 30).await;
     bob.hears_seqs(1..=5).await;
     bob.heard_no("Gap").await;
-    // What the log no longer held by then is not passed over in silence.
+    // A gap reports the messages that the log no longer held by then.
     let gap = carol.next("Gap").await;
     assert_eq!(
         (&gap["room"], &gap["reason"], &gap["next_seq"]),
@@ -204,7 +204,7 @@ async fn probe_finds_a_silent_subscription() {
     );
     carol.hears_seqs(21..=30).await;
     let counted = metric(cluster.address(1), "chat_gaps_detected_total{source=\"probe\"}").await;
-    assert!(counted > 0.0, "the operator is told that a connection was deaf");
+    assert!(counted > 0.0, "the metric counts the silent connection");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -221,7 +221,7 @@ async fn room_left_during_recovery_is_unsubscribed() {
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let bob = cluster.enter(1, "bob", "ops").await;
     proxy.lose_the_answer_to("\r\nafter\r\n");
-    say_unheard(&mute, "one").await;
+    store_without_channel(&mute, "one").await;
     alice.say("ops", "two").await;
     until("bob's node reads the log", async || proxy.answers_lost() == 1).await;
     bob.leave().await;
@@ -233,20 +233,20 @@ async fn room_left_during_recovery_is_unsubscribed() {
     .await;
 }
 
-/// What a member is told of a log that is not what it was.
+/// The reason and the next `seq` in the gap of the room.
 async fn gap(client: &mut Client) -> (Value, u64) {
-    // Private logs may have theirs.
+    // Private logs may have gaps too.
     let is_of_room = |frame: &Value| frame["message_type"] == "Gap" && frame["message_body"]["room"] == "ops";
     let mut gap = client.wait_for("the room's Gap", is_of_room).await["message_body"].take();
     (gap["reason"].take(), gap["next_seq"].as_u64().unwrap())
 }
 
-/// Puts the room's log back to where it was five messages before its eighth.
+/// Rolls the log of the room back from eight messages to five.
 async fn roll_back(cluster: &Cluster, alice: &mut Client, bob: &mut Client) {
     roll_back_after(cluster, alice, bob, async || {}).await;
 }
 
-/// The same, once something has been done.
+/// The same, after `before` has run.
 async fn roll_back_after(
     cluster: &Cluster,
     alice: &mut Client,
@@ -309,7 +309,7 @@ async fn join_during_a_rollback_recovers_before_any_message() {
     let entered = carol.ok("Enter", json!({ "room": "ops", "since": forged })).await;
     assert_eq!((&entered["recovered"], &entered["next_seq"]), (&json!(false), &json!(1)));
     carol.hears_seqs(1..=5).await;
-    // What the node's ring still had of the lost messages is sent to nobody.
+    // The lost messages are still in the ring of the node, but no client gets them.
     carol.say("ops", "new").await;
     assert_eq!(carol.next("GroupChat").await["content"], "new");
     assert_eq!(gap(&mut alice).await, (json!("rollback"), 6));
@@ -317,7 +317,7 @@ async fn join_during_a_rollback_recovers_before_any_message() {
     drop(bob);
 }
 
-async fn hears_of_another_epoch(adjust: impl FnOnce(&mut Config), is_quiet: bool) {
+async fn expect_another_epoch(adjust: impl FnOnce(&mut Config), is_quiet: bool) {
     let (cluster, mut alice, mut bob) = two_nodes(adjust).await;
     alice.say_many("ops", "lost", 5).await;
     for client in [&mut alice, &mut bob] {
@@ -340,12 +340,12 @@ async fn hears_of_another_epoch(adjust: impl FnOnce(&mut Config), is_quiet: bool
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn next_message_after_a_deleted_log_has_another_epoch() {
-    hears_of_another_epoch(no_idle_check, false).await;
+    expect_another_epoch(no_idle_check, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_check_finds_a_deleted_log() {
-    hears_of_another_epoch(quick_idle_check, true).await;
+    expect_another_epoch(quick_idle_check, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -354,7 +354,7 @@ async fn new_messages_after_a_rollback_reach_a_fresh_node() {
     let fresh = cluster.add_node().await;
     let mut carol = None;
     roll_back_after(&cluster, &mut alice, &mut bob, async || {
-        // The node knows the newest message and none before it.
+        // The node knows only the newest message.
         carol = Some(Client::enter(fresh, "carol", "ops").await);
     })
     .await;

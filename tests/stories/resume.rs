@@ -1,4 +1,4 @@
-//! Joining and resuming: no gap, no repeat, ascending; and where that can't be proved, said so with the reason.
+//! Joining and resuming: no gap, no repeat, ascending order; if that can't be proved, a gap with its reason.
 
 use chatnode::protocol::MessageId;
 use serde_json::{Value, json};
@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use crate::support::client::{Client, position};
 use crate::support::cluster::{Cluster, Kind, until};
 
-/// A message's place.
+/// The `seq` of a message.
 fn seq(body: &Value) -> u64 {
     body["seq"].as_u64().unwrap()
 }
 
-/// Tells of `count` messages, and returns the one at `seq` as it was heard.
+/// Publishes `count` messages, and returns the one with this `seq` as a client received it.
 async fn message_at(cluster: &Cluster, room: &str, count: usize, at: u64) -> Value {
     let mut alice = cluster.enter(0, "alice", room).await;
     alice.say_many(room, "x", count).await;
@@ -86,7 +86,7 @@ on_each_store! {
             }
             round += 1;
         }
-        assert!(joined.len() > 10, "only {} joined while it lasted", joined.len());
+        assert!(joined.len() > 10, "only {} clients joined under load", joined.len());
         assert_eq!(top, (PUBLISHERS * MESSAGES) as u64 + 1);
         for (client, next) in &mut joined {
             client.hears_seqs(*next..=top).await;
@@ -104,7 +104,7 @@ on_each_store! {
             assert_eq!((&ack["reason"], &ack["next_seq"]), (&Value::Null, &Value::Null), "{ack}");
             bob.hears_seqs(5..=10).await;
             bob.heard_no("GroupChat").await;
-            // `history` asks for nothing where all is recovered.
+            // `history` has no effect if everything is recovered.
             let (mut bob, ack) = resume(&cluster, node, "ops", position(&message), Some(2)).await;
             assert_eq!(ack["recovered"], true);
             bob.hears_seqs(5..=10).await;
@@ -115,7 +115,7 @@ on_each_store! {
         let mut cluster = Cluster::start_with(kind, 1, |config| config.history.max_messages = 10).await;
         let message = message_at(&cluster, "ops", 30, 5).await;
         cluster.add_node().await;
-        // On the node that has all of them in its ring, it is recovered all the same.
+        // The node that has all messages in its ring can still recover.
         let (mut bob, ack) = resume(&cluster, 0, "ops", position(&message), None).await;
         assert_eq!(ack["recovered"], true, "{ack}");
         bob.hears_seqs(6..=30).await;
@@ -141,7 +141,7 @@ on_each_store! {
         cluster.add_node().await;
         for node in [0, 1] {
             let (mut bob, ack) = resume(&cluster, node, "ops", position(&heard[99]), None).await;
-            assert_eq!(ack["recovered"], true, "exactly a thousand: {ack}");
+            assert_eq!(ack["recovered"], true, "exactly a thousand messages: {ack}");
             bob.hears_seqs(101..=1_100).await;
             let (mut bob, ack) = resume(&cluster, node, "ops", position(&heard[9]), None).await;
             let told = json!([ack["recovered"], ack["reason"], ack["next_seq"], ack["seq"]]);
@@ -197,11 +197,11 @@ on_each_store! {
         let cluster = Cluster::start(kind, 1).await;
         let real = json!({ "epoch": "0011223344556677", "seq": 1, "message_id": "" });
         let with = |field: &str, value: Value| {
-            let mut mistyped = real.clone();
-            mistyped[field] = value;
-            mistyped
+            let mut malformed = real.clone();
+            malformed[field] = value;
+            malformed
         };
-        for mistyped in [
+        for malformed in [
             json!([]),
             json!("here"),
             json!(7),
@@ -216,8 +216,8 @@ on_each_store! {
         ] {
             let mut bob = cluster.connect(0, "bob").await;
             for kind in ["Enter", "Auth"] {
-                let error = bob.refused(kind, json!({ "since": mistyped }), "invalid_message").await;
-                assert!(error["message"].as_str().unwrap().contains("since"), "{mistyped}: {error}");
+                let error = bob.refused(kind, json!({ "since": malformed }), "invalid_message").await;
+                assert!(error["message"].as_str().unwrap().contains("since"), "{malformed}: {error}");
             }
             bob.ok("Enter", json!({})).await;
         }
@@ -253,7 +253,7 @@ async fn rolled_back_log_is_reported_as_rollback() {
         redis(&["COPY", &format!("old:{part}"), &format!("chat:{{r:ops}}:{part}"), "REPLACE"], &cluster);
     }
     cluster.add_node().await;
-    // Shorter than the position, then as long, then longer, with other messages each time.
+    // The log is shorter than the position, then as long, then longer, with other messages each time.
     for (said, top) in [(0, 5), (3, 8), (4, 12)] {
         let mut carol = cluster.enter(1, "carol", "ops").await;
         carol.say_many("ops", "x", said).await;
@@ -279,7 +279,7 @@ async fn position_ahead_of_the_node_recovers_without_repeats() {
     let top = alice.say_many("ops", "x", 5).await;
     let (mut carol, ack) = resume(&cluster, 1, "ops", position(&top), None).await;
     assert_eq!((&ack["recovered"], &ack["seq"]), (&json!(true), &json!(6)), "{ack}");
-    // The probe finds that the subscriptions are dead, and the log heals them.
+    // The probe finds that the subscriptions are dead, and the node recovers from the log.
     bob.hears_seqs(2..=6).await;
     alice.say("ops", "on").await;
     carol.hears_seqs(7..=7).await;
@@ -299,22 +299,22 @@ async fn position_at_the_top_needs_no_log_read() {
         let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_xrange:calls="));
         line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
     };
-    // The node knows the top from its subscription's start, and has no message in its ring.
+    // The node knows the top since it subscribed, and has no message in its ring.
     let (_bob, ack) = resume(&cluster, 1, "ops", position(&top), None).await;
     assert_eq!(ack["recovered"], true);
     assert_eq!(reads(&cluster), 0);
     let (mut bob, ack) = resume(&cluster, 1, "ops", position(&before), None).await;
     assert_eq!(ack["recovered"], true);
     bob.hears_seqs(2..=2).await;
-    until("that one was read", async || reads(&cluster) > 0).await;
+    until("the log was read", async || reads(&cluster) > 0).await;
 }
 
-/// The embedded store lives in the node's memory: rooms share it, and what one of them loses it is told.
+/// All rooms share the memory of the embedded store; a room whose messages were evicted reports a gap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn room_with_an_evicted_log_reports_a_gap() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, |c| {
         c.history.embedded_bytes = 1 << 20;
-        // Or the node would still have all of it in the ring, and recover from that.
+        // Otherwise the node would recover from its ring.
         c.node.ring_bytes = 1;
     })
     .await;
@@ -326,12 +326,12 @@ async fn room_with_an_evicted_log_reports_a_gap() {
     }
     let (mut bob, ack) = resume(&cluster, 0, "ops", position(&first), None).await;
     assert_eq!((&ack["recovered"], &ack["reason"]), (&json!(false), &json!("trimmed")), "{ack}");
-    // And the room goes on where it was.
+    // The log continues at its position.
     let next = bob.say("ops", "still here").await;
     assert_eq!((&next["epoch"], seq(&next)), (&first["epoch"], 21));
 }
 
-/// A resume that can't be proved looks twice: for what follows the place, and for where the log begins.
+/// A resume that can't be proved reads the log twice: after the position, and from the start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resume_during_a_log_reset_reports_the_new_log() {
     let mut cluster = Cluster::start(Kind::Redis, 1).await;
@@ -341,12 +341,12 @@ async fn resume_during_a_log_reset_reports_the_new_log() {
     let mut alice = cluster.connect(1, "alice").await;
     alice.ok("Auth", json!({})).await;
     let elsewhere = json!({ "epoch": "0123456789abcdef", "seq": 1, "message_id": MessageId::generate() });
-    // The second look: from the start, one message at most.
-    let mut look = proxy.hold("after\r\n$1\r\n0\r\n$1\r\n1\r\n");
+    // The second read: from the start, at most one message.
+    let mut second_read = proxy.hold("after\r\n$1\r\n0\r\n$1\r\n1\r\n");
     let id = alice.send("Enter", json!({ "room": "ops", "since": elsewhere })).await;
-    look.reached().await;
+    second_read.reached().await;
     cluster.redis_server().command(&["FLUSHALL"]).unwrap();
-    drop(look);
+    drop(second_read);
     let told = alice.answer(&id).await["message_body"].take();
     assert_eq!((&told["recovered"], &told["reason"]), (&json!(false), &json!("epoch")), "{told}");
     bob.ok("Enter", json!({ "room": "ops" })).await;

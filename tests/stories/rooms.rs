@@ -1,12 +1,11 @@
-//! In and out of rooms: which one is the current one, what the answer of an `Enter` tells, and what is no longer heard after
-//! a `Leave`.
+//! Entering and leaving rooms: the current room, the answer to `Enter`, and the end of messages after `Leave`.
 
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
 use crate::support::cluster::Cluster;
 
-/// The room that a message without one goes to.
+/// The room of a message that names none.
 async fn current(client: &mut Client) -> Value {
     client.ok("GroupChat", json!({ "content": "here" })).await;
     client.next("GroupChat").await["room"].take()
@@ -22,19 +21,19 @@ on_each_store! {
         }
         assert_eq!(alice.ok("Leave", json!({})).await, json!({ "room": "c" }));
         assert_eq!(current(&mut alice).await, "b");
-        // Leaving another changes nothing.
+        // Leaving another room does not change the current one.
         alice.ok("Leave", json!({ "room": "a" })).await;
         assert_eq!(current(&mut alice).await, "b");
         alice.ok("Enter", json!({ "room": "a" })).await;
         assert_eq!(current(&mut alice).await, "a");
-        // Entering again makes it the current one again.
+        // Entering a room again makes it the current one.
         assert_eq!(alice.ok("Enter", json!({ "room": "b" })).await["already"], true);
         assert_eq!(current(&mut alice).await, "b");
         alice.ok("Leave", json!({})).await;
         assert_eq!(current(&mut alice).await, "a");
         alice.ok("Leave", json!({})).await;
         alice.refused("GroupChat", json!({ "content": "x" }), "not_in_room").await;
-        // Naming a room does not make it the current one.
+        // Naming a room in a message does not make it the current one.
         for room in ["a", "b"] {
             alice.ok("Enter", json!({ "room": room })).await;
         }
@@ -48,7 +47,7 @@ on_each_store! {
         let mut alice = cluster.enter(0, "alice", "ops").await;
         assert_eq!(alice.ok("Enter", json!({})).await["room"], "foyer");
         assert_eq!(current(&mut alice).await, "foyer");
-        // Not where one happens to be, as in other requests.
+        // Unlike other requests, `Enter` never means the current room.
         alice.ok("Enter", json!({ "room": "ops" })).await;
         let again = alice.ok("Enter", json!({})).await;
         assert_eq!((&again["room"], &again["already"]), (&json!("foyer"), &json!(true)));
@@ -92,7 +91,7 @@ on_each_store! {
         for count in 1..=10 {
             alice.say("ops", &format!("m{count}")).await;
         }
-        // Each asks before the next thing is said, and is told that too.
+        // Each client asks before the next message is sent, and gets that message too.
         let mut held: Vec<String> = (1..=10).map(|count| format!("m{count}")).collect();
         for wanted in [3, 1, 11, 200] {
             let mut bob = cluster.connect(1, "bob").await;
@@ -168,7 +167,7 @@ on_each_store! {
         let mut alice = cluster.enter(0, "alice", "ops").await;
         alice.ok("Enter", json!({ "room": "other" })).await;
         let mut bob = cluster.enter(1, "bob", "ops").await;
-        // Bob talks all the while.
+        // Bob sends messages all the time.
         let talking = tokio::spawn(async move {
             for count in 0..200 {
                 bob.say("ops", &format!("{count}")).await;
@@ -231,7 +230,7 @@ on_each_store! {
         let heard = alice.next("PrivateChat").await;
         assert_eq!((&heard["content"], &heard["seq"], &heard["epoch"]), (&json!("psst"), &json!(1), &ack["epoch"]));
         assert_eq!(heard["message_id"], sent["message_id"]);
-        // The sender's `Ack` is of the sender's own log.
+        // The `Ack` contains the position in the sender's own log.
         assert_ne!(heard["epoch"], sent["epoch"]);
         let again = alice.ok("Auth", json!({})).await;
         assert_eq!((&again["already"], &again["seq"]), (&json!(true), &json!(1)));
@@ -246,7 +245,7 @@ on_each_store! {
         }
         alice.send_text(r#"{"message_type":"Ping","message_body":{},"id":"p"}"#).await;
         assert_eq!(alice.answer("p").await["message_type"], "Ack");
-        // It bound nobody.
+        // It did not bind a name.
         alice.ok("Enter", json!({ "sender_username": "bob", "room": "ops" })).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The server API: every path with good and with bad input, behind its key, and off without one.
+//! The server API: every path with valid and invalid input, with and without the admin key.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::support::api::{KEY, with_api, with_tokens};
 use crate::support::cluster::{Cluster, Kind, get, http, until};
 use crate::support::raw::RawSocket;
 
-/// A refusal: status and code; its message is there for a person.
+/// Status and code of a refusal, which must also have a message.
 fn refusal(answer: (u16, Value)) -> (u16, String) {
     let (status, body) = answer;
     assert!(!body["message"].as_str().unwrap_or_default().is_empty(), "{status} {body}");
@@ -88,7 +88,7 @@ on_each_store! {
         for field in ["message_id", "epoch", "seq", "sent_at"] {
             assert_eq!(heard[field], stored[field], "{field}");
         }
-        // A repeat under the same id is none.
+        // A repeat with the same id is not stored again.
         let body = json!({ "sender_username": "bot", "content": "once", "id": "build-7" });
         let (_, first) = cluster.call(0, "POST", path, body.clone()).await;
         let (status, second) = cluster.call(1, "POST", path, body).await;
@@ -204,7 +204,7 @@ on_each_store! {
         })
         .await;
         // A node is listed from its first heartbeat on.
-        until("both are listed", async || {
+        until("both nodes are listed", async || {
             let (status, answer) = cluster.call(0, "GET", "/nodes", Value::Null).await;
             assert_eq!(status, 200);
             let nodes = answer["nodes"].as_array().unwrap();
@@ -215,7 +215,7 @@ on_each_store! {
     }
 }
 
-// What follows has nothing to do with the store.
+// The following tests don't depend on the store.
 
 #[tokio::test]
 async fn every_path_without_the_admin_key_is_401() {
@@ -318,6 +318,6 @@ async fn operator_endpoints_can_use_a_separate_port() {
     let headers = [("Authorization", key.as_str())];
     assert_eq!(http(operators, "GET", "/api/v1/nodes", &headers, "").await.0, 200);
     assert_eq!(http(cluster.address(0), "GET", "/api/v1/nodes", &headers, "").await.0, 404);
-    // And the clients' paths are not on it.
+    // That port does not serve the paths for clients.
     assert_eq!(get(operators, "/").await.0, 404);
 }

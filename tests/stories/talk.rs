@@ -1,4 +1,4 @@
-//! People talk: the four requests as they are documented, with no extension used, on one node and across two.
+//! The four base requests as they are documented, without any extension, on one node and across two.
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! With authentication on: who has a valid token speaks under its name, and nobody under another's; what is revoked or
-//! has expired is closed on every node.
+//! Authentication: a client with a valid token can use only the user name of the token. Connections of revoked and expired
+//! tokens are closed on every node.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ async fn start(kind: Kind, nodes: usize) -> Cluster {
     Cluster::start_with(kind, nodes, with_tokens).await
 }
 
-/// A client that sends a token of its own with each request.
+/// A client that sends its token with each request.
 async fn connect(cluster: &Cluster, node: usize, name: &str) -> Client {
     let mut client = cluster.connect(node, name).await;
     client.token = Some(cluster.token(node, name).await);
@@ -47,7 +47,7 @@ on_each_store! {
         ] {
             alice.refused(kind, body, "unauthorized").await;
         }
-        // Nothing of it had an effect.
+        // None of these requests had an effect.
         alice.token = token;
         alice.say("ops", "signed again").await;
         assert_eq!(bob.hears().await, "signed");
@@ -69,7 +69,7 @@ on_each_store! {
         };
         assert_eq!(ping(&mut bob, None).await["code"], "unauthorized");
         assert_eq!(ping(&mut bob, Some(&token)).await, json!({ "sender_username": "bob" }));
-        // Nobody's yet: what is private waits for who says from where.
+        // The connection has no user yet, so private messages are not sent.
         alice.whisper("bob", "psst").await;
         ping(&mut bob, Some(&token)).await;
         assert_eq!(bob.seen(), &[] as &[serde_json::Value]);
@@ -89,7 +89,7 @@ on_each_store! {
             alice.token = Some(token.clone());
             alice.refused("Enter", json!({ "room": "ops" }), "unauthorized").await;
         }
-        // Issued on one node, good on each.
+        // A token is valid on every node.
         let mut elsewhere = cluster.connect(1, "alice").await;
         elsewhere.token = Some(good);
         elsewhere.ok("Enter", json!({ "room": "ops" })).await;
@@ -108,7 +108,7 @@ on_each_store! {
         let whisper = json!({ "target_username": "bob", "content": "it's me, alice" });
         mallory.refused("PrivateChat", whisper, "identity_mismatch").await;
         mallory.ok("Enter", json!({ "sender_username": "mallory", "room": "ops" })).await;
-        // Nor does another's token help once the connection has a user.
+        // A token of another user is refused once the connection has a user.
         mallory.token = Some(cluster.token(0, "alice").await);
         mallory.refused("GroupChat", json!({ "content": "x" }), "identity_mismatch").await;
         mallory.refused("GroupChat", json!({ "sender_username": "mallory", "content": "x" }), "identity_mismatch").await;
@@ -123,7 +123,7 @@ on_each_store! {
         alice.ok("Enter", json!({ "room": "ops" })).await;
         alice.token = Some("nonsense".into());
         alice.refused("GroupChat", json!({ "content": "x" }), "unauthorized").await;
-        // A newer one takes the old one's place: the end of the old one ends nothing any more.
+        // A newer token replaces the old one: revoking the old one has no effect any more.
         let newer = cluster.token(0, "alice").await;
         alice.token = Some(newer.clone());
         alice.say("ops", "renewed").await;
@@ -142,7 +142,7 @@ on_each_store! {
         let mallorys = cluster.token(0, "mallory").await;
         alice.token = Some(mallorys.clone());
         alice.refused("Enter", json!({ "room": "ops" }), "identity_mismatch").await;
-        // She is still who she was, and the end of the other token is nothing to her.
+        // The connection keeps its user, and revoking the other token does not affect it.
         cluster.revoke(0, &mallorys).await;
         alice.token = None;
         alice.ok("Enter", json!({ "room": "ops" })).await;
@@ -159,7 +159,7 @@ on_each_store! {
             let mut entered = connect_with(&cluster, node, "alice", &token).await;
             entered.ok("Enter", json!({ "room": "ops" })).await;
             clients.push(entered);
-            // One that never said who it is, and one that sends the token by itself.
+            // One connection that sends no request, and one that sends the token in a request.
             clients.push(connect_with(&cluster, node, "alice", &token).await);
             let mut by_request = cluster.connect(node, "alice").await;
             by_request.token = Some(token.clone());
@@ -174,7 +174,7 @@ on_each_store! {
             assert_eq!(client.closed().await.0, 4001);
         }
         assert!(revoked.elapsed() < Duration::from_secs(2), "{:?}", revoked.elapsed());
-        // Another token of the same user is not concerned.
+        // Another token of the same user is not affected.
         other.say("ops", "not me").await;
         let mut again = cluster.connect(1, "alice").await;
         again.token = Some(token);
@@ -202,7 +202,7 @@ on_each_store! {
         let mut alice = cluster.connect(0, "alice").await;
         alice.token = Some(unused);
         alice.refused("Auth", json!({}), "unauthorized").await;
-        // It is not banned: a new one is good again.
+        // The user is not banned: a new token is valid.
         alice.token = Some(cluster.token(0, "alice").await);
         alice.ok("Auth", json!({})).await;
     }
@@ -258,12 +258,12 @@ on_each_store! {
         let mut idle = cluster.connect(0, "idle").await;
         idle.refused("Ping", json!({}), "unauthorized").await;
         assert_eq!(idle.closed().await.0, 1008);
-        // Her own deadline was before that.
+        // Alice's deadline has passed before that.
         alice.ok("Ping", json!({})).await;
     }
 }
 
-/// A notice can be lost, as everything that is only published.
+/// A notice can be lost, because it is only published and not stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revocation_without_its_notice_is_found_by_the_check() {
     let mut cluster = Cluster::start_with(Kind::Redis, 1, |c| {
@@ -282,8 +282,8 @@ async fn revocation_without_its_notice_is_found_by_the_check() {
     bob.say("ops", "still here").await;
 }
 
-/// How often Redis was asked for values by key, which is how tokens are looked up.
-fn look_ups(cluster: &Cluster) -> Vec<String> {
+/// The number of reads by key in Redis, which is how nodes look tokens up.
+fn lookups(cluster: &Cluster) -> Vec<String> {
     let statistics = cluster.redis_server().command(&["INFO", "commandstats"]).unwrap();
     let calls = |line: &str| Some(line.split(',').next()?.to_owned());
     let is_read = |line: &&str| line.starts_with("cmdstat_mget:") || line.starts_with("cmdstat_get:");
@@ -299,13 +299,13 @@ async fn message_needs_no_token_lookup() {
     .await;
     let mut alice = connect(&cluster, 0, "alice").await;
     alice.ok("Enter", json!({ "room": "ops" })).await;
-    let before = look_ups(&cluster);
-    assert_eq!(before, ["cmdstat_mget:calls=1"], "the first request's");
+    let before = lookups(&cluster);
+    assert_eq!(before, ["cmdstat_mget:calls=1"], "one lookup for the first request");
     alice.say_many("ops", "signed", 100).await;
-    assert_eq!(look_ups(&cluster), before);
+    assert_eq!(lookups(&cluster), before);
 }
 
-/// A token that can't be checked is not a wrong one.
+/// A token that can't be checked is not invalid.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn token_without_the_store_is_unavailable() {
     let mut cluster = Cluster::start_with(Kind::Redis, 1, |c| {
@@ -320,7 +320,7 @@ async fn token_without_the_store_is_unavailable() {
     alice.refused("Auth", json!({}), "unavailable").await;
     let header = [("authorization", format!("Bearer {token}"))];
     let refused = Client::connect_with(cluster.address(0), "alice", &header).await;
-    match refused.map(|_| "it was let in").map_err(|error| *error) {
+    match refused.map(|_| "the node accepted it").map_err(|error| *error) {
         Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => {
             assert_eq!(answer.status().as_u16(), 503);
             assert!(answer.headers().contains_key("retry-after"));
