@@ -205,12 +205,12 @@ impl Presence for RedisPresence {
 
     async fn claim_expired(&self) -> Result<Option<Incarnation>, BackendError> {
         let own = self.own();
-        let ended: Vec<String> = self
-            .lease_action("ended", &own, &[], |cmd| {
+        let candidates: Vec<String> = self
+            .lease_action("expired", &own, &[], |cmd| {
                 cmd.arg(CANDIDATES);
             })
             .await?;
-        for expired in ended.into_iter().map(Incarnation).filter(|expired| *expired != own) {
+        for expired in candidates.into_iter().map(Incarnation).filter(|expired| *expired != own) {
             let claimed: bool = self
                 .lease_action("claim", &expired, &[self.keys.claim(&expired)], |cmd| {
                     cmd.arg(CLAIM_DURATION.as_millis() as u64).arg(&own.0);
@@ -258,7 +258,7 @@ impl Presence for RedisPresence {
 
     async fn forget(&self, expired: &Incarnation) -> Result<(), BackendError> {
         let keys = [self.keys.held(expired), self.keys.claim(expired)];
-        let _: bool = self.lease_action("bury", expired, &keys, |_| {}).await?;
+        let _: bool = self.lease_action("forget", expired, &keys, |_| {}).await?;
         Ok(())
     }
 

@@ -1,23 +1,24 @@
--- Reads a page of one log, with its top. Starts the log if there is none, and trims what has expired.
+-- Reads a page of a log, with its top. Starts the log if there is none, and deletes expired entries.
 --
--- KEYS: the log's four (see log.lua).
--- ARGV: epoch in case it starts afresh, max age ms, direction (top, after, newest, before), seq, most entries, most bytes.
--- Returns epoch, seq, message id, 1 if there is more in the direction of reading, and the entries as XRANGE gives them.
+-- KEYS: the four keys of the log (see log.lua).
+-- ARGV: epoch for a new log, max age in ms, direction (top, after, newest, before), seq, max entries, max bytes.
+-- Returns epoch, seq and message id of the top, 1 if more entries follow in the direction of reading, and the entries in
+-- the form of XRANGE.
 
 local log = open_log(1, ARGV[1], tonumber(ARGV[2]))
-local direction, from, limit, max_bytes = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-keep(log.meta, log.meta_ttl)
+local direction, from_seq, max_entries, max_bytes = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+extend_expiry(log.meta, log.meta_ttl)
 if trim(log, math.huge, math.huge) then save(log) end
 
 local page, bytes, more = {}, 0, 0
-if direction ~= 'top' and log.first <= log.seq then
+if direction ~= 'top' and log.first_seq <= log.seq then
   local forward = direction == 'after'
-  -- Exclusive bounds as text: a position that a client made up may be larger than Lua counts.
-  local bound = forward and '(' .. from .. '-0' or direction == 'before' and '(' .. from .. '-0' or '+'
+  -- The exclusive bound stays text: a seq that a client invented may be too large for a Lua number.
+  local bound = forward and '(' .. from_seq .. '-0' or direction == 'before' and '(' .. from_seq .. '-0' or '+'
   while true do
     local batch
-    -- In pieces, so that a page of large bodies is not read whole only to be cut.
-    local count = math.min(limit - #page, 16)
+    -- Small batches: a large batch of large bodies would be read only to be cut.
+    local count = math.min(max_entries - #page, 16)
     if forward then
       batch = redis.call('XRANGE', log.stream, bound, '+', 'COUNT', count)
     else
@@ -33,11 +34,11 @@ if direction ~= 'top' and log.first <= log.seq then
       page[#page + 1] = entry
       bound = '(' .. entry[1]
     end
-    if full or #page >= limit or #batch < count then break end
+    if full or #page >= max_entries or #batch < count then break end
   end
   if #page > 0 then
-    local edge = tonumber(string.match(page[#page][1], '^%d+'))
-    if forward and edge < log.seq or not forward and edge > log.first then more = 1 end
+    local last_seq = tonumber(string.match(page[#page][1], '^%d+'))
+    if forward and last_seq < log.seq or not forward and last_seq > log.first_seq then more = 1 end
   end
 end
-return { log.epoch, int(log.seq), log.last, more, page }
+return { log.epoch, int(log.seq), log.last_id, more, page }

@@ -1,53 +1,55 @@
--- Everything that happens to leases, by the clock of Redis alone: the clocks of nodes differ.
+-- All actions on leases. They use only the clock of Redis, because the clocks of the nodes differ.
 --
--- KEYS: leases (zset: incarnation by end of lease in ms; 0 is dead), nodes (hash: incarnation to name), then per action.
--- ARGV: the action, an incarnation, then per action.
+-- KEYS: leases (zset: incarnation by end of lease in ms; 0 means expired), nodes (hash: incarnation to name), then the
+--       keys of the action.
+-- ARGV: action, incarnation, then the arguments of the action.
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local leases, nodes, action, incarnation = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 
-local function run(lease)
-  redis.call('ZADD', leases, string.format('%.0f', now + tonumber(lease)), incarnation)
+local function extend(duration)
+  redis.call('ZADD', leases, string.format('%.0f', now + tonumber(duration)), incarnation)
 end
 
 local actions = {}
 
--- ARGV: lease ms, node name, 1 to take it. Returns 1 if the lease stands, and which run of the server this is.
+-- ARGV: duration in ms, node name, 1 to acquire the lease. Returns 1 if the lease runs, and the run id of the server.
 function actions.renew()
-  local score = redis.call('ZSCORE', leases, incarnation)
-  local stands = ARGV[5] == '1' or (score and tonumber(score) > 0)
-  if stands then
-    run(ARGV[3])
+  local lease_end = redis.call('ZSCORE', leases, incarnation)
+  local is_running = ARGV[5] == '1' or (lease_end and tonumber(lease_end) > 0)
+  if is_running then
+    extend(ARGV[3])
     redis.call('HSET', nodes, incarnation, ARGV[4])
   end
-  return { stands and 1 or 0, string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '' }
+  return { is_running and 1 or 0, string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '' }
 end
 
--- ARGV: lease ms. A last lease, in which the successor enters everybody again before the reapers come; not for one
--- that a reaper has.
+-- ARGV: duration in ms. Grants one last lease, in which the node's next incarnation restores all members before other
+-- nodes remove them. Grants none if a node has already claimed the incarnation.
 function actions.retire()
-  local score = redis.call('ZSCORE', leases, incarnation)
-  if not score or tonumber(score) > 0 then run(ARGV[3]) end
+  local lease_end = redis.call('ZSCORE', leases, incarnation)
+  if not lease_end or tonumber(lease_end) > 0 then extend(ARGV[3]) end
   return 1
 end
 
--- ARGV: how many. Returns incarnations whose lease has ended.
-function actions.ended()
+-- ARGV: limit. Returns expired incarnations.
+function actions.expired()
   return redis.call('ZRANGEBYSCORE', leases, '-inf', string.format('%.0f', now), 'LIMIT', 0, ARGV[3])
 end
 
--- KEYS: claim. ARGV: claim ms, the claimant. Returns 1 if the incarnation is the claimant's to reap.
+-- KEYS: claim. ARGV: duration of the claim in ms, the claiming incarnation. Returns 1 if the claim succeeded. Then the
+-- claiming node alone may remove the members.
 function actions.claim()
-  local score = redis.call('ZSCORE', leases, incarnation)
-  if not score or tonumber(score) > now then return 0 end
+  local lease_end = redis.call('ZSCORE', leases, incarnation)
+  if not lease_end or tonumber(lease_end) > now then return 0 end
   if not redis.call('SET', KEYS[3], ARGV[4], 'NX', 'PX', ARGV[3]) then return 0 end
   redis.call('ZADD', leases, 0, incarnation)
   return 1
 end
 
--- KEYS: held, claim. Forgets the incarnation if it holds nobody; else it stays, dead at once.
-function actions.bury()
+-- KEYS: held, claim. Deletes the incarnation. If it still holds members, it expires at once instead.
+function actions.forget()
   if redis.call('ZCARD', KEYS[3]) > 0 then
     redis.call('ZADD', leases, 0, incarnation)
   else
@@ -58,7 +60,7 @@ function actions.bury()
   return 1
 end
 
--- Returns incarnation, name and rest of the lease in ms, flat.
+-- Returns incarnation, name and remaining time in ms of each lease, as a flat list.
 function actions.list()
   local list, names = {}, {}
   local flat = redis.call('HGETALL', nodes)

@@ -1,10 +1,10 @@
--- Moves a marker forward, or leaves it. A place in a log is `<epoch> <seq>` and whatever follows: another epoch replaces
--- it, of the same the larger seq wins. A message id is compared as it is: UUIDv7s sort by time.
+-- Moves a marker forward, or leaves it unchanged. A position is `<epoch> <seq>` and optional further words: another epoch
+-- replaces it, a larger seq of the same epoch too. A message id is compared as text, because UUIDv7s sort by time.
 --
--- KEYS: markers (hash), moved (zset of fields by when they moved; the same key as markers: not kept).
--- ARGV: field, value, ttl ms, most fields. Returns 1 if it moved.
+-- KEYS: markers (hash), moved (zset of fields by the time of their last move; the same key as markers if not needed).
+-- ARGV: field, value, time to live in ms, max fields. Returns 1 if the marker moved.
 
-local markers, moved, field, value, ttl, most = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local markers, moved, field, value, ttl, max_fields = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local old = redis.call('HGET', markers, field)
 if old then
   local old_epoch, old_seq = string.match(old, '^(%x+) (%d+)')
@@ -21,7 +21,7 @@ if moved ~= markers then
   local clock = redis.call('TIME')
   redis.call('ZADD', moved, string.format('%.0f', clock[1] * 1000000 + clock[2]), field)
   redis.call('PEXPIRE', moved, ttl)
-  local excess = redis.call('ZCARD', moved) - most
+  local excess = redis.call('ZCARD', moved) - max_fields
   if excess > 0 then
     local oldest = redis.call('ZPOPMIN', moved, excess)
     for i = 1, #oldest, 2 do redis.call('HDEL', markers, oldest[i]) end

@@ -1,28 +1,33 @@
--- A piece of a room's members, without those whom no live incarnation holds.
+-- Reads the members among the next names of a room. A member needs a holder with a running lease.
 --
 -- KEYS: members (zset), holders (hash), leases (zset), nodes (hash).
--- ARGV: the reader's own incarnation, lower bound as ZRANGEBYLEX takes it, how many names to look at.
--- Returns 1 if every holder is alive (so that the room's size is the count), the room's size, the last name that was
--- looked at, how many names were looked at, and the names that count.
+-- ARGV: the reader's incarnation, lower bound in the form of ZRANGEBYLEX, number of names to look at.
+-- Returns 1 if every incarnation is live (then the size of the room is the number of its members), the size of the room,
+-- the last name, the number of names, and the members among them.
+
+local members, holders, leases, nodes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local own, lower_bound, limit = ARGV[1], ARGV[2], ARGV[3]
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local alive, live = {}, redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. string.format('%.0f', now), '+inf')
-for _, incarnation in ipairs(live) do alive[incarnation] = true end
--- A lease that vanished leaves its node behind in `nodes`; where both are gone, the reader's own is gone too.
-local all_alive = alive[ARGV[1]] and #live == redis.call('ZCARD', KEYS[3]) and #live == redis.call('HLEN', KEYS[4])
+local live, incarnations = {}, redis.call('ZRANGEBYSCORE', leases, '(' .. string.format('%.0f', now), '+inf')
+for _, incarnation in ipairs(incarnations) do live[incarnation] = true end
+-- If a lease was deleted, its node remains in `nodes`. If both were deleted, the reader's own lease was deleted too.
+local all_live = live[own]
+  and #incarnations == redis.call('ZCARD', leases)
+  and #incarnations == redis.call('HLEN', nodes)
 
-local names = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], '+', 'LIMIT', 0, ARGV[3])
-local members = names
-if not all_alive and #names > 0 then
-  members = {}
-  for i, holders in ipairs(redis.call('HMGET', KEYS[2], unpack(names))) do
-    for holder in string.gmatch(holders or '', '%S+') do
-      if alive[holder] then
-        members[#members + 1] = names[i]
+local names = redis.call('ZRANGEBYLEX', members, lower_bound, '+', 'LIMIT', 0, limit)
+local live_names = names
+if not all_live and #names > 0 then
+  live_names = {}
+  for i, name_holders in ipairs(redis.call('HMGET', holders, unpack(names))) do
+    for holder in string.gmatch(name_holders or '', '%S+') do
+      if live[holder] then
+        live_names[#live_names + 1] = names[i]
         break
       end
     end
   end
 end
-return { all_alive and 1 or 0, redis.call('ZCARD', KEYS[1]), names[#names] or '', #names, members }
+return { all_live and 1 or 0, redis.call('ZCARD', members), names[#names] or '', #names, live_names }

@@ -1,81 +1,84 @@
--- Appends one message to one log or two, and publishes it on their channels; or finds that this was done before.
+-- Appends a message to one or two logs and publishes it on their channels. A duplicate changes nothing.
 --
--- KEYS: each log's four (see log.lua).
--- ARGV: dedupe key, message id, sent_at, body, max messages, max age ms, max bytes, dedupe window ms,
---       then per log: its channel, and an epoch in case it starts afresh.
--- Returns epoch, seq, message id, sent_at, and 1 if all logs had it: of the last log.
+-- KEYS: the four keys of each log (see log.lua).
+-- ARGV: dedupe key, message id, sent_at, body, max messages, max age in ms, max bytes, dedupe window in ms,
+--       then for each log: its channel, and the epoch for a new log.
+-- Returns epoch, seq, message id and sent_at in the last log, and 1 if all logs already held the message.
 --
--- Dedupe records are kept in two hashes that take turns, each for one window of time; `w` is the window's number, and
--- a record's field is `k` and its dedupe key, so that no key of a client can be `w`.
+-- Two hashes hold the dedupe records, alternately for one time window each. Field `w` is the number of the window. The
+-- field of a record is `k` and its dedupe key, so that no client's key can be `w`.
 
 local dedupe_key, message_id, sent_at, body = 'k' .. ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local max_messages, max_age, max_bytes, window =
   tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local number = math.floor(now / window)
-local current, previous = 2 + number % 2, 2 + (number + 1) % 2
+local window_number = math.floor(now / window)
+local current, previous = 2 + window_number % 2, 2 + (window_number + 1) % 2
 
--- A hash of a later window than expected is honoured as well: the clock was set back.
-local function recorded(key, least)
+-- Looks for the dedupe key in a hash. Returns whether the hash is of window `min_number` or later, and the record. A hash
+-- of a later window counts too: then the clock was set back.
+local function find_record(key, min_number)
   local found = redis.call('HMGET', key, 'w', dedupe_key)
-  return found[1] and tonumber(found[1]) >= least, found[2]
+  return found[1] and tonumber(found[1]) >= min_number, found[2]
 end
 
-local logs, missing, first = {}, 0, nil
+local logs, missing, complete_log = {}, 0, nil
 for i = 1, #KEYS / 4 do
   local base = 4 * (i - 1) + 1
   local log = open_log(base, ARGV[8 + 2 * i], max_age)
   log.channel, log.dedupe = ARGV[7 + 2 * i], KEYS[base + current]
-  local valid, record = recorded(log.dedupe, number)
-  log.rotate = not valid
-  if not (valid and record) then
-    valid, record = recorded(KEYS[base + previous], number - 1)
+  local is_valid, record = find_record(log.dedupe, window_number)
+  log.must_rotate = not is_valid
+  if not (is_valid and record) then
+    is_valid, record = find_record(KEYS[base + previous], window_number - 1)
   end
-  if valid and record then
+  if is_valid and record then
     local epoch, seq, id, at = string.match(record, '^(%S+) (%S+) (%S+) (%S+)$')
     if epoch == log.epoch then
       log.record = { seq = seq, id = id, at = at }
-      first = first or log
+      complete_log = complete_log or log
     end
   end
   if not log.record then missing = missing + 1 end
   logs[i] = log
 end
 
--- One log has it and the other has not: the other gets the first's message, as it was stored.
-if first and missing > 0 then
-  message_id, sent_at = first.record.id, first.record.at
-  local entry = redis.call('XRANGE', first.stream, first.record.seq .. '-0', first.record.seq .. '-0')[1]
+-- If only one of two logs holds the message, the other gets the same message as it was stored.
+if complete_log and missing > 0 then
+  local record = complete_log.record
+  message_id, sent_at = record.id, record.at
+  local entry = redis.call('XRANGE', complete_log.stream, record.seq .. '-0', record.seq .. '-0')[1]
   if entry and entry[2][2] == message_id then body = entry[2][8] end
 end
 
 for _, log in ipairs(logs) do
   if not log.record then
-    local prev, last_at = log.last, log.at
-    log.seq, log.last, log.bytes = log.seq + 1, message_id, log.bytes + #body
-    -- Never earlier than the one before, so that what has expired is always a head of the log.
-    log.at = math.max(now, last_at)
-    if log.first == log.seq then log.head_at = log.at end
+    local prev, previous_stored_at = log.last_id, log.last_stored_at
+    log.seq, log.last_id, log.bytes = log.seq + 1, message_id, log.bytes + #body
+    -- Never earlier than the previous entry, so that expired entries are always the oldest ones.
+    log.last_stored_at = math.max(now, previous_stored_at)
+    if log.first_seq == log.seq then log.first_stored_at = log.last_stored_at end
     local seq = int(log.seq)
-    redis.call('XADD', log.stream, seq .. '-0', 'i', message_id, 'p', prev, 't', int(log.at), 'b', body)
+    redis.call('XADD', log.stream, seq .. '-0', 'i', message_id, 'p', prev, 't', int(log.last_stored_at), 'b', body)
     trim(log, max_messages, max_bytes)
     save(log)
-    -- Dead streams go by themselves once all of them has expired. Not refreshed each time: it is a write of its own.
+    -- An unused stream expires when all its entries have. The expiry is not extended each time, because it is an extra
+    -- write.
     local slice = math.max(1, math.floor(max_age / 4))
-    if math.floor(last_at / slice) ~= math.floor(log.at / slice) then
+    if math.floor(previous_stored_at / slice) ~= math.floor(log.last_stored_at / slice) then
       redis.call('PEXPIRE', log.stream, int(max_age + slice))
     end
-    if math.floor(last_at / DAY) ~= math.floor(log.at / DAY) then
+    if math.floor(previous_stored_at / DAY) ~= math.floor(log.last_stored_at / DAY) then
       redis.call('PEXPIRE', log.meta, int(log.meta_ttl))
     end
-    if log.rotate then
+    if log.must_rotate then
       redis.call('DEL', log.dedupe)
-      redis.call('HSET', log.dedupe, 'w', int(number))
+      redis.call('HSET', log.dedupe, 'w', int(window_number))
       redis.call('PEXPIRE', log.dedupe, int(2 * window))
     end
     redis.call('HSET', log.dedupe, dedupe_key, log.epoch .. ' ' .. seq .. ' ' .. message_id .. ' ' .. sent_at)
     if prev == '' then prev = '-' end
     redis.call('PUBLISH', log.channel, 'M ' .. log.epoch .. ' ' .. seq .. ' ' .. message_id .. ' ' .. prev .. ' '
-      .. int(log.at) .. '\n' .. body)
+      .. int(log.last_stored_at) .. '\n' .. body)
     log.record = { seq = seq, id = message_id, at = sent_at }
   end
 end

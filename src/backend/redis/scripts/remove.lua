@@ -1,23 +1,24 @@
--- An incarnation no longer holds a user in a room. Idempotent.
+-- Removes a user from a room for an incarnation. Idempotent.
 --
 -- KEYS: members (zset), holders (hash), held (zset of the incarnation).
 -- ARGV: incarnation, room, channel, event, quiet_above, user.
--- Returns 1 if this took the user out of the room.
+-- Returns 1 if this removed the user's last holder.
 
+local members, holders, held = KEYS[1], KEYS[2], KEYS[3]
 local incarnation, room, channel, event, quiet_above, user =
   ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
-local rest, found = {}, false
-for holder in string.gmatch(redis.call('HGET', KEYS[2], user) or '', '%S+') do
-  if holder == incarnation then found = true else rest[#rest + 1] = holder end
+local others, is_held = {}, false
+for holder in string.gmatch(redis.call('HGET', holders, user) or '', '%S+') do
+  if holder == incarnation then is_held = true else others[#others + 1] = holder end
 end
 local left = 0
-if found and #rest > 0 then
-  redis.call('HSET', KEYS[2], user, table.concat(rest, ' '))
-elseif found then
+if is_held and #others > 0 then
+  redis.call('HSET', holders, user, table.concat(others, ' '))
+elseif is_held then
   left = 1
-  if redis.call('ZCARD', KEYS[1]) <= quiet_above then redis.call('PUBLISH', channel, event) end
-  redis.call('HDEL', KEYS[2], user)
-  redis.call('ZREM', KEYS[1], user)
+  if redis.call('ZCARD', members) <= quiet_above then redis.call('PUBLISH', channel, event) end
+  redis.call('HDEL', holders, user)
+  redis.call('ZREM', members, user)
 end
-redis.call('ZREM', KEYS[3], room .. '\n' .. user)
+redis.call('ZREM', held, room .. '\n' .. user)
 return left
