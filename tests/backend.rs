@@ -1,4 +1,4 @@
-//! What every backend must do: one list of assertions, run against each.
+//! Requirements for every backend: one list of tests, run against each backend.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod support;
@@ -17,14 +17,14 @@ use chatnode::config::Config;
 use support::backend::Harness;
 use support::redis_server::RedisServer;
 
-/// Where the nodes of one test live.
-pub enum Stage {
+/// The store of the nodes of one test.
+pub enum TestStore {
     Redis(RedisServer),
-    /// Made by the first node, whose settings say what its logs keep.
+    /// Created by the first node, with the retention of its settings.
     Embedded(OnceLock<Embedded>),
 }
 
-impl Stage {
+impl TestStore {
     fn redis() -> Self {
         Self::Redis(RedisServer::start())
     }
@@ -33,7 +33,7 @@ impl Stage {
         Self::Embedded(OnceLock::new())
     }
 
-    /// One node with settings of its own.
+    /// Starts a node with its own settings.
     pub async fn node(&self, tune: impl FnOnce(&mut Config)) -> Harness {
         match self {
             Self::Redis(server) => Harness::redis(server, tune).await,
@@ -42,14 +42,14 @@ impl Stage {
     }
 }
 
-/// One module per backend.
+/// Generates a module of tests for each backend.
 macro_rules! for_each_backend {
     ($($file:ident: $($test:ident),+;)+) => {
         mod redis {
             $($(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
-                    crate::$file::$test(&crate::Stage::redis()).await;
+                    crate::$file::$test(&crate::TestStore::redis()).await;
                 }
             )+)+
         }
@@ -57,7 +57,7 @@ macro_rules! for_each_backend {
             $($(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
-                    crate::$file::$test(&crate::Stage::embedded()).await;
+                    crate::$file::$test(&crate::TestStore::embedded()).await;
                 }
             )+)+
         }
@@ -66,36 +66,36 @@ macro_rules! for_each_backend {
 
 for_each_backend! {
     logs:
-        a_log_counts_from_one_and_each_entry_names_the_one_before,
-        a_log_is_trimmed_by_count,
-        a_log_is_trimmed_by_bytes,
-        a_log_is_trimmed_by_age_and_keeps_its_top,
-        a_repeat_is_told_what_the_first_was_told,
-        a_dedupe_key_ends_with_its_window,
-        a_message_to_two_topics_is_one_message_in_both,
-        a_half_done_message_is_completed_as_the_first_was,
-        a_message_to_oneself_is_one_entry,
-        pages_of_history,
-        a_page_is_bounded_but_never_empty_for_its_bounds,
-        the_tops_of_many_logs,
-        names_never_collide;
+        log_numbers_entries_and_links_each_to_the_previous,
+        log_drops_entries_above_its_count_limit,
+        log_drops_entries_above_its_byte_limit,
+        log_drops_expired_entries_and_keeps_its_top,
+        duplicate_returns_the_result_of_the_first_publish,
+        dedupe_key_expires_with_its_window,
+        publish_to_two_topics_stores_one_message_in_both,
+        duplicate_completes_a_half_stored_message,
+        message_to_its_sender_is_stored_once,
+        history_returns_pages_in_both_directions,
+        page_limits_leave_at_least_one_entry,
+        tops_returns_the_top_of_each_log,
+        topics_with_similar_names_have_separate_logs;
     subscriptions:
-        who_is_subscribed_hears_what_the_log_holds,
-        who_has_unsubscribed_hears_nothing,
-        subscribing_and_unsubscribing_in_any_order_ends_where_the_last_call_said,
-        many_topics_are_subscribed_at_once,
-        an_event_bears_its_origin_and_is_not_stored,
-        a_notice_reaches_the_node_itself;
+        subscriber_receives_the_entries_of_the_log,
+        unsubscribed_node_receives_nothing,
+        last_call_decides_whether_a_topic_is_subscribed,
+        node_subscribes_to_many_topics_at_once,
+        event_carries_its_origin_and_is_not_stored,
+        notice_reaches_its_sender;
     stores:
-        a_user_enters_and_leaves_once,
-        members_are_paged_in_the_order_of_their_bytes,
-        a_large_room_is_quiet,
-        asserting_members_tells_nobody,
-        the_first_renewal_takes_the_lease,
-        tokens_are_found_by_hash_until_they_are_removed,
-        tokens_expire,
-        all_tokens_of_a_user_are_removed_at_once,
-        a_cursor_only_moves_forward,
-        room_markers_only_move_forward,
-        private_markers_only_move_forward_and_are_bounded;
+        presence_publishes_one_enter_and_one_leave,
+        members_are_paged_in_byte_order,
+        large_room_publishes_no_presence_events,
+        restoring_members_publishes_no_events,
+        first_renewal_acquires_the_lease,
+        lookup_finds_tokens_until_their_removal,
+        lookup_ignores_expired_tokens,
+        remove_all_removes_every_token_of_a_user,
+        cursor_moves_only_forward,
+        room_markers_move_only_forward,
+        private_markers_move_only_forward_and_are_bounded;
 }

@@ -1,4 +1,4 @@
-//! What the embedded store alone has to do: it shares its memory with the node, so all of it has a bound.
+//! Requirements for the embedded store only: it uses the memory of the node, so its size is bounded.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod support;
@@ -15,7 +15,7 @@ fn one_mebibyte(config: &mut Config) {
     config.history.embedded_bytes = 1 << 20;
 }
 
-/// The store tells what was used longest ago by the millisecond.
+/// Waits for the next millisecond: the store orders logs by the millisecond of their last use.
 fn next_millisecond() {
     let millisecond = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let now = millisecond();
@@ -25,7 +25,7 @@ fn next_millisecond() {
 }
 
 #[tokio::test]
-async fn the_logs_used_longest_ago_lose_their_messages_first() {
+async fn eviction_starts_with_the_least_recently_used_logs() {
     let node = Harness::embedded(&OnceLock::new(), one_mebibyte);
     let (heard, read) = (room("heard"), room("read"));
     node.subscribe(&heard).await;
@@ -36,29 +36,29 @@ async fn the_logs_used_longest_ago_lose_their_messages_first() {
     for i in 0..100 {
         node.say(&room(&i.to_string()), &body).await;
         next_millisecond();
-        // Used all the time.
+        // This log is used all the time.
         assert_eq!(seqs(&node.log(&read).await), [1]);
     }
     let mut held = 0;
     for i in 0..100 {
         let log = node.log(&room(&i.to_string())).await;
         held += log.len();
-        assert!(i < 70 || log.len() == 1, "{i} is new");
+        assert!(i < 70 || log.len() == 1, "{i} was used recently");
     }
-    // The rest is for what is remembered of the others, and an eighth is freed at once.
+    // The other logs need memory for their records too, and an eviction frees an eighth at once.
     assert!((40..64).contains(&held), "{held} of 16 KiB in 1 MiB");
-    // Whoever listens was sent the newest, and it stays; a repeat is still one.
+    // Subscribers have received the newest message, so it stays. A duplicate is still recognised.
     assert_eq!(seqs(&node.log(&heard).await), [2]);
     let again = node.publish(&[&heard], "first", "hello").await.unwrap();
     assert!(again.duplicate && again.position == first.position);
 }
 
 #[tokio::test]
-async fn what_can_not_be_given_up_is_not_given_up_and_new_messages_are_refused() {
+async fn full_store_refuses_messages_and_keeps_dedupe_records() {
     let node = Harness::embedded(&OnceLock::new(), |config| config.history.embedded_bytes = 64 << 10);
     let (alice, first) = (user("alice"), room("0"));
     let stored = node.publish(&[&first], "first", "x").await.unwrap();
-    // What makes a repeat a repeat must be kept for its time, so ever new rooms come to an end.
+    // Dedupe records must be kept for the whole window, so new rooms use up the store.
     let mut refused = None;
     for i in 1..1_000 {
         if let Err(error) = node.publish(&[&room(&i.to_string())], "key", "x").await {
@@ -74,7 +74,7 @@ async fn what_can_not_be_given_up_is_not_given_up_and_new_messages_are_refused()
 }
 
 #[tokio::test]
-async fn once_the_time_for_repeats_is_over_there_is_room_again() {
+async fn full_store_accepts_messages_after_the_dedupe_window() {
     let node = Harness::embedded(&OnceLock::new(), |config| {
         config.history.embedded_bytes = 64 << 10;
         config.history.dedupe_window = Duration::from_millis(100);
@@ -82,12 +82,12 @@ async fn once_the_time_for_repeats_is_over_there_is_room_again() {
     let mut tried = 0;
     let mut stored = 0;
     let deadline = Instant::now() + PATIENCE;
-    // No more than 60 fit at once.
+    // At most 60 rooms fit at once.
     while stored < 200 {
         tried += 1;
         stored += usize::from(node.publish(&[&room(&tried.to_string())], "key", "x").await.is_ok());
         assert!(Instant::now() < deadline, "{stored} of {tried}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert!(tried > stored, "it was never full");
+    assert!(tried > stored, "the store was never full");
 }

@@ -1,4 +1,4 @@
-//! What only Redis can do to a node: vanish, stall, forget, fill up. And what several nodes share.
+//! Requirements for the Redis backend only: an absent, stalled, emptied or full Redis, and several nodes on one Redis.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod support;

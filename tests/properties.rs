@@ -12,7 +12,7 @@ use chatnode::backend::{Entry, Page};
 use chatnode::chat::{Cursor, CursorId, TokenBucket, Verdict, continuity, judge};
 use chatnode::protocol::{ClientMessage, Epoch, GapReason, MessageId, Position, RoomName, Since, UserName};
 use proptest::prelude::*;
-use support::leases;
+use support::{lease_model, leases};
 use tokio::time::Instant;
 
 fn cases() -> ProptestConfig {
@@ -200,13 +200,13 @@ proptest! {
         }
     }
 
-    /// Whoever enters, leaves, dies, sleeps, wakes and reaps in whatever order: the members are those whom a node with a lease
-    /// holds, each coming and going is told once, and in the end all are as the living nodes want it.
+    /// Nodes enter and leave users, renew, stall, crash, recover and clean up in any order. The members are the users that a
+    /// node with a running lease holds, each change is published once, and in the end all live nodes have all their members.
     #[test]
-    fn presence_follows_the_leases(steps in leases::steps()) {
+    fn presence_follows_the_leases(steps in lease_model::steps()) {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(leases::play(&leases::Stage::Embedded(OnceLock::new()), steps));
+        runtime.block_on(leases::run(&leases::TestStore::Embedded(OnceLock::new()), steps));
     }
 
     /// A name that was accepted is accepted again, and stays as it is.

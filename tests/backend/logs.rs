@@ -1,4 +1,4 @@
-//! Logs: order, retention, repeats, pages.
+//! Logs: order, retention, duplicates, pages.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use bytes::Bytes;
 use chatnode::backend::{PageLimit, Publish, Range};
 use chatnode::protocol::{MessageId, Position, Topic};
 
-use crate::Stage;
+use crate::TestStore;
 use crate::support::backend::{ALL, bodies, message, room, seqs, user};
 use crate::support::listener::eventually;
 
-pub async fn a_log_counts_from_one_and_each_entry_names_the_one_before(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn log_numbers_entries_and_links_each_to_the_previous(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let topic = room("lobby");
     let empty = node.page(&topic, Range::Top, ALL).await;
     assert_eq!(empty.top, Position::start(empty.top.epoch));
@@ -32,7 +32,7 @@ pub async fn a_log_counts_from_one_and_each_entry_names_the_one_before(stage: &S
         assert!(entry.stored_at > 1_600_000_000_000, "Unix ms: {}", entry.stored_at);
         prev = entry.message_id;
     }
-    // Any bytes are a body, any text a dedupe key.
+    // A body may be any bytes, a dedupe key any text.
     let publish = Publish {
         dedupe_key: "w".into(),
         body: Bytes::from_static(&[0, 0xff, b'\r', b'\n']),
@@ -42,8 +42,8 @@ pub async fn a_log_counts_from_one_and_each_entry_names_the_one_before(stage: &S
     assert_eq!(&node.log(&topic).await[5].body[..], &[0, 0xff, b'\r', b'\n']);
 }
 
-pub async fn a_log_is_trimmed_by_count(stage: &Stage) {
-    let node = stage.node(|config| config.history.max_messages = 10).await;
+pub async fn log_drops_entries_above_its_count_limit(store: &TestStore) {
+    let node = store.node(|config| config.history.max_messages = 10).await;
     let topic = room("lobby");
     for i in 1..=300 {
         node.say(&topic, &i.to_string()).await;
@@ -54,8 +54,8 @@ pub async fn a_log_is_trimmed_by_count(stage: &Stage) {
     }
 }
 
-pub async fn a_log_is_trimmed_by_bytes(stage: &Stage) {
-    let node = stage.node(|config| config.history.max_bytes = 1_000).await;
+pub async fn log_drops_entries_above_its_byte_limit(store: &TestStore) {
+    let node = store.node(|config| config.history.max_bytes = 1_000).await;
     let topic = room("lobby");
     for i in 1..=30 {
         let body = "x".repeat(if i % 3 == 0 { 300 } else { 90 });
@@ -63,22 +63,22 @@ pub async fn a_log_is_trimmed_by_bytes(stage: &Stage) {
     }
     let log = node.log(&topic).await;
     let held: usize = log.iter().map(|entry| entry.body.len()).sum();
-    // 300 + 90 + 90 + 300 + 90 + 90 = 960; one more would be over.
+    // 300 + 90 + 90 + 300 + 90 + 90 = 960. One more entry would exceed the limit.
     assert_eq!((held, seqs(&log)), (960, (25..=30).collect()));
-    // One that is too large by itself is still delivered and held.
+    // A single entry above the limit is still delivered and kept.
     node.say(&topic, &"y".repeat(2_000)).await;
     assert_eq!(seqs(&node.log(&topic).await), [31]);
     node.say(&topic, "z").await;
     assert_eq!(seqs(&node.log(&topic).await), [32]);
 }
 
-pub async fn a_log_is_trimmed_by_age_and_keeps_its_top(stage: &Stage) {
-    let node = stage.node(|config| config.history.max_age = Duration::from_millis(400)).await;
+pub async fn log_drops_expired_entries_and_keeps_its_top(store: &TestStore) {
+    let node = store.node(|config| config.history.max_age = Duration::from_millis(400)).await;
     let topic = room("lobby");
     for i in 1..=150 {
         node.say(&topic, &i.to_string()).await;
     }
-    // While new ones keep coming, the old ones go one by one.
+    // While new entries are added, old entries expire one by one.
     let first = node.log(&topic).await[0].stored_at;
     loop {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -94,7 +94,7 @@ pub async fn a_log_is_trimmed_by_age_and_keeps_its_top(stage: &Stage) {
     }
     let before = node.page(&topic, Range::Newest, ALL).await;
     assert!(before.top.seq > 160 && before.entries.len() > 5, "{}", before.top.seq);
-    eventually("all expire", || async { node.log(&topic).await.is_empty() }).await;
+    eventually("all entries expire", || async { node.log(&topic).await.is_empty() }).await;
     for range in [Range::Top, Range::After(0), Range::After(150), Range::Before(160), Range::Newest] {
         let page = node.page(&topic, range, ALL).await;
         assert_eq!((page.top, page.entries.len(), page.more), (before.top, 0, false), "{range:?}");
@@ -106,8 +106,8 @@ pub async fn a_log_is_trimmed_by_age_and_keeps_its_top(stage: &Stage) {
     assert_eq!(page.entries[0].prev, before.top.message_id);
 }
 
-pub async fn a_repeat_is_told_what_the_first_was_told(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn duplicate_returns_the_result_of_the_first_publish(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let (one, other) = (room("one"), room("other"));
     node.subscribe(&one).await;
     let first = node.publish(&[&one], "key", "first").await.unwrap();
@@ -122,30 +122,30 @@ pub async fn a_repeat_is_told_what_the_first_was_told(stage: &Stage) {
     assert_eq!(bodies(&node.listener.messages(&one, 3).await), ["first", "between", "third"]);
 }
 
-pub async fn a_dedupe_key_ends_with_its_window(stage: &Stage) {
-    let node = stage.node(|config| config.history.dedupe_window = Duration::from_millis(500)).await;
+pub async fn dedupe_key_expires_with_its_window(store: &TestStore) {
+    let node = store.node(|config| config.history.dedupe_window = Duration::from_millis(500)).await;
     let topic = room("lobby");
     let first = node.publish(&[&topic], "key", "first").await.unwrap();
     assert!(node.publish(&[&topic], "key", "again").await.unwrap().duplicate);
-    eventually("the key is new again", || async {
+    eventually("the key expires", || async {
         !node.publish(&[&topic], "key", "later").await.unwrap().duplicate
     })
     .await;
     let log = node.log(&topic).await;
     assert_eq!(bodies(&log), ["first", "later"]);
-    assert!(log[1].stored_at - log[0].stored_at >= 500, "not before the window is over");
+    assert!(log[1].stored_at - log[0].stored_at >= 500, "the key expired before the end of its window");
     assert_eq!(log[0].message_id, first.position.message_id);
 }
 
-pub async fn a_message_to_two_topics_is_one_message_in_both(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn publish_to_two_topics_stores_one_message_in_both(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let (target, own) = (user("bob"), user("alice"));
     for topic in [&target, &own] {
         node.subscribe(topic).await;
     }
     node.say(&own, "earlier").await;
     let stored = node.publish(&[&target, &own], "key", "hi").await.unwrap();
-    assert_eq!(stored.position.seq, 2, "the position is the publisher's own");
+    assert_eq!(stored.position.seq, 2, "the position is in the publisher's own log");
     let repeat = node.publish(&[&target, &own], "key", "hi").await.unwrap();
     assert_eq!((repeat.position, repeat.duplicate), (stored.position, true));
     let (at_target, at_own) = (node.log(&target).await, node.log(&own).await);
@@ -157,8 +157,8 @@ pub async fn a_message_to_two_topics_is_one_message_in_both(stage: &Stage) {
     assert_eq!(node.listener.messages(&own, 2).await, at_own);
 }
 
-pub async fn a_half_done_message_is_completed_as_the_first_was(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn duplicate_completes_a_half_stored_message(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     for done_first in [0, 1] {
         let topics = [user(&format!("target{done_first}")), user(&format!("own{done_first}"))];
         let first = node.publish(&[&topics[done_first]], "key", "as it was").await.unwrap();
@@ -179,8 +179,8 @@ pub async fn a_half_done_message_is_completed_as_the_first_was(stage: &Stage) {
     }
 }
 
-pub async fn a_message_to_oneself_is_one_entry(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn message_to_its_sender_is_stored_once(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let own = user("alice");
     node.subscribe(&own).await;
     let stored = node.publish(&[&own, &own], "key", "note").await.unwrap();
@@ -191,8 +191,8 @@ pub async fn a_message_to_oneself_is_one_entry(stage: &Stage) {
     assert_eq!(bodies(&node.listener.messages(&own, 2).await), ["note", "after"]);
 }
 
-pub async fn pages_of_history(stage: &Stage) {
-    let node = stage.node(|config| config.history.max_messages = 50).await;
+pub async fn history_returns_pages_in_both_directions(store: &TestStore) {
+    let node = store.node(|config| config.history.max_messages = 50).await;
     let topic = room("lobby");
     for i in 1..=60 {
         node.say(&topic, &i.to_string()).await;
@@ -231,8 +231,8 @@ pub async fn pages_of_history(stage: &Stage) {
     }
 }
 
-pub async fn a_page_is_bounded_but_never_empty_for_its_bounds(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn page_limits_leave_at_least_one_entry(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let topic = room("lobby");
     for _ in 0..40 {
         node.say(&topic, &"x".repeat(100)).await;
@@ -247,8 +247,8 @@ pub async fn a_page_is_bounded_but_never_empty_for_its_bounds(stage: &Stage) {
     }
 }
 
-pub async fn the_tops_of_many_logs(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn tops_returns_the_top_of_each_log(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let topics: Vec<Topic> = (0..230).map(|i| room(&format!("room {i}"))).collect();
     for (i, topic) in topics.iter().enumerate().step_by(3) {
         for _ in 0..=i % 2 {
@@ -265,8 +265,8 @@ pub async fn the_tops_of_many_logs(stage: &Stage) {
     assert_eq!(node.backend.broker.tops(&[]).await.unwrap(), []);
 }
 
-pub async fn names_never_collide(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn topics_with_similar_names_have_separate_logs(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let names =
         ["a", "a}{b", "a%7D%7Bb", "a%7Bb", "a{b", "%7B", "{", "日本", "a:b", "a:log", "a b", "-", "*"];
     let topics: Vec<Topic> = names.iter().flat_map(|name| [room(name), user(name)]).collect();

@@ -1,4 +1,4 @@
-//! Presence of one node, tokens, markers.
+//! Presence of one node, tokens and markers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use chatnode::protocol::server_message::RoomMarker;
 use chatnode::protocol::{Epoch, MessageId, Position, RoomName, UserName};
 use uuid::Uuid;
 
-use crate::Stage;
+use crate::TestStore;
 use crate::support::backend::{Harness, room, room_name, user_name};
 use crate::support::listener::eventually;
 
@@ -22,9 +22,9 @@ async fn remove(node: &Harness, room: &RoomName, user: &str) -> bool {
     node.backend.presence.remove(room, &user_name(user), event).await.unwrap()
 }
 
-/// A node with a lease.
-async fn present(stage: &Stage, quiet_above: usize) -> Harness {
-    let node = stage.node(|config| config.rooms.quiet_above = quiet_above).await;
+/// Starts a node and acquires its lease.
+async fn present(store: &TestStore, quiet_above: usize) -> Harness {
+    let node = store.node(|config| config.rooms.quiet_above = quiet_above).await;
     assert_eq!(node.backend.presence.renew().await.unwrap(), Lease::Kept);
     node
 }
@@ -36,8 +36,8 @@ async fn members(node: &Harness, room: &RoomName) -> Vec<String> {
     page.members.iter().map(ToString::to_string).collect()
 }
 
-pub async fn a_user_enters_and_leaves_once(stage: &Stage) {
-    let node = present(stage, 1_000).await;
+pub async fn presence_publishes_one_enter_and_one_leave(store: &TestStore) {
+    let node = present(store, 1_000).await;
     let (name, topic) = (room_name("a}{b"), room("a}{b"));
     node.subscribe(&topic).await;
     assert!(add(&node, &name, "alice").await);
@@ -55,8 +55,8 @@ pub async fn a_user_enters_and_leaves_once(stage: &Stage) {
     assert_eq!(node.listener.events(&topic), ["+alice", "+日本", "-alice", "+alice"]);
 }
 
-pub async fn members_are_paged_in_the_order_of_their_bytes(stage: &Stage) {
-    let node = present(stage, 0).await;
+pub async fn members_are_paged_in_byte_order(store: &TestStore) {
+    let node = present(store, 0).await;
     let name = room_name("lobby");
     let mut names: Vec<String> = (0..25).map(|i| format!("user {i}")).collect();
     names.extend(["Zoë", "zoe", "ß", "日本", "-", "(a", "[b", "+"].map(String::from));
@@ -82,22 +82,22 @@ pub async fn members_are_paged_in_the_order_of_their_bytes(stage: &Stage) {
     assert_eq!((exactly.members.len(), exactly.more), (33, false));
 }
 
-pub async fn a_large_room_is_quiet(stage: &Stage) {
-    let node = present(stage, 2).await;
+pub async fn large_room_publishes_no_presence_events(store: &TestStore) {
+    let node = present(store, 2).await;
     let (name, topic) = (room_name("lobby"), room("lobby"));
     node.subscribe(&topic).await;
     for user in ["a", "b", "c"] {
         assert!(add(&node, &name, user).await);
     }
-    assert!(remove(&node, &name, "a").await, "from three to two: was too large");
+    assert!(remove(&node, &name, "a").await, "the room had three members, above the limit");
     assert!(remove(&node, &name, "b").await);
     node.say(&topic, "end").await;
     node.listener.messages(&topic, 1).await;
     assert_eq!(node.listener.events(&topic), ["+a", "+b", "-b"]);
 }
 
-pub async fn asserting_members_tells_nobody(stage: &Stage) {
-    let node = present(stage, 1_000).await;
+pub async fn restoring_members_publishes_no_events(store: &TestStore) {
+    let node = present(store, 1_000).await;
     let rooms = ["one", "two", "three"];
     let all: Vec<(RoomName, UserName)> = rooms
         .iter()
@@ -120,8 +120,8 @@ pub async fn asserting_members_tells_nobody(stage: &Stage) {
     assert!(node.listener.events(&room("two")).is_empty());
 }
 
-pub async fn the_first_renewal_takes_the_lease(stage: &Stage) {
-    let node = stage.node(|config| config.node.name = Some("node one".into())).await;
+pub async fn first_renewal_acquires_the_lease(store: &TestStore) {
+    let node = store.node(|config| config.node.name = Some("node one".into())).await;
     let presence = &node.backend.presence;
     for _ in 0..3 {
         assert_eq!(presence.renew().await.unwrap(), Lease::Kept);
@@ -143,8 +143,8 @@ fn in_ms(ms: u64) -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64 + ms
 }
 
-pub async fn tokens_are_found_by_hash_until_they_are_removed(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn lookup_finds_tokens_until_their_removal(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let tokens = &node.backend.tokens;
     let alice = TokenRecord { user: user_name("alice }{ x"), expires_at: Some(in_ms(60_000)) };
     let bob = TokenRecord { user: user_name("日本"), expires_at: None };
@@ -159,8 +159,8 @@ pub async fn tokens_are_found_by_hash_until_they_are_removed(stage: &Stage) {
     assert_eq!(tokens.look_up(&[]).await.unwrap(), []);
 }
 
-pub async fn tokens_expire(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn lookup_ignores_expired_tokens(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let tokens = &node.backend.tokens;
     let user = user_name("alice");
     let soon = TokenRecord { user: user.clone(), expires_at: Some(in_ms(300)) };
@@ -170,13 +170,14 @@ pub async fn tokens_expire(stage: &Stage) {
         tokens.insert(hash(n as u128), record).await.unwrap();
     }
     assert_eq!(tokens.look_up(&[hash(1)]).await.unwrap(), [Ok(None)]);
-    eventually("it expires", || async { tokens.look_up(&[hash(0)]).await.unwrap()[0] == Ok(None) }).await;
-    assert!(in_ms(0) >= soon.expires_at.unwrap(), "not before its time");
+    eventually("the token expires", || async { tokens.look_up(&[hash(0)]).await.unwrap()[0] == Ok(None) })
+        .await;
+    assert!(in_ms(0) >= soon.expires_at.unwrap(), "the token expired too early");
     assert_eq!(tokens.look_up(&[hash(2)]).await.unwrap(), [Ok(Some(never))]);
 }
 
-pub async fn all_tokens_of_a_user_are_removed_at_once(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn remove_all_removes_every_token_of_a_user(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let tokens = &node.backend.tokens;
     let (alice, bob) = (user_name("alice"), user_name("bob"));
     for n in 0..600 {
@@ -191,8 +192,8 @@ pub async fn all_tokens_of_a_user_are_removed_at_once(stage: &Stage) {
     assert!(tokens.look_up(&[hash(1_000)]).await.unwrap()[0].as_ref().unwrap().is_some());
 }
 
-pub async fn a_cursor_only_moves_forward(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn cursor_moves_only_forward(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let markers = &node.backend.markers;
     let alice = user_name("alice");
     assert_eq!(markers.cursor(&alice).await.unwrap(), None);
@@ -214,8 +215,8 @@ pub async fn a_cursor_only_moves_forward(stage: &Stage) {
     assert_eq!(markers.cursor(&user_name("bob")).await.unwrap(), None);
 }
 
-pub async fn room_markers_only_move_forward(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn room_markers_move_only_forward(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let markers = &node.backend.markers;
     let (alice, lobby) = (user_name("alice"), room_name("a}{b 日本"));
     assert_eq!(markers.room_marker(&alice, &lobby).await.unwrap(), None);
@@ -232,8 +233,8 @@ pub async fn room_markers_only_move_forward(stage: &Stage) {
     assert_eq!(markers.room_marker(&alice, &room_name("other")).await.unwrap(), None);
 }
 
-pub async fn private_markers_only_move_forward_and_are_bounded(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn private_markers_move_only_forward_and_are_bounded(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let markers = &node.backend.markers;
     let (alice, bob) = (user_name("alice"), user_name("bob"));
     let (older, newer) = (MessageId::generate(), MessageId::generate());
@@ -242,7 +243,7 @@ pub async fn private_markers_only_move_forward_and_are_bounded(stage: &Stage) {
     assert!(!markers.mark_private(&alice, &bob, older).await.unwrap());
     assert!(!markers.mark_private(&alice, &bob, newer).await.unwrap());
     assert_eq!(markers.private_markers(&alice).await.unwrap(), [(bob.clone(), newer)]);
-    // The oldest moved goes first: bob's is moved again, so the first of the others does.
+    // The marker that moved longest ago is deleted first. Bob's marker moves again, so the first peer's is the oldest.
     let peers: Vec<UserName> = (0..MAX_READ_MARKERS).map(|i| user_name(&format!("peer {i}"))).collect();
     for (i, peer) in peers.iter().enumerate() {
         if i == MAX_READ_MARKERS / 2 {

@@ -4,12 +4,12 @@ use bytes::Bytes;
 use chatnode::backend::{Notice, Publication, TokenHash};
 use chatnode::protocol::{ConnectionId, Topic};
 
-use crate::Stage;
+use crate::TestStore;
 use crate::support::backend::{bodies, room, user, user_name};
-use crate::support::listener::Told;
+use crate::support::listener::Delivery;
 
-pub async fn who_is_subscribed_hears_what_the_log_holds(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn subscriber_receives_the_entries_of_the_log(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let topic = room("lobby");
     node.say(&topic, "before").await;
     node.subscribe(&topic).await;
@@ -21,15 +21,15 @@ pub async fn who_is_subscribed_hears_what_the_log_holds(stage: &Stage) {
     let heard = node.listener.messages(&topic, 500).await;
     assert_eq!(heard, node.log(&topic).await[1..]);
     let epoch = last.unwrap().position.epoch;
-    let all_of_it = |told: &Told| match told {
-        Told::Published(_, Publication::Message { epoch: of, .. }) => *of == epoch,
+    let is_message_of_the_log = |delivery: &Delivery| match delivery {
+        Delivery::Published(_, Publication::Message { epoch: of, .. }) => *of == epoch,
         _ => false,
     };
-    assert!(node.listener.told().iter().all(all_of_it), "no interruption, and the log's epoch");
+    assert!(node.listener.deliveries().iter().all(is_message_of_the_log), "only messages of the log");
 }
 
-pub async fn who_has_unsubscribed_hears_nothing(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn unsubscribed_node_receives_nothing(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let (left, kept) = (room("left"), room("kept"));
     node.subscribe(&left).await;
     node.subscribe(&kept).await;
@@ -43,8 +43,8 @@ pub async fn who_has_unsubscribed_hears_nothing(stage: &Stage) {
     assert_eq!(bodies(&node.listener.entries(&left)), ["heard"]);
 }
 
-pub async fn subscribing_and_unsubscribing_in_any_order_ends_where_the_last_call_said(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn last_call_decides_whether_a_topic_is_subscribed(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let broker = &node.backend.broker;
     for round in 0..50 {
         let topic = room(&format!("room {round}"));
@@ -60,8 +60,8 @@ pub async fn subscribing_and_unsubscribing_in_any_order_ends_where_the_last_call
     }
 }
 
-pub async fn many_topics_are_subscribed_at_once(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn node_subscribes_to_many_topics_at_once(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let topics: Vec<Topic> = (0..1_200).map(|i| room(&format!("room {i}"))).collect();
     let subscribe_all = topics.iter().map(|topic| node.subscribe(topic));
     futures_util::future::join_all(subscribe_all).await;
@@ -73,8 +73,8 @@ pub async fn many_topics_are_subscribed_at_once(stage: &Stage) {
     }
 }
 
-pub async fn an_event_bears_its_origin_and_is_not_stored(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn event_carries_its_origin_and_is_not_stored(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let topic = user("alice");
     node.subscribe(&topic).await;
     let origin = ConnectionId::generate();
@@ -83,19 +83,20 @@ pub async fn an_event_bears_its_origin_and_is_not_stored(stage: &Stage) {
         Publication::Event { origin: None, body: Bytes::from_static(b"{}") },
     ];
     for event in &sent {
-        let Publication::Event { origin, body } = event else { unreachable!("both are events") };
+        let Publication::Event { origin, body } = event else { unreachable!("both publications are events") };
         node.backend.broker.announce(&topic, *origin, body.clone()).await.unwrap();
     }
     node.say(&topic, "hi").await;
     node.listener.messages(&topic, 1).await;
-    let told = node.listener.told();
-    let expected: Vec<Told> = sent.into_iter().map(|event| Told::Published(topic.clone(), event)).collect();
-    assert_eq!(told[..2], expected);
+    let deliveries = node.listener.deliveries();
+    let expected: Vec<Delivery> =
+        sent.into_iter().map(|event| Delivery::Published(topic.clone(), event)).collect();
+    assert_eq!(deliveries[..2], expected);
     assert_eq!(node.log(&topic).await.len(), 1);
 }
 
-pub async fn a_notice_reaches_the_node_itself(stage: &Stage) {
-    let node = stage.node(|_| {}).await;
+pub async fn notice_reaches_its_sender(store: &TestStore) {
+    let node = store.node(|_| {}).await;
     let notices = [
         Notice::TokenRevoked(TokenHash::of(uuid::Uuid::from_u128(1))),
         Notice::UserTokensRevoked(user_name("日本 }{")),
@@ -104,7 +105,7 @@ pub async fn a_notice_reaches_the_node_itself(stage: &Stage) {
     for notice in &notices {
         node.backend.broker.notify(notice.clone()).await.unwrap();
     }
-    let expected: Vec<Told> = notices.into_iter().map(Told::Notice).collect();
-    node.listener.until("all notices", |told| told.len() >= 3).await;
-    assert_eq!(node.listener.told(), expected);
+    let expected: Vec<Delivery> = notices.into_iter().map(Delivery::Notice).collect();
+    node.listener.until("all notices", |deliveries| deliveries.len() >= 3).await;
+    assert_eq!(node.listener.deliveries(), expected);
 }

@@ -1,4 +1,4 @@
-//! Connections cut, Redis stalled, killed, emptied, full; scripts forgotten; a consumer too slow.
+//! Faults: lost connections, a stalled, killed, emptied or full Redis, flushed scripts, a consumer that is too slow.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,17 +8,17 @@ use chatnode::backend::{BackendError, Lease, Range};
 use chatnode::protocol::{Outcome, Topic};
 
 use crate::support::backend::{ALL, Harness, bodies, message, room, room_name, seqs, user_name};
-use crate::support::listener::{Listener, PATIENCE, Told, eventually};
+use crate::support::listener::{Delivery, Listener, PATIENCE, eventually};
 use crate::support::proxy::Proxy;
 use crate::support::redis_server::RedisServer;
 
 async fn interrupted_and_restored(listener: &Listener, topics: &[Topic], times: usize) {
     listener
-        .until("all topics are interrupted and restored", |told| {
+        .until("all topics are interrupted and restored", |deliveries| {
             topics.iter().all(|topic| {
-                let count = |what: Told| told.iter().filter(|told| **told == what).count();
-                count(Told::Interrupted(topic.clone())) == times
-                    && count(Told::Restored(topic.clone())) == times
+                let count = |what: Delivery| deliveries.iter().filter(|delivery| **delivery == what).count();
+                count(Delivery::Interrupted(topic.clone())) == times
+                    && count(Delivery::Restored(topic.clone())) == times
             })
         })
         .await;
@@ -29,7 +29,7 @@ fn outcome(error: &BackendError) -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_subscription_connection_is_made_anew_and_its_topics_are_restored() {
+async fn node_replaces_lost_subscriptions_and_restores_topics() {
     let server = RedisServer::start();
     let node = Harness::redis(&server, |_| {}).await;
     let topics: Vec<Topic> = (0..1_100).map(|i| room(&format!("room {i}"))).collect();
@@ -45,23 +45,28 @@ async fn a_lost_subscription_connection_is_made_anew_and_its_topics_are_restored
         node.say(&topics[0], "after").await;
         node.listener.messages(&topics[0], 2 * times).await;
     }
-    let told = node.listener.told();
-    assert!(!told.contains(&Told::Interrupted(gone)), "nobody wants that one");
-    // What was told of one topic, in order: nothing between interruption and restoration.
-    let of_first: Vec<&Told> = told
+    let deliveries = node.listener.deliveries();
+    assert!(!deliveries.contains(&Delivery::Interrupted(gone)), "the topic was unsubscribed");
+    // Deliveries of one topic, in order: none between interruption and restoration.
+    let of_first: Vec<&Delivery> = deliveries
         .iter()
-        .filter(|told| match told {
-            Told::Published(topic, _) | Told::Interrupted(topic) | Told::Restored(topic) => {
+        .filter(|delivery| match delivery {
+            Delivery::Published(topic, _) | Delivery::Interrupted(topic) | Delivery::Restored(topic) => {
                 *topic == topics[0]
             }
-            Told::Notice(_) => false,
+            Delivery::Notice(_) => false,
         })
         .collect();
     for round in of_first.chunks(4) {
         assert!(
             matches!(
                 round,
-                [Told::Published(..), Told::Interrupted(_), Told::Restored(_), Told::Published(..)]
+                [
+                    Delivery::Published(..),
+                    Delivery::Interrupted(_),
+                    Delivery::Restored(_),
+                    Delivery::Published(..)
+                ]
             ),
             "{round:?}"
         );
@@ -69,7 +74,7 @@ async fn a_lost_subscription_connection_is_made_anew_and_its_topics_are_restored
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stalled_redis_gives_unknown_and_then_refused_and_works_again_by_itself() {
+async fn node_survives_a_stalled_redis_with_unknown_then_refused() {
     let server = RedisServer::start();
     let node = Harness::redis(&server, |config| config.redis.timeout = Duration::from_millis(500)).await;
     let lobby = room("lobby");
@@ -80,27 +85,27 @@ async fn a_stalled_redis_gives_unknown_and_then_refused_and_works_again_by_itsel
     assert_eq!(outcome(&error), Outcome::Unknown, "{error}");
     let history = node.backend.broker.history(&lobby, Range::Newest, ALL).await;
     assert!(history.is_err());
-    // Once the watchdog has given the connection up, nothing is sent any more.
+    // After the watchdog has dropped the connection, commands are no longer sent.
     eventually("publishes are refused", || async {
         let error = node.publish(&[&lobby], "later", "later").await.unwrap_err();
         outcome(&error) == Outcome::Refused
     })
     .await;
-    eventually("it is not ready", || async { !node.backend.broker.ready() }).await;
+    eventually("the node is not ready", || async { !node.backend.broker.ready() }).await;
     server.cont();
     node.ready().await;
     let stored = node.publish(&[&lobby], "stalled", "stalled").await.unwrap();
     let log = node.log(&lobby).await;
     assert_eq!(log.iter().filter(|entry| entry.body == "stalled").count(), 1, "{log:?}");
     assert!(log.iter().any(|entry| entry.message_id == stored.position.message_id));
-    // Everybody is subscribed again.
+    // All topics are subscribed again.
     let count = node.listener.entries(&lobby).len();
     node.say(&lobby, "after").await;
     node.listener.messages(&lobby, count + 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_redis_refuses_and_loses_nothing_that_was_acknowledged() {
+async fn killed_redis_loses_no_acknowledged_message() {
     let mut server = RedisServer::start_durable();
     let node = Harness::redis(&server, |_| {}).await;
     let lobby = room("lobby");
@@ -127,7 +132,7 @@ async fn a_killed_redis_refuses_and_loses_nothing_that_was_acknowledged() {
         (21, node.page(&lobby, Range::Top, ALL).await.top.epoch)
     );
     assert_eq!(bodies(&node.listener.messages(&lobby, 21).await).last(), Some(&"back"));
-    // The wish that failed was withdrawn, so nobody hears of that topic.
+    // The failed subscription was cancelled, so the topic delivers no messages.
     node.say(&room("other"), "unheard").await;
     node.say(&lobby, "end").await;
     node.listener.messages(&lobby, 22).await;
@@ -135,7 +140,7 @@ async fn a_killed_redis_refuses_and_loses_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn acknowledged_publishes_survive_kills_under_load_and_repeats_store_nothing_twice() {
+async fn kills_under_load_neither_lose_nor_repeat_messages() {
     let mut server = RedisServer::start_durable();
     let node = Arc::new(Harness::redis(&server, |config| config.history.max_messages = 100_000).await);
     let stop = Arc::new(AtomicBool::new(false));
@@ -147,7 +152,7 @@ async fn acknowledged_publishes_survive_kills_under_load_and_repeats_store_nothi
                 let mut sent = 0;
                 while !stop.load(Ordering::Relaxed) {
                     let text = format!("{publisher}:{sent}");
-                    // The same publish until it is acknowledged: as a client does with what is unknown.
+                    // Repeats the publish until it is acknowledged, as a client does after an unknown outcome.
                     while node.publish(&[&lobby], &text, &text).await.is_err() {
                         tokio::task::yield_now().await;
                     }
@@ -159,7 +164,7 @@ async fn acknowledged_publishes_survive_kills_under_load_and_repeats_store_nothi
         .collect();
     for _ in 0..3 {
         let before = node.backend.broker.tops(&[room("lobby")]).await.unwrap()[0].seq;
-        eventually("some are stored", || async {
+        eventually("some messages are stored", || async {
             node.backend.broker.tops(&[room("lobby")]).await.is_ok_and(|tops| tops[0].seq > before + 200)
         })
         .await;
@@ -179,14 +184,14 @@ async fn acknowledged_publishes_survive_kills_under_load_and_repeats_store_nothi
         let texts = bodies(&log);
         let stored: Vec<&&str> = texts.iter().filter(|text| text.starts_with(&prefix)).collect();
         let expected: Vec<String> = (0..sent).map(|n| format!("{prefix}{n}")).collect();
-        assert_eq!(stored, expected.iter().collect::<Vec<_>>(), "each once, in the order sent");
+        assert_eq!(stored, expected.iter().collect::<Vec<_>>(), "each message once, in the order of sending");
         total += sent;
     }
     assert!(total >= log.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scripts_that_are_forgotten_in_mid_flight_reorder_nobodys_messages() {
+async fn script_flushes_do_not_reorder_messages() {
     let server = RedisServer::start();
     let node = Arc::new(Harness::redis(&server, |config| config.history.max_messages = 100_000).await);
     let publishers: Vec<_> = (0..10)
@@ -216,13 +221,13 @@ async fn scripts_that_are_forgotten_in_mid_flight_reorder_nobodys_messages() {
         let texts: Vec<&str> = bodies(&log).into_iter().filter(|text| text.starts_with(&prefix)).collect();
         assert!(texts.is_sorted() && texts.len() == 200);
     }
-    // The slow lane as well.
+    // The same for the pool.
     server.command(&["SCRIPT", "FLUSH"]).unwrap();
     assert_eq!(node.backend.presence.renew().await.unwrap(), Lease::Kept);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_was_emptied_starts_new_logs_and_loses_leases() {
+async fn emptied_redis_starts_new_logs_and_loses_leases() {
     let server = RedisServer::start();
     let node = Harness::redis(&server, |_| {}).await;
     let (lobby, name, alice) = (room("lobby"), room_name("lobby"), user_name("alice"));
@@ -247,7 +252,7 @@ async fn a_redis_that_was_emptied_starts_new_logs_and_loses_leases() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_whose_meta_is_gone_starts_afresh_with_nothing_of_the_old_one() {
+async fn log_without_meta_starts_again_without_old_entries() {
     let server = RedisServer::start();
     let node = Harness::redis(&server, |_| {}).await;
     let lobby = room("lobby");
@@ -260,7 +265,7 @@ async fn a_log_whose_meta_is_gone_starts_afresh_with_nothing_of_the_old_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_or_read_only_redis_refuses_and_stores_nothing() {
+async fn full_or_read_only_redis_refuses_and_stores_nothing() {
     let server = RedisServer::start();
     let node = Harness::redis(&server, |_| {}).await;
     let lobby = room("lobby");
@@ -272,17 +277,18 @@ async fn a_full_or_read_only_redis_refuses_and_stores_nothing() {
     }
     server.command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
     assert_eq!(bodies(&node.log(&lobby).await), ["before"]);
-    // A master that became a replica: refused, and the connection is made anew until it is a master again.
+    // A master that became a replica refuses. The node then reconnects until the server is a master again.
     server.command(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
     let error = node.publish(&[&lobby], "replica", "x").await.unwrap_err();
     assert_eq!(outcome(&error), Outcome::Refused, "{error}");
     server.command(&["REPLICAOF", "NO", "ONE"]).unwrap();
-    eventually("it is stored", || async { node.publish(&[&lobby], "replica", "x").await.is_ok() }).await;
+    eventually("the message is stored", || async { node.publish(&[&lobby], "replica", "x").await.is_ok() })
+        .await;
     assert_eq!(bodies(&node.log(&lobby).await), ["before", "x"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscription_connection_that_goes_deaf_is_replaced_within_ten_seconds() {
+async fn silent_subscription_is_replaced_within_ten_seconds() {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.port()).await;
     let node = Harness::redis_unready(&proxy.url(), |_| {}).await;
@@ -290,23 +296,23 @@ async fn a_subscription_connection_that_goes_deaf_is_replaced_within_ten_seconds
     let lobby = room("lobby");
     node.subscribe(&lobby).await;
     proxy.freeze_subscriptions();
-    let deaf = Instant::now();
+    let frozen_at = Instant::now();
     node.say(&lobby, "lost").await;
     interrupted_and_restored(&node.listener, std::slice::from_ref(&lobby), 1).await;
-    assert!(deaf.elapsed() < Duration::from_secs(10), "{:?}", deaf.elapsed());
-    node.say(&lobby, "heard").await;
-    assert_eq!(bodies(&node.listener.messages(&lobby, 1).await), ["heard"]);
-    assert_eq!(bodies(&node.log(&lobby).await), ["lost", "heard"]);
+    assert!(frozen_at.elapsed() < Duration::from_secs(10), "{:?}", frozen_at.elapsed());
+    node.say(&lobby, "received").await;
+    assert_eq!(bodies(&node.listener.messages(&lobby, 1).await), ["received"]);
+    assert_eq!(bodies(&node.log(&lobby).await), ["lost", "received"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_consumer_that_stops_costs_the_connection_and_no_memory() {
+async fn stopped_consumer_costs_the_connection_but_no_memory() {
     let server = RedisServer::start();
     let node = Harness::redis(&server, |_| {}).await;
     let lobby = room("lobby");
     node.subscribe(&lobby).await;
     node.listener.stop();
-    // 60 MB, more than the queue takes.
+    // 60 MB, more than the queue may hold.
     let body = "x".repeat(30_000);
     for _ in 0..20 {
         let say = (0..100).map(|_| node.say(&lobby, &body));
@@ -314,17 +320,19 @@ async fn a_consumer_that_stops_costs_the_connection_and_no_memory() {
     }
     node.listener.go_on();
     node.listener
-        .until("interrupted and restored", |told| {
-            told.contains(&Told::Interrupted(lobby.clone())) && told.contains(&Told::Restored(lobby.clone()))
+        .until("interrupted and restored", |deliveries| {
+            deliveries.contains(&Delivery::Interrupted(lobby.clone()))
+                && deliveries.contains(&Delivery::Restored(lobby.clone()))
         })
         .await;
-    // What came before the interruption came without a hole.
-    let told = node.listener.told();
-    let interruption = told.iter().position(|told| matches!(told, Told::Interrupted(_))).unwrap();
+    // The messages before the interruption have no gap.
+    let deliveries = node.listener.deliveries();
+    let interruption =
+        deliveries.iter().position(|delivery| matches!(delivery, Delivery::Interrupted(_))).unwrap();
     let heard = node.listener.entries(&lobby);
     assert!(interruption < 2_000, "{interruption}");
     assert_eq!(seqs(&heard[..interruption]), (1..=interruption as u64).collect::<Vec<u64>>());
-    eventually("it hears again", || async {
+    eventually("the node receives messages again", || async {
         let stored = node.say(&lobby, "after").await;
         node.listener.entries(&lobby).iter().any(|entry| entry.message_id == stored.position.message_id)
     })

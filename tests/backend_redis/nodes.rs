@@ -1,4 +1,4 @@
-//! Several nodes on one Redis: one order for all, presence, leases and reaping.
+//! Several nodes on one Redis: one order of messages, presence, leases, and the removal of a dead node's members.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::backend::{Harness, room, room_name, seqs, user_name};
 use crate::support::listener::eventually;
 use crate::support::redis_server::RedisServer;
 
-/// A node with a short lease.
+/// Starts a node with a short lease.
 async fn present(server: &RedisServer, name: &str) -> Harness {
     let node = Harness::redis(server, |config| {
         config.node.name = Some(name.into());
@@ -28,7 +28,7 @@ async fn remove(node: &Harness, room: &RoomName, user: &str) -> bool {
     node.backend.presence.remove(room, &user_name(user), format!("-{user}").into()).await.unwrap()
 }
 
-/// The members as a node that keeps its lease sees them; the count must agree.
+/// Returns the members as a node with a running lease sees them. The count must agree.
 async fn members(node: &Harness, room: &RoomName) -> Vec<String> {
     node.backend.presence.renew().await.unwrap();
     let page = node.backend.presence.members(room, None, 5_000).await.unwrap();
@@ -36,41 +36,41 @@ async fn members(node: &Harness, room: &RoomName) -> Vec<String> {
     page.members.iter().map(ToString::to_string).collect()
 }
 
-/// Waits for a dead incarnation as the upkeep of a living node would.
+/// Waits for an expired incarnation and claims it, as the background task of a node does.
 async fn claim(node: &Harness) -> Incarnation {
-    claim_beside(node, &[]).await
+    claim_while_renewing(node, &[]).await
 }
 
-/// The same, while others renew their leases too.
-async fn claim_beside(node: &Harness, others: &[&Harness]) -> Incarnation {
+/// The same, while other nodes renew their leases too.
+async fn claim_while_renewing(node: &Harness, others: &[&Harness]) -> Incarnation {
     loop {
         for alive in others.iter().chain([&node]) {
             assert_eq!(alive.backend.presence.renew().await.unwrap(), Lease::Kept);
         }
-        if let Some(dead) = node.backend.presence.claim_expired().await.unwrap() {
-            return dead;
+        if let Some(expired) = node.backend.presence.claim_expired().await.unwrap() {
+            return expired;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-async fn reap(node: &Harness, dead: &Incarnation) -> usize {
+async fn remove_members(node: &Harness, expired: &Incarnation) -> usize {
     let presence = &node.backend.presence;
-    let mut reaped = 0;
-    while let Some((room, users)) = presence.stale_members(dead).await.unwrap() {
+    let mut removed = 0;
+    while let Some((room, users)) = presence.stale_members(expired).await.unwrap() {
         assert!(!users.is_empty() && users.len() <= 500);
         for user in users {
-            presence.remove_stale_member(dead, &room, &user, format!("-{user}").into()).await.unwrap();
-            reaped += 1;
+            presence.remove_stale_member(expired, &room, &user, format!("-{user}").into()).await.unwrap();
+            removed += 1;
         }
         presence.renew().await.unwrap();
     }
-    presence.forget(dead).await.unwrap();
-    reaped
+    presence.forget(expired).await.unwrap();
+    removed
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_nodes_hear_one_order() {
+async fn all_nodes_receive_messages_in_one_order() {
     let server = RedisServer::start();
     let tune = |config: &mut chatnode::config::Config| {
         config.redis.command_connections = 2;
@@ -101,7 +101,7 @@ async fn all_nodes_hear_one_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_on_two_nodes_enters_with_the_first_and_leaves_with_the_last() {
+async fn user_enters_with_the_first_node_and_leaves_with_the_last() {
     let server = RedisServer::start();
     let (one, two) = (present(&server, "one").await, present(&server, "two").await);
     let (name, topic) = (room_name("lobby"), room("lobby"));
@@ -122,7 +122,7 @@ async fn a_user_on_two_nodes_enters_with_the_first_and_leaves_with_the_last() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_users_of_a_dead_node_are_left_out_at_once_and_reaped_by_one_other() {
+async fn one_node_removes_the_members_of_a_dead_node() {
     let server = RedisServer::start();
     let (dead, one, two) =
         (present(&server, "dead").await, present(&server, "one").await, present(&server, "two").await);
@@ -135,44 +135,47 @@ async fn the_users_of_a_dead_node_are_left_out_at_once_and_reaped_by_one_other()
     add(&dead, &lobby, "both").await;
     add(&one, &lobby, "both").await;
     add(&one, &lobby, "alive").await;
-    eventually("the dead are left out", || async { members(&one, &lobby).await == ["alive", "both"] }).await;
-    // Pages and counts agree while the ghosts are still in the store.
+    eventually("members of the expired lease are left out", || async {
+        members(&one, &lobby).await == ["alive", "both"]
+    })
+    .await;
+    // Pages and counts agree while the store still holds these members.
     let page = one.backend.presence.members(&lobby, None, 1).await.unwrap();
     assert_eq!((page.count, page.members, page.more), (2, vec![user_name("alive")], true));
     let page = one.backend.presence.members(&lobby, Some(&user_name("alive")), 1).await.unwrap();
     assert_eq!((page.count, page.members, page.more), (2, vec![user_name("both")], false));
 
     let incarnation = claim(&one).await;
-    assert_eq!(two.backend.presence.claim_expired().await.unwrap(), None, "one reaper is enough");
-    assert_eq!(dead.backend.presence.renew().await.unwrap(), Lease::Lost, "it is too late to come back");
-    assert_eq!(reap(&one, &incarnation).await, 1_102);
+    assert_eq!(two.backend.presence.claim_expired().await.unwrap(), None, "another node has claimed it");
+    assert_eq!(dead.backend.presence.renew().await.unwrap(), Lease::Lost, "the incarnation was claimed");
+    assert_eq!(remove_members(&one, &incarnation).await, 1_102);
     assert_eq!(members(&one, &lobby).await, ["alive", "both"]);
     assert!(members(&one, &other).await.is_empty());
     one.say(&room("lobby"), "end").await;
     one.listener.messages(&room("lobby"), 1).await;
     let events = one.listener.events(&room("lobby"));
-    assert!(!events.contains(&"-both".to_owned()), "another node has that user");
+    assert!(!events.contains(&"-both".to_owned()), "another node holds this user");
     assert_eq!(events.iter().filter(|event| *event == "-ghost 7").count(), 1);
     two.backend.presence.renew().await.unwrap();
     assert_eq!(one.backend.presence.nodes().await.unwrap().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_lost_its_lease_comes_back_with_all_its_users_and_nobody_is_told() {
+async fn node_with_a_lost_lease_restores_members_without_events() {
     let server = RedisServer::start();
     let (stalled, other) = (present(&server, "stalled").await, present(&server, "other").await);
     let (name, topic, alice) = (room_name("lobby"), room("lobby"), user_name("alice"));
     other.subscribe(&topic).await;
     add(&stalled, &name, "alice").await;
-    let dead = claim(&other).await;
+    let expired = claim(&other).await;
     assert_eq!(stalled.backend.presence.renew().await.unwrap(), Lease::Lost);
-    // Under the old incarnation, before it knows: found by the reaper all the same.
+    // Added under the old incarnation, before the node knows of the loss. The other node finds this member too.
     add(&stalled, &name, "late").await;
     stalled.backend.presence.reincarnate().await.unwrap();
     let all: [(RoomName, UserName); 2] = [(name.clone(), alice), (name.clone(), user_name("late"))];
     stalled.backend.presence.restore_members(&all).await.unwrap();
     assert_eq!(stalled.backend.presence.renew().await.unwrap(), Lease::Kept);
-    assert_eq!(reap(&other, &dead).await, 2);
+    assert_eq!(remove_members(&other, &expired).await, 2);
     stalled.backend.presence.renew().await.unwrap();
     assert_eq!(members(&other, &name).await, ["alice", "late"]);
     other.say(&topic, "end").await;
@@ -181,38 +184,38 @@ async fn a_node_that_lost_its_lease_comes_back_with_all_its_users_and_nobody_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_are_exact_when_leases_vanished() {
+async fn members_are_exact_after_a_lease_was_deleted() {
     let server = RedisServer::start();
     let (one, two) = (present(&server, "one").await, present(&server, "two").await);
     let name = room_name("lobby");
     add(&one, &name, "alice").await;
     add(&two, &name, "bob").await;
-    let two_is = two.backend.presence.nodes().await.unwrap();
-    let two_is = two_is.into_iter().find(|node| node.name == "two").unwrap().incarnation;
-    assert_eq!(server.command(&["ZREM", "chat:leases", &two_is]).unwrap(), "1");
+    let incarnation = two.backend.presence.nodes().await.unwrap();
+    let incarnation = incarnation.into_iter().find(|node| node.name == "two").unwrap().incarnation;
+    assert_eq!(server.command(&["ZREM", "chat:leases", &incarnation]).unwrap(), "1");
     assert_eq!(members(&one, &name).await, ["alice"]);
     assert_eq!(two.backend.presence.renew().await.unwrap(), Lease::Lost);
     two.backend.presence.reincarnate().await.unwrap();
     two.backend.presence.restore_members(&[(name.clone(), user_name("bob"))]).await.unwrap();
     assert_eq!(members(&one, &name).await, ["alice", "bob"]);
-    // What the vanished one held is found and ends without a word.
-    let dead = claim_beside(&one, &[&two]).await;
-    assert_eq!(dead.0, two_is);
-    assert_eq!(reap(&one, &dead).await, 1);
+    // The members of the deleted lease are found and removed, without events.
+    let expired = claim_while_renewing(&one, &[&two]).await;
+    assert_eq!(expired.0, incarnation);
+    assert_eq!(remove_members(&one, &expired).await, 1);
     two.backend.presence.renew().await.unwrap();
     assert_eq!(members(&one, &name).await, ["alice", "bob"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restarted_redis_makes_nodes_enter_all_again() {
+async fn restarted_redis_makes_nodes_restore_all_members() {
     let mut server = RedisServer::start_durable();
     let node = Harness::redis(&server, |_| {}).await;
     let (name, alice) = (room_name("lobby"), user_name("alice"));
     assert_eq!(node.backend.presence.renew().await.unwrap(), Lease::Kept);
     add(&node, &name, "alice").await;
     server.restart();
-    // It may have come back with less than it had: even with a lease that stands.
-    eventually("it answers", || async { node.backend.presence.nodes().await.is_ok() }).await;
+    // The server may have lost data, even if the lease is still there.
+    eventually("Redis answers", || async { node.backend.presence.nodes().await.is_ok() }).await;
     assert_eq!(node.backend.presence.renew().await.unwrap(), Lease::Lost);
     node.backend.presence.reincarnate().await.unwrap();
     node.backend.presence.restore_members(&[(name.clone(), alice)]).await.unwrap();
@@ -221,7 +224,7 @@ async fn a_restarted_redis_makes_nodes_enter_all_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drained_node_is_forgotten_and_one_that_left_users_behind_is_reaped_at_once() {
+async fn released_lease_is_deleted_or_expires_with_its_members() {
     let server = RedisServer::start();
     let (clean, hasty, other) =
         (present(&server, "clean").await, present(&server, "hasty").await, present(&server, "other").await);
@@ -234,7 +237,7 @@ async fn a_drained_node_is_forgotten_and_one_that_left_users_behind_is_reaped_at
     let nodes = other.backend.presence.nodes().await.unwrap();
     assert!(nodes.iter().all(|node| node.name != "clean"), "{nodes:?}");
     assert!(members(&other, &name).await.is_empty());
-    let dead = other.backend.presence.claim_expired().await.unwrap().unwrap();
-    assert_eq!(reap(&other, &dead).await, 1);
+    let expired = other.backend.presence.claim_expired().await.unwrap().unwrap();
+    assert_eq!(remove_members(&other, &expired).await, 1);
     assert_eq!(other.backend.presence.nodes().await.unwrap().len(), 1);
 }

@@ -1,4 +1,4 @@
-//! Starting against a Redis that is absent, unfit or locked.
+//! Start with a Redis that is absent, unsuitable or protected by a password.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ async fn warnings(url: &str) -> Result<Vec<String>, ConnectError> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_starts_without_redis_and_is_ready_once_it_comes() {
+async fn node_starts_without_redis_and_becomes_ready_with_it() {
     let mut server = RedisServer::start();
     server.kill();
     let node = Harness::redis_unready(&server.url(), |_| {}).await;
@@ -40,7 +40,7 @@ async fn a_node_starts_without_redis_and_is_ready_once_it_comes() {
 }
 
 #[tokio::test]
-async fn a_bad_url_is_told_without_its_password() {
+async fn error_of_an_invalid_url_hides_the_password() {
     for url in ["redis://:s3cret@host:port", "http://:s3cret@127.0.0.1", "rediss://:s3cret@127.0.0.1"] {
         let error = warnings(url).await.unwrap_err();
         assert!(matches!(error, ConnectError::Settings(_)));
@@ -49,20 +49,20 @@ async fn a_bad_url_is_told_without_its_password() {
 }
 
 #[tokio::test]
-async fn a_cluster_is_refused() {
+async fn node_refuses_a_redis_in_cluster_mode() {
     let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
     assert!(matches!(warnings(&server.url()).await, Err(ConnectError::Cluster(_))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_comes_later_stops_the_node() {
+async fn node_stops_if_redis_later_is_in_cluster_mode() {
     let mut server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
     server.kill();
     let mut config = Config::default();
     config.redis.url = Some(server.url().into());
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let (_backend, said) = connect(&config, Listener::new(), &tasks, stop.clone()).await.unwrap();
-    assert!(said[0].contains("does not answer"), "{said:?}");
+    let (_backend, warnings) = connect(&config, Listener::new(), &tasks, stop.clone()).await.unwrap();
+    assert!(warnings[0].contains("does not answer"), "{warnings:?}");
     server.restart();
     eventually("the node stops", || async { stop.is_cancelled() }).await;
     tasks.close();
@@ -70,36 +70,36 @@ async fn a_cluster_that_comes_later_stops_the_node() {
 }
 
 #[tokio::test]
-async fn settings_that_break_the_promise_are_warned_of() {
+async fn node_warns_of_unsafe_redis_settings() {
     let good = RedisServer::start_durable();
     assert_eq!(warnings(&good.url()).await, Ok(vec![]));
     let bad = RedisServer::start_with(&["--appendonly", "no", "--maxmemory-policy", "allkeys-lru"]);
-    let said = warnings(&bad.url()).await.unwrap();
-    assert_eq!(said.len(), 2, "{said:?}");
-    let silent = RedisServer::start_with(&["--rename-command", "CONFIG", ""]);
-    assert!(warnings(&silent.url()).await.unwrap()[0].contains("CONFIG"));
+    let warned = warnings(&bad.url()).await.unwrap();
+    assert_eq!(warned.len(), 2, "{warned:?}");
+    let without_config = RedisServer::start_with(&["--rename-command", "CONFIG", ""]);
+    assert!(warnings(&without_config.url()).await.unwrap()[0].contains("CONFIG"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_is_used_and_a_wrong_one_is_never_ready() {
+async fn node_uses_the_password_and_needs_the_right_one() {
     let server = RedisServer::start_with(&["--appendonly", "no"]);
     server.command(&["CONFIG", "SET", "requirepass", "s3cret"]).unwrap();
     let url = format!("redis://:s3cret@127.0.0.1:{}", server.port());
     let node = Harness::redis_unready(&url, |_| {}).await;
     node.ready().await;
     node.say(&room("lobby"), "hi").await;
-    assert!(node.backend.presence.renew().await.is_ok(), "the pool as well");
+    assert!(node.backend.presence.renew().await.is_ok(), "the pool uses the password too");
 
     let wrong = format!("redis://:wr0ng@127.0.0.1:{}", server.port());
-    let said = warnings(&wrong).await.unwrap();
-    assert!(!said.concat().contains("wr0ng"), "{said:?}");
+    let warned = warnings(&wrong).await.unwrap();
+    assert!(!warned.concat().contains("wr0ng"), "{warned:?}");
     let locked_out = Harness::redis_unready(&wrong, |_| {}).await;
     assert!(locked_out.publish(&[&room("lobby")], "key", "x").await.is_err());
     assert!(!locked_out.backend.broker.ready());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_ends_at_shutdown() {
+async fn shutdown_closes_every_connection() {
     let server = RedisServer::start();
     let node = Harness::redis(&server, |config| {
         config.redis.command_connections = 3;
@@ -114,7 +114,7 @@ async fn everything_ends_at_shutdown() {
     }
     node.shut_down().await;
     eventually("no connection is left", || async {
-        // The one that asks.
+        // The connection of this command.
         server.command(&["INFO", "clients"]).unwrap().contains("connected_clients:1\r")
     })
     .await;

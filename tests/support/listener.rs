@@ -1,4 +1,4 @@
-//! A [`Deliver`] that writes down what it is told, and lets tests wait for it.
+//! A [`Deliver`] that records every delivery, and lets tests wait for deliveries.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -7,24 +7,24 @@ use chatnode::backend::{Deliver, Entry, Interruption, Notice, Publication};
 use chatnode::protocol::Topic;
 use tokio::sync::Notify;
 
-/// How long anything may take in a test before it counts as not happening.
+/// Deadline of every wait in a test.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
-/// One thing that a backend told.
+/// One call of the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum Delivery {
     Published(Topic, Publication),
     Interrupted(Topic),
     Restored(Topic),
     Notice(Notice),
 }
 
-/// Everything told so far, in order.
+/// Records all deliveries, in order.
 #[derive(Default)]
 pub struct Listener {
-    told: Mutex<Vec<Told>>,
+    deliveries: Mutex<Vec<Delivery>>,
     more: Notify,
-    /// Deliveries wait: a consumer that has stopped.
+    /// While true, deliveries block: the consumer has stopped.
     is_stopped: Mutex<bool>,
     goes_on: Condvar,
 }
@@ -34,59 +34,58 @@ impl Listener {
         Arc::default()
     }
 
-    pub fn told(&self) -> Vec<Told> {
-        self.told.lock().unwrap().clone()
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.deliveries.lock().unwrap().clone()
     }
 
-    /// The messages that came on a topic, in order.
+    /// Returns the messages of a topic, in order.
     pub fn entries(&self, topic: &Topic) -> Vec<Entry> {
-        let of_topic = |told| match told {
-            Told::Published(on, Publication::Message { entry, .. }) if on == *topic => Some(entry),
+        let of_topic = |delivery| match delivery {
+            Delivery::Published(on, Publication::Message { entry, .. }) if on == *topic => Some(entry),
             _ => None,
         };
-        self.told().into_iter().filter_map(of_topic).collect()
+        self.deliveries().into_iter().filter_map(of_topic).collect()
     }
 
-    /// The bodies of events that came on a topic, in order.
+    /// Returns the bodies of the events of a topic, in order.
     pub fn events(&self, topic: &Topic) -> Vec<String> {
-        let of_topic = |told| match told {
-            Told::Published(on, Publication::Event { body, .. }) if on == *topic => {
+        let of_topic = |delivery| match delivery {
+            Delivery::Published(on, Publication::Event { body, .. }) if on == *topic => {
                 Some(String::from_utf8(body.to_vec()).unwrap())
             }
             _ => None,
         };
-        self.told().into_iter().filter_map(of_topic).collect()
+        self.deliveries().into_iter().filter_map(of_topic).collect()
     }
 
-    /// Waits until something holds for all that was told.
-    pub async fn until(&self, what: &str, holds: impl Fn(&[Told]) -> bool) {
+    /// Waits until a condition holds for all deliveries.
+    pub async fn until(&self, what: &str, holds: impl Fn(&[Delivery]) -> bool) {
         let wait = async {
             loop {
                 let more = self.more.notified();
                 tokio::pin!(more);
                 more.as_mut().enable();
-                if holds(&self.told.lock().unwrap()) {
+                if holds(&self.deliveries.lock().unwrap()) {
                     return;
                 }
                 more.await;
             }
         };
         if tokio::time::timeout(PATIENCE, wait).await.is_err() {
-            let told = self.told();
-            let last = &told[told.len().saturating_sub(20)..];
-            panic!("it never came to this: {what}; told {} things, the last: {last:#?}", told.len());
+            let all = self.deliveries();
+            let last = &all[all.len().saturating_sub(20)..];
+            panic!("timeout while waiting for: {what}; {} deliveries, the last ones: {last:#?}", all.len());
         }
     }
 
-    /// Waits for so many messages on a topic, and returns them.
+    /// Waits for a number of messages of a topic, and returns all its messages.
     pub async fn messages(&self, topic: &Topic, count: usize) -> Vec<Entry> {
-        let is_one =
-            |told: &&Told| matches!(told, Told::Published(on, Publication::Message { .. }) if on == topic);
-        self.until(&format!("{count} messages"), |told| told.iter().filter(is_one).count() >= count).await;
+        let is_message = |delivery: &&Delivery| matches!(delivery, Delivery::Published(on, Publication::Message { .. }) if on == topic);
+        self.until(&format!("{count} messages"), |all| all.iter().filter(is_message).count() >= count).await;
         self.entries(topic)
     }
 
-    /// Takes nothing until [`Listener::go_on`].
+    /// Blocks all deliveries until [`Listener::go_on`].
     pub fn stop(&self) {
         *self.is_stopped.lock().unwrap() = true;
     }
@@ -96,8 +95,8 @@ impl Listener {
         self.goes_on.notify_all();
     }
 
-    fn tell(&self, told: impl IntoIterator<Item = Told>) {
-        self.told.lock().unwrap().extend(told);
+    fn record(&self, deliveries: impl IntoIterator<Item = Delivery>) {
+        self.deliveries.lock().unwrap().extend(deliveries);
         self.more.notify_waiters();
     }
 }
@@ -105,35 +104,37 @@ impl Listener {
 impl Deliver for Listener {
     fn deliver(&self, topic: &Topic, publications: &mut Vec<Publication>) {
         if *self.is_stopped.lock().unwrap() {
-            // Not with a task in this worker's hands that the node needs to go on meanwhile; and not for ever, where the
-            // test has failed.
+            // `block_in_place` moves the other tasks of this worker away, because the node needs them meanwhile. The wait
+            // has a limit, so that a failed test ends.
             tokio::task::block_in_place(|| {
                 let stopped = self.is_stopped.lock().unwrap();
                 drop(self.goes_on.wait_timeout_while(stopped, PATIENCE, |is_stopped| *is_stopped).unwrap());
             });
         }
         assert!(!publications.is_empty() && publications.len() <= 64);
-        self.tell(publications.drain(..).map(|publication| Told::Published(topic.clone(), publication)));
+        self.record(
+            publications.drain(..).map(|publication| Delivery::Published(topic.clone(), publication)),
+        );
     }
 
     fn interrupted(&self, topics: &[Topic], _how: Interruption) {
-        self.tell(topics.iter().cloned().map(Told::Interrupted));
+        self.record(topics.iter().cloned().map(Delivery::Interrupted));
     }
 
     fn restored(&self, topics: &[Topic]) {
-        self.tell(topics.iter().cloned().map(Told::Restored));
+        self.record(topics.iter().cloned().map(Delivery::Restored));
     }
 
     fn notice(&self, notice: Notice) {
-        self.tell([Told::Notice(notice)]);
+        self.record([Delivery::Notice(notice)]);
     }
 }
 
-/// Polls until it is true.
+/// Polls until a condition is true.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut is_true: impl FnMut() -> F) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !is_true().await {
-        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+        assert!(tokio::time::Instant::now() < deadline, "timeout while waiting for: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

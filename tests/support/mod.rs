@@ -8,6 +8,7 @@ pub mod client;
 #[macro_use]
 pub mod cluster;
 pub mod fake_balancer;
+pub mod lease_model;
 pub mod leases;
 pub mod listener;
 pub mod process;
