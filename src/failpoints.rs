@@ -1,30 +1,40 @@
-//! Flaws on purpose, so that the history checker can be shown to find them. Owns which flaw this process has: none, unless
-//! it was built with the feature `failpoints` and told by `CHATNODE_FAILPOINT`; without the feature every
-//! question is a constant `false`, and nothing of this is in the program. Asked at the one place where each flaw would be.
+//! Deliberate flaws, to show that the history checker finds them. Owns the list of their names, which the node and the
+//! checker share, and which flaw this process has. That is none, unless it was built with the feature `failpoints` and
+//! `CHATNODE_FAILPOINT` names one: without the feature every question is a constant `false`, and no flaw is in the
+//! program. Each flaw stands in one place, which asks here: those that a store can show in `backend::flawed_broker`,
+//! the others in the chat layer.
 
-/// What can be wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failpoint {
+use clap::ValueEnum;
+
+/// What can be wrong with a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Failpoint {
     /// One of a thousand live messages is not pushed to a member.
     DropLive,
-    /// A publish is acknowledged whether the store has it or not.
+    /// A publish is acknowledged although the store does not have it.
     AckFirst,
-    /// A topic is read before it is subscribed to, and its first live message is taken for the next.
+    /// A topic is read before it is subscribed to, and what is published in between is skipped.
     ReadFirst,
-    /// A repeat is stored again.
+    /// A repeated publish is stored again.
     NoDedupe,
     /// A position of another epoch counts.
     IgnoreEpoch,
-    /// The message before does not count.
+    /// The id of the message before is not compared.
     IgnorePrev,
-    /// Nothing is read back after the subscriptions were lost.
+    /// Nothing is read back after messages were missed.
     NoCatchUp,
-    /// A dead node's lease does not end.
-    NoLease,
-    /// The name in the request counts, not the token's.
+    /// The name in a request counts, not the token's.
     TrustName,
-    /// A revocation is for the node that was told.
+    /// A revocation of a user's tokens stays on the node that was asked for it.
     LocalRevoke,
+}
+
+impl Failpoint {
+    /// The value of `CHATNODE_FAILPOINT`.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
 }
 
 #[cfg(not(feature = "failpoints"))]
@@ -36,7 +46,7 @@ mod choice {
         false
     }
 
-    /// Every so many calls: never.
+    /// True once in so many calls: never.
     pub(crate) const fn one_in(_: u64) -> bool {
         false
     }
@@ -47,38 +57,24 @@ mod choice {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use clap::ValueEnum;
+
     use super::Failpoint;
 
     /// Whether this process has the flaw.
-    pub(crate) fn is(flaw: Failpoint) -> bool {
-        static PLANTED: OnceLock<Option<Failpoint>> = OnceLock::new();
-        *PLANTED.get_or_init(|| {
+    pub(crate) fn is(failpoint: Failpoint) -> bool {
+        static CHOSEN: OnceLock<Option<Failpoint>> = OnceLock::new();
+        *CHOSEN.get_or_init(|| {
             let name = std::env::var("CHATNODE_FAILPOINT").ok()?;
-            tracing::warn!(flaw = name, "this node has a flaw on purpose");
-            named(&name)
-        }) == Some(flaw)
+            tracing::warn!(failpoint = name, "this node has a deliberate flaw");
+            Failpoint::from_str(&name, false).ok()
+        }) == Some(failpoint)
     }
 
-    /// True for every so many calls.
+    /// True once in so many calls.
     pub(crate) fn one_in(count: u64) -> bool {
         static CALLS: AtomicU64 = AtomicU64::new(1);
         CALLS.fetch_add(1, Ordering::Relaxed).is_multiple_of(count)
-    }
-
-    fn named(name: &str) -> Option<Failpoint> {
-        Some(match name {
-            "drop_live" => Failpoint::DropLive,
-            "ack_first" => Failpoint::AckFirst,
-            "read_first" => Failpoint::ReadFirst,
-            "no_dedupe" => Failpoint::NoDedupe,
-            "ignore_epoch" => Failpoint::IgnoreEpoch,
-            "ignore_prev" => Failpoint::IgnorePrev,
-            "no_catch_up" => Failpoint::NoCatchUp,
-            "no_lease" => Failpoint::NoLease,
-            "trust_name" => Failpoint::TrustName,
-            "local_revoke" => Failpoint::LocalRevoke,
-            _ => return None,
-        })
     }
 }
 

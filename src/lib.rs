@@ -24,7 +24,7 @@ pub mod backend;
 pub mod chat;
 pub mod cli;
 pub mod config;
-mod failpoints;
+pub mod failpoints;
 pub mod metrics;
 pub mod server;
 mod supervise;

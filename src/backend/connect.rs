@@ -19,9 +19,15 @@ pub async fn connect(
     tracker: &TaskTracker,
     stop: CancellationToken,
 ) -> Result<(Backend, Vec<String>), ConnectError> {
-    if config.is_clustered() {
-        redis::connect(config, deliver, tracker, stop).await
+    let (backend, warnings) = if config.is_clustered() {
+        redis::connect(config, deliver.clone(), tracker, stop).await?
     } else {
-        Ok((memory::connect(config, deliver), Vec::new()))
-    }
+        (memory::connect(config, deliver.clone()), Vec::new())
+    };
+    #[cfg(feature = "failpoints")]
+    let backend = {
+        let broker = super::flawed_broker::FlawedBroker::new(backend.broker, deliver);
+        Backend { broker: Arc::new(broker), ..backend }
+    };
+    Ok((backend, warnings))
 }

@@ -5,6 +5,8 @@ mod broker;
 mod clock;
 mod connect;
 mod error;
+#[cfg(feature = "failpoints")]
+mod flawed_broker;
 mod markers;
 pub mod memory;
 mod presence;

@@ -8,7 +8,6 @@ use uuid::Uuid;
 use super::error::RequestError;
 use super::node::Node;
 use crate::backend::{BackendError, MembersPage, NodeInfo, Notice, TokenHash, TokenRecord, unix_ms};
-use crate::failpoints::{self, Failpoint};
 use crate::protocol::{RoomName, UserName};
 
 /// A token that was just made: the only time that it is seen whole.
@@ -49,12 +48,6 @@ impl Node {
     }
 
     async fn tell_all(&self, notice: Notice) -> Result<(), BackendError> {
-        if let Notice::UserTokensRevoked(user) = &notice
-            && failpoints::is(Failpoint::LocalRevoke)
-        {
-            self.tokens.revoke_user(user);
-            return Ok(());
-        }
         self.backend.broker.notify(notice).await
     }
 

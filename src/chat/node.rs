@@ -22,7 +22,6 @@ use super::room_rules::RoomRules;
 use super::topic_worker::TopicWorker;
 use crate::backend::{Backend, BackendError, Notice, Publish, Stored, unix_ms};
 use crate::config::Config;
-use crate::failpoints::{self, Failpoint};
 use crate::metrics as names;
 use crate::protocol::server_message::ChatBody;
 use crate::protocol::{CloseReason, ConnectionId, MessageId, Position, Token, Topic, UserName};
@@ -219,21 +218,12 @@ impl Node {
         // No name holds a control character, so the parts can't run into each other; the client's own id comes last.
         // A publish without one repeats only where a client library sends it again: then its message id is the same.
         let dedupe_key = match client_id {
-            _ if failpoints::is(Failpoint::NoDedupe) => format!("\u{1f}{message_id}"),
             Some(id) => format!("{sender}\u{1f}{}\u{1f}{id}", target.map_or("", UserName::as_str)),
             None => format!("\u{1f}{message_id}"),
         };
-        let own = failpoints::is(Failpoint::AckFirst).then(|| topics.last().cloned()).flatten();
         let publish = Publish { topics, dedupe_key, message_id, sent_at, body: body.encode() };
         let publishing = Publishing::begin();
-        let result = self.backend.broker.publish(publish).await.or_else(|error: BackendError| {
-            // The flaw names the place where the message would be: nothing but the log can tell that it is not there.
-            let Some(top) = own.and_then(|own| self.registry.hold(&own).topic.top()) else {
-                return Err(error);
-            };
-            let position = Position { epoch: top.epoch, seq: top.seq + 1, message_id };
-            Ok(Stored { position, sent_at, duplicate: false })
-        });
+        let result = self.backend.broker.publish(publish).await;
         publishing.end(&result);
         result
     }

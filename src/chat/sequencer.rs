@@ -24,7 +24,7 @@ pub fn judge(last: &Position, epoch: Epoch, entry: &Entry, known_id: Option<Mess
         return Verdict::Conflict;
     }
     if entry.seq == last.seq + 1 {
-        let follows = entry.prev == last.message_id || failpoints::is(Failpoint::IgnorePrev);
+        let follows = is_same(last.message_id, entry.prev);
         return if follows { Verdict::Next } else { Verdict::Conflict };
     }
     if entry.seq > last.seq {
@@ -32,6 +32,11 @@ pub fn judge(last: &Position, epoch: Epoch, entry: &Entry, known_id: Option<Mess
     }
     let delivered = if entry.seq == last.seq { Some(last.message_id) } else { known_id };
     if delivered == Some(entry.message_id) { Verdict::Repeat } else { Verdict::Conflict }
+}
+
+/// Whether the message that a log names is the one that was delivered.
+fn is_same(delivered: MessageId, found: MessageId) -> bool {
+    delivered == found || failpoints::is(Failpoint::IgnorePrev)
 }
 
 /// Where somebody stopped. Without an epoch or an id that could be one of ours, nothing can be proved; an `id` of
@@ -109,7 +114,7 @@ impl Cursor {
 
     fn fits(&self, found: MessageId) -> bool {
         match self.id {
-            CursorId::Known(id) => id == found || failpoints::is(Failpoint::IgnorePrev),
+            CursorId::Known(id) => is_same(id, found),
             CursorId::Garbage => false,
             CursorId::Unproven | CursorId::Newest => true,
         }

@@ -155,14 +155,7 @@ impl LocalTopic {
                     if state.recovery.is_none()
                         && let Some(last) = last
                     {
-                        let trusts = failpoints::is(Failpoint::NoCatchUp)
-                            || (failpoints::is(Failpoint::ReadFirst) && state.ring.first_seq().is_none());
                         match judge(&last, epoch, &entry, state.ring.id_at(entry.seq)) {
-                            Verdict::Gap if trusts => {
-                                let last = Position { epoch, seq: entry.seq - 1, message_id: entry.prev };
-                                self.put(&mut state, &mut burst, last, entry);
-                                continue;
-                            }
                             Verdict::Next => {
                                 self.put(&mut state, &mut burst, last, entry);
                                 continue;
@@ -326,10 +319,6 @@ impl LocalTopic {
     /// The subscription is back: the log may be read now.
     pub(super) fn resume(&self) {
         let mut state = self.lock();
-        if failpoints::is(Failpoint::NoCatchUp) {
-            state.recovery = None;
-            return;
-        }
         state.begin_recovery(false);
         if let Some(recovery) = &mut state.recovery {
             recovery.is_interrupted = false;

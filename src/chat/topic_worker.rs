@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::recovery::Step;
 use super::registry::Registry;
 use super::topic::{LocalTopic, Phase};
-use crate::backend::{BackendError, Broker};
+use crate::backend::{BackendError, Broker, PageLimit, Range};
 use crate::failpoints::{self, Failpoint};
 use crate::protocol::{CloseReason, Position, Topic};
 
@@ -61,9 +61,12 @@ impl TopicWorker {
 
     async fn start(&self, topic: &Arc<LocalTopic>) -> Result<(), BackendError> {
         if failpoints::is(Failpoint::ReadFirst) {
-            let step = topic.next_step();
-            self.take(topic, step).await?;
+            self.skip_to_top(topic).await?;
+            topic.lock().phase = Phase::Ready;
+            topic.changed.notify_waiters();
             sleep(FIRST_RETRY).await;
+            self.broker.subscribe(&topic.name).await?;
+            return self.skip_to_top(topic).await;
         }
         self.broker.subscribe(&topic.name).await?;
         let mut step = topic.next_step();
@@ -96,6 +99,7 @@ impl TopicWorker {
     async fn take(&self, topic: &Arc<LocalTopic>, step: Step) -> Result<Step, BackendError> {
         match step {
             Step::Done => Ok(Step::Done),
+            _ if failpoints::is(Failpoint::NoCatchUp) => self.skip_to_top(topic).await.map(|()| Step::Done),
             Step::Read(range, limit) => {
                 Ok(topic.apply_page(self.broker.history(&topic.name, range, limit).await?))
             }
@@ -104,6 +108,17 @@ impl TopicWorker {
                 Ok(topic.roll_back(reason, range, &page))
             }
         }
+    }
+
+    /// What a failpoint does instead of reading: goes on from the log's top, and delivers nothing of what is before it.
+    async fn skip_to_top(&self, topic: &Arc<LocalTopic>) -> Result<(), BackendError> {
+        let limit = PageLimit { messages: 1, bytes: 0 };
+        let page = self.broker.history(&topic.name, Range::Top, limit).await?;
+        let mut state = topic.lock();
+        state.last = Some(page.top);
+        state.recovery = None;
+        state.ring.clear();
+        Ok(())
     }
 
     /// Closes the members of a topic whose log can't be read, however often: they would wait in silence. They come back, and

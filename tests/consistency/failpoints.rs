@@ -1,13 +1,15 @@
-//! Nodes with a deliberate error. Owns, for each failpoint of a node, the fault that makes it visible and the checks that must
-//! find it; also runs the same plan without the failpoint, where they must find nothing. This proves that the checker can fail
+//! Nodes with a deliberate flaw. Owns, for each flaw, the fault that makes it visible and the checks that must
+//! find it; also runs the same plan without the flaw, where they must find nothing. This proves that the checker can fail
 //! and can pass. Called by the commands.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use chatnode::failpoints::Failpoint;
 use clap::ValueEnum;
 
 use crate::checks::Check;
@@ -18,68 +20,80 @@ use crate::run::{self, Outcome, Plan};
 use crate::run_context::Sizes;
 use crate::{COMMAND, keep};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum Failpoint {
-    /// One of a thousand live messages is not sent to a member.
-    DropLive,
-    /// A publish is acknowledged before Redis stored it.
-    AckFirst,
-    /// The log of a topic is read before the topic is subscribed to.
-    ReadFirst,
-    /// A repeat is stored again.
-    NoDedupe,
-    /// A position of another epoch is accepted.
-    IgnoreEpoch,
-    /// The id of the previous message is ignored.
-    IgnorePrev,
-    /// Nothing is read from the logs after the subscriptions were lost.
-    NoCatchUp,
-    /// The members of a dead node are not removed.
+/// What is wrong with a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// In the program, which has to be built with failpoints.
+    Failpoint(Failpoint),
+    /// In the settings: a lease that is longer than the run, so the members of a dead node are not removed.
     NoLease,
-    /// The name in the request counts, not the name of the connection.
-    TrustName,
-    /// A revocation affects only the node that received it.
-    LocalRevoke,
 }
 
-impl Failpoint {
+impl Flaw {
+    fn all() -> impl Iterator<Item = Self> {
+        let failpoints = Failpoint::value_variants().iter().copied().map(Self::Failpoint);
+        failpoints.chain([Self::NoLease])
+    }
+
     fn name(self) -> String {
-        self.to_possible_value().expect("every failpoint has a name").get_name().to_owned()
+        match self {
+            Self::Failpoint(failpoint) => failpoint.name(),
+            Self::NoLease => "no_lease".to_owned(),
+        }
+    }
+
+    /// The variable that gives a node the flaw.
+    fn environment(self) -> (String, String) {
+        match self {
+            Self::Failpoint(failpoint) => ("CHATNODE_FAILPOINT".to_owned(), failpoint.name()),
+            Self::NoLease => ("CHAT_NODE__LEASE".to_owned(), "10m".to_owned()),
+        }
     }
 
     /// The fault that makes it visible, the length of the run in seconds, and the checks of which at least one must find it.
     fn shown_by(self) -> (Fault, u64, &'static [Check]) {
-        match self {
-            Self::DropLive => (Fault::None, 4, &[Check::LostAtMember]),
-            Self::AckFirst => (Fault::RedisCut, 4, &[Check::LostAcknowledged]),
-            Self::ReadFirst => (Fault::KillNode, 12, &[Check::LostAtMember]),
-            Self::NoDedupe => (Fault::None, 4, &[Check::Duplicate]),
-            Self::IgnoreEpoch => (Fault::FlushAll, 5, &[Check::FalseRecoveryOrGap]),
-            Self::IgnorePrev => (Fault::StaleReplica, 5, &[Check::FalseRecoveryOrGap]),
-            Self::NoCatchUp => (Fault::KillPubsub, 5, &[Check::LostAtMember]),
-            Self::NoLease => (Fault::KillNode, 38, &[Check::StalePresence]),
-            Self::TrustName => (Fault::None, 4, &[Check::Impersonation]),
-            Self::LocalRevoke => (Fault::None, 12, &[Check::Revocation]),
+        let failpoint = match self {
+            Self::Failpoint(failpoint) => failpoint,
+            Self::NoLease => return (Fault::KillNode, 38, &[Check::StalePresence]),
+        };
+        match failpoint {
+            Failpoint::DropLive => (Fault::None, 4, &[Check::LostAtMember]),
+            Failpoint::AckFirst => (Fault::RedisCut, 4, &[Check::LostAcknowledged]),
+            Failpoint::ReadFirst => (Fault::KillNode, 12, &[Check::LostAtMember]),
+            Failpoint::NoDedupe => (Fault::None, 4, &[Check::Duplicate]),
+            Failpoint::IgnoreEpoch => (Fault::FlushAll, 5, &[Check::FalseRecoveryOrGap]),
+            Failpoint::IgnorePrev => (Fault::StaleReplica, 5, &[Check::FalseRecoveryOrGap]),
+            Failpoint::NoCatchUp => (Fault::KillPubsub, 5, &[Check::LostAtMember]),
+            Failpoint::TrustName => (Fault::None, 4, &[Check::Impersonation]),
+            Failpoint::LocalRevoke => (Fault::None, 12, &[Check::Revocation]),
         }
     }
 }
 
-/// The longest time from the start of the run until a failpoint is found.
+impl FromStr for Flaw {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let names = || Self::all().map(Self::name).collect::<Vec<_>>().join(", ");
+        Self::all().find(|flaw| flaw.name() == name).ok_or_else(|| format!("expected one of {}", names()))
+    }
+}
+
+/// The longest time from the start of the run until a flaw is found.
 const FOUND: Micros = 60 * SECOND;
 
-/// One run of a node that was built with failpoints: with one of them active, which must be found, or with none, in which case
-/// nothing may be found.
+/// One run of a node that was built with failpoints: with a flaw, which must be found, or without, in which case nothing may
+/// be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trial {
-    pub failpoint: Failpoint,
+    pub flaw: Flaw,
     pub healthy: bool,
 }
 
 impl Trial {
     fn plan(self, binary: &Path, seed: u64) -> Plan {
-        let failpoint = self.failpoint;
-        let (fault, seconds, _) = failpoint.shown_by();
+        let flaw = self.flaw;
+        let (fault, seconds, _) = flaw.shown_by();
         Plan {
             fault,
             lasts: Duration::from_secs(seconds),
@@ -87,18 +101,14 @@ impl Trial {
             sizes: Sizes {
                 churn: Duration::from_secs(8),
                 // A client with a position gets everything from the log, whatever the node missed.
-                forgetful_permille: if failpoint == Failpoint::ReadFirst {
+                forgetful_permille: if flaw == Flaw::Failpoint(Failpoint::ReadFirst) {
                     1_000
                 } else {
                     Sizes::SMALL.forgetful_permille
                 },
                 // Only clients that don't return leave ghosts.
-                stay_away_permille: if failpoint == Failpoint::NoLease {
-                    500
-                } else {
-                    Sizes::SMALL.stay_away_permille
-                },
-                revoke_every: Duration::from_millis(if failpoint == Failpoint::LocalRevoke {
+                stay_away_permille: if flaw == Flaw::NoLease { 500 } else { Sizes::SMALL.stay_away_permille },
+                revoke_every: Duration::from_millis(if flaw == Flaw::Failpoint(Failpoint::LocalRevoke) {
                     600
                 } else {
                     2_500
@@ -106,16 +116,16 @@ impl Trial {
                 ..Sizes::SMALL
             },
             binary: binary.to_owned(),
-            failpoint: (!self.healthy).then(|| failpoint.name()),
-            calm: Duration::from_secs(if failpoint == Failpoint::NoLease { seconds } else { 2 }),
+            flaw: (!self.healthy).then(|| flaw.environment()),
+            calm: Duration::from_secs(if flaw == Flaw::NoLease { seconds } else { 2 }),
             calm_at_end: Duration::ZERO,
         }
     }
 
     /// Runs it, and returns whether the result is as expected.
     pub async fn run(self, binary: &Path, seed: u64) -> std::io::Result<bool> {
-        let (fault, _, checks) = self.failpoint.shown_by();
-        let (name, healthy) = (self.failpoint.name(), if self.healthy { " --healthy" } else { "" });
+        let (fault, _, checks) = self.flaw.shown_by();
+        let (name, healthy) = (self.flaw.name(), if self.healthy { " --healthy" } else { "" });
         let again = format!("{COMMAND} failpoints --failpoint {name} --seed {seed}{healthy}");
         let dir = tempfile::Builder::new().prefix("consistency-").tempdir()?;
         let Outcome { history, failed } = run::run(&self.plan(binary, seed), dir.path()).await;
@@ -144,17 +154,17 @@ impl Trial {
     }
 }
 
-/// Each failpoint, and each plan once without an active failpoint, the longest first.
+/// Each flaw, and each plan once without a flaw, the longest first.
 fn trials() -> Vec<Trial> {
     let (mut trials, mut plans) = (Vec::new(), HashSet::new());
-    for failpoint in Failpoint::value_variants() {
-        trials.push(Trial { failpoint: *failpoint, healthy: false });
-        let control = Trial { failpoint: *failpoint, healthy: true };
+    for flaw in Flaw::all() {
+        trials.push(Trial { flaw, healthy: false });
+        let control = Trial { flaw, healthy: true };
         if plans.insert(format!("{:?}", control.plan(Path::new(""), 0))) {
             trials.push(control);
         }
     }
-    trials.sort_by_key(|trial| Reverse(trial.failpoint.shown_by().1));
+    trials.sort_by_key(|trial| Reverse(trial.flaw.shown_by().1));
     trials
 }
 
@@ -182,14 +192,10 @@ mod tests {
         let plan = |trial: &Trial| format!("{:?}", Trial { healthy: true, ..*trial }.plan(Path::new(""), 0));
         let trials = trials();
         let controls: Vec<String> = trials.iter().filter(|trial| trial.healthy).map(plan).collect();
-        for failpoint in Failpoint::value_variants() {
-            let trial = Trial { failpoint: *failpoint, healthy: false };
-            assert!(trials.contains(&trial), "{failpoint:?}");
-            assert_eq!(
-                controls.iter().filter(|control| **control == plan(&trial)).count(),
-                1,
-                "{failpoint:?}"
-            );
+        for flaw in Flaw::all() {
+            let trial = Trial { flaw, healthy: false };
+            assert!(trials.contains(&trial), "{flaw:?}");
+            assert_eq!(controls.iter().filter(|control| **control == plan(&trial)).count(), 1, "{flaw:?}");
         }
     }
 }

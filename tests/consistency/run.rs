@@ -46,8 +46,8 @@ pub struct Plan {
     pub seed: u64,
     pub sizes: Sizes,
     pub binary: PathBuf,
-    /// The failpoint to activate in a node that is built with failpoints.
-    pub failpoint: Option<String>,
+    /// The variable that gives the nodes a flaw.
+    pub flaw: Option<(String, String)>,
     /// The quiet time after each fault.
     pub calm: Duration,
     /// The quiet time after the last fault, if it is longer.
@@ -65,16 +65,7 @@ impl Plan {
     /// A run with the settings that its fault needs.
     pub fn new(fault: Fault, lasts: Duration, seed: u64, sizes: Sizes, binary: PathBuf) -> Self {
         let sizes = Sizes { stay_away_permille: fault.stay_away_permille(sizes.stay_away_permille), ..sizes };
-        Self {
-            fault,
-            lasts,
-            seed,
-            sizes,
-            binary,
-            failpoint: None,
-            calm: CALM,
-            calm_at_end: fault.calm_at_end(),
-        }
+        Self { fault, lasts, seed, sizes, binary, flaw: None, calm: CALM, calm_at_end: fault.calm_at_end() }
     }
 }
 
@@ -96,9 +87,7 @@ fn settings(plan: &Plan) -> NodeSettings {
     let mut environment: Vec<(String, String)> =
         fixed.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     environment.extend(plan.fault.environment());
-    if let Some(failpoint) = &plan.failpoint {
-        environment.push(("CHATNODE_FAILPOINT".into(), failpoint.clone()));
-    }
+    environment.extend(plan.flaw.clone());
     NodeSettings { binary: plan.binary.clone(), environment }
 }
 

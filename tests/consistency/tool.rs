@@ -31,7 +31,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use failpoints::Trial;
+use failpoints::{Flaw, Trial};
 use fault::Fault;
 use history::History;
 use report::Report;
@@ -91,10 +91,10 @@ enum Action {
     /// Run nodes with one deliberate error each; the checker must find each one, and nothing without it
     Failpoints {
         /// Run only this one
-        #[arg(long, value_enum)]
-        failpoint: Option<failpoints::Failpoint>,
+        #[arg(long = "failpoint", value_name = "NAME")]
+        flaw: Option<Flaw>,
         /// Switch it off; then nothing may be found
-        #[arg(long, requires = "failpoint")]
+        #[arg(long, requires = "flaw")]
         healthy: bool,
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -156,12 +156,10 @@ async fn perform(arguments: &Arguments) -> std::io::Result<bool> {
             let lasts = Duration::from_secs_f64(hours * 3_600.0);
             Soak { lasts, plan, results: results.clone() }.run(arguments.small).await
         }
-        Action::Failpoints { failpoint, healthy, seed } => {
+        Action::Failpoints { flaw, healthy, seed } => {
             let binary = node(arguments, true)?;
-            match failpoint {
-                Some(failpoint) => {
-                    Trial { failpoint: *failpoint, healthy: *healthy }.run(&binary, *seed).await
-                }
+            match flaw {
+                Some(flaw) => Trial { flaw: *flaw, healthy: *healthy }.run(&binary, *seed).await,
                 None => failpoints::all(&binary, *seed).await,
             }
         }

@@ -19,7 +19,6 @@ use super::script::{ADD, LEASE, REMOVE};
 use crate::backend::{
     BackendError, CLAIM_DURATION, Incarnation, Lease, MembersPage, NodeInfo, Presence, STALE_MEMBERS_PER_PAGE,
 };
-use crate::failpoints::{self, Failpoint};
 use crate::protocol::{RoomName, Topic, UserName};
 
 /// Maximum of users that one call of `add.lua` adds.
@@ -48,7 +47,6 @@ pub(super) struct RedisPresence {
 impl RedisPresence {
     /// Acquires no lease: the first `renew` does.
     pub(super) fn new(pool: Pool, keys: Keys, node: String, lease: Duration, quiet_above: usize) -> Self {
-        let lease = if failpoints::is(Failpoint::NoLease) { lease * 1_000 } else { lease };
         Self {
             pool,
             keys,

@@ -1,0 +1,96 @@
+//! A broker with a deliberate flaw, for the test of the history checker. Owns the flaws that show between the chat layer
+//! and its store; those that the node would repair by itself stand in the chat layer. Only with the feature
+//! `failpoints`, put around the real broker by `connect`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{BackendError, Broker, Deliver, Notice, Page, PageLimit, Publish, Range, Stored};
+use crate::failpoints::{self, Failpoint};
+use crate::protocol::{ConnectionId, Position, Topic};
+
+pub(super) struct FlawedBroker {
+    broker: Arc<dyn Broker>,
+    deliver: Arc<dyn Deliver>,
+    /// The last position of each log at which this node stored a message.
+    stored: Mutex<HashMap<Topic, Position>>,
+}
+
+impl FlawedBroker {
+    pub(super) fn new(broker: Arc<dyn Broker>, deliver: Arc<dyn Deliver>) -> Self {
+        Self { broker, deliver, stored: Mutex::default() }
+    }
+
+    /// [`Failpoint::AckFirst`]: an answer in any case. It names the place where the message would be: nothing but the log
+    /// can tell that it is not there.
+    async fn publish_unproven(&self, publish: Publish) -> Result<Stored, BackendError> {
+        let Some(topic) = publish.topics.last().cloned() else { return self.broker.publish(publish).await };
+        let (message_id, sent_at) = (publish.message_id, publish.sent_at);
+        let result = self.broker.publish(publish).await;
+        let mut known = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(stored) => {
+                known.insert(topic, stored.position);
+                Ok(stored)
+            }
+            Err(error) => {
+                let last = known.get(&topic).ok_or(error)?;
+                let position = Position { epoch: last.epoch, seq: last.seq + 1, message_id };
+                Ok(Stored { position, sent_at, duplicate: false })
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Broker for FlawedBroker {
+    async fn publish(&self, mut publish: Publish) -> Result<Stored, BackendError> {
+        if failpoints::is(Failpoint::AckFirst) {
+            return self.publish_unproven(publish).await;
+        }
+        if failpoints::is(Failpoint::NoDedupe) {
+            publish.dedupe_key = format!("\u{1f}{}", publish.message_id);
+        }
+        self.broker.publish(publish).await
+    }
+
+    async fn announce(
+        &self,
+        topic: &Topic,
+        origin: Option<ConnectionId>,
+        body: Bytes,
+    ) -> Result<(), BackendError> {
+        self.broker.announce(topic, origin, body).await
+    }
+
+    async fn notify(&self, notice: Notice) -> Result<(), BackendError> {
+        if matches!(notice, Notice::UserTokensRevoked(_)) && failpoints::is(Failpoint::LocalRevoke) {
+            self.deliver.notice(notice);
+            return Ok(());
+        }
+        self.broker.notify(notice).await
+    }
+
+    async fn subscribe(&self, topic: &Topic) -> Result<(), BackendError> {
+        self.broker.subscribe(topic).await
+    }
+
+    fn unsubscribe(&self, topic: &Topic) {
+        self.broker.unsubscribe(topic);
+    }
+
+    async fn history(&self, topic: &Topic, range: Range, limit: PageLimit) -> Result<Page, BackendError> {
+        self.broker.history(topic, range, limit).await
+    }
+
+    async fn tops(&self, topics: &[Topic]) -> Result<Vec<Position>, BackendError> {
+        self.broker.tops(topics).await
+    }
+
+    fn ready(&self) -> bool {
+        self.broker.ready()
+    }
+}
