@@ -4,16 +4,25 @@
 use bytes::Bytes;
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::error::RequestError;
-use super::node::Node;
-use crate::backend::{PageLimit, Range};
+use crate::backend::{Broker, PageLimit, Range};
 use crate::protocol::{Before, Topic, UserName, server_message};
 
 /// The most bytes of messages in one answer.
 const MAX_BYTES: usize = 256 << 10;
 
-impl Node {
+/// Reads logs page by page.
+pub struct HistoryReader {
+    broker: Arc<dyn Broker>,
+}
+
+impl HistoryReader {
+    pub(super) fn new(broker: Arc<dyn Broker>) -> Self {
+        Self { broker }
+    }
+
     /// A page of a room's log, or of a user's private log, as the JSON object of the answer.
     pub async fn page(
         &self,
@@ -21,12 +30,12 @@ impl Node {
         before: Option<Before>,
         limit: u32,
     ) -> Result<Vec<u8>, RequestError> {
-        self.history(topic, None, before, limit).await
+        self.conversation(topic, None, before, limit).await
     }
 
     /// The newest messages below `before`, oldest first, as the JSON object of the answer. With `peer`, only those of
     /// the conversation with that user; then the whole private log may be read, page by page.
-    pub(super) async fn history(
+    pub(super) async fn conversation(
         &self,
         topic: &Topic,
         peer: Option<&UserName>,
@@ -40,8 +49,7 @@ impl Node {
         loop {
             // Of a conversation, what is skipped must not shrink what is read at a time.
             let (wanted, bytes) = if peer.is_some() { (200, MAX_BYTES) } else { (limit, left) };
-            let page =
-                self.backend.broker.history(topic, range, PageLimit { messages: wanted, bytes }).await?;
+            let page = self.broker.history(topic, range, PageLimit { messages: wanted, bytes }).await?;
             let epoch = page.top.epoch;
             if before.is_some_and(|before| before.epoch != Some(epoch)) {
                 // A `seq` of another log says nothing about this one.

@@ -4,12 +4,11 @@
 
 use std::sync::Arc;
 
-use super::node::Node;
 use super::outbox::Outbox;
-use super::replay::JudgedPage;
+use super::replay::{JudgedPage, Replay};
 use super::sequencer::{Cursor, before_first};
 use super::topic::{LocalTopic, MemberState};
-use crate::backend::{BackendError, PageLimit, Range};
+use crate::backend::BackendError;
 use crate::protocol::{GapReason, Position, Since};
 
 /// More missed messages than this are not replayed to a client that resumes.
@@ -60,10 +59,23 @@ struct JoinPlan {
     top: Option<Position>,
 }
 
-impl Node {
+/// Lets members into topics.
+pub(super) struct Joins {
+    replay: Replay,
+}
+
+impl Joins {
+    pub(super) fn new(replay: Replay) -> Self {
+        Self { replay }
+    }
+
+    pub(super) fn replay(&self) -> &Replay {
+        &self.replay
+    }
+
     /// Gives a member that [`LocalTopic::begin_join`] added its place: decides what it missed, then, under the topic's
     /// lock, queues what `ack` makes and puts the member into the fan-out, or behind it by what it missed.
-    pub(super) async fn complete_join(
+    pub(super) async fn complete(
         &self,
         topic: &Arc<LocalTopic>,
         outbox: &Arc<Outbox>,
@@ -76,7 +88,7 @@ impl Node {
                 ResumeOutcome::Recovered => None,
                 ResumeOutcome::Broken { reason, .. } => Some(reason),
             };
-            self.registry.counters().resumed(broken);
+            self.replay.registry.counters().resumed(broken);
         }
         let mut state = topic.lock();
         let state = &mut *state;
@@ -100,15 +112,15 @@ impl Node {
         match past {
             ReplayFrom::None => Ok(plain(None, None)),
             ReplayFrom::Newest(count) => Ok(plain(None, Some(count))),
-            ReplayFrom::Cursor(None) => Ok(plain(Some(self.everything(topic).await?.0), None)),
+            ReplayFrom::Cursor(None) => Ok(plain(Some(self.replay.everything(topic).await?.0), None)),
             ReplayFrom::Cursor(Some(position)) => {
                 let cursor = Cursor::from(position);
                 if topic.bridges(&cursor) {
                     return Ok(plain(Some(cursor), None));
                 }
-                match self.read_on(topic, &cursor).await?.broken {
+                match self.replay.read_on(topic, &cursor).await?.broken {
                     None => Ok(plain(Some(cursor), None)),
-                    Some(_) => Ok(plain(Some(self.everything(topic).await?.0), None)),
+                    Some(_) => Ok(plain(Some(self.replay.everything(topic).await?.0), None)),
                 }
             }
             ReplayFrom::Since(since, newest) => self.resume(topic, Cursor::from(since), newest).await,
@@ -130,13 +142,13 @@ impl Node {
         if topic.bridges(&cursor) {
             return Ok(recovered(None));
         }
-        let JudgedPage { page, broken, .. } = self.read_on(topic, &cursor).await?;
+        let JudgedPage { page, broken, .. } = self.replay.read_on(topic, &cursor).await?;
         let top = page.top;
         let (reason, (everything, top)) = match broken {
             None if top.seq - cursor.seq <= MAX_MISSED => return Ok(recovered(Some(top))),
             None => (GapReason::TooMany, (Cursor::unproven(top.epoch, top.seq - MAX_MISSED), top)),
             Some(GapReason::Trimmed) => (GapReason::Trimmed, (before_first(&page).into(), top)),
-            Some(reason) => (reason, self.everything(topic).await?),
+            Some(reason) => (reason, self.replay.everything(topic).await?),
         };
         // `history` names what is wanted instead; its first `seq` is known only as long as nobody writes, so it is fixed here.
         let start = match newest {
@@ -148,14 +160,6 @@ impl Node {
         };
         let recovery = Some(ResumeOutcome::Broken { reason, next_seq: start.seq + 1 });
         Ok(JoinPlan { cursor: Some(start), newest: None, recovery, top: Some(top) })
-    }
-
-    /// The place before the first message that the log still holds, and its top. What is told of it has to be of this read,
-    /// not of one before: the log may have begun afresh between the two, and what the first one had be gone.
-    pub(super) async fn everything(&self, topic: &LocalTopic) -> Result<(Cursor, Position), BackendError> {
-        let limit = PageLimit { messages: 1, bytes: 0 };
-        let page = self.backend.broker.history(&topic.name, Range::After(0), limit).await?;
-        Ok((before_first(&page).into(), page.top))
     }
 }
 

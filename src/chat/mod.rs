@@ -2,8 +2,11 @@
 //! talks to the one below through the backend's traits, and to the one above by queueing frames.
 
 mod admin;
+mod arrival;
 mod auth;
+mod connections;
 mod counters;
+mod cursors;
 mod error;
 mod history;
 mod join;
@@ -12,6 +15,7 @@ mod limits;
 mod node;
 mod outbox;
 mod presence;
+mod publisher;
 mod recovery;
 mod registry;
 mod replay;
@@ -24,11 +28,13 @@ mod session;
 mod topic;
 mod topic_worker;
 
-pub use admin::Issued;
+pub use admin::{Admin, Issued};
 pub use auth::Credential;
+pub use connections::ConnectionGuard;
 pub use error::RequestError;
+pub use history::HistoryReader;
 pub use limits::{InvalidFrames, TokenBucket};
-pub use node::{ConnectionGuard, Inlet, Node};
+pub use node::{Inlet, Node};
 pub use outbox::{Close, Outbox, Work};
 pub use registry::Registry;
 pub use room_rules::RoomRules;

@@ -1,8 +1,7 @@
 //! The node: what a session, the server API and the transport may ask. Owns the parts of the chat layer and their
 //! background tasks; sessions own what belongs to one connection. Made by `server`, shared by all connections.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::gauge;
@@ -11,24 +10,26 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::admin::Admin;
 use super::auth::{Credential, TokensInUse};
-use super::counters::Publishing;
+use super::connections::{ConnectionGuard, Connections};
+use super::cursors::PrivateCursors;
 use super::error::RequestError;
+use super::history::HistoryReader;
+use super::join::Joins;
 use super::lease::LeaseKeeper;
-use super::outbox::{Close, Outbox};
+use super::outbox::Outbox;
 use super::presence::LocalPresence;
+use super::publisher::Publisher;
 use super::registry::Registry;
+use super::replay::Replay;
 use super::room_rules::RoomRules;
 use super::topic_worker::TopicWorker;
-use crate::backend::{Backend, BackendError, Notice, Publish, Stored, unix_ms};
+use crate::backend::{Backend, BackendError, Notice, Stored};
 use crate::config::Config;
 use crate::metrics as names;
-use crate::protocol::server_message::ChatBody;
-use crate::protocol::{CloseReason, ConnectionId, MessageId, Position, Token, Topic, UserName};
+use crate::protocol::{CloseReason, ConnectionId, Token, Topic, UserName};
 use crate::supervise::critical;
-
-/// For each connection that a drain closes: twenty a second storm nobody, and one is closed at once.
-const PACE: Duration = Duration::from_millis(50);
 
 /// What the registry needs before there is a backend to deliver to it.
 pub struct Inlet {
@@ -57,37 +58,12 @@ pub struct Node {
     pub(super) registry: Arc<Registry>,
     pub(super) presence: Arc<LocalPresence>,
     pub(super) tokens: Arc<TokensInUse>,
-    connections: Mutex<Connections>,
-    /// Cursors that have moved and are not yet written: one per user, the latest.
-    cursors: Mutex<HashMap<UserName, Position>>,
-}
-
-/// Every open connection, for the drain.
-#[derive(Default)]
-struct Connections {
-    open: HashMap<ConnectionId, Arc<Outbox>>,
-    /// Set when the drain closes them: who is still on the way in is closed as it arrives.
-    closing: Option<CloseReason>,
-}
-
-/// An open connection's place in the node; dropping it takes it out.
-pub struct ConnectionGuard {
-    outbox: Arc<Outbox>,
-    node: Arc<Node>,
-}
-
-impl ConnectionGuard {
-    /// The connection's queue.
-    pub fn outbox(&self) -> &Arc<Outbox> {
-        &self.outbox
-    }
-}
-
-impl Drop for ConnectionGuard {
-    fn drop(&mut self) {
-        self.outbox.shut();
-        self.node.connections().open.remove(&self.outbox.id());
-    }
+    pub(super) joins: Joins,
+    pub(super) history: HistoryReader,
+    pub(super) cursors: PrivateCursors,
+    publisher: Publisher,
+    connections: Arc<Connections>,
+    admin: Admin,
 }
 
 impl Node {
@@ -102,13 +78,18 @@ impl Node {
     ) -> Arc<Self> {
         let Inlet { registry, notices } = inlet;
         let presence = LocalPresence::new(backend.presence.clone(), registry.needs_restore.clone());
+        let replay = Replay::new(registry.clone(), backend.broker.clone());
         let node = Arc::new(Self {
-            rooms,
-            registry,
             presence: Arc::new(presence),
             tokens: Arc::new(TokensInUse::new(backend.tokens.clone())),
-            connections: Mutex::default(),
-            cursors: Mutex::default(),
+            joins: Joins::new(replay),
+            history: HistoryReader::new(backend.broker.clone()),
+            cursors: PrivateCursors::new(backend.markers.clone()),
+            publisher: Publisher::new(backend.broker.clone()),
+            connections: Arc::default(),
+            admin: Admin::new(backend.clone(), config.auth.token_ttl),
+            rooms,
+            registry,
             backend,
             config,
         });
@@ -144,12 +125,8 @@ impl Node {
         spawn!("idle topics", worker, |part, stop| part.unsubscribe_idle(stop));
         spawn!("departures", self.presence, |part, stop| part.settle_departures(stop));
         spawn!("tokens", self.tokens, |part, stop| part.watch(recheck, stop));
-        spawn!("notices", self, |part, stop| part.handle_notice(notices, stop));
+        spawn!("notices", self, |part, stop| part.handle_notices(notices, stop));
         spawn!("upkeep", self, |part, stop| part.upkeep(stop));
-    }
-
-    fn connections(&self) -> MutexGuard<'_, Connections> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The settings that the node was started with.
@@ -162,18 +139,11 @@ impl Node {
         self.backend.broker.ready()
     }
 
-    /// Seats a new connection.
-    pub fn connect(self: &Arc<Self>) -> ConnectionGuard {
-        let id = ConnectionId::generate();
+    /// Adds a new connection.
+    pub fn connect(&self) -> ConnectionGuard {
         let queued = self.registry.queued().clone();
-        let outbox = Arc::new(Outbox::new(id, self.config.limits.max_queue_bytes, queued));
-        let mut connections = self.connections();
-        connections.open.insert(id, outbox.clone());
-        if let Some(reason) = connections.closing {
-            outbox.close(come_back(reason));
-        }
-        drop(connections);
-        ConnectionGuard { outbox, node: self.clone() }
+        let outbox = Outbox::new(ConnectionId::generate(), self.config.limits.max_queue_bytes, queued);
+        self.connections.open(Arc::new(outbox))
     }
 
     /// Checks a token for a connection; see [`RequestError`] for how it fails.
@@ -187,7 +157,7 @@ impl Node {
         tokio::time::timeout(deadline, check).await.unwrap_or_else(|_| Err(RequestError::timed_out()))
     }
 
-    /// Stores and publishes a message: the only place in the cluster where its body is encoded. One round trip.
+    /// Stores and publishes a message; returns once the store has it.
     pub async fn publish(
         &self,
         sender: &UserName,
@@ -195,64 +165,22 @@ impl Node {
         content: &str,
         client_id: Option<&str>,
     ) -> Result<Stored, BackendError> {
-        let message_id = MessageId::generate();
-        let sent_at = unix_ms();
-        let (room, target) = match to {
-            Topic::Room(room) => (Some(room), None),
-            Topic::User(target) => (None, Some(target)),
-        };
-        let body = ChatBody {
-            sender_username: sender,
-            target_username: target,
-            content,
-            room,
-            message_id,
-            client_id,
-            sent_at,
-        };
-        let topics = match to {
-            Topic::Room(room) => vec![Topic::Room(room.clone())],
-            Topic::User(target) if target == sender => vec![Topic::User(sender.clone())],
-            Topic::User(target) => vec![Topic::User(target.clone()), Topic::User(sender.clone())],
-        };
-        // No name holds a control character, so the parts can't run into each other; the client's own id comes last.
-        // A publish without one repeats only where a client library sends it again: then its message id is the same.
-        let dedupe_key = match client_id {
-            Some(id) => format!("{sender}\u{1f}{}\u{1f}{id}", target.map_or("", UserName::as_str)),
-            None => format!("\u{1f}{message_id}"),
-        };
-        let publish = Publish { topics, dedupe_key, message_id, sent_at, body: body.encode() };
-        let publishing = Publishing::begin();
-        let result = self.backend.broker.publish(publish).await;
-        publishing.end(&result);
-        result
+        self.publisher.publish(sender, to, content, client_id).await
     }
 
-    /// Notes how far a user's private log has arrived; written within a second, the latest only.
-    pub(super) fn advance_cursor(&self, user: &UserName, position: Position) {
-        let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
-        match cursors.get_mut(user) {
-            Some(old) if old.epoch == position.epoch && old.seq >= position.seq => {}
-            Some(old) => *old = position,
-            None => drop(cursors.insert(user.clone(), position)),
-        }
+    /// What the server API may do.
+    pub fn admin(&self) -> &Admin {
+        &self.admin
     }
 
-    async fn write_cursors(&self) {
-        let moved = std::mem::take(&mut *self.cursors.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut moved = moved.into_iter();
-        while let Some((user, position)) = moved.next() {
-            if let Err(error) = self.backend.markers.advance_cursor(&user, position).await {
-                tracing::debug!(%error, "cursors wait for the store");
-                // The rest would wait out a deadline each, and the end of a drain for all of them. Where it is the end,
-                // the messages come again instead: the client drops them by their id.
-                let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
-                for (user, position) in std::iter::once((user, position)).chain(moved) {
-                    cursors.entry(user).or_insert(position);
-                }
-                return;
-            }
-        }
+    /// The logs, for people who scroll up.
+    pub fn history(&self) -> &HistoryReader {
+        &self.history
+    }
+
+    /// Serves the topics in which this connection lags; see [`Replay::serve_lagging`].
+    pub async fn serve_lagging(&self, outbox: &Arc<Outbox>) {
+        self.joins.replay().serve_lagging(outbox).await;
     }
 
     async fn upkeep(&self, stop: CancellationToken) {
@@ -260,8 +188,8 @@ impl Node {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = stop.cancelled() => return self.write_cursors().await,
-                _ = tick.tick() => self.write_cursors().await,
+                () = stop.cancelled() => return self.cursors.write().await,
+                _ = tick.tick() => self.cursors.write().await,
             }
             gauge!(names::SUBSCRIPTIONS).set(self.registry.len() as f64);
             gauge!(names::PRESENCE_ENTRIES).set(self.presence.len() as f64);
@@ -269,7 +197,7 @@ impl Node {
         }
     }
 
-    async fn handle_notice(&self, mut notices: mpsc::Receiver<Notice>, stop: CancellationToken) {
+    async fn handle_notices(&self, mut notices: mpsc::Receiver<Notice>, stop: CancellationToken) {
         loop {
             let notice = tokio::select! {
                 () = stop.cancelled() => return,
@@ -290,26 +218,12 @@ impl Node {
 
     /// Open connections.
     pub fn connection_count(&self) -> usize {
-        self.connections().open.len()
+        self.connections.count()
     }
 
-    /// Closes every connection, those to come included, over `spread` or as long as [`PACE`] takes if that is less; each
-    /// is told to come back at its own time, so that the rest of the cluster is not stormed.
+    /// Closes every connection, those to come included, over at most `spread`.
     pub async fn close_all(&self, reason: CloseReason, spread: Duration) {
-        let outboxes: Vec<Arc<Outbox>> = {
-            let mut connections = self.connections();
-            connections.closing = Some(reason);
-            connections.open.values().cloned().collect()
-        };
-        let size = outboxes.len().div_ceil(50).max(1);
-        let mut batches = outboxes.chunks(size).peekable();
-        let pause = (spread / (batches.len().max(1) as u32)).min(PACE * size as u32);
-        while let Some(batch) = batches.next() {
-            batch.iter().for_each(|outbox| outbox.close(come_back(reason)));
-            if batches.peek().is_some() {
-                tokio::time::sleep(pause).await;
-            }
-        }
+        self.connections.close_all(reason, spread).await;
     }
 
     /// Waits until the store has heard of every departure.
@@ -321,14 +235,9 @@ impl Node {
 
     /// Gives the lease up, at the end of a drain.
     pub async fn release(&self) {
-        self.write_cursors().await;
+        self.cursors.write().await;
         if let Err(error) = self.backend.presence.release().await {
             tracing::warn!(%error, "the lease could not be released; it ends by itself");
         }
     }
-}
-
-/// For a client of a node that goes down.
-fn come_back(reason: CloseReason) -> Close {
-    Close { reason, retry_after_ms: Some(rand::random_range(100..=2_000)) }
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::time::sleep;
 
-use super::node::Node;
 use super::outbox::Outbox;
+use super::registry::Registry;
 use super::send_budget::PAGE;
 use super::sequencer::{Cursor, CursorId, before_first, before_newer, continuity};
 use super::topic::{LocalTopic, Member, MemberState, State};
-use crate::backend::{BackendError, Page, Range};
+use crate::backend::{BackendError, Broker, Page, PageLimit, Range};
 use crate::protocol::server_message::put_chat;
 use crate::protocol::{ConnectionId, GapReason, Position, Topic, server_message};
 
@@ -40,10 +40,20 @@ enum Pulled {
     NeedsLog(Cursor),
 }
 
-impl Node {
+/// Serves members from the ring and from logs.
+pub(super) struct Replay {
+    pub(super) registry: Arc<Registry>,
+    broker: Arc<dyn Broker>,
+}
+
+impl Replay {
+    pub(super) fn new(registry: Arc<Registry>, broker: Arc<dyn Broker>) -> Self {
+        Self { registry, broker }
+    }
+
     /// Serves the topics that this connection is behind in, for as long as it lives or they can be read. Returns where a
     /// log holds what no node wrote: a member that stays behind for ever must not take it for silence.
-    pub async fn serve_lagging(&self, outbox: &Arc<Outbox>) {
+    pub(super) async fn serve_lagging(&self, outbox: &Arc<Outbox>) {
         loop {
             let topic = outbox.next_lagging().await;
             let again = match topic.pull(outbox.id()) {
@@ -98,7 +108,7 @@ impl Node {
         // Taken before the log is read: what arrives meanwhile is beyond the page, and no contradiction.
         let (known, breaks) = topic.view();
         let limit = self.registry.queued().page_limit();
-        let page = self.backend.broker.history(&topic.name, Range::After(cursor.seq), limit).await?;
+        let page = self.broker.history(&topic.name, Range::After(cursor.seq), limit).await?;
         let broken = continuity(cursor, &page);
         let is_contradiction = topic.is_contradicted_by(&page.top, known, cursor, broken);
         if is_contradiction {
@@ -125,12 +135,20 @@ impl Node {
                 let place = Cursor::unproven(page.top.epoch, next_seq - 1);
                 let Some(known) = cursor.known_id() else { return Ok(place) };
                 let limit = self.registry.queued().page_limit();
-                let newest = self.backend.broker.history(&topic.name, Range::Newest, limit).await?;
+                let newest = self.broker.history(&topic.name, Range::Newest, limit).await?;
                 let younger = Cursor::from(before_newer(&newest, known));
                 Ok(if younger.epoch == place.epoch && younger.seq < place.seq { younger } else { place })
             }
             GapReason::Epoch => Ok(self.everything(topic).await?.0),
         }
+    }
+
+    /// The place before the first message that the log still holds, and its top. What is told of it has to be of this read,
+    /// not of one before: the log may have begun afresh between the two, and what the first one had be gone.
+    pub(super) async fn everything(&self, topic: &LocalTopic) -> Result<(Cursor, Position), BackendError> {
+        let limit = PageLimit { messages: 1, bytes: 0 };
+        let page = self.broker.history(&topic.name, Range::After(0), limit).await?;
+        Ok((before_first(&page).into(), page.top))
     }
 }
 

@@ -144,7 +144,7 @@ impl Session {
                 outbox.reply(server_message::ack(id, body));
             }
         };
-        self.node.complete_join(&member.hold.topic, &outbox, past, queue_ack).await?;
+        self.node.joins.complete(&member.hold.topic, &outbox, past, queue_ack).await?;
         self.rooms.insert(room, Membership { member, present });
         Ok(Reply::Done)
     }
@@ -216,7 +216,7 @@ impl Session {
                 (Topic::User(sender), Some(peer))
             }
         };
-        let page = self.node.history(&topic, peer.as_ref(), before, limit).await?;
+        let page = self.node.history.conversation(&topic, peer.as_ref(), before, limit).await?;
         Ok(id.map_or(Reply::Done, |id| Reply::Ack(server_message::history_ack(id, &page))))
     }
 

@@ -2,7 +2,6 @@
 //! of single requests are in `requests`. Called by the connection's read loop, one frame at a time; queues exactly one
 //! answer per request that has an id.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,23 +11,20 @@ use metrics::counter;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::arrival::Arrival;
 use super::auth::Credential;
+use super::connections::ConnectionGuard;
 use super::error::RequestError;
 use super::join::ReplayFrom;
 use super::limits::{InvalidFrames, TokenBucket, TypingPace};
-use super::node::{ConnectionGuard, Node};
+use super::node::Node;
 use super::outbox::Outbox;
 use super::presence::PresenceGuard;
 use super::registry::TopicGuard;
 use crate::failpoints::{self, Failpoint};
 use crate::metrics as names;
 use crate::protocol::server_message::{self, ErrorBody};
-use crate::protocol::{
-    ClientMessage, CloseReason, ErrorCode, Position, Request, RequestId, RoomName, Token, UserName,
-};
-
-/// Pings that a client with a slow line may leave unanswered, at one a second, before the proof of arrival waits.
-const MAX_AWAITED_PONGS: usize = 8;
+use crate::protocol::{ClientMessage, CloseReason, ErrorCode, Request, RequestId, RoomName, Token, UserName};
 
 /// Whether the connection goes on after a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,9 +81,7 @@ pub struct Session {
     bucket: TokenBucket,
     is_over_rate: bool,
     invalid: InvalidFrames,
-    /// Pings that are not answered yet, by their payload, with the private log's place when each was queued; at most
-    /// [`MAX_AWAITED_PONGS`].
-    awaited_pongs: VecDeque<(u64, Position)>,
+    arrival: Arrival,
 }
 
 /// What a request came to: the body of its `Ack`, or nothing where the answer is queued already.
@@ -113,7 +107,7 @@ impl Session {
             bucket,
             is_over_rate: false,
             invalid: InvalidFrames::default(),
-            awaited_pongs: VecDeque::new(),
+            arrival: Arrival::default(),
             node,
         }
     }
@@ -267,7 +261,7 @@ impl Session {
             None => ReplayFrom::Cursor(self.node.backend.markers.cursor(user).await?),
         };
         let inbox = MemberGuard::begin(hold, self.outbox());
-        self.node.complete_join(&inbox.hold.topic, self.outbox(), past, ack).await?;
+        self.node.joins.complete(&inbox.hold.topic, self.outbox(), past, ack).await?;
         tracing::debug!("bound to a user");
         self.bound = Some(BoundUser { user: user.clone(), inbox });
         Ok(())
@@ -278,24 +272,15 @@ impl Session {
         let id = self.outbox().id();
         let sent = self.bound.as_ref().and_then(|bound| bound.inbox.hold.topic.sent_to(id));
         if let Some(position) = sent {
-            // A client that answers late answers all the same: only the newest of too many gives way.
-            self.awaited_pongs.truncate(MAX_AWAITED_PONGS - 1);
-            self.awaited_pongs.push_back((payload, position));
+            self.arrival.ping_queued(payload, position);
         }
     }
 
-    /// A pong came. It answers the pings before its own too: a client need not answer each.
+    /// A pong came: the user's cursor moves to what it proves.
     pub fn pong(&mut self, payload: &[u8]) {
-        let Ok(answered) = payload.try_into().map(u64::from_be_bytes) else { return };
-        if !self.awaited_pongs.iter().any(|(awaited, _)| *awaited == answered) {
-            return;
-        }
-        while let Some((awaited, position)) = self.awaited_pongs.pop_front() {
+        for position in self.arrival.pong(payload) {
             if let Some(bound) = &self.bound {
-                self.node.advance_cursor(&bound.user, position);
-            }
-            if awaited == answered {
-                return;
+                self.node.cursors.advance(&bound.user, position);
             }
         }
     }

@@ -208,7 +208,7 @@ async fn issue_token(
     if call.ttl_seconds.is_some_and(|ttl| ttl == 0 || ttl > MAX_TTL_SECONDS) {
         return Err(ApiError::invalid(format!("`ttl_seconds` must be from 1 to {MAX_TTL_SECONDS}")));
     }
-    let issued = app.node.issue_token(&user, call.ttl_seconds.map(Duration::from_secs)).await?;
+    let issued = app.node.admin().issue_token(&user, call.ttl_seconds.map(Duration::from_secs)).await?;
     let body = json!({ "token": issued.token, "username": user, "expires_at": issued.expires_at });
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
@@ -217,7 +217,7 @@ async fn revoke_token(
     State(app): State<Arc<AppState>>,
     Body(call): Body<RevokeToken>,
 ) -> Result<StatusCode, ApiError> {
-    app.node.revoke_token(call.token).await?;
+    app.node.admin().revoke_token(call.token).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -225,7 +225,7 @@ async fn revoke_tokens_of(
     State(app): State<Arc<AppState>>,
     Name(name): Name<String>,
 ) -> Result<StatusCode, ApiError> {
-    app.node.revoke_tokens_of(&user("user", &name)?).await?;
+    app.node.admin().revoke_tokens_of(&user("user", &name)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -233,7 +233,7 @@ async fn disconnect(
     State(app): State<Arc<AppState>>,
     Name(name): Name<String>,
 ) -> Result<StatusCode, ApiError> {
-    app.node.disconnect(&user("user", &name)?).await?;
+    app.node.admin().disconnect(&user("user", &name)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -286,7 +286,7 @@ async fn members(
     let room = room(&name)?;
     let after = query.after.as_deref().map(|after| user("after", after)).transpose()?;
     let limit = bounded(query.limit, MAX_MEMBERS, MAX_MEMBERS)?;
-    let page = app.node.members(&room, after.as_ref(), limit).await?;
+    let page = app.node.admin().members(&room, after.as_ref(), limit).await?;
     let body = json!({ "room": room, "members": page.members, "count": page.count, "more": page.more });
     Ok(Json(body).into_response())
 }
@@ -303,7 +303,7 @@ async fn messages(
         (Some(_), None) => return Err(ApiError::invalid("`epoch` must be given together with `before`")),
     };
     let topic = Topic::Room(room(&name)?);
-    let page = app.node.page(&topic, before, limit).await?;
+    let page = app.node.history().page(&topic, before, limit).await?;
     Ok(([(CONTENT_TYPE, "application/json")], page).into_response())
 }
 
@@ -315,6 +315,6 @@ fn bounded(limit: Option<u32>, default: u32, most: u32) -> Result<u32, ApiError>
 }
 
 async fn nodes(State(app): State<Arc<AppState>>) -> Result<Response, ApiError> {
-    let nodes = app.node.nodes().await?;
+    let nodes = app.node.admin().nodes().await?;
     Ok(Json(json!({ "nodes": nodes })).into_response())
 }
