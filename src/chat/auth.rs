@@ -1,6 +1,6 @@
 //! Tokens in use on this node. Owns which connection relies on which token, so that a message costs no round trip and
-//! a revocation finds its connections; the backend owns the tokens. Called by the handshake and by sessions; its
-//! background task expires and checks again.
+//! a revocation finds its connections; the backend owns the tokens. Called by the handshake and by sessions. A background
+//! task closes connections whose token has expired, and asks the store about every token again.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +29,7 @@ struct InUse {
 pub(super) struct TokensInUse {
     tokens: Arc<dyn Tokens>,
     in_use: Mutex<HashMap<TokenHash, InUse>>,
-    /// Grows with each revocation that this node hears of: a look-up that one overtook is repeated.
+    /// Grows with each revocation that this node receives. A look-up that was overtaken by a revocation is repeated.
     revocations: AtomicU64,
 }
 
@@ -42,12 +42,12 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Whose token it is.
+    /// The user of the token.
     pub fn user(&self) -> &UserName {
         &self.user
     }
 
-    /// It is this very token.
+    /// Whether it is this token.
     pub(super) fn is(&self, token: Uuid) -> bool {
         self.hash == TokenHash::of(token)
     }
@@ -78,14 +78,14 @@ impl TokensInUse {
     /// has yet, none otherwise.
     ///
     /// # Errors
-    /// `unauthorized` for what is not a valid token; `unavailable` where that can't be known.
+    /// `unauthorized` if the token is not valid; `unavailable` if that can't be found out.
     pub(super) async fn authenticate(
         self: &Arc<Self>,
         token: &Token,
         outbox: &Arc<Outbox>,
     ) -> Result<Credential, RequestError> {
         let unauthorized =
-            || RequestError::new(ErrorCode::Unauthorized, "the token is not valid: get a new one");
+            || RequestError::new(ErrorCode::Unauthorized, "the token is not valid; get a new one");
         let hash = token.uuid().map(TokenHash::of).ok_or_else(unauthorized)?;
         let known = self.lock().get(&hash).map(|token| token.record.clone());
         let mut record = known.filter(TokenRecord::is_current);
@@ -100,7 +100,7 @@ impl TokensInUse {
                 }
             };
             let mut in_use = self.lock();
-            // Revoked while it was looked up: the notice found no connection to close.
+            // A revocation came during the look-up, and found no connection to close.
             if self.revocations.load(Ordering::Acquire) != seen {
                 continue;
             }
@@ -122,7 +122,7 @@ impl TokensInUse {
         self.revoke_where(|_, token| token.record.user == *user);
     }
 
-    /// The connections that authenticated as a user, whether they are bound to it yet or not.
+    /// The connections that authenticated as a user, bound to it or not.
     pub(super) fn connections_of(&self, user: &UserName) -> Vec<Arc<Outbox>> {
         let in_use = self.lock();
         let tokens = in_use.values().filter(|token| token.record.user == *user);
@@ -141,8 +141,8 @@ impl TokensInUse {
         });
     }
 
-    /// Closes what has expired within a second, and asks the store about every token in use once per `recheck`, since a
-    /// notice can be lost. Ends when the node stops.
+    /// Closes connections within a second after their token has expired, and asks the store about every token in use once
+    /// per `recheck`, since a notice can be lost. Ends when the node stops.
     pub(super) async fn watch(&self, recheck: Duration, stop: CancellationToken) {
         let mut tick = interval(Duration::from_millis(500));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -159,7 +159,7 @@ impl TokensInUse {
             if checked_at.elapsed() >= recheck {
                 checked_at = Instant::now();
                 if let Err(error) = self.check_again().await {
-                    tracing::warn!(%error, "tokens in use could not be checked: a revocation may go unnoticed");
+                    tracing::warn!(%error, "tokens in use could not be checked; a lost revocation notice stays unnoticed meanwhile");
                 }
             }
         }
@@ -173,7 +173,8 @@ impl TokensInUse {
                 match record {
                     Ok(Some(_)) => {}
                     Ok(None) => self.revoke(*hash),
-                    // No proof that it was revoked: its connections stay, and so does this line until somebody has looked.
+                    // No proof of a revocation: its connections stay open, and this line is repeated until an operator
+                    // has removed the cause.
                     Err(error) => tracing::error!(%error, "a token in use can't be checked"),
                 }
             }

@@ -35,7 +35,7 @@ impl Counters {
         }
     }
 
-    /// Records how long a message took from the store to here; a clock that is behind the store's counts as none.
+    /// Records how long a message took from the store to here. If this clock is behind the store's, that counts as 0.
     pub(super) fn delivery_age(&self, stored_at_ms: u64) {
         self.delivery.record(unix_ms().saturating_sub(stored_at_ms) as f64 / 1_000.0);
     }
@@ -51,8 +51,8 @@ impl Counters {
     }
 }
 
-/// A publish under way. Counted once, when it is dropped: one that got no answer, since its connection was lost or its
-/// deadline passed, is `unknown`.
+/// A publish under way. Counted once, when it is dropped: as `unknown` if it got no answer, since its connection was lost
+/// or its deadline passed.
 pub(super) struct Publishing {
     started: Instant,
     result: &'static str,
@@ -88,7 +88,7 @@ mod tests {
     use crate::protocol::{Epoch, Position};
 
     #[test]
-    fn each_publish_is_counted_once_whatever_becomes_of_it() {
+    fn each_publish_is_counted_once_with_its_result() {
         let recorder = PrometheusBuilder::new().build_recorder();
         let stored =
             |duplicate| Stored { position: Position::start(Epoch::generate()), sent_at: 0, duplicate };

@@ -1,11 +1,11 @@
-//! How a request fails. Owns, for each failure, what the client sees; built by the session and its parts, answered in
-//! one place.
+//! How a request fails. Owns, for each failure, what the client sees and what is logged. Built by the session and its
+//! parts, answered in one place.
 
 use crate::backend::BackendError;
 use crate::protocol::server_message::ErrorBody;
 use crate::protocol::{ErrorCode, Outcome, Rejected};
 
-/// A request that was not carried out, as the client is told.
+/// The error that the client receives for its request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestError(pub(super) ErrorBody);
 
@@ -25,16 +25,16 @@ impl RequestError {
         &self.0.message
     }
 
-    /// The request took longer than it may: nobody knows what became of it.
+    /// The request took longer than its deadline: its outcome is unknown.
     pub fn timed_out() -> Self {
         Self::unavailable(Outcome::Unknown)
     }
 
     pub(super) fn unavailable(outcome: Outcome) -> Self {
         let message = match outcome {
-            Outcome::Refused => "the cluster's store can't be reached; nothing was stored: try again",
+            Outcome::Refused => "the store can't be reached; nothing was stored; try again",
             Outcome::Unknown => {
-                "the cluster's store did not answer; it may have been stored: repeat with the same `id`"
+                "the store did not answer; the request may have taken effect; repeat it with the same `id`"
             }
         };
         let error = Self::new(ErrorCode::Unavailable, message);
@@ -50,14 +50,14 @@ impl From<Rejected> for RequestError {
 
 impl From<BackendError> for RequestError {
     fn from(error: BackendError) -> Self {
-        // The store's own words may name hosts and keys: they are for the log, not for the client.
+        // The store's own message may name hosts and keys: it is for the log, not for the client.
         if let BackendError::Corrupt(_) = &error {
-            tracing::error!(%error, "a request met something in the store that no node wrote");
-            let message = "what the cluster's store holds here can't be read: an operator has to look";
+            tracing::error!(%error, "a request failed: the store holds data that no node wrote");
+            let message = "the stored data can't be read; an operator has to look at it";
             let outcome = Some(error.outcome());
             return Self(ErrorBody { outcome, ..Self::new(ErrorCode::Internal, message).0 });
         }
-        tracing::warn!(%error, "a request met a store that is not available");
+        tracing::warn!(%error, "a request failed: the store is not available");
         Self::unavailable(error.outcome())
     }
 }

@@ -1,5 +1,5 @@
-//! What one connection may use up. Owns the arithmetic: a token bucket, the count of invalid frames, the pace of
-//! typing notices. Pure but for the time it is given; used by the session.
+//! The limits of one connection. Owns the arithmetic: a token bucket, the number of invalid frames, the pace of typing
+//! notices. Has no clock, and is given the time. Used by the session.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::protocol::Topic;
 
-/// A token bucket that may be overdrawn: what is over the rate is delayed, not refused.
+/// A token bucket that may be overdrawn: a request over the rate is delayed, not refused.
 #[derive(Debug, Clone)]
 pub struct TokenBucket {
     per_second: f64,
@@ -18,13 +18,13 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket. `per_second` 0: no limit.
+    /// A full bucket. With `per_second` 0 there is no limit.
     pub fn new(per_second: u32, burst: u32, now: Instant) -> Self {
         let burst = f64::from(burst.max(1));
         Self { per_second: f64::from(per_second), burst, level: burst, at: now }
     }
 
-    /// Nothing is owed any more: whoever was over the rate has paused for as long as a burst takes to save up.
+    /// Whether the bucket is full: the client has paused for as long as a whole burst takes to refill.
     pub fn is_full(&self, now: Instant) -> bool {
         self.level_at(now) >= self.burst
     }
@@ -34,7 +34,7 @@ impl TokenBucket {
         (self.level + elapsed * self.per_second).min(self.burst)
     }
 
-    /// Takes `cost` and says how long to wait before going on; zero within the rate.
+    /// Takes `cost`, and returns how long to wait before the next frame; zero within the rate.
     pub fn take(&mut self, cost: u32, now: Instant) -> Duration {
         if self.per_second == 0.0 {
             return Duration::ZERO;
@@ -49,7 +49,7 @@ impl TokenBucket {
     }
 }
 
-/// Counts frames that are no requests: the 11th within a minute is one too many.
+/// Counts frames that are not valid requests: the 11th within a minute is too many.
 #[derive(Debug, Default)]
 pub struct InvalidFrames {
     at: std::collections::VecDeque<Instant>,
@@ -59,7 +59,7 @@ impl InvalidFrames {
     const ALLOWED: usize = 10;
     const WINDOW: Duration = Duration::from_secs(60);
 
-    /// Counts one. True if it is too many.
+    /// Counts a frame. True if it is one too many.
     pub fn is_too_many(&mut self, now: Instant) -> bool {
         while self.at.front().is_some_and(|at| now.saturating_duration_since(*at) >= Self::WINDOW) {
             self.at.pop_front();
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_lets_a_burst_through_and_then_delays_to_the_rate() {
+    fn bucket_passes_a_burst_and_then_delays_to_the_rate() {
         let start = Instant::now();
         let mut bucket = TokenBucket::new(50, 100, start);
         assert!((0..100).all(|_| bucket.take(1, start).is_zero()));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_eleventh_invalid_frame_in_a_minute_is_too_many() {
+    fn eleventh_invalid_frame_in_a_minute_is_too_many() {
         let start = Instant::now();
         let mut invalid = InvalidFrames::default();
         assert!((0..10).all(|_| !invalid.is_too_many(start)));

@@ -1,5 +1,6 @@
-//! The rules of chat: who may say what to whom, and that everybody sees it in order. No sockets, no store of its own: it
-//! talks to the one below through the backend's traits, and to the one above by queueing frames.
+//! The rules of chat: which user may send what to whom, and that every member sees it in the same order. Has no sockets
+//! and no store of its own: it asks the layer below through the backend's traits, and answers the layer above by
+//! queueing frames.
 
 mod admin;
 mod arrival;

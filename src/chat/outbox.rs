@@ -1,6 +1,6 @@
-//! The bounded queue to one connection. Owns what waits to be written and the verdict when it is too much: fan-out is
-//! told no (the member falls behind and catches up later), replies make the reader wait. Pushed to by the registry
-//! and the session, emptied by the connection's write loop.
+//! The bounded queue to one connection. Owns the frames that wait to be written, and what happens when they are too many:
+//! fan-out is refused (the member lags and is served later), and replies make the reader wait. Topics and the session
+//! push to it, the connection's write loop empties it.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,15 +13,15 @@ use super::send_budget::SendBudget;
 use super::topic::LocalTopic;
 use crate::protocol::{CloseReason, ConnectionId};
 
-/// Blocks that an empty queue keeps room for.
+/// Blocks that an empty queue keeps memory for.
 const KEPT_BLOCKS: usize = 8;
 
 /// How the node ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Close {
-    /// The code and its word.
+    /// The close code with its text.
     pub reason: CloseReason,
-    /// When the client may come back, ms.
+    /// When the client may connect again, ms.
     pub retry_after_ms: Option<u64>,
 }
 
@@ -36,13 +36,13 @@ struct Queue {
     blocks: VecDeque<Bytes>,
     /// Queued and not yet written, the blocks that the write loop has taken included.
     bytes: usize,
-    /// Topics that this connection has to catch up with, in the order in which it fell behind.
+    /// Topics in which this connection lags, in the order in which it began to.
     lagging: VecDeque<Arc<LocalTopic>>,
     close: Option<Close>,
-    /// A private message was queued: a ping soon shows that it arrived.
+    /// A private message was queued: a ping soon has to prove that it arrived.
     wants_ping: bool,
     is_closed: bool,
-    /// Read loop, write loop and refill loop are one task, so one waker serves all three.
+    /// Reading, writing and serving lagging topics are one task, so one waker serves all three.
     waker: Option<Waker>,
 }
 
@@ -54,16 +54,16 @@ impl Queue {
     }
 }
 
-/// What the write loop finds.
+/// What the write loop has to do.
 pub enum Work {
-    /// Blocks of finished frames were moved to the buffer.
+    /// Write the blocks of finished frames that were moved to the buffer.
     Blocks,
-    /// Nothing is left to write and the connection is to be closed.
+    /// Close the connection: nothing is left to write.
     Close(Close),
 }
 
-/// The queue to one connection. Over `max_bytes`, fan-out gets no for an answer; replies are taken, and the connection
-/// reads no further request until it is half empty again.
+/// The queue to one connection. Over `max_bytes`, fan-out is refused. Replies are still taken, but the connection reads no
+/// further request until the queue is half empty again.
 pub struct Outbox {
     id: ConnectionId,
     queue: Mutex<Queue>,
@@ -77,7 +77,7 @@ impl Outbox {
         Self { id, queue: Mutex::default(), max_bytes, total }
     }
 
-    /// Whose it is.
+    /// The connection.
     pub fn id(&self) -> ConnectionId {
         self.id
     }
@@ -99,7 +99,7 @@ impl Outbox {
         result
     }
 
-    /// Queues a block of fan-out: one reference count, no copy. False: there is no room for it, and nothing was queued.
+    /// Queues a block of fan-out: one reference count, no copy. False if there is no room for it; then nothing was queued.
     /// The caller adds the block to the node's total, once for all members.
     #[must_use]
     pub(super) fn push(&self, block: &Bytes) -> bool {
@@ -122,7 +122,7 @@ impl Outbox {
         true
     }
 
-    /// Queues a reply, whatever the queue holds: the connection waits for [`Outbox::has_room`] before it reads on.
+    /// Queues a reply, however full the queue is: the connection waits for [`Outbox::has_room`] before its next read.
     pub fn reply(&self, frame: Bytes) {
         self.total.add(frame.len());
         let dropped = self.change(|queue| {
@@ -136,7 +136,7 @@ impl Outbox {
         self.total.subtract(dropped);
     }
 
-    /// Notes that this connection left a topic's fan-out. Once per topic: the topic keeps that state.
+    /// Notes that this connection lags in a topic. Called once per topic: the topic keeps that state.
     pub(super) fn mark_lagging(&self, topic: Arc<LocalTopic>) {
         self.change(|queue| {
             if !queue.is_closed {
@@ -145,16 +145,16 @@ impl Outbox {
         });
     }
 
-    /// Closes the connection after what is queued. The first reason stands.
+    /// Closes the connection after what is queued. The first reason counts.
     pub fn close(&self, close: Close) {
         self.change(|queue| queue.close.get_or_insert(close).reason);
     }
 
-    /// Waits for something to write, and moves all of it to `taken`, which is empty and lends the queue its room; report it
-    /// with [`Outbox::written`].
+    /// Waits for something to write, and moves all of it to `taken`, which has to be empty: the queue uses its memory
+    /// next. Report what was written with [`Outbox::written`].
     pub async fn work(&self, taken: &mut VecDeque<Bytes>) -> Work {
-        debug_assert!(taken.is_empty(), "what was taken before is still to be written");
-        // A replay has a block for each message: its room would stay with the connection for life.
+        debug_assert!(taken.is_empty(), "the blocks that were taken before are not written yet");
+        // A replay has a block for each message: the connection would keep that much memory until its end.
         if taken.capacity() > KEPT_BLOCKS {
             *taken = VecDeque::new();
         }
@@ -173,13 +173,13 @@ impl Outbox {
         .await
     }
 
-    /// So many bytes have left the process.
+    /// Reports that so many bytes were written to the socket.
     pub fn written(&self, bytes: usize) {
         self.total.subtract(bytes);
         self.change(|queue| queue.bytes = queue.bytes.saturating_sub(bytes));
     }
 
-    /// More than half of the bound is queued: nothing is read from this client at present.
+    /// Whether more than half of the bound is queued: then nothing is read from this client.
     pub fn is_full(&self) -> bool {
         self.lock().bytes > self.max_bytes / 2
     }
@@ -197,10 +197,10 @@ impl Outbox {
         .await;
     }
 
-    /// Waits until there is a topic to catch up with and room for a page of it.
+    /// Waits until the connection lags in a topic and has room for a page of it.
     pub(super) async fn next_lagging(&self) -> Arc<LocalTopic> {
         poll_fn(|cx| {
-            // Where pages are short, they are for those that drain.
+            // While pages are short, only connections that drain get them.
             let share = if self.total.is_short() { 32 } else { 4 };
             let mut queue = self.lock();
             if queue.bytes <= self.max_bytes / share
@@ -227,7 +227,7 @@ impl Outbox {
         .await
     }
 
-    /// Asks for a ping soon, to prove that what is queued arrived.
+    /// Asks for a ping soon, to prove that everything queued arrived.
     pub(super) fn want_ping(&self) {
         self.change(|queue| queue.wants_ping = true);
     }
@@ -245,7 +245,7 @@ impl Outbox {
         .await;
     }
 
-    /// The end: what is queued is dropped, what comes is ignored.
+    /// Ends the queue: drops what is queued, and ignores what comes later.
     pub fn shut(&self) {
         let left = self.change(|queue| {
             queue.is_closed = true;
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queue_that_was_long_once_does_not_keep_the_room() {
+    fn queue_releases_its_memory_after_a_long_replay() {
         let outbox = Outbox::new(ConnectionId::generate(), 1 << 20, Arc::default());
         let mut taken = VecDeque::new();
         for count in [100, 3, 200, 1, 1] {

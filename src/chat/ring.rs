@@ -1,5 +1,5 @@
-//! A topic's most recent messages, as finished frames. Owns the bound per topic and the share in the node's; bridges
-//! joins, resumes and members that fell behind without reading the log. Used by the topic under its lock.
+//! A topic's most recent messages, as finished frames. Owns the bound per topic, and the topic's share of the node's
+//! bound. Serves joins, resumes and lagging members without a read of the log. Used by the topic under its lock.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::protocol::{Epoch, MessageId, Position};
 
 const MAX_FRAMES: usize = 256;
 const MAX_BYTES: usize = 256 << 10;
-/// What a topic may keep where the node's budget is spent: enough to see a repeat.
+/// What a topic may keep when the node's budget is used up: enough to recognise a repeat.
 const MIN_FRAMES: usize = 8;
 
 /// One message, ready to send.
@@ -36,7 +36,7 @@ impl RingBudget {
     }
 }
 
-/// The newest messages of one epoch, contiguous. Over a bound the oldest go.
+/// The newest messages of one epoch, without gaps. Over a bound the oldest are dropped.
 #[derive(Debug)]
 pub(super) struct Ring {
     frames: VecDeque<Recent>,
@@ -79,7 +79,7 @@ impl Ring {
         self.frames.front().map(|recent| recent.seq)
     }
 
-    /// The id of the message at `seq`, if the ring knows it: by itself, or as the one before its first.
+    /// The id of the message at `seq`, if the ring has it, or if it is the one before the ring's first.
     pub(super) fn id_at(&self, seq: u64) -> Option<MessageId> {
         let first = self.frames.front()?;
         if seq + 1 == first.seq {
@@ -89,8 +89,8 @@ impl Ring {
         self.frames.get(index).map(|recent| recent.message_id)
     }
 
-    /// What follows `seq`, if the ring reaches back that far. `expected` is the message at `seq`, where it is known:
-    /// with another one there, the ring is not the continuation.
+    /// The messages after `seq`, if the ring reaches back that far. `expected` is the message at `seq`, if it is known:
+    /// if the ring has another one there, it is not the continuation.
     pub(super) fn after(
         &self,
         seq: u64,
@@ -104,7 +104,7 @@ impl Ring {
         Some(self.frames.range(usize::try_from(seq + 1 - first).ok()?..))
     }
 
-    /// The highest of these positions that the ring knows too.
+    /// The highest of these positions that the ring has too.
     pub(super) fn last_common(
         &self,
         epoch: Epoch,

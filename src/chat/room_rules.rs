@@ -1,5 +1,5 @@
-//! What the settings say of rooms. Owns which room is entered where none is named, and in which ones users only read;
-//! membership is the session's. Made by `server` before a port is open, asked by requests.
+//! What the settings say about rooms. Owns the default room, and which rooms are read-only for users; membership is the
+//! session's. Made by `server` before a port is open, asked by requests.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::protocol::{ErrorCode, RoomName};
 /// The rules for rooms of one node.
 pub struct RoomRules {
     default: RoomName,
-    /// Mostly empty: then asking costs no hash.
+    /// Mostly empty, and then a look-up costs no hash.
     read_only: HashSet<RoomName>,
 }
 
@@ -18,7 +18,7 @@ impl RoomRules {
     /// Reads the rooms' names.
     ///
     /// # Errors
-    /// A name that is none, with its setting.
+    /// An invalid name, with its setting.
     pub fn new(rooms: &config::Rooms) -> Result<Self, String> {
         let parse = |setting: &str, name: &String| {
             RoomName::parse(name).map_err(|error| format!("{setting} {name:?} {error}"))
@@ -29,15 +29,15 @@ impl RoomRules {
         Ok(Self { default, read_only })
     }
 
-    /// The room of an `Enter` that names none.
+    /// The room of an `Enter` without a room.
     pub(super) fn default(&self) -> &RoomName {
         &self.default
     }
 
-    /// Whether a user may say something there; the server API always may.
+    /// Whether a user may publish there; the server API always may.
     pub(super) fn check_may_speak(&self, room: &RoomName) -> Result<(), RequestError> {
         if self.read_only.contains(room) {
-            let message = format!("room {:?} is read-only: only the server speaks there", room.as_str());
+            let message = format!("room {:?} is read-only for users", room.as_str());
             return Err(RequestError::new(ErrorCode::Forbidden, message));
         }
         Ok(())

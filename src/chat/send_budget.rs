@@ -1,5 +1,6 @@
-//! What waits for all sockets of a node. Owns two sums: bytes queued, for the metric, and bytes of pages that were read
-//! from logs for one connection each, which have a bound. Kept by the outboxes, asked before a page is read.
+//! The bytes that wait for all sockets of a node. Owns two sums: the bytes queued, for the metric, and the bytes of pages
+//! that were read from logs for a single connection each, which have a bound. Updated by the outboxes, and asked before
+//! a page is read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -8,18 +9,18 @@ use bytes::{Bytes, BytesMut};
 
 use crate::backend::PageLimit;
 
-/// What all members of a room are sent is one block, however many queues it is in. A page is a copy for one connection:
-/// where thousands are behind at once and take little, these are what a node's memory goes to.
+/// A block for all members of a room is in memory once, however many queues it is in. A page is a copy for one connection:
+/// if thousands of connections lag at once and read slowly, pages take most of a node's memory.
 const MAX_PAGE_BYTES: usize = 64 << 20;
 
-/// One pull: what a connection's queue takes when it is a quarter full.
+/// A page for a connection whose queue is at most a quarter full.
 pub(super) const PAGE: PageLimit = PageLimit { messages: 100, bytes: 128 << 10 };
 
-/// One pull while pages are short, for a queue that is nearly empty: nobody waits for those that take nothing, and a
-/// connection costs a sixteenth. At least one message, of whatever size.
+/// A page while pages are short, for a queue that is nearly empty: it costs a sixteenth, and connections that read nothing
+/// do not hold up the others. It has at least one message, of any size.
 const SHORT_PAGE: PageLimit = PageLimit { messages: 100, bytes: 8 << 10 };
 
-/// Bytes queued for all connections of a node; changed once per burst and once per write.
+/// Bytes queued for all connections of a node. Changed once per burst and once per write.
 #[derive(Debug, Default)]
 pub struct SendBudget {
     all: AtomicI64,
@@ -35,17 +36,17 @@ impl SendBudget {
         self.all.fetch_sub(bytes as i64, Ordering::Relaxed);
     }
 
-    /// The sum at this moment.
+    /// Bytes queued at this moment.
     pub fn get(&self) -> i64 {
         self.all.load(Ordering::Relaxed)
     }
 
-    /// Over the bound of pages: only who takes what is sent gets more, and less at a time.
+    /// Whether the bound of pages is reached: then only connections that read what is sent get more, and less at a time.
     pub(super) fn is_short(&self) -> bool {
         self.pages.load(Ordering::Relaxed) >= MAX_PAGE_BYTES
     }
 
-    /// What to read of a log for one connection.
+    /// How much of a log to read for one connection.
     pub(super) fn page_limit(&self) -> PageLimit {
         if self.is_short() { SHORT_PAGE } else { PAGE }
     }
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_are_short_while_too_many_wait() {
+    fn pages_are_short_while_too_many_bytes_wait() {
         let queued = Arc::new(SendBudget::default());
         let page = || queued.page(BytesMut::from(&[b'x'; 128 << 10][..]));
         let mut waiting: Vec<Bytes> = (0..511).map(|_| page()).collect();

@@ -1,24 +1,24 @@
-//! Whether a log continues where somebody stopped. Owns the proof: epoch, contiguous `seq`, and the id of the message
-//! before; pure, so that every case can be tried. Used for live messages, healing, joining and catching up alike.
+//! Whether a log continues at a given place. Owns the proof: the epoch, contiguous `seq`, and the id of the message
+//! before. Pure, so that every case can be tested. Used for live messages, recovery, joins and replays alike.
 
 use crate::backend::{Entry, Page};
 use crate::failpoints::{self, Failpoint};
 use crate::protocol::{Epoch, GapReason, MessageId, Position, Since};
 
-/// What a live message is to a topic whose last one is known.
+/// How a live message relates to a topic's last message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The next: deliver it.
+    /// It is the next message: deliver it.
     Next,
-    /// Had it: drop it.
+    /// It was delivered before: drop it.
     Repeat,
-    /// Something is missing before it.
+    /// Messages are missing before it.
     Gap,
-    /// It contradicts what was delivered, or might: only the log can tell.
+    /// It contradicts what was delivered, or may do so: only the log can tell.
     Conflict,
 }
 
-/// Judges a live message. `known_id` is the id that was delivered at the message's `seq`, where that is remembered.
+/// Judges a live message. `known_id` is the id that was delivered at the message's `seq`, if it is still known.
 pub fn judge(last: &Position, epoch: Epoch, entry: &Entry, known_id: Option<MessageId>) -> Verdict {
     if epoch != last.epoch {
         return Verdict::Conflict;
@@ -39,13 +39,13 @@ fn is_same(delivered: MessageId, found: MessageId) -> bool {
     delivered == found || failpoints::is(Failpoint::IgnorePrev)
 }
 
-/// Where somebody stopped. Without an epoch or an id that could be one of ours, nothing can be proved; an `id` of
-/// `Unproven` asks for no proof (the node itself chose the place by number).
+/// A place in a log from which to continue. Without a valid epoch and id, nothing can be proved. An `id` of `Unproven` asks
+/// for no proof: the node itself chose the place by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    /// Which log; none: a claim that is no epoch.
+    /// The epoch; `None` if a client gave an invalid one.
     pub epoch: Option<Epoch>,
-    /// The last `seq` that was had.
+    /// The last `seq` before the place.
     pub seq: u64,
     /// The proof.
     pub id: CursorId,
@@ -56,11 +56,11 @@ pub struct Cursor {
 pub enum CursorId {
     /// The message at `seq`.
     Known(MessageId),
-    /// What was claimed is no message id.
-    Garbage,
-    /// The node chose the place by number: all that has a higher one is promised.
+    /// The client gave an invalid id.
+    Invalid,
+    /// The node chose the place by number: every message with a higher number was promised.
     Unproven,
-    /// The node counted back: what is no longer held there was not promised.
+    /// The node counted back from the top: messages that are no longer held there were not promised.
     Newest,
 }
 
@@ -76,7 +76,7 @@ impl From<Since> for Cursor {
             // At the start of a log there is no message to name.
             _ if since.seq == 0 => CursorId::Known(MessageId::NONE),
             Some(id) => CursorId::Known(id),
-            None => CursorId::Garbage,
+            None => CursorId::Invalid,
         };
         Self { epoch: since.epoch, seq: since.seq, id }
     }
@@ -94,20 +94,20 @@ impl Cursor {
         Self { epoch: Some(top.epoch), seq, id: CursorId::Newest }
     }
 
-    /// The proof, where there is one to compare.
+    /// The id to compare, if there is one.
     pub(super) fn known_id(&self) -> Option<MessageId> {
         match self.id {
             CursorId::Known(id) => Some(id),
-            CursorId::Garbage | CursorId::Unproven | CursorId::Newest => None,
+            CursorId::Invalid | CursorId::Unproven | CursorId::Newest => None,
         }
     }
 
-    /// The position, where it is proved.
+    /// The position, if it is proved.
     pub(super) fn position(&self) -> Option<Position> {
         Some(Position { epoch: self.epoch?, seq: self.seq, message_id: self.known_id()? })
     }
 
-    /// Nothing lies between the cursor and this position.
+    /// Whether nothing lies between the cursor and this position.
     pub(super) fn is_at(&self, position: &Position) -> bool {
         self.epoch == Some(position.epoch) && self.seq == position.seq && self.fits(position.message_id)
     }
@@ -115,14 +115,14 @@ impl Cursor {
     fn fits(&self, found: MessageId) -> bool {
         match self.id {
             CursorId::Known(id) => is_same(id, found),
-            CursorId::Garbage => false,
+            CursorId::Invalid => false,
             CursorId::Unproven | CursorId::Newest => true,
         }
     }
 }
 
-/// Judges a page that was read from `cursor` on ([`crate::backend::Range::After`]): `None` if it is the continuation, or why it
-/// can't be proved to be.
+/// Judges a page that was read after `cursor` ([`crate::backend::Range::After`]): `None` if it is proved to be the
+/// continuation, or else the reason why not.
 pub fn continuity(cursor: &Cursor, page: &Page) -> Option<GapReason> {
     if cursor.epoch != Some(page.top.epoch) {
         return if failpoints::is(Failpoint::IgnoreEpoch) { None } else { Some(GapReason::Epoch) };
@@ -144,13 +144,14 @@ pub fn continuity(cursor: &Cursor, page: &Page) -> Option<GapReason> {
     }
 }
 
-/// The place before a page's first message; of an empty page the log's top.
+/// The position before a page's first message; for an empty page the log's top.
 pub(super) fn before_first(page: &Page) -> Position {
     before_newer(page, MessageId::NONE)
 }
 
-/// The place in a page before the first message that is younger than this one; without any, the log's top. Ids are as exact as
-/// the nodes' clocks: between clocks that differ, a message may come again, or be skipped behind the gap that is told.
+/// The position in a page before the first message that is younger than this one; without such a message, the log's top.
+/// Ids are as exact as the nodes' clocks: if clocks differ, a message may come again, or be skipped after the gap that the
+/// members are told of.
 pub(super) fn before_newer(page: &Page, known: MessageId) -> Position {
     let newer = page.entries.iter().find(|entry| entry.message_id > known);
     newer.map_or(page.top, |entry| Position {
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_live_message_is_next_repeat_hole_or_doubt() {
+    fn live_message_is_next_repeat_gap_or_conflict() {
         let epoch = Epoch::generate();
         let [a, b, c] = [(); 3].map(|()| MessageId::generate());
         let last = Position { epoch, seq: 5, message_id: a };
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_promoted_stale_replica_is_seen_by_the_id_before() {
+    fn previous_id_reveals_a_promoted_stale_replica() {
         let epoch = Epoch::generate();
         let [mine, other, next] = [(); 3].map(|()| MessageId::generate());
         let cursor = Cursor::from(Position { epoch, seq: 5, message_id: mine });
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_promised_by_number_and_is_gone_is_a_gap_but_not_what_was_asked_for_as_the_newest() {
+    fn trimmed_message_is_a_gap_only_if_it_was_promised() {
         let epoch = Epoch::generate();
         let [before, next] = [(); 2].map(|()| MessageId::generate());
         let top = Position { epoch, seq: 6, message_id: next };
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn forged_positions_are_never_recovered() {
+    fn forged_positions_never_prove_continuity() {
         let epoch = Epoch::generate();
         let top = Position { epoch, seq: 6, message_id: MessageId::generate() };
         let page = Page { top, entries: vec![], more: false };

@@ -1,6 +1,6 @@
-//! One connection's conversation with the node. Owns who it is, which rooms it is in, and what it has used up; the rules
-//! of single requests are in `requests`. Called by the connection's read loop, one frame at a time; queues exactly one
-//! answer per request that has an id.
+//! One connection's session. Owns its user, its rooms and what it has used of its limits; the rules of single requests
+//! are in `requests`. Called by the connection's read loop, one frame at a time; queues exactly one answer per request
+//! that has an id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,29 +26,29 @@ use crate::metrics as names;
 use crate::protocol::server_message::{self, ErrorBody};
 use crate::protocol::{ClientMessage, CloseReason, ErrorCode, Request, RequestId, RoomName, Token, UserName};
 
-/// Whether the connection goes on after a frame.
+/// What happens to the connection after a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// It does.
+    /// It stays open.
     Continue,
-    /// It is to be closed.
+    /// It has to be closed.
     Close(CloseReason),
 }
 
-/// Membership of one room. Its parts leave by being dropped.
+/// Membership of one room. Dropping it leaves the room.
 pub(super) struct Membership {
     pub(super) member: MemberGuard,
     pub(super) present: PresenceGuard,
 }
 
-/// A place in a topic's fan-out; dropping it leaves at once.
+/// A member of a topic's fan-out; dropping it removes the member at once.
 pub(super) struct MemberGuard {
     pub(super) hold: TopicGuard,
     outbox: Arc<Outbox>,
 }
 
 impl MemberGuard {
-    /// Takes a place in a topic that is ready.
+    /// Adds the connection to a topic that is ready.
     pub(super) fn begin(hold: TopicGuard, outbox: &Arc<Outbox>) -> Self {
         hold.topic.begin_join(outbox);
         Self { hold, outbox: outbox.clone() }
@@ -61,7 +61,7 @@ impl Drop for MemberGuard {
     }
 }
 
-/// A user on this connection, with the place in its private log.
+/// The user of this connection, as a member of its private topic.
 pub(super) struct BoundUser {
     pub(super) user: UserName,
     pub(super) inbox: MemberGuard,
@@ -72,7 +72,7 @@ pub struct Session {
     pub(super) node: Arc<Node>,
     pub(super) connection: ConnectionGuard,
     pub(super) bound: Option<BoundUser>,
-    /// In the order of entering: the last is the current one.
+    /// In the order in which they were entered; the last is the current one.
     pub(super) rooms: IndexMap<RoomName, Membership>,
     pub(super) typing: TypingPace,
     credential: Option<Credential>,
@@ -84,16 +84,16 @@ pub struct Session {
     arrival: Arrival,
 }
 
-/// What a request came to: the body of its `Ack`, or nothing where the answer is queued already.
+/// The result of a request that succeeded.
 pub(super) enum Reply {
-    /// To be queued, if the request has an id.
+    /// An `Ack` to queue.
     Ack(Bytes),
-    /// Was queued in its place in the order of frames.
+    /// The request has no id, or its `Ack` is queued already, in its place between other frames.
     Done,
 }
 
 impl Session {
-    /// A new connection; `credential` where it authenticated at the handshake.
+    /// A new connection, with its credential if it authenticated at the handshake.
     pub fn new(node: Arc<Node>, connection: ConnectionGuard, credential: Option<Credential>) -> Self {
         let limits = &node.config().limits;
         let bucket = TokenBucket::new(limits.messages_per_second, limits.burst, Instant::now());
@@ -117,12 +117,12 @@ impl Session {
         self.connection.outbox()
     }
 
-    /// Whose the token is that the connection relies on.
+    /// The user of the token that the connection relies on.
     pub(super) fn token_owner(&self) -> Option<&UserName> {
         self.credential.as_ref().map(Credential::user)
     }
 
-    /// Leaves everything at once; the queue stays until the connection is dropped.
+    /// Leaves every room at once; the queue stays until the guard is dropped.
     pub fn end(self) -> ConnectionGuard {
         self.connection
     }
@@ -137,9 +137,10 @@ impl Session {
         self.bound.as_ref().map(|bound| &bound.user)
     }
 
-    /// Takes a frame's cost from the connection's rate, and waits where it is spent: the socket is not read meanwhile,
-    /// and TCP tells the client. Said once per episode, which ends when the bucket is full again: in the midst of one a
-    /// wait that took a moment too long leaves something over for the next frame.
+    /// Takes a frame's cost from the connection's rate, and waits while the rate is exceeded. The socket is not read
+    /// meanwhile, so TCP slows the client down. The client receives one error per episode. An episode ends when the
+    /// bucket is full, not when a frame passes without a wait: a wait that took a little too long leaves something for
+    /// the next frame.
     pub async fn charge(&mut self, cost: u32) {
         let now = Instant::now();
         self.is_over_rate &= !self.bucket.is_full(now);
@@ -149,7 +150,7 @@ impl Session {
         }
         if !std::mem::replace(&mut self.is_over_rate, true) {
             counter!(names::REJECTIONS, "scope" => "rate").increment(1);
-            let message = "more requests than the rate allows: they are delayed".to_owned();
+            let message = "too many requests; they are delayed".to_owned();
             let retry_after_ms = Some(wait.as_millis() as u64);
             let body = ErrorBody { code: ErrorCode::RateLimited, message, retry_after_ms, outcome: None };
             self.outbox().reply(server_message::error(None, &body));
@@ -157,7 +158,7 @@ impl Session {
         sleep(wait).await;
     }
 
-    /// Carries out one text frame, and queues its answer.
+    /// Handles one text frame, and queues its answer.
     pub async fn handle(&mut self, text: &str) -> Flow {
         self.charge(1).await;
         let message = match ClientMessage::decode(text, self.node.config().limits.max_content_bytes) {
@@ -209,14 +210,14 @@ impl Session {
             let user = newer.as_ref().or(self.credential.as_ref()).map(Credential::user);
             check_identity(user.or(self.user()), sender)?;
         }
-        // Only now: a request that is refused changes nothing, not even whose connection this is.
+        // Only now: a request that is refused changes nothing, not even the user of the connection.
         if newer.is_some() {
             self.credential = newer;
         }
         self.dispatch(id, request).await
     }
 
-    /// Checks the request's token; the credential that it makes, where it is another than the connection's.
+    /// Checks the request's token. Returns its credential if it is not the connection's present token.
     async fn authorise(&self, token: Option<Token>) -> Result<Option<Credential>, RequestError> {
         if !self.node.config().auth.enabled {
             return Ok(None);
@@ -227,7 +228,7 @@ impl Session {
             } else {
                 Err(RequestError::new(
                     ErrorCode::Unauthorized,
-                    "`token` is missing: this node wants one in each request",
+                    "`token` is missing; this node requires a token in each request",
                 ))
             };
         };
@@ -239,14 +240,14 @@ impl Session {
         if self.bound.as_ref().is_some_and(|bound| bound.user != *credential.user()) {
             return Err(RequestError::new(
                 ErrorCode::IdentityMismatch,
-                "the token is another user's than this connection's",
+                "the token belongs to a different user",
             ));
         }
         Ok(Some(credential))
     }
 
-    /// Binds the connection to its user, and starts the user's private messages. `ack` queues the answer of an `Auth`
-    /// before them.
+    /// Binds the connection to its user, and starts to deliver the user's private messages. `ack` queues the answer of an
+    /// `Auth` before them.
     pub(super) async fn bind(
         &mut self,
         user: &UserName,
@@ -267,7 +268,7 @@ impl Session {
         Ok(())
     }
 
-    /// A ping with this payload is about to be queued: its pong will prove that what was queued before it arrived.
+    /// A ping with this payload is about to be queued. Its pong will prove that everything queued before it arrived.
     pub fn ping_queued(&mut self, payload: u64) {
         let id = self.outbox().id();
         let sent = self.bound.as_ref().and_then(|bound| bound.inbox.hold.topic.sent_to(id));
@@ -295,7 +296,7 @@ fn check_identity(user: Option<&UserName>, sender: &UserName) -> Result<(), Requ
     match user {
         Some(user) if user != sender && !failpoints::is(Failpoint::TrustName) => Err(RequestError::new(
             ErrorCode::IdentityMismatch,
-            "`sender_username` is another name than this connection's: open a connection of its own for it",
+            "`sender_username` does not match this connection's user; open a separate connection",
         )),
         _ => Ok(()),
     }

@@ -62,7 +62,7 @@ async fn a_room_that_can_not_be_read_is_not_called_caught_up() {
     // To the node that does not know the room yet.
     fixture.balancer.prefer(fixture.cluster.address(1));
     fixture.balancer.cut();
-    alice.reads("#banner-text", "Not in #bad yet: what the cluster's store holds here can't be read").await;
+    alice.reads("#banner-text", "Not in #bad yet: the stored data can't be read").await;
     alice.says("later").await;
     alice.sees("it waits", "document.querySelectorAll('.line.waiting').length === 1").await;
     let told = alice.js("told").await;

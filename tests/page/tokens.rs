@@ -24,7 +24,7 @@ async fn a_token_signs_in_and_its_end_keeps_rooms_and_unsent_messages() {
     // Somebody else's.
     let others = fixture.cluster.token(0, "bob").await;
     alice.types("#token", &format!("{others}{ENTER}")).await;
-    alice.reads("#problem", "is another name than").await;
+    alice.reads("#problem", "does not match this connection's user").await;
 
     let first = fixture.cluster.token(0, "alice").await;
     alice.types("#token", &format!("{first}{ENTER}")).await;
