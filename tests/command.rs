@@ -1,5 +1,4 @@
-//! The subcommands that talk to a node, against a socket that plays the node: what they ask, what they print, and with
-//! which code they exit.
+//! The subcommands that talk to a node, tested against a fake node: their requests, their output and their exit codes.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -10,7 +9,7 @@ use std::thread::JoinHandle;
 
 const KEY: &str = "8Jq2-mVd7-Rz4x-Kp9w";
 
-/// Answers one request, and tells what it was.
+/// A fake node that answers one request and returns it.
 struct Node {
     address: SocketAddr,
     request: JoinHandle<String>,
@@ -135,13 +134,13 @@ fn health_sets_the_exit_code() {
 
 #[test]
 fn health_uses_the_configured_node_and_timeout() {
-    // It accepts, as the kernel does for it, and never answers.
+    // The kernel accepts the connection, but no answer comes.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port().to_string();
     let environment = [("CHAT_INTERNAL__PORT", port.as_str())];
     let output = chatnode(&environment, &["health", "--timeout", "200ms"], "");
-    let complaint = format!("chatnode: no answer from 127.0.0.1:{port} in 200ms\n");
-    assert_eq!(text(&output.stderr), complaint);
+    let expected = format!("chatnode: no answer from 127.0.0.1:{port} in 200ms\n");
+    assert_eq!(text(&output.stderr), expected);
     assert_eq!(output.status.code(), Some(1));
 }
 

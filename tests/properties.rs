@@ -1,5 +1,5 @@
-//! Rules of the pure parts, tried on what nobody would think of. `PROPTEST_CASES=1000000 cargo test --profile soak --lib
-//! --test properties` tries a million of each; without it, a thousand.
+//! Properties of the pure parts, checked with random inputs. The default is a thousand cases of each;
+//! `PROPTEST_CASES=1000000 cargo test --profile soak --lib --test properties` runs a million.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod support;
@@ -20,7 +20,7 @@ fn cases() -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// A log as the store has it: appended to, trimmed, rolled back, started afresh.
+/// A log as in the store: it can be appended to, trimmed, rolled back and replaced.
 #[derive(Debug, Clone)]
 struct Log {
     epoch: Epoch,
@@ -60,9 +60,9 @@ impl Log {
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Appended, and what the channel did with it: lost it, brought it, brought it twice.
+    /// A message is appended, and the channel delivers it so many times: never, once or twice.
     Append(u8),
-    /// An earlier message comes again.
+    /// An earlier message is delivered again.
     Again(prop::sample::Index),
     /// The store lost its newest messages.
     RollBack(prop::sample::Index),
@@ -82,8 +82,8 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(cases())]
 
-    /// Whatever the channel loses, repeats and rolls back: what is taken as the next follows what was taken before, in the
-    /// log that it is from; and a message that does not is never taken.
+    /// Whatever the channel loses or repeats and the store rolls back: each accepted message follows the last accepted one in the
+    /// same log, and no other message is accepted.
     #[test]
     fn sequencer_accepts_only_the_next_entry(steps in prop::collection::vec(step(), 1..80)) {
         let mut log = Log::new();
@@ -111,7 +111,7 @@ proptest! {
                         last = Position { epoch, seq: entry.seq, message_id: entry.message_id };
                     }
                     Verdict::Repeat => prop_assert_eq!(entry.message_id, last.message_id),
-                    // The node reads the log: goes on from its top here.
+                    // The node would read the log; the test continues at its top.
                     Verdict::Gap | Verdict::Conflict => {
                         last = log.top();
                         taken.clear();
@@ -122,7 +122,7 @@ proptest! {
         }
     }
 
-    /// A position is continued exactly if the log still holds all that follows it and the message that it names.
+    /// A position is recovered exactly if the log still holds its message and all messages after it.
     #[test]
     fn resume_is_proved_exactly_if_nothing_is_missing(
         before in 0_usize..40, at in any::<prop::sample::Index>(), lost in 0_usize..40, after in 0_usize..40,
@@ -143,7 +143,7 @@ proptest! {
         let is_same_log = log.epoch == position.epoch && seq <= log.entries.len() && log.position(seq) == position;
         let verdict = continuity(&Cursor::from(position), &log.page(position.seq));
         if !is_same_log {
-            prop_assert!(verdict.is_some(), "recovered over a rollback");
+            prop_assert!(verdict.is_some(), "recovered across a rollback");
         } else if log.first_held > seq {
             prop_assert_eq!(verdict, Some(GapReason::Trimmed));
         } else {
@@ -151,7 +151,7 @@ proptest! {
         }
     }
 
-    /// What a client makes up proves nothing.
+    /// A forged position is never recovered.
     #[test]
     fn forged_position_is_never_proved(messages in 0_usize..20, seq in 1_u64..40, has_epoch: bool, has_id: bool) {
         let mut log = Log::new();
@@ -164,7 +164,7 @@ proptest! {
         prop_assert!(continuity(&Cursor::from(claim), &log.page(seq)).is_some());
     }
 
-    /// A place that the node chose itself needs no proof, but never leads beyond the log.
+    /// A position that the node chose needs no proof, but is never beyond the log.
     #[test]
     fn position_by_number_is_never_beyond_the_log(messages in 0_usize..20, seq in 0_u64..40) {
         let mut log = Log::new();
@@ -173,21 +173,21 @@ proptest! {
         prop_assert_eq!(continuity(&cursor, &log.page(seq)).is_none(), seq <= messages as u64);
     }
 
-    /// Over any time, no more passes than the burst and what the rate adds; and nobody waits who had not used that up.
+    /// In any period, no more passes than the burst and what the rate adds; and a request waits only if that is used up.
     #[test]
     fn bucket_keeps_its_rate(
         rate in 1_u32..200, burst in 1_u32..200, costs in prop::collection::vec((1_u32..6, 0_u64..200), 1..60),
     ) {
         let start = Instant::now();
         let mut now = start;
-        // What was spent since each request began.
+        // The cost that was spent since each request began.
         let mut since: Vec<(Instant, u32)> = Vec::new();
         let mut bucket = TokenBucket::new(rate, burst, start);
         for (cost, pause_ms) in costs {
             now += Duration::from_millis(pause_ms);
             since.push((now, 0));
             let wait = bucket.take(cost, now);
-            // As the session does: what is over the rate waits before the next is read.
+            // Like the session: a request over the rate waits before the next one is read.
             now += wait;
             let mut most = f64::NEG_INFINITY;
             for (begun, spent) in &mut since {
@@ -209,7 +209,7 @@ proptest! {
         runtime.block_on(leases::run(&leases::TestStore::Embedded(OnceLock::new()), steps));
     }
 
-    /// A name that was accepted is accepted again, and stays as it is.
+    /// An accepted name is accepted again without a change.
     #[test]
     fn name_normalisation_is_idempotent(text in "\\PC{0,80}") {
         if let Ok(name) = UserName::parse(&text) {
@@ -220,7 +220,7 @@ proptest! {
         }
     }
 
-    /// No text makes the decoder do anything but accept or refuse.
+    /// The decoder accepts or refuses any text.
     #[test]
     fn any_text_is_decoded_or_refused(text in "\\PC{0,200}") {
         if let Err(rejected) = ClientMessage::decode(&text, 16_384) {
@@ -228,7 +228,7 @@ proptest! {
         }
     }
 
-    /// Near misses of requests are decoded or refused, and what is decoded has the limits' sizes.
+    /// The decoder accepts or refuses requests that are almost valid.
     #[test]
     fn near_valid_requests_are_decoded_or_refused(
         kind in "Enter|Leave|GroupChat|PrivateChat|Auth|Typing|History|Members|Read|Ping|Shout",

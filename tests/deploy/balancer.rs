@@ -1,16 +1,16 @@
-//! Balancers, run with the files of `deploy/` as they are but for the ports. Owns the process; which nodes it finds healthy
-//! is its own affair. Used by the stories.
+//! Balancers, run with the files of `deploy/`, of which only the ports are changed. Owns the process; the balancer itself decides
+//! which nodes are healthy. Used by the tests of balancers and of Prometheus.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::client::connect;
 use crate::cluster::Cluster;
-use crate::person::connect;
 use crate::process::{Process, free_ports, with_ports};
 
-/// Which one.
+/// The programs.
 #[cfg_attr(
     not(feature = "all-balancers"),
     expect(dead_code, reason = "the last two run with the feature alone")
@@ -24,7 +24,7 @@ pub enum Kind {
 }
 
 pub struct Balancer {
-    /// Where clients connect.
+    /// The address for clients.
     pub address: SocketAddr,
     kind: Kind,
     process: Process,
@@ -37,7 +37,7 @@ impl Drop for Balancer {
 }
 
 impl Balancer {
-    /// Starts it in front of a cluster, and waits until it leads to a node.
+    /// Starts it in front of a cluster, and waits until it reaches every node.
     pub async fn start(kind: Kind, cluster: &Cluster) -> Self {
         let [front, operators] = free_ports();
         let folder = cluster.folder();
@@ -56,7 +56,7 @@ impl Balancer {
                     ("bind :8405", format!("bind :{operators}")),
                     ("chat:8080", format!("chat:{port}")),
                     ("check port 8081", format!("check port {internal}")),
-                    ("127.0.0.11:53", format!("127.0.0.11:{}", cluster.names.port())),
+                    ("127.0.0.11:53", format!("127.0.0.11:{}", cluster.dns.port())),
                 ];
                 let file = write(folder, "haproxy.cfg", &with_ports("deploy/haproxy/haproxy.cfg", &ports));
                 let mut command = Command::new("haproxy");
@@ -98,27 +98,27 @@ impl Balancer {
                 ];
                 let file = write(folder, "envoy.yaml", &with_ports("deploy/envoy/envoy.yaml", &ports));
                 let mut command = Command::new("envoy");
-                // Its shared memory has a number, and another test's Envoy another.
+                // Each Envoy needs its own number for its shared memory.
                 command.arg("-c").arg(file).args(["--base-id", &operators.to_string(), "--concurrency", "2"]);
                 command
             }
         };
         let process = Process::start("balancer", folder, &mut command);
         let balancer = Self { address: (Ipv4Addr::LOCALHOST, front).into(), kind, process };
-        balancer.leads_to_all(cluster).await;
+        balancer.reaches_all(cluster).await;
         balancer
     }
 
-    /// Waits until it has given a client to every node that runs. (A node that was just started has had none, and is the
-    /// first choice of a balancer that counts connections.)
-    pub async fn leads_to_all(&self, cluster: &Cluster) {
+    /// Waits until it has given a client to every running node. (A new node has none, and is the first choice of a balancer that
+    /// counts connections.)
+    pub async fn reaches_all(&self, cluster: &Cluster) {
         let mut clients = Vec::new();
         loop {
-            let nodes = cluster.figures("chat_handshakes_total{result=\"ok\"}").await;
+            let nodes = cluster.metric_of_all("chat_handshakes_total{result=\"ok\"}").await;
             if nodes.iter().all(|served| *served > 0.0) {
                 return;
             }
-            assert!(clients.len() < 1_000, "{:?} does not lead to every node: {nodes:?}", self.kind);
+            assert!(clients.len() < 1_000, "{:?} does not reach every node: {nodes:?}", self.kind);
             clients.push(connect(Ipv4Addr::LOCALHOST, self.address, None).await);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

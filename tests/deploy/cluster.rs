@@ -1,5 +1,5 @@
-//! A Redis and some nodes. Owns their processes, each node on an address of its own (127.0.0.2, .3, …) and the same two
-//! ports, as on machines of their own; the stories start, stop and kill them.
+//! A Redis and some nodes. Owns their processes. Each node has its own address (127.0.0.2, .3, …) and the same two ports, as on
+//! separate machines. The tests start, stop and kill them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::dns::Dns;
 use crate::http;
-use crate::names::Names;
 use crate::process::{Process, free_ports, project, until};
 
 /// Longer than a node takes to start or Redis to answer, on a busy machine.
@@ -18,12 +18,12 @@ const START: Duration = Duration::from_secs(20);
 const DRAIN: Duration = Duration::from_secs(45);
 
 pub struct Cluster {
-    /// The clients' port of every node.
+    /// The port of every node for clients.
     pub port: u16,
-    /// The operators' port of every node.
+    /// The port of every node for operators.
     pub internal_port: u16,
-    /// What the nodes' name resolves to.
-    pub names: Names,
+    /// Resolves the name of the nodes.
+    pub dns: Dns,
     settings: Vec<(&'static str, &'static str)>,
     redis_port: u16,
     nodes: Vec<Option<Process>>,
@@ -32,9 +32,9 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Redis with the project's file, and so many nodes, ready.
+    /// Starts Redis with the file of the project, and so many nodes; returns when they are ready.
     pub async fn start(nodes: usize, settings: &[(&'static str, &'static str)]) -> Self {
-        // In memory where there is such a place: waiting for a busy disk is no part of these stories.
+        // In memory if possible, because these tests should not wait for a busy disk.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let [port, internal_port, redis_port] = free_ports();
         let redis = Process::start(
@@ -48,7 +48,7 @@ impl Cluster {
         let mut cluster = Self {
             port,
             internal_port,
-            names: Names::serve(),
+            dns: Dns::serve(),
             settings: settings.to_vec(),
             redis_port,
             nodes: Vec::new(),
@@ -76,19 +76,19 @@ impl Cluster {
         Ipv4Addr::new(127, 0, 0, 2 + u8::try_from(node).unwrap())
     }
 
-    /// Starts a node, old or new, and waits until it takes clients.
+    /// Starts a new or a stopped node, and waits until it is ready.
     pub async fn start_node(&mut self, node: usize) {
         self.launch(node);
         self.ready(node).await;
     }
 
-    /// SIGTERM; waits for the end of the drain, which has to be a good one.
+    /// Sends SIGTERM and waits for the end of the drain, which has to succeed.
     pub async fn stop_node(&mut self, node: usize) {
         let mut process = self.nodes[node].take().unwrap();
         process.signal("TERM");
         let status = process.ended(DRAIN).await;
         assert!(status.success(), "a drained node exits with 0, not {status}: {}", process.log());
-        self.names.remove(Self::address(node));
+        self.dns.remove(Self::address(node));
     }
 
     /// SIGKILL.
@@ -96,35 +96,35 @@ impl Cluster {
         let mut process = self.nodes[node].take().unwrap();
         process.signal("KILL");
         process.ended(START).await;
-        self.names.remove(Self::address(node));
+        self.dns.remove(Self::address(node));
     }
 
-    /// What a node exports.
+    /// The metrics page of a node.
     pub async fn metrics(&self, node: usize) -> String {
         let (status, body) = http::get(self.operators(node), "/metrics").await.unwrap();
         assert_eq!(status, 200);
         body
     }
 
-    /// One figure of it: the sample of exactly this name and labels.
-    pub async fn figure(&self, node: usize, sample: &str) -> f64 {
+    /// One value of it, by its exact name and labels.
+    pub async fn metric(&self, node: usize, sample: &str) -> f64 {
         let metrics = self.metrics(node).await;
         let line = metrics.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {sample} in\n{metrics}")).parse().unwrap()
     }
 
-    /// The same figure of every node that runs.
-    pub async fn figures(&self, sample: &str) -> Vec<f64> {
+    /// The same value of every running node.
+    pub async fn metric_of_all(&self, sample: &str) -> Vec<f64> {
         let mut all = Vec::new();
         for node in (0..self.size()).filter(|node| self.nodes[*node].is_some()) {
-            all.push(self.figure(node, sample).await);
+            all.push(self.metric(node, sample).await);
         }
         all
     }
 
     /// Open connections, by node.
     pub async fn connections(&self) -> Vec<f64> {
-        self.figures("chat_connections").await
+        self.metric_of_all("chat_connections").await
     }
 
     pub fn operators(&self, node: usize) -> SocketAddr {
@@ -141,7 +141,7 @@ impl Cluster {
             .env("CHAT_INTERNAL__PORT", self.internal_port.to_string())
             .env("CHAT_NODE__NAME", format!("node-{node}"))
             .env("CHAT_REDIS__URL", format!("redis://127.0.0.1:{}", self.redis_port))
-            // Balancers come from there; clients from 127.1.0.0/16.
+            // Balancers connect from this network, clients from 127.1.0.0/16.
             .env("CHAT_SERVER__TRUSTED_PROXIES", "127.0.0.0/24")
             .envs(self.settings.iter().copied())
             .current_dir(self.folder.path());
@@ -158,6 +158,6 @@ impl Cluster {
             http::get(at, "/readyz").await.filter(|(status, _)| *status == 200)
         })
         .await;
-        self.names.add(Self::address(node));
+        self.dns.add(Self::address(node));
     }
 }

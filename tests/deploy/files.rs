@@ -1,5 +1,5 @@
-//! What the files of `deploy/` promise each other: every alert has a test and a section in the handbook, every query is of
-//! metrics that a node exports, copies are copies.
+//! The consistency of the files in `deploy/`: every alert has a test and a section in the handbook, every query uses metrics
+//! that a node exports, and copies are equal.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -19,7 +19,7 @@ fn alerts() -> Vec<String> {
     rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).map(str::to_owned).collect()
 }
 
-/// Every query of the dashboard, and what marks its times.
+/// Every query of the dashboard.
 pub fn dashboard_queries() -> Vec<String> {
     let dashboard: Value = serde_json::from_str(&read("deploy/grafana/dashboards/chatnode.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
@@ -42,7 +42,7 @@ fn every_alert_has_a_test_and_a_handbook_section() {
         assert!(tests.contains(&silent), "{alert} is never silent in rules_test.yml");
         assert!(
             handbook.contains(&format!("\n### {alert}\n")),
-            "docs/operations.md does not say what to do about {alert}"
+            "docs/operations.md has no section on {alert}"
         );
     }
 }
@@ -65,7 +65,7 @@ fn kubernetes_gives_redis_the_same_file() {
 async fn alerts_and_dashboard_use_only_exported_metrics() {
     let cluster = Cluster::start(1, &[]).await;
     let exported = cluster.metrics(0).await;
-    let names: BTreeSet<&str> = exported.lines().filter_map(|line| line.split([' ', '{']).next()).collect();
+    let metrics: BTreeSet<&str> = exported.lines().filter_map(|line| line.split([' ', '{']).next()).collect();
     let rules = read("deploy/prometheus/rules/chatnode.yml");
     let asked = rules
         .lines()
@@ -75,16 +75,16 @@ async fn alerts_and_dashboard_use_only_exported_metrics() {
     for query in asked {
         for word in query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
             if word.starts_with("chat_") || word.starts_with("process_") {
-                assert!(names.contains(word), "no node exports {word}: {query}");
+                assert!(metrics.contains(word), "no node exports {word}: {query}");
             }
         }
     }
-    // And the other way round: nothing is counted that nobody looks at.
-    let looked_at = read("deploy/grafana/dashboards/chatnode.json");
-    for name in names.iter().filter(|name| name.starts_with("chat_")) {
+    // And every metric of a node is on the dashboard.
+    let dashboard = read("deploy/grafana/dashboards/chatnode.json");
+    for name in metrics.iter().filter(|name| name.starts_with("chat_")) {
         assert!(
-            looked_at.contains(name.trim_end_matches("_sum").trim_end_matches("_count")),
-            "nobody looks at {name}"
+            dashboard.contains(name.trim_end_matches("_sum").trim_end_matches("_count")),
+            "the dashboard does not show {name}"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Plain HTTP to operators' doors. Owns one request and its answer; used by the stories to ask nodes, HAProxy and
+//! Plain HTTP requests to the endpoints for operators. Owns one request and its answer. Used to ask nodes, HAProxy and
 //! Prometheus.
 
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// `GET path`: status and body; none where nobody answers. (HTTP/1.0, so that no body comes in chunks.)
+/// `GET path`: status and body; none without an answer. (With HTTP/1.0, so that the body is not chunked.)
 pub async fn get(at: SocketAddr, path: &str) -> Option<(u16, String)> {
     let ask = async {
         let mut stream = TcpStream::connect(at).await.ok()?;
@@ -22,7 +22,7 @@ pub async fn get(at: SocketAddr, path: &str) -> Option<(u16, String)> {
     tokio::time::timeout(Duration::from_secs(5), ask).await.ok()?
 }
 
-/// Percent-encodes a query's value, every byte of it.
+/// Percent-encodes every byte of the value of a query.
 pub fn encode(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

@@ -1,16 +1,16 @@
-//! What an operator gets, run for real: Redis, nodes, balancers and Prometheus, each with the file of `deploy/` as it is but
-//! for the ports, and a few hundred people. HAProxy and nginx come from Debian; with the feature `all-balancers` Traefik and Envoy tell
-//! the same stories, and have to be on the PATH.
+//! The files of `deploy/` with real programs: Redis, nodes, balancers and Prometheus, each with its file unchanged except for
+//! the ports, and a few hundred clients. HAProxy and nginx come from Debian. With the feature `all-balancers` the same tests run
+//! with Traefik and Envoy, which have to be on the PATH.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod balancer;
+mod client;
+mod clients;
 mod cluster;
-mod crowd;
+mod dns;
 mod files;
 mod http;
-mod names;
-mod person;
 mod process;
 mod prometheus;
 mod stories;

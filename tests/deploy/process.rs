@@ -1,5 +1,5 @@
-//! Programs that a story starts. Owns their folders, ports and ends; knows nothing of what they do. Used by everything
-//! else in this test.
+//! Programs that a test starts. Owns their output, their ports and how they end; does not know what they do. Used by all other
+//! files of this test.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
@@ -20,7 +20,7 @@ impl Process {
         let out = File::options().create(true).append(true).open(&log).unwrap();
         let child =
             command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap_or_else(
-                |error| panic!("{name} can't be started ({error}); tests/run installs what is missing"),
+                |error| panic!("{name} can't be started ({error}); tests/run installs missing programs"),
             );
         Self { child, log }
     }
@@ -31,8 +31,8 @@ impl Process {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
     }
 
-    /// Asks it to end, and waits for a moment: who has children of its own, as nginx has workers, ends them then, and would
-    /// leave them behind if it were killed.
+    /// Sends SIGTERM and waits a moment: a program with child processes, such as the workers of nginx, ends them then. If it were
+    /// killed, they would continue.
     pub fn end(&mut self) {
         self.signal("TERM");
         let deadline = Instant::now() + Duration::from_secs(3);
@@ -41,7 +41,7 @@ impl Process {
         }
     }
 
-    /// How it ended, within a time.
+    /// Waits for its end and returns its status.
     pub async fn ended(&mut self, within: Duration) -> ExitStatus {
         let deadline = Instant::now() + within;
         loop {
@@ -53,7 +53,7 @@ impl Process {
         }
     }
 
-    /// The end of what it printed, for a failed story.
+    /// The last lines of its output, for the report of a failed test.
     pub fn log(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
@@ -83,8 +83,8 @@ pub fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// A file of `deploy/` with other ports and nothing else changed: each pair is what stands there and what takes its
-/// place, and both differ in digits alone.
+/// A file of `deploy/` with other ports and no other change. Each pair is a text in the file and its replacement, which may
+/// differ only in digits.
 pub fn with_ports(path: &str, ports: &[(&str, String)]) -> String {
     let mut text = std::fs::read_to_string(project(path)).unwrap();
     for (from, to) in ports {
@@ -96,7 +96,7 @@ pub fn with_ports(path: &str, ports: &[(&str, String)]) -> String {
     text
 }
 
-/// Asks again and again until there is an answer, within a time.
+/// Asks repeatedly until there is an answer; fails after a time.
 pub async fn until<T, F: Future<Output = Option<T>>>(
     what: &str,
     within: Duration,

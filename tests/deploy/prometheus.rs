@@ -1,4 +1,5 @@
-//! Prometheus with the files of `deploy/`, over a real cluster: what it scrapes, what the dashboard and the alerts ask.
+//! Prometheus with the files of `deploy/` and a real cluster: it scrapes every node, and answers the queries of the dashboard
+//! and the alerts.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -7,13 +8,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::balancer::{Balancer, Kind};
+use crate::clients::Clients;
 use crate::cluster::Cluster;
-use crate::crowd::Crowd;
 use crate::files::dashboard_queries;
 use crate::http;
 use crate::process::{Process, free_ports, project, until, with_ports};
 
-/// Until a rate has two samples, at a scrape every 5 s.
+/// Long enough for two samples of a rate, with a scrape every 5 s.
 const A_FEW_SCRAPES: Duration = Duration::from_secs(40);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,8 +22,8 @@ async fn prometheus_scrapes_every_node_and_answers_every_query() {
     let cluster = Cluster::start(3, &[]).await;
     let prometheus = Prometheus::start(&cluster);
     let balancer = Balancer::start(Kind::Haproxy, &cluster).await;
-    let crowd = Crowd::comes(balancer.address, 60).await;
-    crowd.talks();
+    let clients = Clients::connect(balancer.address, 60).await;
+    clients.start_talking();
 
     until("Prometheus scrapes three nodes", A_FEW_SCRAPES, || async {
         let up = prometheus.ask("sum(up{job=\"chat\"})").await?;
@@ -58,7 +59,7 @@ async fn prometheus_scrapes_every_node_and_answers_every_query() {
         (!rules.is_empty() && rules.iter().all(|rule| rule["health"] == "ok")).then_some(())
     })
     .await;
-    crowd.ends_with_nothing_lost().await;
+    clients.finish_without_loss().await;
 }
 
 struct Prometheus {
@@ -67,7 +68,7 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// With the project's files; that this cluster has no DNS that Prometheus asks is what `nodes.d` is for.
+    /// Starts it with the files of the project. It finds the nodes by `nodes.d`, because this cluster has no DNS for it.
     fn start(cluster: &Cluster) -> Self {
         let [port] = free_ports();
         let folder = cluster.folder();
@@ -99,7 +100,7 @@ impl Prometheus {
         Self { address, _process: process }
     }
 
-    /// The rows of an instant query; none while Prometheus does not answer.
+    /// The rows of an instant query; none if Prometheus does not answer yet.
     async fn ask(&self, query: &str) -> Option<Vec<Value>> {
         let (status, body) =
             http::get(self.address, &format!("/api/v1/query?query={}", http::encode(query))).await?;

@@ -1,4 +1,5 @@
-//! The stories, each told in front of every balancer with a cluster of its own.
+//! Behaviour behind a balancer: load, restarts, failures, scaling and addresses. Each test runs with every balancer and its own
+//! cluster.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -8,18 +9,18 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::balancer::{Balancer, Kind};
+use crate::client::connect;
+use crate::clients::{Clients, source};
 use crate::cluster::Cluster;
-use crate::crowd::{Crowd, source};
-use crate::person::connect;
 use crate::process::until;
 
-/// The longest time-out in any balancer's file, and then some.
+/// Longer than the longest timeout in the file of any balancer.
 const PAST_EVERY_TIME_OUT: Duration = Duration::from_secs(66);
 
-/// Longer than anything takes that happens at all.
-const WHILE: Duration = Duration::from_secs(30);
+/// The longest time that a test waits for a condition.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Each story in front of each balancer is a test of its own.
+/// Makes one test of each story and balancer.
 macro_rules! stories {
     ($($story:ident)*) => {
         mod haproxy { $(#[tokio::test(flavor = "multi_thread")] async fn $story() { super::$story(super::Kind::Haproxy).await; })* }
@@ -42,128 +43,128 @@ stories! {
 async fn clients_are_spread_and_stay_past_every_timeout(kind: Kind) {
     let cluster = Cluster::start(3, &[]).await;
     let balancer = Balancer::start(kind, &cluster).await;
-    let crowd = Crowd::comes(balancer.address, 300).await;
+    let clients = Clients::connect(balancer.address, 300).await;
 
     let connections = settled(&cluster, 300.0).await;
-    // Envoy counts a connection only once it is open, and these come all at once.
+    // Envoy counts a connection only once it is open, and all clients connect at once.
     let fair = if kind == Kind::Envoy { 50.0..=150.0 } else { 80.0..=120.0 };
     assert!(connections.iter().all(|count| fair.contains(count)), "{connections:?}");
     println!("{kind:?}: {connections:?}");
 
     let start = Instant::now();
-    // Nobody says a word. The time itself is the story.
+    // No client sends anything. The test is about the time itself.
     tokio::time::sleep(PAST_EVERY_TIME_OUT).await;
-    assert_eq!(crowd.ended_since(start), []);
-    crowd.talks();
-    until("a few words", WHILE, || async { crowd.said_at_least(60).then_some(()) }).await;
-    crowd.ends_with_nothing_lost().await;
-    assert_eq!(crowd.ended_since(start), []);
+    assert_eq!(clients.ended_since(start), []);
+    clients.start_talking();
+    until("some messages are stored", PATIENCE, || async { clients.has_stored(60).then_some(()) }).await;
+    clients.finish_without_loss().await;
+    assert_eq!(clients.ended_since(start), []);
 }
 
 async fn rolling_restart_under_load_loses_nothing(kind: Kind) {
     let mut cluster = Cluster::start(3, &[]).await;
     let balancer = Balancer::start(kind, &cluster).await;
-    let crowd = Crowd::comes(balancer.address, 300).await;
-    crowd.talks();
+    let clients = Clients::connect(balancer.address, 300).await;
+    clients.start_talking();
     for node in 0..3 {
         let start = Instant::now();
         cluster.stop_node(node).await;
-        let ended = crowd.ended_since(start);
-        assert!(ended.iter().all(|(_, code)| *code == Some(1012)), "a drain says so: {ended:?}");
+        let ended = clients.ended_since(start);
+        assert!(ended.iter().all(|(_, code)| *code == Some(1012)), "a drain closes with 1012: {ended:?}");
         cluster.start_node(node).await;
-        balancer.leads_to_all(&cluster).await;
-        let back = everybody_is_back(&crowd, start).await;
+        balancer.reaches_all(&cluster).await;
+        let back = all_returned(&clients, start).await;
         let busiest = busiest_second(&back);
-        println!("{kind:?}: {} came back, {busiest} of them in the busiest second", ended.len());
+        println!("{kind:?}: {} clients returned, {busiest} of them in the busiest second", ended.len());
         assert!(
             busiest * 10 <= ended.len() * 4,
             "reconnects are spread: {busiest} of {} in a second",
             ended.len()
         );
     }
-    crowd.ends_with_nothing_lost().await;
+    clients.finish_without_loss().await;
 }
 
 async fn clients_of_a_killed_node_are_back_within_5_seconds(kind: Kind) {
     let mut cluster = Cluster::start(3, &[]).await;
     let balancer = Balancer::start(kind, &cluster).await;
-    let crowd = Crowd::comes(balancer.address, 300).await;
-    crowd.talks();
-    until("a lively talk", WHILE, || async { crowd.said_at_least(150).then_some(()) }).await;
+    let clients = Clients::connect(balancer.address, 300).await;
+    clients.start_talking();
+    until("many messages are stored", PATIENCE, || async { clients.has_stored(150).then_some(()) }).await;
     let start = Instant::now();
     cluster.kill_node(1).await;
     let mut took: Vec<Duration> =
-        everybody_is_back(&crowd, start).await.into_iter().map(|when| when - start).collect();
+        all_returned(&clients, start).await.into_iter().map(|when| when - start).collect();
     took.sort();
     let p99 = took[took.len() * 99 / 100];
-    println!("{kind:?}: {} were on the killed node; 99 % caught up elsewhere within {p99:?}", took.len());
+    println!("{kind:?}: {} clients of the killed node, 99 % caught up within {p99:?}", took.len());
     assert!(p99 <= Duration::from_secs(5), "{p99:?}");
-    crowd.ends_with_nothing_lost().await;
+    clients.finish_without_loss().await;
 }
 
 async fn nodes_are_added_and_removed_under_load(kind: Kind) {
-    // HAProxy finds new nodes by DNS, as with `--scale chat=5`; the other files name three, of which one is away at first.
+    // HAProxy finds new nodes by DNS, as with `--scale chat=5`. The other files name three nodes, of which one starts later.
     let (few, many) = if kind == Kind::Haproxy { (3, 5) } else { (2, 3) };
     let mut cluster = Cluster::start(few, &[]).await;
     let balancer = Balancer::start(kind, &cluster).await;
-    let mut crowd = Crowd::comes(balancer.address, 150).await;
-    crowd.talks();
+    let mut clients = Clients::connect(balancer.address, 150).await;
+    clients.start_talking();
     for node in few..many {
         cluster.start_node(node).await;
     }
-    balancer.leads_to_all(&cluster).await;
-    crowd.grows(150).await;
-    crowd.talks();
+    balancer.reaches_all(&cluster).await;
+    clients.add(150).await;
+    clients.start_talking();
     let connections = cluster.connections().await;
     assert!(
         connections[few..].iter().all(|count| *count >= 20.0),
-        "new nodes take their share: {connections:?}"
+        "new nodes get their share: {connections:?}"
     );
     let start = Instant::now();
     for node in few..many {
         cluster.stop_node(node).await;
     }
-    everybody_is_back(&crowd, start).await;
+    all_returned(&clients, start).await;
     settled(&cluster, 300.0).await;
-    crowd.ends_with_nothing_lost().await;
+    clients.finish_without_loss().await;
 }
 
 async fn forged_x_forwarded_for_is_not_trusted(kind: Kind) {
     let cluster = Cluster::start(3, &[("CHAT_LIMITS__MAX_CONNECTIONS_PER_ADDRESS", "2")]).await;
     let balancer = Balancer::start(kind, &cluster).await;
 
-    // Two on each of three nodes; a claim of another address each time gets a stranger no further.
-    let stranger = source(0);
-    assert_eq!(admitted(stranger, balancer.address, 20).await, 6);
-    // The balancer tells the nodes who really connects: others are not taken for the stranger, nor for each other.
+    // Two connections on each of three nodes. Forging another address each time does not help.
+    let attacker = source(0);
+    assert_eq!(admitted(attacker, balancer.address, 20).await, 6);
+    // The balancer passes the real addresses on, so that the nodes do not confuse other clients with the attacker.
     for number in 1..=30 {
         assert_eq!(admitted(source(number), balancer.address, 1).await, 1, "{}", source(number));
     }
-    // Past the balancer, from an address that nobody trusts.
+    // Directly to a node, from an address that is not trusted.
     let node = SocketAddr::from((Cluster::address(0), cluster.port));
     assert_eq!(admitted(source(99), node, 20).await, 2);
 }
 
-/// Connections by node, once all of them together are so many (a node hears of a lost one a moment later).
+/// Connections by node, once their sum is as expected. (A node notices a lost connection a moment later.)
 async fn settled(cluster: &Cluster, all: f64) -> Vec<f64> {
-    until("every connection is counted", WHILE, || async {
+    until("every connection is counted", PATIENCE, || async {
         let connections = cluster.connections().await;
         (connections.iter().sum::<f64>() == all).then_some(connections)
     })
     .await
 }
 
-/// When those who lost a node since a moment had caught up, all of them.
-async fn everybody_is_back(crowd: &Crowd, start: Instant) -> Vec<Instant> {
-    until("everybody is back", WHILE, || async {
-        let back = crowd.back_since(start);
-        // A node has a share of the people, or the story is about nothing.
+/// When each client that lost its connection after `start` had caught up again, once all have.
+async fn all_returned(clients: &Clients, start: Instant) -> Vec<Instant> {
+    until("all clients have returned", PATIENCE, || async {
+        let back = clients.returned_since(start);
+        // A node must have had its share of the clients, or this test proves nothing.
         if back.len() < 40 { None } else { back.into_iter().collect() }
     })
     .await
 }
 
-/// How many of so many connections, held open together, are let into a room; each claims to come from elsewhere.
+/// How many of these connections, all open at the same time, can enter a room. Each one forges another address.
 async fn admitted(from: Ipv4Addr, address: SocketAddr, tries: u8) -> usize {
     let mut open = Vec::new();
     for number in 0..tries {
@@ -172,7 +173,7 @@ async fn admitted(from: Ipv4Addr, address: SocketAddr, tries: u8) -> usize {
             continue;
         };
         let enter =
-            json!({ "message_type": "Enter", "id": "e", "message_body": { "sender_username": "somebody" } });
+            json!({ "message_type": "Enter", "id": "e", "message_body": { "sender_username": "attacker" } });
         let _refused_is_read_below = socket.send(Message::text(enter.to_string())).await;
         while let Ok(Some(Ok(frame))) = tokio::time::timeout(Duration::from_secs(5), socket.next()).await {
             let Message::Text(text) = frame else { break };

@@ -1,4 +1,4 @@
-//! The server API, as a product's own back end calls it.
+//! Calls of the server API, as the back end of a product makes them. Owns the admin key of the tests.
 
 use std::net::SocketAddr;
 
@@ -15,13 +15,13 @@ pub fn with_api(config: &mut Config) {
     config.auth.admin_key = Some(KEY.into());
 }
 
-/// Switches the server API on, and makes requests need a token.
+/// Switches the server API and authentication on.
 pub fn with_tokens(config: &mut Config) {
     with_api(config);
     config.auth.enabled = true;
 }
 
-/// One call of a node's API: status, and the answer's JSON (null where there is none).
+/// One call of the API of a node: status, and the JSON of the answer (null if there is none).
 pub async fn call(address: SocketAddr, method: &str, path: &str, body: Value) -> (u16, Value) {
     let key = format!("Bearer {KEY}");
     let headers = [("Authorization", key.as_str()), ("Content-Type", "application/json")];
@@ -32,7 +32,10 @@ pub async fn call(address: SocketAddr, method: &str, path: &str, body: Value) ->
         return (status, Value::Null);
     }
     let answer = serde_json::from_str(&answer);
-    (status, answer.unwrap_or_else(|error| panic!("{method} {path} answered {status} with no JSON: {error}")))
+    (
+        status,
+        answer.unwrap_or_else(|error| panic!("{method} {path} answered {status} with invalid JSON: {error}")),
+    )
 }
 
 /// Gets a token for a user.
@@ -43,7 +46,7 @@ pub async fn token(address: SocketAddr, user: &str) -> String {
 }
 
 impl Cluster {
-    /// One call of a node's API.
+    /// One call of the API of a node.
     pub async fn call(&self, node: usize, method: &str, path: &str, body: Value) -> (u16, Value) {
         call(self.address(node), method, path, body).await
     }
@@ -53,7 +56,7 @@ impl Cluster {
         token(self.address(node), user).await
     }
 
-    /// Ends a token.
+    /// Revokes a token.
     pub async fn revoke(&self, node: usize, token: &str) {
         let body = json!({ "token": token });
         assert_eq!(self.call(node, "POST", "/tokens/revoke", body).await, (204, Value::Null));

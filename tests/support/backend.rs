@@ -1,4 +1,5 @@
-//! A backend with a listener, for tests that speak to the traits.
+//! A backend with a listener, for tests that use the traits directly. Owns the tasks of the backend. Used in tests of the
+//! backends and of recovery.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::listener::{Listener, eventually};
 use super::redis_server::RedisServer;
 
-/// One node's backend and what it delivered.
+/// The backend of one node, and its deliveries.
 pub struct Harness {
     pub backend: Backend,
     pub listener: Arc<Listener>,
@@ -40,7 +41,7 @@ impl Harness {
         Self { backend, listener, tasks: TaskTracker::new(), stop: CancellationToken::new() }
     }
 
-    /// A node on a Redis that may not be there.
+    /// A node on a Redis that may be unavailable.
     pub async fn redis_unready(url: &str, tune: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.redis.url = Some(url.into());
@@ -55,7 +56,7 @@ impl Harness {
         eventually("the backend is ready", || async { self.backend.broker.ready() }).await;
     }
 
-    /// Ends all tasks, and shows that they end.
+    /// Ends all tasks, and checks that they end.
     pub async fn shut_down(self) {
         self.stop.cancel();
         self.tasks.close();
@@ -66,7 +67,7 @@ impl Harness {
         self.backend.broker.publish(message(topics, key, body)).await
     }
 
-    /// Publishes with a key of its own.
+    /// Publishes with a new key.
     pub async fn say(&self, topic: &Topic, body: &str) -> Stored {
         self.publish(&[topic], &MessageId::generate().to_string(), body).await.unwrap()
     }

@@ -1,5 +1,5 @@
-//! A typed client that speaks through a real socket. Keeps what it reads and was not asked for, so that a story can ask
-//! in its own order.
+//! A client with a real socket that a test drives step by step. Keeps received frames until the test asks for them, in any
+//! order. Fails the test on an unexpected answer or end of the connection.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::http::HeaderName;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
-/// What a test waits for comes within this time, or the test fails.
+/// How long a test waits for something before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -22,7 +22,7 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// One connection.
 pub struct Client {
     socket: Socket,
-    /// Read and not yet asked for, oldest first.
+    /// Frames that were read but not returned to the test, oldest first.
     seen: Vec<Value>,
     requests: u64,
     /// How the connection ended.
@@ -36,12 +36,12 @@ pub struct Client {
 pub type Closed = (u16, String);
 
 impl Client {
-    /// Opens a connection for a user who has said nothing yet.
+    /// Opens a connection for a user without a request.
     pub async fn connect(address: SocketAddr, name: &str) -> Self {
         Self::connect_with(address, name, &[]).await.unwrap()
     }
 
-    /// Opens a connection with headers of its own.
+    /// Opens a connection with more headers.
     pub async fn connect_with(
         address: SocketAddr,
         name: &str,
@@ -51,18 +51,20 @@ impl Client {
         for (header, value) in headers {
             request.headers_mut().append(HeaderName::from_static(header), value.parse().unwrap());
         }
-        let connecting = timeout(PATIENCE, connect_async(request)).await.expect("the upgrade takes too long");
+        let connecting =
+            timeout(PATIENCE, connect_async(request)).await.expect("no answer to the upgrade in time");
         let (socket, _) = connecting.map_err(Box::new)?;
         Ok(Self { socket, seen: Vec::new(), requests: 0, end: None, name: name.into(), token: None })
     }
 
-    /// Opens a connection that takes little before it is read from.
+    /// Opens a connection with a small receive buffer.
     pub async fn connect_narrow(address: SocketAddr, name: &str) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
         let stream = MaybeTlsStream::Plain(socket.connect(address).await.unwrap());
         let upgrade = client_async(format!("ws://{address}/"), stream);
-        let (socket, _) = timeout(PATIENCE, upgrade).await.expect("the upgrade takes too long").unwrap();
+        let (socket, _) =
+            timeout(PATIENCE, upgrade).await.expect("no answer to the upgrade in time").unwrap();
         Self { socket, seen: Vec::new(), requests: 0, end: None, name: name.into(), token: None }
     }
 
@@ -87,7 +89,7 @@ impl Client {
         timeout(PATIENCE, self.socket.send(frame)).await.expect("the node does not read").unwrap();
     }
 
-    /// The envelope of a request: the sender's name is added where it is missing.
+    /// The envelope of a request. Adds the name of the sender if it is missing.
     pub fn envelope(&self, kind: &str, mut body: Value, id: Option<&str>) -> Value {
         if body.get("sender_username").is_none() {
             body["sender_username"] = json!(self.name);
@@ -108,7 +110,7 @@ impl Client {
         self.send_text(envelope.to_string()).await;
     }
 
-    /// Sends a request and returns its id, for its answer to be asked for later.
+    /// Sends a request and returns its id, for [`Client::answer`].
     pub async fn send(&mut self, kind: &str, body: Value) -> String {
         self.requests += 1;
         let id = format!(
@@ -122,13 +124,13 @@ impl Client {
         id
     }
 
-    /// Sends a request and waits for its answer: an `Ack` or an `Error`, as it stands on the wire.
+    /// Sends a request and waits for its answer: the whole `Ack` or `Error`.
     pub async fn ask(&mut self, kind: &str, body: Value) -> Value {
         let id = self.send(kind, body).await;
         self.answer(&id).await
     }
 
-    /// Waits for the answer of a request.
+    /// Waits for the answer to a request.
     pub async fn answer(&mut self, id: &str) -> Value {
         self.wait_for(&format!("the answer to {id}"), |frame| frame["id"] == id).await
     }
@@ -148,12 +150,12 @@ impl Client {
         answer["message_body"].take()
     }
 
-    /// Says something to a room; returns the body of the `Ack`.
+    /// Sends a message to a room; returns the body of the `Ack`.
     pub async fn say(&mut self, room: &str, content: &str) -> Value {
         self.ok("GroupChat", json!({ "room": room, "content": content })).await
     }
 
-    /// Says the same many times, not waiting for each answer in turn; returns the body of the last `Ack`.
+    /// Sends the same message many times, 50 at a time; returns the body of the last `Ack`.
     pub async fn say_many(&mut self, room: &str, content: &str, count: usize) -> Value {
         let mut last = Value::Null;
         let mut left = count;
@@ -173,7 +175,7 @@ impl Client {
         last
     }
 
-    /// Waits for room messages with exactly these places, in this order.
+    /// Waits for room messages with exactly these `seq`, in this order.
     pub async fn hears_seqs(&mut self, seqs: RangeInclusive<u64>) {
         for expected in seqs {
             let message = self.next("GroupChat").await;
@@ -181,12 +183,12 @@ impl Client {
         }
     }
 
-    /// Says something to a user; returns the body of the `Ack`.
+    /// Sends a private message; returns the body of the `Ack`.
     pub async fn whisper(&mut self, target: &str, content: &str) -> Value {
         self.ok("PrivateChat", json!({ "target_username": target, "content": content })).await
     }
 
-    /// Waits for the next frame of a type, and returns its body. What came before it and was not of the type stays.
+    /// Waits for the next frame of a type, and returns its body. Keeps the frames of other types.
     pub async fn next(&mut self, kind: &str) -> Value {
         let mut frame = self.wait_for(kind, |frame| frame["message_type"] == kind).await;
         frame["message_body"].take()
@@ -202,20 +204,20 @@ impl Client {
         self.next("PrivateChat").await["content"].as_str().unwrap().to_owned()
     }
 
-    /// Proves that no frame of this type is on its way from what was caused before: asks for a `Ping` and looks at all that
-    /// came until its answer. (What other nodes still send can't be ruled out this way.)
+    /// Checks that no frame of this type has come: sends a `Ping` and looks at all frames before its answer. (This can't exclude
+    /// frames that other nodes still send.)
     pub async fn heard_no(&mut self, kind: &str) {
         self.ok("Ping", json!({})).await;
         let heard = self.seen.iter().find(|frame| frame["message_type"] == kind);
-        assert_eq!(heard, None, "{} should not have heard this", self.name);
+        assert_eq!(heard, None, "{} received an unexpected frame", self.name);
     }
 
-    /// Everything that was read and not asked for.
+    /// All frames that were read but not returned to the test.
     pub fn seen(&self) -> &[Value] {
         &self.seen
     }
 
-    /// Waits for the first frame that fits; frames before it stay to be asked for.
+    /// Waits for the first frame that fits. Keeps the frames before it.
     pub async fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         if let Some(index) = self.seen.iter().position(&fits) {
             return self.seen.remove(index);
@@ -234,7 +236,7 @@ impl Client {
         }
     }
 
-    /// The next frame from the socket; none at its end.
+    /// The next frame from the socket; none at the end of the connection.
     async fn read(&mut self, what: &str) -> Option<Value> {
         loop {
             let received = timeout(PATIENCE, self.socket.next())
@@ -254,12 +256,12 @@ impl Client {
         }
     }
 
-    /// The first frame that was not asked for yet; none where the connection ends before one comes.
+    /// The first frame that was not returned yet; none if the connection ends before one comes.
     pub async fn first(&mut self) -> Option<Value> {
         if self.seen.is_empty() { self.read("any frame").await } else { Some(self.seen.remove(0)) }
     }
 
-    /// Waits for the node's next ping; what else comes stays to be asked for.
+    /// Waits for the next ping of the node. Keeps other frames.
     pub async fn ping_comes(&mut self) {
         let ping = async {
             loop {
@@ -276,7 +278,7 @@ impl Client {
         timeout(PATIENCE, ping).await.expect("no ping came");
     }
 
-    /// Reads on until the connection ends; frames that came before stay to be asked for.
+    /// Reads until the connection ends. Keeps the frames before that.
     pub async fn closed(&mut self) -> Closed {
         let ending = async {
             loop {
@@ -296,20 +298,20 @@ impl Client {
         timeout(PATIENCE, ending).await.unwrap_or_else(|_| panic!("{}: was not closed", self.name))
     }
 
-    /// Says goodbye.
+    /// Closes the connection with a close frame.
     pub async fn leave(mut self) {
-        // The node may have closed first.
+        // An error means that the node closed first.
         let _ = self.socket.close(None).await;
         let _ = timeout(PATIENCE, async { while let Some(Ok(_)) = self.socket.next().await {} }).await;
     }
 
-    /// The socket underneath, for clients that misbehave.
+    /// The socket, for tests of misbehaviour.
     pub fn socket(&mut self) -> &mut Socket {
         &mut self.socket
     }
 }
 
-/// The position that a message or an `Ack` carries, as a `since`.
+/// The position in a message or an `Ack`, in the form of `since`.
 pub fn position(body: &Value) -> Value {
     json!({ "epoch": body["epoch"], "seq": body["seq"], "message_id": body["message_id"] })
 }

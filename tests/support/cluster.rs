@@ -1,4 +1,5 @@
-//! Nodes in this process around one store, embedded or a real Redis: the same story on each.
+//! Nodes in this process around one store, embedded or a real Redis, so that the same test runs on each. Owns the nodes and the
+//! store; also has plain HTTP requests to nodes.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use super::listener::Listener;
 use super::proxy::Proxy;
 use super::redis_server::RedisServer;
 
-/// Which store a story runs on.
+/// The store of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Embedded,
@@ -29,16 +30,16 @@ pub struct Cluster {
     config: Config,
 }
 
-/// What they share.
+/// The store that the nodes share.
 pub enum Store {
     Embedded(Embedded),
     Redis(RedisServer),
 }
 
-/// One node; dropping it lets go of it without a drain, as the process's end would.
+/// One node. Dropping it ends it without a drain, like the end of a process.
 pub struct TestNode {
     pub address: SocketAddr,
-    /// Where operators ask.
+    /// The address for operators.
     pub operators: SocketAddr,
     drain: CancellationToken,
     running: Option<JoinHandle<()>>,
@@ -64,13 +65,13 @@ impl TestNode {
         if let Some(running) = self.running.take() {
             tokio::time::timeout(Duration::from_secs(60), running)
                 .await
-                .expect("the drain takes too long")
+                .expect("the drain did not end in time")
                 .unwrap();
         }
     }
 }
 
-/// The settings of a test's node: any free port, no waiting for balancers, quick housekeeping.
+/// The settings of a node in tests: any free port, no delay for balancers, no rate limit.
 pub fn settings() -> Config {
     let mut config = Config { port: 0, ..Config::default() };
     config.drain.delay = Duration::ZERO;
@@ -85,7 +86,7 @@ impl Cluster {
         Self::start_with(kind, nodes, |_| {}).await
     }
 
-    /// The same, with settings of the story's own.
+    /// The same, with other settings.
     pub async fn start_with(kind: Kind, nodes: usize, adjust: impl FnOnce(&mut Config)) -> Self {
         match kind {
             Kind::Embedded => {
@@ -113,14 +114,14 @@ impl Cluster {
         self
     }
 
-    /// From now on the way of new nodes to Redis leads through a proxy.
+    /// From now on new nodes connect to Redis through a proxy.
     pub async fn put_proxy(&mut self) -> Proxy {
         let proxy = Proxy::start(self.redis_server().port()).await;
         self.config.redis.url = Some(proxy.url().into());
         proxy
     }
 
-    /// The store itself, as one more node has it.
+    /// The store, as a further node uses it.
     pub async fn backend(&self) -> Backend {
         let listener = Listener::new();
         match &self.store {
@@ -132,7 +133,7 @@ impl Cluster {
         }
     }
 
-    /// One more node.
+    /// Adds a node, and waits until it is ready.
     pub async fn add_node(&mut self) -> SocketAddr {
         let address = self.add_unready_node().await;
         let operators = self.nodes[self.nodes.len() - 1].operators;
@@ -140,7 +141,7 @@ impl Cluster {
         address
     }
 
-    /// One more node, whether its store is there or not.
+    /// Adds a node without waiting for its store.
     pub async fn add_unready_node(&mut self) -> SocketAddr {
         let config = self.config.clone();
         let server = match &self.store {
@@ -165,55 +166,55 @@ impl Cluster {
         self.nodes[node].address
     }
 
-    /// The Redis server, in stories that are about it.
+    /// The Redis server, to be changed.
     pub fn redis(&mut self) -> &mut RedisServer {
         match &mut self.store {
             Store::Redis(redis) => redis,
-            Store::Embedded(_) => panic!("this story needs Redis"),
+            Store::Embedded(_) => panic!("this test needs Redis"),
         }
     }
 
-    /// The same, to look at.
+    /// The Redis server, to be read.
     pub fn redis_server(&self) -> &RedisServer {
         match &self.store {
             Store::Redis(redis) => redis,
-            Store::Embedded(_) => panic!("this story needs Redis"),
+            Store::Embedded(_) => panic!("this test needs Redis"),
         }
     }
 
-    /// A client of a node, in a room.
+    /// Connects a client to a node, and enters a room.
     pub async fn enter(&self, node: usize, name: &str, room: &str) -> Client {
         Client::enter(self.address(node), name, room).await
     }
 
-    /// A client of a node that has said nothing yet.
+    /// Connects a client to a node without a request.
     pub async fn connect(&self, node: usize, name: &str) -> Client {
         Client::connect(self.address(node), name).await
     }
 }
 
-/// Polls until it is so, or fails after [`PATIENCE`].
+/// Polls a condition until it holds; fails after [`PATIENCE`].
 pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so().await {
-        assert!(Instant::now() < deadline, "never came true: {what}");
+        assert!(Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// One HTTP request with a connection of its own: status and body.
+/// One HTTP request on a new connection: status and body.
 pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     http(address, "GET", path, &[], "").await
 }
 
-/// One number of a node's metrics page, by its name with the labels.
+/// One value of a node's metrics page, by its name with the labels.
 pub async fn metric(address: SocketAddr, name: &str) -> f64 {
     let (_, page) = get(address, "/metrics").await;
     let found = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     found.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap()
 }
 
-/// One HTTP request with a connection of its own: status and body.
+/// One HTTP request on a new connection: status and body.
 pub async fn http(
     address: SocketAddr,
     method: &str,
@@ -242,10 +243,10 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
         socket.read_to_end(&mut answer).await?;
         Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).into_owned())
     };
-    tokio::time::timeout(PATIENCE, exchange).await.expect("no answer over HTTP").unwrap_or_default()
+    tokio::time::timeout(PATIENCE, exchange).await.expect("no HTTP answer in time").unwrap_or_default()
 }
 
-/// Tells a story once on each store: `on_each_store! { async fn name(kind) { … } }`.
+/// Makes a test for each store: `on_each_store! { async fn name(kind) { … } }`.
 #[macro_export]
 macro_rules! on_each_store {
     ($($(#[$doc:meta])* async fn $name:ident($kind:ident) $story:block)+) => {$(

@@ -1,5 +1,5 @@
-//! One address in front of several nodes, as a balancer has, that can cut what goes through it. Owns the connections;
-//! knows of their contents only whether they begin as the page's WebSocket. Used by stories about clients that come back.
+//! A balancer for several nodes that can interrupt its connections. Owns the connections; of their contents it recognises only
+//! the upgrade request of the page. Used in tests of clients that reconnect.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ struct Shared {
     is_shut: AtomicBool,
     is_mute: AtomicBool,
     turned_away: AtomicUsize,
-    /// Counts up: connections opened before it moved end.
+    /// Increases to end all connections that are open then.
     cut: watch::Sender<u64>,
 }
 
@@ -62,18 +62,18 @@ impl FakeBalancer {
         nodes.sort_by_key(|each| *each != node);
     }
 
-    /// Ends every connection without a word, in both directions.
+    /// Ends every connection without a close frame.
     pub fn cut(&self) {
         self.shared.is_mute.store(false, Ordering::Release);
         self.shared.cut.send_modify(|cut| *cut += 1);
     }
 
-    /// From now until the next cut the nodes get all, and nothing of what they answer comes back.
+    /// From now until the next cut the nodes receive everything, but clients receive no answer.
     pub fn mute(&self) {
         self.shared.is_mute.store(true, Ordering::Release);
     }
 
-    /// Ends every connection, and lets no WebSocket in until [`FakeBalancer::open`]; files are still served.
+    /// Ends every connection, and refuses WebSockets until [`FakeBalancer::open`]; files are still served.
     pub fn shut(&self) {
         self.shared.is_shut.store(true, Ordering::Release);
         self.cut();
@@ -83,7 +83,7 @@ impl FakeBalancer {
         self.shared.is_shut.store(false, Ordering::Release);
     }
 
-    /// How many WebSockets were not let in.
+    /// The number of refused WebSockets.
     pub fn turned_away(&self) -> usize {
         self.shared.turned_away.load(Ordering::Acquire)
     }
@@ -116,7 +116,7 @@ async fn forward(mut client: TcpStream, shared: Arc<Shared>) {
                     }
                 }
             };
-            // Either side may end it at any moment.
+            // Either side may end the connection at any moment.
             tokio::select! {
                 () = answers => {}
                 _ended = tokio::io::copy(&mut from_client, &mut to_node) => {}

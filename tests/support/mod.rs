@@ -1,6 +1,7 @@
-//! What the tests share: a real Redis, backends, nodes and clients.
-#![allow(dead_code, reason = "each test program uses its part of it")]
-#![allow(unused_macros, reason = "likewise")]
+//! Fixtures of the tests: a real Redis, backends, nodes, clients, and proxies that cause faults. Each file owns one of them and
+//! asserts nothing about the project.
+#![allow(dead_code, reason = "each test program uses only some of them")]
+#![allow(unused_macros, reason = "each test program uses only some of them")]
 
 pub mod api;
 pub mod backend;

@@ -1,4 +1,5 @@
-//! A node as its own process, for what only a process can suffer. Ended by its process id.
+//! A node as a separate process, for faults that only a process can have. Owns the process and ends it by its id. Used in tests
+//! of drains, presence and leaks.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -37,12 +38,12 @@ impl NodeProcess {
         node
     }
 
-    /// SIGTERM: drain.
+    /// SIGTERM: the node drains.
     pub fn terminate(&self) {
         self.signal("-TERM");
     }
 
-    /// SIGSTOP: it is there and does nothing.
+    /// SIGSTOP: the process exists but does nothing.
     pub fn stop(&self) {
         self.signal("-STOP");
     }
@@ -63,14 +64,14 @@ impl NodeProcess {
         assert!(status.success());
     }
 
-    /// Waits until it has ended.
+    /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "the process does not end");
+            assert!(Instant::now() < deadline, "the process did not end in time");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -78,7 +79,7 @@ impl NodeProcess {
 
 impl Drop for NodeProcess {
     fn drop(&mut self) {
-        // It may have ended already.
+        // An error means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

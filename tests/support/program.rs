@@ -1,4 +1,5 @@
-//! The program itself, as an operator runs it: for stories about its log and about the page of its own metrics.
+//! The program as an operator runs it, for tests of its log and its metrics. Owns the process and its log file. Used in tests of
+//! observability and faults.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -41,19 +42,19 @@ impl Program {
         Self { child, folder, address }
     }
 
-    /// Asks it to stop, waits until it has, and returns all that it logged.
+    /// Sends SIGTERM, waits for its end, and returns its log.
     pub fn stop(&mut self) -> String {
         let asked = Command::new("sh").args(["-c", &format!("kill {}", self.child.id())]).status().unwrap();
         assert!(asked.success());
         let deadline = Instant::now() + PATIENCE;
         while self.child.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < deadline, "it does not stop");
+            assert!(Instant::now() < deadline, "the program did not stop in time");
             std::thread::sleep(Duration::from_millis(10));
         }
         self.log()
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
@@ -67,7 +68,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // An error means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,5 @@
-//! A TCP proxy between nodes and Redis that loses what it is told to lose. Knows the bytes that pass, no protocol.
+//! A TCP proxy between nodes and Redis that can lose answers and hold requests. Compares bytes and understands no protocol. Used
+//! in tests of faults.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,31 +21,34 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct Faults {
-    /// A connection over which this goes to the server gets no bytes back from then on.
+    /// A connection that sends these bytes to the server gets no bytes back from then on.
     mute_after: Mutex<Option<Vec<u8>>>,
     muted: AtomicUsize,
     hold: Mutex<Option<Hold>>,
-    /// Counts up: connections that have subscribed before it moved pass nothing on any more, in either direction.
+    /// Increases to freeze all connections that have subscribed by then, in both directions.
     freeze: watch::Sender<u64>,
 }
 
-/// A request that is to wait.
+/// A request to hold back.
 struct Hold {
     pattern: Vec<u8>,
     reached: oneshot::Sender<()>,
     released: oneshot::Receiver<()>,
 }
 
-/// A request on its way; dropped, it goes on.
+/// A request that is held back; it continues when this is dropped.
 pub struct Held {
     reached: oneshot::Receiver<()>,
     _release: oneshot::Sender<()>,
 }
 
 impl Held {
-    /// Returns once the request has come to the proxy.
+    /// Waits until the request has reached the proxy.
     pub async fn reached(&mut self) {
-        tokio::time::timeout(PATIENCE, &mut self.reached).await.expect("the request does not come").unwrap();
+        tokio::time::timeout(PATIENCE, &mut self.reached)
+            .await
+            .expect("the request did not come in time")
+            .unwrap();
     }
 }
 
@@ -75,25 +79,25 @@ impl Proxy {
         format!("redis://{}", self.address)
     }
 
-    /// The next connection over which these bytes go to Redis hears nothing any more: what it asked for is done, and
-    /// nobody knows.
+    /// The next connection that sends these bytes to Redis gets no answer any more: Redis executes the request, but the node does
+    /// not know.
     pub fn lose_the_answer_to(&self, bytes: &str) {
         *self.faults.mute_after.lock().unwrap() = Some(bytes.as_bytes().to_vec());
     }
 
-    /// The next request with these bytes waits until what this returns is dropped.
+    /// Holds the next request with these bytes back until the returned value is dropped.
     pub fn hold(&self, bytes: &str) -> Held {
         let ((reached, has_reached), (release, released)) = (oneshot::channel(), oneshot::channel());
         *self.faults.hold.lock().unwrap() = Some(Hold { pattern: bytes.into(), reached, released });
         Held { reached: has_reached, _release: release }
     }
 
-    /// How many connections have been muted.
+    /// The number of connections that get no answers.
     pub fn answers_lost(&self) -> usize {
         self.faults.muted.load(Ordering::Acquire)
     }
 
-    /// Every connection that has subscribed to something looks alive from now on, and passes nothing.
+    /// From now on every connection that has subscribed stays open but passes nothing.
     pub fn freeze_subscriptions(&self) {
         self.faults.freeze.send_modify(|freeze| *freeze += 1);
     }
@@ -120,7 +124,7 @@ async fn forward(client: TcpStream, target: u16, faults: Arc<Faults>) {
             let held = faults.hold.lock().unwrap().take_if(|hold| contains(bytes, &hold.pattern));
             if let Some(hold) = held {
                 let _ = hold.reached.send(());
-                // Released by being dropped, which is an error to whoever waits.
+                // An error means that it was dropped, which releases the request.
                 let _ = hold.released.await;
             }
             if to_server.write_all(bytes).await.is_err() {

@@ -1,4 +1,5 @@
-//! A client with no library between it and the wire: it sends what bytes it likes, and reads as slowly as it likes.
+//! A client without a WebSocket library: it can send any bytes, and read as slowly as a test needs. Owns one TCP connection. Used
+//! in tests of the handshake and of close codes.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -26,7 +27,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// A header's value; panics where it is missing.
+    /// The value of a header; panics if it is missing.
     pub fn header(&self, name: &str) -> &str {
         let has_name = |line: &&str| line.split(':').next().is_some_and(|n| n.eq_ignore_ascii_case(name));
         let line = self.text.lines().find(has_name).unwrap_or_else(|| panic!("no {name} in {}", self.text));
@@ -39,7 +40,7 @@ impl RawSocket {
         Self { stream: TcpStream::connect(address).await.unwrap() }
     }
 
-    /// A socket whose kernel takes in next to nothing that the program has not read.
+    /// Connects with a small receive buffer, so that unread data stays at the node.
     pub async fn connect_narrow(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
@@ -47,10 +48,13 @@ impl RawSocket {
     }
 
     pub async fn send(&mut self, bytes: &[u8]) {
-        timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the node does not read").unwrap();
+        timeout(PATIENCE, self.stream.write_all(bytes))
+            .await
+            .expect("the node did not read in time")
+            .unwrap();
     }
 
-    /// A request for an upgrade of `/`, with more headers (`name: value`, each line with its end).
+    /// An upgrade request for `/` with more headers (`name: value`, each with its line end).
     pub fn upgrade_request(headers: &str) -> String {
         format!(
             "GET / HTTP/1.1\r\nHost: chat.example.com\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
@@ -58,30 +62,30 @@ impl RawSocket {
         )
     }
 
-    /// Upgrades, and panics where the node will not.
+    /// Upgrades; panics if the node refuses.
     pub async fn upgrade(&mut self) {
         self.send(Self::upgrade_request("").as_bytes()).await;
         assert_eq!(self.head().await.status, 101);
     }
 
-    /// Sends one frame, masked with zeros, which is as good a mask as any.
+    /// Sends one frame, masked with zeros, which is a valid mask.
     pub async fn frame(&mut self, opcode: u8, payload: &[u8]) {
         self.send(&frame(opcode, payload)).await;
     }
 
-    /// Reads the head of an HTTP answer, and not a byte of what follows it.
+    /// Reads the head of an HTTP answer, and no byte after it.
     pub async fn head(&mut self) -> Head {
-        self.head_or_end().await.expect("the node closes instead of an answer")
+        self.head_or_end().await.expect("the node closed without an answer")
     }
 
-    /// The same; none where the connection ends instead.
+    /// The same; none if the connection ends instead.
     pub async fn head_or_end(&mut self) -> Option<Head> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            match timeout(PATIENCE, self.stream.read_u8()).await.expect("no answer") {
+            match timeout(PATIENCE, self.stream.read_u8()).await.expect("no answer in time") {
                 Ok(byte) => head.push(byte),
                 Err(_) if head.is_empty() => return None,
-                Err(error) => panic!("no whole answer: {error}; {}", String::from_utf8_lossy(&head)),
+                Err(error) => panic!("incomplete answer: {error}; {}", String::from_utf8_lossy(&head)),
             }
         }
         let text = String::from_utf8(head).unwrap();
@@ -89,7 +93,7 @@ impl RawSocket {
         Some(Head { status, text })
     }
 
-    /// Reads one frame: opcode and payload; none where the connection ends.
+    /// Reads one frame: opcode and payload; none if the connection ends.
     pub async fn read_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let reading = async {
             let first = self.stream.read_u8().await.ok()?;
@@ -102,10 +106,10 @@ impl RawSocket {
             self.stream.read_exact(&mut payload).await.ok()?;
             Some((first & 0x0f, payload))
         };
-        timeout(PATIENCE, reading).await.expect("no frame came")
+        timeout(PATIENCE, reading).await.expect("no frame in time")
     }
 
-    /// Reads on until a close frame comes, and returns code and reason; none where the connection just ends.
+    /// Reads until a close frame comes, and returns its code and reason; none if the connection ends without one.
     pub async fn closed(&mut self) -> Option<(u16, String)> {
         loop {
             let (opcode, payload) = self.read_frame().await?;
@@ -116,26 +120,28 @@ impl RawSocket {
         }
     }
 
-    /// Reads until the node closes the connection; what came.
+    /// Reads until the node closes the connection, and returns the bytes.
     pub async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        // A reset is an end as well.
-        let _ = timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await.expect("the node does not close");
+        // An error is a reset, which is an end as well.
+        let _ = timeout(PATIENCE, self.stream.read_to_end(&mut rest))
+            .await
+            .expect("the node did not close in time");
         rest
     }
 
-    /// Sends what fits at once. False: the node has cut the connection, which shows without reading a byte.
+    /// Sends as much as fits at once. False if the node has closed the connection, which this notices without reading.
     pub fn try_send(&self, bytes: &[u8]) -> bool {
         self.stream.try_write(bytes).map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |_| true)
     }
 
-    /// Says that nothing more comes.
+    /// Ends its direction of the connection.
     pub async fn shut(&mut self) {
         self.stream.shutdown().await.unwrap();
     }
 }
 
-/// One frame of a client, masked with zeros.
+/// The bytes of one frame of a client, masked with zeros.
 pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x80 | opcode];
     match payload.len() {

@@ -1,4 +1,5 @@
-//! A real Redis per test: own port, own folder, ended by its process id. Knows nothing of the project.
+//! A real Redis for one test, with its own port and folder. Owns the process and ends it by its id; does not know the project.
+//! Used in all tests with Redis.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -19,12 +20,12 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// A server that keeps nothing on disk.
+    /// A server that stores nothing on disk.
     pub fn start() -> Self {
         Self::start_with(&["--appendonly", "no"])
     }
 
-    /// A server that has every acknowledged write on disk.
+    /// A server that stores every acknowledged write on disk.
     pub fn start_durable() -> Self {
         Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
     }
@@ -39,7 +40,7 @@ impl RedisServer {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let folder = tempfile::tempdir().unwrap();
         let mut server = Self { child: None, port: 0, folder, options };
-        // Between choosing a free port and using it somebody else may take it: then another is chosen.
+        // Another process may take a free port before the server uses it; then the next one is tried.
         for _ in 0..20 {
             server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             if server.spawn() {
@@ -69,16 +70,16 @@ impl RedisServer {
         }
     }
 
-    /// Starts it again, on the same port and with what it had on disk.
+    /// Restarts it on the same port, with its data on disk.
     pub fn restart(&mut self) {
         self.kill();
         let deadline = Instant::now() + PATIENCE;
         while !self.spawn() {
-            assert!(Instant::now() < deadline, "redis-server does not come back on port {}", self.port);
+            assert!(Instant::now() < deadline, "redis-server did not restart on port {}", self.port);
         }
     }
 
-    /// SIGSTOP: it is there and does not answer.
+    /// SIGSTOP: the process exists but does not answer.
     pub fn stop(&self) {
         self.signal("-STOP");
     }
@@ -88,19 +89,19 @@ impl RedisServer {
         self.signal("-CONT");
     }
 
-    /// From here on its append-only file takes not a byte more, as on a full disk.
+    /// From here on its append-only file can't grow, as on a full disk.
     pub fn fill_disk(&self) {
         let files = std::fs::read_dir(self.folder.path().join("appendonlydir")).unwrap();
         let largest = files.map(|file| file.unwrap().metadata().unwrap().len()).max().unwrap();
         self.limit_files(&largest.to_string());
     }
 
-    /// There is room again.
+    /// The disk has space again.
     pub fn free_disk(&self) {
         self.limit_files("unlimited");
     }
 
-    /// The largest size of a file that it may write. Only the soft limit: anybody may raise that again.
+    /// Sets the largest size of a file that it may write. Only the soft limit, which may be raised again.
     fn limit_files(&self, bytes: &str) {
         let process = self.pid().to_string();
         let limit = Command::new("prlimit").args(["--pid", &process, &format!("--fsize={bytes}:")]).status();
@@ -112,7 +113,7 @@ impl RedisServer {
         assert!(status.success());
     }
 
-    /// Runs one command over a connection of its own; the reply as text, one line per element.
+    /// Runs one command on a new connection; returns the reply as text, one line per element.
     pub fn command(&self, words: &[&str]) -> io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -124,10 +125,10 @@ impl RedisServer {
         read_reply(&mut BufReader::new(stream))
     }
 
-    /// True once it answers; false if it ended before that.
+    /// Starts the process. True once it answers; false if it ended before that.
     fn spawn(&mut self) -> bool {
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
-        // With SIGXFSZ ignored, what a full disk refuses is an error of `write`, and not the end of the process.
+        // SIGXFSZ is ignored, so that a full disk is an error of `write` and does not end the process.
         let mut child = Command::new("sh")
             .args(["-c", "trap '' XFSZ; exec redis-server \"$@\"", "redis-server"])
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
@@ -142,7 +143,7 @@ impl RedisServer {
         let mine = format!("process_id:{}\r", child.id());
         let deadline = Instant::now() + PATIENCE;
         loop {
-            // Its own process id: another server may have the port.
+            // Compares the process id, because another server may have the port.
             if self.command(&["INFO", "server"]).is_ok_and(|info| info.contains(&mine)) {
                 self.child = Some(child);
                 return true;
@@ -150,7 +151,7 @@ impl RedisServer {
             if child.try_wait().unwrap().is_some() {
                 return false;
             }
-            assert!(Instant::now() < deadline, "redis-server does not answer");
+            assert!(Instant::now() < deadline, "redis-server did not answer in time");
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -1,4 +1,5 @@
-//! A client that takes what it is sent and answers no ping: its messages arrive, and it never says so.
+//! A client that reads its messages and answers no ping, so that the node never gets a confirmation. Owns one connection over a
+//! plain TCP socket. Used in tests of private messages and in the simulation.
 
 use std::net::SocketAddr;
 
@@ -9,7 +10,7 @@ use tokio::time::timeout;
 
 use super::client::PATIENCE;
 
-/// Binds a connection to the user, reads without a word until the node gives it up, and returns the frames that came.
+/// Binds a connection to the user, reads without answering until the node closes it, and returns the received frames.
 pub async fn read_silently(address: SocketAddr, name: &str) -> Vec<Value> {
     let mut socket = TcpStream::connect(address).await.unwrap();
     let upgrade = format!(
@@ -24,18 +25,18 @@ pub async fn read_silently(address: SocketAddr, name: &str) -> Vec<Value> {
     socket.write_all(&frame).await.unwrap();
     let mut bytes = Vec::new();
     let reading = timeout(PATIENCE, socket.read_to_end(&mut bytes)).await;
-    reading.expect("the node keeps a connection that answers nothing").unwrap();
+    reading.expect("the node did not close a connection that answers no ping").unwrap();
     let head = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
     texts(&bytes[head..])
 }
 
-/// The text frames among a server's frames, which have no masks.
+/// The text frames among the frames of a server, which have no masks.
 pub fn texts(mut bytes: &[u8]) -> Vec<Value> {
     let mut found = Vec::new();
     while let [first, second, rest @ ..] = bytes {
         let (length, rest) = match second {
             126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), &rest[2..]),
-            127 => panic!("no frame of these stories is that long"),
+            127 => panic!("frames of this length are not expected"),
             length => (usize::from(*length), rest),
         };
         if first & 0x0f == 1 {

@@ -1,21 +1,21 @@
-//! A DNS that knows one name, as Docker's knows a service's: all its nodes' addresses. Owns its socket and the list; the
-//! cluster changes the list, HAProxy asks.
+//! A DNS server for one name, which resolves to the addresses of all nodes, like the name of a service in Docker. Owns its socket
+//! and the list; the cluster changes the list, HAProxy sends queries.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Where Docker's own DNS answers, and so the one of the stories, on another port.
+/// The address of Docker's DNS server, used here with another port.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 
 /// The addresses of the name `chat`.
 #[derive(Clone)]
-pub struct Names {
+pub struct Dns {
     addresses: Arc<Mutex<Vec<Ipv4Addr>>>,
     port: u16,
 }
 
-impl Names {
+impl Dns {
     /// Answers until the last clone is dropped.
     pub fn serve() -> Self {
         let socket = UdpSocket::bind((ADDRESS, 0)).unwrap();
@@ -29,7 +29,7 @@ impl Names {
                 if let Ok((length, from)) = socket.recv_from(&mut packet)
                     && let Some(answer) = answer(&packet[..length], &addresses.lock().unwrap())
                 {
-                    let _asks_again = socket.send_to(&answer, from);
+                    let _the_client_retries = socket.send_to(&answer, from);
                 }
             }
         });
@@ -49,7 +49,7 @@ impl Names {
     }
 }
 
-/// The answer to a query: `chat` has all addresses (A) and none of another kind; no other name exists.
+/// The answer to a query: the name `chat` has all addresses as A records; no other name exists.
 fn answer(query: &[u8], addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
     let question = query.get(12..)?;
     let name_ends = question.iter().position(|byte| *byte == 0)? + 1;

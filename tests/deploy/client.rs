@@ -1,5 +1,7 @@
-//! Somebody who chats through a balancer and comes back after every loss, as docs/clients.md asks of a client. Owns one
-//! connection at a time and a diary of what happened; crowds are made of them.
+//! A client behind a balancer that reconnects after every loss, as docs/clients.md describes it. Owns one connection at a time
+//! and a record of what happened. It is not `support/client.rs`, which drives one connection step by step and fails when that
+//! connection ends: this client runs by itself, expects connections to end, records their close codes, and has its own source
+//! address. Used in groups by `clients`.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,63 +21,69 @@ use uuid::Uuid;
 /// How long a connection or an answer may take before a client tries again.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Who, where and how much.
+/// The parameters of a client.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub name: String,
     pub room: String,
-    /// Where it connects from.
+    /// The source address.
     pub source: Ipv4Addr,
     pub address: SocketAddr,
-    /// The pause between two messages; none: listens only.
+    /// The pause between two messages; none: it only reads.
     pub says_every: Option<Duration>,
 }
 
-/// What happened to a person.
+/// What happened to a client.
 #[derive(Debug, Default)]
-pub struct Diary {
-    /// When it was in its room with all that it had missed, once per connection.
+pub struct Record {
+    /// When it was in its room and had received all missed messages, once per connection.
     pub caught_up: Vec<Instant>,
-    /// When a connection ended, and the code if it was closed.
+    /// When each connection ended, and the close code if there was one.
     pub ended: Vec<(Instant, Option<u16>)>,
-    /// How often it heard each content.
+    /// How often it received each content.
     pub heard: HashMap<String, usize>,
-    /// What it said and was told is stored.
+    /// The contents that it sent and that were acknowledged.
     pub stored: Vec<String>,
-    /// Said, and not answered yet.
+    /// Whether a message is unanswered.
     pub waits: bool,
-    /// What should not happen, in words.
-    pub complaints: Vec<String>,
+    /// Events that must not happen.
+    pub violations: Vec<String>,
 }
 
-/// A person; leaves when dropped.
-pub struct Person {
+/// A client; leaves when dropped.
+pub struct Client {
     pub plan: Plan,
-    diary: Arc<Mutex<Diary>>,
+    record: Arc<Mutex<Record>>,
     task: JoinHandle<()>,
 }
 
-impl Person {
-    /// Comes, and says something only while `talk` is true.
-    pub fn comes(plan: Plan, talk: watch::Receiver<bool>) -> Self {
-        let diary = Arc::new(Mutex::new(Diary::default()));
-        let life =
-            Life { plan: plan.clone(), diary: diary.clone(), talk, position: None, draft: None, said: 0 };
-        Self { plan, diary, task: tokio::spawn(life.live()) }
+impl Client {
+    /// Connects, and sends messages only while `talk` is true.
+    pub fn start(plan: Plan, talk: watch::Receiver<bool>) -> Self {
+        let record = Arc::new(Mutex::new(Record::default()));
+        let session = Session {
+            plan: plan.clone(),
+            record: record.clone(),
+            talk,
+            position: None,
+            draft: None,
+            said: 0,
+        };
+        Self { plan, record, task: tokio::spawn(session.run()) }
     }
 
-    pub fn diary(&self) -> MutexGuard<'_, Diary> {
-        self.diary.lock().unwrap()
+    pub fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap()
     }
 }
 
-impl Drop for Person {
+impl Drop for Client {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-/// A WebSocket from an address to a server, with one more header.
+/// Opens a WebSocket from a source address, with one more header.
 pub async fn connect(
     source: Ipv4Addr,
     address: SocketAddr,
@@ -95,24 +103,24 @@ pub async fn connect(
     tokio::time::timeout(PATIENCE, attempt).await.ok()?
 }
 
-struct Life {
+struct Session {
     plan: Plan,
-    diary: Arc<Mutex<Diary>>,
+    record: Arc<Mutex<Record>>,
     talk: watch::Receiver<bool>,
-    /// `(epoch, seq, message_id)` of the last message, as `since` has it.
+    /// The position of the last message, in the form of `since`.
     position: Option<Value>,
-    /// What was said and not answered: its `id` and content. Said again under the same `id` until it is.
+    /// The unanswered message: its `id` and content. Repeated with the same `id` until it is answered.
     draft: Option<(String, String)>,
     said: usize,
 }
 
-impl Life {
-    async fn live(mut self) {
+impl Session {
+    async fn run(mut self) {
         loop {
             let pause = match connect(self.plan.source, self.plan.address, None).await {
                 Some(socket) => {
                     let (code, pause) = self.converse(socket).await;
-                    self.diary().ended.push((Instant::now(), code));
+                    self.record().ended.push((Instant::now(), code));
                     pause.unwrap_or_else(|| jitter(1_000))
                 }
                 None => jitter(500),
@@ -121,11 +129,11 @@ impl Life {
         }
     }
 
-    fn diary(&self) -> MutexGuard<'_, Diary> {
-        self.diary.lock().unwrap()
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap()
     }
 
-    /// One connection, to its end: the close code and when to come back, as far as they were said.
+    /// Uses one connection until its end. Returns the close code and the time to wait, if the node sent them.
     async fn converse(&mut self, mut socket: WebSocketStream<TcpStream>) -> (Option<u16>, Option<Duration>) {
         let mut enter = json!({ "sender_username": self.plan.name, "room": self.plan.room });
         if let Some(position) = &self.position {
@@ -152,7 +160,7 @@ impl Life {
             match frame {
                 Some(Ok(Message::Text(text))) => {
                     let frame: Value = serde_json::from_str(&text).unwrap();
-                    // A store that was away for a moment is asked again, as clients should.
+                    // If the store was unavailable, the request is repeated, as clients should do.
                     let body = &frame["message_body"];
                     let again = body["code"] == "unavailable";
                     if frame["id"] == "enter" && again {
@@ -164,11 +172,11 @@ impl Life {
                         top = self.entered(&frame);
                     } else if again && body["outcome"] == "unknown" {
                         tokio::time::sleep(jitter(500)).await;
-                        if !self.says_again(&mut socket).await {
+                        if !self.repeat(&mut socket).await {
                             return (None, None);
                         }
                     } else {
-                        self.hears(&frame);
+                        self.receive(&frame);
                     }
                 }
                 Some(Ok(Message::Close(close))) => {
@@ -182,8 +190,8 @@ impl Life {
             let seq = self.position.as_ref().and_then(|position| position["seq"].as_u64()).unwrap_or(0);
             if !caught_up && top.is_some_and(|top| seq >= top) {
                 caught_up = true;
-                self.diary().caught_up.push(Instant::now());
-                if !self.says_again(&mut socket).await {
+                self.record().caught_up.push(Instant::now());
+                if !self.repeat(&mut socket).await {
                     return (None, None);
                 }
             }
@@ -194,7 +202,7 @@ impl Life {
     fn entered(&mut self, frame: &Value) -> Option<u64> {
         let body = &frame["message_body"];
         if frame["message_type"] != "Ack" || body["recovered"] == false {
-            self.diary().complaints.push(format!("entered with {frame}"));
+            self.record().violations.push(format!("entered with {frame}"));
         }
         if self.position.is_none() {
             self.position = Some(json!({
@@ -204,28 +212,28 @@ impl Life {
         body["seq"].as_u64()
     }
 
-    fn hears(&mut self, frame: &Value) {
+    fn receive(&mut self, frame: &Value) {
         let body = &frame["message_body"];
         match frame["message_type"].as_str() {
             Some("GroupChat") => {
                 let last = self.position.as_ref().and_then(|position| position["seq"].as_u64());
                 let seq = body["seq"].as_u64();
                 if last.is_none_or(|last| seq != Some(last + 1)) {
-                    self.diary().complaints.push(format!("{seq:?} after {last:?}"));
+                    self.record().violations.push(format!("{seq:?} after {last:?}"));
                 }
                 self.position = Some(json!({
                     "epoch": body["epoch"], "seq": body["seq"], "message_id": body["message_id"],
                 }));
-                *self.diary().heard.entry(body["content"].as_str().unwrap().to_owned()).or_default() += 1;
+                *self.record().heard.entry(body["content"].as_str().unwrap().to_owned()).or_default() += 1;
             }
             Some("Ack") => {
                 if let Some((_, content)) = self.draft.take_if(|(id, _)| frame["id"] == id.as_str()) {
-                    let mut diary = self.diary();
-                    diary.stored.push(content);
-                    diary.waits = false;
+                    let mut record = self.record();
+                    record.stored.push(content);
+                    record.waits = false;
                 }
             }
-            Some("Error" | "Gap") => self.diary().complaints.push(frame.to_string()),
+            Some("Error" | "Gap") => self.record().violations.push(frame.to_string()),
             _ => {}
         }
     }
@@ -235,12 +243,12 @@ impl Life {
         let content = format!("{} says {}", self.plan.name, self.said);
         self.said += 1;
         self.draft = Some((id.clone(), content.clone()));
-        self.diary().waits = true;
+        self.record().waits = true;
         self.send(socket, &id, &content).await
     }
 
-    /// What was said and not answered, under the same `id`: stored once, however often it is said.
-    async fn says_again(&self, socket: &mut WebSocketStream<TcpStream>) -> bool {
+    /// Repeats the unanswered message with the same `id`, so that it is stored once.
+    async fn repeat(&self, socket: &mut WebSocketStream<TcpStream>) -> bool {
         match &self.draft {
             Some((id, content)) => self.send(socket, id, content).await,
             None => true,
@@ -254,7 +262,7 @@ impl Life {
     }
 }
 
-/// A pause of up to so many milliseconds, so that those who lost a node together don't come back together.
+/// A random pause, so that clients of a lost node don't all return at once.
 fn jitter(ms: u64) -> Duration {
     Duration::from_millis(rand::random_range(0..=ms))
 }
