@@ -6,20 +6,17 @@
 mod api;
 mod chat;
 mod health;
+mod output;
 mod serve;
 mod settings;
 mod token;
 
-use std::fmt::Display;
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{Flags, Loaded};
-
-/// The exit code for an invalid command line or invalid settings; clap uses it too.
-const MISUSE: u8 = 2;
+use self::output::{MISUSE, block_on, load, print_error, say};
+use crate::config::Flags;
 
 /// A chat server: rooms and private messages over WebSocket, on one node or on many nodes that share one Redis.
 ///
@@ -69,38 +66,6 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Command::command(), "chatnode", &mut script);
             say(&String::from_utf8_lossy(&script));
             ExitCode::SUCCESS
-        }
-    }
-}
-
-/// The settings; or prints their problems and returns the exit code.
-fn load(flags: &Flags) -> Result<Loaded, ExitCode> {
-    crate::config::load(flags).map_err(|refused| {
-        for problem in refused.0 {
-            print_error(&problem);
-        }
-        ExitCode::from(MISUSE)
-    })
-}
-
-/// Prints to standard output. It is not an error if the reader is gone (`chatnode config print | head`).
-fn say(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// Prints an error.
-fn print_error(what: &dyn Display) {
-    let _gone = writeln!(std::io::stderr(), "chatnode: {what}");
-}
-
-/// Runs one short exchange with a node.
-fn block_on<F: Future<Output = ExitCode>>(exchange: F) -> ExitCode {
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(exchange),
-        Err(error) => {
-            print_error(&error);
-            ExitCode::FAILURE
         }
     }
 }
