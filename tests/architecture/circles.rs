@@ -7,24 +7,24 @@ use crate::files::assert_no_faults;
 use crate::paths::{Path, Paths};
 use crate::source::{Source, code, packages, sources};
 
-/// Files, from and to, whose dependency is not counted, and why.
+/// Dependencies that don't count: the file, the file that it depends on, and the reason.
 const EXCEPTIONS: [(&str, &str, &str); 1] = [(
     "src/chat/outbox.rs",
     "src/chat/topic.rs",
     "the outbox of a lagging member holds its topics, and a topic holds the outboxes of its members",
 )];
 
-/// A package's modules, each a file.
+/// The modules of a package, each in a file.
 struct Modules {
     /// The file of each module, by the module's path.
     files: HashMap<Path, usize>,
-    /// What each file imports or defines as a module, by the file and the name that it has there.
+    /// The imports of each file, by the file and the name of the import.
     names: HashMap<(usize, String), Path>,
     /// The module of each file.
     paths: Vec<Path>,
 }
 
-/// The path of the module that a file is, below the package's `src`; none for a program beside the library.
+/// The path of the module in a file of `src`; none for a program beside the library.
 fn module(path: &str) -> Option<Path> {
     let path = path.strip_suffix(".rs").unwrap();
     if path == "main" || path.starts_with("bin/") {
@@ -58,10 +58,10 @@ impl Modules {
         modules
     }
 
-    /// A path from the package's root; none for one of another package.
+    /// The path from the root of the package; none for a path into another package.
     fn absolute(&self, file: usize, inside: &Path, path: &Path) -> Option<Path> {
         let mut here = self.paths[file].clone();
-        // An inline module's own items are of the file around it.
+        // The items of an inline module belong to the file around it.
         let mut inline = inside.len();
         let mut rest = &path[..];
         match rest.first()?.as_str() {
@@ -79,7 +79,7 @@ impl Modules {
                     rest = &rest[1..];
                 }
             }
-            // A module below this one, or an import of this file; anything else is another package's.
+            // A module below this one, or an import of this file. Any other path is one of another package.
             first if inside.is_empty() => {
                 let below = [&here[..], &[first.to_owned()]].concat();
                 if !self.files.contains_key(&below) {
@@ -93,11 +93,11 @@ impl Modules {
         Some(here)
     }
 
-    /// The file in which what a path leads to is defined, through any number of re-exports. None where the path is a
-    /// module itself, which is nothing until something of it is named.
+    /// The file that defines the item at a path, through any number of re-exports. None if the path is only a module, which
+    /// counts once an item of it is used.
     fn definition(&self, path: &Path) -> Option<usize> {
         let mut path = path.clone();
-        // A re-export that leads to itself ends the search.
+        // Limits the search in case a re-export leads to itself.
         for _ in 0..16 {
             let (mut module, mut at) = (Path::new(), 0);
             while at < path.len() {
@@ -119,11 +119,11 @@ impl Modules {
     }
 }
 
-/// For each file of a package the files of the same layer that it depends on, with what it names of each.
+/// For each file of a package the files of the same layer that it depends on, each with a path that it uses.
 fn dependencies(package: &[Source], is_one_layer: bool) -> BTreeMap<String, BTreeMap<String, String>> {
     let named: Vec<(&Source, Path)> =
         package.iter().filter_map(|source| Some((source, module(&source.path)?))).collect();
-    // A file of tests is no part of the layer.
+    // Files with tests don't belong to the layer.
     let named: Vec<&(&Source, Path)> =
         named.iter().filter(|(_, path)| !path.iter().any(|segment| segment == "tests")).collect();
     let read: Vec<Paths> = named.iter().map(|(source, _)| Paths::of(&code(&source.text))).collect();
@@ -131,7 +131,7 @@ fn dependencies(package: &[Source], is_one_layer: bool) -> BTreeMap<String, BTre
     let modules = Modules::of(&paths, &read);
     let mut all = BTreeMap::new();
     for (file, (source, path)) in named.iter().enumerate() {
-        // What is only passed on is no dependency: who imports it depends on the file that it is defined in.
+        // A re-export is no dependency: a file that imports the item depends on the file that defines it.
         let imported = read[file].imports.iter().filter(|import| !import.is_reexport);
         let imported = imported.map(|import| (&import.inside, &import.path));
         let used = read[file].used.iter().map(|(inside, path)| (inside, path));
@@ -148,7 +148,7 @@ fn dependencies(package: &[Source], is_one_layer: bool) -> BTreeMap<String, BTre
     all
 }
 
-/// The circles among them, each as its files with what the first names of the next; those of one circle once.
+/// The circles in these dependencies, each once, with the dependencies between its files.
 fn circles(dependencies: &BTreeMap<String, BTreeMap<String, String>>) -> Vec<String> {
     let reachable = |from: &String| {
         let mut seen: BTreeSet<&String> = BTreeSet::new();

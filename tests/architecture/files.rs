@@ -1,4 +1,4 @@
-//! Rules on single files: how long one may be, what one is called, what one begins with.
+//! Rules on single files: their length, their names, and the documentation at their start.
 
 use crate::source::{Source, files, shipped};
 

@@ -1,4 +1,4 @@
-//! The layers of the server's package, in one order: which may use which, and which may know what the store is.
+//! Rules on the layers of the server: their order, and which of them may know the store.
 
 use crate::files::assert_no_faults;
 use crate::paths::Paths;
@@ -93,8 +93,8 @@ fn uses_of_layers_are_found_and_judged() {
     }
 }
 
-/// Only the backends know what they are made of. Comments, texts and tests may name it; the settings must, and so must
-/// the names of metrics and the flag that sets it.
+/// Only the backends know the store that they use. Comments, strings and tests may name it; settings, metrics and the flag for
+/// its URL have to.
 #[test]
 fn only_settings_and_backends_name_the_store() {
     let mut faults = Vec::new();

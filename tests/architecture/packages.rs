@@ -1,4 +1,4 @@
-//! What the packages in `crates/` may depend on. Cargo holds that their code uses nothing else.
+//! Rules on the dependencies of the packages in `crates/`. Cargo ensures that their code uses no others.
 
 use crate::source::packages;
 
@@ -24,7 +24,7 @@ const FORBIDDEN: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// The names in a manifest's tables of dependencies, those of tests excepted.
+/// The names in the dependency tables of a manifest, except those for tests.
 fn dependencies(manifest: &str) -> Vec<String> {
     let (mut names, mut is_dependencies) = (Vec::new(), false);
     for line in manifest.lines().map(str::trim) {
@@ -38,7 +38,7 @@ fn dependencies(manifest: &str) -> Vec<String> {
             }
         } else if is_dependencies && let Some((key, value)) = line.split_once('=') {
             let name = key.trim().split('.').next().unwrap().trim_matches('"');
-            // Under another name it is the same package.
+            // A renamed dependency counts by the name of its package.
             let renamed = value.split("package").nth(1).and_then(|rest| rest.split('"').nth(1));
             names.push(renamed.unwrap_or(name).to_owned());
         }

@@ -1,7 +1,7 @@
-//! The paths that a file's code names: which modules it imports from, under which names, and which it names in full.
-//! Reads tokens, not types: a method that is called is no path. Used by the rules on layers and on circles.
+//! The paths in the code of a file: its imports with their names, and the paths in other code. Owns how they are read from
+//! tokens; knows no types, so a method call is not a path. Used by the rules on layers and on circles.
 
-/// A path's segments, as they are written: `["super", "topic", "Topic"]`.
+/// The segments of a path as they are written: `["super", "topic", "Topic"]`.
 pub type Path = Vec<String>;
 
 /// An entry of a `use`.
@@ -10,13 +10,13 @@ pub struct Import {
     /// The inline modules around it, outermost first.
     pub inside: Path,
     pub path: Path,
-    /// What the file calls it; none for `*` and `_`.
+    /// Its name in the file; none for `*` and `_`.
     pub name: Option<String>,
-    /// Whether it is for others: `pub`, of any visibility.
+    /// Whether it is exported again: `pub` with any visibility.
     pub is_reexport: bool,
 }
 
-/// What a file names.
+/// The paths of a file.
 #[derive(Debug, Default)]
 pub struct Paths {
     pub imports: Vec<Import>,
@@ -25,12 +25,12 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Reads a source's code.
+    /// Reads the code of a source.
     pub fn of(code: &str) -> Self {
         let tokens = tokens(code);
         let token = |at: usize| tokens.get(at).copied().unwrap_or("");
         let mut paths = Self::default();
-        // The inline modules that are open, with the depth of braces that each was opened at.
+        // The current inline modules, each with the depth of braces before it.
         let (mut inside, mut depth): (Vec<(&str, usize)>, usize) = (Vec::new(), 0);
         let mut at = 0;
         while at < tokens.len() {
@@ -46,7 +46,7 @@ impl Paths {
                     depth += 1;
                     at += 2;
                 }
-                // `+ use<'a>` names what a type captures.
+                // `+ use<'a>` is no import: it lists the captures of a type.
                 "use" if token(at + 1) != "<" => {
                     let is_for_tests = is_for_tests(&tokens[..at]);
                     let is_reexport = tokens[..at].last().is_some_and(|last| *last == "pub")
@@ -81,7 +81,7 @@ impl Paths {
     }
 }
 
-/// Whether the item that follows these tokens is compiled for tests alone.
+/// Whether the item after these tokens is compiled only for tests.
 fn is_for_tests(before: &[&str]) -> bool {
     let before = match before {
         [before @ .., "pub"] => before,
@@ -91,7 +91,7 @@ fn is_for_tests(before: &[&str]) -> bool {
     before.ends_with(&["#", "[", "cfg", "(", "test", ")", "]"])
 }
 
-/// Reads one tree of a `use`, and returns where the token after it is.
+/// Reads one tree of a `use`, and returns the index of the token after it.
 fn tree(tokens: &[&str], mut at: usize, base: &Path, into: &mut Vec<(Path, Option<String>)>) -> usize {
     let mut path = base.clone();
     while let Some(token) = tokens.get(at) {
@@ -115,7 +115,7 @@ fn tree(tokens: &[&str], mut at: usize, base: &Path, into: &mut Vec<(Path, Optio
                 into.push((path, name));
                 return at + 2;
             }
-            // `self` at the end of a group is the module before it.
+            // `self` in a group means the module before the group.
             "self" if path.len() > base.len() || !base.is_empty() => {}
             word if is_word(word) => path.push(word.to_owned()),
             _ => break,

@@ -1,5 +1,5 @@
-//! The project's own source files. Owns how they are found, and what of their text is code: no comments, no texts, no
-//! tests. The rules ask it; it knows none of them.
+//! The source files of the project. Owns how they are found, and how their code is separated from comments, strings and tests.
+//! Knows no rule; used by all rules.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ impl Source {
     }
 }
 
-/// Every file below a folder of the project, in the order of their paths; none where the folder is missing.
+/// All files in a folder of the project and below, sorted by path; no files if the folder is missing.
 pub fn files(folder: &str) -> Vec<String> {
     fn walk(folder: &Path, into: &mut Vec<PathBuf>) {
         let Ok(entries) = std::fs::read_dir(folder) else { return };
@@ -39,14 +39,14 @@ pub fn files(folder: &str) -> Vec<String> {
     found
 }
 
-/// Every Rust file below these folders.
+/// All Rust files in these folders and below.
 pub fn sources(folders: &[&str]) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let paths = folders.iter().flat_map(|folder| files(folder)).filter(|path| path.ends_with(".rs"));
     paths.map(|path| Source { text: std::fs::read_to_string(root.join(&path)).unwrap(), path }).collect()
 }
 
-/// The files of the shipped packages: the server's and the crates'.
+/// The files of all packages: the server and those in `crates/`.
 pub fn shipped() -> Vec<Source> {
     let mut shipped = sources(&["src"]);
     for package in packages() {
@@ -63,7 +63,7 @@ pub fn packages() -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// A source's code: without comments and texts, which may say anything, and without the tests at its end.
+/// The code of a source, without comments, strings, and the tests at its end.
 pub fn code(text: &str) -> String {
     let text = text.split("\n#[cfg(test)]\nmod ").next().unwrap();
     let mut code = String::with_capacity(text.len());
@@ -104,12 +104,12 @@ pub fn code(text: &str) -> String {
     code
 }
 
-/// The length of the character literal that a text begins with; none where the quote begins a lifetime.
+/// The length of the character literal at the start of a text; none if the quote begins a lifetime.
 fn character(text: &str) -> Option<usize> {
     let mut characters = text.char_indices().skip(1);
     let (_, first) = characters.next()?;
     if first == '\\' {
-        // An escaped quote is the character itself.
+        // The character after the backslash may be a quote.
         characters.next()?;
         return characters.find(|(_, c)| *c == '\'').map(|(at, _)| at + 1);
     }

@@ -148,6 +148,7 @@ async fn phases(
 
     let start = Instant::now();
     let mut end = start + plan.lasts;
+    // Some traffic before the first fault.
     sleep(Duration::from_secs(2)).await;
     let mut injector = Injector {
         cluster: &mut cluster,
