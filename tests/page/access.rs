@@ -73,7 +73,7 @@ fn has(nodes: &[Node], role: &str, name: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_that_can_be_pressed_says_what_it_is() {
+async fn controls_have_roles_and_names() {
     let fixture = PageFixture::start().await;
     let alice = Person::visits(&fixture.browser, &fixture.link("room=ops")).await;
     alice.sees("the page asks for a name", "!document.getElementById('sign-in').hidden").await;
@@ -85,7 +85,7 @@ async fn everything_that_can_be_pressed_says_what_it_is() {
     }
     // The focus goes to the field that is asked for.
     alice.clicks("#enter").await;
-    alice.reads("#problem", "Pick a name").await;
+    alice.reads("#problem", "Enter a name or an access token.").await;
     assert_eq!(alice.js("document.activeElement.id").await, "name");
     alice.clicks("#token-show").await;
     assert_eq!(alice.js("document.activeElement.id").await, "token");
@@ -108,7 +108,7 @@ async fn everything_that_can_be_pressed_says_what_it_is() {
         ("link", "ops"),
         ("link", "bob online 1 unread"),
         ("button", "Sign out"),
-        ("button", "Copy a link"),
+        ("button", "Copy the link"),
         ("button", "Members"),
         ("button", "Leave this room"),
         ("region", "Messages, #ops"),
@@ -159,7 +159,7 @@ async fn everything_that_can_be_pressed_says_what_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_happens_is_spoken() {
+async fn live_region_speaks_each_event_once() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;
@@ -192,14 +192,14 @@ async fn what_happens_is_spoken() {
     bob.say("ops", "meanwhile").await;
     fixture.balancer.open();
     alice.js("document.getElementById('retry').click()").await;
-    alice.reads("#live", "Back, 1 caught up.").await;
+    alice.reads("#live", "Reconnected. Loaded missed messages: 1.").await;
 }
 
 /// What was spoken last.
 const LIVE: &str = "document.getElementById('live').textContent";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_arrives_somewhere_hears_where() {
+async fn page_announces_the_opened_conversation() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     assert_eq!(alice.js(LIVE).await, "#ops");
@@ -216,7 +216,7 @@ async fn who_arrives_somewhere_hears_where() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_keyboard_leads_through_the_page_in_the_order_of_reading() {
+async fn tab_key_follows_the_reading_order() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;
@@ -244,7 +244,7 @@ async fn the_keyboard_leads_through_the_page_in_the_order_of_reading() {
             "link ops",
             "link bob online 1 unread",
             "button Sign out",
-            "button Copy a link",
+            "button Copy the link",
             "button Members",
             "button Leave this room",
             "region Messages, #ops",
@@ -259,7 +259,7 @@ async fn the_keyboard_leads_through_the_page_in_the_order_of_reading() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_closes_leaves_the_focus_in_sight() {
+async fn closing_a_panel_keeps_the_focus_visible() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     alice.has_screen(900, 700, false).await;
@@ -285,7 +285,7 @@ async fn what_closes_leaves_the_focus_in_sight() {
 
 /// A page of one column shows the list or a conversation: what had the focus is gone from it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_small_screen_the_keyboard_goes_on_where_it_has_led() {
+async fn focus_follows_the_view_on_a_small_screen() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     alice.has_screen(320, 560, true).await;

@@ -94,7 +94,7 @@ const INJECTED: &str = "
 })()";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixty_hostile_names_and_messages_leave_the_page_unharmed() {
+async fn page_shows_hostile_names_and_messages_as_text() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     alice.js("(window.harmed = [], window.harm = () => harmed.push('ran'))").await;
@@ -153,7 +153,7 @@ async fn sixty_hostile_names_and_messages_leave_the_page_unharmed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn links_end_before_the_punctuation_and_the_brackets_around_them() {
+async fn links_exclude_punctuation_and_brackets_around_them() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;
@@ -165,7 +165,7 @@ async fn links_end_before_the_punctuation_and_the_brackets_around_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_longest_links_hold_nobody_up() {
+async fn very_long_links_do_not_block_the_page() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;
@@ -190,7 +190,7 @@ async fn the_longest_links_hold_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tower_of_marks_stays_in_its_bubble() {
+async fn combining_marks_stay_inside_their_bubble() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;

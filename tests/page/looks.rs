@@ -35,7 +35,7 @@ async fn picture(person: &Person<'_>, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_fits_every_screen_in_the_light_and_in_the_dark() {
+async fn page_fits_every_screen_in_both_colour_schemes() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "Alice", "room=operations").await;
     alice.opens("room=lobby").await;
@@ -169,7 +169,7 @@ const FAINT: &str = "(() => {
 })()";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_can_be_read_by_people_who_see_little() {
+async fn texts_and_fields_have_enough_contrast() {
     let fixture = PageFixture::start().await;
     let alice = Person::visits(&fixture.browser, &fixture.link("room=ops")).await;
     alice.sees("the page asks for a name", "!document.getElementById('sign-in').hidden").await;
@@ -197,12 +197,12 @@ async fn everything_can_be_read_by_people_who_see_little() {
     }
     fixture.balancer.open();
     alice.js("document.getElementById('retry').click()").await;
-    alice.reads("#banner-text", "Back, ").await;
+    alice.reads("#banner-text", "Reconnected. No messages missed.").await;
     assert_eq!(alice.js(FAINT).await, json!([]), "back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_phones_keyboard_makes_the_page_smaller_and_zooming_in_does_not() {
+async fn phone_keyboard_shrinks_the_page_but_zoom_does_not() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;

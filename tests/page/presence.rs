@@ -5,7 +5,7 @@ use serde_json::json;
 use super::page_fixture::PageFixture;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_read_sees_it_also_after_a_lost_connection() {
+async fn read_marker_is_sent_after_a_lost_connection() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;
@@ -30,7 +30,7 @@ async fn who_is_read_sees_it_also_after_a_lost_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_leaves_before_the_door_has_opened_is_out() {
+async fn leaving_before_the_enter_ack_leaves_the_room() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "tea").await;
@@ -52,7 +52,7 @@ async fn who_leaves_before_the_door_has_opened_is_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_called_absent_who_may_be_there() {
+async fn peer_of_unknown_presence_is_not_shown_as_offline() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;

@@ -19,7 +19,7 @@ fn texts(start: &str, count: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_ends_while_somebody_types_is_a_hiccup() {
+async fn node_failure_while_typing_loses_no_message() {
     let mut fixture = PageFixture::start().await;
     let mut bob = fixture.other(1, "bob", "ops").await;
     fixture.balancer.prefer(fixture.cluster.address(0));
@@ -45,7 +45,7 @@ async fn a_node_that_ends_while_somebody_types_is_a_hiccup() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_was_away_is_told_so_and_catches_up() {
+async fn reconnect_loads_and_counts_missed_messages() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;
@@ -62,7 +62,7 @@ async fn who_was_away_is_told_so_and_catches_up() {
     fixture.balancer.open();
     // The countdown may end by itself just now.
     alice.js("document.getElementById('retry').click()").await;
-    alice.reads("#banner-text", "Back, 12 caught up.").await;
+    alice.reads("#banner-text", "Reconnected. Loaded missed messages: 12.").await;
     let missed = texts("missed", 12);
     let mut wanted = vec!["the last before"];
     wanted.extend(missed.iter().map(String::as_str));
@@ -75,7 +75,7 @@ async fn who_was_away_is_told_so_and_catches_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_keeps_rooms_drafts_and_unsent_messages() {
+async fn reload_keeps_rooms_drafts_and_unsent_messages() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;
@@ -105,15 +105,15 @@ async fn a_reload_keeps_rooms_drafts_and_unsent_messages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_process_that_is_killed_is_a_hiccup_that_nobody_is_told_of() {
+async fn short_interruption_shows_no_banner() {
     let redis = RedisServer::start();
     let url = redis.url();
     let settings = [("CHAT_REDIS__URL", url.as_str())];
     let (mut first, second, browser) =
         tokio::join!(NodeProcess::start(&settings), NodeProcess::start(&settings), Browser::start());
-    let door = FakeBalancer::start(vec![first.address, second.address]).await;
+    let balancer = FakeBalancer::start(vec![first.address, second.address]).await;
     let mut bob = Client::enter(second.address, "bob", "ops").await;
-    let alice = Person::signs_in(&browser, &format!("http://{}/#room=ops", door.address), "alice").await;
+    let alice = Person::signs_in(&browser, &format!("http://{}/#room=ops", balancer.address), "alice").await;
     alice.says("one").await;
     assert_eq!(bob.hears().await, "one");
     alice.sees("it is stored", "document.querySelectorAll('.line.stored.mine').length === 1").await;
@@ -133,7 +133,7 @@ async fn a_node_process_that_is_killed_is_a_hiccup_that_nobody_is_told_of() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_log_no_longer_holds_is_a_line_where_it_is_missing() {
+async fn gap_line_marks_messages_missing_from_the_log() {
     let fixture = PageFixture::start_with(Kind::Embedded, |config| config.history.max_messages = 5).await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;
@@ -146,8 +146,8 @@ async fn what_the_log_no_longer_holds_is_a_line_where_it_is_missing() {
     }
     fixture.balancer.open();
     alice.js("document.getElementById('retry').click()").await;
-    alice.reads("#banner-text", "Back. Some messages could not be caught up.").await;
-    alice.reads(".gap", "Messages are missing here. The server no longer holds them.").await;
+    alice.reads("#banner-text", "Reconnected. Some messages are missing.").await;
+    alice.reads(".gap", "Messages are missing here. The server no longer has them.").await;
     let order = "[...document.querySelectorAll('#timeline .text, #timeline .gap')].map((node) => node.className + node.textContent.at(-1))";
     let order = alice.js(order).await;
     let order: Vec<&str> = order.as_array().unwrap().iter().map(|each| each.as_str().unwrap()).collect();
@@ -156,7 +156,7 @@ async fn what_the_log_no_longer_holds_is_a_line_where_it_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_first_try_comes_within_a_second_and_another_as_soon_as_there_is_a_network() {
+async fn reconnect_starts_early_and_follows_the_network() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     // Each pause at its longest, and when each try began.
@@ -188,7 +188,7 @@ async fn the_first_try_comes_within_a_second_and_another_as_soon_as_there_is_a_n
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_said_while_the_page_was_gone_is_new() {
+async fn messages_during_an_absence_are_marked_as_new() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=tea").await;
     let mut bob = fixture.other(1, "bob", "tea").await;

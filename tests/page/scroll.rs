@@ -24,7 +24,7 @@ async fn says_many(fixture: &PageFixture, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn scrolling_up_brings_what_was_said_before() {
+async fn scrolling_up_loads_older_messages() {
     let fixture = PageFixture::start().await;
     let mut bob = fixture.other(1, "bob", "ops").await;
     for number in 1..=300 {
@@ -53,7 +53,7 @@ async fn scrolling_up_brings_what_was_said_before() {
     alice.sees("the oldest is reached", up).await;
     let all = seqs(&alice).await;
     assert!(all.iter().zip(1..).all(|(seq, expected)| *seq == expected), "in order from the first: {all:?}");
-    alice.reads("#older", "The server remembers no more.").await;
+    alice.reads("#older", "The server has no earlier messages.").await;
 
     alice.reads("#jump", "Latest").await;
     bob.say("ops", "number 301").await;
@@ -87,7 +87,7 @@ async fn frames(person: &Person<'_>) -> (f64, f64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_messages_are_no_burden() {
+async fn page_stays_fast_with_ten_thousand_messages() {
     let fixture = PageFixture::start_with(Kind::Embedded, |config| {
         config.history.max_messages = 13_000;
         config.history.max_bytes = 64 << 20;

@@ -9,7 +9,7 @@ use crate::support::cluster::{Cluster, Kind};
 use crate::support::fake_balancer::FakeBalancer;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_may_have_been_sent_is_not_called_unsent_and_an_empty_store_is_told() {
+async fn page_reports_a_stopped_and_an_emptied_store() {
     let mut fixture = PageFixture::start_with(Kind::Redis, |_| {}).await;
     let mut bob = fixture.other(1, "bob", "ops").await;
     {
@@ -22,7 +22,9 @@ async fn what_may_have_been_sent_is_not_called_unsent_and_an_empty_store_is_told
         alice.sees("no answer came", &format!("{unknown} !== null")).await;
         // A minute later.
         alice.js("(window.now = Date.now, Date.now = () => now() + 61_000)").await;
-        alice.reads(".failure", "It may have been sent. The server can’t store messages right now.").await;
+        alice
+            .reads(".failure", "This message may have been sent. The server can’t store messages right now.")
+            .await;
         assert_eq!(alice.js("document.querySelectorAll('.failure button').length").await, 3);
         fixture.cluster.redis_server().cont();
         // Its copy comes: it was.
@@ -36,7 +38,7 @@ async fn what_may_have_been_sent_is_not_called_unsent_and_an_empty_store_is_told
     alice.notes("notice", "document.getElementById('notice').textContent").await;
     fixture.cluster.redis_server().command(&["FLUSHALL"]).unwrap();
     bob.say("ops", "afresh").await;
-    alice.reads(".gap", "The server’s log was set back.").await;
+    alice.reads(".gap", "Messages may be missing here. The message log of the server was reset.").await;
     alice
         .sees(
             "it stands before what came after",
@@ -50,7 +52,7 @@ async fn what_may_have_been_sent_is_not_called_unsent_and_an_empty_store_is_told
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_room_that_can_not_be_read_is_not_called_caught_up() {
+async fn unreadable_room_is_not_reported_as_caught_up() {
     let fixture = PageFixture::start_with(Kind::Redis, |_| {}).await;
     let redis = |words: &[&str]| fixture.cluster.redis_server().command(words).unwrap();
     let alice = fixture.person(0, "alice", "room=bad").await;
@@ -62,41 +64,41 @@ async fn a_room_that_can_not_be_read_is_not_called_caught_up() {
     // To the node that does not know the room yet.
     fixture.balancer.prefer(fixture.cluster.address(1));
     fixture.balancer.cut();
-    alice.reads("#banner-text", "Not in #bad yet: the stored data can't be read").await;
+    alice.reads("#banner-text", "Can’t join #bad yet: the stored data can't be read").await;
     alice.says("later").await;
     alice.sees("it waits", "document.querySelectorAll('.line.waiting').length === 1").await;
     let told = alice.js("told").await;
-    assert!(!told.to_string().contains("Back"), "{told}");
+    assert!(!told.to_string().contains("Reconnected"), "{told}");
     redis(&["DEL", "chat:{r:bad}:meta"]);
     redis(&["RENAME", "aside", "chat:{r:bad}:meta"]);
     alice.sees("it is stored", "document.querySelectorAll('.line.stored.mine').length === 2").await;
     alice.sees_messages(&["before", "later"]).await;
-    alice.reads("#banner-text", "Back, ").await;
+    alice.reads("#banner-text", "Reconnected. No messages missed.").await;
     alice.sees("nothing is wrong any more", "document.getElementById('banner').hidden").await;
     assert_eq!(alice.js("document.querySelectorAll('.gap').length").await, json!(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gap_is_told_once_also_where_nobody_has_spoken_since() {
+async fn gap_is_reported_once_in_a_silent_room() {
     // Each with a store of its own: the other's is empty.
     let (first, second, browser) =
         tokio::join!(Cluster::start(Kind::Embedded, 1), Cluster::start(Kind::Embedded, 1), Browser::start());
-    let door = FakeBalancer::start(vec![first.address(0), second.address(0)]).await;
-    let alice = Person::signs_in(&browser, &format!("http://{}/#room=ops", door.address), "alice").await;
+    let balancer = FakeBalancer::start(vec![first.address(0), second.address(0)]).await;
+    let alice = Person::signs_in(&browser, &format!("http://{}/#room=ops", balancer.address), "alice").await;
     let mut bob = first.enter(0, "bob", "ops").await;
     bob.say("ops", "before").await;
     bob.whisper("alice", "psst").await;
     alice.unread("peer=bob", 1).await;
     alice.sees_messages(&["before"]).await;
-    door.prefer(second.address(0));
-    door.cut();
-    alice.reads("#banner-text", "Back. Some messages could not be caught up.").await;
+    balancer.prefer(second.address(0));
+    balancer.cut();
+    alice.reads("#banner-text", "Reconnected. Some messages are missing.").await;
 
     for reload in [true, false] {
         if reload {
             alice.reloads().await;
         } else {
-            door.cut();
+            balancer.cut();
         }
         // Asked for after all that is resumed: so it comes after that.
         alice.opens("room=tea").await;
@@ -104,7 +106,7 @@ async fn a_gap_is_told_once_also_where_nobody_has_spoken_since() {
         let stored = "document.querySelectorAll('.line.stored.mine').length";
         alice.sees("it is stored", &format!("{stored} === {}", if reload { 1 } else { 2 })).await;
         let told = alice.js("document.getElementById('banner-text').textContent").await;
-        assert_ne!(told, "Back. Some messages could not be caught up.", "reload: {reload}");
+        assert_ne!(told, "Reconnected. Some messages are missing.", "reload: {reload}");
     }
     // What is said in the new logs arrives.
     let mut bob = second.enter(0, "bob", "ops").await;

@@ -10,7 +10,7 @@ use crate::support::client::PATIENCE;
 use crate::support::cluster::Kind;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_people_talk_over_two_nodes() {
+async fn three_users_chat_over_two_nodes() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let bob = fixture.person(1, "bob", "room=ops").await;
@@ -26,7 +26,7 @@ async fn three_people_talk_over_two_nodes() {
             "document.querySelectorAll('.line.stored.mine').length === 1",
         )
         .await;
-    alice.reads("#subtitle", "2 here").await;
+    alice.reads("#subtitle", "2 online").await;
 
     // The server passes on one per second and target: the first of these may come too soon after the last.
     let mut written = String::new();
@@ -45,7 +45,7 @@ async fn three_people_talk_over_two_nodes() {
     carol.opens("room=ops").await;
     carol.sees_messages(&["hello", "two\nlines", &written]).await;
     carol.opens("room=tea").await;
-    bob.reads("#subtitle", "3 here").await;
+    bob.reads("#subtitle", "3 online").await;
     bob.says("where is carol?").await;
     bob.says("carol?").await;
     carol.unread("room=ops", 2).await;
@@ -61,13 +61,13 @@ async fn three_people_talk_over_two_nodes() {
     carol.reads("#notice", "Link copied.").await;
     assert_eq!(carol.js("copied").await, json!(fixture.link("room=ops")));
     carol.clicks("#leave").await;
-    bob.reads("#subtitle", "2 here").await;
+    bob.reads("#subtitle", "2 online").await;
     carol.reads("#title", "#tea").await;
     assert_eq!(carol.js("document.querySelectorAll('#rooms a').length").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_private_message_is_seen_by_two_and_nobody_else() {
+async fn private_message_reaches_only_its_two_users() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let bob = fixture.person(1, "bob", "room=ops").await;
@@ -90,7 +90,7 @@ async fn a_private_message_is_seen_by_two_and_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_one_has_said_oneself_is_not_unread() {
+async fn own_messages_do_not_count_as_unread() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;
@@ -122,7 +122,7 @@ async fn what_one_has_said_oneself_is_not_unread() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_who_writes_fast_is_told_of_it() {
+async fn only_fast_senders_get_the_rate_limit_notice() {
     let fixture = PageFixture::start_with(Kind::Embedded, |config| {
         config.limits.messages_per_second = 10;
         config.limits.burst = 30;
@@ -153,11 +153,11 @@ async fn only_who_writes_fast_is_told_of_it() {
         return true;
     })()";
     assert_eq!(carol.js(many).await, true);
-    carol.reads("#notice", "That was fast. The server slows you down.").await;
+    carol.reads("#notice", "You are sending too fast. The server delays your messages.").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_button_that_is_pressed_means_what_it_says() {
+async fn switcher_buttons_choose_room_or_person() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let _carol = fixture.other(1, "carol", "ops").await;

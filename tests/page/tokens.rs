@@ -9,7 +9,7 @@ use crate::support::client::Client;
 use crate::support::cluster::Kind;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_signs_in_and_its_end_keeps_rooms_and_unsent_messages() {
+async fn revoked_token_keeps_rooms_and_messages() {
     let fixture = PageFixture::start_with(Kind::Embedded, |config| {
         with_tokens(config);
         config.rooms.default = "den".parse().unwrap();
@@ -18,7 +18,7 @@ async fn a_token_signs_in_and_its_end_keeps_rooms_and_unsent_messages() {
     let alice = Person::visits(&fixture.browser, &fixture.link("")).await;
     alice.reads("#enter", "Join #den").await;
     alice.types("#name", &format!("alice{ENTER}")).await;
-    alice.reads("#problem", "This server asks for an access token.").await;
+    alice.reads("#problem", "This server requires an access token.").await;
     alice.types("#token", &format!("0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10{ENTER}")).await;
     alice.reads("#problem", "The server does not accept this token.").await;
     // Somebody else's.
@@ -40,7 +40,7 @@ async fn a_token_signs_in_and_its_end_keeps_rooms_and_unsent_messages() {
     assert_eq!(kept, json!([false, true]), "it never leaves the tab");
 
     fixture.cluster.revoke(0, &first).await;
-    alice.reads("#problem", "Your access token has ended.").await;
+    alice.reads("#problem", "Your access token has expired or was revoked.").await;
     alice.reads("#sign-in-title", "Sign in again").await;
     assert_eq!(alice.js("document.getElementById('name').readOnly").await, true);
     bob.say("den", "meanwhile").await;
@@ -55,12 +55,12 @@ async fn a_token_signs_in_and_its_end_keeps_rooms_and_unsent_messages() {
 
     // Whom an administrator removes is told so, and nothing tries again.
     assert_eq!(fixture.cluster.call(0, "POST", "/users/alice/disconnect", json!(null)).await.0, 204);
-    alice.reads("#problem", "You were removed by an administrator.").await;
+    alice.reads("#problem", "An administrator disconnected you.").await;
     assert_eq!(alice.js("document.getElementById('chat').hidden").await, true);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_alone_signs_in_as_whose_it_is() {
+async fn token_alone_determines_the_user() {
     let fixture = PageFixture::start_with(Kind::Embedded, with_tokens).await;
     let mut bob = Client::connect(fixture.cluster.address(1), "bob").await;
     bob.token = Some(fixture.cluster.token(0, "bob").await);
@@ -70,7 +70,7 @@ async fn a_token_alone_signs_in_as_whose_it_is() {
     let alice = Person::visits(&fixture.browser, &fixture.link("room=den")).await;
     alice.clicks("#token-show").await;
     alice.clicks("#enter").await;
-    alice.reads("#problem", "Pick a name or give a token.").await;
+    alice.reads("#problem", "Enter a name or an access token.").await;
     alice.types("#token", &format!("0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10{ENTER}")).await;
     alice.reads("#problem", "the token is not valid").await;
     let token = fixture.cluster.token(0, "alice").await;
@@ -85,12 +85,12 @@ async fn a_token_alone_signs_in_as_whose_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_name_nobody_signs_in_where_no_token_is_asked_for() {
+async fn server_without_tokens_requires_a_name() {
     let fixture = PageFixture::start().await;
     let alice = Person::visits(&fixture.browser, &fixture.link("")).await;
     alice.clicks("#token-show").await;
     alice.types("#token", &format!("0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10{ENTER}")).await;
-    alice.reads("#problem", "Pick a name or give a token.").await;
+    alice.reads("#problem", "Enter a name or an access token.").await;
     alice.types("#name", &format!("alice{ENTER}")).await;
     alice.is_online().await;
 }

@@ -24,7 +24,7 @@ async fn presses(person: &Person<'_>, label: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_too_long_fails_and_is_edited_or_deleted() {
+async fn too_long_message_fails_and_can_be_edited_or_deleted() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;
@@ -50,7 +50,7 @@ async fn what_is_too_long_fails_and_is_edited_or_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_leaves_unsent_messages_behind_unasked() {
+async fn page_asks_before_it_drops_unsent_messages() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;
@@ -80,7 +80,7 @@ async fn nobody_leaves_unsent_messages_behind_unasked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_written_in_a_room_that_refuses_says_so_and_goes_where_it_lets_one_in() {
+async fn message_to_a_refusing_room_fails_and_can_be_retried() {
     let fixture =
         PageFixture::start_with(Kind::Embedded, |config| config.limits.max_rooms_per_connection = 2).await;
     let alice = fixture.person(0, "alice", "room=ops").await;
@@ -97,7 +97,7 @@ async fn what_is_written_in_a_room_that_refuses_says_so_and_goes_where_it_lets_o
     alice.is_online().await;
     alice.reads("#rooms .alarm", "!").await;
     alice.opens("room=den").await;
-    alice.reads("#older", "You can’t enter: ").await;
+    alice.reads("#older", "You can’t join this room: ").await;
     alice.sees("it has failed", &format!("{FAILED} === 1")).await;
     alice.says("second").await;
     alice.sees("it has failed", &format!("{FAILED} === 2")).await;

@@ -1,4 +1,5 @@
-// Owns who is signed in, what the address names, when to draw. Knows no protocol.
+// @ts-check
+// The start of the page. Owns the signed-in user, the address and the time of drawing. Knows no protocol.
 
 import { banner } from './banner.js';
 import { composer } from './composer.js';
@@ -10,51 +11,76 @@ import { login } from './storage.js';
 import { switchTo } from './switcher.js';
 import { timeline } from './timeline.js';
 
-const DEFAULT_ROOM = document.documentElement.dataset.room;
+/** @import { Conversation } from './conversation.js' */
+/** @import { Kind, Message } from './page.d.ts' */
+
+/**
+ * @typedef {object} Views
+ * @property {ReturnType<typeof composer>} composer
+ * @property {ReturnType<typeof timeline>} timeline
+ * @property {ReturnType<typeof banner>} banner
+ */
+
+const DEFAULT_ROOM = document.documentElement.dataset.room ?? '';
 const WIDE = matchMedia('(min-width: 1080px)');
 const NARROW = matchMedia('(max-width: 719px)');
 
-let session, views, drawing, noticed;
-let members = WIDE.matches;
-let heard = [];
+/** @type {Session | null} */
+let session = null;
+/**
+ * Exists whenever a session does.
+ * @type {Views}
+ */
+let views;
+let drawing = false;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let noticeTimer;
+let showsMembers = WIDE.matches;
+/**
+ * The new messages that are not spoken yet.
+ * @type {string[]}
+ */
+let unspoken = [];
 
+/** The conversation that the address names. */
 function address() {
 	const found = /^#(room|peer)=(.+)$/.exec(location.hash);
 	try {
-		return found && { kind: found[1], name: tidy(decodeURIComponent(found[2])) };
+		return found && { kind: /** @type {Kind} */ (found[1]), name: tidy(decodeURIComponent(found[2])) };
 	} catch {
 		return null;
 	}
 }
 
-const firstConversation = () => session.list('room')[0] ?? session.list('peer')[0];
+const firstConversation = () => session?.list('room')[0] ?? session?.list('peer')[0];
 
 function route() {
 	if (!session) return;
 	const to = address() ?? (NARROW.matches ? null : (session.current ?? firstConversation()));
 	$('chat').dataset.view = to ? 'talk' : 'list';
-	members &&= WIDE.matches;
+	showsMembers &&= WIDE.matches;
 	if (to) {
 		session.open(to.kind, to.name);
-		const { title, unread } = session.current;
+		const { title, unread } = /** @type {Conversation} */ (session.current);
 		announce(unread ? `${title}, ${unread} unread` : title);
 	}
 	changed();
 	requestAnimationFrame(() => {
-		if (!to) (document.querySelector('[aria-current]') ?? $('go')).focus();
-		// For the field, a phone would bring up its keyboard.
+		if (!to) /** @type {HTMLElement} */ (document.querySelector('[aria-current]') ?? $('go')).focus();
+		// Focus in the field would open the keyboard of a phone.
 		else if (NARROW.matches) $('title').focus();
 		else views.composer.focus();
 	});
 }
 
+/** @param {number} by */
 function step(by) {
-	const links = [...document.querySelectorAll('#rooms a, #peers a')];
+	const links = /** @type {HTMLAnchorElement[]} */ ([...document.querySelectorAll('#rooms a, #peers a')]);
 	const at = links.findIndex((link) => link.ariaCurrent);
 	links[(at + by + links.length) % links.length]?.click();
 }
 
-/** A hidden tab has no frames, but a title. */
+/** Draws soon. A hidden tab has no frames, but its title still changes. */
 function changed() {
 	if (drawing) return;
 	drawing = true;
@@ -66,7 +92,7 @@ function draw() {
 	drawing = false;
 	if (!session) return;
 	const conv = session.current;
-	drawHeader(conv);
+	drawHeader(session, conv);
 	for (const view of Object.values(views)) view.render();
 	if (conv && watching()) session.seen(conv);
 	renderSidebar(session);
@@ -75,57 +101,76 @@ function draw() {
 	document.title = `${unread ? `(${unread}) ` : ''}${conv?.title ?? 'Chat'}`;
 }
 
-function drawHeader(conv) {
+/**
+ * @param {Session} session
+ * @param {Conversation | null} conv
+ */
+function drawHeader(session, conv) {
+	const isRoom = Boolean(conv?.isRoom);
+	const isOnline = conv && session.isPresent(conv.name);
 	say($('title'), conv?.title ?? 'Press + to join a room');
-	say($('subtitle'), conv?.members ? `${conv.count} here` : session.isPresent(conv?.name) ? 'Online' : '');
-	$('copy').hidden = $('people-toggle').hidden = !conv?.isRoom;
+	say($('subtitle'), conv?.members ? `${conv.count} online` : isOnline ? 'Online' : '');
+	$('copy').hidden = $('people-toggle').hidden = !isRoom;
 	$('leave').hidden = !conv;
-	$('leave').title = conv?.isRoom ? 'Leave this room' : 'Close';
-	$('people').hidden = !conv?.isRoom || !members;
-	$('people-toggle').ariaExpanded = members;
-	const types = conv?.whoTypes() ?? [];
-	if (types.length) setTimeout(changed, 1000);
-	say($('typing'), types.length ? `${types.join(' and ')} ${types.length > 1 ? 'are' : 'is'} typing…` : '');
+	$('leave').title = isRoom ? 'Leave this room' : 'Close';
+	$('people').hidden = !isRoom || !showsMembers;
+	$('people-toggle').ariaExpanded = String(showsMembers);
+	const typists = conv?.typists() ?? [];
+	if (typists.length) setTimeout(changed, 1000);
+	const verb = typists.length > 1 ? 'are' : 'is';
+	say($('typing'), typists.length ? `${typists.join(' and ')} ${verb} typing…` : '');
 }
 
 function watching() {
 	return $('pane').checkVisibility() && views.timeline.following && !document.hidden && document.hasFocus();
 }
 
-/** Spoken once per second. */
+/**
+ * Lets screen readers speak new messages, at most once per second.
+ * @param {Conversation} conv
+ * @param {Message} item
+ */
 function arrived(conv, item) {
-	if (item.from === session.name || item.seq <= conv.missedUpTo || Date.now() - item.at > 60_000) return;
+	if (item.from === session?.name || item.seq <= conv.missedUpTo || Date.now() - item.at > 60_000) return;
 	const where = conv.isRoom ? `in ${conv.title}` : 'to you';
-	heard.push(item.from + (conv === session.current ? `: ${item.text}` : ` wrote ${where}`));
-	if (heard.length > 1) return;
+	unspoken.push(item.from + (conv === session?.current ? `: ${item.text}` : ` wrote ${where}`));
+	if (unspoken.length > 1) return;
 	setTimeout(() => {
-		announce(heard.length > 3 ? `${heard.length} new messages` : heard.join('. '));
-		heard = [];
+		announce(unspoken.length > 3 ? `${unspoken.length} new messages` : unspoken.join('. '));
+		unspoken = [];
 	}, 1000);
 }
 
+/** @param {string} text */
 function notice(text) {
 	$('notice').hidden = false;
 	say($('notice'), text);
 	announce(text);
-	clearTimeout(noticed);
-	noticed = setTimeout(() => ($('notice').hidden = true), 5000);
+	clearTimeout(noticeTimer);
+	noticeTimer = setTimeout(() => ($('notice').hidden = true), 5000);
 }
 
 async function copyLink() {
-	const link = new URL(`#${session.current.key}`, location).href;
+	const link = new URL(`#${session?.current?.key ?? ''}`, location.href).href;
 	try {
 		await navigator.clipboard.writeText(link);
-		notice('Link copied. Whoever opens it joins this room.');
+		notice('Link copied. Anyone who opens it joins this room.');
 	} catch {
-		// A clipboard needs https or localhost.
+		// The clipboard works only with https or on localhost.
 		prompt('The link to this room:', link);
 	}
 }
 
-const roomToJoin = () => (address()?.kind === 'room' ? address().name : DEFAULT_ROOM);
+function roomToJoin() {
+	const to = address();
+	return to?.kind === 'room' ? to.name : DEFAULT_ROOM;
+}
 
-function start(name, token) {
+/**
+ * @param {string} name
+ * @param {string} [token]
+ */
+function start(name, token = '') {
 	login.set({ name, token });
 	session = new Session(name, token, { changed, watching, arrived, notice, stopped });
 	views = {
@@ -135,42 +180,63 @@ function start(name, token) {
 	};
 	$('chat').hidden = false;
 	if (!session.conversations.size) session.conversation('room', roomToJoin());
-	if (!address()) history.replaceState(null, '', `#${firstConversation().key}`);
+	if (!address()) history.replaceState(null, '', `#${firstConversation()?.key}`);
 	route();
 	session.connection.open();
 }
 
-/** In mid-chat, all but the token stays. */
+/**
+ * What the user reads when the connection ended for good.
+ * @param {number | string | undefined} code
+ * @param {boolean} hadToken
+ */
+function problemOf(code, hadToken) {
+	if (code === 4001) return 'Your access token has expired or was revoked.';
+	if (code === 4003) return 'An administrator disconnected you.';
+	if (code !== 'unauthorized') return undefined;
+	return hadToken ? 'The server does not accept this token.' : 'This server requires an access token.';
+}
+
+/**
+ * The connection ended for good. If only the token is no longer valid, the chat stays.
+ * @param {number | string | undefined} code
+ * @param {string} [message]
+ */
 function stopped(code, message) {
-	const { name, current } = session;
-	const had = Boolean(session.connection.token);
-	const again = had && (code === 4001 || (code === 'unauthorized' && current?.items.length > 0));
-	const problem = {
-		unauthorized: had ? 'The server does not accept this token.' : 'This server asks for an access token.',
-		4001: 'Your access token has ended.',
-		4003: 'You were removed by an administrator.',
-	}[code] ?? message;
+	if (!session) return;
+	const { name, current, connection } = session;
+	const hadToken = Boolean(connection.token);
+	const hasMessages = Boolean(current?.items.length);
+	const again = hadToken && (code === 4001 || (code === 'unauthorized' && hasMessages));
+	const problem = problemOf(code, hadToken) ?? message;
+	const needsToken = hadToken || code === 'unauthorized';
 	if (!again) end();
-	signIn({ name, room: roomToJoin(), problem, needsToken: had || code === 'unauthorized', again }, (chosen, token) => {
+	signIn({ name, room: roomToJoin(), problem, needsToken, again }, (chosen, token) => {
 		if (!again) return start(chosen, token);
 		login.set({ name, token });
-		session.connection.token = token;
-		session.connection.open();
+		connection.token = token;
+		connection.open();
 		route();
 	});
 }
 
 function end() {
-	session.end();
+	session?.end();
 	views.timeline.end();
 	session = null;
 	login.set(null);
 	$('chat').hidden = true;
 }
 
-const mayLose = ({ length }, what) => !length || confirm(`Unsent messages will be lost: ${length}. ${what}?`);
+/**
+ * Whether the user accepts the loss of unsent messages.
+ * @param {unknown[]} unsent
+ * @param {string} action
+ */
+const mayLose = ({ length }, action) => !length || confirm(`Unsent messages will be lost: ${length}. ${action}?`);
 
 $('sign-out').onclick = () => {
+	if (!session) return;
 	const { store, name } = session;
 	if (!mayLose(store.unsent(), 'Sign out')) return;
 	end();
@@ -178,30 +244,33 @@ $('sign-out').onclick = () => {
 	history.replaceState(null, '', '#');
 	signIn({ name, room: DEFAULT_ROOM }, start);
 };
-$('go').onclick = () => switchTo(session);
+$('go').onclick = () => session && switchTo(session);
 $('copy').onclick = copyLink;
 $('leave').onclick = () => {
-	const { current, outbox } = session;
-	if (!mayLose(outbox.of(current).filter(({ ack }) => !ack), $('leave').title)) return;
-	session.leave(current);
+	const conv = session?.current;
+	if (!session || !conv) return;
+	const unsent = session.outbox.of(conv).filter(({ ack }) => !ack);
+	if (!mayLose(unsent, $('leave').title)) return;
+	session.leave(conv);
 	location.hash = (!NARROW.matches && firstConversation()?.key) || '';
 	$('go').focus();
 };
+/** @param {boolean} show */
 function showMembers(show) {
-	members = show;
+	showsMembers = show;
 	changed();
 }
 $('people-toggle').onclick = $('people-close').onclick = () => {
-	showMembers(!members);
-	// The other may be covered or gone.
-	requestAnimationFrame(() => $(members ? 'people-close' : 'people-toggle').focus());
+	showMembers(!showsMembers);
+	// The pressed button may be covered or gone, so the focus moves to the other one.
+	requestAnimationFrame(() => $(showsMembers ? 'people-close' : 'people-toggle').focus());
 };
 WIDE.onchange = () => showMembers(WIDE.matches);
 document.onkeydown = (event) => {
 	if (!session || !$('sign-in').hidden) return;
-	const arrow = event.altKey && { ArrowDown: 1, ArrowUp: -1 }[event.key];
+	const arrow = event.altKey && ['ArrowUp', 'ArrowDown'].indexOf(event.key);
 	if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k') switchTo(session);
-	else if (arrow) step(arrow);
+	else if (arrow !== false && arrow >= 0) step(arrow ? 1 : -1);
 	else if (event.key === 'Escape' && !$('switcher').open) {
 		if (!WIDE.matches && !$('people').hidden) $('people-close').click();
 		else {
@@ -220,15 +289,20 @@ document.onvisibilitychange = ononline = onoffline = wake;
 onfocus = changed;
 onhashchange = route;
 onpagehide = () => session?.save();
-// A phone's keyboard covers the layout viewport. Zooming in is none.
-visualViewport.onresize = () => {
-	document.documentElement.style.setProperty('--height', `${visualViewport.height * visualViewport.scale}px`);
-	scrollTo(0, 0);
-};
+// The keyboard of a phone covers the layout viewport, so the height follows the visual one. Zoom must not change it.
+const viewport = visualViewport;
+if (viewport) {
+	viewport.onresize = () => {
+		document.documentElement.style.setProperty('--height', `${viewport.height * viewport.scale}px`);
+		scrollTo(0, 0);
+	};
+}
 
-// It counts down.
+// The banner counts down.
 setInterval(() => session && views.banner.render(), 250);
-for (const button of document.querySelectorAll('[data-icon]')) button.prepend(icon(button.dataset.icon));
+for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-icon]'))) {
+	button.prepend(icon(button.dataset.icon));
+}
 const known = login.get();
 if (known) start(known.name, known.token);
 else signIn({ name: login.lastName(), room: roomToJoin() }, start);

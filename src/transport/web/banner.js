@@ -1,19 +1,29 @@
-// Owns what is said of the connection: nothing of a hiccup, a countdown, what came back.
+// @ts-check
+// Shows the state of the connection: nothing for a short interruption, then a countdown, then the result.
 
 import { $, announce, say } from './dom.js';
 
-const PATIENCE = 2_000;
-const SHOW_BACK = 5_000;
+/** @import { Session } from './session.js' */
 
+const PATIENCE = 2_000;
+const SHOW_RESULT = 5_000;
+
+/** @param {Session} session */
 export function banner(session) {
 	const node = $('banner');
 	node.hidden = true;
-	let away;
+	/** Whether the user has seen that the connection was lost. */
+	let away = false;
 	let until = 0;
 	$('retry').onclick = session.connection.retryNow;
 
-	function tell(text, look, waits) {
-		// The change, not every second of it.
+	/**
+	 * @param {string} text
+	 * @param {string} look
+	 * @param {boolean} [waits]
+	 */
+	function show(text, look, waits) {
+		// Screen readers speak each change of the state, but not each second of the countdown.
 		if (node.hidden || node.className !== look) announce(text);
 		node.hidden = false;
 		node.className = look;
@@ -24,16 +34,24 @@ export function banner(session) {
 	function render() {
 		const { state, lostAt, retryAt, live } = session.connection;
 		const now = Date.now();
-		const back = live && session.caughtUp;
-		const late = live && session.list('room').find((room) => room.late);
-		if (late) {
-			away ||= back;
-			if (now - late.late.since > PATIENCE) tell(`Not in ${late.title} yet: ${late.late.why}`, 'late');
+		const back = live ? session.caughtUp : null;
+		const waiting = live ? session.list('room').find((room) => room.late) : null;
+		if (waiting?.late) {
+			away ||= Boolean(back);
+			const { since, why } = waiting.late;
+			if (now - since > PATIENCE) show(`Can’t join ${waiting.title} yet: ${why}`, 'late');
 		} else if (back) {
 			session.caughtUp = null;
-			if (away || back.gaps) until = now + SHOW_BACK;
-			if (back.gaps) tell('Back. Some messages could not be caught up.', 'gaps');
-			else if (away) tell(back.missed ? `Back, ${back.missed} caught up.` : 'Back, nothing missed.', 'back');
+			if (away || back.gaps) until = now + SHOW_RESULT;
+			if (back.gaps) show('Reconnected. Some messages are missing.', 'gaps');
+			else if (away) {
+				show(
+					back.missed
+						? `Reconnected. Loaded missed messages: ${back.missed}.`
+						: 'Reconnected. No messages missed.',
+					'back',
+				);
+			}
 			away = false;
 		} else if (live) node.hidden = !away && now > until;
 		else if (state !== 'stopped' && now - lostAt > PATIENCE) {
@@ -41,7 +59,7 @@ export function banner(session) {
 			const waits = state === 'waiting' && seconds > 0;
 			const why = navigator.onLine ? 'No connection to the server.' : 'You are offline.';
 			away = true;
-			tell(`${why} ${waits ? `Trying again in ${seconds} s.` : 'Connecting…'}`, 'lost', waits);
+			show(`${why} ${waits ? `Trying again in ${seconds} s.` : 'Connecting…'}`, 'lost', waits);
 		}
 	}
 

@@ -1,13 +1,24 @@
-// Owns the text being written: draft, size, keys.
+// @ts-check
+// Owns the text field: draft, size, keys.
 
 import { $ } from './dom.js';
 
+/** @import { Conversation } from './conversation.js' */
+/** @import { Session } from './session.js' */
+
+/**
+ * @param {Session} session
+ * @param {() => void} sent
+ */
 export function composer(session, sent) {
 	const field = $('draft');
+	/** @type {Conversation | null} */
 	let conv = null;
 
+	/** @param {string} text */
 	function set(text) {
-		conv.draft = field.value = text;
+		field.value = text;
+		if (conv) conv.draft = text;
 		size();
 	}
 
@@ -20,12 +31,13 @@ export function composer(session, sent) {
 	onresize = size;
 	field.oninput = () => {
 		size();
+		if (!conv) return;
 		conv.draft = field.value;
 		session.changed();
 		if (field.value) session.typing(conv);
 	};
 	field.onkeydown = (event) => {
-		// While an input method composes, Enter is its own.
+		// While an input method composes a character, Enter belongs to it.
 		if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
 		event.preventDefault();
 		$('composer').requestSubmit();
@@ -34,7 +46,7 @@ export function composer(session, sent) {
 		event.preventDefault();
 		const text = field.value.trim();
 		field.focus();
-		if (!text) return;
+		if (!text || !conv) return;
 		session.say(conv, text);
 		set('');
 		sent();
@@ -50,6 +62,7 @@ export function composer(session, sent) {
 			field.placeholder = field.ariaLabel = `Message ${conv.title}`;
 			set(conv.draft);
 		},
+		/** @param {string} text Goes before the draft. */
 		take(text) {
 			set([text, field.value].filter(Boolean).join('\n'));
 			field.focus();

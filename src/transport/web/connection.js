@@ -1,22 +1,34 @@
-// Owns the WebSocket: finds out that it is dead, tries again. Knows no rooms.
+// @ts-check
+// Owns the WebSocket: detects a dead connection, and reconnects. Knows no rooms.
 
 import { uuid } from './dom.js';
+
+/** @import { Acks, ConnectionHandler, ConnectionState, Failure } from './page.d.ts' */
+/** @typedef {ReturnType<typeof connect>} Connection */
+/** @typedef {ReturnType<typeof setTimeout>} Timer */
 
 const PING_EVERY = 20_000;
 const DEADLINE = 10_000;
 const WAKE_DEADLINE = 4_000;
 const LONGEST_WAIT = 20_000;
-/** The server closes with 1009 above this. */
-const LARGEST_FRAME = document.documentElement.dataset.frame;
+/** The server closes the connection with 1009 for a larger frame. */
+const LARGEST_FRAME = Number(document.documentElement.dataset.frame);
+/** The close codes for errors of this page. */
 const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
 
-/** `on.refused`: it must not try again. */
+/** @param {ConnectionHandler} on */
 export function connect(on) {
-	let socket, ordered, retry, deadline, proven, pings;
+	/** @type {WebSocket | null} */
+	let socket = null;
+	/** @type {{ retry?: Timer, deadline?: Timer, proven?: Timer, pings?: Timer }} */
+	const timers = {};
+	/** Whether the server set the time of the next attempt. */
+	let isOrdered = false;
 	let tries = 0;
-	const asked = new Map();
+	/** @type {Map<string, { Ack(ack: any): void, Error(failure: Failure): void }>} */
+	const pending = new Map();
 	const link = {
-		/** Or `connecting` (till signed in), `live`, `waiting` (until `retryAt`). */
+		/** @type {ConnectionState} */
 		state: 'stopped',
 		lostAt: 0,
 		retryAt: 0,
@@ -26,16 +38,17 @@ export function connect(on) {
 		},
 		open,
 		request,
-		/** After a socket that lasted, waits are short again. */
+		/** The page is signed in. When the connection has lasted for some time, waits are short again. */
 		proveLive() {
 			link.lostAt = 0;
-			proven = setTimeout(() => (tries = 0), DEADLINE);
-			pings = setInterval(() => probe(DEADLINE), PING_EVERY);
+			timers.proven = setTimeout(() => (tries = 0), DEADLINE);
+			timers.pings = setInterval(() => probe(DEADLINE), PING_EVERY);
 			become('live');
 		},
+		/** @param {number} [wait] */
 		fail: (wait) => lost(1006, `retry_after_ms=${wait}`),
 		stop() {
-			clearTimeout(retry);
+			clearTimeout(timers.retry);
 			drop();
 			become('stopped');
 		},
@@ -43,21 +56,22 @@ export function connect(on) {
 			tries = 0;
 			if (link.state === 'waiting') open();
 		},
-		/** A wait that the server asked for is kept. */
+		/** The page became visible, or the network returned. A wait that the server set is kept. */
 		wake() {
-			if (link.state === 'waiting' && !ordered) open();
+			if (link.state === 'waiting' && !isOrdered) open();
 			else if (link.live) probe(WAKE_DEADLINE);
 			else if (socket) expect(WAKE_DEADLINE);
 		},
 	};
 
+	/** @param {ConnectionState} state */
 	function become(state) {
 		link.state = state;
 		on.changed?.();
 	}
 
 	function open() {
-		clearTimeout(retry);
+		clearTimeout(timers.retry);
 		if (socket) return;
 		link.lostAt ||= Date.now();
 		become('connecting');
@@ -71,47 +85,67 @@ export function connect(on) {
 		socket.onclose = (event) => lost(event.code, event.reason);
 	}
 
-	/** Rejects with the error. `lost`: it may be carried out. `offline`: never sent. */
+	/**
+	 * Sends a request and waits for its answer. Rejects with a `Failure`.
+	 * @template {keyof Acks} Type
+	 * @param {Type} message_type
+	 * @param {object} message_body
+	 * @param {string} [id]
+	 * @returns {Promise<Acks[Type]>}
+	 */
 	async function request(message_type, message_body, id = uuid()) {
 		const text = JSON.stringify({ message_type, message_body, id, token: link.token || null });
-		if (new Blob([text]).size > LARGEST_FRAME) throw { message: 'It is too long.' };
-		if (socket?.readyState !== 1) throw { code: 'offline' };
+		if (new Blob([text]).size > LARGEST_FRAME) throw { message: 'The message is too long.' };
+		const openSocket = socket?.readyState === WebSocket.OPEN ? socket : null;
+		if (!openSocket) throw { code: 'offline' };
 		return new Promise((Ack, Error) => {
-			asked.set(id, { Ack, Error });
-			socket.send(text);
+			pending.set(id, { Ack, Error });
+			openSocket.send(text);
 		});
 	}
 
-	/** Any frame will do: the answer may wait behind a slow request. */
+	/**
+	 * Sends a `Ping`. Any frame from the server ends the deadline: the answer may wait behind a slow request.
+	 * @param {number} within
+	 */
 	function probe(within) {
 		expect(within);
-		request('Ping', {}).then(() => on.alive(), () => {});
+		request('Ping', {}).then(
+			() => on.alive?.(),
+			() => {},
+		);
 	}
 
+	/** @param {number} within */
 	function expect(within) {
-		clearTimeout(deadline);
-		deadline = setTimeout(() => lost(1006, ''), within);
+		clearTimeout(timers.deadline);
+		timers.deadline = setTimeout(() => lost(1006, ''), within);
 	}
 
+	/** @param {string} data */
 	function receive(data) {
-		clearTimeout(deadline);
+		clearTimeout(timers.deadline);
 		const { message_type: type, message_body: body = {}, id } = JSON.parse(data);
-		const waiting = asked.get(id);
-		if (!waiting) return on.frame?.(type, body);
-		asked.delete(id);
-		waiting[type](body);
+		const settle = pending.get(id);
+		if (!settle) return on.frame?.(type, body);
+		pending.delete(id);
+		settle[/** @type {'Ack' | 'Error'} */ (type)](body);
 	}
 
 	function drop() {
-		for (const timer of [deadline, proven, pings]) clearTimeout(timer);
-		// A dead peer never answers a close.
+		for (const timer of [timers.deadline, timers.proven, timers.pings]) clearTimeout(timer);
+		// A dead peer never answers a close, so its events must not arrive later.
 		if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
 		socket?.close();
 		socket = null;
-		for (const { Error } of asked.values()) Error({ code: 'lost' });
-		asked.clear();
+		for (const { Error } of pending.values()) Error({ code: 'lost' });
+		pending.clear();
 	}
 
+	/**
+	 * @param {number} code
+	 * @param {string} reason
+	 */
 	function lost(code, reason) {
 		if (!socket) return;
 		link.lostAt ||= Date.now();
@@ -121,32 +155,39 @@ export function connect(on) {
 			become('stopped');
 			return on.refused?.(code);
 		}
-		ordered = /retry_after_ms=(\d+)/.exec(reason);
+		const ordered = /retry_after_ms=(\d+)/.exec(reason);
+		isOrdered = Boolean(ordered);
 		if (OUR_FAULT.includes(code)) tries = Math.max(tries, 4);
-		const wait = ordered ? Math.min(ordered[1], 3_600_000) : backOff();
+		const wait = ordered ? Math.min(Number(ordered[1]), 3_600_000) : backOff();
 		link.retryAt = Date.now() + wait;
-		retry = setTimeout(open, wait);
+		timers.retry = setTimeout(open, wait);
 		become('waiting');
 	}
 
-	/** Full jitter: within 1 s, then from 0.5 s to a ceiling that doubles. */
+	/** Full jitter: the first wait is at most 1 s; later ones are from 0.5 s to a maximum that doubles. */
 	function backOff() {
-		const floor = tries && 500;
-		return floor + Math.random() * (Math.min(LONGEST_WAIT, 1000 * 2 ** tries++) - floor);
+		const least = tries && 500;
+		return least + Math.random() * (Math.min(LONGEST_WAIT, 1000 * 2 ** tries++) - least);
 	}
 
 	return link;
 }
 
-/** Whose token it is: a `Ping` begins nothing. */
+/**
+ * The user that a token belongs to. A `Ping` tells it without any other effect.
+ * @param {string} token
+ * @returns {Promise<Acks['Ping']>}
+ */
 export function ownerOf(token) {
+	/** @type {Connection} */
 	let link;
-	return new Promise((found, failed) => {
+	const answer = new Promise((found, failed) => {
 		link = connect({
 			opened: () => link.request('Ping', {}).then(found, failed),
 			closed: () => failed({ message: 'No connection to the server.' }),
 		});
 		link.token = token;
 		link.open();
-	}).finally(() => link.stop());
+	});
+	return answer.finally(() => link.stop());
 }

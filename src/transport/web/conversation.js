@@ -1,38 +1,104 @@
-// Owns what is known of a room or person. Sends and draws nothing.
+// @ts-check
+// Owns the state of one room, or of the direct messages with one user. Sends and draws nothing.
 
-/** Then the oldest go, at twice that under who reads them. */
+/** @import { Gap, Kind, Marker, Message, Position, SavedConversation, StoredMessage } from './page.d.ts' */
+
+/** Above this, the oldest messages are dropped; above twice this while the user scrolls back in them. */
 const MOST_ITEMS = 12_000;
-const LET_GO = 2_000;
+const DROP_AT_ONCE = 2_000;
 const TYPING_FOR = 5_000;
 
-export const place = ({ epoch, seq, message_id }) => ({ epoch, seq, message_id });
+/**
+ * @template {Marker} T
+ * @param {T} body
+ * @returns {Pick<T, keyof Position>}
+ */
+export const positionOf = ({ epoch, seq, message_id }) => ({ epoch, seq, message_id });
+
+/**
+ * @param {Kind} kind
+ * @param {string} name
+ */
 export const keyOf = (kind, name) => `${kind}=${encodeURIComponent(name)}`;
 
-const message = (body) => ({ ...place(body), id: body.message_id, from: body.sender_username, text: body.content, at: body.sent_at });
+/**
+ * @param {StoredMessage} body
+ * @returns {Message}
+ */
+const message = (body) => ({
+	...positionOf(body),
+	id: body.message_id,
+	from: body.sender_username,
+	text: body.content,
+	at: body.sent_at,
+});
 
 export class Conversation {
+	/** @type {(Message | Gap)[]} */
 	items = [];
+	/** The ids of the messages in `items`. */
 	ids = new Set();
-	/** The index of `items[0]`. */
+	/** The absolute index of `items[0]`. */
 	base = 0;
-	/** Of rooms; persons share the session's. */
+	/**
+	 * The position in the room's log. Direct messages share the position of the session.
+	 * @type {Position | null}
+	 */
 	position = null;
+	/** @type {Marker | null} */
 	read = null;
+	/** The newest of the user's messages that the peer has read. */
 	peerRead = '';
-	/** Up to this `seq` it came late: `New` even when looked at. */
+	/** Messages up to this `seq` arrived late: they get the divider `New` even if the user is watching. */
 	missedUpTo = 0;
+	/** @type {Message | null} */
 	divider = null;
+	/** Whether the server may have older messages. */
 	more = true;
+	/** @type {Set<string> | null} */
 	members = null;
+	count = 0;
+	/** Whether `members` may be out of date. */
 	stale = true;
+	/** @type {Map<string, number>} */
 	typing = new Map();
 	draft = '';
-	/** After `read`: of others, and of ours. */
+	/** The numbers of messages after `read`: from other users, and from this user. */
 	counted = 0;
 	own = 0;
+	joined = false;
+	entering = false;
+	/** Why the server refused to let the user enter. */
+	refused = '';
+	/**
+	 * Set while entering fails for a passing reason.
+	 * @type {{ since: number, why: string } | null}
+	 */
+	late = null;
+	loading = false;
+	/** The earliest time of the next request for older messages. */
+	notBefore = 0;
+	/** The time of the last `Typing` event. */
+	typed = 0;
+	/**
+	 * Runs until the next read marker is sent.
+	 * @type {ReturnType<typeof setTimeout> | null}
+	 */
+	telling = null;
+	/** Whether the user has scrolled back. */
+	held = false;
 
+	/**
+	 * @param {Kind} kind
+	 * @param {string} name
+	 * @param {string} me
+	 */
 	constructor(kind, name, me) {
-		Object.assign(this, { kind, name, me, key: keyOf(kind, name), isRoom: kind === 'room' });
+		this.kind = kind;
+		this.name = name;
+		this.me = me;
+		this.key = keyOf(kind, name);
+		this.isRoom = kind === 'room';
 		this.title = this.isRoom ? `#${name}` : name;
 		this.target = this.isRoom ? { room: name } : { target_username: name };
 	}
@@ -40,9 +106,14 @@ export class Conversation {
 	get unread() {
 		const { position, read } = this;
 		if (!this.isRoom || !position || read?.epoch !== position.epoch) return this.counted;
-		return Math.max(0, position.seq - read.seq - this.own);
+		return Math.max(0, position.seq - (read.seq ?? 0) - this.own);
 	}
 
+	/**
+	 * Adds a new message, unless it is already there.
+	 * @param {StoredMessage} body
+	 * @param {boolean} [watched]
+	 */
 	append(body, watched) {
 		if (this.ids.has(body.message_id)) return;
 		const item = message(body);
@@ -52,7 +123,7 @@ export class Conversation {
 		this.#count(item);
 		if (this.#isNew(item) && (!watched || item.seq <= this.missedUpTo)) this.divider ??= item;
 		if (this.items.length > (this.held ? 2 : 1) * MOST_ITEMS) {
-			const old = this.items.splice(0, this.items.length - MOST_ITEMS + LET_GO);
+			const old = this.items.splice(0, this.items.length - MOST_ITEMS + DROP_AT_ONCE);
 			for (const { id } of old) this.ids.delete(id);
 			this.base += old.length;
 			this.more = true;
@@ -60,6 +131,11 @@ export class Conversation {
 		return item;
 	}
 
+	/**
+	 * Adds a page of older messages.
+	 * @param {StoredMessage[]} bodies
+	 * @param {boolean} more
+	 */
 	prepend(bodies, more) {
 		const page = bodies.filter((body) => !this.ids.has(body.message_id)).map(message);
 		for (const item of page) this.ids.add(item.id);
@@ -69,59 +145,82 @@ export class Conversation {
 		if (this.read) this.#recount();
 	}
 
+	/** @param {string} [reason] */
 	gap(reason) {
-		if (!this.items.at(-1)?.gap) this.items.push({ gap: reason ?? 'trimmed', at: this.items.at(-1)?.at });
+		const last = this.items.at(-1);
+		if (!last?.gap) this.items.push({ gap: reason ?? 'trimmed', at: last?.at });
 	}
 
-	presence(user, here) {
-		if (!here) this.typing.delete(user);
-		if (!this.members || this.members.has(user) === here) return;
-		this.count += here ? 1 : -1;
-		this.members[here ? 'add' : 'delete'](user);
+	/**
+	 * @param {string} user
+	 * @param {boolean} online
+	 */
+	presence(user, online) {
+		if (!online) this.typing.delete(user);
+		if (!this.members || this.members.has(user) === online) return;
+		this.count += online ? 1 : -1;
+		this.members[online ? 'add' : 'delete'](user);
 	}
 
+	/** The place before which older messages are wanted. */
 	before() {
-		const first = this.items.find((item) => item.from);
+		const first = this.items.find((item) => item.from !== undefined);
 		if (first) return { epoch: first.epoch, before: first.seq };
 		return this.position && { epoch: this.position.epoch, before: this.position.seq + 1 };
 	}
 
+	/** Marks all messages as read. Returns whether the marker has moved. */
 	markRead() {
-		const last = this.isRoom ? this.position : this.items.findLast((item) => this.#isNew(item));
+		const newest = this.items.findLast((item) => item.from !== undefined && this.#isNew(item));
+		const last = this.isRoom ? this.position : /** @type {Message | undefined} */ (newest);
 		this.counted = this.own = 0;
-		if (!this.#isAfter(last, this.read)) return false;
-		this.read = place(last);
+		if (!last || !this.#isAfter(last, this.read)) return false;
+		this.read = positionOf(last);
 		return true;
 	}
 
-	/** Markers only move forward. True where ours is ahead. */
+	/**
+	 * Applies the read marker of another device. Markers only move forward. Returns whether the marker of this page is
+	 * further.
+	 * @param {Marker} [marker]
+	 */
 	readElsewhere(marker) {
-		if (!this.#isAfter(marker, this.read)) return this.#isAfter(this.read, marker);
-		this.read = place(marker);
+		if (!marker || !this.#isAfter(marker, this.read)) return this.#isAfter(this.read, marker);
+		this.read = positionOf(marker);
 		this.#recount();
 		return false;
 	}
 
-	whoTypes() {
+	/** The users that are typing. */
+	typists() {
 		for (const [user, since] of this.typing) if (Date.now() - since > TYPING_FOR) this.typing.delete(user);
 		return [...this.typing.keys()];
 	}
 
+	/** @returns {SavedConversation} */
 	toJSON() {
 		const { kind, name, position, read, peerRead, draft, counted, own } = this;
 		return { kind, name, position, read, peerRead, draft, counted, own };
 	}
 
-	/** Message ids are ordered by time, and a person's messages by them. */
-	#isAfter(one, other) {
-		if (!this.isRoom) return one?.message_id > (other?.message_id ?? '');
-		return one?.seq > (one?.epoch === other?.epoch ? other.seq : 0);
+	/**
+	 * In a room, positions of one epoch are ordered by `seq`. Message ids are ordered by time, so they order direct
+	 * messages.
+	 * @param {Marker | null | undefined} marker
+	 * @param {Marker | null | undefined} other
+	 */
+	#isAfter(marker, other) {
+		if (!this.isRoom) return (marker?.message_id ?? '') > (other?.message_id ?? '');
+		const seq = other && marker?.epoch === other.epoch ? other.seq : 0;
+		return (marker?.seq ?? 0) > (seq ?? 0);
 	}
 
+	/** @param {Message} item */
 	#isNew(item) {
-		return item.from && item.from !== this.me && this.#isAfter(item, this.read);
+		return item.from !== this.me && this.#isAfter(item, this.read);
 	}
 
+	/** @param {Message} item */
 	#count(item) {
 		if (this.#isNew(item)) this.counted += 1;
 		else if (this.#isAfter(item, this.read)) this.own += 1;
@@ -129,6 +228,6 @@ export class Conversation {
 
 	#recount() {
 		this.counted = this.own = 0;
-		for (const item of this.items) this.#count(item);
+		for (const item of this.items) if (item.from !== undefined) this.#count(item);
 	}
 }

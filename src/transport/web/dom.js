@@ -1,5 +1,9 @@
-// Owns how elements are built: what people wrote becomes text nodes only.
+// @ts-check
+// Builds elements. Text from users becomes text nodes, never HTML.
 
+/** @import { Elements } from './page.d.ts' */
+
+/** @type {Record<string, string>} */
 const ICONS = {
 	back: 'M15 5l-7 7 7 7',
 	close: 'M6 6l12 12M18 6L6 18',
@@ -14,56 +18,89 @@ const ICONS = {
 	waiting: 'M12 4a8 8 0 1 0 .1 0M12 7.5V12l3 2',
 };
 
-export const $ = (id) => document.getElementById(id);
+/**
+ * The element of index.html with this id.
+ * @template {keyof Elements} Id
+ * @param {Id} id
+ */
+export const $ = (id) => /** @type {Elements[Id]} */ (document.getElementById(id));
 
-/** `on…` are listeners. */
+/**
+ * Builds an element. Properties `on…` become listeners, others become attributes unless they are falsy.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, unknown>} [props]
+ * @param {...(Node | string | number | false | null | undefined)} children Falsy ones are left out.
+ */
 export function el(tag, props = {}, ...children) {
 	const node = document.createElement(tag);
 	for (const [key, value] of Object.entries(props)) {
-		if (key.startsWith('on')) node[key] = value;
-		else if (value) node.setAttribute(key, value);
+		if (key.startsWith('on')) Object.assign(node, { [key]: value });
+		else if (value) node.setAttribute(key, String(value));
 	}
-	node.append(...children.filter(Boolean));
+	node.append(.../** @type {(Node | string)[]} */ (children.filter(Boolean)));
 	return node;
 }
 
+/** @param {string | undefined} name */
 export function icon(name) {
-	const [svg, path] = ['svg', 'path'].map((tag) => document.createElementNS('http://www.w3.org/2000/svg', tag));
+	const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+	const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
 	svg.setAttribute('viewBox', '0 0 24 24');
-	svg.ariaHidden = true;
-	path.setAttribute('d', ICONS[name] ?? ICONS.waiting);
+	svg.ariaHidden = 'true';
+	path.setAttribute('d', ICONS[name ?? ''] ?? ICONS.waiting);
 	svg.append(path);
 	return svg;
 }
 
+/** @param {string} text Only for screen readers. */
 export const spoken = (text) => el('span', { class: 'sr' }, text);
 
-/** What comes into the page together with its region is often not spoken. */
+/**
+ * Lets screen readers speak a text. It needs a region that was in the page before: text that appears together with its
+ * region is often not spoken.
+ * @param {string} text
+ */
 export const announce = (text) => ($('live').textContent = text);
 
-/** An alert is not repeated. */
+/**
+ * Sets the text of an element if it has changed: screen readers would speak an unchanged alert again.
+ * @param {HTMLElement} node
+ * @param {string} text
+ */
 export function say(node, text) {
 	if (node.textContent !== text) node.textContent = text;
 }
 
+/**
+ * Gives an element the colour of a user.
+ * @template {HTMLElement} T
+ * @param {T} node
+ * @param {string} name
+ */
 export function tint(node, name) {
 	let hash = 7;
-	for (const char of name) hash = Math.imul(hash ^ char.codePointAt(0), 16777619);
-	node.style.setProperty('--hue', hash % 360);
+	for (const char of name) hash = Math.imul(hash ^ (char.codePointAt(0) ?? 0), 16777619);
+	node.style.setProperty('--hue', String(hash % 360));
 	return node;
 }
 
-export function face(name, here) {
+/**
+ * The avatar of a user.
+ * @param {string} name
+ * @param {boolean} [online] With a dot that shows the presence, unless it is undefined.
+ */
+export function face(name, online) {
 	const [letter] = /[\p{L}\p{N}\p{Extended_Pictographic}]/u.exec(name) ?? '?';
-	const dot = here !== undefined && el('span', { class: here ? 'dot here' : 'dot' });
+	const dot = online !== undefined && el('span', { class: online ? 'dot here' : 'dot' });
 	return tint(el('span', { class: 'avatar', 'aria-hidden': true }, letter.toUpperCase(), dot), name);
 }
 
-/** Without https, crypto.randomUUID is missing. */
+/** A random UUID. `crypto.randomUUID` exists only with https. */
 export function uuid() {
 	const random = crypto.getRandomValues(new Uint8Array(36));
 	return 'xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx'.replace(/x/g, (_, at) => (random[at] & 15).toString(16));
 }
 
-/** As the server reads a name. */
+/** @param {string} name The result is the form that the server uses. */
 export const tidy = (name) => name.trim().normalize('NFC');

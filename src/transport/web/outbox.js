@@ -1,44 +1,81 @@
-// Owns the user's messages until they are stored: one at a time per conversation, so that none overtakes, under one id.
+// @ts-check
+// Owns the user's messages until they are stored. Sends one at a time per conversation, so that none overtakes another,
+// and repeats each under the same id.
 
 import { uuid } from './dom.js';
 
-/** Then the user decides. */
-const KEEP_TRYING = 60_000;
-/** A repeat must arrive in the dedupe window too. */
-const MARGIN = 10_000;
-export const SILENT = ['lost', 'offline', 'unauthorized'];
-export const PASSING = ['unavailable', 'internal', 'rate_limited'];
+/** @import { Conversation } from './conversation.js' */
+/** @import { Session } from './session.js' */
+/** @import { Storage } from './storage.js' */
+/** @import { EventBody, Failure, Position, PublishAck, Unsent } from './page.d.ts' */
+/** @typedef {ReturnType<typeof outbox>} Outbox */
 
+/** After this time, the user decides. */
+const KEEP_TRYING = 60_000;
+/** A repeat must reach the server within the dedupe window too. */
+const MARGIN = 10_000;
+/** Errors that the user sees elsewhere. */
+const SILENT = ['lost', 'offline', 'unauthorized'];
+/** Errors that a later attempt may not meet. */
+const PASSING = ['unavailable', 'internal', 'rate_limited'];
+
+/** @param {string | undefined} code */
+export const isSilent = (code) => SILENT.includes(code ?? '');
+
+/** @param {string | undefined} code */
+export const isPassing = (code) => PASSING.includes(code ?? '');
+
+/**
+ * @param {Session} session
+ * @param {Storage} store
+ */
 export function outbox(session, store) {
+	/** @type {Unsent[]} */
 	let items = store.unsent().map((item) => ({
 		...item,
 		state: item.state === 'failed' ? 'failed' : 'waiting',
 		unknown: Boolean(item.sentAt),
 	}));
+	/** The keys of the conversations that are sending. */
 	const busy = new Set();
 
+	/** @param {Conversation} conv */
 	const of = (conv) => items.filter(({ key }) => key === conv.key);
-	const expired = (item) => item.unknown && Date.now() - item.sentAt > session.dedupeMs - MARGIN;
+	/**
+	 * Whether a repeat could be stored a second time.
+	 * @param {Unsent} item
+	 */
+	const expired = (item) => item.unknown && Date.now() - (item.sentAt ?? 0) > session.dedupeMs - MARGIN;
 
+	/**
+	 * @param {Unsent} item
+	 * @param {Partial<Unsent>} changes
+	 */
 	function keep(item, changes) {
 		Object.assign(item, changes);
 		if (items.includes(item)) store.keep(item);
 		session.changed();
 	}
 
+	/** @param {Unsent} item */
 	function discard(item) {
 		items = items.filter((each) => each !== item);
 		store.drop(item.id);
 		session.changed();
 	}
 
-	const renew = (item) => Object.assign(item, { id: uuid(), sentAt: null, unknown: false });
+	const fresh = () => ({ id: uuid(), sentAt: null, unknown: false });
 
+	/**
+	 * @param {Conversation} conv
+	 * @param {Unsent} item
+	 */
 	function again(conv, item) {
 		keep(item, { state: 'waiting', since: Date.now(), tries: 0, entered: false, notBefore: 0 });
 		flush(conv);
 	}
 
+	/** @param {Conversation} conv */
 	async function flush(conv) {
 		if (busy.has(conv.key)) return;
 		busy.add(conv.key);
@@ -49,27 +86,35 @@ export function outbox(session, store) {
 		busy.delete(conv.key);
 	}
 
+	/**
+	 * Returns whether the next message may be sent.
+	 * @param {Conversation} conv
+	 * @param {Unsent} item
+	 */
 	async function send(conv, item) {
+		/** @param {string | undefined} why */
 		const fail = (why) => (keep(item, { state: 'failed', why }), true);
 		if (conv.refused) return fail(conv.refused);
 		if (!session.canSay(conv)) return false;
-		if (expired(item)) return fail('The connection broke before the answer.');
+		if (expired(item)) return fail('The connection was lost before the server confirmed it.');
 		keep(item, { state: 'sending', sentAt: item.sentAt ?? Date.now() });
 		try {
 			stored(conv, item, await session.publish(conv, item.text, item.id));
 			return true;
-		} catch ({ code, message, outcome, retry_after_ms: wait }) {
+		} catch (error) {
+			const { code, message, outcome, retry_after_ms } = /** @type {Failure} */ (error);
 			if (code === 'lost' || outcome === 'unknown' || (code === 'internal' && !outcome)) item.unknown = true;
 			else if (!item.unknown) item.sentAt = null;
-			if (PASSING.includes(code)) {
+			if (isPassing(code)) {
 				if (Date.now() - item.since > KEEP_TRYING) return fail('The server can’t store messages right now.');
-				wait ??= Math.min(10_000, 1000 * 2 ** item.tries++) * (0.5 + Math.random() / 2);
+				const backOff = () => Math.min(10_000, 1000 * 2 ** item.tries++) * (0.5 + Math.random() / 2);
+				const wait = retry_after_ms ?? backOff();
 				item.notBefore = Date.now() + wait;
 				setTimeout(flush, wait + 5, conv);
 			} else if (code === 'not_in_room' && !item.entered) {
 				item.entered = true;
 				session.enter(conv);
-			} else if (!SILENT.includes(code)) {
+			} else if (!isSilent(code)) {
 				return fail(message);
 			}
 			keep(item, { state: 'waiting' });
@@ -77,6 +122,11 @@ export function outbox(session, store) {
 		}
 	}
 
+	/**
+	 * @param {Conversation} conv
+	 * @param {Unsent} item
+	 * @param {PublishAck} ack
+	 */
 	function stored(conv, item, ack) {
 		store.drop(item.id);
 		if (conv.ids.has(ack.message_id)) return discard(item);
@@ -84,11 +134,16 @@ export function outbox(session, store) {
 		overtaken(conv, conv.position ?? session.position);
 	}
 
-	/** Stored, but the copy lay in a gap. */
+	/**
+	 * Shows stored messages whose copies were in a gap: the position is already after them.
+	 * @param {Conversation} conv
+	 * @param {Position | undefined} position
+	 */
 	function overtaken(conv, position) {
 		for (const item of of(conv)) {
-			if (item.ack?.epoch !== position?.epoch || !(item.ack?.seq <= position.seq)) continue;
-			conv.append({ ...item.ack, sender_username: item.from, content: item.text });
+			const { ack } = item;
+			if (!ack || !position || ack.epoch !== position.epoch || ack.seq > position.seq) continue;
+			conv.append({ ...ack, sender_username: item.from, content: item.text });
 			discard(item);
 		}
 		session.changed();
@@ -102,23 +157,38 @@ export function outbox(session, store) {
 		flush,
 		overtaken,
 
+		/**
+		 * @param {Conversation} conv
+		 * @param {string} text
+		 */
 		add(conv, text) {
 			const { key, kind, name: to, me: from } = conv;
-			const item = renew({ key, kind, to, from, text, at: Date.now() });
+			const now = Date.now();
+			/** @type {Unsent} */
+			const item = {
+				...fresh(),
+				...{ key, kind, to, from, text, at: now },
+				...{ state: 'waiting', since: now, tries: 0, entered: false, notBefore: 0 },
+			};
 			items.push(item);
 			again(conv, item);
 		},
 
+		/** @param {EventBody} copy The stored copy of a message. */
 		delivered({ client_id, message_id, sender_username }) {
 			const item = items.find((each) => each.id === client_id || each.ack?.message_id === message_id);
-			if (item?.from === sender_username) discard(item);
+			if (item && item.from === sender_username) discard(item);
 		},
 
-		/** Past the dedupe window the old id protects no more. */
+		/**
+		 * After the dedupe window, the old id no longer prevents a second copy, so the message gets a new one.
+		 * @param {Conversation} conv
+		 * @param {Unsent} item
+		 */
 		retry(conv, item) {
 			if (expired(item)) {
 				store.drop(item.id);
-				renew(item);
+				Object.assign(item, fresh());
 			}
 			if (conv.refused) session.enter(conv);
 			again(conv, item);

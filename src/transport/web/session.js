@@ -1,9 +1,12 @@
-// Owns one user's chat over all its sockets: what each frame means. Draws nothing.
+// @ts-check
+// Owns the chat of one user over all connections: handles every frame. Draws nothing.
 
 import { connect } from './connection.js';
-import { Conversation, keyOf, place } from './conversation.js';
-import { outbox, PASSING, SILENT } from './outbox.js';
+import { Conversation, keyOf, positionOf } from './conversation.js';
+import { isPassing, isSilent, outbox } from './outbox.js';
 import { storage } from './storage.js';
+
+/** @import { Acks, CaughtUp, EventBody, Failure, Kind, Position, SessionHandler, StoredMessage } from './page.d.ts' */
 
 const PAGE = 80;
 const MOST_MEMBERS = 1000;
@@ -13,14 +16,33 @@ const SAVE_EVERY = 400;
 const ASK_AGAIN = 2_000;
 
 export class Session {
+	/** @type {Map<string, Conversation>} */
 	conversations = new Map();
+	/** @type {Conversation | null} */
+	current = null;
+	/**
+	 * What a reconnect has brought, until it is shown.
+	 * @type {CaughtUp | null}
+	 */
+	caughtUp = null;
 	dedupeMs = 300_000;
-	/** In the private log. */
+	/**
+	 * The position in the user's private log.
+	 * @type {Position | undefined}
+	 */
 	position;
-	#saving;
+	/** @type {ReturnType<typeof setTimeout> | null} */
+	#saving = null;
 
+	/**
+	 * @param {string} name
+	 * @param {string} token
+	 * @param {SessionHandler} on
+	 */
 	constructor(name, token, on) {
-		Object.assign(this, { name, on, refused: on.stopped, store: storage(name) });
+		this.name = name;
+		this.on = on;
+		this.store = storage(name);
 		this.outbox = outbox(this, this.store);
 		this.connection = connect(this);
 		this.connection.token = token;
@@ -30,6 +52,10 @@ export class Session {
 		for (const item of this.store.unsent()) this.conversation(item.kind, item.to);
 	}
 
+	/**
+	 * @param {Kind} kind
+	 * @param {string} name
+	 */
 	open(kind, name) {
 		const conv = this.conversation(kind, name);
 		if (this.current && this.current !== conv && !this.current.unread) this.current.divider = null;
@@ -39,6 +65,7 @@ export class Session {
 		this.changed();
 	}
 
+	/** @param {Conversation} conv */
 	leave(conv) {
 		this.outbox.of(conv).forEach(this.outbox.discard);
 		this.conversations.delete(conv.key);
@@ -47,24 +74,31 @@ export class Session {
 		this.changed();
 	}
 
+	/**
+	 * @param {Conversation} conv
+	 * @param {string} text
+	 */
 	say(conv, text) {
 		Object.assign(conv, { divider: null, typed: Math.min(conv.typed, Date.now() - 2000) });
 		this.outbox.add(conv, text);
 		this.changed();
 	}
 
+	/** @param {Conversation} conv */
 	typing(conv) {
 		if (!this.canSay(conv) || Date.now() - conv.typed < TYPING_EVERY) return;
 		conv.typed = Date.now();
 		this.#tell('Typing', conv);
 	}
 
+	/** @param {Conversation} conv */
 	seen(conv) {
 		if (!conv.markRead()) return;
 		this.changed();
 		this.#tellRead(conv);
 	}
 
+	/** @param {Conversation} conv */
 	#tellRead(conv) {
 		conv.telling ??= setTimeout(() => {
 			conv.telling = null;
@@ -72,15 +106,17 @@ export class Session {
 		}, READ_EVERY);
 	}
 
+	/** @param {Conversation} conv */
 	async loadOlder(conv) {
 		if (conv.loading || !conv.more || !this.canSay(conv) || Date.now() < conv.notBefore) return;
 		conv.loading = true;
 		try {
 			const { messages, more } = await this.#ask('History', conv, { ...conv.before(), limit: PAGE });
 			conv.prepend(messages, more);
-		} catch ({ code }) {
+		} catch (error) {
+			const { code } = /** @type {Failure} */ (error);
 			conv.notBefore = Date.now() + ASK_AGAIN;
-			if (!SILENT.includes(code) && !PASSING.includes(code)) conv.more = false;
+			if (!isSilent(code) && !isPassing(code)) conv.more = false;
 		}
 		conv.loading = false;
 		this.changed();
@@ -92,29 +128,45 @@ export class Session {
 		this.connection.stop();
 	}
 
+	/**
+	 * The conversation, created if there is none.
+	 * @param {Kind} kind
+	 * @param {string} name
+	 */
 	conversation(kind, name) {
 		const key = keyOf(kind, name);
-		if (!this.conversations.has(key)) this.conversations.set(key, new Conversation(kind, name, this.name));
-		return this.conversations.get(key);
+		const conv = this.conversations.get(key) ?? new Conversation(kind, name, this.name);
+		this.conversations.set(key, conv);
+		return conv;
 	}
 
 	get all() {
 		return [...this.conversations.values()];
 	}
 
+	/** @param {Kind} kind */
 	list(kind) {
 		return this.all.filter((conv) => conv.kind === kind);
 	}
 
-	/** In no room of ours: unknown. */
+	/**
+	 * Whether a user is online; undefined if the page can't know it, because the user is in none of its rooms.
+	 * @param {string} user
+	 */
 	isPresent(user) {
 		return this.list('room').some((room) => room.members?.has(user) && !(room.stale && room.joined)) || undefined;
 	}
 
+	/** @param {Conversation} conv */
 	canSay(conv) {
 		return this.connection.live && (!conv.isRoom || conv.joined);
 	}
 
+	/**
+	 * @param {Conversation} conv
+	 * @param {string} content
+	 * @param {string} id
+	 */
 	publish(conv, content, id) {
 		return this.#ask(conv.isRoom ? 'GroupChat' : 'PrivateChat', conv, { content }, id);
 	}
@@ -129,34 +181,49 @@ export class Session {
 		this.store.save({ position: this.position, conversations: this.all });
 	}
 
-	/** Private messages first: from our position, not that of all devices. */
+	/** @param {number} code */
+	refused(code) {
+		this.on.stopped(code);
+	}
+
+	/**
+	 * Signs in and resumes. Private messages come first, from the position of this page, not from that of all devices.
+	 */
 	async opened() {
 		const since = this.position;
-		const persons = this.list('peer');
+		const peers = this.list('peer');
 		const back = { missed: 0, gaps: 0 };
 		try {
 			const ack = await this.#ask('Auth', null, { since });
-			for (const conv of persons) if (conv.readElsewhere({ message_id: ack.read?.[conv.name] })) this.#tellRead(conv);
-			this.#resumed(this, persons, since, ack, back);
-		} catch ({ code, message, retry_after_ms }) {
-			if (SILENT.includes(code)) return;
-			if (PASSING.includes(code)) return this.connection.fail(retry_after_ms);
+			for (const conv of peers) {
+				if (conv.readElsewhere({ message_id: ack.read?.[conv.name] })) this.#tellRead(conv);
+			}
+			this.#resumed(this, peers, since, ack, back);
+		} catch (error) {
+			const { code, message, retry_after_ms } = /** @type {Failure} */ (error);
+			if (isSilent(code)) return;
+			if (isPassing(code)) return this.connection.fail(retry_after_ms);
 			this.connection.stop();
 			return this.on.stopped(code, message);
 		}
 		this.connection.proveLive();
-		persons.forEach(this.outbox.flush);
-		const rooms = this.list('room').sort((a, b) => (b === this.current) - (a === this.current));
+		peers.forEach(this.outbox.flush);
+		const rooms = this.list('room').sort((a, b) => Number(b === this.current) - Number(a === this.current));
 		await Promise.all(rooms.map((conv) => this.enter(conv, back)));
 		if (!this.connection.live) return;
 		this.caughtUp = back;
 		this.changed();
-		// Somebody may be there.
+		// The peers may be in these rooms.
 		for (const conv of rooms) {
-			if (conv.stale && !this.list('peer').every(({ name }) => this.isPresent(name))) await this.#loadMembers(conv);
+			if (conv.stale && !this.list('peer').every(({ name }) => this.isPresent(name)))
+				await this.#loadMembers(conv);
 		}
 	}
 
+	/**
+	 * @param {Conversation} conv
+	 * @param {CaughtUp} [back]
+	 */
 	async enter(conv, back) {
 		if (conv.entering) return;
 		Object.assign(conv, { entering: true, refused: '' });
@@ -165,26 +232,34 @@ export class Session {
 			const ack = await this.#ask('Enter', conv, { since, history: since ? null : PAGE });
 			Object.assign(conv, { joined: true, late: null });
 			if (!ack.already) {
-				conv.position ??= place(ack);
+				conv.position ??= positionOf(ack);
 				conv.read ??= ack.read ?? conv.position;
-				const marker = ack.read?.epoch === ack.epoch && ack.read;
+				const marker = ack.read?.epoch === ack.epoch ? ack.read : undefined;
 				if (conv.readElsewhere(marker) && conv.read.epoch === ack.epoch) this.#tellRead(conv);
 				this.#resumed(conv, [conv], since, ack, back);
 			}
 			if (conv === this.current) this.#loadMembers(conv);
-		} catch ({ code, message, retry_after_ms }) {
+		} catch (error) {
+			const { code, message = '', retry_after_ms } = /** @type {Failure} */ (error);
 			const again = () => conv.late && this.conversations.get(conv.key) === conv && this.enter(conv, back);
-			if (PASSING.includes(code)) {
+			if (isPassing(code)) {
 				conv.late = { since: conv.late?.since ?? Date.now(), why: message };
 				setTimeout(again, retry_after_ms ?? ASK_AGAIN);
-			} else if (!SILENT.includes(code)) Object.assign(conv, { refused: message, late: null });
+			} else if (!isSilent(code)) Object.assign(conv, { refused: message, late: null });
 		}
 		conv.entering = false;
 		this.outbox.flush(conv);
 		this.changed();
 	}
 
-	#resumed(log, conversations, since, ack, back = {}) {
+	/**
+	 * @param {Session | Conversation} log The owner of the position.
+	 * @param {Conversation[]} conversations The conversations of this log.
+	 * @param {Position | null | undefined} since
+	 * @param {Acks['Auth'] | Acks['Enter']} ack
+	 * @param {CaughtUp} [back]
+	 */
+	#resumed(log, conversations, since, ack, back = { missed: 0, gaps: 0 }) {
 		this.dedupeMs = ack.dedupe_ms ?? this.dedupeMs;
 		for (const conv of conversations) {
 			conv.missedUpTo = since ? ack.seq : 0;
@@ -192,8 +267,8 @@ export class Session {
 		}
 		if (ack.recovered === false) {
 			back.gaps += 1;
-			// Nothing follows that would bring a position.
-			if (ack.next_seq > ack.seq) log.position = place(ack);
+			// No message follows that would set the position.
+			if (ack.next_seq > ack.seq) log.position = positionOf(ack);
 		} else if (since) back.missed += ack.seq - since.seq;
 	}
 
@@ -205,56 +280,82 @@ export class Session {
 	}
 
 	alive() {
-		// Larger rooms have no presence events.
-		if (this.current?.count > MOST_MEMBERS && this.current.joined) this.#loadMembers(this.current);
+		// Large rooms have no presence events.
+		if (this.current?.joined && this.current.count > MOST_MEMBERS) this.#loadMembers(this.current);
 	}
 
+	/** @param {Conversation} conv */
 	async #loadMembers(conv) {
-		const ack = await this.#ask('Members', conv, { limit: MOST_MEMBERS }).catch(() => {});
+		const ack = await this.#ask('Members', conv, { limit: MOST_MEMBERS }).catch(() => null);
 		if (ack) Object.assign(conv, { members: new Set(ack.members), count: ack.count, stale: false });
 		this.changed();
 	}
 
+	/**
+	 * @param {string} type
+	 * @param {EventBody} body
+	 */
 	frame(type, body) {
-		const { sender_username: sender, target_username: target, room, message_id: id } = body;
+		const { sender_username: sender = '', target_username: target = '', room, message_id: id = '' } = body;
 		const mine = sender === this.name;
 		const peer = mine ? target : sender;
-		const conv = this.conversations.get(keyOf(room ? 'room' : 'peer', room ?? peer));
-		if (type === 'GroupChat' && conv) this.#message(conv, body);
-		else if (type === 'PrivateChat') this.#message(this.conversation('peer', peer), body);
+		const conv = this.conversations.get(room ? keyOf('room', room) : keyOf('peer', peer));
+		const stored = /** @type {StoredMessage} */ (body);
+		if (type === 'GroupChat' && conv) this.#message(conv, stored);
+		else if (type === 'PrivateChat') this.#message(this.conversation('peer', peer), stored);
 		else if (type === 'Enter' || type === 'Leave') conv?.presence(sender, type === 'Enter');
 		else if (type === 'Typing' && !mine) conv?.typing.set(sender, Date.now());
 		else if (type === 'Read' && mine) conv?.readElsewhere(body);
-		else if (type === 'Read' && id > conv?.peerRead) conv.peerRead = id;
+		else if (type === 'Read' && conv && id > conv.peerRead) conv.peerRead = id;
 		else if (type === 'Gap') {
-			const persons = this.list('peer');
-			for (const each of room ? [conv] : persons) each?.gap(body.reason);
-			if (!room && !persons.length) this.on.notice('Private messages may be missing.');
-		} else if (type === 'Error' && body.code !== 'rate_limited') this.on.notice(body.message);
-		// Else the page was, at entering.
-		else if (type === 'Error' && this.outbox.busy.size) this.on.notice('That was fast. The server slows you down.');
+			const peers = this.list('peer');
+			for (const each of room ? [conv] : peers) each?.gap(body.reason);
+			if (!room && !peers.length) this.on.notice('Private messages may be missing.');
+		} else if (type === 'Error' && body.code !== 'rate_limited') this.on.notice(body.message ?? '');
+		// Without a message on its way, the page itself was too fast: it entered many rooms.
+		else if (type === 'Error' && this.outbox.busy.size) {
+			this.on.notice('You are sending too fast. The server delays your messages.');
+		}
 		this.changed();
 	}
 
+	/**
+	 * @param {Conversation} conv
+	 * @param {StoredMessage} body
+	 */
 	#message(conv, body) {
-		(conv.isRoom ? conv : this).position = place(body);
+		(conv.isRoom ? conv : this).position = positionOf(body);
 		const item = conv.append(body, conv === this.current && this.on.watching());
 		this.outbox.delivered(body);
 		this.outbox.overtaken(conv, body);
 		if (item) this.on.arrived(conv, item);
 	}
 
+	/**
+	 * Sends a request whose answer does not matter.
+	 * @param {keyof Acks} type
+	 * @param {Conversation} conv
+	 * @param {object | null} [more]
+	 */
 	#tell(type, conv, more) {
 		this.#ask(type, conv, more).catch(() => {});
 	}
 
+	/**
+	 * @template {keyof Acks} Type
+	 * @param {Type} type
+	 * @param {Conversation | null} conv
+	 * @param {object | null} [more]
+	 * @param {string} [id]
+	 */
 	async #ask(type, conv, more, id) {
 		try {
 			return await this.connection.request(type, { sender_username: this.name, ...conv?.target, ...more }, id);
 		} catch (error) {
-			if (error.code === 'unauthorized' && this.connection.state !== 'stopped') {
+			const { code } = /** @type {Failure} */ (error);
+			if (code === 'unauthorized' && this.connection.state !== 'stopped') {
 				this.connection.stop();
-				this.on.stopped(error.code);
+				this.on.stopped(code);
 			}
 			throw error;
 		}

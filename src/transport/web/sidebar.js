@@ -1,43 +1,73 @@
-// Owns the lists of conversations and members.
+// @ts-check
+// Draws the lists of conversations and members.
 
 import { $, el, face, spoken } from './dom.js';
 import { keyOf } from './conversation.js';
 
-const MOST_NAMES = 300;
-const signs = new Map();
+/** @import { Session } from './session.js' */
 
-/** Only what has changed; the focus stays. */
+const MOST_NAMES = 300;
+/** The rows that each list shows, as JSON. */
+const shown = new Map();
+
+/**
+ * Draws a list if its rows have changed. The focus stays.
+ * @template Row
+ * @param {HTMLElement} list
+ * @param {Row[]} rows
+ * @param {(row: Row) => HTMLElement | HTMLElement[]} build
+ */
 function fill(list, rows, build) {
-	const sign = JSON.stringify(rows);
-	if (signs.get(list) === sign) return;
-	signs.set(list, sign);
-	const focus = list.querySelector(':focus')?.hash;
+	const json = JSON.stringify(rows);
+	if (shown.get(list) === json) return;
+	shown.set(list, json);
+	const focused = /** @type {HTMLAnchorElement | null} */ (list.querySelector(':focus'));
+	const link = focused?.hash;
 	list.replaceChildren(...rows.flatMap(build));
-	if (focus) list.querySelector(`[href="${focus}"]`)?.focus();
+	if (link) /** @type {HTMLElement | null} */ (list.querySelector(`[href="${link}"]`))?.focus();
 }
 
+/**
+ * @param {string} name
+ * @param {HTMLElement | false} [more]
+ */
 const label = (name, more) => el('span', { class: 'label' }, el('bdi', {}, name), more);
 
-function row({ key, name, room, unread, current, here, failed }) {
-	const head = room ? el('span', { class: 'hash', 'aria-hidden': true }, '#') : face(name, here);
-	const count = unread && el('span', { class: 'badge' }, unread > 99 ? '99+' : unread, spoken(' unread'));
+/**
+ * A conversation in the list.
+ * @typedef {object} Row
+ * @property {string} key
+ * @property {string} name
+ * @property {boolean} room
+ * @property {number} unread
+ * @property {boolean} current
+ * @property {boolean} [online]
+ * @property {boolean} failed
+ */
+
+/** @param {Row} row */
+function row({ key, name, room, unread, current, online, failed }) {
+	const head = room ? el('span', { class: 'hash', 'aria-hidden': true }, '#') : face(name, online);
+	const count = unread > 0 && el('span', { class: 'badge' }, unread > 99 ? '99+' : unread, spoken(' unread'));
 	const alarm = failed && el('span', { class: 'badge alarm' }, '!', spoken(' failed'));
 	const look = { href: `#${key}`, class: unread && 'unread', 'aria-current': current && 'page' };
-	return el('li', {}, el('a', look, head, label(name), here && spoken(' online '), alarm || count));
+	return el('li', {}, el('a', look, head, label(name), online && spoken(' online '), alarm || count));
 }
 
+/** @param {Session} session */
 export function renderSidebar(session) {
-	for (const kind of ['room', 'peer']) {
+	for (const kind of /** @type {const} */ (['room', 'peer'])) {
 		const rows = session.list(kind).map((conv) => ({
 			key: conv.key,
 			name: conv.name,
 			room: conv.isRoom,
 			unread: conv.unread,
 			current: conv === session.current,
-			here: session.isPresent(conv.name),
+			online: session.isPresent(conv.name),
 			failed: session.outbox.of(conv).some((item) => item.state === 'failed'),
 		}));
-		fill($(`${kind}s`), rows.sort((a, b) => a.name.localeCompare(b.name)), row);
+		rows.sort((a, b) => a.name.localeCompare(b.name));
+		fill($(`${kind}s`), rows, row);
 	}
 	fill($('me'), [{ name: session.name, live: session.connection.live }], ({ name, live }) => {
 		const state = el('small', {}, live ? 'Online' : 'Connecting…');
@@ -45,9 +75,11 @@ export function renderSidebar(session) {
 	});
 }
 
+/** @param {Session} session */
 export function renderMembers(session) {
 	const conv = session.current;
-	if ($('people').hidden) return;
+	if (!conv || $('people').hidden) return;
+	/** @type {(string | number)[]} */
 	const rows = [...(conv.members ?? [])].sort((a, b) => a.localeCompare(b)).slice(0, MOST_NAMES);
 	if (conv.count > MOST_NAMES) rows.push(conv.count - MOST_NAMES);
 	fill($('members'), rows, (name) => {

@@ -1,23 +1,41 @@
-// Owns the first screen, also shown when a token has ended. The server checks.
+// @ts-check
+// Owns the first screen, which also appears when a token is no longer valid. The server checks the input.
 
 import { ownerOf } from './connection.js';
 import { $, say, tidy } from './dom.js';
 
+/** @import { Failure } from './page.d.ts' */
+
+/**
+ * @typedef {object} Options
+ * @property {string | null} name The suggested name.
+ * @property {string} room The room to join.
+ * @property {string} [problem]
+ * @property {boolean} [needsToken]
+ * @property {boolean} [again] The user stays, and needs another token.
+ */
+
+/**
+ * @param {Options} options
+ * @param {(name: string, token: string) => void} done
+ */
 export function signIn({ name, room, problem = '', needsToken = false, again = false }, done) {
 	const form = $('sign-in');
 	const token = $('token');
+	const tokenLabel = /** @type {HTMLElement} */ (token.parentElement);
 	say($('sign-in-title'), again ? 'Sign in again' : 'Welcome');
 	say($('enter'), again ? 'Continue' : `Join #${room}`);
 	say($('problem'), problem);
 	if (name) $('name').value = name;
 	$('name').readOnly = again;
 	token.value = '';
-	const ask = (show) => {
-		const hint = show ? 'Your token knows your name.' : 'Pick a name and start to chat.';
+	/** @param {boolean} withToken */
+	const ask = (withToken) => {
+		const hint = withToken ? 'Your token determines your name.' : 'Choose a name to start chatting.';
 		say($('sign-in-hint'), again ? 'Your rooms and messages are kept.' : hint);
-		token.parentNode.hidden = !show;
+		tokenLabel.hidden = !withToken;
 		form.hidden = false;
-		(show ? token : $('name')).focus();
+		(withToken ? token : $('name')).focus();
 	};
 	ask(needsToken);
 	$('token-show').onclick = () => {
@@ -28,17 +46,21 @@ export function signIn({ name, room, problem = '', needsToken = false, again = f
 		event.preventDefault();
 		const given = token.value.trim();
 		let chosen = tidy($('name').value);
-		let why = 'Pick a name or give a token.';
+		let why = 'Enter a name or an access token.';
 		if (!chosen && given) {
 			say($('problem'), 'Connecting…');
 			$('enter').disabled = true;
-			({ sender_username: chosen, message: why = why } = await ownerOf(given).catch((error) => error));
+			try {
+				chosen = (await ownerOf(given)).sender_username;
+			} catch (error) {
+				why = /** @type {Failure} */ (error).message ?? why;
+			}
 			$('enter').disabled = false;
 		}
 		token.value = '';
 		form.hidden = Boolean(chosen);
 		if (chosen) return done(chosen, given);
 		say($('problem'), why);
-		ask(!token.parentNode.hidden);
+		ask(!tokenLabel.hidden);
 	};
 }

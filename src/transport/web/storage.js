@@ -1,44 +1,74 @@
-// Owns what outlives a reload, per user.
+// @ts-check
+// Stores what outlives a reload, for each user.
+
+/** @import { SavedState, Unsent } from './page.d.ts' */
 
 const TAB = 'sessionStorage';
 const ALL = 'localStorage';
 
+/**
+ * @param {typeof TAB | typeof ALL} area
+ * @param {string} key
+ * @returns {any}
+ */
 function get(area, key) {
 	try {
-		return JSON.parse(window[area].getItem(key));
+		return JSON.parse(window[area].getItem(key) ?? 'null');
 	} catch {
 		return null;
 	}
 }
 
+/**
+ * @param {typeof TAB | typeof ALL} area
+ * @param {string} key
+ * @param {unknown} value `null` removes the key.
+ */
 function put(area, key, value) {
 	try {
 		if (value === null) window[area].removeItem(key);
 		else window[area].setItem(key, JSON.stringify(value));
 	} catch {
-		// Full or forbidden: a reload would miss it.
+		// The storage is full or forbidden: only a reload needs the value.
 	}
 }
 
-/** Who is signed in. The token never leaves the tab. */
+/** The signed-in user. The token never leaves the tab. */
 export const login = {
+	/** @returns {{ name: string, token?: string } | null} */
 	get: () => get(TAB, 'chat:login'),
+	/** @returns {string | null} */
 	lastName: () => get(ALL, 'chat:name'),
+	/** @param {{ name: string, token?: string } | null} value */
 	set(value) {
 		put(TAB, 'chat:login', value);
 		if (value) put(ALL, 'chat:name', value.name);
 	},
 };
 
+/** @typedef {ReturnType<typeof storage>} Storage */
+
+/** @param {string} name */
 export function storage(name) {
 	const state = `chat:state:${encodeURIComponent(name)}`;
 	const unsent = `chat:unsent:${encodeURIComponent(name)}:`;
-	const save = (value) => [TAB, ALL].forEach((area) => put(area, state, value));
+	/** @param {unknown} value */
+	const save = (value) => {
+		put(TAB, state, value);
+		put(ALL, state, value);
+	};
 	const store = {
-		/** This tab's own first: two may be in different rooms. */
+		/**
+		 * The state of this tab comes first: two tabs may have different rooms.
+		 * @returns {SavedState}
+		 */
 		load: () => get(TAB, state) ?? get(ALL, state) ?? {},
 		save,
-		/** A key each: tabs don't overwrite another's. Sent by two, it is one. */
+		/**
+		 * Each message has its own key, so that tabs do not overwrite each other's. If two tabs send the same message, the
+		 * server stores it once.
+		 * @returns {Unsent[]}
+		 */
 		unsent() {
 			try {
 				const keys = Object.keys(localStorage).filter((key) => key.startsWith(unsent));
@@ -47,7 +77,9 @@ export function storage(name) {
 				return [];
 			}
 		},
+		/** @param {Unsent} item */
 		keep: (item) => put(ALL, unsent + item.id, item),
+		/** @param {string} id */
 		drop: (id) => put(ALL, unsent + id, null),
 		clear() {
 			for (const { id } of store.unsent()) store.drop(id);

@@ -1,31 +1,51 @@
-// Owns which messages are on the screen: a window over any length, days, groups.
+// @ts-check
+// Owns the messages on the screen: a window over any number of messages, with days and groups.
 
 import { $, el, say } from './dom.js';
 import { bubble, dayOf, gapLine, midnight } from './message.js';
 
+/** @import { Conversation } from './conversation.js' */
+/** @import { Session } from './session.js' */
+/** @import { Gap, Item, Look, Message, Unsent } from './page.d.ts' */
+/** @typedef {HTMLLIElement & { item: Item, look: string }} Line An element of the list, with what it shows. */
+
 const WINDOW = 200;
 const STEP = 80;
-/** In px: nearer to an end, more is brought. */
+/** In px: nearer to an end of the window, it moves. */
 const NEAR = 700;
 const GROUP_WITHIN = 300_000;
 
+/**
+ * @param {Session} session
+ * @param {(text: string) => void} edit
+ */
 export function timeline(session, edit) {
 	const scroller = $('scroller');
 	const list = $('timeline');
+	/** @type {Map<Item, Line>} */
 	const shown = new Map();
-	let conv, seenUpTo, toDivider, lastTop, lastHeight;
-	/** Absolute indices. */
-	let start, end;
-	const view = { following: true, toEnd, render, end: turn };
+	/** @type {Conversation | null} */
+	let conv = null;
+	/** The absolute index after the last message that was on the screen. */
+	let seenUpTo = 0;
+	/** Whether the next render scrolls to the divider. */
+	let toDivider = false;
+	let lastTop = 0;
+	let lastHeight = 0;
+	/** The window, in absolute indices. */
+	let start = 0;
+	let end = 0;
+	const view = { following: true, toEnd, render, end: () => turn(null) };
 
-	// A phone's keyboard: who was at the end stays there.
+	// When the keyboard of a phone opens, the end of the list stays visible.
 	const resizing = new ResizeObserver(() => conv && view.following && pin());
 	resizing.observe(scroller);
 	resizing.observe(list);
 	scroller.onscroll = scrolled;
 	$('jump').onclick = toEnd;
 
-	const total = () => conv.base + conv.items.length;
+	/** @param {Conversation} of */
+	const total = (of) => of.base + of.items.length;
 	const below = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
 
 	function pin() {
@@ -39,17 +59,18 @@ export function timeline(session, edit) {
 		render();
 	}
 
+	/** @param {Conversation | null} to */
 	function turn(to) {
 		conv = to;
 		list.replaceChildren();
 		shown.clear();
 		if (!conv) return;
 		scroller.ariaLabel = `Messages, ${conv.title}`;
-		const divider = conv.items.indexOf(conv.divider);
+		const divider = conv.divider ? conv.items.indexOf(conv.divider) : -1;
 		toDivider = divider >= 0;
 		view.following = !toDivider;
-		seenUpTo = total();
-		end = toDivider ? Math.min(total(), conv.base + divider + WINDOW / 2) : total();
+		seenUpTo = total(conv);
+		end = toDivider ? Math.min(seenUpTo, conv.base + divider + WINDOW / 2) : seenUpTo;
 		start = end - WINDOW;
 	}
 
@@ -58,39 +79,50 @@ export function timeline(session, edit) {
 		if (!conv) return;
 		const { items, base } = conv;
 		const { scrollTop } = scroller;
+		const all = total(conv);
 		conv.held = !view.following;
-		// The oldest may have been let go.
+		// The oldest messages may have been dropped.
 		end = Math.max(end, base + Math.min(WINDOW, items.length));
-		if (view.following) end = total();
+		if (view.following) end = all;
 		else if (scrollTop < NEAR && start > base) {
 			start = Math.max(base, start - STEP);
 			end = Math.min(end, start + WINDOW);
-		} else if (below() < NEAR) end = Math.min(total(), end + STEP);
+		} else if (below() < NEAR) end = Math.min(all, end + STEP);
 		if (end - start < STEP || end - start > WINDOW) start = end - WINDOW;
 		start = Math.max(base, start);
 
-		const anchor = !view.following && [...list.children].find((node) => node.offsetTop + node.offsetHeight > scrollTop);
-		const top = anchor?.offsetTop;
-		const unsent = end === total() ? session.outbox.of(conv) : [];
-		lay([...items.slice(start - base, end - base), ...unsent]);
-		say($('older'), beginning());
+		const lines = /** @type {Line[]} */ ([...list.children]);
+		const anchor = view.following
+			? undefined
+			: lines.find((node) => node.offsetTop + node.offsetHeight > scrollTop);
+		const top = anchor?.offsetTop ?? 0;
+		const unsent = end === all ? session.outbox.of(conv) : [];
+		lay(conv, [...items.slice(start - base, end - base), ...unsent]);
+		say($('older'), beginning(conv));
 
-		if (toDivider && shown.has(conv.divider)) {
-			scroller.scrollTop = shown.get(conv.divider).offsetTop - scroller.clientHeight / 3;
+		const divider = toDivider && conv.divider && shown.get(conv.divider);
+		// The item of the anchor may have another element now.
+		const anchored = anchor && shown.get(anchor.item);
+		if (divider) {
+			scroller.scrollTop = divider.offsetTop - scroller.clientHeight / 3;
 			lastTop = Infinity;
 			scrolled();
 		} else if (view.following) pin();
-		// By item: its element may be another now.
-		else if (shown.has(anchor?.item)) scroller.scrollTop += shown.get(anchor.item).offsetTop - top;
+		else if (anchored) scroller.scrollTop += anchored.offsetTop - top;
 		toDivider = false;
 
-		if (view.following) seenUpTo = total();
+		if (view.following) seenUpTo = all;
 		$('jump').hidden = view.following;
-		say($('jump'), `↓ ${total() > seenUpTo ? `${total() - seenUpTo} new` : 'Latest'}`);
+		say($('jump'), `↓ ${all > seenUpTo ? `${all - seenUpTo} new` : 'Latest'}`);
 		if (scroller.scrollTop < NEAR && start === conv.base) session.loadOlder(conv);
 	}
 
-	function lay(wanted) {
+	/**
+	 * Makes the list show these items, with as few changes as possible.
+	 * @param {Conversation} conv
+	 * @param {Item[]} wanted
+	 */
+	function lay(conv, wanted) {
 		const keep = new Set(wanted);
 		for (const [item, node] of shown) {
 			if (keep.has(item)) continue;
@@ -99,13 +131,15 @@ export function timeline(session, edit) {
 		}
 		let next = list.firstChild;
 		wanted.forEach((item, index) => {
-			const look = lookOf(item, wanted[index - 1], wanted[index + 1]);
-			const sign = JSON.stringify(look);
+			const look = item.from === undefined ? null : lookOf(conv, item, wanted[index - 1], wanted[index + 1]);
+			const json = JSON.stringify(look);
 			let node = shown.get(item);
-			if (node?.sign !== sign) {
-				if (node === next) next = node.nextSibling;
+			if (node?.look !== json) {
+				if (node && node === next) next = node.nextSibling;
 				node?.remove();
-				node = Object.assign(build(item, look), { item, sign });
+				const built =
+					item.from === undefined ? gapLine(item.gap) : build(conv, item, /** @type {Look} */ (look));
+				node = Object.assign(built, { item, look: json });
 				shown.set(item, node);
 			}
 			if (node === next) next = node.nextSibling;
@@ -113,12 +147,23 @@ export function timeline(session, edit) {
 		});
 	}
 
-	function lookOf(item, before, after) {
-		if (!item.from) return {};
-		const sameDay = (a, b) => a && midnight(a.at) === midnight(b.at);
-		const joins = (a, b) => b && a?.from === b.from && b !== conv.divider && b.at - a.at < GROUP_WITHIN && sameDay(a, b);
+	/**
+	 * @param {Conversation} conv
+	 * @param {Message | Unsent} item
+	 * @param {Item | undefined} before
+	 * @param {Item | undefined} after
+	 * @returns {Look}
+	 */
+	function lookOf(conv, item, before, after) {
+		/** @type {(a: Item | undefined, b: Item) => boolean} */
+		const sameDay = (a, b) => a?.at !== undefined && b.at !== undefined && midnight(a.at) === midnight(b.at);
+		/** @type {(a: Item | undefined, b: Item | undefined) => boolean} */
+		const joins = (a, b) => {
+			if (a?.from === undefined || b?.from === undefined) return false;
+			return a.from === b.from && b !== conv.divider && b.at - a.at < GROUP_WITHIN && sameDay(a, b);
+		};
 		const mine = item.from === conv.me;
-		const read = mine && !conv.isRoom && !item.state && item.id <= conv.peerRead;
+		const isRead = mine && !conv.isRoom && !item.state && item.id <= conv.peerRead;
 		return {
 			day: !sameDay(before, item) && dayOf(item.at),
 			divider: item === conv.divider,
@@ -126,36 +171,50 @@ export function timeline(session, edit) {
 			last: !joins(item, after),
 			mine,
 			named: conv.isRoom,
-			state: read ? 'read' : (item.state ?? 'stored'),
+			state: isRead ? 'read' : (item.state ?? 'stored'),
 			expired: item.state === 'failed' && session.outbox.expired(item),
 		};
 	}
 
-	function build(item, look) {
-		if (item.gap) return gapLine(item.gap);
+	/**
+	 * @param {Conversation} conv
+	 * @param {Message | Unsent} item
+	 * @param {Look} look
+	 */
+	function build(conv, item, look) {
 		const { retry, discard } = session.outbox;
-		const actions = {
-			[look.expired ? 'Send again' : 'Retry']: () => retry(conv, item),
-			Edit: () => (discard(item), edit(item.text)),
-			Delete: () => discard(item),
-		};
-		const line = (kind, text) => text && el('p', { class: kind }, text);
+		/** @type {Record<string, () => void>} */
+		const actions = {};
+		if (item.state) {
+			actions[look.expired ? 'Send again' : 'Retry'] = () => retry(conv, item);
+			actions.Edit = () => {
+				discard(item);
+				edit(item.text);
+			};
+			actions.Delete = () => discard(item);
+		}
+		/** @type {(kind: string, text: string | false) => HTMLElement | null} */
+		const line = (kind, text) => (text ? el('p', { class: kind }, text) : null);
 		return el('li', {}, line('day', look.day), line('divider', look.divider && 'New'), bubble(item, look, actions));
 	}
 
-	function beginning() {
-		if (conv.refused) return `You can’t enter: ${conv.refused}`;
+	/**
+	 * The text above the oldest message.
+	 * @param {Conversation} conv
+	 */
+	function beginning(conv) {
+		if (conv.refused) return `You can’t join this room: ${conv.refused}`;
 		if (conv.more) return conv.loading ? 'Loading earlier messages…' : '';
-		return conv.items.length ? 'The server remembers no more.' : 'Nothing has been said here yet.';
+		return conv.items.length ? 'The server has no earlier messages.' : 'No messages yet.';
 	}
 
 	function scrolled() {
 		if (!conv) return;
 		const { scrollTop } = scroller;
 		const was = view.following;
-		// The event comes late: growth below, or another height, must not look like scrolling up.
+		// The event arrives late: new messages or another height must not look as if the user scrolled up.
 		const moved = scrollTop < lastTop && scroller.clientHeight === lastHeight;
-		view.following = was ? below() < 40 || !moved : below() < 40 && end >= total();
+		view.following = was ? below() < 40 || !moved : below() < 40 && end >= total(conv);
 		lastTop = scrollTop;
 		if (was !== view.following || scrollTop < NEAR || below() < NEAR) session.on.changed();
 	}

@@ -1,0 +1,222 @@
+/**
+ * The types of the page: the server's messages, and the values that the modules exchange. For the type check only: this
+ * file is not part of the program.
+ */
+
+import type { Conversation } from './conversation.js';
+
+/** A conversation is a room or the direct messages with one peer. */
+export type Kind = 'room' | 'peer';
+
+/** A place in a log, directly after a message. */
+export interface Position {
+	epoch: string;
+	seq: number;
+	message_id: string;
+}
+
+/** A read marker. In direct messages only the message id counts. */
+export type Marker = Partial<Position>;
+
+/** A stored message, as the server sends it. */
+export interface StoredMessage extends Position {
+	sender_username: string;
+	content: string;
+	sent_at: number;
+	client_id?: string;
+}
+
+/** The body of an event. Each type of event has some of these fields. */
+export interface EventBody extends Partial<StoredMessage> {
+	room?: string;
+	target_username?: string;
+	reason?: string;
+	code?: string;
+	message?: string;
+}
+
+/** The fields that the answers to `Auth` and `Enter` share. */
+interface ResumeAck extends Position {
+	recovered?: boolean;
+	reason?: string;
+	next_seq: number;
+	dedupe_ms?: number;
+}
+
+/** The answer to each request of the page. */
+export interface Acks {
+	Auth: ResumeAck & { read?: Record<string, string> };
+	Enter: ResumeAck & { already?: boolean; read?: Marker };
+	Leave: unknown;
+	GroupChat: PublishAck;
+	PrivateChat: PublishAck;
+	Typing: unknown;
+	Read: unknown;
+	History: { messages: StoredMessage[]; more: boolean };
+	Members: { members: string[]; count: number };
+	Ping: { sender_username: string };
+}
+
+export interface PublishAck extends Position {
+	sent_at: number;
+}
+
+/** Why a request failed. `lost`: the server may have carried it out. `offline`: it was not sent. */
+export interface Failure {
+	code?: string;
+	message?: string;
+	outcome?: string;
+	retry_after_ms?: number;
+}
+
+/** The states of a connection. `connecting` lasts until the page is signed in, `waiting` until `retryAt`. */
+export type ConnectionState = 'stopped' | 'connecting' | 'live' | 'waiting';
+
+/** The owner of a connection. */
+export interface ConnectionHandler {
+	opened(): void;
+	closed(): void;
+	changed?(): void;
+	/** The server refused the connection for good, with this close code. */
+	refused?(code: number): void;
+	/** A `Ping` was answered. */
+	alive?(): void;
+	frame?(type: string, body: EventBody): void;
+}
+
+/** A message of the timeline. */
+export interface Message extends Position {
+	id: string;
+	from: string;
+	text: string;
+	at: number;
+	gap?: undefined;
+	state?: undefined;
+}
+
+/** A line for missing messages. */
+export interface Gap {
+	gap: string;
+	at?: number;
+	id?: undefined;
+	from?: undefined;
+	state?: undefined;
+}
+
+/** A message of the user, until its stored copy arrives. */
+export interface Unsent {
+	/** The id of the request: the same in all attempts, so that the server stores the message once. */
+	id: string;
+	key: string;
+	kind: Kind;
+	to: string;
+	from: string;
+	text: string;
+	at: number;
+	state: 'waiting' | 'sending' | 'failed' | 'stored';
+	/** Whether an attempt may have been stored. */
+	unknown: boolean;
+	/** The time of the first attempt that may have been stored. */
+	sentAt: number | null;
+	since: number;
+	tries: number;
+	/** Whether the page has entered the room again because of this message. */
+	entered: boolean;
+	notBefore: number;
+	why?: string;
+	ack?: PublishAck;
+	gap?: undefined;
+}
+
+export type Item = Message | Gap | Unsent;
+
+/** The result of a reconnect. */
+export interface CaughtUp {
+	missed: number;
+	gaps: number;
+}
+
+/** The part of a conversation that outlives a reload. */
+export interface SavedConversation {
+	kind: Kind;
+	name: string;
+	position: Position | null;
+	read: Marker | null;
+	peerRead: string;
+	draft: string;
+	counted: number;
+	own: number;
+}
+
+export interface SavedState {
+	position?: Position;
+	conversations?: SavedConversation[];
+}
+
+/** The callbacks of a session. */
+export interface SessionHandler {
+	changed(): void;
+	/** Whether the user looks at the newest messages of the open conversation. */
+	watching(): boolean;
+	arrived(conv: Conversation, item: Message): void;
+	notice(text: string): void;
+	/** The connection ended and must not be retried; the code is a close code or an error code. */
+	stopped(code: number | string | undefined, message?: string): void;
+}
+
+/** How a message looks: its place in a group, its state. */
+export interface Look {
+	day: string | false;
+	divider: boolean;
+	first: boolean;
+	last: boolean;
+	mine: boolean;
+	named: boolean;
+	state: 'waiting' | 'sending' | 'failed' | 'stored' | 'read';
+	expired: boolean;
+}
+
+/** The elements of index.html that have an id. */
+export interface Elements {
+	back: HTMLAnchorElement;
+	banner: HTMLElement;
+	'banner-text': HTMLElement;
+	chat: HTMLElement;
+	composer: HTMLFormElement;
+	copy: HTMLButtonElement;
+	draft: HTMLTextAreaElement;
+	enter: HTMLButtonElement;
+	find: HTMLInputElement;
+	go: HTMLButtonElement;
+	'go-form': HTMLFormElement;
+	jump: HTMLButtonElement;
+	known: HTMLDataListElement;
+	leave: HTMLButtonElement;
+	live: HTMLElement;
+	me: HTMLElement;
+	members: HTMLElement;
+	name: HTMLInputElement;
+	notice: HTMLElement;
+	older: HTMLElement;
+	pane: HTMLElement;
+	peers: HTMLElement;
+	people: HTMLElement;
+	'people-close': HTMLButtonElement;
+	'people-toggle': HTMLButtonElement;
+	problem: HTMLElement;
+	retry: HTMLButtonElement;
+	rooms: HTMLElement;
+	scroller: HTMLElement;
+	send: HTMLButtonElement;
+	'sign-in': HTMLFormElement;
+	'sign-in-hint': HTMLElement;
+	'sign-in-title': HTMLElement;
+	'sign-out': HTMLButtonElement;
+	subtitle: HTMLElement;
+	switcher: HTMLDialogElement;
+	timeline: HTMLElement;
+	title: HTMLElement;
+	token: HTMLInputElement;
+	'token-show': HTMLButtonElement;
+	typing: HTMLElement;
+}
