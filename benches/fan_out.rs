@@ -1,5 +1,5 @@
-//! What a message costs on its node, without sockets: decoding the request, encoding the body and the frame, and the way
-//! from a publish to every local member's queue. `cargo bench --bench fan_out`.
+//! Cost of a message on its node, without sockets: decoding the request, encoding the body and the frame, and the path from
+//! a publish to the queue of every local member. `cargo bench --bench fan_out`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::VecDeque;
@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 const REQUEST: &str = r#"{"message_type":"GroupChat","id":"0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10","message_body":
     {"sender_username":"alice","room":"lobby","content":"The quick brown fox jumps over the lazy dog, and the dog does not mind at all. It has seen foxes before; this one is quick, which is new, and brown, which is not."}}"#;
 
-fn wire(criterion: &mut Criterion) {
+fn codec(criterion: &mut Criterion) {
     criterion.bench_function("decode a GroupChat of 200 B", |b| {
         b.iter(|| ClientMessage::decode(black_box(REQUEST), 16_384).unwrap());
     });
@@ -51,14 +51,14 @@ fn wire(criterion: &mut Criterion) {
     });
 }
 
-/// A node whose members are sessions without sockets: their queues are emptied by hand.
-struct Room {
+/// A node with one room. Its members are sessions without sockets; the benchmark drains their queues.
+struct OneRoom {
     sessions: Vec<Session>,
     runtime: Runtime,
     _node: Arc<Node>,
 }
 
-impl Room {
+impl OneRoom {
     fn with(members: usize) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -86,7 +86,7 @@ impl Room {
     }
 }
 
-/// Empties the queues, as write loops would. Returns what they held.
+/// Drains the queues, as write loops would. Returns the number of bytes.
 fn drain(sessions: &[Session]) -> usize {
     let mut taken = VecDeque::new();
     let mut bytes = 0;
@@ -103,7 +103,7 @@ fn drain(sessions: &[Session]) -> usize {
 fn deliver(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("publish, deliver and drain");
     for members in [1, 100, 10_000] {
-        let mut room = Room::with(members);
+        let mut room = OneRoom::with(members);
         group.throughput(Throughput::Elements(members as u64));
         group.bench_function(format!("{members} members"), |b| {
             b.iter(|| {
@@ -116,5 +116,5 @@ fn deliver(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, wire, deliver);
+criterion_group!(benches, codec, deliver);
 criterion_main!(benches);

@@ -1,5 +1,5 @@
-//! Publishes per second over one command connection to a real Redis, with 1 and 100 of them in flight: the whole path
-//! of one message (dedupe, number, append, publish) with 200 bytes of body, and for two logs at once.
+//! Publishes per second over one command connection to a real Redis, with 1 and 100 publishes in flight. Each one takes the
+//! whole path (dedupe, sequence, append, publish) with a body of 200 bytes, for one log and for two logs at once.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 #[path = "../tests/support/mod.rs"]

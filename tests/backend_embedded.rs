@@ -27,10 +27,10 @@ fn next_millisecond() {
 #[tokio::test]
 async fn eviction_starts_with_the_least_recently_used_logs() {
     let node = Harness::embedded(&OnceLock::new(), one_mebibyte);
-    let (heard, read) = (room("heard"), room("read"));
-    node.subscribe(&heard).await;
-    let first = node.publish(&[&heard], "first", "hello").await.unwrap();
-    node.say(&heard, "the newest").await;
+    let (subscribed, read) = (room("subscribed"), room("read"));
+    node.subscribe(&subscribed).await;
+    let first = node.publish(&[&subscribed], "first", "hello").await.unwrap();
+    node.say(&subscribed, "the newest").await;
     node.say(&read, "hello").await;
     let body = "x".repeat(16 << 10);
     for i in 0..100 {
@@ -48,8 +48,8 @@ async fn eviction_starts_with_the_least_recently_used_logs() {
     // The other logs need memory for their records too, and an eviction frees an eighth at once.
     assert!((40..64).contains(&held), "{held} of 16 KiB in 1 MiB");
     // Subscribers have received the newest message, so it stays. A duplicate is still recognised.
-    assert_eq!(seqs(&node.log(&heard).await), [2]);
-    let again = node.publish(&[&heard], "first", "hello").await.unwrap();
+    assert_eq!(seqs(&node.log(&subscribed).await), [2]);
+    let again = node.publish(&[&subscribed], "first", "hello").await.unwrap();
     assert!(again.duplicate && again.position == first.position);
 }
 

@@ -1,7 +1,7 @@
-//! What users and rooms may be called, and how Redis keys spell it.
+//! Names of users and rooms, and their form in Redis keys.
 //!
-//! Holds: a name that was accepted is accepted again as it is, whatever is put round it; nobody's keys are another's; all keys
-//! of one topic or user are in its one hash tag, and in the prefix.
+//! Checks: an accepted name is accepted again unchanged, also with white space around it; two names never share a key; all
+//! keys of a topic or user have the same hash tag and start with the prefix.
 #![no_main]
 
 use std::collections::HashSet;
@@ -10,9 +10,9 @@ use arbitrary::Arbitrary;
 use chatnode::{backend, protocol};
 use libfuzzer_sys::fuzz_target;
 
-// The source itself: how keys are spelled is nobody's business but the Redis backend's, and stays private there.
+// The source file itself: the format of keys stays private to the Redis backend.
 #[path = "../../src/backend/redis/keys.rs"]
-#[expect(dead_code, reason = "of all keys only those with names in them are tried")]
+#[expect(dead_code, reason = "only keys that contain names are tested")]
 mod keys;
 
 use keys::Keys;
@@ -44,7 +44,7 @@ fuzz_target!(|input: Input<'_>| {
     assert!(mine.iter().all(|of| others.iter().all(|them| hash_tag(&of[0]) != hash_tag(&them[0]))));
 });
 
-/// The name, if it is one.
+/// Returns the normalised name, if the text is a valid name.
 fn accept(text: &str) -> Option<String> {
     let user = UserName::parse(text);
     let room = RoomName::parse(text);
@@ -59,15 +59,19 @@ fn accept(text: &str) -> Option<String> {
     assert!((1..=MAX_NAME_CHARS).contains(&name.chars().count()));
     assert_eq!(name.trim(), name);
     assert!(!name.contains(['\n', '\r', '\0', '\u{feff}', '\u{202e}']));
-    for dressed in [name.clone(), format!(" {name}\t"), format!("\n{name}\u{3000}")] {
-        assert_eq!(UserName::parse(&dressed).unwrap().as_str(), name, "{text:?} is not the same twice");
+    for padded in [name.clone(), format!(" {name}\t"), format!("\n{name}\u{3000}")] {
+        assert_eq!(
+            UserName::parse(&padded).unwrap().as_str(),
+            name,
+            "{text:?} changes when it is parsed again"
+        );
     }
     let json = serde_json::to_string(&name).unwrap();
     assert_eq!(serde_json::from_str::<UserName>(&json).unwrap().as_str(), name);
     Some(name)
 }
 
-/// All keys with the name in them: the room's, and the user's; the channel first.
+/// Returns all keys that contain the name, of the room and of the user. The channel comes first.
 fn owned(keys: &Keys, name: &str) -> [Vec<String>; 2] {
     let (room, user) = (RoomName::parse(name).unwrap(), UserName::parse(name).unwrap());
     let (room_topic, user_topic) = (Topic::Room(room.clone()), Topic::User(user.clone()));
@@ -87,7 +91,7 @@ fn owned(keys: &Keys, name: &str) -> [Vec<String>; 2] {
     [of_room, of_user]
 }
 
-/// The part that Redis Cluster hashes: between the first `{` and the next `}`.
+/// Returns the part that Redis Cluster hashes: between the first `{` and the next `}`.
 fn hash_tag(key: &str) -> &str {
     let rest = &key[key.find('{').unwrap() + 1..];
     &rest[..rest.find('}').unwrap()]

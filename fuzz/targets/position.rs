@@ -1,7 +1,8 @@
-//! Positions, as clients claim them and as Redis sends them, and the decision to resume.
+//! Positions from clients and from Redis, and the decision whether a client can resume.
 //!
-//! Holds: what was read is the same when written and read again; a resume is proved exactly if the log is the one that was
-//! read and holds all that follows; a live message is taken exactly if it follows the last one.
+//! Checks: a parsed value is the same after it is written and parsed again; a resume is proved if and only if the log is
+//! the one that the client read and it still holds all later messages; a live message is accepted if and only if it
+//! follows the last one.
 #![no_main]
 
 use std::fmt::Display;
@@ -17,61 +18,61 @@ use chatnode::{backend, protocol};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 
-// The source itself: what goes over channels is the Redis backend's affair, and stays private there.
+// The source file itself: the format on channels stays private to the Redis backend.
 #[path = "../../src/backend/redis/codec.rs"]
-#[expect(dead_code, reason = "of what is read, only publications are tried")]
+#[expect(dead_code, reason = "only publications are tested")]
 mod codec;
 
 use backend::{Entry, Page, Publication};
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {
-    /// A channel's payload.
+    /// Payload on a channel.
     payload: &'a [u8],
-    /// What a client sends as `since`, and its parts as texts.
+    /// A client's `since`, and its fields as texts.
     since: &'a str,
     epoch: &'a str,
     message_id: &'a str,
     seq: u64,
-    scene: Scene,
+    scenario: Scenario,
 }
 
-/// A log that was read up to a place, and what then became of it.
+/// A log that a client read up to a position, and later changes of the log.
 #[derive(Debug, Arbitrary)]
-struct Scene {
+struct Scenario {
     before: u8,
     at: u8,
     lost: u8,
     after: u8,
     trimmed: u8,
-    is_afresh: bool,
+    is_new_epoch: bool,
     claim: Claim,
     arrival: u8,
 }
 
-/// What the client says of the place.
+/// The client's claim about its position.
 #[derive(Debug, Arbitrary)]
 enum Claim {
-    TheTruth,
+    Correct,
     AnotherId,
     NoId,
     AnotherEpoch,
     NoEpoch,
-    FurtherOn(u8),
-    ByNumber,
+    TooFar(u8),
+    SeqOnly,
 }
 
 fuzz_target!(|input: Input<'_>| {
-    survives::<Epoch>(input.epoch);
-    survives::<MessageId>(input.message_id);
+    round_trips::<Epoch>(input.epoch);
+    round_trips::<MessageId>(input.message_id);
     published(input.payload);
     claimed(input.since);
     claimed(&json!({ "epoch": input.epoch, "seq": input.seq, "message_id": input.message_id }).to_string());
-    resumed(&input.scene);
+    resumed(&input.scenario);
 });
 
-/// A text that is read is a value; the value's text is read as the same.
-fn survives<T: FromStr + Display + PartialEq + std::fmt::Debug>(text: &str) -> Option<T> {
+/// Checks that a parsed value is the same after it is written and parsed again.
+fn round_trips<T: FromStr + Display + PartialEq + std::fmt::Debug>(text: &str) -> Option<T> {
     let value: T = text.parse().ok()?;
     let written = value.to_string();
     assert!(written.len() <= 36);
@@ -97,7 +98,7 @@ fn published(payload: &[u8]) {
     }
 }
 
-/// The claim within the two requests that bear it.
+/// Checks the claim in the two requests that contain it.
 fn claimed(since: &str) {
     let request = |kind: &str, since: &str| {
         let text = format!(
@@ -107,7 +108,7 @@ fn claimed(since: &str) {
             Ok(ClientMessage {
                 request: Request::Enter { since, .. } | Request::Auth { since, .. }, ..
             }) => Ok(since),
-            // A `since` with a quote and a brace may make another request of it.
+            // A `since` with a quote and a brace can turn the text into another request.
             Ok(_) => Ok(None),
             Err(Rejected { code, message, .. }) => {
                 assert!(!message.is_empty() && message.len() < 300, "{message}");
@@ -129,7 +130,7 @@ fn claimed(since: &str) {
             let position = Position { epoch, seq: claim.seq, message_id };
             assert_eq!(Since::from(position), claim);
         }
-        // Nothing that was made up is proved by an empty log, but its start.
+        // An empty log proves no invented position, except its start.
         let page = Page {
             top: Position::start(claim.epoch.unwrap_or_else(Epoch::generate)),
             entries: Vec::new(),
@@ -140,9 +141,9 @@ fn claimed(since: &str) {
     }
 }
 
-/// Ids and epochs that depend on the input alone: a finding must come again.
-fn id(number: usize, life: u8) -> MessageId {
-    format!("00000000-0000-7000-8000-{life:02x}{number:010x}").parse().unwrap()
+/// Ids and epochs depend only on the input, so that every finding can be reproduced.
+fn id(number: usize, branch: u8) -> MessageId {
+    format!("00000000-0000-7000-8000-{branch:02x}{number:010x}").parse().unwrap()
 }
 
 fn epoch(number: u8) -> Epoch {
@@ -151,7 +152,7 @@ fn epoch(number: u8) -> Epoch {
 
 struct Log {
     epoch: Epoch,
-    /// The messages' ids, from `seq` 1 on.
+    /// Message ids, starting with `seq` 1.
     ids: Vec<MessageId>,
     first_held: usize,
 }
@@ -174,30 +175,30 @@ impl Log {
     }
 }
 
-fn resumed(scene: &Scene) {
-    let before = usize::from(scene.before % 40);
+fn resumed(scenario: &Scenario) {
+    let before = usize::from(scenario.before % 40);
     let mut log = Log { epoch: epoch(1), ids: (1..=before).map(|seq| id(seq, 1)).collect(), first_held: 0 };
-    let place = log.at(usize::from(scene.at) % (before + 1));
-    log.ids.truncate(before - usize::from(scene.lost) % (before + 1));
-    if scene.is_afresh {
+    let place = log.at(usize::from(scenario.at) % (before + 1));
+    log.ids.truncate(before - usize::from(scenario.lost) % (before + 1));
+    if scenario.is_new_epoch {
         log.epoch = epoch(2);
         log.ids.clear();
     }
     let start = log.ids.len();
-    log.ids.extend((start + 1..=start + usize::from(scene.after % 40)).map(|seq| id(seq, 2)));
-    log.first_held = usize::from(scene.trimmed) % (log.ids.len() + 1);
+    log.ids.extend((start + 1..=start + usize::from(scenario.after % 40)).map(|seq| id(seq, 2)));
+    log.first_held = usize::from(scenario.trimmed) % (log.ids.len() + 1);
 
     let mut claim = Since::from(place);
-    match scene.claim {
-        Claim::TheTruth | Claim::ByNumber => {}
-        Claim::AnotherId => claim.message_id = Some(id(usize::from(scene.at), 3)),
+    match scenario.claim {
+        Claim::Correct | Claim::SeqOnly => {}
+        Claim::AnotherId => claim.message_id = Some(id(usize::from(scenario.at), 3)),
         Claim::NoId => claim.message_id = None,
         Claim::AnotherEpoch => claim.epoch = Some(epoch(3)),
         Claim::NoEpoch => claim.epoch = None,
-        Claim::FurtherOn(by) => claim.seq += u64::from(by),
+        Claim::TooFar(by) => claim.seq += u64::from(by),
     }
     let mut cursor = Cursor::from(claim);
-    if matches!(scene.claim, Claim::ByNumber) {
+    if matches!(scenario.claim, Claim::SeqOnly) {
         cursor.id = CursorId::Unproven;
     }
     let verdict = continuity(&cursor, &log.page(cursor.seq));
@@ -215,14 +216,14 @@ fn resumed(scene: &Scene) {
     } else if !is_this_log {
         assert_eq!(verdict, Some(GapReason::Rollback));
     } else if log.first_held > seq {
-        // What stood there is gone: whether it was that message can't be told, so nothing is proved.
+        // The entry at this position was trimmed, so the log can't prove that it was this message.
         assert_eq!(verdict, Some(GapReason::Trimmed));
     } else {
         assert_eq!(verdict, (!is_that_message).then_some(GapReason::Rollback));
     }
 
     if !log.ids.is_empty() {
-        let arrived = log.entry(usize::from(scene.arrival) % log.ids.len() + 1);
+        let arrived = log.entry(usize::from(scenario.arrival) % log.ids.len() + 1);
         let verdict = judge(&place, log.epoch, &arrived, None);
         let follows =
             log.epoch == place.epoch && arrived.seq == place.seq + 1 && arrived.prev == place.message_id;

@@ -18,8 +18,8 @@ pub async fn subscriber_receives_the_entries_of_the_log(store: &TestStore) {
     for i in 0..500 {
         last = Some(node.say(&topic, &i.to_string()).await);
     }
-    let heard = node.listener.messages(&topic, 500).await;
-    assert_eq!(heard, node.log(&topic).await[1..]);
+    let received = node.listener.messages(&topic, 500).await;
+    assert_eq!(received, node.log(&topic).await[1..]);
     let epoch = last.unwrap().position.epoch;
     let is_message_of_the_log = |delivery: &Delivery| match delivery {
         Delivery::Published(_, Publication::Message { epoch: of, .. }) => *of == epoch,
@@ -33,14 +33,14 @@ pub async fn unsubscribed_node_receives_nothing(store: &TestStore) {
     let (left, kept) = (room("left"), room("kept"));
     node.subscribe(&left).await;
     node.subscribe(&kept).await;
-    node.say(&left, "heard").await;
+    node.say(&left, "received").await;
     node.listener.messages(&left, 1).await;
     node.backend.broker.unsubscribe(&left);
     node.backend.broker.unsubscribe(&room("never subscribed"));
-    node.say(&left, "not heard").await;
-    node.say(&kept, "heard").await;
+    node.say(&left, "not received").await;
+    node.say(&kept, "received").await;
     node.listener.messages(&kept, 1).await;
-    assert_eq!(bodies(&node.listener.entries(&left)), ["heard"]);
+    assert_eq!(bodies(&node.listener.entries(&left)), ["received"]);
 }
 
 pub async fn last_call_decides_whether_a_topic_is_subscribed(store: &TestStore) {
@@ -55,8 +55,8 @@ pub async fn last_call_decides_whether_a_topic_is_subscribed(store: &TestStore) 
             broker.unsubscribe(&topic);
         }
         node.subscribe(&topic).await;
-        node.say(&topic, "heard").await;
-        assert_eq!(bodies(&node.listener.messages(&topic, 1).await), ["heard"]);
+        node.say(&topic, "received").await;
+        assert_eq!(bodies(&node.listener.messages(&topic, 1).await), ["received"]);
     }
 }
 

@@ -329,9 +329,9 @@ async fn stopped_consumer_costs_the_connection_but_no_memory() {
     let deliveries = node.listener.deliveries();
     let interruption =
         deliveries.iter().position(|delivery| matches!(delivery, Delivery::Interrupted(_))).unwrap();
-    let heard = node.listener.entries(&lobby);
+    let received = node.listener.entries(&lobby);
     assert!(interruption < 2_000, "{interruption}");
-    assert_eq!(seqs(&heard[..interruption]), (1..=interruption as u64).collect::<Vec<u64>>());
+    assert_eq!(seqs(&received[..interruption]), (1..=interruption as u64).collect::<Vec<u64>>());
     eventually("the node receives messages again", || async {
         let stored = node.say(&lobby, "after").await;
         node.listener.entries(&lobby).iter().any(|entry| entry.message_id == stored.position.message_id)
