@@ -1,10 +1,10 @@
-//! Tasks that a node can't do without. Owns the rule that it drains and stops where one of them ends by itself, by
-//! returning or by a panic; not what they do. Wrapped around them by whoever spawns one.
+//! Background tasks that a node can't work without. Owns the rule that the node drains and stops if one of them ends early,
+//! by returning or by a panic; what they do is their own matter. The code that spawns such a task wraps it in this.
 
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-/// Runs `task`; where it ends before `stop` is cancelled, cancels it: a node that is half dead serves nobody well.
+/// Runs `task`. If it ends before `stop` is cancelled, cancels `stop`: a node without this task must not go on serving.
 pub(crate) fn critical<T: Future<Output = ()>>(
     name: &'static str,
     stop: &CancellationToken,
@@ -12,13 +12,13 @@ pub(crate) fn critical<T: Future<Output = ()>>(
 ) -> impl Future<Output = ()> + use<T> {
     let fuse = Fuse { name, stop: stop.clone() };
     async move {
-        // Dropped with the task, however that ends: a panic passes by whatever stands behind an await.
+        // Dropped with the task, however that ends: after a panic, no code behind the await runs.
         let _fuse = fuse;
         task.await;
     }
 }
 
-/// Runs what has no end of its own until `stop`, with the same rule.
+/// Runs a task that never ends until `stop`, with the same rule.
 pub(crate) fn until_stopped<T: Future<Output = ()>>(
     name: &'static str,
     stop: &CancellationToken,
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_that_returns_or_panics_stops_the_node() {
+    async fn task_that_ends_early_stops_the_node() {
         let stop = CancellationToken::new();
         critical("returns", &stop, async {}).await;
         assert!(stop.is_cancelled());

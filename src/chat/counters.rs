@@ -1,5 +1,5 @@
-//! Handles to the metrics of the hot path. Owns nothing but the handles: looking a metric up by name costs more than
-//! counting. Made once per node, after the recorder is installed.
+//! Handles to the metrics of the hot path. Owns only the handles: to look a metric up by its name costs more than to
+//! count. Made once per node, after the recorder is installed.
 
 use std::time::Instant;
 

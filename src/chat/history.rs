@@ -1,5 +1,5 @@
-//! Pages of a log for people who scroll up. Owns the filter that makes one conversation of a private log; called by
-//! `History` requests and by the server API.
+//! Pages of older messages. Owns the reading of logs backwards, and the filter that selects one conversation of a private
+//! log. Called by `History` requests and by the server API.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use super::error::RequestError;
 use crate::backend::{Broker, PageLimit, Range};
 use crate::protocol::{Before, Topic, UserName, server_message};
 
-/// The most bytes of messages in one answer.
+/// Maximum of message bytes in one answer.
 const MAX_BYTES: usize = 256 << 10;
 
 /// Reads logs page by page.
@@ -33,8 +33,8 @@ impl HistoryReader {
         self.conversation(topic, None, before, limit).await
     }
 
-    /// The newest messages below `before`, oldest first, as the JSON object of the answer. With `peer`, only those of
-    /// the conversation with that user; then the whole private log may be read, page by page.
+    /// The newest messages below `before`, oldest first, as the JSON object of the answer. With `peer`, only those of the
+    /// conversation with that user. Then the whole private log may be read, page by page.
     pub(super) async fn conversation(
         &self,
         topic: &Topic,
@@ -44,10 +44,10 @@ impl HistoryReader {
     ) -> Result<Vec<u8>, RequestError> {
         let mut range = before.map_or(Range::Newest, |before| Range::Before(before.seq));
         let mut found: Vec<(u64, Bytes)> = Vec::new();
-        // JSON and places around a body take less than this.
+        // The JSON and the position around a body take less than this.
         let mut left = MAX_BYTES;
         loop {
-            // Of a conversation, what is skipped must not shrink what is read at a time.
+            // The messages that the filter skips must not make the pages smaller.
             let (wanted, bytes) = if peer.is_some() { (200, MAX_BYTES) } else { (limit, left) };
             let page = self.broker.history(topic, range, PageLimit { messages: wanted, bytes }).await?;
             let epoch = page.top.epoch;
@@ -82,7 +82,7 @@ impl HistoryReader {
     }
 }
 
-/// Whether a message of a private log is of the conversation with `peer`.
+/// Whether a message of a private log belongs to the conversation with `peer`.
 fn is_between(stored: &[u8], log: &Topic, peer: &UserName) -> bool {
     #[derive(Deserialize)]
     struct Ends<'a> {

@@ -1,5 +1,5 @@
-//! Joining a topic without gap or repeat. Owns the order of the steps: the member is known to the topic before anything
-//! is read, the `Ack` is queued and the member's place fixed under one lock. Called by the session for rooms and for
+//! Joining a topic without a gap or a repeat. Owns the order of the steps: the topic knows the member before anything is
+//! read, and the `Ack` is queued and the member's place is set under one lock. Called by the session for rooms and for
 //! private logs.
 
 use std::sync::Arc;
@@ -14,52 +14,52 @@ use crate::protocol::{GapReason, Position, Since};
 /// More missed messages than this are not replayed to a client that resumes.
 const MAX_MISSED: u64 = 1_000;
 
-/// What the joiner wants of the past.
+/// Which earlier messages a joining member asks for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum ReplayFrom {
-    /// Nothing.
+    /// No messages.
     None,
-    /// The newest so many.
+    /// So many of the newest.
     Newest(u32),
-    /// All after a place that the client claims; if that can't be proved, everything held, or the newest so many.
+    /// All after a position that the client gives. If it can't be proved, all that the log holds, or so many of the newest.
     Since(Since, Option<u32>),
-    /// All after the user's cursor; without a provable one, everything held. Says nothing of recovery.
+    /// All after the user's cursor. If it can't be proved, all that the log holds; the `Ack` does not mention recovery.
     Cursor(Option<Position>),
 }
 
-/// What the joiner is told.
+/// What the `Ack` of a join says.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Joined {
-    /// The newest message at the moment of joining.
+    /// The newest message at the moment of the join.
     pub(super) top: Position,
-    /// Only where a position was claimed.
+    /// Only if the client gave a position.
     pub(super) recovery: Option<ResumeOutcome>,
 }
 
-/// Whether all after a claimed position follows.
+/// Whether every message after the client's position follows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum ResumeOutcome {
-    /// It does.
+    /// Every message follows.
     Recovered,
-    /// It can't be proved.
+    /// That can't be proved.
     Broken {
-        /// Why.
+        /// The reason.
         reason: GapReason,
-        /// What follows starts here.
+        /// The `seq` of the first message that follows.
         next_seq: u64,
     },
 }
 
-/// Where the member starts, found before the lock is taken.
+/// Where the member starts; found before the lock is taken.
 struct JoinPlan {
     cursor: Option<Cursor>,
     newest: Option<u32>,
     recovery: Option<ResumeOutcome>,
-    /// The log's top as far as it was read.
+    /// The log's top, if the log was read.
     top: Option<Position>,
 }
 
-/// Lets members into topics.
+/// Adds members to topics.
 pub(super) struct Joins {
     replay: Replay,
 }
@@ -73,8 +73,9 @@ impl Joins {
         &self.replay
     }
 
-    /// Gives a member that [`LocalTopic::begin_join`] added its place: decides what it missed, then, under the topic's
-    /// lock, queues what `ack` makes and puts the member into the fan-out, or behind it by what it missed.
+    /// Completes the join of a member that [`LocalTopic::begin_join`] added. Finds out what the member missed. Then, under
+    /// the topic's lock, calls `ack` to queue the answer, and puts the member into the fan-out, or lets it lag by what it
+    /// missed.
     pub(super) async fn complete(
         &self,
         topic: &Arc<LocalTopic>,
@@ -150,7 +151,8 @@ impl Joins {
             Some(GapReason::Trimmed) => (GapReason::Trimmed, (before_first(&page).into(), top)),
             Some(reason) => (reason, self.replay.everything(topic).await?),
         };
-        // `history` names what is wanted instead; its first `seq` is known only as long as nobody writes, so it is fixed here.
+        // `history` says how many messages are wanted instead. The first `seq` has to be fixed here: with the next publish it
+        // would be another.
         let start = match newest {
             Some(count) => {
                 let seq = top.seq.saturating_sub(count.into()).max(everything.seq);
@@ -164,11 +166,11 @@ impl Joins {
 }
 
 impl LocalTopic {
-    /// Whether what this node knows proves that the topic continues at the cursor, with no read of the log. The ring is
-    /// short of the number that would be too many.
+    /// Whether this node can prove without a read of the log that the topic continues from the cursor. The ring holds fewer
+    /// messages than would be too many to replay.
     fn bridges(&self, cursor: &Cursor) -> bool {
         let state = self.lock();
-        // A topic in doubt proves nothing.
+        // A topic in recovery proves nothing.
         let Some(last) = state.last.filter(|_| state.recovery.is_none()) else { return false };
         let Some(id) = cursor.known_id() else { return false };
         if cursor.epoch != Some(last.epoch) {

@@ -1,5 +1,6 @@
-//! The node: what a session, the server API and the transport may ask. Owns the parts of the chat layer and their
-//! background tasks; sessions own what belongs to one connection. Made by `server`, shared by all connections.
+//! The node: everything that sessions, the server API and the transport may ask. Puts the parts of the chat layer
+//! together and runs their background tasks; each part owns its own state, and sessions own what belongs to one
+//! connection. Made by `server`, shared by all connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,14 +32,14 @@ use crate::metrics as names;
 use crate::protocol::{CloseReason, ConnectionId, Token, Topic, UserName};
 use crate::supervise::critical;
 
-/// What the registry needs before there is a backend to deliver to it.
+/// The receiving end of a node, made before there is a backend to deliver to it.
 pub struct Inlet {
     registry: Arc<Registry>,
     notices: mpsc::Receiver<Notice>,
 }
 
 impl Inlet {
-    /// The receiving end of a node: give [`Inlet::registry`] to the backend, then the whole to [`Node::start`].
+    /// Give [`Inlet::registry`] to the backend, and then the inlet to [`Node::start`].
     pub fn new(config: &Config) -> Self {
         let (registry, notices) = Registry::new(config.node.ring_bytes);
         Self { registry: Arc::new(registry), notices }
@@ -134,7 +135,7 @@ impl Node {
         &self.config
     }
 
-    /// Whether the store answers and its subscriptions are proven.
+    /// Whether the store answers and its subscriptions are proved to deliver.
     pub fn is_ready(&self) -> bool {
         self.backend.broker.ready()
     }
@@ -226,18 +227,18 @@ impl Node {
         self.connections.close_all(reason, spread).await;
     }
 
-    /// Waits until the store has heard of every departure.
+    /// Waits until the store knows of every departure.
     pub async fn settle(&self) {
         while self.presence.len() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Gives the lease up, at the end of a drain.
+    /// Writes the cursors and releases the lease, at the end of a drain.
     pub async fn release(&self) {
         self.cursors.write().await;
         if let Err(error) = self.backend.presence.release().await {
-            tracing::warn!(%error, "the lease could not be released; it ends by itself");
+            tracing::warn!(%error, "the presence lease could not be released; it expires by itself");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Healing a topic from its log. Owns what is done with a page that was read because a message was missing, late or
-//! contradictory: one read per topic and node, then the same deliveries as ever. Called by the keeper, which does the
+//! Recovery of a topic from its log. Owns what is done with a page that was read because a message was missing, late or
+//! in conflict: one read per topic and node, then the usual deliveries. Called by the topic worker, which does the
 //! reading.
 
 use std::sync::Arc;
@@ -9,15 +9,16 @@ use super::topic::{LocalTopic, MemberState, State};
 use crate::backend::{Page, PageLimit, Range};
 use crate::protocol::{GapReason, MessageId, Position, server_message};
 
-/// A page while healing: what a ring holds, and no more memory than a few connections' queues.
+/// A page of a recovery: as many messages as a ring holds, and no more memory than a few connections' queues.
 const PAGE: PageLimit = PageLimit { messages: 256, bytes: 1 << 20 };
-/// A page to find where two histories part: it has to span a ring, or what was said between a rollback and its discovery.
+/// A page to find the last common message of two histories. It has to cover a ring, or all messages between a rollback and
+/// its discovery.
 const COMPARE: PageLimit = PageLimit { messages: 300, bytes: 4 << 20 };
 
 /// What to read next.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Step {
-    /// Nothing is left to heal (or nothing can be read before the subscription is back).
+    /// Nothing is left to recover, or nothing can be read before the subscription is back.
     Done,
     /// Read this, and call [`LocalTopic::apply_page`] with it.
     Read(Range, PageLimit),
@@ -26,13 +27,14 @@ pub(super) enum Step {
 }
 
 impl LocalTopic {
-    /// What has to be read for the topic to be whole.
+    /// What has to be read next for the topic to be complete.
     pub(super) fn next_step(&self) -> Step {
         self.lock().next_step()
     }
 
-    /// Takes a page that was read after the last position (or, for a new topic, its top). The topic's only keeper calls
-    /// this, and deliveries only pend while it heals: the last position is still the one that the page was read for.
+    /// Takes a page that was read after the last position (or, for a new topic, its top). Only the worker that has the topic
+    /// in hand calls this, and deliveries wait during a recovery: the last position is still the one that the page was read
+    /// for.
     pub(super) fn apply_page(self: &Arc<Self>, page: Page) -> Step {
         let mut state = self.lock();
         let Some(last) = state.last else {
@@ -58,9 +60,9 @@ impl LocalTopic {
         self.finish_page(&mut state, more)
     }
 
-    /// The log is not the one that was delivered: finds the last message that both have, tells the members, and goes on
-    /// from there. `page` starts at the ring's first message (of a new epoch: at the log's first); or, where the log parted from
-    /// what was delivered before that, it is the log's newest.
+    /// The log is not the one that was delivered: finds the last message that both have, tells the members, and continues
+    /// from there. `page` starts at the ring's first message (in a new epoch: at the log's first). If the two histories
+    /// differ already before that message, `page` is the log's newest.
     pub(super) fn roll_back(self: &Arc<Self>, reason: GapReason, range: Range, page: &Page) -> Step {
         let mut state = self.lock();
         let position = match (reason, state.last) {
@@ -77,21 +79,21 @@ impl LocalTopic {
             _ => before_first(page),
         };
         if let Some(recovery) = &mut state.recovery {
-            // The log is read from there now. What waited is in it, or was lost with the rest.
+            // The log is read from there now. The messages that waited are in it, or were lost with the others.
             recovery.pending.clear();
         }
         self.reset_to(&mut state, reason, position);
         state.next_step()
     }
 
-    /// Goes on from another place than the last, and says so to every member that was live. Who is behind finds out by
+    /// Continues from a position that does not follow the last, and tells every live member. A lagging member finds out by
     /// its own cursor.
     fn reset_to(self: &Arc<Self>, state: &mut State, reason: GapReason, position: Position) {
         let gap = server_message::gap(self.room(), reason, position.epoch, position.seq + 1);
         let old = state.last.replace(position);
         state.breaks += 1;
         state.ring.clear();
-        let mut told = 0;
+        let mut notified = 0;
         for member in state.members.values_mut() {
             match member.state {
                 MemberState::Live | MemberState::SkipUntil(_) => {}
@@ -99,21 +101,21 @@ impl LocalTopic {
             }
             member.state = MemberState::Live;
             if member.outbox.push(&gap) {
-                told += 1;
+                notified += 1;
             } else if let Some(old) = old {
                 self.mark_lagging(member, Cursor::from(old));
             }
         }
-        self.shared.queued.add(gap.len() * told);
-        self.shared.counters.gaps_sent(reason, told as u64);
+        self.shared.queued.add(gap.len() * notified);
+        self.shared.counters.gaps_sent(reason, notified as u64);
         tracing::warn!(
             reason = reason.as_str(),
-            members = told,
-            "a topic's log does not continue where it was read"
+            members = notified,
+            "a topic's log does not continue from the last message; its members were told of a gap"
         );
     }
 
-    /// After a page was delivered: what came meanwhile either fits now, or is in the log by now and read again.
+    /// After a page was delivered: the messages that came meanwhile follow now, or they are in the log and are read again.
     fn finish_page(self: &Arc<Self>, state: &mut State, more: bool) -> Step {
         let Some(recovery) = &mut state.recovery else { return Step::Done };
         let was_interrupted = recovery.is_interrupted;
@@ -124,7 +126,7 @@ impl LocalTopic {
             match judge(&last, epoch, &entry, known) {
                 Verdict::Next => self.deliver_next(state, std::iter::once(entry)),
                 Verdict::Repeat => {}
-                // Just read from the log up to `last`, and remembered no longer: it is in there.
+                // The log was just read up to `last`, and so this message with it, although its id is no longer known.
                 Verdict::Conflict if epoch == last.epoch && entry.seq < last.seq && known.is_none() => {}
                 Verdict::Gap | Verdict::Conflict => fits = false,
             }

@@ -20,7 +20,7 @@ use crate::work_queue::WorkQueue;
 
 type Map = HashMap<Topic, Arc<LocalTopic>>;
 
-/// Topic → members, last position, ring.
+/// Every topic of this node, with its members, its last position and its ring.
 pub struct Registry {
     topics: RwLock<Map>,
     /// Topics for the topic worker: to start, to recover, or to unsubscribe from. Only the worker that has a topic in
@@ -88,17 +88,18 @@ impl Registry {
         &self.shared.counters
     }
 
-    /// Topics that this node wants.
+    /// Topics that this node is subscribed to, or about to be.
     pub fn len(&self) -> usize {
         self.read().len()
     }
 
-    /// No topic is wanted.
+    /// Whether there is no topic.
     pub fn is_empty(&self) -> bool {
         self.read().is_empty()
     }
 
-    /// Takes a topic up. Under the map's lock, so that the reaper can't take it away at the same moment.
+    /// Holds a topic, so that it stays subscribed. Counted under the map's lock, so that an idle topic is not removed at the
+    /// same moment.
     pub(super) fn hold(self: &Arc<Self>, name: &Topic) -> TopicGuard {
         let held = |topic: &Arc<LocalTopic>| {
             topic.holders.fetch_add(1, Ordering::AcqRel);
@@ -112,10 +113,10 @@ impl Registry {
         held(topics.entry(name.clone()).or_insert_with(fresh))
     }
 
-    /// Waits until the topic is subscribed and its top known; the first to ask starts that.
+    /// Waits until the topic is subscribed and its top is known. The first caller starts that.
     ///
     /// # Errors
-    /// The start failed; the next to ask tries again. The caller has its own deadline.
+    /// The start failed; the next call tries again. The caller has its own deadline.
     pub(super) async fn ready(&self, topic: &Arc<LocalTopic>) -> Result<(), BackendError> {
         let mut started = false;
         loop {
@@ -151,7 +152,7 @@ impl Registry {
         &self.work
     }
 
-    /// Every topic, for checks that go round.
+    /// Every topic.
     pub(super) fn all(&self) -> Vec<Arc<LocalTopic>> {
         self.read().values().cloned().collect()
     }
@@ -215,7 +216,7 @@ impl Deliver for Registry {
                     self.enqueue(&topic);
                 }
             }
-            // Nobody is here any more; the unsubscription is on its way.
+            // The topic has no members here any more; the unsubscription is on its way.
             None => publications.clear(),
         }
     }
@@ -240,7 +241,7 @@ impl Deliver for Registry {
 
     fn notice(&self, notice: Notice) {
         if let Err(error) = self.notices.try_send(notice) {
-            tracing::warn!(%error, "a notice was dropped; connections are checked again within the interval");
+            tracing::warn!(%error, "a notice was dropped; open connections are checked again within auth.recheck_interval");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Catching up: pages for a member that is behind, pulled as its socket drains. Owns the way back into the fan-out;
-//! replays after a join go the same way. Called by the connection's refill loop, one topic at a time.
+//! Replays for lagging members: pages that are pulled as their sockets drain. Owns the way back into the fan-out; a member
+//! that joins with missed messages goes the same way. Run by each connection, one topic at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,31 +16,31 @@ use crate::backend::{BackendError, Broker, Page, PageLimit, Range};
 use crate::protocol::server_message::put_chat;
 use crate::protocol::{ConnectionId, GapReason, Position, Topic, server_message};
 
-/// What a frame around a body takes, so that a page's buffer is made once and not much larger than it.
+/// The bytes of a frame around a body, so that a page's buffer is allocated once and is hardly larger than the page.
 const FRAME_OVERHEAD: usize = 192;
 
-/// A page with its verdict.
+/// A page of a log, with the result of its check.
 pub(super) struct JudgedPage {
     pub(super) page: Page,
-    /// Why it can't be proved to continue the cursor.
+    /// Why the page can't be proved to continue from the cursor.
     pub(super) broken: Option<GapReason>,
-    /// This node's view of the log is not the log's.
+    /// This node's view of the log contradicts the log.
     is_contradiction: bool,
     /// [`State::breaks`] before it was read.
     breaks: u64,
 }
 
-/// What a look at the ring came to.
+/// The result of a pull from the ring.
 enum Pulled {
-    /// Back in the fan-out, or gone.
+    /// The member is back in the fan-out, or gone.
     Settled,
-    /// A page was queued; the rest when there is room again.
+    /// A page was queued; the next one follows when there is room again.
     Queued,
     /// The ring does not reach back that far.
     NeedsLog(Cursor),
 }
 
-/// Serves members from the ring and from logs.
+/// Serves lagging members from the ring and from logs.
 pub(super) struct Replay {
     pub(super) registry: Arc<Registry>,
     broker: Arc<dyn Broker>,
@@ -51,8 +51,9 @@ impl Replay {
         Self { registry, broker }
     }
 
-    /// Serves the topics that this connection is behind in, for as long as it lives or they can be read. Returns where a
-    /// log holds what no node wrote: a member that stays behind for ever must not take it for silence.
+    /// Serves the topics in which this connection lags, as long as the connection is open. Returns only if a log holds data
+    /// that no node wrote: the connection has to be closed then, since its member would lag for ever and take that for
+    /// silence.
     pub(super) async fn serve_lagging(&self, outbox: &Arc<Outbox>) {
         loop {
             let topic = outbox.next_lagging().await;
@@ -60,11 +61,11 @@ impl Replay {
                 Pulled::Settled => false,
                 Pulled::Queued => true,
                 Pulled::NeedsLog(cursor) => {
-                    // A store that is away, or a log in contradiction with what this node knows: not in a busy loop.
+                    // The store is away, or the log contradicts this node's view: no busy loop.
                     match self.pull_from_log(&topic, outbox, cursor).await {
                         Ok(true) => {}
                         Err(error @ BackendError::Corrupt(_)) => {
-                            return tracing::error!(%error, "a member can't be served from a log that can't be read");
+                            return tracing::error!(%error, "a log can't be read; the connection of a lagging member is closed");
                         }
                         Ok(false) | Err(_) => sleep(Duration::from_millis(200)).await,
                     }
@@ -80,7 +81,7 @@ impl Replay {
         }
     }
 
-    /// Reads the log from the cursor on. False: nothing came of it for now.
+    /// Serves a page of the log after the cursor. False if it has to be tried again later.
     async fn pull_from_log(
         &self,
         topic: &Arc<LocalTopic>,
@@ -98,14 +99,14 @@ impl Replay {
         Ok(true)
     }
 
-    /// Reads a page of the log from a cursor on, and judges it. The log is the truth: where this node's view of it is
-    /// another, the topic is healed, and nobody is sent from the ring until it is.
+    /// Reads a page of the log after a cursor, and checks it. The log decides: if this node's view contradicts it, the topic
+    /// recovers, and nothing is sent from the ring until then.
     pub(super) async fn read_on(
         &self,
         topic: &Arc<LocalTopic>,
         cursor: &Cursor,
     ) -> Result<JudgedPage, BackendError> {
-        // Taken before the log is read: what arrives meanwhile is beyond the page, and no contradiction.
+        // Taken before the log is read: a message that arrives meanwhile is beyond the page, and no contradiction.
         let (known, breaks) = topic.view();
         let limit = self.registry.queued().page_limit();
         let page = self.broker.history(&topic.name, Range::After(cursor.seq), limit).await?;
@@ -118,7 +119,7 @@ impl Replay {
         Ok(JudgedPage { page, broken, is_contradiction, breaks })
     }
 
-    /// Where a live member goes on whose cursor can't be proved.
+    /// From where a member continues whose cursor can't be proved.
     async fn restart(
         &self,
         topic: &LocalTopic,
@@ -128,8 +129,8 @@ impl Replay {
     ) -> Result<Cursor, BackendError> {
         match reason {
             GapReason::Trimmed | GapReason::TooMany => Ok(before_first(page).into()),
-            // What the log holds below the cursor was delivered before, but for what is younger than the message at the
-            // cursor; above it, it is something else now.
+            // The messages that the log holds below the cursor were delivered before, except those that are younger than
+            // the message at the cursor. Above the cursor there are other messages now.
             GapReason::Rollback => {
                 let next_seq = cursor.seq.min(page.top.seq + 1).max(1);
                 let place = Cursor::unproven(page.top.epoch, next_seq - 1);
@@ -143,8 +144,8 @@ impl Replay {
         }
     }
 
-    /// The place before the first message that the log still holds, and its top. What is told of it has to be of this read,
-    /// not of one before: the log may have begun afresh between the two, and what the first one had be gone.
+    /// The place before the first message that the log still holds, and its top. The client has to be told the top of this
+    /// read, not of an earlier one: the log may have started again between the two, without the messages of the first.
     pub(super) async fn everything(&self, topic: &LocalTopic) -> Result<(Cursor, Position), BackendError> {
         let limit = PageLimit { messages: 1, bytes: 0 };
         let page = self.broker.history(&topic.name, Range::After(0), limit).await?;
@@ -153,7 +154,7 @@ impl Replay {
 }
 
 impl LocalTopic {
-    /// Queues what the ring has after the member's cursor, and lets it back into the fan-out once that is all.
+    /// Queues the ring's messages after the member's cursor. Once they are all queued, the member is back in the fan-out.
     fn pull(&self, id: ConnectionId) -> Pulled {
         let mut state = self.lock();
         let state = &mut *state;
@@ -170,7 +171,7 @@ impl LocalTopic {
             member.release_events();
             return Pulled::Settled;
         }
-        // Beyond `last`, too: whether this node lags behind that place, or the log was set back from it, the log knows.
+        // A cursor beyond `last` too: only the log tells whether this node is late, or the log was rolled back.
         let Some(missed) = state.ring.after(cursor.seq, cursor.known_id()) else {
             return Pulled::NeedsLog(cursor);
         };
@@ -195,8 +196,8 @@ impl LocalTopic {
         Pulled::Queued
     }
 
-    /// Whether the log, read just now, can't be what this node knew of it before, grown further: its top lies lower or is
-    /// another, or the node still has the message that the log denies.
+    /// Whether the log that was just read contradicts what this node knew of it before: its top is lower or another message,
+    /// or the node still has the message of which the log has another.
     fn is_contradicted_by(
         &self,
         top: &Position,
@@ -214,8 +215,9 @@ impl LocalTopic {
             && cursor.known_id().is_some_and(|id| self.lock().ring.id_at(cursor.seq) == Some(id))
     }
 
-    /// Queues a page of the log, or finds that the member has all of it: ahead of this node, until its messages have come that
-    /// far. False where nothing came of it: this node has yet to find out what became of the log.
+    /// Queues a page of the log, or finds that the member has all of it. Then the member may be ahead of this node, and skips
+    /// messages until they have come that far. False if this has to be tried again: this node does not know yet what
+    /// happened to the log.
     fn replay(&self, outbox: &Outbox, from: Cursor, page: Page, breaks: u64) -> bool {
         let epoch = page.top.epoch;
         let bytes = page.entries.iter().map(|entry| entry.body.len() + FRAME_OVERHEAD).sum();
@@ -239,7 +241,7 @@ impl LocalTopic {
             member.state = MemberState::Lagging(reached);
             return true;
         }
-        // All that the log has was had: the top is proved now, whatever chose the place.
+        // The member has every message of the log: the top is proved now, however the place was chosen.
         let is_ahead = is_unbroken && known.is_some_and(|known| known < page.top.seq);
         if is_ahead || last == Some(page.top) {
             member.state = if is_ahead { MemberState::SkipUntil(page.top.seq) } else { MemberState::Live };
@@ -251,7 +253,7 @@ impl LocalTopic {
         from != proved || known.is_some_and(|known| known > page.top.seq)
     }
 
-    /// Tells the member that its cursor can't be proved, and goes on from another.
+    /// Tells the member of a gap: its cursor can't be proved, and it continues from another one.
     fn restart(&self, outbox: &Outbox, from: Cursor, reason: GapReason, restart: Cursor) {
         let mut state = self.lock();
         if let (Some(member), Some(epoch)) = (state.lagging_at(outbox, from), restart.epoch) {
@@ -263,8 +265,8 @@ impl LocalTopic {
 }
 
 impl State {
-    /// The member, if it still is where the log was read for. It may have left meanwhile, and have come back to another
-    /// place: what was read is not the continuation of that one.
+    /// The member, if it still has the cursor for which the log was read. It may have left meanwhile and joined again with
+    /// another cursor: the page does not continue from that one.
     fn lagging_at(&mut self, outbox: &Outbox, from: Cursor) -> Option<&mut Member> {
         let member = self.members.get_mut(&outbox.id())?;
         matches!(member.state, MemberState::Lagging(cursor) if cursor == from).then_some(member)

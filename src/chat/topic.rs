@@ -1,6 +1,6 @@
 //! One topic as this node sees it: its last position, its ring, its local members. Owns the order in which members see
-//! messages; everything happens under one short lock, nothing waits. Called by the registry for deliveries, by
-//! `healing` and `catch_up` for what deliveries could not bring.
+//! messages. Everything happens under one short lock, and nothing waits. Called by the registry for deliveries, and by
+//! `recovery` and `replay` for messages that no delivery brought.
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
@@ -21,19 +21,19 @@ use crate::failpoints::{self, Failpoint};
 use crate::protocol::server_message::put_chat;
 use crate::protocol::{ConnectionId, Epoch, Position, RoomName, Topic, frame};
 
-/// Messages that wait while their topic is healed; more are read again from the log.
+/// Messages that wait while their topic recovers; further ones are read from the log.
 const MAX_PENDING: usize = 256;
-/// Events that wait while a member is joining or behind; more are dropped, as events may be.
+/// Events that wait while a member joins or lags; further ones are dropped, as events may be.
 const MAX_HELD_EVENTS: usize = 64;
 
-/// What topics share with their node.
+/// What the topics of a node share.
 pub(super) struct NodeResources {
     pub(super) budget: Arc<RingBudget>,
     pub(super) queued: Arc<SendBudget>,
     pub(super) counters: Counters,
 }
 
-/// Whether the topic is subscribed and its top known.
+/// Whether the topic is subscribed and its top is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
     Idle,
@@ -42,28 +42,27 @@ pub(super) enum Phase {
     Failed(BackendError),
 }
 
-/// Where one connection stands in the topic.
+/// How far one connection is in the topic.
 pub(super) enum MemberState {
-    /// Its join is under way: messages come from the ring once its `Ack` is queued.
+    /// Its join is under way: it gets messages once its `Ack` is queued.
     Joining,
     /// Gets every block.
     Live,
-    /// Was sent more than this node has seen yet: skips what is not beyond this `seq`.
+    /// It was sent more than this node has received yet: messages up to this `seq` are skipped.
     SkipUntil(u64),
-    /// Left the fan-out; its connection pulls what follows the cursor.
+    /// It left the fan-out: its connection pulls the messages after the cursor.
     Lagging(Cursor),
 }
 
 pub(super) struct Member {
     pub(super) outbox: Arc<Outbox>,
     pub(super) state: MemberState,
-    /// Events that came while it was joining or behind: its own `Enter` comes while it is served the history that it
-    /// asked for.
+    /// Events that came while it joined or lagged. Its own `Enter` comes while it is sent the history that it asked for.
     held: Vec<Bytes>,
 }
 
 impl Member {
-    /// It is level with the topic, or as good as: what was held comes now.
+    /// Queues the held events: the member has caught up with the topic, or is about to.
     pub(super) fn release_events(&mut self) {
         for event in std::mem::take(&mut self.held) {
             self.outbox.reply(event);
@@ -71,36 +70,36 @@ impl Member {
     }
 }
 
-/// Set from the first doubt until the log has settled it.
+/// The state of a recovery: from the first sign that messages may be missing, until the log has answered that.
 pub(super) struct TopicRecovery {
     pub(super) pending: VecDeque<(Epoch, Entry)>,
-    /// What is being read may lack something: it has to be read again. Taken back when a read is begun.
+    /// The read under way may lack messages: it has to be repeated. Cleared when a read begins.
     pub(super) is_stale: bool,
-    /// The log denied what this node has: the ring is not to be sent from.
+    /// The log contradicts what this node has: nothing may be sent from the ring.
     pub(super) is_inconsistent: bool,
-    /// No use reading before the subscription is back.
+    /// The subscription is lost: a read before it is back proves nothing.
     pub(super) is_interrupted: bool,
 }
 
 pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) last: Option<Position>,
-    /// How often `last` was set to a place that does not follow: what was proved before proves nothing after.
+    /// How often `last` was set to a position that does not follow: a proof from before does not count afterwards.
     pub(super) breaks: u64,
     pub(super) ring: Ring,
     pub(super) members: IndexMap<ConnectionId, Member>,
     pub(super) recovery: Option<TopicRecovery>,
-    /// When its last holder went, if it ever had one. Says nothing while it has holders.
+    /// When its last holder went. Without meaning while it has holders.
     pub(super) idle_since: Option<Instant>,
 }
 
 /// One topic on this node.
 pub(super) struct LocalTopic {
     pub(super) name: Topic,
-    /// Joins under way and members; at zero the topic lingers, then goes.
+    /// Joins under way and members. At zero the topic is idle, and after a while it is unsubscribed from.
     pub(super) holders: AtomicUsize,
     state: Mutex<State>,
-    /// The phase changed.
+    /// Notified when the phase changes.
     pub(super) changed: Notify,
     pub(super) shared: Arc<NodeResources>,
 }
@@ -138,7 +137,7 @@ impl LocalTopic {
         }
     }
 
-    /// Takes what came on the channel. True if the log has to be read: the caller asks the keeper for it.
+    /// Takes what came on the channel. True if the log has to be read: the caller hands the topic to the topic worker.
     #[must_use]
     pub(super) fn deliver(self: &Arc<Self>, publications: &mut Vec<Publication>) -> bool {
         let mut state = self.lock();
@@ -186,7 +185,7 @@ impl LocalTopic {
     }
 
     fn put(self: &Arc<Self>, state: &mut State, burst: &mut Option<Burst>, last: Position, entry: Entry) {
-        // A block is what one push can refuse: keep it well below a connection's bound.
+        // A push takes or refuses a whole block: it has to be well below a connection's bound.
         const MAX_BLOCK_BYTES: usize = 64 << 10;
         if burst.as_ref().is_some_and(|burst| burst.buffer.len() + entry.body.len() > MAX_BLOCK_BYTES) {
             self.flush(state, burst.take());
@@ -217,7 +216,7 @@ impl LocalTopic {
                 MemberState::Live => {}
                 MemberState::SkipUntil(seq) if from.seq >= seq => member.state = MemberState::Live,
                 MemberState::SkipUntil(seq) if last_seq <= seq => continue,
-                // The block holds both what it has and what it lacks: let it pull the rest.
+                // The block has messages that the member was sent, and others that it lacks: it has to pull the rest.
                 MemberState::SkipUntil(seq) => {
                     let cursor = Cursor::unproven(from.epoch, seq);
                     self.mark_lagging(member, cursor);
@@ -272,7 +271,7 @@ impl LocalTopic {
         self.lock().members.insert(outbox.id(), member);
     }
 
-    /// Removes a connection: nothing of the topic is pushed to it any more.
+    /// Removes a connection: nothing more of the topic is pushed to it.
     pub(super) fn remove(&self, id: ConnectionId) {
         let mut state = self.lock();
         state.members.swap_remove(&id);
@@ -281,7 +280,7 @@ impl LocalTopic {
         }
     }
 
-    /// The newest message that this node knows of, and how often that was set to what does not follow.
+    /// The newest message that this node knows of, and [`State::breaks`].
     pub(super) fn view(&self) -> (Option<Position>, u64) {
         let state = self.lock();
         (state.last, state.breaks)
@@ -292,7 +291,7 @@ impl LocalTopic {
         self.lock().last
     }
 
-    /// How far a member has been sent the topic's messages; none while it is joining, or where the place is not proved.
+    /// How far a member was sent the topic's messages; `None` while it joins, or if the position is not proved.
     pub(super) fn sent_to(&self, id: ConnectionId) -> Option<Position> {
         let state = self.lock();
         match state.members.get(&id)?.state {
@@ -302,7 +301,7 @@ impl LocalTopic {
         }
     }
 
-    /// The log says otherwise: it has to be read.
+    /// The log contradicts what this node has: it has to be read.
     pub(super) fn mark_inconsistent(&self) {
         let mut state = self.lock();
         state.begin_recovery(false);
@@ -311,7 +310,7 @@ impl LocalTopic {
         }
     }
 
-    /// Marks the topic as not to be trusted until the log was read.
+    /// The subscription is lost: messages may be missing until the log was read.
     pub(super) fn interrupt(&self) {
         self.lock().begin_recovery(true);
     }
@@ -322,14 +321,14 @@ impl LocalTopic {
         state.begin_recovery(false);
         if let Some(recovery) = &mut state.recovery {
             recovery.is_interrupted = false;
-            // A read under way may have been answered before the interruption.
+            // A read that is under way may have been answered before the interruption.
             recovery.is_stale = true;
         }
     }
 }
 
 impl State {
-    /// Back to where nothing is known of the topic: it is no longer subscribed.
+    /// Forgets everything about the log: the topic is no longer subscribed.
     pub(super) fn forget(&mut self) {
         self.phase = Phase::Idle;
         self.last = None;

@@ -74,7 +74,7 @@ impl TopicWorker {
             step = self.take(topic, step).await?;
         }
         if topic.lock().last.is_none() {
-            return Err(BackendError::Refused("the subscription was lost on the way".into()));
+            return Err(BackendError::Refused("the subscription was lost during the start".into()));
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ impl TopicWorker {
                 Ok(next) => step = next,
                 Err(error @ BackendError::Corrupt(_)) => return self.give_up_on(topic, error),
                 Err(error) => {
-                    tracing::debug!(%error, "a topic can't be healed yet");
+                    tracing::debug!(%error, "a topic could not be recovered yet");
                     sleep(retry.mul_f64(rand::random_range(0.5..1.5))).await;
                     retry = (retry * 2).min(LAST_RETRY);
                     step = topic.next_step();
@@ -110,7 +110,7 @@ impl TopicWorker {
         }
     }
 
-    /// What a failpoint does instead of reading: goes on from the log's top, and delivers nothing of what is before it.
+    /// For failpoints: continues from the log's top, and delivers none of the messages before it.
     async fn skip_to_top(&self, topic: &Arc<LocalTopic>) -> Result<(), BackendError> {
         let limit = PageLimit { messages: 1, bytes: 0 };
         let page = self.broker.history(&topic.name, Range::Top, limit).await?;
@@ -121,10 +121,10 @@ impl TopicWorker {
         Ok(())
     }
 
-    /// Closes the members of a topic whose log can't be read, however often: they would wait in silence. They come back, and
-    /// are told for this topic alone, since it is started afresh.
+    /// Closes the members of a topic whose log can't be read, and never will be without an operator: they would wait
+    /// without an answer. They come back, and receive an error for this topic alone, since it is started again.
     fn give_up_on(&self, topic: &Arc<LocalTopic>, error: BackendError) {
-        tracing::error!(%error, "a log can't be read: its members are closed");
+        tracing::error!(%error, "a log can't be read; the connections of its members are closed");
         {
             let mut state = topic.lock();
             state.begin_recovery(false);
@@ -135,8 +135,8 @@ impl TopicWorker {
         }
     }
 
-    /// Compares every topic's last position with its log's top once per `period`: the last message before silence may
-    /// have been lost on the channel, and a log may have been rolled back under a topic that nobody writes to.
+    /// Compares every topic's last position with its log's top once per `period`. The last message before a quiet time may
+    /// have been lost on the channel, and the log of a quiet topic may have been rolled back.
     pub(super) async fn check_quiet_topics(&self, period: Duration, stop: CancellationToken) {
         let mut round = Instant::now();
         loop {
@@ -147,9 +147,9 @@ impl TopicWorker {
             for chunk in chunks {
                 let check = async {
                     match self.check(chunk).await {
-                        // One that can't be read must not hide what became of the others.
+                        // A log that can't be read must not hide the state of the others.
                         Err(BackendError::Corrupt(_)) => self.check_each(chunk).await,
-                        Err(error) => tracing::debug!(%error, "topics could not be checked"),
+                        Err(error) => tracing::debug!(%error, "quiet topics could not be checked"),
                         Ok(()) => {}
                     }
                     sleep(pause).await;
@@ -159,7 +159,7 @@ impl TopicWorker {
                     () = check => {}
                 }
             }
-            // After a long stall, rounds are not made up for.
+            // After a long stall, missed rounds are not repeated.
             round = round.max(Instant::now());
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -193,7 +193,7 @@ impl TopicWorker {
             let mut state = topic.lock();
             let moved_on = state.last != Some(before);
             let is_behind = top.epoch == before.epoch && top.seq > before.seq;
-            // A topic on the move is on its way to that top; one that contradicts it is not.
+            // A topic that has moved on meanwhile is on its way to that top, unless it contradicts it.
             if top == before || (moved_on && is_behind) || state.recovery.is_some() {
                 continue;
             }
