@@ -1,6 +1,6 @@
-//! A whole node in simulated time over a store that is a model: losses, late answers and rollbacks at every moment between
-//! the steps of joining, healing and catching up, which no real store can be made to meet. Each member's stream is held to
-//! what a member is promised. The events come from proptest; the same ones give the same run.
+//! A whole node in simulated time, over a model of a store. Losses, late answers and rollbacks happen between any two steps
+//! of a join, a recovery or a replay, which no real store can be made to do. Each member's stream is checked against the
+//! promises to a member. The events come from proptest; the same events give the same run.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 #[path = "../support/mod.rs"]
@@ -15,33 +15,33 @@ use proptest::prelude::*;
 
 use world::World;
 
-/// Members of the room: one that reads whatever comes, and two that are often behind.
+/// Members of the room: one that always reads, and two that often lag.
 const MEMBERS: usize = 3;
 
 #[derive(Debug, Clone)]
 enum Event {
-    /// A message is stored; on the channel it comes so many times, if the room is subscribed.
+    /// A message is stored, and published so many times on the channel, if the room is subscribed.
     Append(u8),
-    /// So many come out of the channel.
+    /// So many messages arrive from the channel.
     Arrive(usize),
-    /// One that came before comes once more.
+    /// A message that arrived before arrives again.
     Again(usize),
-    /// The way of messages is lost, and there again.
+    /// The subscription is lost, and restored.
     Interrupt,
     Restore,
-    /// So many answers to reads arrive, of what was read when it was asked for.
+    /// So many reads are answered, with the log as it was when they were asked.
     Answer(usize),
-    /// The oldest read that is under way fails.
+    /// The oldest unanswered read fails.
     FailToRead,
-    /// A member takes what is queued for it.
+    /// A member takes all that is queued for it.
     Drain(usize),
-    /// A member's connection is lost; it comes back and resumes.
+    /// A member loses its connection, connects again and resumes.
     Reconnect(usize),
     /// Time passes, in ms.
     Pass(u64),
-    /// The store drops its oldest.
+    /// The store drops its oldest messages.
     Trim(usize),
-    /// The store loses its newest.
+    /// The store loses its newest messages.
     RollBack(usize),
     StartAfresh,
 }
@@ -75,16 +75,16 @@ fn cases() -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// Plays the events to their end, and until all that is on its way has come.
+/// Plays all events, and then until everything that is under way has arrived.
 fn play(events: Vec<Event>) -> World {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let mut world = World::new().await;
         for event in events {
-            world.live(event).await;
+            world.apply(event).await;
         }
-        world.come_to_rest().await;
+        world.settle_all().await;
         world
     })
 }
@@ -92,24 +92,25 @@ fn play(events: Vec<Event>) -> World {
 proptest! {
     #![proptest_config(cases())]
 
-    /// Whatever is lost or late on the way: every member gets every message once, in order, and is told of no gap.
+    /// Messages and answers may be lost or late: every member gets every message once, in order, and no gap.
     #[test]
-    fn members_of_a_whole_log_miss_nothing(events in prop::collection::vec(harmless(), 1..100)) {
+    fn members_of_a_complete_log_get_every_message(events in prop::collection::vec(harmless(), 1..100)) {
         let world = play(events);
         for member in &world.members {
             let since = world.held_since(member);
-            prop_assert_eq!(member.gaps, 0, "{} was told of a gap", member.name);
-            prop_assert_eq!(&member.had, &since, "{}", member.name);
+            prop_assert_eq!(member.gaps, 0, "{} got a gap", member.name);
+            prop_assert_eq!(&member.received, &since, "{}", member.name);
         }
     }
 
-    /// Where the store itself forgets, nothing is missing or different without a gap before it, and what is still held comes.
+    /// If the store loses messages, none is missing or different without a gap before it, and those that are still held
+    /// come.
     #[test]
-    fn members_are_told_of_what_the_log_lost(events in prop::collection::vec(harmful(), 1..100)) {
+    fn members_get_a_gap_for_what_the_log_lost(events in prop::collection::vec(harmful(), 1..100)) {
         let world = play(events);
         for member in &world.members {
-            let missing = world.held_since(member).into_iter().find(|id| !member.had.contains(id));
-            prop_assert_eq!(missing, None, "{} was not sent what is held", member.name);
+            let missing = world.held_since(member).into_iter().find(|id| !member.received.contains(id));
+            prop_assert_eq!(missing, None, "{} did not get a message that is held", member.name);
         }
     }
 }

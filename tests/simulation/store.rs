@@ -1,5 +1,5 @@
-//! A room's log and its channel, as the store has them, with answers that come when they are let. Private logs are there
-//! and empty.
+//! A model of the store: a room's log and its channel, with answers that come when the test says so. Private logs exist and
+//! are empty.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -18,12 +18,12 @@ pub struct Log {
     pub epoch: Epoch,
     pub entries: Vec<Entry>,
     pub first_held: usize,
-    /// On its way to the node.
+    /// Messages on their way to the node.
     pub channel: VecDeque<(Epoch, Entry)>,
     pub is_subscribed: bool,
-    /// The message before each one that ever was.
+    /// The message before each message that was ever stored.
     pub prev: HashMap<MessageId, MessageId>,
-    /// Reads whose answers have not come yet; none: they come at once.
+    /// Reads that are not answered yet; `None`: reads are answered at once.
     waiting: Option<VecDeque<Answer>>,
     private: Epoch,
 }
@@ -49,23 +49,23 @@ impl Store {
         change(&mut self.0.lock().unwrap())
     }
 
-    /// The oldest read that is under way gets its answer, or fails.
+    /// Answers the oldest unanswered read, or fails it.
     pub fn answer(&self, answer: Result<(), BackendError>) {
         let next = self.with(|log| log.waiting.as_mut().and_then(VecDeque::pop_front));
         if let Some(next) = next {
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = next.send(answer);
         }
     }
 
-    /// From now on all answers come at once.
+    /// Answers all reads at once from now on.
     pub fn answer_at_once(&self) {
         for answer in self.with(|log| log.waiting.take()).into_iter().flatten() {
             let _ = answer.send(Ok(()));
         }
     }
 
-    async fn comes_back(&self) -> Result<(), BackendError> {
+    async fn answered(&self) -> Result<(), BackendError> {
         let answered = self.with(|log| {
             let (answer, answered) = oneshot::channel();
             log.waiting.as_mut().map(|waiting| {
@@ -97,14 +97,14 @@ impl Log {
         self.entries.push(entry);
     }
 
-    /// What came out of the channel together.
+    /// The messages that arrive together from the channel.
     pub fn take(&mut self, count: usize) -> Vec<Publication> {
         let count = count.min(self.channel.len());
         self.channel.drain(..count).map(|(epoch, entry)| Publication::Message { epoch, entry }).collect()
     }
 
     fn page(&self, range: Range, limit: PageLimit) -> Page {
-        // Small, so that there are often more than one; but what compares two histories gets all that it asks for.
+        // Small, so that a reader often needs more than one. The page that compares two histories is as large as asked for.
         let most = if limit.messages == 300 { 300 } else { 4 };
         let end = self.entries.len();
         let held = self.first_held.min(end);
@@ -123,7 +123,7 @@ impl Log {
 #[async_trait]
 impl Broker for Store {
     async fn publish(&self, _publish: Publish) -> Result<Stored, BackendError> {
-        Err(BackendError::Refused("messages come from elsewhere here".into()))
+        Err(BackendError::Refused("members publish nothing in this model".into()))
     }
 
     async fn announce(&self, _: &Topic, _: Option<ConnectionId>, _: Bytes) -> Result<(), BackendError> {
@@ -157,7 +157,7 @@ impl Broker for Store {
             return Ok(Page { top, entries: Vec::new(), more: false });
         }
         let page = self.with(|log| log.page(range, limit));
-        self.comes_back().await?;
+        self.answered().await?;
         Ok(page)
     }
 
@@ -167,7 +167,7 @@ impl Broker for Store {
             Topic::User(_) => Position { epoch: log.private, seq: 0, message_id: MessageId::NONE },
         };
         let tops = self.with(|log| topics.iter().map(|topic| top_of(log, topic)).collect());
-        self.comes_back().await?;
+        self.answered().await?;
         Ok(tops)
     }
 

@@ -1,4 +1,4 @@
-//! One node, its store and its members, and what may happen to them.
+//! One node with its store and its members, and the events that change them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Drop for World {
     }
 }
 
-/// Queues and rings of a few messages, so that members are often behind and logs are often read.
+/// Queues and rings of a few messages, so that members often lag and logs are often read.
 fn settings() -> Config {
     let mut config = Config::default();
     config.limits.max_queue_bytes = 2_000;
@@ -67,13 +67,13 @@ impl World {
             stop,
         };
         for member in &mut world.members {
-            member.come(&world.node);
+            member.connect(&world.node);
         }
         world.settle().await;
         world
     }
 
-    /// Until every task waits for something.
+    /// Lets every task run until it waits.
     async fn settle(&self) {
         for _ in 0..40 {
             tokio::task::yield_now().await;
@@ -95,12 +95,12 @@ impl World {
         let member = &mut self.members[member];
         member.drain(&self.store).await;
         if member.is_refused {
-            member.go();
-            member.come(&self.node);
+            member.disconnect();
+            member.connect(&self.node);
         }
     }
 
-    pub async fn live(&mut self, event: Event) {
+    pub async fn apply(&mut self, event: Event) {
         let topics = [self.topic.clone()];
         match event {
             Event::Append(copies) => self.store.with(|log| log.append(copies)),
@@ -126,9 +126,9 @@ impl World {
             Event::FailToRead => self.store.answer(Err(BackendError::Refused("not now".into()))),
             Event::Drain(member) => self.drain(member).await,
             Event::Reconnect(member) => {
-                self.members[member].go();
+                self.members[member].disconnect();
                 self.settle().await;
-                self.members[member].come(&self.node);
+                self.members[member].connect(&self.node);
             }
             Event::Pass(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
             Event::Trim(at) => self.store.with(|log| {
@@ -144,7 +144,7 @@ impl World {
             }),
         }
         self.settle().await;
-        // The first member reads whatever comes.
+        // The first member always reads.
         self.drain(0).await;
         self.settle().await;
     }
@@ -156,8 +156,8 @@ impl World {
         }
     }
 
-    /// The store and the channel are well and quiet, and everybody reads: within ten seconds all are at the top.
-    pub async fn come_to_rest(&mut self) {
+    /// The store works, the channel is empty, and every member reads: within ten seconds all are at the top.
+    pub async fn settle_all(&mut self) {
         self.store.answer_at_once();
         self.restore();
         let left = self.store.with(|log| log.take(usize::MAX));
@@ -176,12 +176,12 @@ impl World {
         }
     }
 
-    /// What was stored after a member first came, and can still be read. Ids of one process grow.
+    /// The messages that were stored after a member first joined, and can still be read. Ids of one process grow.
     pub fn held_since(&self, member: &Member) -> Vec<MessageId> {
-        let came_at = member.came_at.unwrap().message_id;
+        let joined_at = member.joined_at.unwrap().message_id;
         self.store.with(|log| {
             let held = log.entries[log.first_held..].iter().map(|entry| entry.message_id);
-            held.filter(|id| *id > came_at).collect()
+            held.filter(|id| *id > joined_at).collect()
         })
     }
 }

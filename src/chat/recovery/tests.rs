@@ -1,5 +1,5 @@
-//! Healing against a model: a log, its channel, a keeper whose reads take their time, one member. Whatever happens in
-//! whatever order, the member's stream is held to what a member is promised.
+//! Recovery against a model: a log, its channel, a topic worker whose reads take time, and one member. For events in any
+//! order, the member's stream is checked against the promises to a member.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -17,22 +17,22 @@ use crate::protocol::{ConnectionId, Epoch, RoomName, Topic};
 
 #[derive(Debug, Clone)]
 enum Event {
-    /// A message is stored; on the channel it comes so many times, if the topic is subscribed.
+    /// A message is stored, and published so many times on the channel, if the topic is subscribed.
     Append(u8),
-    /// So many come out of the channel.
+    /// So many messages arrive from the channel.
     Arrive(usize),
-    /// One that came before comes once more.
+    /// A message that arrived before arrives again.
     Again(Index),
     Interrupt,
     Restore,
-    /// The keeper reads, or hands over what it has read.
-    Keep,
-    /// What was read does not come back.
+    /// The worker reads, or applies the page that it has read.
+    Work,
+    /// The read that is under way fails.
     FailToRead,
     CheckTop,
-    /// The store drops its oldest.
+    /// The store drops its oldest messages.
     Trim(Index),
-    /// The store loses its newest.
+    /// The store loses its newest messages.
     RollBack(Index),
     StartAfresh,
 }
@@ -44,7 +44,7 @@ fn harmless() -> impl Strategy<Value = Event> {
         2 => any::<Index>().prop_map(Event::Again),
         2 => Just(Event::Interrupt),
         3 => Just(Event::Restore),
-        14 => Just(Event::Keep),
+        14 => Just(Event::Work),
         1 => Just(Event::FailToRead),
         1 => Just(Event::CheckTop),
     ]
@@ -59,29 +59,29 @@ fn harmful() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// A log with its channel, the topic of a node with its keeper, and one member.
+/// A log with its channel, the topic of a node with its worker, and one member.
 struct World {
     epoch: Epoch,
     log: Vec<Entry>,
     first_held: usize,
     channel: VecDeque<(Epoch, Entry)>,
     arrived: Vec<(Epoch, Entry)>,
-    /// The message before each, by what is in its body.
+    /// The message before each message, by the id in its body.
     stored: HashMap<MessageId, MessageId>,
     topic: Arc<LocalTopic>,
     outbox: Arc<Outbox>,
-    /// How often something that was stored was lost.
+    /// How often the store lost messages.
     losses: usize,
-    /// Something came out of the channel after the store had lost it.
-    is_haunted: bool,
+    /// A message arrived from the channel after the store had lost it.
+    has_ghosts: bool,
     is_subscribed: bool,
-    is_kept: bool,
+    has_work: bool,
     read: Option<(Step, Page)>,
-    /// Where the member is: after a gap, without the message there.
+    /// The member's position; after a gap, without the message id.
     at: Option<(Epoch, u64, Option<MessageId>)>,
-    /// The log's top when it came.
+    /// The log's top when it joined.
     joined: Option<Position>,
-    had: Vec<MessageId>,
+    received: Vec<MessageId>,
     gaps: usize,
 }
 
@@ -103,13 +103,13 @@ impl World {
             topic,
             outbox,
             losses: 0,
-            is_haunted: false,
+            has_ghosts: false,
             is_subscribed: true,
-            is_kept: true,
+            has_work: true,
             read: None,
             at: None,
             joined: None,
-            had: Vec::new(),
+            received: Vec::new(),
             gaps: 0,
         }
     }
@@ -130,13 +130,13 @@ impl World {
         self.log.push(entry);
     }
 
-    /// As a node gets them: what came together is handed over together.
+    /// As a node gets them: messages that arrived together are delivered together.
     fn deliver(&mut self, together: Vec<(Epoch, Entry)>) {
         self.arrived.extend(together.iter().cloned());
         let is_lost = |id| self.log.iter().all(|stored| stored.message_id != id);
-        self.is_haunted |= together.iter().any(|(_, entry)| is_lost(entry.message_id));
+        self.has_ghosts |= together.iter().any(|(_, entry)| is_lost(entry.message_id));
         let publications = together.into_iter().map(|(epoch, entry)| Publication::Message { epoch, entry });
-        self.is_kept |= self.topic.deliver(&mut publications.collect());
+        self.has_work |= self.topic.deliver(&mut publications.collect());
     }
 
     fn page(&self, range: Range, most: usize) -> Page {
@@ -153,12 +153,12 @@ impl World {
         Page { top: self.top(), more: page.end < end, entries: self.log[page].to_vec() }
     }
 
-    /// As the keeper does it, in two halves: between them anything may happen.
-    fn keep(&mut self) {
+    /// As the worker does it, in two halves: between them anything may happen.
+    fn work(&mut self) {
         let next = match self.read.take() {
             Some((Step::Compare(reason, range, _), page)) => self.topic.roll_back(reason, range, &page),
             Some((_, page)) => self.topic.apply_page(page),
-            None if self.is_kept => self.topic.next_step(),
+            None if self.has_work => self.topic.next_step(),
             None => return,
         };
         self.take_up(next);
@@ -172,14 +172,14 @@ impl World {
 
     fn take_up(&mut self, step: Step) {
         match step {
-            // Small, so that there are often more than one.
+            // Small, so that a recovery often needs more than one.
             Step::Read(range, _) => self.read = Some((step, self.page(range, 3))),
             Step::Compare(_, range, limit) => {
                 self.read = Some((step, self.page(range, limit.messages as usize)));
             }
             Step::Done => {
                 let state = self.topic.lock();
-                self.is_kept = state.recovery.as_ref().is_some_and(|recovery| !recovery.is_interrupted);
+                self.has_work = state.recovery.as_ref().is_some_and(|recovery| !recovery.is_interrupted);
             }
         }
     }
@@ -188,7 +188,7 @@ impl World {
         let mut state = self.topic.lock();
         if state.last.is_some_and(|last| last != self.top()) && state.recovery.is_none() {
             state.begin_recovery(false);
-            self.is_kept = true;
+            self.has_work = true;
         }
     }
 
@@ -196,7 +196,7 @@ impl World {
         let was_lost = !std::mem::replace(&mut self.is_subscribed, true);
         if was_lost {
             self.topic.resume();
-            self.is_kept = true;
+            self.has_work = true;
         }
         was_lost
     }
@@ -212,14 +212,14 @@ impl World {
             Event::Again(which) if self.is_subscribed && !self.arrived.is_empty() => {
                 self.deliver(vec![which.get(&self.arrived).clone()]);
             }
-            // Before its top is known, a topic that loses its subscription is started again.
+            // A topic that loses its subscription before its top is known is started again.
             Event::Interrupt if self.at.is_some() => {
                 self.is_subscribed = false;
                 self.channel.clear();
                 self.topic.interrupt();
             }
             Event::Restore => drop(self.restore()),
-            Event::Keep => self.keep(),
+            Event::Work => self.work(),
             Event::FailToRead if self.read.take().is_some() => {
                 let step = self.topic.next_step();
                 self.take_up(step);
@@ -240,12 +240,12 @@ impl World {
         }
         let is_recovering =
             self.topic.lock().recovery.as_ref().is_some_and(|recovery| !recovery.is_interrupted);
-        assert!(self.is_kept || !is_recovering, "nobody reads what is missing");
-        self.hear();
+        assert!(self.has_work || !is_recovering, "messages are missing, and no read is due");
+        self.receive();
     }
 
-    /// Each message follows the one before, or what a gap promised.
-    fn hear(&mut self) {
+    /// Each message follows the one before, or the place that a gap announced.
+    fn receive(&mut self) {
         let mut blocks = VecDeque::new();
         if self.outbox.work(&mut blocks).now_or_never().is_none() {
             return;
@@ -253,7 +253,7 @@ impl World {
         for frame in blocks.iter().flat_map(|block| frames(block)) {
             let body = &frame["message_body"];
             let epoch: Epoch = body["epoch"].as_str().unwrap().parse().unwrap();
-            let (before, seq, id) = self.at.expect("nothing comes before the member is in");
+            let (before, seq, id) = self.at.expect("the member gets nothing before it has joined");
             if frame["message_type"] == "Gap" {
                 self.gaps += 1;
                 self.at = Some((epoch, body["next_seq"].as_u64().unwrap() - 1, None));
@@ -261,18 +261,21 @@ impl World {
             }
             let message_id: MessageId = body["message_id"].as_str().unwrap().parse().unwrap();
             assert_eq!((epoch, body["seq"].as_u64()), (before, Some(seq + 1)), "{frame}");
-            assert!(id.is_none_or(|id| id == self.stored[&message_id]), "it follows another: {frame}");
+            assert!(
+                id.is_none_or(|id| id == self.stored[&message_id]),
+                "it follows another message: {frame}"
+            );
             self.at = Some((epoch, seq + 1, Some(message_id)));
-            self.had.push(message_id);
+            self.received.push(message_id);
         }
         self.outbox.written(blocks.iter().map(Bytes::len).sum());
     }
 
-    /// What is left on the channel comes, the keeper ends its work; then it is the next message that shows what is missing, or
-    /// the comparison of tops where none comes. Of a log that lost nothing a subscription that is back shows it all by itself.
-    /// Of another, a message that waited may have been taken for the next, or for one that was read with the top: it is the
-    /// message after that one that shows it.
-    fn come_to_rest(&mut self, is_quiet: bool) {
+    /// Delivers the rest of the channel, and lets the worker finish. After that, the next message reveals what is missing, or
+    /// the comparison of tops if no message comes. If the log lost nothing, the return of the subscription alone is enough.
+    /// If it did, a message that waited may have been taken for the next one, or for one that was read with the top: then
+    /// only the message after it reveals that.
+    fn settle(&mut self, is_quiet: bool) {
         let is_back = self.restore();
         let messages = if is_quiet { 0 } else { 1 + usize::from(self.losses > 0) };
         for _ in 0..messages {
@@ -284,15 +287,15 @@ impl World {
             self.check_top();
             self.drain();
         }
-        self.hear();
+        self.receive();
         let top = self.top();
         assert_eq!(self.topic.top(), Some(top));
         let (epoch, seq, id) = self.at.unwrap();
         assert_eq!((epoch, seq, id.unwrap_or(top.message_id)), (top.epoch, top.seq, top.message_id));
     }
 
-    /// What was stored after the member came and can still be read. Ids of one process grow.
-    fn held_since_it_came(&self) -> impl Iterator<Item = MessageId> {
+    /// The messages that were stored after the member joined and can still be read. Ids of one process grow.
+    fn held_since_join(&self) -> impl Iterator<Item = MessageId> {
         let joined = self.joined.unwrap().message_id;
         let held = self.log[self.first_held..].iter().map(|entry| entry.message_id);
         held.filter(move |id| *id > joined)
@@ -302,10 +305,10 @@ impl World {
         let left = self.channel.drain(..).collect();
         self.deliver(left);
         let mut steps = 0;
-        while self.is_kept || self.read.is_some() {
-            self.keep();
+        while self.has_work || self.read.is_some() {
+            self.work();
             steps += 1;
-            assert!(steps < 1_000, "healing comes to no end");
+            assert!(steps < 1_000, "the recovery does not end");
         }
     }
 }
@@ -328,34 +331,35 @@ fn frames(mut block: &[u8]) -> Vec<Value> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever is lost, late or twice on the channel, and whenever the log is read: a member gets every message once.
+    /// Messages may be lost, late or repeated on the channel, and the log may be read at any time: the member gets every
+    /// message once.
     #[test]
-    fn a_member_of_a_whole_log_misses_nothing_and_is_told_of_no_gap(
+    fn member_of_a_complete_log_gets_every_message_and_no_gap(
         events in prop::collection::vec(harmless(), 1..120), is_quiet: bool,
     ) {
         let mut world = World::new();
         events.into_iter().for_each(|event| world.live(event));
-        world.come_to_rest(is_quiet);
-        let since: Vec<_> = world.held_since_it_came().collect();
-        prop_assert_eq!((world.gaps, &world.had), (0, &since));
+        world.settle(is_quiet);
+        let since: Vec<_> = world.held_since_join().collect();
+        prop_assert_eq!((world.gaps, &world.received), (0, &since));
     }
 
-    /// And where the store itself forgets, nothing is missing or different without a gap before it; what is still held comes, and
-    /// comes once.
+    /// If the store loses messages, none is missing or different without a gap before it. The messages that are still held
+    /// come, and come once.
     #[test]
-    fn a_member_is_told_of_what_the_log_lost(
+    fn member_gets_a_gap_for_what_the_log_lost(
         events in prop::collection::vec(harmful(), 1..120), is_quiet: bool,
     ) {
         let mut world = World::new();
         events.into_iter().for_each(|event| world.live(event));
-        world.come_to_rest(is_quiet);
-        let missing = world.held_since_it_came().find(|id| !world.had.contains(id));
-        prop_assert_eq!(missing, None, "it is held, and was skipped");
+        world.settle(is_quiet);
+        let missing = world.held_since_join().find(|id| !world.received.contains(id));
+        prop_assert_eq!(missing, None, "a message is held, and was skipped");
         prop_assert!(world.gaps == 0 || world.losses + world.first_held > 0, "a gap in a log that lost nothing");
-        let once: HashSet<_> = world.had.iter().collect();
-        // What is lost while the last loss is looked into may make it come again, after its gap; and so may what the channel
-        // still brings of the lost, which fits where it was.
-        let may_repeat = world.losses > 1 || world.is_haunted;
-        prop_assert!(once.len() == world.had.len() || may_repeat, "something came twice");
+        let once: HashSet<_> = world.received.iter().collect();
+        // A second loss during the recovery from the first may repeat messages after its gap. So may lost messages that
+        // still arrive from the channel and follow the last one.
+        let may_repeat = world.losses > 1 || world.has_ghosts;
+        prop_assert!(once.len() == world.received.len() || may_repeat, "a message came twice");
     }
 }
