@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use chatnode::backend::Embedded;
 use chatnode::chat::{Flow, Inlet, Node, RoomRules, Session};
 use chatnode::config::Config;
-use chatnode::protocol::server_message::{ChatBody, put_chat};
+use chatnode::protocol::encode::{ChatBody, put_chat};
 use chatnode::protocol::{ClientMessage, Epoch, MessageId, RoomName, Topic, UserName};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;

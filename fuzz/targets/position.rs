@@ -12,7 +12,7 @@ use arbitrary::Arbitrary;
 use bytes::Bytes;
 use chatnode::chat::{Cursor, CursorId, Verdict, continuity, judge};
 use chatnode::protocol::{
-    ClientMessage, Epoch, GapReason, MAX_SEQ, MessageId, Position, Rejected, Request, Since,
+    AnyRequest, ClientMessage, Epoch, GapReason, MAX_SEQ, MessageId, Position, Rejected, Since,
 };
 use chatnode::{backend, protocol};
 use libfuzzer_sys::fuzz_target;
@@ -105,9 +105,8 @@ fn claimed(since: &str) {
             r#"{{"message_type":"{kind}","message_body":{{"sender_username":"a","since":{since}}},"id":"i"}}"#
         );
         match ClientMessage::decode(&text, 16) {
-            Ok(ClientMessage {
-                request: Request::Enter { since, .. } | Request::Auth { since, .. }, ..
-            }) => Ok(since),
+            Ok(ClientMessage { request: AnyRequest::Enter(enter), .. }) => Ok(enter.since),
+            Ok(ClientMessage { request: AnyRequest::Auth(auth), .. }) => Ok(auth.since),
             // A `since` with a quote and a brace can turn the text into another request.
             Ok(_) => Ok(None),
             Err(Rejected { code, message, .. }) => {

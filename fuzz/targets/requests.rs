@@ -8,14 +8,13 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
-use chatnode::protocol::server_message::{self, ErrorBody};
+use chatnode::protocol::requests::ReadUpTo;
 use chatnode::protocol::{
-    Before, ClientMessage, ErrorCode, MAX_HISTORY, MAX_MEMBERS, MAX_SEQ, ReadTarget, Rejected, Request,
-    Since, Topic,
+    AnyRequest, ClientMessage, ErrorBody, ErrorCode, MAX_HISTORY, MAX_MEMBERS, MAX_SEQ, Rejected, encode,
 };
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
@@ -139,7 +138,7 @@ fn decode(text: &str) {
             if let Some(id) = &message.id {
                 assert!((1..=64).contains(&id.as_str().chars().count()));
             }
-            let again = encode(&message, token.as_deref());
+            let again = written_out(&message, token.as_deref());
             assert_eq!(
                 ClientMessage::decode(&again, MAX_CONTENT).as_ref(),
                 Ok(&message),
@@ -168,8 +167,8 @@ fn decode(text: &str) {
                     | ErrorCode::UnknownType
                     | ErrorCode::MessageTooLarge
             ));
-            let body = ErrorBody { code, message, retry_after_ms: None, outcome: None };
-            let frame = server_message::error(id.as_ref(), &body);
+            let body = ErrorBody { code: code.into(), message, retry_after_ms: None, outcome: None };
+            let frame = encode::error(id.as_ref(), &body);
             let payload = if frame[1] < 126 { &frame[2..] } else { &frame[4..] };
             let answer: Value = serde_json::from_slice(payload).unwrap();
             assert_eq!(answer["id"].as_str(), id.as_ref().map(|id| id.as_str()));
@@ -193,113 +192,33 @@ fn with_another_token(text: &str, token: Option<&str>) -> Option<String> {
         .then(|| text.replacen(&quoted, &format!("\"{}\"", "x".repeat(token.len())), 1))
 }
 
-fn check(request: &Request) {
+fn check(request: &AnyRequest) {
     let is_number = |seq: u64| seq <= MAX_SEQ;
     match request {
-        Request::Enter { history, since, .. } => {
-            assert!(history.is_none_or(|history| history <= MAX_HISTORY));
-            assert!(since.is_none_or(|since| is_number(since.seq)));
+        AnyRequest::Enter(enter) => {
+            assert!(enter.history.is_none_or(|history| history <= MAX_HISTORY));
+            assert!(enter.since.is_none_or(|since| is_number(since.seq)));
         }
-        Request::Auth { since, .. } => assert!(since.is_none_or(|since| is_number(since.seq))),
-        Request::GroupChat { content, .. } | Request::PrivateChat { content, .. } => {
-            assert!((1..=MAX_CONTENT).contains(&content.len()));
+        AnyRequest::Auth(auth) => assert!(auth.since.is_none_or(|since| is_number(since.seq))),
+        AnyRequest::GroupChat(chat) => assert!((1..=MAX_CONTENT).contains(&chat.content.len())),
+        AnyRequest::PrivateChat(chat) => assert!((1..=MAX_CONTENT).contains(&chat.content.len())),
+        AnyRequest::History(history) => {
+            assert!((1..=MAX_HISTORY).contains(&history.limit));
+            assert!(history.before.is_none_or(|before| is_number(before.seq)));
         }
-        Request::History { limit, before, .. } => {
-            assert!((1..=MAX_HISTORY).contains(limit));
-            assert!(before.is_none_or(|before| is_number(before.seq)));
-        }
-        Request::Members { limit, .. } => assert!((1..=MAX_MEMBERS).contains(limit)),
-        Request::Read { target: ReadTarget::Room(_, seq), .. } => assert!(is_number(*seq)),
-        Request::Read { target: ReadTarget::User(_, id), .. } => assert!(id.is_time_ordered()),
-        Request::Leave { .. } | Request::Typing { .. } | Request::Ping { .. } => {}
+        AnyRequest::Members(members) => assert!((1..=MAX_MEMBERS).contains(&members.limit)),
+        AnyRequest::Read(read) => match &read.up_to {
+            ReadUpTo::Room { seq, .. } => assert!(is_number(*seq)),
+            ReadUpTo::User { message_id, .. } => assert!(message_id.is_time_ordered()),
+        },
+        AnyRequest::Leave(_) | AnyRequest::Typing(_) | AnyRequest::Ping(_) => {}
     }
     assert!((1..=5).contains(&request.cost()));
-    assert!(request.sender().is_some() || matches!(request, Request::Ping { .. }));
+    assert!(request.sender().is_some() || matches!(request, AnyRequest::Ping(_)));
 }
 
 /// The request as a client would have written it.
-fn encode(message: &ClientMessage, token: Option<&str>) -> String {
-    let mut body = Map::new();
-    let mut put = |field: &str, value: Value| {
-        if !value.is_null() {
-            body.insert(field.into(), value);
-        }
-    };
-    put("sender_username", json!(message.request.sender()));
-    let kind = match &message.request {
-        Request::Enter { room, since, history, .. } => {
-            put("room", json!(room));
-            put("since", since.map_or(Value::Null, position));
-            put("history", json!(history));
-            "Enter"
-        }
-        Request::Leave { room, .. } => {
-            put("room", json!(room));
-            "Leave"
-        }
-        Request::GroupChat { room, content, .. } => {
-            put("room", json!(room));
-            put("content", json!(content));
-            "GroupChat"
-        }
-        Request::PrivateChat { target, content, .. } => {
-            put("target_username", json!(target));
-            put("content", json!(content));
-            "PrivateChat"
-        }
-        Request::Auth { since, .. } => {
-            put("since", since.map_or(Value::Null, position));
-            "Auth"
-        }
-        Request::Typing { topic, .. } => {
-            let (field, value) = end(topic.as_ref());
-            put(field, value);
-            "Typing"
-        }
-        Request::History { topic, before, limit, .. } => {
-            let (field, value) = end(topic.as_ref());
-            put(field, value);
-            if let Some(Before { epoch, seq }) = before {
-                put("before", json!(seq));
-                put("epoch", epoch.map_or(json!("no epoch"), |epoch| json!(epoch)));
-            }
-            put("limit", json!(limit));
-            "History"
-        }
-        Request::Members { room, after, limit, .. } => {
-            put("room", json!(room));
-            put("after", json!(after));
-            put("limit", json!(limit));
-            "Members"
-        }
-        Request::Read { target: ReadTarget::Room(room, seq), .. } => {
-            put("room", json!(room));
-            put("seq", json!(seq));
-            "Read"
-        }
-        Request::Read { target: ReadTarget::User(peer, id), .. } => {
-            put("target_username", json!(peer));
-            put("message_id", json!(id));
-            "Read"
-        }
-        Request::Ping { .. } => "Ping",
-    };
-    let id = message.id.as_ref().map(|id| id.as_str());
-    json!({ "message_type": kind, "message_body": body, "token": token, "id": id }).to_string()
-}
-
-fn end(topic: Option<&Topic>) -> (&'static str, Value) {
-    match topic {
-        None => ("room", Value::Null),
-        Some(Topic::Room(room)) => ("room", json!(room)),
-        Some(Topic::User(user)) => ("target_username", json!(user)),
-    }
-}
-
-fn position(since: Since) -> Value {
-    json!({
-        "epoch": since.epoch.map_or(json!("no epoch"), |epoch| json!(epoch)),
-        "seq": since.seq,
-        "message_id": since.message_id.map_or(json!("no id"), |id| json!(id)),
-    })
+fn written_out(message: &ClientMessage, token: Option<&str>) -> String {
+    let ClientMessage { id, request, .. } = message;
+    json!({ "message_type": request.kind(), "message_body": request, "token": token, "id": id }).to_string()
 }

@@ -18,7 +18,7 @@ pub struct Entry {
     pub prev: MessageId,
     /// Time of storing by the backend's clock, Unix ms.
     pub stored_at: u64,
-    /// Stored body, opaque to the backend (see `protocol::server_message::ChatBody`).
+    /// Stored body, opaque to the backend (see `protocol::encode::ChatBody`).
     pub body: Bytes,
 }
 

@@ -4,8 +4,7 @@
 use async_trait::async_trait;
 
 use super::error::BackendError;
-use crate::protocol::server_message::RoomMarker;
-use crate::protocol::{MessageId, Position, RoomName, UserName};
+use crate::protocol::{MessageId, Position, RoomMarker, RoomName, UserName};
 
 /// Maximum of read markers per user for private conversations, and again for rooms. Above it, the marker that moved
 /// longest ago is deleted.

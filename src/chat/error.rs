@@ -2,27 +2,41 @@
 //! parts, answered in one place.
 
 use crate::backend::BackendError;
-use crate::protocol::server_message::ErrorBody;
-use crate::protocol::{ErrorCode, Outcome, Rejected};
+use crate::protocol::{ErrorBody, ErrorCode, Outcome, Rejected};
 
 /// The error that the client receives for its request.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RequestError(pub(super) ErrorBody);
+pub struct RequestError {
+    code: ErrorCode,
+    message: String,
+    retry_after_ms: Option<u64>,
+    outcome: Option<Outcome>,
+}
 
 impl RequestError {
     /// A code of the protocol's table with its reason.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self(ErrorBody { code, message: message.into(), retry_after_ms: None, outcome: None })
+        Self { code, message: message.into(), retry_after_ms: None, outcome: None }
     }
 
     /// The code on the wire.
     pub fn code(&self) -> ErrorCode {
-        self.0.code
+        self.code
     }
 
     /// The text for a person.
     pub fn message(&self) -> &str {
-        &self.0.message
+        &self.message
+    }
+
+    /// What the client sees.
+    pub(super) fn body(&self) -> ErrorBody {
+        ErrorBody {
+            code: self.code.into(),
+            message: self.message.clone(),
+            retry_after_ms: self.retry_after_ms,
+            outcome: self.outcome.map(Into::into),
+        }
     }
 
     /// The request took longer than its deadline: its outcome is unknown.
@@ -38,7 +52,7 @@ impl RequestError {
             }
         };
         let error = Self::new(ErrorCode::Unavailable, message);
-        Self(ErrorBody { retry_after_ms: Some(1_000), outcome: Some(outcome), ..error.0 })
+        Self { retry_after_ms: Some(1_000), outcome: Some(outcome), ..error }
     }
 }
 
@@ -55,7 +69,7 @@ impl From<BackendError> for RequestError {
             tracing::error!(%error, "a request failed: the store holds data that no node wrote");
             let message = "the stored data can't be read; an operator has to look at it";
             let outcome = Some(error.outcome());
-            return Self(ErrorBody { outcome, ..Self::new(ErrorCode::Internal, message).0 });
+            return Self { outcome, ..Self::new(ErrorCode::Internal, message) };
         }
         tracing::warn!(%error, "a request failed: the store is not available");
         Self::unavailable(error.outcome())

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::error::RequestError;
 use crate::backend::{Broker, PageLimit, Range};
-use crate::protocol::{Before, Topic, UserName, server_message};
+use crate::protocol::requests::Before;
+use crate::protocol::{Topic, UserName, encode};
 
 /// Maximum of message bytes in one answer.
 const MAX_BYTES: usize = 256 << 10;
@@ -53,7 +54,7 @@ impl HistoryReader {
             let epoch = page.top.epoch;
             if before.is_some_and(|before| before.epoch != Some(epoch)) {
                 // A `seq` of another log says nothing about this one.
-                return Ok(server_message::history(&[], epoch, false));
+                return Ok(encode::history(&[], epoch, false));
             }
             let mut more = page.more;
             let next = page.entries.first().map(|entry| entry.seq);
@@ -75,7 +76,7 @@ impl HistoryReader {
                 Some(seq) if more && !is_full && peer.is_some() => range = Range::Before(seq),
                 _ => {
                     found.reverse();
-                    return Ok(server_message::history(&found, epoch, more));
+                    return Ok(encode::history(&found, epoch, more));
                 }
             }
         }

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::presence::{Key, LocalMembership, LocalPresence};
 use crate::backend::{BackendError, Incarnation, Lease, Presence};
-use crate::protocol::server_message;
+use crate::protocol::encode;
+use crate::protocol::events::Leave;
 
 /// Members added again in one call: few enough that even in as many rooms, far from the store, it ends within a lease.
 const RESTORE_AT_ONCE: usize = 100;
@@ -151,8 +152,8 @@ impl LeaseKeeper {
                     return Ok(());
                 }
                 let removals = users.iter().map(|user| {
-                    let left = server_message::left(&room, user);
-                    self.backend.remove_stale_member(expired, &room, user, left)
+                    let left = Leave { sender_username: user.clone(), room: room.clone() };
+                    self.backend.remove_stale_member(expired, &room, user, encode::event_json(&left))
                 });
                 try_join_all(removals).await?;
             }

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{BackendError, Presence};
-use crate::protocol::{RoomName, UserName, server_message};
+use crate::protocol::events::{Enter, Leave};
+use crate::protocol::{RoomName, UserName, encode};
 use crate::work_queue::WorkQueue;
 
 pub(super) type Key = (RoomName, UserName);
@@ -151,12 +152,14 @@ impl LocalPresence {
         match (membership.is_here(), *known) {
             (true, Known::Absent | Known::Unsure) => {
                 *known = Known::Unsure;
-                self.backend.add(room, user, server_message::entered(room, user)).await?;
+                let event = Enter { sender_username: user.clone(), room: room.clone() };
+                self.backend.add(room, user, encode::event_json(&event)).await?;
                 *known = Known::Present;
             }
             (false, Known::Present | Known::Unsure) => {
                 *known = Known::Unsure;
-                self.backend.remove(room, user, server_message::left(room, user)).await?;
+                let event = Leave { sender_username: user.clone(), room: room.clone() };
+                self.backend.remove(room, user, encode::event_json(&event)).await?;
                 *known = Known::Absent;
             }
             (true, Known::Present) | (false, Known::Absent) => {}

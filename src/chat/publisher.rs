@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::counters::Publishing;
 use crate::backend::{BackendError, Broker, Publish, Stored, unix_ms};
-use crate::protocol::server_message::ChatBody;
+use crate::protocol::encode::ChatBody;
 use crate::protocol::{MessageId, Topic, UserName};
 
 /// Publishes to the broker.

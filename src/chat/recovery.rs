@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::sequencer::{Cursor, Verdict, before_first, before_newer, continuity, judge};
 use super::topic::{LocalTopic, MemberState, State};
 use crate::backend::{Page, PageLimit, Range};
-use crate::protocol::{GapReason, MessageId, Position, server_message};
+use crate::protocol::events::Gap;
+use crate::protocol::{GapReason, MessageId, Position, encode};
 
 /// A page of a recovery: as many messages as a ring holds, and no more memory than a few connections' queues.
 const PAGE: PageLimit = PageLimit { messages: 256, bytes: 1 << 20 };
@@ -89,7 +90,9 @@ impl LocalTopic {
     /// Continues from a position that does not follow the last, and tells every live member. A lagging member finds out by
     /// its own cursor.
     fn reset_to(self: &Arc<Self>, state: &mut State, reason: GapReason, position: Position) {
-        let gap = server_message::gap(self.room(), reason, position.epoch, position.seq + 1);
+        let room = self.name.room().cloned();
+        let gap = Gap { room, reason: reason.into(), epoch: position.epoch, next_seq: position.seq + 1 };
+        let gap = encode::event(&gap);
         let old = state.last.replace(position);
         state.breaks += 1;
         state.ring.clear();

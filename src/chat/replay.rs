@@ -13,8 +13,9 @@ use super::send_budget::PAGE;
 use super::sequencer::{Cursor, CursorId, before_first, before_newer, continuity};
 use super::topic::{LocalTopic, Member, MemberState, State};
 use crate::backend::{BackendError, Broker, Page, PageLimit, Range};
-use crate::protocol::server_message::put_chat;
-use crate::protocol::{ConnectionId, GapReason, Position, Topic, server_message};
+use crate::protocol::encode::put_chat;
+use crate::protocol::events::Gap;
+use crate::protocol::{ConnectionId, GapReason, Position, Topic, encode};
 
 /// The bytes of a frame around a body, so that a page's buffer is allocated once and is hardly larger than the page.
 const FRAME_OVERHEAD: usize = 192;
@@ -257,7 +258,13 @@ impl LocalTopic {
     fn restart(&self, outbox: &Outbox, from: Cursor, reason: GapReason, restart: Cursor) {
         let mut state = self.lock();
         if let (Some(member), Some(epoch)) = (state.lagging_at(outbox, from), restart.epoch) {
-            member.outbox.reply(server_message::gap(self.room(), reason, epoch, restart.seq + 1));
+            let gap = Gap {
+                room: self.name.room().cloned(),
+                reason: reason.into(),
+                epoch,
+                next_seq: restart.seq + 1,
+            };
+            member.outbox.reply(encode::event(&gap));
             member.state = MemberState::Lagging(restart);
             self.shared.counters.gaps_sent(reason, 1);
         }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use metrics::counter;
-use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::arrival::Arrival;
@@ -23,8 +22,10 @@ use super::presence::PresenceGuard;
 use super::registry::TopicGuard;
 use crate::failpoints::{self, Failpoint};
 use crate::metrics as names;
-use crate::protocol::server_message::{self, ErrorBody};
-use crate::protocol::{ClientMessage, CloseReason, ErrorCode, Request, RequestId, RoomName, Token, UserName};
+use crate::protocol::{
+    AnyRequest, ClientMessage, CloseReason, ErrorBody, ErrorCode, RequestId, RoomName, Token, UserName,
+    encode,
+};
 
 /// What happens to the connection after a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,8 +153,9 @@ impl Session {
             counter!(names::REJECTIONS, "scope" => "rate").increment(1);
             let message = "too many requests; they are delayed".to_owned();
             let retry_after_ms = Some(wait.as_millis() as u64);
-            let body = ErrorBody { code: ErrorCode::RateLimited, message, retry_after_ms, outcome: None };
-            self.outbox().reply(server_message::error(None, &body));
+            let body =
+                ErrorBody { code: ErrorCode::RateLimited.into(), message, retry_after_ms, outcome: None };
+            self.outbox().reply(encode::error(None, &body));
         }
         sleep(wait).await;
     }
@@ -185,7 +187,7 @@ impl Session {
 
     /// Queues an error, and counts it.
     pub fn reject(&mut self, id: Option<&RequestId>, error: &RequestError) -> Flow {
-        self.outbox().reply(server_message::error(id, &error.0));
+        self.outbox().reply(encode::error(id, &error.body()));
         let scope = match error.code() {
             ErrorCode::Unauthorized | ErrorCode::IdentityMismatch | ErrorCode::Forbidden => "auth",
             ErrorCode::MessageTooLarge => "size",
@@ -203,7 +205,7 @@ impl Session {
         &mut self,
         id: Option<&RequestId>,
         token: Option<Token>,
-        request: Request,
+        request: AnyRequest,
     ) -> Result<Reply, RequestError> {
         let newer = self.authorise(token).await?;
         if let Some(sender) = request.sender() {
@@ -300,9 +302,4 @@ fn check_identity(user: Option<&UserName>, sender: &UserName) -> Result<(), Requ
         )),
         _ => Ok(()),
     }
-}
-
-/// The `Ack` of a request that has an id.
-pub(super) fn ack<B: Serialize>(id: Option<&RequestId>, body: B) -> Reply {
-    id.map_or(Reply::Done, |id| Reply::Ack(server_message::ack(id, body)))
 }

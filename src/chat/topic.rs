@@ -18,8 +18,8 @@ use super::send_budget::SendBudget;
 use super::sequencer::{Cursor, Verdict, judge};
 use crate::backend::{BackendError, Entry, Publication};
 use crate::failpoints::{self, Failpoint};
-use crate::protocol::server_message::put_chat;
-use crate::protocol::{ConnectionId, Epoch, Position, RoomName, Topic, frame};
+use crate::protocol::encode::put_chat;
+use crate::protocol::{ConnectionId, Epoch, Position, Topic, frame};
 
 /// Messages that wait while their topic recovers; further ones are read from the log.
 const MAX_PENDING: usize = 256;
@@ -127,14 +127,6 @@ impl LocalTopic {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The room, for frames that name it.
-    pub(super) fn room(&self) -> Option<&RoomName> {
-        match &self.name {
-            Topic::Room(room) => Some(room),
-            Topic::User(_) => None,
-        }
     }
 
     /// Takes what came on the channel. True if the log has to be read: the caller hands the topic to the topic worker.

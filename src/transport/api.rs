@@ -22,9 +22,8 @@ use uuid::Uuid;
 use super::handshake::bearer;
 use super::state::AppState;
 use crate::chat::RequestError;
-use crate::protocol::{
-    Before, ErrorCode, MAX_HISTORY, MAX_MEMBERS, NameError, RequestId, RoomName, Topic, UserName,
-};
+use crate::protocol::requests::Before;
+use crate::protocol::{ErrorCode, MAX_HISTORY, MAX_MEMBERS, NameError, RequestId, RoomName, Topic, UserName};
 
 /// The maximum lifetime of a token: a year. After that, a new one has to be issued.
 const MAX_TTL_SECONDS: u64 = 366 * 24 * 3_600;

@@ -129,11 +129,7 @@ async fn close(
     if reason == CloseReason::Lost {
         return;
     }
-    let text = match retry_after_ms {
-        Some(ms) => format!("retry_after_ms={ms}"),
-        None => reason.as_str().to_owned(),
-    };
-    let close_frame = (!end.is_answered).then(|| frame::close(reason.code(), &text));
+    let close_frame = (!end.is_answered).then(|| frame::close(reason.code(), &reason.text(retry_after_ms)));
     outbox.close(end.close);
     // A client without permission and a client that does not read get only the rest of a partly sent block.
     let is_cut = matches!(reason, CloseReason::Slow | CloseReason::TokenRevoked | CloseReason::Removed);

@@ -262,7 +262,7 @@ async fn refuse_full(upgraded: Upgraded) {
     let Some((mut socket, _)) = into_socket(upgraded) else { return };
     let close_frame = frame::close(
         CloseReason::Full.code(),
-        &format!("retry_after_ms={}", rand::random_range(FULL_RETRY_MS)),
+        &CloseReason::Full.text(Some(rand::random_range(FULL_RETRY_MS))),
     );
     if socket.write_all(&close_frame).await.is_ok() && socket.shutdown().await.is_ok() {
         let mut scratch = [0; 512];

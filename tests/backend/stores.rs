@@ -4,8 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use chatnode::backend::{Lease, MAX_READ_MARKERS, TokenHash, TokenRecord};
-use chatnode::protocol::server_message::RoomMarker;
-use chatnode::protocol::{Epoch, MessageId, Position, RoomName, UserName};
+use chatnode::protocol::{Epoch, MessageId, Position, RoomMarker, RoomName, UserName};
 use uuid::Uuid;
 
 use crate::TestStore;

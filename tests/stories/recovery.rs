@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use chatnode::backend::{BackendError, Publish};
 use chatnode::config::Config;
 use chatnode::protocol::MessageId;
-use chatnode::protocol::server_message::ChatBody;
+use chatnode::protocol::encode::ChatBody;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 

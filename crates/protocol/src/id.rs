@@ -1,15 +1,16 @@
 //! The ids of the wire: a message's, a log's epoch, a request's, a connection's. Owns their text forms; does not
 //! decide where they are unique. Used by every layer.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::text;
+
 /// The most characters in a client's own name for a request.
-pub(crate) const MAX_REQUEST_ID_CHARS: usize = 64;
+pub const MAX_REQUEST_ID_CHARS: usize = 64;
 
 /// A message's id: a UUIDv7, so that ids of one node sort by time. The nil id stands for "no message" and is
 /// written as the empty string.
@@ -61,8 +62,23 @@ impl Serialize for MessageId {
 
 impl<'de> Deserialize<'de> for MessageId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(|_| de::Error::custom("must be the UUID of a message, or empty"))
+        let parse = |text: &str| text.parse().map_err(|_| "must be the UUID of a message, or empty");
+        text::read(deserializer, parse)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for MessageId {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "MessageId".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "pattern": "^([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})?$",
+            "description": "A UUIDv7; empty where there is no message.",
+        })
     }
 }
 
@@ -108,7 +124,22 @@ impl Serialize for Epoch {
 
 impl<'de> Deserialize<'de> for Epoch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        text::read(deserializer, str::parse)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Epoch {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Epoch".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "pattern": "^[0-9a-f]{16}$",
+            "description": "Random, and new whenever the log starts afresh.",
+        })
     }
 }
 
@@ -117,6 +148,9 @@ impl<'de> Deserialize<'de> for Epoch {
 pub struct RequestId(Box<str>);
 
 impl RequestId {
+    /// What an invalid one does not keep to.
+    pub(crate) const RULE: &str = "must have 1 to 64 characters";
+
     /// None if the text is empty or longer than [`MAX_REQUEST_ID_CHARS`] characters.
     pub fn parse(text: &str) -> Option<Self> {
         (!text.is_empty() && text.chars().count() <= MAX_REQUEST_ID_CHARS).then(|| Self(text.into()))
@@ -125,6 +159,35 @@ impl RequestId {
     /// The text as the client sent it.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for RequestId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for RequestId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text::read(deserializer, |text| Self::parse(text).ok_or(Self::RULE))
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for RequestId {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "RequestId".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "minLength": 1, "maxLength": MAX_REQUEST_ID_CHARS })
     }
 }
 

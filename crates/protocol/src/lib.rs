@@ -1,21 +1,60 @@
-//! The wire protocol: names, ids, requests, answers, codes and finished frames. Pure: no tokio, no sockets, no clock
-//! but the one in a UUIDv7. Owns what is said and how it is spelled; every other layer may use it.
-
+//! The wire protocol of chatnode: names, ids, requests, answers, events, errors and close codes. Pure: no tokio, no
+//! sockets, no clock but the one in a UUIDv7. Owns what is said and how it is spelled; nodes and clients share it.
+//!
+//! Every body is one type, with serde in both directions. A client encodes a request, and reads the answer by the type of
+//! the request:
+//!
+//! ```
+//! use chatnode_protocol::requests::Leave;
+//! use chatnode_protocol::{ClientMessage, RequestId, RoomName, ServerMessage, UserName};
+//!
+//! let id = RequestId::parse("a1").unwrap();
+//! let leave = Leave {
+//!     sender_username: UserName::parse("alice").unwrap(),
+//!     room: Some(RoomName::parse("ops").unwrap()),
+//! };
+//! let frame = ClientMessage::encode(&leave, Some(&id), None);
+//! assert_eq!(
+//!     frame,
+//!     r#"{"message_type":"Leave","message_body":{"sender_username":"alice","room":"ops"},"id":"a1"}"#,
+//! );
+//!
+//! let answer = r#"{"message_type":"Ack","message_body":{"room":"ops"},"id":"a1"}"#;
+//! let ServerMessage::Ack(ack) = ServerMessage::decode(answer).unwrap() else { panic!() };
+//! assert_eq!(ack.id, id);
+//! assert_eq!(ack.read::<Leave>().unwrap().room.as_str(), "ops");
+//! ```
+//!
+//! A client survives a newer node: it ignores unknown fields and unknown types of frames, and keeps an unknown word as
+//! [`Word::Other`]. A node is strict: a frame that is not a request of this protocol is refused with an error that names the field.
+//!
 mod client_message;
-mod code;
+mod close;
+pub mod encode;
+mod error;
+pub mod events;
 pub mod frame;
 mod id;
 mod name;
+mod number;
+mod object;
 mod position;
-pub mod server_message;
+pub mod requests;
+mod server_message;
+mod text;
 mod token;
 mod topic;
+mod word;
 
-pub use client_message::{Before, ClientMessage, MAX_HISTORY, MAX_MEMBERS, ReadTarget, Rejected, Request};
-pub use code::{CloseReason, ErrorCode};
-pub use id::{ConnectionId, Epoch, MessageId, RequestId};
+pub use client_message::{ClientMessage, Rejected};
+pub use close::{CloseReason, retry_after};
+pub use error::{ErrorBody, ErrorCode, Outcome};
+pub use events::{AnyEvent, GapReason};
+pub use id::{ConnectionId, Epoch, MAX_REQUEST_ID_CHARS, MessageId, NotAnEpoch, RequestId};
 pub use name::{MAX_NAME_CHARS, NameError, RoomName, UserName};
-pub use position::{MAX_SEQ, Position, Since};
-pub use server_message::{GapReason, Outcome};
+pub use position::{MAX_SEQ, Position, RoomMarker, Since};
+pub use requests::{AnyRequest, Features, MAX_HISTORY, MAX_MEMBERS, Request};
+pub use server_message::{Ack, InvalidFrame, ServerMessage};
 pub use token::Token;
 pub use topic::Topic;
+pub use word::{Word, WordSet};

@@ -35,6 +35,10 @@ fn normalise(text: &str) -> Result<Arc<str>, NameError> {
     if trimmed.len() > MAX_NAME_CHARS * 4 * 4 {
         return Err(NameError::TooLong);
     }
+    // Most names are plain ASCII, which NFC leaves as it is.
+    if trimmed.len() <= MAX_NAME_CHARS && trimmed.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Ok(trimmed.into());
+    }
     let name: String = trimmed.nfc().collect();
     if let Some(bad) = name.chars().find(|c| is_refused(*c)) {
         return Err(NameError::Invisible(bad));
@@ -96,8 +100,22 @@ macro_rules! name_type {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-                Self::parse(&text).map_err(serde::de::Error::custom)
+                crate::text::read(deserializer, Self::parse)
+            }
+        }
+
+        #[cfg(feature = "schema")]
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({
+                    "type": "string",
+                    "minLength": 1,
+                    "description": "Trimmed and brought to Unicode NFC; then 1 to 64 characters, all of them visible.",
+                })
             }
         }
     };

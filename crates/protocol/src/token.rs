@@ -15,6 +15,11 @@ impl Token {
         Self(text.into())
     }
 
+    /// The text, for the frame that carries it.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The UUID, if it is one: every token that was ever issued is.
     pub fn uuid(&self) -> Option<Uuid> {
         Uuid::try_parse(&self.0).ok()

@@ -3,15 +3,40 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::name::{RoomName, UserName};
 
 /// One log with its channel: a room's, or a user's private messages'. In a request, what the request is about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+///
+/// In JSON it is the one field `room` or `target_username`, mostly flattened into what it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Topic {
     /// A room.
+    #[serde(rename = "room")]
     Room(RoomName),
     /// A user's private log; in a request, the conversation with this user.
+    #[serde(rename = "target_username")]
     User(UserName),
+}
+
+impl Topic {
+    /// The room, if it is one.
+    pub fn room(&self) -> Option<&RoomName> {
+        match self {
+            Self::Room(room) => Some(room),
+            Self::User(_) => None,
+        }
+    }
+
+    /// The user, if it is one.
+    pub fn user(&self) -> Option<&UserName> {
+        match self {
+            Self::User(user) => Some(user),
+            Self::Room(_) => None,
+        }
+    }
 }
 
 /// As people write it: `#room`, `@user`.

@@ -9,8 +9,7 @@ use indexmap::IndexMap;
 
 use super::lock::lock;
 use crate::backend::{BackendError, MAX_READ_MARKERS, Markers, unix_ms};
-use crate::protocol::server_message::RoomMarker;
-use crate::protocol::{MessageId, Position, RoomName, UserName};
+use crate::protocol::{MessageId, Position, RoomMarker, RoomName, UserName};
 
 /// Time until markers expire, from their last use. The same as in Redis.
 const TTL_MS: u64 = 30 * 86_400_000;

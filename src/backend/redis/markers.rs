@@ -11,8 +11,7 @@ use super::keys::Keys;
 use super::pool::Pool;
 use super::script::MARK;
 use crate::backend::{BackendError, MAX_READ_MARKERS, Markers};
-use crate::protocol::server_message::RoomMarker;
-use crate::protocol::{MessageId, Position, RoomName, UserName};
+use crate::protocol::{MessageId, Position, RoomMarker, RoomName, UserName};
 
 /// Time until markers expire, from their last use: 30 days, as for logs.
 const TTL_MS: u64 = 30 * 86_400_000;

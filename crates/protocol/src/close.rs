@@ -1,57 +1,8 @@
-//! The two tables of the protocol: what an `Error` can say and why a connection closes. Owns codes and their texts;
-//! does not decide when they apply. Used by chat and transport, and by metrics for its label values.
+//! Why a connection ends. Owns the reasons with their WebSocket close codes and the texts of a close frame; does not
+//! decide when they apply. Used by chat and transport, by metrics for its label values, and by clients.
 
-/// The `code` of an `Error`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ErrorCode {
-    /// Not JSON.
-    InvalidJson,
-    /// JSON, but not a request of this protocol; the message names the field.
-    InvalidMessage,
-    /// A `message_type` that this node does not know.
-    UnknownType,
-    /// A binary frame.
-    UnsupportedFrame,
-    /// Content or frame over its limit.
-    MessageTooLarge,
-    /// No valid token.
-    Unauthorized,
-    /// Another name than the connection's or the token's.
-    IdentityMismatch,
-    /// Not allowed to this user, whatever its token: only the server API says something in a read-only room.
-    Forbidden,
-    /// The request needs membership of the room.
-    NotInRoom,
-    /// The connection is in as many rooms as it may be.
-    TooManyRooms,
-    /// Over the rate.
-    RateLimited,
-    /// The cluster's store can't be reached.
-    Unavailable,
-    /// A fault of the node, or of what its store holds.
-    Internal,
-}
-
-impl ErrorCode {
-    /// The word on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidJson => "invalid_json",
-            Self::InvalidMessage => "invalid_message",
-            Self::UnknownType => "unknown_type",
-            Self::UnsupportedFrame => "unsupported_frame",
-            Self::MessageTooLarge => "message_too_large",
-            Self::Unauthorized => "unauthorized",
-            Self::IdentityMismatch => "identity_mismatch",
-            Self::Forbidden => "forbidden",
-            Self::NotInRoom => "not_in_room",
-            Self::TooManyRooms => "too_many_rooms",
-            Self::RateLimited => "rate_limited",
-            Self::Unavailable => "unavailable",
-            Self::Internal => "internal",
-        }
-    }
-}
+use std::borrow::Cow;
+use std::time::Duration;
 
 /// Why the node closes a connection (or why it ended).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -156,6 +107,57 @@ impl CloseReason {
             Self::Slow => "slow",
             Self::Removed => "removed",
             Self::Idle => "idle",
+        }
+    }
+
+    /// The reason of a close frame with this code and text; the text tells apart the reasons that share a code. `None`
+    /// for a code that this version does not know.
+    pub fn from_code(code: u16, text: &str) -> Option<Self> {
+        let same_code = || Self::ALL.into_iter().filter(|reason| reason.code() == code);
+        same_code().find(|reason| reason.as_str() == text).or_else(|| same_code().next())
+    }
+
+    /// The text of a close frame. Where the client is to come back after a time, that stands there instead of the reason.
+    pub fn text(self, retry_after_ms: Option<u64>) -> Cow<'static, str> {
+        match retry_after_ms {
+            Some(ms) => format!("{RETRY_AFTER}{ms}").into(),
+            None => self.as_str().into(),
+        }
+    }
+}
+
+/// How long a client should wait before it reconnects, by the text of the close frame.
+pub fn retry_after(text: &str) -> Option<Duration> {
+    let (_, rest) = text.split_once(RETRY_AFTER)?;
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..end].parse().ok().map(Duration::from_millis)
+}
+
+const RETRY_AFTER: &str = "retry_after_ms=";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_frame_gives_its_reason_back() {
+        for reason in CloseReason::ALL {
+            assert_eq!(CloseReason::from_code(reason.code(), &reason.text(None)), Some(reason));
+        }
+        assert_eq!(CloseReason::from_code(1012, "retry_after_ms=5"), Some(CloseReason::Restarting));
+        assert_eq!(CloseReason::from_code(4999, "later"), None);
+    }
+
+    #[test]
+    fn a_close_frame_gives_its_pause_back() {
+        let text = CloseReason::Full.text(Some(250));
+        assert_eq!(text, "retry_after_ms=250");
+        assert_eq!(retry_after(&text), Some(Duration::from_millis(250)));
+        assert_eq!(retry_after("restart; retry_after_ms=7, please"), Some(Duration::from_millis(7)));
+        for invalid in
+            ["", "idle", "retry_after_ms=", "retry_after_ms=-1", "retry_after_ms=99999999999999999999"]
+        {
+            assert_eq!(retry_after(invalid), None, "{invalid}");
         }
     }
 }

@@ -1,0 +1,65 @@
+//! What a node sends without being asked, one file for each kind of event. Owns their bodies and the list of them; which
+//! connection gets which event is the node's business. Built by nodes, read by clients.
+//!
+//! To add an event, write its file and add it to the list at the end of this one.
+
+mod chat_message;
+mod gap;
+mod presence;
+mod read;
+mod typing;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use chat_message::ChatMessage;
+pub use gap::{Gap, GapReason};
+pub use presence::{Enter, Leave};
+pub use read::{Read, ReadUpTo};
+pub use typing::Typing;
+
+/// One kind of event that nothing of is stored: the body of its frame.
+pub trait Event: Serialize + DeserializeOwned {
+    /// Its `message_type`.
+    const KIND: &'static str;
+}
+
+macro_rules! events {
+    ($($name:ident),* $(,)?) => {
+        /// One event of any kind.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum AnyEvent {
+            /// A message to a room that the connection is in.
+            GroupChat(ChatMessage),
+            /// A private message to or from the connection's user.
+            PrivateChat(ChatMessage),
+            $(#[doc = concat!("See [`", stringify!($name), "`].")] $name($name),)*
+        }
+
+        impl AnyEvent {
+            /// Reads the body of this kind; `None` for a kind that this version does not know.
+            pub(crate) fn read(kind: &str, body: &str) -> Option<serde_json::Result<Self>> {
+                Some(match kind {
+                    "GroupChat" => serde_json::from_str(body).map(Self::GroupChat),
+                    "PrivateChat" => serde_json::from_str(body).map(Self::PrivateChat),
+                    $(_ if kind == $name::KIND => serde_json::from_str(body).map(Self::$name),)*
+                    _ => return None,
+                })
+            }
+        }
+
+        /// The schema of each event, with the `message_type`.
+        #[cfg(feature = "schema")]
+        pub(crate) fn schemas(
+            generator: &mut schemars::SchemaGenerator,
+        ) -> Vec<(&'static str, schemars::Schema)> {
+            vec![
+                ("GroupChat", generator.subschema_for::<ChatMessage>()),
+                ("PrivateChat", generator.subschema_for::<ChatMessage>()),
+                $(($name::KIND, generator.subschema_for::<$name>()),)*
+            ]
+        }
+    };
+}
+
+events! { Enter, Leave, Typing, Read, Gap }

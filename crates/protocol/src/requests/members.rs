@@ -1,0 +1,62 @@
+//! `Members`: the users in a room. Owns the request and its `Ack`.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::Request;
+use crate::name::{RoomName, UserName};
+use crate::number;
+
+/// The most names that `limit` of `Members` may ask for.
+pub const MAX_MEMBERS: u32 = 1_000;
+
+/// Asks for the users in a room, on all nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "MembersRequest"))]
+pub struct Members {
+    /// The user that asks.
+    pub sender_username: UserName,
+    /// The room; without one, the connection's current room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<RoomName>,
+    /// The last name of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<UserName>,
+    /// The most names wanted, from 1 to [`MAX_MEMBERS`].
+    #[serde(default = "default_limit", deserialize_with = "limit")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<u32>", range(min = 1, max = MAX_MEMBERS)))]
+    pub limit: u32,
+}
+
+impl Request for Members {
+    const KIND: &'static str = "Members";
+    const COST: u32 = 5;
+    const FEATURE: Option<&'static str> = Some("members");
+    type Ack = MembersAck;
+
+    fn sender(&self) -> Option<&UserName> {
+        Some(&self.sender_username)
+    }
+}
+
+fn default_limit() -> u32 {
+    MAX_MEMBERS
+}
+
+fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let limit = number::read_optional(deserializer, 1, MAX_MEMBERS.into())?;
+    Ok(limit.map_or_else(default_limit, |limit| limit as u32))
+}
+
+/// The `Ack` of `Members`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct MembersAck {
+    /// The room.
+    pub room: RoomName,
+    /// One page of names, sorted by their bytes.
+    pub members: Vec<UserName>,
+    /// The number of users in the room, on all nodes.
+    pub count: u64,
+    /// Another page follows.
+    pub more: bool,
+}

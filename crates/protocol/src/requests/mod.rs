@@ -1,0 +1,143 @@
+//! What a client may ask, one file for each request: its body, its `Ack`, what it costs. Owns the list of them; decoding
+//! a frame is `client_message`'s business, and carrying a request out is the node's. Used by nodes and clients.
+//!
+//! To add a request, write its file and add it to the list at the end of this one.
+
+mod auth;
+mod enter;
+mod group_chat;
+mod history;
+mod joined;
+mod leave;
+mod members;
+mod ping;
+mod private_chat;
+mod read;
+mod typing;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::name::{RoomName, UserName};
+use super::object::{self, Fault};
+use super::topic::Topic;
+
+pub use auth::{Auth, AuthAck};
+pub use enter::{Enter, EnterAck};
+pub use group_chat::{GroupChat, PublishAck};
+pub use history::{Before, History, HistoryAck, MAX_HISTORY};
+pub use joined::{Features, Joined, RESUME};
+pub use leave::{Leave, LeaveAck};
+pub use members::{MAX_MEMBERS, Members, MembersAck};
+pub use ping::{Ping, PingAck};
+pub use private_chat::PrivateChat;
+pub use read::{Read, ReadUpTo};
+pub use typing::Typing;
+
+/// One kind of request: the body of its frame.
+pub trait Request: Serialize + DeserializeOwned + Into<AnyRequest> {
+    /// Its `message_type`.
+    const KIND: &'static str;
+
+    /// What it costs of the connection's rate.
+    const COST: u32 = 1;
+
+    /// The word that stands for it in `features`. `None` for the four requests that every node knows.
+    const FEATURE: Option<&'static str>;
+
+    /// The body of its `Ack`.
+    type Ack: Serialize + DeserializeOwned;
+
+    /// The user that sends it. Only a `Ping` may leave that out.
+    fn sender(&self) -> Option<&UserName>;
+
+    /// The text that it publishes, which has a limit.
+    fn content(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// The body of an `Ack` that has nothing to add.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Done {}
+
+/// The topic of a body that has both fields. Without either it is the current room: `None`.
+fn topic(room: Option<RoomName>, user: Option<UserName>) -> Result<Option<Topic>, &'static str> {
+    match (user, room) {
+        (Some(_), Some(_)) => Err("`target_username` and `room` exclude each other"),
+        (Some(user), None) => Ok(Some(Topic::User(user))),
+        (None, room) => Ok(room.map(Topic::Room)),
+    }
+}
+
+macro_rules! requests {
+    ($($name:ident),* $(,)?) => {
+        /// One request of any kind.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum AnyRequest {
+            $(#[doc = concat!("See [`", stringify!($name), "`].")] $name($name),)*
+        }
+
+        impl AnyRequest {
+            /// Every `message_type` that a node knows.
+            pub const KINDS: &[&str] = &[$($name::KIND),*];
+
+            /// What stands for each request in `features`, in the same order.
+            pub(crate) const FEATURES: &[Option<&str>] = &[$($name::FEATURE),*];
+
+            /// Its `message_type`.
+            pub fn kind(&self) -> &'static str {
+                match self { $(Self::$name(_) => $name::KIND,)* }
+            }
+
+            /// See [`Request::sender`].
+            pub fn sender(&self) -> Option<&UserName> {
+                match self { $(Self::$name(request) => request.sender(),)* }
+            }
+
+            /// See [`Request::COST`].
+            pub fn cost(&self) -> u32 {
+                match self { $(Self::$name(_) => $name::COST,)* }
+            }
+
+            pub(crate) fn content(&self) -> Option<&str> {
+                match self { $(Self::$name(request) => request.content(),)* }
+            }
+
+            /// Reads the body of this kind; `None` for a kind that this version does not know.
+            pub(crate) fn read(kind: &str, body: &str) -> Option<Result<Self, Fault>> {
+                $(if kind == $name::KIND {
+                    return Some(object::read::<$name>(body, "`message_body`").map(Self::$name));
+                })*
+                None
+            }
+        }
+
+        impl Serialize for AnyRequest {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self { $(Self::$name(request) => request.serialize(serializer),)* }
+            }
+        }
+
+        $(impl From<$name> for AnyRequest {
+            fn from(request: $name) -> Self {
+                Self::$name(request)
+            }
+        })*
+
+        /// The schemas of each request and its `Ack`, with the `message_type`.
+        #[cfg(feature = "schema")]
+        pub(crate) fn schemas(
+            generator: &mut schemars::SchemaGenerator,
+        ) -> Vec<(&'static str, schemars::Schema, schemars::Schema)> {
+            vec![$((
+                $name::KIND,
+                generator.subschema_for::<$name>(),
+                generator.subschema_for::<<$name as Request>::Ack>(),
+            )),*]
+        }
+    };
+}
+
+requests! { Enter, Leave, GroupChat, PrivateChat, Auth, Typing, History, Members, Read, Ping }

@@ -1,0 +1,10 @@
+//! `Ping`. Owns its answer, which touches nothing. Called by `dispatch`.
+
+use super::{Handle, Id, Reply, Result, Session, ack};
+use crate::protocol::requests::{Ping, PingAck};
+
+impl Handle for Ping {
+    async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
+        Ok(ack::<Self>(id, &PingAck { sender_username: session.token_owner().cloned() }))
+    }
+}

@@ -1,0 +1,54 @@
+//! `Read`. Owns the checks of a marker, and to whom its move is announced; that it only moves forward is the backend's
+//! business. Called by `dispatch`.
+
+use super::{Handle, Id, Reply, Result, Session, ack, unready};
+use crate::chat::error::RequestError;
+use crate::protocol::requests::{Done, Read, ReadUpTo};
+use crate::protocol::{ErrorCode, MessageId, RoomMarker, RoomName, Topic, UserName, encode, events};
+
+impl Handle for Read {
+    async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
+        let user = self.sender_username;
+        match self.up_to {
+            ReadUpTo::Room { room, seq } => read_room(session, user, room, seq).await?,
+            ReadUpTo::User { target_username, message_id } => {
+                read_private(session, user, target_username, message_id).await?;
+            }
+        }
+        Ok(ack::<Self>(id, &Done {}))
+    }
+}
+
+async fn read_room(session: &Session, user: UserName, room: Option<RoomName>, seq: u64) -> Result<()> {
+    let room = session.membership(room)?;
+    let top = session.rooms[&room].member.hold.topic.top().ok_or_else(unready)?;
+    if seq > top.seq {
+        let message = format!("`seq` is beyond the room's newest message, {}", top.seq);
+        return Err(RequestError::new(ErrorCode::InvalidMessage, message));
+    }
+    let marker = RoomMarker { epoch: top.epoch, seq };
+    if session.node.backend.markers.mark_room(&user, &room, marker).await? {
+        let up_to = events::ReadUpTo::Room { room, marker };
+        let event = events::Read { sender_username: user.clone(), up_to };
+        session.announce(&Topic::User(user), encode::event_json(&event)).await?;
+    }
+    Ok(())
+}
+
+async fn read_private(
+    session: &mut Session,
+    user: UserName,
+    peer: UserName,
+    message_id: MessageId,
+) -> Result<()> {
+    session.bind_quietly(&user).await?;
+    if session.node.backend.markers.mark_private(&user, &peer, message_id).await? {
+        let up_to = events::ReadUpTo::User { target_username: peer.clone(), message_id };
+        let event = encode::event_json(&events::Read { sender_username: user.clone(), up_to });
+        session.announce(&Topic::User(user.clone()), event.clone()).await?;
+        if peer != user {
+            session.announce(&Topic::User(peer), event).await?;
+        }
+    }
+    Ok(())
+}
