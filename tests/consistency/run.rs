@@ -46,7 +46,7 @@ pub struct Plan {
     pub seed: u64,
     pub sizes: Sizes,
     pub binary: PathBuf,
-    /// The variable that gives the nodes a flaw.
+    /// The environment variable that activates a failpoint in a node.
     pub flaw: Option<(String, String)>,
     /// The quiet time after each fault.
     pub calm: Duration,

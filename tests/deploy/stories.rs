@@ -187,7 +187,7 @@ async fn admitted(from: Ipv4Addr, address: SocketAddr, tries: u8) -> usize {
     open.len()
 }
 
-/// The most moments within any one second.
+/// The largest number of these moments within one second.
 fn busiest_second(moments: &[Instant]) -> usize {
     let within = |start: &Instant| {
         moments.iter().filter(|when| **when >= *start && **when - *start < Duration::from_secs(1)).count()

@@ -15,7 +15,7 @@ async fn publish(client: &mut Client, kind: &str, body: Value, id: &str) -> Valu
     answer["message_body"].take()
 }
 
-/// The second `Ack` is the first, but for saying that it is a repeat.
+/// Asserts that the second `Ack` equals the first, except that it reports a repeat.
 fn assert_repeats(second: &Value, first: &Value) {
     assert!(first.get("duplicate").is_none(), "{first}");
     let mut expected = first.clone();

@@ -305,7 +305,7 @@ async fn message_needs_no_token_lookup() {
     assert_eq!(lookups(&cluster), before);
 }
 
-/// A token that can't be checked is not invalid.
+/// A token that can't be checked is not reported as invalid.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn token_without_the_store_is_unavailable() {
     let mut cluster = Cluster::start_with(Kind::Redis, 1, |c| {

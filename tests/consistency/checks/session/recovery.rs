@@ -26,12 +26,12 @@ pub fn is_false_recovery(
 
 /// Whether a reported gap is false: the log still holds the position and everything after it.
 pub fn is_false_gap(log: Option<&RawLog<'_>>, position: Position, reason: Reason, next_seq: u64) -> bool {
-    // Everything that the log holds at the end it held before, with all that follows: entries are never put back. The
-    // position before the first message names no message, so the first message itself must still be there.
+    // Entries are never put back, so a position that the log still holds at the end was there when the node answered, with all
+    // entries after it. The position before the first message names no message, so the first message must still be there.
     let provable = log.is_some_and(|log| {
         log.holds(position.place(), position.message_id) && (position.seq > 0 || log.first() == 1)
     });
-    // A node that leaves out what is too much still sends the newest messages of the allowed number.
+    // If too many messages are missing, the node leaves out the oldest and sends the newest ones up to its limit.
     let too_many = reason == Reason::TooMany && next_seq > position.seq + 1;
     provable && !too_many
 }
