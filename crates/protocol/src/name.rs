@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_refused_but_joiners_are_not() {
+    fn invisible_characters_are_refused_except_joiners() {
         for bad in
             ['\u{0}', '\n', '\u{7f}', '\u{85}', '\u{2028}', '\u{2029}', '\u{200b}', '\u{202e}', '\u{feff}']
         {
