@@ -1,13 +1,29 @@
 //! Log lines and the metrics page. Owns the subscriber and the recorder, one of each per process; each layer logs and counts
 //! for itself. Called by the command and by the server.
 
+#[cfg(target_os = "linux")]
+mod process;
+
+/// The metrics of this process on other systems.
+#[cfg(not(target_os = "linux"))]
+mod process {
+    use metrics_process::Collector;
+
+    pub(super) fn describe() {
+        Collector::default().describe();
+    }
+
+    pub(super) fn collect() {
+        Collector::default().collect();
+    }
+}
+
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use metrics_process::Collector;
 use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
@@ -51,7 +67,7 @@ pub fn install_recorder() -> PrometheusHandle {
                 .install_recorder()
                 .expect("nothing else in this program installs a recorder");
             register();
-            Collector::default().describe();
+            process::describe();
             handle
         })
         .clone()
@@ -59,7 +75,7 @@ pub fn install_recorder() -> PrometheusHandle {
 
 /// The metrics page in Prometheus' text format, with the current values of the process and of the calling runtime.
 pub fn render(handle: &PrometheusHandle) -> String {
-    Collector::default().collect();
+    process::collect();
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         let figures = runtime.metrics();
         gauge!(RUNTIME_WORKERS).set(figures.num_workers() as f64);
@@ -98,8 +114,18 @@ mod tests {
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
         }
-        for name in ["chat_rejections_total{scope=\"size\"} ", "process_resident_memory_bytes "] {
-            assert!(page.contains(&format!("\n{name}")), "{name} is not in\n{page}");
+        for name in [
+            "chat_rejections_total{scope=\"size\"}",
+            "process_cpu_seconds_total",
+            "process_open_fds",
+            "process_max_fds",
+            "process_virtual_memory_bytes",
+            "process_virtual_memory_max_bytes",
+            "process_resident_memory_bytes",
+            "process_start_time_seconds",
+            "process_threads",
+        ] {
+            assert!(page.contains(&format!("\n{name} ")), "{name} is not in\n{page}");
         }
         assert!(render(&first).contains("page_test_total 2"), "both handles share one recorder");
     }
