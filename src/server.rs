@@ -167,12 +167,12 @@ impl Server {
         no_more_clients.cancel();
         self.connections.close();
         let until = started + config.drain.delay + config.drain.timeout;
-        let goodbye = async {
+        let close_all = async {
             self.node.close_all(kind.into(), config.drain.spread).await;
             self.connections.wait().await;
             self.node.settle().await;
         };
-        if timeout_at(until, goodbye).await.is_err() {
+        if timeout_at(until, close_all).await.is_err() {
             tracing::warn!(
                 connections = self.node.connection_count(),
                 "drain.timeout is over: exiting with connections left"

@@ -97,13 +97,13 @@ impl Api {
         let host = self.authority.host().trim_start_matches('[').trim_end_matches(']');
         let port = self.authority.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
         let stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
-        let Some(tls) = &self.tls else { return self.speak(stream, method, path, body).await };
+        let Some(tls) = &self.tls else { return self.exchange_over(stream, method, path, body).await };
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other).map_err(unreachable)?;
         let stream = TlsConnector::from(tls.clone()).connect(name, stream).await.map_err(unreachable)?;
-        self.speak(stream, method, path, body).await
+        self.exchange_over(stream, method, path, body).await
     }
 
-    async fn speak(
+    async fn exchange_over(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         method: Method,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::Method;
 
 use super::api::Api;
-use super::{block_on, load, print_error, say};
+use super::output::{MISUSE, block_on, load, print, print_error};
 use crate::config::Flags;
 
 /// The node and the probe.
@@ -35,14 +35,14 @@ pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
         Ok(api) => api,
         Err(error) => {
             print_error(&error);
-            return ExitCode::from(super::MISUSE);
+            return ExitCode::from(MISUSE);
         }
     };
     let path = if options.live { "/healthz" } else { "/readyz" };
     block_on(async {
         match api.send(Method::GET, path, None).await {
             Ok((status, _)) if status.is_success() => {
-                say("ok\n");
+                print("ok\n");
                 ExitCode::SUCCESS
             }
             Ok((status, body)) => {

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use self::output::{MISUSE, block_on, load, print_error, say};
+use self::output::print;
 use crate::config::Flags;
 
 /// A chat server: rooms and private messages over WebSocket, on one node or on many nodes that share one Redis.
@@ -64,7 +64,7 @@ pub fn main() -> ExitCode {
         Action::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Command::command(), "chatnode", &mut script);
-            say(&String::from_utf8_lossy(&script));
+            print(&String::from_utf8_lossy(&script));
             ExitCode::SUCCESS
         }
     }

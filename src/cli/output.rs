@@ -21,7 +21,7 @@ pub(super) fn load(flags: &Flags) -> Result<Loaded, ExitCode> {
 }
 
 /// Prints to standard output. It is not an error if the reader is gone (`chatnode config print | head`).
-pub(super) fn say(text: &str) {
+pub(super) fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::{load, print_error, say};
+use super::output::{load, print, print_error};
 use crate::config::{self, Config, Flags};
 use crate::server::{Server, ShutdownKind};
 use crate::telemetry;
@@ -74,7 +74,7 @@ async fn serve(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    say(&greeting(&server, &backend));
+    print(&greeting(&server, &backend));
     let (request, shutdown) = oneshot::channel();
     let mut request = Some(request);
     // The sender is dropped only at the end of this function, together with the node.

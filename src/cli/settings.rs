@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{load, print_error, say};
+use super::output::{load, print, print_error};
 use crate::config::{self, Flags};
 
 /// What to do with the settings.
@@ -27,9 +27,9 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
             for warning in config::warnings(&loaded.config) {
                 print_error(&format_args!("warning: {warning}"));
             }
-            say("the settings are valid\n");
+            print("the settings are valid\n");
         }
-        Action::Print => say(&loaded.to_string()),
+        Action::Print => print(&loaded.to_string()),
     }
     ExitCode::SUCCESS
 }

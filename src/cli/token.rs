@@ -11,7 +11,7 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 
 use super::api::{Api, ApiError};
-use super::{block_on, load, print_error, say};
+use super::output::{MISUSE, block_on, load, print, print_error};
 use crate::config::Flags;
 
 /// How long the node may take: longer than the node's own deadline for a request.
@@ -84,7 +84,7 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
         };
         match done.await {
             Ok(text) => {
-                say(&text);
+                print(&text);
                 ExitCode::SUCCESS
             }
             Err(error) => {
@@ -92,7 +92,7 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
                 match error {
                     TokenError::NoKey
                     | TokenError::ShortLife
-                    | TokenError::Api(ApiError::Url(_) | ApiError::Trust(_)) => ExitCode::from(super::MISUSE),
+                    | TokenError::Api(ApiError::Url(_) | ApiError::Trust(_)) => ExitCode::from(MISUSE),
                     _ => ExitCode::FAILURE,
                 }
             }

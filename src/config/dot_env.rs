@@ -84,9 +84,9 @@ mod tests {
             ("OTHER=\"", "0123456789abcdef\""),
             ("  export CHAT_HOST=\"a${b", "0123456789}abcdef\""),
         ] {
-            let said = problems(&format!("{above}\n{secret}{key}\nCHAT_PORT=none\n"));
+            let reported = problems(&format!("{above}\n{secret}{key}\nCHAT_PORT=none\n"));
             let what = "CHAT_AUTH__ADMIN_KEY is part of the value of an earlier line: is a quote or a } missing above?";
-            assert_eq!(said, [format!(".env line 2: {what}")], "{above}");
+            assert_eq!(reported, [format!(".env line 2: {what}")], "{above}");
         }
     }
 
@@ -100,8 +100,11 @@ mod tests {
 
     #[test]
     fn unclosed_quote_is_reported_once() {
-        let said = problems("CHAT_HOST=\"a\nCHAT_AUTH__ADMIN_KEY=0123456789abcdef\n");
-        assert_eq!(said.len(), 1, "{said:?}");
-        assert!(!said[0].contains("0123456789abcdef") && said[0].contains("must be NAME=value"), "{said:?}");
+        let reported = problems("CHAT_HOST=\"a\nCHAT_AUTH__ADMIN_KEY=0123456789abcdef\n");
+        assert_eq!(reported.len(), 1, "{reported:?}");
+        assert!(
+            !reported[0].contains("0123456789abcdef") && reported[0].contains("must be NAME=value"),
+            "{reported:?}"
+        );
     }
 }

@@ -112,8 +112,8 @@ mod tests {
             "port = \"\"\"8080\nauth.admin_key = 0123456789abcdef\"\"\"",
             "server.allowed_origins = [\'\'\'https://x\nauth.admin_key = 0123456789abcdef\'\'\']",
         ] {
-            let said = refused(Sources { file: Some(("f".into(), text.into())), ..Sources::default() });
-            assert!(said.ends_with(" in f: must be one line: is a quote missing?"), "{said}");
+            let errors = refused(Sources { file: Some(("f".into(), text.into())), ..Sources::default() });
+            assert!(errors.ends_with(" in f: must be one line: is a quote missing?"), "{errors}");
         }
     }
 

@@ -30,7 +30,7 @@ const READ_BUFFER_BYTES: usize = 2_048;
 /// When a client that was closed as too slow may reconnect.
 const SLOW_RETRY_MS: u64 = 1_000;
 /// How long the peer may take to answer the close frame.
-const LINGER: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How a connection ended.
 struct End {
@@ -82,7 +82,7 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
         end_of(life).await
     };
     // The session leaves every topic before the flush, or the queue might never become empty.
-    let seat = reader.session.end();
+    let guard = reader.session.end();
     let reason = end.close.reason;
     counter!(names::CONNECTIONS_CLOSED, "reason" => reason.as_str()).increment(1);
     if reason == CloseReason::Slow {
@@ -90,7 +90,7 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
     }
     tracing::debug!(reason = reason.as_str(), "closing");
     close(&mut writer, &outbox, socket.into_inner().into_read_half(), end, limits.write_timeout).await;
-    drop(seat);
+    drop(guard);
     gauge!(names::CONNECTIONS).decrement(1.0);
 }
 
@@ -135,7 +135,7 @@ async fn close(
     let is_cut = matches!(reason, CloseReason::Slow | CloseReason::TokenRevoked | CloseReason::Removed);
     let flushed = if is_cut {
         writer.drop_pending();
-        timeout(LINGER, writer.finish(close_frame)).await.is_ok_and(|finished| finished.is_ok())
+        timeout(CLOSE_TIMEOUT, writer.finish(close_frame)).await.is_ok_and(|finished| finished.is_ok())
     } else {
         // One timeout for the whole flush: a client that accepts a byte at a time can't keep its connection.
         let flush = async {
@@ -147,7 +147,7 @@ async fn close(
         let mut scratch = vec![0; 1_024];
         let drain = async { while matches!(read.read(&mut scratch).await, Ok(count) if count > 0) {} };
         // After the deadline, the socket is closed in any case.
-        let _ = timeout(LINGER, drain).await;
+        let _ = timeout(CLOSE_TIMEOUT, drain).await;
     }
 }
 
@@ -175,13 +175,13 @@ impl Reader {
                             outbox.reply(frame::ping(payload));
                         }
                         // While the outbox is full, nothing is read, pongs included: the write timeout decides then.
-                        Due::Dead if outbox.is_full() => self.keepalive.heard(),
+                        Due::Dead if outbox.is_full() => self.keepalive.frame_arrived(),
                         Due::Dead => return CloseReason::Idle.into(),
                     }
                     continue;
                 }
             };
-            self.keepalive.heard();
+            self.keepalive.frame_arrived();
             match received {
                 Some(Ok(Message::Text(text))) => {
                     // Boxed: otherwise the state of a request would add 2 KiB to every idle connection.

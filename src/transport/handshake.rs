@@ -78,7 +78,7 @@ impl IntoResponse for Refusal {
             Self::Internal => (
                 "internal",
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "the store contains invalid data for this token: an operator has to repair it",
+                "the stored data of this token can't be read; an operator has to look at it",
             ),
         };
         counter!(names::HANDSHAKES, "result" => result).increment(1);
@@ -155,15 +155,15 @@ async fn try_upgrade(
             });
         }
         Admission::Admit(permit) => {
-            let seat = app.node.connect();
-            let credential = check_token(&app, request.headers(), &seat).await?;
+            let guard = app.node.connect();
+            let credential = check_token(&app, request.headers(), &guard).await?;
             counter!(names::HANDSHAKES, "result" => "ok").increment(1);
-            let span = tracing::info_span!("connection", id = %seat.outbox().id(), client = %address);
+            let span = tracing::info_span!("connection", id = %guard.outbox().id(), client = %address);
             let node = app.node.clone();
             let task = async move {
                 let Ok(Ok(upgraded)) = timeout(deadline, upgrade).await else { return };
                 let Some((socket, early)) = into_socket(upgraded) else { return };
-                let session = Box::new(Session::new(node.clone(), seat, credential));
+                let session = Box::new(Session::new(node.clone(), guard, credential));
                 connection::serve(node, socket, early, session).await;
                 drop(permit);
             };
@@ -213,13 +213,13 @@ fn is_origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
 async fn check_token(
     app: &AppState,
     headers: &HeaderMap,
-    seat: &ConnectionGuard,
+    guard: &ConnectionGuard,
 ) -> Result<Option<Credential>, Refusal> {
     let Some(header) = headers.get(AUTHORIZATION).filter(|_| app.node.config().auth.enabled) else {
         return Ok(None);
     };
     let token = bearer(header).ok_or(Refusal::Unauthorized)?;
-    match app.node.authenticate(&Token::new(token), seat.outbox()).await {
+    match app.node.authenticate(&Token::new(token), guard.outbox()).await {
         Ok(credential) => Ok(Some(credential)),
         // 401 only if the store checked the token: a client that gets 401 forgets the token, which may be valid.
         Err(error) => Err(match error.code() {

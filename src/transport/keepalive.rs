@@ -44,7 +44,7 @@ impl Keepalive {
     }
 
     /// Records that a frame arrived.
-    pub(super) fn heard(&mut self) {
+    pub(super) fn frame_arrived(&mut self) {
         self.answer_by = None;
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::command;
 use super::input::{self, Input};
 use super::signals::Signals;
-use crate::cli::print_error;
+use crate::cli::output::print_error;
 use chatnode_client::model::Line;
 use chatnode_client::model::Target;
 use chatnode_client::{News, Session};

@@ -23,7 +23,7 @@ pub(super) use options::Options;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use super::{MISUSE, block_on, load, print_error};
+use super::output::{MISUSE, block_on, load, print_error};
 use crate::config::{Config, Flags};
 use chatnode_client::Session;
 use chatnode_client::model::Model;

@@ -17,7 +17,7 @@ use super::command;
 use super::local_time::{LocalTime, local_zone};
 use super::screen::{self, View};
 use super::signals::Signals;
-use crate::cli::print_error;
+use crate::cli::output::print_error;
 use chatnode_client::{News, Session};
 
 /// The countdown to the next try, and days that are called otherwise after midnight, are drawn anew this often.
