@@ -66,7 +66,7 @@ impl Connections {
     }
 
     /// Closes every connection, those to come included, over `spread` or as long as [`PACE`] takes if that is less.
-    /// Each is told a time of its own to come back, so that they do not overload the rest of the cluster.
+    /// Each gets another time to connect again, so that they do not overload the rest of the cluster.
     pub(super) async fn close_all(&self, reason: CloseReason, spread: Duration) {
         let outboxes: Vec<Arc<Outbox>> = {
             let mut state = self.lock();

@@ -19,7 +19,7 @@ const RESTORE_AT_ONCE: usize = 100;
 /// Members of an expired node removed at a time: others wait for the same connections.
 const REAP_AT_ONCE: usize = 4;
 
-/// The heartbeat's state.
+/// Renews the lease. Holds the state between two heartbeats.
 pub(super) struct LeaseKeeper {
     presence: Arc<LocalPresence>,
     backend: Arc<dyn Presence>,

@@ -174,7 +174,7 @@ impl Node {
         &self.admin
     }
 
-    /// The logs, for people who scroll up.
+    /// Pages of older messages.
     pub fn history(&self) -> &HistoryReader {
         &self.history
     }

@@ -1,6 +1,5 @@
-//! Which users of this node are in which rooms, and that the cluster knows it. Owns the number of connections per user
-//! and room, and telling the store; the backend owns what other nodes see, and `lease` the heartbeat. Used by sessions
-//! through guards.
+//! Which users of this node are in which rooms. Owns the number of connections per user and room, and the reports of it to
+//! the store; the backend owns what other nodes see, and `lease` the heartbeat. Used by sessions through guards.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +14,7 @@ use crate::work_queue::WorkQueue;
 
 pub(super) type Key = (RoomName, UserName);
 
-/// Departures that the store is told of at a time.
+/// Departures that are reported to the store at a time.
 const MAX_IN_HAND: usize = 64;
 
 /// What the store holds of one user in one room, as far as this node knows.
@@ -33,8 +32,8 @@ enum Known {
 pub(super) struct LocalMembership {
     pub(super) key: Key,
     connections: AtomicUsize,
-    /// The lock is held while the store is told, so that it hears of one change after the other, in the order in which
-    /// they became true here.
+    /// The lock is held during a report to the store, so that the store gets the changes one after the other, in the order
+    /// in which they happened here.
     known: tokio::sync::Mutex<Known>,
 }
 
@@ -53,7 +52,7 @@ pub(super) struct LocalPresence {
     needs_restore: Arc<AtomicBool>,
 }
 
-/// One connection's presence in one room. Dropping it leaves; the store is told soon after.
+/// One connection's presence in one room. Dropping it leaves; the departure is reported to the store soon after.
 pub(super) struct PresenceGuard {
     membership: Arc<LocalMembership>,
     presence: Arc<LocalPresence>,
@@ -88,7 +87,7 @@ impl LocalPresence {
         self.memberships.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every user in every room of this node, those that the store has yet to be told of included.
+    /// Every user in every room of this node, departures that are not reported yet included.
     pub(super) fn all(&self) -> Vec<Arc<LocalMembership>> {
         self.memberships().values().cloned().collect()
     }
@@ -134,7 +133,7 @@ impl LocalPresence {
         self.settle(&membership).await
     }
 
-    /// Tells the store what is true here, if it does not know.
+    /// Reports the membership to the store, if the store does not know it.
     async fn settle(&self, membership: &Arc<LocalMembership>) -> Result<(), BackendError> {
         let mut known = membership.known.lock().await;
         self.settle_locked(membership, &mut known).await
@@ -175,7 +174,7 @@ impl LocalPresence {
         Ok(())
     }
 
-    /// Tells the store of departures as they come. Ends when the node stops.
+    /// Reports departures to the store as they come. Ends when the node stops.
     pub(super) async fn settle_departures(&self, stop: CancellationToken) {
         let settle = |key: Key| async move {
             let Some(membership) = self.memberships().get(&key).cloned() else { return };
@@ -187,8 +186,8 @@ impl LocalPresence {
         self.departures.run(MAX_IN_HAND, stop, settle).await;
     }
 
-    /// The store may hold the user, whatever this node last told it. Under the membership's lock, or a user that comes
-    /// back at this moment would be removed.
+    /// The store may hold the user, whatever this node last reported. Under the membership's lock, or a user that comes back
+    /// at this moment would be removed.
     pub(super) async fn settle_unsure(&self, key: &Key) -> Result<(), BackendError> {
         loop {
             let membership = membership_of(&mut self.memberships(), key);
