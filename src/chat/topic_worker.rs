@@ -219,3 +219,6 @@ impl TopicWorker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
