@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kubernetes_service_links_are_told_from_settings() {
+    fn kubernetes_service_links_differ_from_settings() {
         for (rest, value) in [
             ("PORT", "tcp://10.0.0.1:8080"),
             ("SERVICE_HOST", "10.0.0.1"),

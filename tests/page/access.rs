@@ -1,4 +1,4 @@
-//! The page as a screen reader gets it: what Chromium's accessibility tree says of it, and where the keyboard leads.
+//! Accessibility: the page in Chromium's accessibility tree, as screen readers get it, and the way of the focus.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ struct Node {
     name: String,
     takes_focus: bool,
     has_focus: bool,
-    /// Of a live region.
+    /// The politeness of a live region; empty for other nodes.
     live: String,
 }
 
@@ -28,12 +28,12 @@ impl Node {
     }
 }
 
-/// What a screen reader has to go by, in the order of reading.
+/// The accessibility tree without ignored nodes, in reading order.
 async fn tree(person: &Person<'_>) -> Vec<Node> {
     let answer = person.devtools("Accessibility.getFullAXTree", json!({})).await;
     let nodes = answer["nodes"].as_array().unwrap();
     let find = |id: &Value| nodes.iter().find(|node| node["nodeId"] == *id);
-    // It comes level by level: what is read is one branch after the other.
+    // Chromium returns the tree level by level, but screen readers read branch by branch.
     let (mut branches, mut ordered) = (vec![&nodes[0]], Vec::new());
     while let Some(node) = branches.pop() {
         branches.extend(node["childIds"].as_array().into_iter().flatten().rev().filter_map(find));
@@ -57,12 +57,12 @@ async fn tree(person: &Person<'_>) -> Vec<Node> {
     read.filter(|node| node.role != "RootWebArea").collect()
 }
 
-/// Fails where something that takes the focus can't be told from others; returns all that does.
+/// All nodes that can have the focus. Fails if one of them has no known role or no name.
 async fn controls(person: &Person<'_>) -> Vec<Node> {
     let controls: Vec<Node> = tree(person).await.into_iter().filter(|node| node.takes_focus).collect();
     for control in &controls {
         let known = ["button", "link", "textbox", "combobox", "region", "dialog", "heading"];
-        assert!(known.contains(&control.role.as_str()), "no role that says what to do: {control:?}");
+        assert!(known.contains(&control.role.as_str()), "unknown role: {control:?}");
         assert!(!control.name.is_empty(), "no name: {control:?} in {controls:#?}");
     }
     controls
@@ -83,7 +83,7 @@ async fn controls_have_roles_and_names() {
     {
         assert!(has(&first, role, name), "{role} {name}: {first:#?}");
     }
-    // The focus goes to the field that is asked for.
+    // The focus moves to the field that is required.
     alice.clicks("#enter").await;
     alice.reads("#problem", "Enter a name or an access token.").await;
     assert_eq!(alice.js("document.activeElement.id").await, "name");
@@ -100,7 +100,7 @@ async fn controls_have_roles_and_names() {
     bob.whisper("alice", "psst").await;
     alice.says("hello").await;
     alice.unread("peer=bob", 1).await;
-    alice.sees("both are there", "document.querySelectorAll('#timeline .text').length === 2").await;
+    alice.sees("both messages are shown", "document.querySelectorAll('#timeline .text').length === 2").await;
     alice.reads("#members", "bob").await;
     let chat = controls(&alice).await;
     for (role, name) in [
@@ -117,7 +117,7 @@ async fn controls_have_roles_and_names() {
     ] {
         assert!(has(&chat, role, name), "{role} {name}: {chat:#?}");
     }
-    // Where one is, and the parts of the page by name.
+    // The names of the conversation and of the parts of the page.
     let all = tree(&alice).await;
     for (role, name) in [
         ("navigation", "Conversations"),
@@ -131,20 +131,20 @@ async fn controls_have_roles_and_names() {
     }
     let current = "document.querySelector('#rooms [aria-current=page]').textContent";
     assert!(alice.js(current).await.as_str().unwrap().contains("ops"));
-    // Who said it, before what was said; and what became of one's own.
+    // The sender before the text, and the state after an own message.
     let texts: Vec<&str> =
         all.iter().filter(|node| node.role == "StaticText").map(|node| node.name.as_str()).collect();
     let at = |text: &str| {
         texts.iter().position(|each| *each == text).unwrap_or_else(|| panic!("{text}: {texts:?}"))
     };
     assert!(at("You") < at("hello") && at("hello") < at("Sent"), "{texts:?}");
-    // Broken into lines of a letter each, it would be spelt; without its spaces it would be one word with what is beside it.
+    // Screen readers would spell a text that breaks into one letter per line, and join a text without spaces to its neighbour.
     let spaces = "getComputedStyle(document.querySelector('.meta .sr')).whiteSpace";
     assert_eq!(alice.js(spaces).await, "pre");
 
     alice.presses(&[CONTROL, "k"]).await;
     alice.sees("the switcher is open", "document.getElementById('switcher').open").await;
-    assert_eq!(alice.js(LIVE).await, "", "what is there when the dialog closes is spoken again");
+    assert_eq!(alice.js(LIVE).await, "", "a text in the live region would be spoken again");
     let dialog = controls(&alice).await;
     for (role, name) in [
         ("combobox", "Join a room or write to someone"),
@@ -153,9 +153,9 @@ async fn controls_have_roles_and_names() {
     ] {
         assert!(has(&dialog, role, name), "{role} {name}: {dialog:#?}");
     }
-    assert!(!has(&dialog, "textbox", "Message #ops"), "what lies behind a dialog is out of reach");
+    assert!(!has(&dialog, "textbox", "Message #ops"), "elements behind a dialog can't have the focus");
     let known = alice.js("[...document.querySelectorAll('#known option')].map(({ value }) => value)").await;
-    assert_eq!(known, json!(["#ops", "bob"]), "one does not write to oneself");
+    assert_eq!(known, json!(["#ops", "bob"]), "the list does not contain the user");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -172,7 +172,7 @@ async fn live_region_speaks_each_event_once() {
         (all[live + 1].role.as_str(), all[live + 1].name.as_str()),
         ("StaticText", "bob: good morning")
     );
-    // Once: the region that holds the messages is none itself. What is shown together with its text would be no better.
+    // Only these regions: a live region around the messages would speak each of them a second time.
     let spoken = "document.querySelectorAll('[aria-live], [role=status], [role=alert], [role=log]')";
     let regions = alice.js(&format!("[...{spoken}].map((node) => node.id)")).await;
     assert_eq!(regions, json!(["problem", "live"]));
@@ -182,10 +182,10 @@ async fn live_region_speaks_each_event_once() {
     alice.clicks("#copy").await;
     alice.reads("#live", "Link copied.").await;
 
-    // The loss of the connection is spoken, and not each second of waiting; and that it is back.
+    // The page speaks the loss and the return of the connection, but not each second of the countdown.
     alice.notes("banner-text", LIVE).await;
     fixture.balancer.shut();
-    alice.sees("the seconds are counted", "told.length > 3").await;
+    alice.sees("the countdown runs", "told.length > 3").await;
     let told = alice.js("[...new Set(told)].join()").await;
     assert_eq!(told.as_str().unwrap().matches("No connection to the server.").count(), 1, "{told}");
     assert!(has(&tree(&alice).await, "button", "Retry now"));
@@ -195,7 +195,7 @@ async fn live_region_speaks_each_event_once() {
     alice.reads("#live", "Reconnected. Loaded missed messages: 1.").await;
 }
 
-/// What was spoken last.
+/// The last spoken text.
 const LIVE: &str = "document.getElementById('live').textContent";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -209,7 +209,7 @@ async fn page_announces_the_opened_conversation() {
     let mut bob = fixture.other(1, "bob", "ops").await;
     bob.say("ops", "good morning").await;
     alice.reads("#live", "bob wrote in #ops").await;
-    // The focus stays where one writes: nothing else tells of it.
+    // The focus stays in the text field, so only the live region reports the change.
     alice.presses(&[ALT, UP]).await;
     alice.reads("#title", "#ops").await;
     assert_eq!(alice.js(LIVE).await, "#ops, 1 unread");
@@ -224,10 +224,10 @@ async fn tab_key_follows_the_reading_order() {
     alice.unread("peer=bob", 1).await;
     alice.reads("#members", "bob").await;
     alice.types("#draft", "half a").await;
-    // Through all of it and back to where one writes; in between the browser's own controls have it.
+    // Through the whole page, through the browser's own controls, and back to the text field.
     let mut visited = Vec::new();
     while visited.len() < 2 || visited.first() != visited.last() {
-        assert!(visited.len() < 30, "it does not come back: {visited:#?}");
+        assert!(visited.len() < 30, "the focus does not return: {visited:#?}");
         let nodes = tree(&alice).await;
         let here = nodes.iter().find(|node| node.has_focus);
         visited.extend(here.map(|node| format!("{} {}", node.role, node.name)));
@@ -253,9 +253,9 @@ async fn tab_key_follows_the_reading_order() {
     );
     alice.clicks("#draft").await;
     alice.presses(&[CONTROL, "k"]).await;
-    alice.sees("the field of the switcher has it", "document.activeElement.id === 'find'").await;
+    alice.sees("the field of the switcher has the focus", "document.activeElement.id === 'find'").await;
     alice.presses(&[ESCAPE]).await;
-    alice.sees("it is back", "document.activeElement.id === 'draft'").await;
+    alice.sees("the focus has returned", "document.activeElement.id === 'draft'").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -264,7 +264,7 @@ async fn closing_a_panel_keeps_the_focus_visible() {
     let alice = fixture.person(0, "alice", "room=ops").await;
     alice.has_screen(900, 700, false).await;
     let focus = |id: &str| format!("document.activeElement.id === '{id}'");
-    // The members lie over the messages here.
+    // At this width, the members cover the messages.
     for close in ["escape", "button"] {
         alice.clicks("#people-toggle").await;
         alice.sees("the members are shown", "!document.getElementById('people').hidden").await;
@@ -273,37 +273,41 @@ async fn closing_a_panel_keeps_the_focus_visible() {
         } else {
             alice.clicks("#people-close").await;
         }
-        alice.sees("they are closed", "document.getElementById('people').hidden").await;
-        alice.sees("what opens them has the focus", &focus("people-toggle")).await;
+        alice.sees("the members are closed", "document.getElementById('people').hidden").await;
+        alice.sees("the button for the members has the focus", &focus("people-toggle")).await;
     }
     alice.presses(&[ESCAPE]).await;
-    alice.sees("where one writes has it", &focus("draft")).await;
+    alice.sees("the text field has the focus", &focus("draft")).await;
     alice.clicks("#leave").await;
     alice.reads("#title", "Press + to join a room").await;
-    alice.sees("the button that joins has it", &focus("go")).await;
+    alice.sees("the button that joins a room has the focus", &focus("go")).await;
 }
 
-/// A page of one column shows the list or a conversation: what had the focus is gone from it.
+/// A narrow page shows either the list or a conversation, so the element with the focus may disappear.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn focus_follows_the_view_on_a_small_screen() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     alice.has_screen(320, 560, true).await;
     alice.opens("room=tea").await;
-    alice.sees("at its name", "document.activeElement.id === 'title'").await;
+    alice.sees("the focus is on the title", "document.activeElement.id === 'title'").await;
     alice.presses(&[SHIFT, TAB]).await;
     assert_eq!(alice.js("document.activeElement.id").await, "back");
     alice.presses(&[ENTER]).await;
-    alice.sees("at the one that was left", "document.activeElement.hash === '#room=tea'").await;
+    alice
+        .sees("the focus is on the conversation that was left", "document.activeElement.hash === '#room=tea'")
+        .await;
     alice.presses(&[SHIFT, TAB]).await;
     alice.presses(&[ENTER]).await;
-    alice.sees("at the other's name", "document.activeElement.id === 'title'").await;
+    alice.sees("the focus is on the title of the other room", "document.activeElement.id === 'title'").await;
     alice.reads("#title", "#ops").await;
 
     alice.clicks("#people-toggle").await;
-    alice.sees("among the members", "document.activeElement.id === 'people-close'").await;
+    alice.sees("the focus is in the members", "document.activeElement.id === 'people-close'").await;
     alice.presses(&[ENTER]).await;
-    alice.sees("at what shows them", "document.activeElement.id === 'people-toggle'").await;
+    alice
+        .sees("the focus is on the button for the members", "document.activeElement.id === 'people-toggle'")
+        .await;
     alice.clicks("#leave").await;
-    alice.sees("at what joins another", "document.activeElement.id === 'go'").await;
+    alice.sees("the focus is on the button that joins a room", "document.activeElement.id === 'go'").await;
 }

@@ -1,5 +1,5 @@
-//! A headless Chromium, driven over WebDriver. Owns the two programs, their folder and their end; knows nothing of the page.
-//! Used by persons, who are windows of it.
+//! A headless Chromium, controlled through WebDriver. Owns both processes and their folder; knows nothing of the page. Used by
+//! `Person`, which is one window.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-/// No command takes longer, the start of the browser on a busy machine included.
+/// The time limit of a command: long enough for the start of the browser on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(50);
 
-/// It runs as whoever runs the tests, root too, and asks nothing of any other host.
+/// The browser runs as the user of the tests, even as root, and contacts no other host.
 const FLAGS: [&str; 10] = [
     "--headless",
     "--no-sandbox",
@@ -30,18 +30,18 @@ const FLAGS: [&str; 10] = [
     "--window-size=1280,800",
 ];
 
-/// One browser. It and its driver end when it is dropped.
+/// One browser. Dropping it ends the browser and its driver.
 pub struct Browser {
     driver: Child,
     port: u16,
     session: String,
-    /// Chromium's own process: it outlives a driver that is killed.
+    /// The process of Chromium, which survives if the driver is killed.
     process: u64,
-    /// Its profile.
+    /// The folder of the profile.
     _folder: TempDir,
 }
 
-/// The driver with its port; none where it ended before it had one.
+/// The driver with its port; none if it ended before it had one.
 fn start_driver(home: &std::path::Path) -> Option<(Child, u16)> {
     let mut driver = Command::new("chromedriver")
         .arg("--port=0")
@@ -57,7 +57,7 @@ fn start_driver(home: &std::path::Path) -> Option<(Child, u16)> {
         .filter_map(|line| line.split("successfully on port ").nth(1)?.trim_end_matches('.').parse().ok())
         .next();
     if port.is_none() {
-        // It has closed its output: it ends, if it has not yet.
+        // The driver has closed its output, so it is ending.
         let _ = driver.kill();
         driver.wait().unwrap();
     }
@@ -67,8 +67,8 @@ fn start_driver(home: &std::path::Path) -> Option<(Child, u16)> {
 impl Browser {
     pub async fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        // It takes a free port for IPv4 and wants the same for IPv6: where somebody else has that, it ends, and another try
-        // takes another.
+        // The driver chooses a free port for IPv4 and needs the same one for IPv6. If that is taken, the driver ends, and the
+        // next attempt chooses another port.
         let (driver, port) = (0..10)
             .find_map(|_| start_driver(folder.path()))
             .expect("chromedriver does not start: its own output says why");
@@ -87,18 +87,18 @@ impl Browser {
         browser
     }
 
-    /// A window of its own, empty.
+    /// Opens a new, empty window.
     pub async fn window(&self) -> String {
         let window = self.post("/window/new", json!({ "type": "window" })).await;
         window["handle"].as_str().unwrap().to_owned()
     }
 
-    /// A command of the session.
+    /// Sends a command to the session.
     pub async fn post(&self, path: &str, body: Value) -> Value {
         self.command("POST", &format!("/session/{}{path}", self.session), body).await
     }
 
-    /// A question to the session.
+    /// Reads a value from the session.
     pub async fn get(&self, path: &str) -> Value {
         self.command("GET", &format!("/session/{}{path}", self.session), Value::Null).await
     }
@@ -134,7 +134,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // In a drop nothing can be awaited; and none of this matters any more to a story that has failed.
+        // A drop can't await. Errors don't matter here: the test is over.
         if let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", self.port)) {
             let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
             let path = format!("/session/{}", self.session);
@@ -154,7 +154,7 @@ impl Drop for Browser {
     }
 }
 
-/// Where a program is.
+/// The path of a program.
 fn program(name: &str) -> String {
     let path = std::env::var_os("PATH").unwrap();
     let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());

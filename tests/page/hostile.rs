@@ -1,10 +1,10 @@
-//! People who write markup where others write words: the page shows it, and is none the worse.
+//! Hostile input: the page shows markup in names and messages as text.
 
 use serde_json::{Value, json};
 
 use super::page_fixture::PageFixture;
 
-/// What would do harm, were any of it taken for more than text.
+/// Names that would do harm if the page treated them as more than text.
 const TRICKS: [&str; 30] = [
     "<script>harm()</script>",
     "<img src=x onerror=harm()>",
@@ -38,7 +38,7 @@ const TRICKS: [&str; 30] = [
     "%3Cscript%3Eharm()%3C/script%3E",
 ];
 
-/// What only a message may be: longer, with lines, links, and characters that no name may have.
+/// Hostile messages: longer than names, with line breaks, links, and characters that names must not contain.
 const LONG_TRICKS: [&str; 30] = [
     "https://x.test/\"onmouseover=\"harm()",
     "https://x.test/'><script>harm()</script>",
@@ -72,8 +72,8 @@ const LONG_TRICKS: [&str; 30] = [
     "\u{202e}<script>harm()</script>\u{2066}",
 ];
 
-/// Everything of the page that could have come from what people wrote: elements of other kinds than the page builds,
-/// listeners as attributes, addresses that are not the web's.
+/// Everything in the page that could come from hostile input: elements that the page never builds, listeners in attributes,
+/// and links that are not web addresses.
 const INJECTED: &str = "
 (() => {
     const ours = ['LI','P','DIV','SPAN','B','BDI','A','SVG','PATH','BUTTON','SMALL','H2','UL','OL'];
@@ -115,13 +115,13 @@ async fn page_shows_hostile_names_and_messages_as_text() {
     alice.sees_messages(&wanted).await;
     assert_eq!(alice.js(INJECTED).await, json!([]));
 
-    // As persons in the lists, as titles, as rooms.
+    // As users in the lists, as titles, as rooms.
     for person in &mut people {
         person.whisper("alice", person.name().to_owned().as_str()).await;
     }
-    alice.sees("all of them are in the list", "document.querySelectorAll('#peers a').length === 30").await;
+    alice.sees("all users are in the list", "document.querySelectorAll('#peers a').length === 30").await;
     alice.clicks("#people-toggle").await;
-    alice.sees("all of them are members", "document.querySelectorAll('#members a').length === 31").await;
+    alice.sees("all users are members", "document.querySelectorAll('#members a').length === 31").await;
     assert_eq!(alice.js(INJECTED).await, json!([]));
     for name in [TRICKS[1], TRICKS[18], TRICKS[27]] {
         for kind in ["peer", "room"] {
@@ -134,9 +134,9 @@ async fn page_shows_hostile_names_and_messages_as_text() {
         }
     }
 
-    // A reload builds all of it at once, from what was kept.
+    // A reload builds the whole page from the stored state.
     let harmed: Value = alice.js("harmed").await;
-    assert_eq!(harmed, json!([]), "nothing ran, nothing was refused by the policy either");
+    assert_eq!(harmed, json!([]), "no script ran, and the policy refused nothing");
     assert_eq!(alice.js(elements).await, before);
     alice.reloads().await;
     alice.is_online().await;
@@ -170,7 +170,7 @@ async fn very_long_links_do_not_block_the_page() {
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;
     alice.opens("room=tea").await;
-    // Nothing but what a link must not end with.
+    // Links that consist of characters with which a link must not end.
     for long in [format!("http://x{}", ")".repeat(16_000)), format!("http://x{}x", ".".repeat(16_000))] {
         for _ in 0..10 {
             bob.say("ops", &long).await;
@@ -186,7 +186,7 @@ async fn very_long_links_do_not_block_the_page() {
         })();
     })";
     let took = alice.js(shown).await.as_f64().unwrap();
-    assert!(took < 1_500.0, "the page was held up for {took} ms");
+    assert!(took < 1_500.0, "the page was blocked for {took} ms");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,12 +1,12 @@
-//! What the page looks like: light and dark, large and small. With `PAGE_IMAGES` set to a folder, its pictures go there;
-//! those of the README are made so.
+//! The appearance of the page: light and dark, large and small. If `PAGE_IMAGES` names a folder, the screenshots are written
+//! there; those in docs/images come from here.
 
 use serde_json::json;
 
 use super::page_fixture::PageFixture;
 use super::person::{ENTER, Person};
 
-/// Fails where anything is wider than the window.
+/// Asserts that nothing is wider than the window.
 async fn fits(person: &Person<'_>) {
     let wider = "[...document.querySelectorAll('body *')].filter((node) => node.checkVisibility() && !node.closest('.sr') \
         && node.getBoundingClientRect().right > innerWidth + 1).map((node) => node.outerHTML.slice(0, 120))";
@@ -14,7 +14,7 @@ async fn fits(person: &Person<'_>) {
     assert_eq!(person.js("document.documentElement.scrollWidth <= innerWidth").await, true);
 }
 
-/// How light the background is, from 0 to 255.
+/// The brightness of the background, from 0 to 255.
 async fn lightness(person: &Person<'_>) -> f64 {
     let script = "(() => {
         const canvas = new OffscreenCanvas(1, 1).getContext('2d');
@@ -49,12 +49,16 @@ async fn page_fits_every_screen_in_both_colour_schemes() {
     bob.say("operations", "Good morning! I’m about to upgrade the second node.").await;
     bob.say("operations", "The notes are at https://example.com/notes/upgrade").await;
     chiara.say("operations", "Go ahead. The first one took 40 s, nobody noticed.").await;
-    alice.sees("they have arrived", "document.querySelectorAll('#timeline .text').length === 3").await;
+    alice
+        .sees("the messages have arrived", "document.querySelectorAll('#timeline .text').length === 3")
+        .await;
     alice.says("Is anybody still connected to it?").await;
     deniz.say("operations", "About 12,000 people.").await;
     deniz.say("operations", "They’ll move to the others by themselves 🙂").await;
     erik.say("operations", "אני מסתכל על הגרפים.").await;
-    alice.sees("they have arrived", "document.querySelectorAll('#timeline .text').length === 7").await;
+    alice
+        .sees("the messages have arrived", "document.querySelectorAll('#timeline .text').length === 7")
+        .await;
     alice.says("Then let’s do it.").await;
     bob.say("operations", "🚀").await;
     bob.say("operations", "Done. One reconnect, nothing lost.").await;
@@ -62,11 +66,13 @@ async fn page_fits_every_screen_in_both_colour_schemes() {
     deniz.whisper("Alice", "Thanks for the review!").await;
     erik.ok("Enter", json!({ "room": "design" })).await;
     erik.say("design", "The new icon is in.").await;
-    alice.sees("they have arrived", "document.querySelectorAll('#timeline .text').length === 10").await;
+    alice
+        .sees("the messages have arrived", "document.querySelectorAll('#timeline .text').length === 10")
+        .await;
     alice.unread("peer=Chiara", 1).await;
     alice.unread("room=design", 1).await;
 
-    // Under one day, in groups, each in the direction of its letters; what is nothing but emoji is large.
+    // One day, messages in groups, each in the direction of its script; a message of emoji only is large.
     assert_eq!(
         alice.js("[...document.querySelectorAll('.day')].map((day) => day.textContent)").await,
         json!(["Today"])
@@ -82,7 +88,7 @@ async fn page_fits_every_screen_in_both_colour_schemes() {
     alice.has_screen(1280, 800, false).await;
     fits(&alice).await;
     assert!(lightness(&alice).await > 200.0);
-    alice.sees("the members are beside", "document.querySelectorAll('#members a').length === 5").await;
+    alice.sees("the members are shown", "document.querySelectorAll('#members a').length === 5").await;
     deniz.tell("Typing", json!({ "room": "operations" })).await;
     alice.reads("#typing", "Deniz is typing…").await;
     picture(&alice, "chat.png").await;
@@ -90,30 +96,32 @@ async fn page_fits_every_screen_in_both_colour_schemes() {
     alice.has_screen(375, 700, true).await;
     alice.reloads().await;
     alice.is_online().await;
-    alice.sees("all is there again", "document.querySelectorAll('#timeline .text').length === 10").await;
+    alice
+        .sees("all messages are shown again", "document.querySelectorAll('#timeline .text').length === 10")
+        .await;
     fits(&alice).await;
     assert!(lightness(&alice).await < 70.0);
     deniz.tell("Typing", json!({ "room": "operations" })).await;
-    alice.sees("the newest is on the screen", NEWEST_IS_SEEN).await;
+    alice.sees("the newest message is on the screen", NEWEST_IS_SEEN).await;
     picture(&alice, "phone.png").await;
 
     chiara
         .say("operations", &format!("{} and https://example.com/{}", "long".repeat(60), "x".repeat(200)))
         .await;
-    alice.sees("it has arrived", "document.querySelectorAll('#timeline .text').length === 11").await;
-    // What is being written takes the rows that it needs, also where the window changes under it.
+    alice.sees("the message has arrived", "document.querySelectorAll('#timeline .text').length === 11").await;
+    // The text field has as many rows as its text needs, also after the window changes.
     let height = "document.getElementById('draft').clientHeight";
     let row = alice.js(height).await.as_f64().unwrap();
     alice.types("#draft", &"written ".repeat(8)).await;
     alice.has_screen(320, 480, false).await;
-    alice.sees("it takes more rows", &format!("{height} > {row}")).await;
+    alice.sees("the text field has more rows", &format!("{height} > {row}")).await;
     alice.has_screen(1280, 800, false).await;
-    alice.sees("it takes one row", &format!("{height} <= {row}")).await;
+    alice.sees("the text field has one row", &format!("{height} <= {row}")).await;
     alice.js("document.getElementById('draft').select()").await;
     alice.types("#draft", "\u{e017}").await;
     alice.has_screen(320, 480, false).await;
     fits(&alice).await;
-    alice.sees("the newest is on the screen", NEWEST_IS_SEEN).await;
+    alice.sees("the newest message is on the screen", NEWEST_IS_SEEN).await;
     alice.clicks("#people-toggle").await;
     alice.sees("the members are shown", "!document.getElementById('people').hidden").await;
     fits(&alice).await;
@@ -123,17 +131,17 @@ async fn page_fits_every_screen_in_both_colour_schemes() {
     fits(&alice).await;
 }
 
-/// Where one writes is on the screen, and the last message just above it.
+/// The text field is on the screen, with the last message directly above it.
 const NEWEST_IS_SEEN: &str = "(() => {
     const field = document.getElementById('draft').getBoundingClientRect();
     const last = [...document.querySelectorAll('#timeline .text')].at(-1).getBoundingClientRect();
     return field.bottom <= innerHeight && last.bottom <= field.top && last.bottom > 0;
 })()";
 
-/// Every text on the screen that stands out from what is behind it by less than 4.5 to 1, and the borders of fields by
-/// less than 3 to 1: the level AA of the Web Content Accessibility Guidelines.
+/// All texts with a contrast below 4.5 to 1, and all borders of fields with a contrast below 3 to 1: the level AA of the Web
+/// Content Accessibility Guidelines.
 const FAINT: &str = "(() => {
-    // A field that is being written in has another border.
+    // A field with the focus has another border.
     document.activeElement.blur();
     const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
     const paint = (...colors) => {
@@ -187,7 +195,7 @@ async fn texts_and_fields_have_enough_contrast() {
         others.push(other);
     }
     alice.says("mine, see https://example.com/").await;
-    alice.sees("it is stored", "document.querySelectorAll('.line.stored.mine').length === 1").await;
+    alice.sees("the message is stored", "document.querySelectorAll('.line.stored.mine').length === 1").await;
     fixture.balancer.shut();
     alice.says("on its way, see https://example.com/").await;
     alice.reads("#banner-text", "Trying again").await;
@@ -211,20 +219,23 @@ async fn phone_keyboard_shrinks_the_page_but_zoom_does_not() {
     }
     alice.has_screen(375, 700, false).await;
     let height = "document.getElementById('chat').getBoundingClientRect().height";
-    alice.sees("it fills the screen", &format!("{height} === 700")).await;
-    alice.sees("the newest is on the screen", NEWEST_IS_SEEN).await;
+    alice.sees("the page fills the screen", &format!("{height} === 700")).await;
+    alice.sees("the newest message is on the screen", NEWEST_IS_SEEN).await;
     alice.devtools("Emulation.setPageScaleFactor", json!({ "pageScaleFactor": 2 })).await;
-    alice.sees("it is zoomed in", "visualViewport.scale === 2 && visualViewport.height === 350").await;
+    alice.sees("the page is zoomed in", "visualViewport.scale === 2 && visualViewport.height === 350").await;
     alice
-        .sees("its size was told", "document.documentElement.style.getPropertyValue('--height') === '700px'")
+        .sees(
+            "the page knows its height",
+            "document.documentElement.style.getPropertyValue('--height') === '700px'",
+        )
         .await;
     assert_eq!(alice.js(height).await.as_f64(), Some(700.0));
     alice.devtools("Emulation.setPageScaleFactor", json!({ "pageScaleFactor": 1 })).await;
-    // As much as a keyboard leaves.
+    // The height that remains above a keyboard.
     alice.has_screen(375, 360, false).await;
-    alice.sees("it is as high as what is seen", &format!("{height} === 360")).await;
-    alice.sees("the newest is on the screen", NEWEST_IS_SEEN).await;
-    // A phone on its side, and more written than there is room for.
+    alice.sees("the page has the height of the visible part", &format!("{height} === 360")).await;
+    alice.sees("the newest message is on the screen", NEWEST_IS_SEEN).await;
+    // A phone in landscape, with more text than fits.
     for number in 0..12 {
         alice.types("#draft", &format!("line {number}\u{e008}\u{e007}\u{e008}")).await;
     }
@@ -234,7 +245,7 @@ async fn phone_keyboard_shrinks_the_page_but_zoom_does_not() {
     assert_eq!(alice.js(keyboard).await, true);
     alice
         .sees(
-            "what sends it is above the keyboard",
+            "the send button is above the keyboard",
             "document.getElementById('composer').getBoundingClientRect().bottom <= 180",
         )
         .await;

@@ -1,4 +1,4 @@
-//! The chat page as people have it: in a real browser, over two nodes behind one address.
+//! The chat page in a real browser, with two nodes behind one address.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 #[path = "../support/mod.rs"]

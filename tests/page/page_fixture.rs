@@ -1,4 +1,5 @@
-//! Two nodes behind one address, and a browser. Owns what each story here begins with; the stories use it.
+//! Two nodes behind one address, and a browser: the start of most tests of the page. Owns these three, not what happens with
+//! them.
 
 use chatnode::config::Config;
 
@@ -8,7 +9,7 @@ use crate::support::client::Client;
 use crate::support::cluster::{Cluster, Kind};
 use crate::support::fake_balancer::FakeBalancer;
 
-/// Nodes, their load balancer, and a browser with as many windows as there are people.
+/// Nodes, their load balancer, and a browser with a window for each person.
 pub struct PageFixture {
     pub browser: Browser,
     pub balancer: FakeBalancer,
@@ -20,25 +21,25 @@ impl PageFixture {
         Self::start_with(Kind::Embedded, |_| {}).await
     }
 
-    /// The same, with a store and settings of the story's own.
+    /// The same, with another store and other settings.
     pub async fn start_with(kind: Kind, adjust: impl FnOnce(&mut Config)) -> Self {
         let (cluster, browser) = tokio::join!(Cluster::start_with(kind, 2, adjust), Browser::start());
         let balancer = FakeBalancer::start(vec![cluster.address(0), cluster.address(1)]).await;
         Self { browser, balancer, cluster }
     }
 
-    /// Where the page is, with a conversation to open.
+    /// The address of the page with a conversation to open.
     pub fn link(&self, key: &str) -> String {
         format!("http://{}/#{key}", self.balancer.address)
     }
 
-    /// Somebody who has the page open in a conversation, over this node.
+    /// A user of the page, signed in through this node, with this conversation open.
     pub async fn person(&self, node: usize, name: &str, key: &str) -> Person<'_> {
         self.balancer.prefer(self.cluster.address(node));
         Person::signs_in(&self.browser, &self.link(key), name).await
     }
 
-    /// Somebody with another client than the page, in a room.
+    /// A user with a test client instead of the page, in a room.
     pub async fn other(&self, node: usize, name: &str, room: &str) -> Client {
         self.cluster.enter(node, name, room).await
     }

@@ -1,4 +1,4 @@
-//! A person in front of the page: what they see, what they press. Owns a window of the browser; the stories speak to it.
+//! A user of the page: reads the screen and presses keys. Owns one window of the browser. Used by the tests.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::browser::Browser;
 use crate::support::client::PATIENCE;
 
-/// Enter, as WebDriver writes it.
+/// The Enter key in WebDriver.
 pub const ENTER: &str = "\u{e007}";
-/// Shift, held until the next time.
+/// The Shift key in WebDriver, held until it is sent again.
 pub const SHIFT: &str = "\u{e008}";
 
 /// Every message on the screen, oldest first.
@@ -23,7 +23,7 @@ pub struct Person<'a> {
 }
 
 impl<'a> Person<'a> {
-    /// Opens the page in a window, and goes no further.
+    /// Opens the page in a window, without signing in.
     pub async fn visits(browser: &'a Browser, address: &str) -> Self {
         let person = Self { browser, window: browser.window().await };
         person.goes_to(address).await;
@@ -49,7 +49,7 @@ impl<'a> Person<'a> {
         self.post("/refresh", json!({})).await;
     }
 
-    /// Opens a conversation as its link does: `room=…`, `peer=…`.
+    /// Opens a conversation by the key in its link: `room=…`, `peer=…`.
     pub async fn opens(&self, key: &str) {
         self.run("location.hash = arguments[0]", json!([key])).await;
         let title = key.replace("room=", "#").replace("peer=", "");
@@ -95,7 +95,7 @@ impl<'a> Person<'a> {
         self.post("/execute/sync", json!({ "script": script, "args": args })).await
     }
 
-    /// Notes in the page's `told`, whenever the text of an element is set, what an expression then is.
+    /// Records the value of an expression in the page's array `told` whenever the text of an element is set.
     pub async fn notes(&self, id: &str, expression: &str) {
         let watch = format!(
             "(window.told = [], new MutationObserver(() => told.push({expression}))
@@ -141,7 +141,7 @@ impl<'a> Person<'a> {
         }
     }
 
-    /// How many unread messages a conversation shows in the list.
+    /// Waits until a conversation shows this number of unread messages in the list.
     pub async fn unread(&self, key: &str, count: u64) {
         let link = json!(format!("#sidebar a[href='#{key}'] .badge"));
         let expression =
@@ -149,7 +149,7 @@ impl<'a> Person<'a> {
         self.sees(&format!("{count} unread in {key}"), &expression).await;
     }
 
-    /// The size of the window's inside, and whether its owner likes the dark.
+    /// Sets the inner size of the window, and the preferred colour scheme.
     pub async fn has_screen(&self, width: u32, height: u32, is_dark: bool) {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 720 });
@@ -160,12 +160,12 @@ impl<'a> Person<'a> {
         self.sees("the window has its size", &format!("innerWidth === {width}")).await;
     }
 
-    /// A command of the browser's own tools, and its answer.
+    /// Sends a command of the DevTools protocol, and returns its answer.
     pub async fn devtools(&self, command: &str, params: Value) -> Value {
         self.post("/goog/cdp/execute", json!({ "cmd": command, "params": params })).await
     }
 
-    /// Presses keys wherever the focus is.
+    /// Presses keys at the element with the focus.
     pub async fn presses(&self, keys: &[&str]) {
         let downs = keys.iter().map(|key| json!({ "type": "keyDown", "value": key }));
         let ups = keys.iter().rev().map(|key| json!({ "type": "keyUp", "value": key }));
@@ -174,7 +174,7 @@ impl<'a> Person<'a> {
         self.post("/actions", json!({ "actions": [keyboard] })).await;
     }
 
-    /// What the window looks like, as a PNG.
+    /// A screenshot of the window, as PNG.
     pub async fn screenshot(&self) -> Vec<u8> {
         self.look().await;
         let picture = self.browser.get("/screenshot").await;

@@ -1,4 +1,4 @@
-//! Who is there, and who has read what: also where the connection breaks before it was said.
+//! Presence and read markers, also across lost connections.
 
 use serde_json::json;
 
@@ -14,13 +14,13 @@ async fn read_marker_is_sent_after_a_lost_connection() {
     alice.opens("peer=bob").await;
     assert_eq!(bob.next("Read").await["message_id"], first["message_id"]);
     alice.says("my own").await;
-    let own = bob.wait_for("her answer", |frame| frame["message_body"]["content"] == "my own").await;
-    alice.sees("it is sent", "document.querySelectorAll('.line.stored.mine').length === 1").await;
+    let own = bob.wait_for("the answer of alice", |frame| frame["message_body"]["content"] == "my own").await;
+    alice.sees("the message is sent", "document.querySelectorAll('.line.stored.mine').length === 1").await;
     bob.ok("Read", json!({ "target_username": "alice", "message_id": own["message_body"]["message_id"] }))
         .await;
-    alice.sees("it is read", "document.querySelectorAll('.line.read.mine').length === 1").await;
+    alice.sees("the message is read", "document.querySelectorAll('.line.read.mine').length === 1").await;
 
-    // Read, and the connection is gone before that is told.
+    // Alice reads the message, and her connection is lost before the page sends the marker.
     fixture.balancer.shut();
     let second = bob.whisper("alice", "two").await;
     fixture.balancer.open();
@@ -41,9 +41,9 @@ async fn leaving_before_the_enter_ack_leaves_the_room() {
             frame["message_type"] == kind && frame["message_body"]["sender_username"] == "alice"
         }
     };
-    bob.wait_for("she comes in", presence("Enter")).await;
+    bob.wait_for("alice enters", presence("Enter")).await;
     alice.clicks("#leave").await;
-    bob.wait_for("she leaves", presence("Leave")).await;
+    bob.wait_for("alice leaves", presence("Leave")).await;
     fixture.balancer.cut();
     alice.is_online().await;
     alice.opens("room=tea").await;
@@ -62,13 +62,13 @@ async fn peer_of_unknown_presence_is_not_shown_as_offline() {
     alice.reloads().await;
     alice.is_online().await;
     alice.reads("#members", "alice").await;
-    // The room that he is in was asked as well.
+    // The page has also requested the members of the room that bob is in.
     alice.sees("bob is online", "document.querySelector('#peers .dot.here') !== null").await;
     fixture.balancer.cut();
     alice.says("back").await;
-    alice.sees("it is stored", "document.querySelectorAll('.line.stored.mine').length === 1").await;
+    alice.sees("the message is stored", "document.querySelectorAll('.line.stored.mine').length === 1").await;
     alice.sees("bob is online again", "document.querySelector('#peers .dot.here') !== null").await;
-    // Whom no room of hers has is not shown as absent.
+    // The page shows no presence for a user who is in none of alice's rooms.
     let mut carol = fixture.other(1, "carol", "den").await;
     carol.whisper("alice", "psst").await;
     alice.sees("carol is in the list", "document.querySelectorAll('#peers a').length === 2").await;

@@ -1,4 +1,4 @@
-//! Connections that break, and a page that is loaded anew: nothing is lost, nothing comes twice, nothing typed is gone.
+//! Lost connections and reloads: no message is lost or shown twice, and drafts stay.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::support::fake_balancer::FakeBalancer;
 use crate::support::process::NodeProcess;
 use crate::support::redis_server::RedisServer;
 
-/// `count` texts that begin alike.
+/// `count` numbered texts.
 fn texts(start: &str, count: usize) -> Vec<String> {
     (1..=count).map(|number| format!("{start} {number}")).collect()
 }
@@ -26,13 +26,15 @@ async fn node_failure_while_typing_loses_no_message() {
     let alice = Person::signs_in(&fixture.browser, &fixture.link("room=ops"), "alice").await;
     alice.says("before 1").await;
     assert_eq!(bob.hears().await, "before 1");
-    alice.sees("it is acknowledged", "document.querySelectorAll('.line.stored.mine').length === 1").await;
-    // Stored, and the page will never hear of it from this node.
+    alice
+        .sees("the message is acknowledged", "document.querySelectorAll('.line.stored.mine').length === 1")
+        .await;
+    // The node stores the next message, but its answer never arrives.
     fixture.balancer.mute();
     alice.says("before 2").await;
     assert_eq!(bob.hears().await, "before 2");
     alice.types("#draft", "half a sen").await;
-    // Not drained: as a kill ends it.
+    // The node ends without a drain, as if it were killed.
     drop(fixture.cluster.nodes.remove(0));
     fixture.balancer.cut();
     alice.types("#draft", &format!("tence{ENTER}")).await;
@@ -40,7 +42,7 @@ async fn node_failure_while_typing_loses_no_message() {
     bob.say("ops", "still there?").await;
     assert_eq!(bob.hears().await, "still there?");
     alice.sees_messages(&["before 1", "before 2", "half a sentence", "still there?"]).await;
-    alice.sees("nothing waits", "document.querySelectorAll('.line.stored.mine').length === 3").await;
+    alice.sees("no message waits", "document.querySelectorAll('.line.stored.mine').length === 3").await;
     bob.heard_no("GroupChat").await;
 }
 
@@ -60,7 +62,7 @@ async fn reconnect_loads_and_counts_missed_messages() {
     alice.reads("#banner-text", "Trying again in").await;
     assert!(fixture.balancer.turned_away() > 0);
     fixture.balancer.open();
-    // The countdown may end by itself just now.
+    // The countdown may end at this moment, so the click does not wait for the button.
     alice.js("document.getElementById('retry').click()").await;
     alice.reads("#banner-text", "Reconnected. Loaded missed messages: 12.").await;
     let missed = texts("missed", 12);
@@ -87,17 +89,17 @@ async fn reload_keeps_rooms_drafts_and_unsent_messages() {
     fixture.balancer.shut();
     alice.says("unsent one").await;
     alice.says("unsent two").await;
-    alice.sees("both wait", "document.querySelectorAll('.line.waiting').length === 2").await;
+    alice.sees("both messages wait", "document.querySelectorAll('.line.waiting').length === 2").await;
 
     alice.reloads().await;
-    alice.sees("both wait still", "document.querySelectorAll('.line.waiting').length === 2").await;
+    alice.sees("both messages still wait", "document.querySelectorAll('.line.waiting').length === 2").await;
     alice.reads("#rooms", "tea").await;
     bob.heard_no("GroupChat").await;
     fixture.balancer.open();
     alice.is_online().await;
     assert_eq!(bob.hears().await, "unsent one");
     assert_eq!(bob.hears().await, "unsent two");
-    alice.sees("nothing waits", "document.querySelectorAll('.line.stored.mine').length === 3").await;
+    alice.sees("no message waits", "document.querySelectorAll('.line.stored.mine').length === 3").await;
     alice.sees_messages(&["stored", "unsent one", "unsent two"]).await;
     bob.heard_no("GroupChat").await;
     alice.opens("room=tea").await;
@@ -116,8 +118,8 @@ async fn short_interruption_shows_no_banner() {
     let alice = Person::signs_in(&browser, &format!("http://{}/#room=ops", balancer.address), "alice").await;
     alice.says("one").await;
     assert_eq!(bob.hears().await, "one");
-    alice.sees("it is stored", "document.querySelectorAll('.line.stored.mine').length === 1").await;
-    // The first pause at its longest: the hiccup is as long as it gets.
+    alice.sees("the message is stored", "document.querySelectorAll('.line.stored.mine').length === 1").await;
+    // The first wait has its maximum length, so the interruption is as long as possible.
     let watch = "(Math.random = () => 0.999, window.told = 0, new MutationObserver(() => told += !document.getElementById('banner').hidden)
         .observe(document.getElementById('banner'), { attributes: true }), true)";
     assert_eq!(alice.js(watch).await, true);
@@ -127,9 +129,9 @@ async fn short_interruption_shows_no_banner() {
     alice.types("#draft", ENTER).await;
     assert_eq!((bob.hears().await, bob.hears().await), ("are you there?".into(), "two".into()));
     alice.sees_messages(&["one", "are you there?", "two"]).await;
-    alice.sees("nothing waits", "document.querySelectorAll('.line.stored.mine').length === 2").await;
+    alice.sees("no message waits", "document.querySelectorAll('.line.stored.mine').length === 2").await;
     bob.heard_no("GroupChat").await;
-    assert_eq!(alice.js("told").await, 0, "how often the banner was changed in sight");
+    assert_eq!(alice.js("told").await, 0, "changes of the visible banner");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,32 +161,32 @@ async fn gap_line_marks_messages_missing_from_the_log() {
 async fn reconnect_starts_early_and_follows_the_network() {
     let fixture = PageFixture::start().await;
     let alice = fixture.person(0, "alice", "room=ops").await;
-    // Each pause at its longest, and when each try began.
+    // Each wait has its maximum length. Records the time of each attempt.
     let watch = "(Math.random = () => 0.999, window.tries = [], window.WebSocket = class extends WebSocket {
         constructor(address) { super(address); tries.push(Date.now() - cut); }
     }, window.cut = Date.now(), true)";
     assert_eq!(alice.js(watch).await, true);
     fixture.balancer.shut();
-    alice.sees("it tries again", "tries.length >= 1").await;
+    alice.sees("the page tries again", "tries.length >= 1").await;
     let first = alice.js("tries[0]").await.as_f64().unwrap();
     assert!(first < 3_000.0, "the first try came {first} ms after the cut");
     alice
-        .sees("the pauses grow", "/in [5-8] s/.test(document.getElementById('banner-text').textContent)")
+        .sees("the waits grow", "/in [5-8] s/.test(document.getElementById('banner-text').textContent)")
         .await;
     fixture.balancer.open();
     let began = Instant::now();
     alice.js("dispatchEvent(new Event('online'))").await;
     alice.is_online().await;
-    assert!(began.elapsed() < Duration::from_secs(4), "it waited for {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(4), "the page waited for {:?}", began.elapsed());
 
-    // A try that hangs is given up soon once there is a network again.
+    // An attempt that hangs ends early when the network returns.
     alice.js("(window.WebSocket = class { close() {} }, window.hangs = 0, 0)").await;
     fixture.balancer.cut();
     alice.reads("#banner-text", "Connecting…").await;
     alice.js("dispatchEvent(new Event('online'))").await;
     let began = Instant::now();
     alice.reads("#banner-text", "Trying again in").await;
-    assert!(began.elapsed() < Duration::from_secs(7), "it hung for {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(7), "the attempt hung for {:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -196,8 +198,8 @@ async fn messages_during_an_absence_are_marked_as_new() {
     alice.opens("room=ops").await;
     bob.say("ops", "seen").await;
     alice.sees_messages(&["seen"]).await;
-    // Kept a moment later; then the page is gone.
-    alice.sees("that is kept", "JSON.stringify(sessionStorage).includes('\\\\\"seq\\\\\":1')").await;
+    // The page stores its state a moment later; then it is closed.
+    alice.sees("the state is stored", "JSON.stringify(sessionStorage).includes('\\\\\"seq\\\\\":1')").await;
     alice.goes_to("about:blank").await;
     for number in 1..=3 {
         bob.say("tea", &format!("tea {number}")).await;
@@ -209,7 +211,7 @@ async fn messages_during_an_absence_are_marked_as_new() {
     alice.unread("room=tea", 3).await;
     alice
         .sees(
-            "what is new stands below the line",
+            "the divider is above the first new message",
             "(() => {
         const line = document.querySelector('#timeline .divider');
         return line?.closest('li').querySelector('.text').textContent === 'new one';
@@ -218,7 +220,7 @@ async fn messages_during_an_absence_are_marked_as_new() {
         .await;
     alice
         .sees(
-            "both are there",
+            "both messages are shown",
             "[...document.querySelectorAll('#timeline .text')].at(-1).textContent === 'new two'",
         )
         .await;

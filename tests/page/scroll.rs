@@ -1,4 +1,4 @@
-//! Long conversations: what was said before comes with scrolling up, and thousands of messages are no burden.
+//! Long conversations: scrolling up loads older messages, and thousands of messages do not slow the page.
 
 use std::time::Instant;
 
@@ -8,14 +8,14 @@ use super::page_fixture::PageFixture;
 use super::person::Person;
 use crate::support::cluster::Kind;
 
-/// Of what is laid out, oldest first.
+/// The `seq` of each message in the document, oldest first.
 async fn seqs(person: &Person<'_>) -> Vec<u64> {
     let seqs =
         person.js("[...document.querySelectorAll('#timeline > li')].map((node) => node.item.seq)").await;
     serde_json::from_value(seqs).unwrap()
 }
 
-/// Says so many, over as many connections as keep each of them short.
+/// Sends `count` messages, over several connections, so that the queue of each stays short.
 async fn says_many(fixture: &PageFixture, count: usize) {
     for start in (0..count).step_by(500) {
         let mut bob = fixture.other(1, "bob", "ops").await;
@@ -31,10 +31,12 @@ async fn scrolling_up_loads_older_messages() {
         bob.say("ops", &format!("number {number}")).await;
     }
     let alice = fixture.person(0, "alice", "room=ops").await;
-    alice.sees("the newest are there", "document.querySelectorAll('#timeline .text').length === 80").await;
+    alice
+        .sees("the newest messages are shown", "document.querySelectorAll('#timeline .text').length === 80")
+        .await;
     assert_eq!(seqs(&alice).await.first(), Some(&221));
 
-    // What one reads stays where it is while older ones come in above.
+    // The visible messages don't move while older ones are added above them.
     let scroll = "new Promise((done) => {
         const scroller = document.getElementById('scroller');
         scroller.scrollTop = 300;
@@ -43,16 +45,18 @@ async fn scrolling_up_loads_older_messages() {
         done(window.read.seq);
     })";
     alice.js(scroll).await;
-    alice.sees("older ones have come", "document.querySelector('#timeline > li').item.seq < 221").await;
+    alice
+        .sees("older messages have arrived", "document.querySelector('#timeline > li').item.seq < 221")
+        .await;
     let moved = "[...document.querySelectorAll('#timeline > li')].find((node) => node.item.seq === read.seq)
         .getBoundingClientRect().top - read.top";
     let moved = alice.js(moved).await.as_f64().unwrap();
-    assert!(moved.abs() < 2.0, "it moved by {moved} px");
+    assert!(moved.abs() < 2.0, "the messages moved by {moved} px");
 
     let up = "(document.getElementById('scroller').scrollTop = 0, document.querySelector('#timeline > li').item.seq === 1)";
-    alice.sees("the oldest is reached", up).await;
+    alice.sees("the oldest message is shown", up).await;
     let all = seqs(&alice).await;
-    assert!(all.iter().zip(1..).all(|(seq, expected)| *seq == expected), "in order from the first: {all:?}");
+    assert!(all.iter().zip(1..).all(|(seq, expected)| *seq == expected), "not in order: {all:?}");
     alice.reads("#older", "The server has no earlier messages.").await;
 
     alice.reads("#jump", "Latest").await;
@@ -61,7 +65,7 @@ async fn scrolling_up_loads_older_messages() {
     alice.clicks("#jump").await;
     alice
         .sees(
-            "the newest is on the screen",
+            "the newest message is on the screen",
             "(() => {
         const last = [...document.querySelectorAll('#timeline .text')].at(-1);
         return last.textContent === 'number 301' && last.getBoundingClientRect().bottom < innerHeight;
@@ -71,7 +75,7 @@ async fn scrolling_up_loads_older_messages() {
     assert_eq!(alice.js("document.getElementById('jump').hidden").await, true);
 }
 
-/// The time between two frames, in the middle and at the worst, while what is on show moves up and more comes in.
+/// The median and the maximum of the time between two frames, while the page scrolls up and loads older messages.
 async fn frames(person: &Person<'_>) -> (f64, f64) {
     let run = "(window.frames = [], (function next(at) {
         frames.push(at);
@@ -98,7 +102,7 @@ async fn page_stays_fast_with_ten_thousand_messages() {
     says_many(&fixture, 11_990).await;
     let newest =
         |seq: u64| format!("document.querySelector('#timeline > li:last-child')?.item.seq === {seq}");
-    alice.sees("all have come", &newest(11_990)).await;
+    alice.sees("all messages have arrived", &newest(11_990)).await;
     println!("11,990 messages took {:?}", began.elapsed());
     assert!(seqs(&alice).await.len() <= 200);
 
@@ -106,28 +110,39 @@ async fn page_stays_fast_with_ten_thousand_messages() {
     println!("frames while scrolling and receiving: {coming:?} ms");
     assert!(coming.0 < 60.0, "half of the frames take longer than {} ms, one {} ms", coming.0, coming.1);
 
-    // Back to the very first; then more come in than are kept.
+    // Scroll up to the first message; then more messages arrive than the page keeps.
     let up = "(function up() {
         document.getElementById('scroller').scrollTop = 0;
         if (document.querySelector('#timeline > li').item.seq > 1) requestAnimationFrame(up);
     })()";
     alice.js(up).await;
-    alice.sees("the first is reached", "document.querySelector('#timeline > li').item.seq === 1").await;
+    alice.sees("the first message is shown", "document.querySelector('#timeline > li').item.seq === 1").await;
     says_many(&fixture, 30).await;
-    // Of the five before, some may have come while the scrolling reader was at the end.
+    // Some of the five earlier messages may have arrived while the list was at its end.
     alice
-        .sees("they are counted", "parseInt(document.getElementById('jump').textContent.slice(2)) >= 30")
+        .sees(
+            "the new messages are counted",
+            "parseInt(document.getElementById('jump').textContent.slice(2)) >= 30",
+        )
         .await;
     let shown = seqs(&alice).await;
-    assert_eq!((shown[0], shown.len() <= 220), (1, true), "{} are laid out", shown.len());
+    assert_eq!((shown[0], shown.len() <= 220), (1, true), "{} messages are in the document", shown.len());
     says_many(&fixture, 12_000).await;
     alice
-        .sees("they have come", "parseInt(document.getElementById('jump').textContent.slice(2)) >= 12_030")
+        .sees(
+            "the new messages have arrived",
+            "parseInt(document.getElementById('jump').textContent.slice(2)) >= 12_030",
+        )
         .await;
     let shown = seqs(&alice).await;
-    assert!(shown[0] > 1 && shown.len() <= 220, "{} are laid out, from {}", shown.len(), shown[0]);
+    assert!(
+        shown[0] > 1 && shown.len() <= 220,
+        "{} messages are in the document, from {}",
+        shown.len(),
+        shown[0]
+    );
     alice.clicks("#jump").await;
-    alice.sees("the newest is there", &newest(24_025)).await;
+    alice.sees("the newest message is shown", &newest(24_025)).await;
     assert_eq!(alice.js("document.querySelectorAll('#timeline .gap').length").await, json!(0));
     assert_ne!(alice.js("document.getElementById('scroller').scrollTop").await, Value::from(0));
 }

@@ -1,4 +1,4 @@
-//! A store that is away, comes back empty, or holds what no node wrote: the page says what it knows, and no more.
+//! A store that stops, returns empty or contains invalid data: the page reports exactly what it knows.
 
 use serde_json::json;
 
@@ -19,17 +19,19 @@ async fn page_reports_a_stopped_and_an_emptied_store() {
         fixture.cluster.redis_server().stop();
         alice.says("perhaps").await;
         let unknown = "document.querySelector('.line.waiting')";
-        alice.sees("no answer came", &format!("{unknown} !== null")).await;
-        // A minute later.
+        alice.sees("no answer has arrived", &format!("{unknown} !== null")).await;
+        // The clock of the page moves on by a minute.
         alice.js("(window.now = Date.now, Date.now = () => now() + 61_000)").await;
         alice
             .reads(".failure", "This message may have been sent. The server can’t store messages right now.")
             .await;
         assert_eq!(alice.js("document.querySelectorAll('.failure button').length").await, 3);
         fixture.cluster.redis_server().cont();
-        // Its copy comes: it was.
+        // The copy arrives, so the message was stored.
         assert_eq!(bob.hears().await, "perhaps");
-        alice.sees("it is stored", "document.querySelectorAll('.line.stored.mine').length === 2").await;
+        alice
+            .sees("the message is stored", "document.querySelectorAll('.line.stored.mine').length === 2")
+            .await;
         alice.sees_messages(&["before", "perhaps"]).await;
         alice.js("Date.now = now").await;
     }
@@ -41,13 +43,18 @@ async fn page_reports_a_stopped_and_an_emptied_store() {
     alice.reads(".gap", "Messages may be missing here. The message log of the server was reset.").await;
     alice
         .sees(
-            "it stands before what came after",
+            "the gap is before the newest message",
             "[...document.querySelectorAll('#timeline .text')].at(-1).textContent === 'afresh'",
         )
         .await;
     bob.whisper("anna", "psst").await;
     alice.unread("peer=bob", 1).await;
-    alice.sees("the private log's gap is told", "told.includes('Private messages may be missing.')").await;
+    alice
+        .sees(
+            "the page reports the gap in the private log",
+            "told.includes('Private messages may be missing.')",
+        )
+        .await;
     fixture.cluster.redis().kill();
 }
 
@@ -57,30 +64,30 @@ async fn unreadable_room_is_not_reported_as_caught_up() {
     let redis = |words: &[&str]| fixture.cluster.redis_server().command(words).unwrap();
     let alice = fixture.person(0, "alice", "room=bad").await;
     alice.says("before").await;
-    alice.sees("it is stored", "document.querySelectorAll('.line.stored.mine').length === 1").await;
+    alice.sees("the message is stored", "document.querySelectorAll('.line.stored.mine').length === 1").await;
     alice.notes("banner-text", "document.getElementById('banner-text').textContent").await;
     redis(&["RENAME", "chat:{r:bad}:meta", "aside"]);
     redis(&["SET", "chat:{r:bad}:meta", "x"]);
-    // To the node that does not know the room yet.
+    // The second node has not loaded the room yet.
     fixture.balancer.prefer(fixture.cluster.address(1));
     fixture.balancer.cut();
     alice.reads("#banner-text", "Can’t join #bad yet: the stored data can't be read").await;
     alice.says("later").await;
-    alice.sees("it waits", "document.querySelectorAll('.line.waiting').length === 1").await;
+    alice.sees("the message waits", "document.querySelectorAll('.line.waiting').length === 1").await;
     let told = alice.js("told").await;
     assert!(!told.to_string().contains("Reconnected"), "{told}");
     redis(&["DEL", "chat:{r:bad}:meta"]);
     redis(&["RENAME", "aside", "chat:{r:bad}:meta"]);
-    alice.sees("it is stored", "document.querySelectorAll('.line.stored.mine').length === 2").await;
+    alice.sees("the message is stored", "document.querySelectorAll('.line.stored.mine').length === 2").await;
     alice.sees_messages(&["before", "later"]).await;
     alice.reads("#banner-text", "Reconnected. No messages missed.").await;
-    alice.sees("nothing is wrong any more", "document.getElementById('banner').hidden").await;
+    alice.sees("the banner is hidden again", "document.getElementById('banner').hidden").await;
     assert_eq!(alice.js("document.querySelectorAll('.gap').length").await, json!(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gap_is_reported_once_in_a_silent_room() {
-    // Each with a store of its own: the other's is empty.
+    // Each cluster has its own store, so the second one is empty.
     let (first, second, browser) =
         tokio::join!(Cluster::start(Kind::Embedded, 1), Cluster::start(Kind::Embedded, 1), Browser::start());
     let balancer = FakeBalancer::start(vec![first.address(0), second.address(0)]).await;
@@ -100,21 +107,21 @@ async fn gap_is_reported_once_in_a_silent_room() {
         } else {
             balancer.cut();
         }
-        // Asked for after all that is resumed: so it comes after that.
+        // The page sends these requests after it has resumed all conversations, so their answers arrive later.
         alice.opens("room=tea").await;
         alice.says("hello").await;
         let stored = "document.querySelectorAll('.line.stored.mine').length";
-        alice.sees("it is stored", &format!("{stored} === {}", if reload { 1 } else { 2 })).await;
+        alice.sees("the message is stored", &format!("{stored} === {}", if reload { 1 } else { 2 })).await;
         let told = alice.js("document.getElementById('banner-text').textContent").await;
         assert_ne!(told, "Reconnected. Some messages are missing.", "reload: {reload}");
     }
-    // What is said in the new logs arrives.
+    // Messages in the new logs arrive.
     let mut bob = second.enter(0, "bob", "ops").await;
     alice.opens("room=ops").await;
     bob.say("ops", "after").await;
     alice
         .sees(
-            "it has come",
+            "the new message has arrived",
             "[...document.querySelectorAll('#timeline .text')].at(-1)?.textContent === 'after'",
         )
         .await;

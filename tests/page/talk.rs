@@ -1,4 +1,4 @@
-//! Three people talk over two nodes: in rooms, in private, typing, reading.
+//! Users chat over two nodes: rooms, private messages, typing and read markers.
 
 use std::time::Instant;
 
@@ -22,13 +22,13 @@ async fn three_users_chat_over_two_nodes() {
     alice.sees_messages(&["hello", "two\nlines"]).await;
     alice
         .sees(
-            "her own message is marked as sent",
+            "the own message is marked as sent",
             "document.querySelectorAll('.line.stored.mine').length === 1",
         )
         .await;
     alice.reads("#subtitle", "2 online").await;
 
-    // The server passes on one per second and target: the first of these may come too soon after the last.
+    // The server forwards one `Typing` per second and target, so the first ones may be too early after the last message.
     let mut written = String::new();
     let deadline = Instant::now() + PATIENCE;
     while bob.js("document.getElementById('typing').textContent").await != "alice is typing…" {
@@ -39,9 +39,9 @@ async fn three_users_chat_over_two_nodes() {
     alice.says("!").await;
     written.push('!');
     bob.sees_messages(&["hello", "two\nlines", &written]).await;
-    bob.sees("alice types no more", "document.getElementById('typing').textContent === ''").await;
+    bob.sees("alice has stopped typing", "document.getElementById('typing').textContent === ''").await;
 
-    // Carol comes in beside the room that she has open, and hears of both.
+    // Carol enters a second room, and receives the messages of both.
     carol.opens("room=ops").await;
     carol.sees_messages(&["hello", "two\nlines", &written]).await;
     carol.opens("room=tea").await;
@@ -52,10 +52,13 @@ async fn three_users_chat_over_two_nodes() {
     carol.reads("title", "(2)").await;
     carol.opens("room=ops").await;
     carol
-        .sees("the first new one is marked", "document.querySelectorAll('#timeline .divider').length === 1")
+        .sees(
+            "the first new message is marked",
+            "document.querySelectorAll('#timeline .divider').length === 1",
+        )
         .await;
 
-    // A link to the room, and who leaves it.
+    // The link to the room, and leaving it.
     carol.js("(navigator.clipboard.writeText = async (text) => { window.copied = text }, 0)").await;
     carol.clicks("#copy").await;
     carol.reads("#notice", "Link copied.").await;
@@ -81,7 +84,7 @@ async fn private_message_reaches_only_its_two_users() {
     bob.says("yes?").await;
     alice.sees_messages(&["psst", "yes?"]).await;
 
-    // What carol hears of later was sent later: what she was sent before, she has.
+    // Carol receives this message after everything that was sent to her before.
     alice.opens("room=ops").await;
     alice.says("hello all").await;
     carol.sees_messages(&["hello all"]).await;
@@ -95,14 +98,14 @@ async fn own_messages_do_not_count_as_unread() {
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;
     bob.ok("Enter", json!({ "room": "tea" })).await;
-    // Written without a connection, sent while another room is open.
+    // Written without a connection, and sent while another room is open.
     fixture.balancer.shut();
     alice.says("first").await;
     alice.says("second").await;
     alice.opens("room=tea").await;
     fixture.balancer.open();
     assert_eq!((bob.hears().await, bob.hears().await), ("first".into(), "second".into()));
-    // By another device of hers, before and after somebody else.
+    // From another device of alice, before and after a message from bob.
     let mut device = fixture.other(1, "alice", "ops").await;
     device.say("ops", "third").await;
     bob.say("ops", "hello").await;
@@ -133,7 +136,7 @@ async fn only_fast_senders_get_the_rate_limit_notice() {
         alice.opens(&format!("room={room}")).await;
         alice.reads("#members", "alice").await;
     }
-    // To enter all of them at once is more than the server allows.
+    // A reload enters all rooms at once, which exceeds the rate limit.
     let mut bob = fixture.other(1, "bob", "seven").await;
     alice.reloads().await;
     alice.says("in").await;
@@ -143,7 +146,7 @@ async fn only_fast_senders_get_the_rate_limit_notice() {
     assert_eq!(alice.js(told).await, "");
 
     let carol = fixture.person(0, "carol", "room=one").await;
-    // So are these, and they are hers.
+    // These messages exceed the limit too, and the user sent them.
     let many = "(() => {
         const field = document.getElementById('draft');
         for (let number = 0; number < 50; number++) {
@@ -162,7 +165,7 @@ async fn switcher_buttons_choose_room_or_person() {
     let alice = fixture.person(0, "alice", "room=ops").await;
     let _carol = fixture.other(1, "carol", "ops").await;
     alice.reads("#members", "carol").await;
-    // Enter alone goes where there is somebody of that name.
+    // The Enter key opens the direct messages if there is a user with this name.
     for (press, title) in [("", "carol"), ("button:not(#write)", "#carol"), ("#write", "carol")] {
         alice.opens("room=ops").await;
         alice.clicks("#go").await;

@@ -1,4 +1,4 @@
-//! A server that asks for tokens: who has none is asked for one, and whose token ends goes on with another.
+//! Sign-in on a server that requires tokens: without a token, with an invalid one, and after the token has ended.
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ async fn revoked_token_keeps_rooms_and_messages() {
     alice.reads("#problem", "This server requires an access token.").await;
     alice.types("#token", &format!("0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10{ENTER}")).await;
     alice.reads("#problem", "The server does not accept this token.").await;
-    // Somebody else's.
+    // The token of another user.
     let others = fixture.cluster.token(0, "bob").await;
     alice.types("#token", &format!("{others}{ENTER}")).await;
     alice.reads("#problem", "does not match this connection's user").await;
@@ -37,7 +37,7 @@ async fn revoked_token_keeps_rooms_and_messages() {
     assert_eq!(bob.hears().await, "with a token");
     let kept = "[localStorage, sessionStorage].map((area) => JSON.stringify(area).includes";
     let kept = alice.js(&format!("{kept}({}))", json!(first))).await;
-    assert_eq!(kept, json!([false, true]), "it never leaves the tab");
+    assert_eq!(kept, json!([false, true]), "the token never leaves the tab");
 
     fixture.cluster.revoke(0, &first).await;
     alice.reads("#problem", "Your access token has expired or was revoked.").await;
@@ -53,7 +53,7 @@ async fn revoked_token_keeps_rooms_and_messages() {
     assert_eq!(bob.hears().await, "meanwhile");
     assert_eq!(bob.hears().await, "with another");
 
-    // Whom an administrator removes is told so, and nothing tries again.
+    // A user that an administrator disconnects sees the reason, and the page does not reconnect.
     assert_eq!(fixture.cluster.call(0, "POST", "/users/alice/disconnect", json!(null)).await.0, 204);
     alice.reads("#problem", "An administrator disconnected you.").await;
     assert_eq!(alice.js("document.getElementById('chat').hidden").await, true);
@@ -80,7 +80,7 @@ async fn token_alone_determines_the_user() {
     alice.says("it is me").await;
     let said = bob.next("GroupChat").await;
     assert_eq!((&said["sender_username"], &said["content"]), (&json!("alice"), &json!("it is me")));
-    // To ask whose the token is has taken nothing from what waited.
+    // Checking the owner of the token did not consume the waiting message.
     alice.unread("peer=bob", 1).await;
 }
 
