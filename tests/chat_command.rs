@@ -1,4 +1,4 @@
-//! `chatnode chat` as people use it in a pipe: the real program against nodes in this process, through a line that breaks.
+//! `chatnode chat` in a pipe: the real program against nodes in this process, over connections that break.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use support::client::PATIENCE;
 use support::cluster::{Cluster, Kind};
 
-/// The program with its input and output in our hands. Killed when dropped.
+/// The program, with its input and output. Killed when dropped.
 struct Chat {
     child: Child,
     input: Option<ChildStdin>,
@@ -40,18 +40,20 @@ impl Chat {
 
     async fn line(&mut self) -> String {
         let line = timeout(PATIENCE, self.output.next_line()).await;
-        line.expect("nothing is printed").unwrap().expect("it has ended")
+        line.expect("the program prints nothing").unwrap().expect("the program has ended")
     }
 
-    /// Ends the input and waits for the end: exit code, what was still printed, complaints.
+    /// Ends the input and waits for the program to end: the exit code, the rest of the output, and the errors.
     async fn end(mut self) -> (Option<i32>, Vec<String>, String) {
         self.input = None;
         let mut rest = Vec::new();
         while let Some(line) = timeout(PATIENCE, self.output.next_line()).await.unwrap().unwrap() {
             rest.push(line);
         }
-        let output =
-            timeout(PATIENCE, self.child.wait_with_output()).await.expect("it does not end").unwrap();
+        let output = timeout(PATIENCE, self.child.wait_with_output())
+            .await
+            .expect("the program does not end")
+            .unwrap();
         (output.status.code(), rest, String::from_utf8(output.stderr).unwrap())
     }
 }
@@ -69,7 +71,7 @@ fn command(args: &[&str]) -> Command {
     command
 }
 
-/// A line to a node that can be cut.
+/// A connection to a node that can be cut.
 struct Cable {
     address: SocketAddr,
     plugged: watch::Sender<bool>,
@@ -106,30 +108,30 @@ impl Cable {
         self.plugged.send_replace(false);
     }
 
-    fn mend(&self) {
+    fn repair(&self) {
         self.plugged.send_replace(true);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_line_of_a_pipe_is_stored_in_order_before_it_ends() {
+async fn a_pipe_stores_every_line_in_order() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let mut reader = cluster.enter(0, "reader", "ops").await;
     let mut bot = Chat::start(cluster.address(0), &["--room", "ops", "--name", "bot"]);
-    // The last without a line break; a line that looks like a command is text.
+    // The last line has no line break. A line that looks like a command is text.
     let lines: Vec<String> = (0..30).map(|i| format!("/line {i}")).collect();
     bot.say(&lines.join("\n\n")).await;
-    let (code, printed, complaints) = bot.end().await;
-    assert_eq!((code, printed.len(), complaints.as_str()), (Some(0), 0, ""), "{printed:?}");
+    let (code, printed, errors) = bot.end().await;
+    assert_eq!((code, printed.len(), errors.as_str()), (Some(0), 0, ""), "{printed:?}");
     for line in lines {
         let message = reader.next("GroupChat").await;
         assert_eq!((&message["content"], &message["sender_username"]), (&json!(line), &json!("bot")));
     }
 }
 
-/// What was read is stored, what was not is told by the exit code, and a producer without end does not keep it from ending.
+/// Lines that were read are stored. The exit code reports lines that were not read. The program ends even if its input does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_goes_away_loses_nothing_in_silence() {
+async fn a_closed_output_loses_no_input_silently() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let mut reader = cluster.enter(0, "reader", "ops").await;
     let mut bot = Chat::start(cluster.address(0), &["--room", "ops", "--name", "bot"]);
@@ -137,25 +139,25 @@ async fn a_reader_that_goes_away_loses_nothing_in_silence() {
     while reader.hears().await != "hello" {}
     reader.say("ops", "one").await;
     assert_eq!(bot.line().await, "#ops reader: one");
-    // Nobody reads any more, and the input stays open.
+    // Nobody reads the output any more, and the input stays open.
     let mut input = bot.input.take().unwrap();
     drop(std::mem::replace(&mut bot.output, BufReader::new(nothing().await).lines()));
     input.write_all(b"before\n").await.unwrap();
     while reader.hears().await != "before" {}
     reader.say("ops", "two").await;
-    let (code, _, complaints) = bot.end().await;
-    assert_eq!(code, Some(1), "{complaints}");
-    assert!(complaints.contains("the rest of the input was not sent"), "{complaints}");
+    let (code, _, errors) = bot.end().await;
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("the rest of the input was not sent"), "{errors}");
 
-    // With the input at its end there is nothing to tell.
+    // After the end of the input there is nothing to report.
     let mut late = Chat::start(cluster.address(0), &["--room", "ops", "--name", "late", "--follow"]);
     late.say("last\n").await;
     while reader.hears().await != "last" {}
     late.input = None;
     drop(std::mem::replace(&mut late.output, BufReader::new(nothing().await).lines()));
     reader.say("ops", "three").await;
-    let (code, _, complaints) = late.end().await;
-    assert_eq!((code, complaints.as_str()), (Some(0), ""));
+    let (code, _, errors) = late.end().await;
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
 }
 
 /// The output of a program that prints nothing.
@@ -168,7 +170,7 @@ async fn nothing() -> ChildStdout {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_output_that_is_full_is_told() {
+async fn a_full_output_is_an_error() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let mut reader = cluster.enter(0, "reader", "ops").await;
     reader.say("ops", "old").await;
@@ -177,15 +179,16 @@ async fn an_output_that_is_full_is_told() {
     let full = std::fs::File::create("/dev/full").unwrap();
     let mut child = bot.stdout(full).spawn().unwrap();
     drop(child.stdin.take());
-    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("it does not end").unwrap();
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{complaint}");
-    assert!(complaint.contains("can't write the output"), "{complaint}");
+    let output =
+        timeout(PATIENCE, child.wait_with_output()).await.expect("the program does not end").unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("can't write the output"), "{error}");
 }
 
-/// With Redis the old messages come some time after the answer to `Enter`, and more than a page of them in pieces.
+/// With Redis the old messages come some time after the answer to `Enter`. More than a page of them comes in pieces.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pipe_waits_for_the_history_that_it_asks_for() {
+async fn a_pipe_prints_all_of_its_history() {
     for (kind, size) in [(Kind::Redis, 5), (Kind::Embedded, 15_000)] {
         let cluster = Cluster::start(kind, 1).await;
         let mut reader = cluster.enter(0, "reader", "ops").await;
@@ -195,21 +198,21 @@ async fn a_pipe_waits_for_the_history_that_it_asks_for() {
         for _ in 0..3 {
             let args =
                 ["--room", "ops", "--room", "nobody said anything here", "--name", "bot", "--history", "50"];
-            let (code, printed, complaints) = Chat::start(cluster.address(0), &args).end().await;
-            assert_eq!((code, complaints.as_str(), printed.len()), (Some(0), "", 50));
+            let (code, printed, errors) = Chat::start(cluster.address(0), &args).end().await;
+            assert_eq!((code, errors.as_str(), printed.len()), (Some(0), "", 50));
         }
     }
 }
 
-/// A pipe that runs again and again does not print what it said the times before, unless it asks.
+/// A pipe that runs several times does not print its messages of earlier runs, unless `--history` asks for them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pipe_to_a_person_prints_its_own_of_before_only_where_it_asks() {
+async fn a_pipe_prints_its_earlier_messages_only_with_history() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     for run in 0..3 {
         let mut bot = Chat::start(cluster.address(0), &["--to", "ann", "--name", "bot"]);
         bot.say(&format!("run {run}\n")).await;
-        let (code, printed, complaints) = bot.end().await;
-        assert_eq!((code, printed, complaints.as_str()), (Some(0), Vec::new(), ""), "run {run}");
+        let (code, printed, errors) = bot.end().await;
+        assert_eq!((code, printed, errors.as_str()), (Some(0), Vec::new(), ""), "run {run}");
     }
     let bot = Chat::start(cluster.address(0), &["--to", "ann", "--name", "bot", "--history", "2"]);
     let (_, printed, _) = bot.end().await;
@@ -217,20 +220,21 @@ async fn a_pipe_to_a_person_prints_its_own_of_before_only_where_it_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_an_address_the_node_of_the_settings_is_spoken_to() {
+async fn the_default_node_is_that_of_the_settings() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let mut reader = cluster.enter(0, "reader", "ops").await;
     let mut echo = command(&["chat", "--room", "ops", "--name", "bot"]);
     let port = cluster.address(0).port().to_string();
     let mut child = echo.env("CHAT_PORT", port).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"hello\n").await.unwrap();
-    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("it does not end").unwrap();
+    let output =
+        timeout(PATIENCE, child.wait_with_output()).await.expect("the program does not end").unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(reader.hears().await, "hello");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_line_to_a_person_reaches_the_person_and_the_answer_is_printed() {
+async fn a_private_line_reaches_its_user_and_the_answer_is_printed() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let mut bob = cluster.connect(0, "bob").await;
     bob.ok("Auth", json!({})).await;
@@ -243,7 +247,7 @@ async fn a_line_to_a_person_reaches_the_person_and_the_answer_is_printed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_line_loses_nothing_and_repeats_nothing() {
+async fn a_cut_connection_loses_and_repeats_nothing() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let cable = Cable::to(cluster.address(0)).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
@@ -266,7 +270,7 @@ async fn a_cut_line_loses_nothing_and_repeats_nothing() {
             expected.push(format!("@alice alice: {content}"));
         }
         bot.say(&format!("mine {round}\n")).await;
-        cable.mend();
+        cable.repair();
         let mine = json!(format!("mine {round}"));
         alice.wait_for("what the bot said", |frame| frame["message_body"]["content"] == mine).await;
     }
@@ -274,10 +278,10 @@ async fn a_cut_line_loses_nothing_and_repeats_nothing() {
     while printed.len() < expected.len() {
         printed.push(bot.line().await);
     }
-    let (code, rest, complaints) = bot.end().await;
-    assert_eq!((code, rest.as_slice()), (Some(0), &[] as &[String]), "{complaints}");
-    assert!(complaints.contains("trying again in"), "{complaints}");
-    // Two logs: each keeps its own order.
+    let (code, rest, errors) = bot.end().await;
+    assert_eq!((code, rest.as_slice()), (Some(0), &[] as &[String]), "{errors}");
+    assert!(errors.contains("retrying in"), "{errors}");
+    // There are two logs, and each keeps its own order.
     for place in ["#", "@"] {
         let of = |lines: &[String]| -> Vec<String> {
             lines.iter().filter(|line| line.starts_with(place)).cloned().collect()
@@ -305,7 +309,7 @@ async fn hostile_text_is_printed_harmless_on_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_not_be_is_said_clearly() {
+async fn an_impossible_chat_fails_with_a_clear_error() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, |config| {
         config.auth.enabled = true;
         config.auth.admin_key = Some(support::api::KEY.into());
@@ -319,38 +323,38 @@ async fn what_can_not_be_is_said_clearly() {
     for (environment, args, code, said) in [
         (&[][..], &["chat", &nobody, "--name", "bot"][..], 1, "can't connect"),
         (&[], &["chat", &node, "--name", "a\u{7}b"], 2, "--name"),
-        (&[], &["chat", &node], 2, "Give --name"),
-        (&[], &["chat", &node, "--name", "bot"], 1, "the node refuses us"),
+        (&[], &["chat", &node], 2, "use --name"),
+        (&[], &["chat", &node, "--name", "bot"], 1, "the node refused the user"),
         (&wrong, &["chat", &node, "--name", "bot"], 1, "does not accept the token"),
     ] {
         let mut child = command(args).envs(environment.iter().copied()).spawn().unwrap();
-        // It may be gone before it reads.
+        // The program may end before it reads.
         let _ = child.stdin.take().unwrap().write_all(b"hello\n").await;
         let output = timeout(PATIENCE, child.wait_with_output()).await.unwrap().unwrap();
-        let complaint = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {complaint}");
-        assert!(complaint.contains(said), "{args:?}: {complaint}");
-        assert!(!complaint.contains(wrong[0].1), "a token is never printed");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {error}");
+        assert!(error.contains(said), "{args:?}: {error}");
+        assert!(!error.contains(wrong[0].1), "a token is never printed");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_line_that_is_refused_is_told_and_the_others_are_sent() {
+async fn a_refused_line_is_reported_and_the_others_are_sent() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, |config| config.limits.max_content_bytes = 10).await;
     let mut reader = cluster.enter(0, "reader", "ops").await;
     let mut bot = Chat::start(cluster.address(0), &["--room", "ops", "--name", "bot"]);
     bot.say(&format!("one\nfar too long\n{}\ntwo\n", "x".repeat(200_000))).await;
-    let (code, _, complaints) = bot.end().await;
-    assert_eq!(code, Some(1), "{complaints}");
-    assert!(complaints.contains("not sent to #ops") && complaints.contains("far too long"), "{complaints}");
-    assert!(complaints.ends_with("chatnode: 2 failed\n"), "{complaints}");
+    let (code, _, errors) = bot.end().await;
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("not sent to #ops") && errors.contains("far too long"), "{errors}");
+    assert!(errors.ends_with("chatnode: 2 failed\n"), "{errors}");
     for content in ["one", "two"] {
         assert_eq!(reader.next("GroupChat").await["content"], content);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_comes_from_a_file_and_its_end_is_told() {
+async fn a_token_file_signs_in_until_the_token_is_revoked() {
     let program = support::program::Program::start(&[("CHAT_AUTH__ENABLED", "true")]);
     let address = program.address;
     let token = |args: &[&str]| {
@@ -373,19 +377,20 @@ async fn a_token_comes_from_a_file_and_its_end_is_told() {
     ann.say("note to myself\n").await;
     let mut twin = Chat::start(address, &["--to", "ann", "--name", "ann", "--token-file", path, "--follow"]);
     assert_eq!(twin.line().await, "@ann ann: note to myself");
-    // The token says who we are; where none is asked for, it can't.
+    // The token gives the user name, but only if the node asks for tokens.
     let mut nameless = Chat::start(address, &["--to", "bob", "--token-file", path]);
     nameless.say("by my token\n").await;
-    let (code, _, complaints) = nameless.end().await;
-    assert_eq!((code, complaints.as_str()), (Some(0), ""));
+    let (code, _, errors) = nameless.end().await;
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
     assert_eq!(twin.line().await, "@bob ann: by my token");
     let open = Cluster::start(Kind::Embedded, 1).await;
-    let (code, _, complaints) = Chat::start(open.address(0), &["--token-file", path]).end().await;
-    assert!(code == Some(1) && complaints.contains("give --name"), "{complaints}");
+    let (code, _, errors) = Chat::start(open.address(0), &["--token-file", path]).end().await;
+    assert!(code == Some(1) && errors.contains("give a user name with --name"), "{errors}");
     token(&["revoke", "--user", "ann"]);
-    let ended = timeout(Duration::from_secs(20), twin.child.wait()).await.expect("it goes on").unwrap();
+    let ended =
+        timeout(Duration::from_secs(20), twin.child.wait()).await.expect("the program goes on").unwrap();
     assert_eq!(ended.code(), Some(1));
-    let (code, _, complaints) = ann.end().await;
+    let (code, _, errors) = ann.end().await;
     assert_eq!(code, Some(1));
-    assert!(complaints.contains("get a new one"), "{complaints}");
+    assert!(errors.contains("get a new one"), "{errors}");
 }

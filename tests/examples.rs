@@ -1,4 +1,4 @@
-//! The clients of examples/ against real nodes: connections break, answers are lost, and each message comes once.
+//! The clients in `examples/` against real nodes: connections break, answers are lost, and each message comes once.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 #[path = "support/mod.rs"]
@@ -18,7 +18,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use chatnode_client::Client;
+use chatnode_client::ConnectOptions;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -29,7 +29,7 @@ use support::client::PATIENCE;
 use support::cluster::{Cluster, Kind};
 use support::fake_balancer::FakeBalancer;
 
-/// One of the clients, as a story uses it: what it shows, and what it is told to say.
+/// One of the clients, as a story uses it: its input and its output.
 enum Example {
     JavaScript(Browser),
     Python { child: Child, stdin: ChildStdin, shown: Arc<Mutex<Vec<String>>> },
@@ -41,7 +41,7 @@ impl Drop for Example {
         match self {
             Self::JavaScript(_) => {}
             Self::Python { child, .. } => {
-                // It may have ended by itself.
+                // It may have ended already.
                 let _ = child.kill();
                 let _ = child.wait();
             }
@@ -51,7 +51,7 @@ impl Drop for Example {
 }
 
 impl Example {
-    /// In a browser, on a page of the node's that has no script of its own.
+    /// In a browser, on a page of the node without any script.
     async fn javascript(url: &str) -> Self {
         let browser = Browser::start().await;
         browser
@@ -69,7 +69,7 @@ impl Example {
     }
 
     fn python(url: &str) -> Self {
-        // Whichever has the package: Debian's own has it from Debian.
+        // The first Python that has the package. Debian has a package for its own Python.
         let has_package = |python: &&str| {
             let asked = Command::new(python).args(["-c", "import websockets"]).stderr(Stdio::null()).status();
             asked.is_ok_and(|status| status.success())
@@ -98,9 +98,12 @@ impl Example {
         let shown = Arc::new(Mutex::new(Vec::new()));
         let lines = shown.clone();
         let show = move |line| lines.lock().unwrap().push(line);
-        let mut client = Client::new(url, "alice").unwrap();
-        client.enter("ops").unwrap();
-        let running = tokio::spawn(async move { client::chat(client, "ops", said, show).await });
+        let options = ConnectOptions::new(url).user("alice");
+        let running = tokio::spawn(async move {
+            let (client, events) = options.connect().await.unwrap();
+            client.join("ops").await.unwrap();
+            client::chat((client, events), "ops", said, show).await;
+        });
         Self::Rust { running, say, shown }
     }
 
@@ -125,7 +128,7 @@ impl Example {
         }
     }
 
-    /// Waits until all that was shown fits.
+    /// Waits until the condition holds for the output.
     async fn shows(&self, what: &str, fits: impl Fn(&[String]) -> bool) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -139,12 +142,12 @@ impl Example {
     }
 }
 
-/// The lines that begin so, in order.
+/// The lines with this start, in order.
 fn of<'a>(shown: &'a [String], start: &str) -> Vec<&'a str> {
     shown.iter().filter_map(|line| line.strip_prefix(start)).collect()
 }
 
-/// Connections break between messages, amid messages, and between a message and its answer.
+/// Connections break between messages, inside messages, and between a message and its answer.
 async fn loses_and_repeats_nothing(start: impl AsyncFnOnce(&str) -> Example) {
     let cluster = Cluster::start_with(Kind::Embedded, 2, with_api).await;
     let balancer = FakeBalancer::start(vec![cluster.address(0), cluster.address(1)]).await;
@@ -154,7 +157,7 @@ async fn loses_and_repeats_nothing(start: impl AsyncFnOnce(&str) -> Example) {
     alice.shows("what she said", |shown| shown.len() == 1).await;
     assert_eq!(bob.hears().await, "said 1");
 
-    // Stored, and the answer is lost: she says it again, under the same id, and it is there once.
+    // The message is stored, but the answer is lost. The client repeats it with the same id, and it is stored once.
     balancer.mute();
     alice.say("said 2").await;
     assert_eq!(bob.hears().await, "said 2");
@@ -162,7 +165,7 @@ async fn loses_and_repeats_nothing(start: impl AsyncFnOnce(&str) -> Example) {
     balancer.cut();
     alice.shows("what she said again", |shown| shown.len() == 2).await;
 
-    // Away: what others say comes later, what she says goes out later.
+    // Without a connection: messages of others come later, and her own are sent later.
     balancer.shut();
     for number in 1..=5 {
         bob.say("ops", &format!("missed {number}")).await;
@@ -174,7 +177,7 @@ async fn loses_and_repeats_nothing(start: impl AsyncFnOnce(&str) -> Example) {
     balancer.open();
     alice.shows("what she said", |shown| shown.contains(&"alice: said 5".to_owned())).await;
 
-    // In the middle of it, four times, to one node and the other.
+    // The connection breaks four times while messages are sent. Each time it moves to the other node.
     for round in 0..4 {
         for number in 1..=8 {
             alice.say(&format!("said {}", 5 + round * 8 + number)).await;
@@ -184,7 +187,7 @@ async fn loses_and_repeats_nothing(start: impl AsyncFnOnce(&str) -> Example) {
                 balancer.cut();
             }
         }
-        // Until she is there again: the next cut is to hit a connection.
+        // Wait until she is connected again, so that the next cut hits a connection.
         let last = format!("alice: said {}", 13 + round * 8);
         alice.shows(&last, |shown| shown.contains(&last)).await;
     }
@@ -193,14 +196,14 @@ async fn loses_and_repeats_nothing(start: impl AsyncFnOnce(&str) -> Example) {
     let all = 37 + 5 + 5 + 32;
     let shown = alice.shows("all of it", |shown| shown.len() >= all).await;
     assert_eq!(of(&shown, "alice: "), numbers("said", 37));
-    // Two logs: each keeps its own order.
+    // There are two logs, and each keeps its own order.
     let (secret, open): (Vec<&str>, _) =
         of(&shown, "bob: ").iter().partition(|said| said.starts_with("secret"));
     assert_eq!(open, [numbers("missed", 5), numbers("busy", 32)].concat());
     assert_eq!(secret, numbers("secret", 5));
     assert_eq!(shown.len(), all, "nothing else was shown: {shown:#?}");
 
-    // Nothing came twice to others, nor went astray.
+    // Others received every message once.
     let mut heard = vec!["said 1".to_owned(), "said 2".to_owned()];
     while heard.len() < 37 {
         let message = bob.next("GroupChat").await;
@@ -210,12 +213,12 @@ async fn loses_and_repeats_nothing(start: impl AsyncFnOnce(&str) -> Example) {
     }
     assert_eq!(heard, numbers("said", 37));
 
-    // And whom an administrator removes, stays away.
+    // A client that an administrator removes does not come back.
     assert_eq!(cluster.call(0, "POST", "/users/alice/disconnect", Value::Null).await.0, 204);
     alice.shows("the end", |shown| shown.last().unwrap().starts_with("-- closed: ")).await;
 }
 
-/// A message that no node takes, a store that is away, and one that comes back empty.
+/// A refused message, a store that is away, and a store that comes back empty.
 async fn hides_nothing(start: impl AsyncFnOnce(&str) -> Example) {
     let mut cluster = Cluster::start_with(Kind::Redis, 1, |_| ()).await;
     let balancer = FakeBalancer::start(vec![cluster.address(0)]).await;
@@ -225,7 +228,7 @@ async fn hides_nothing(start: impl AsyncFnOnce(&str) -> Example) {
     let shown = alice.shows("what was refused, and the next", |shown| shown.len() == 2).await;
     assert!(shown[0].starts_with("-- ") && shown[1] == "alice: before", "{shown:?}");
 
-    // Something that no node wrote lies where the room's log is, until an operator has looked.
+    // Foreign data replaces the log of the room until an operator repairs it.
     cluster.redis().command(&["RENAME", "chat:{r:ops}:meta", "aside"]).unwrap();
     cluster.redis().command(&["SET", "chat:{r:ops}:meta", "x"]).unwrap();
     alice.say("patience").await;
@@ -248,9 +251,17 @@ async fn hides_nothing(start: impl AsyncFnOnce(&str) -> Example) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_clients_hide_nothing() {
+async fn the_client_in_javascript_hides_nothing() {
     hides_nothing(Example::javascript).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_in_python_hides_nothing() {
     hides_nothing(async |url: &str| Example::python(url)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_in_rust_hides_nothing() {
     hides_nothing(async |url: &str| Example::rust(url)).await;
 }
 

@@ -1,4 +1,4 @@
-//! `chatnode chat` as a person sees it: the real program in a pseudo-terminal, against real nodes.
+//! `chatnode chat` on the full screen: the real program in a pseudo-terminal, against real nodes.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 #[path = "support/mod.rs"]
@@ -28,21 +28,21 @@ const PAGE_DOWN: &str = "\u{1b}[6~";
 const BACK_TAB: &str = "\u{1b}[Z";
 const CONTROL_C: &str = "\u{3}";
 
-/// The program, its terminal and what is on the screen. Killed when dropped.
+/// The program, its terminal and its screen. Killed when dropped.
 struct Terminal {
     child: Box<dyn Child + Send + Sync>,
     master: Box<dyn MasterPty + Send>,
     keys: Box<dyn Write + Send>,
     screen: Arc<Mutex<Parser>>,
-    /// The modes before the program began.
+    /// The modes of the terminal before the program started.
     modes: String,
-    /// As a shell has it open: the modes outlive the program.
+    /// Kept open, as a shell does, so that the modes outlive the program.
     _shell: Box<dyn SlavePty + Send>,
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The program may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -74,7 +74,7 @@ impl Terminal {
         let child = pty.slave.spawn_command(command).unwrap();
         let screen = Arc::new(Mutex::new(Parser::new(cells(24), cells(100), 0)));
         let (shown, mut output) = (screen.clone(), pty.master.try_clone_reader().unwrap());
-        // Ends with the terminal.
+        // This thread ends with the terminal.
         std::thread::spawn(move || {
             let mut bytes = [0; 4_096];
             while let Ok(count @ 1..) = output.read(&mut bytes) {
@@ -90,7 +90,7 @@ impl Terminal {
         self.keys.flush().unwrap();
     }
 
-    /// The person's window gets another size.
+    /// Gives the window another size.
     fn resize(&self, rows: u16, cols: u16) {
         self.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(cols));
         self.master.resize(size(rows, cols)).unwrap();
@@ -100,7 +100,7 @@ impl Terminal {
         self.screen.lock().unwrap().screen().contents().lines().map(|row| row.trim_end().to_owned()).collect()
     }
 
-    /// Waits until the screen fits.
+    /// Waits until the condition holds for the screen.
     async fn shows_so(&self, what: &str, fits: impl Fn(&[String]) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !fits(&self.rows()) {
@@ -113,30 +113,30 @@ impl Terminal {
         self.shows_so(text, |rows| rows.iter().any(|row| row.contains(text))).await;
     }
 
-    /// Waits until this conversation is on show, and the connection stands so.
+    /// Waits until the screen shows this conversation and this state of the connection.
     async fn stands(&self, place: &str, connection: &str) {
         let standing = format!(" ann · {place} · {connection}");
         self.shows_so(&standing, |rows| rows.iter().any(|row| row.starts_with(&standing))).await;
     }
 
-    /// Waits for the end of the program: its exit code. The terminal has to be as it was.
+    /// Waits for the end of the program, and returns its exit code. The terminal must be restored.
     async fn ended(&mut self) -> u32 {
         let deadline = Instant::now() + PATIENCE;
         let code = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status.exit_code();
             }
-            assert!(Instant::now() < deadline, "it does not end: {:#?}", self.rows());
+            assert!(Instant::now() < deadline, "the program does not end: {:#?}", self.rows());
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
-        // What it wrote last may still be on its way to us.
+        // Its last output may still be on the way.
         let is_restored = || {
             let parser = self.screen.lock().unwrap();
             let screen = parser.screen();
             !screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste()
         };
         while !is_restored() {
-            assert!(Instant::now() < deadline, "the terminal is left in a state");
+            assert!(Instant::now() < deadline, "the terminal is not restored");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         assert_eq!(format!("{:?}", self.master.get_termios().unwrap()), self.modes, "echo and the others");
@@ -145,7 +145,7 @@ impl Terminal {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_person_talks_to_rooms_and_persons() {
+async fn a_user_chats_with_rooms_and_users() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let mut bob = cluster.enter(0, "bob", "ops").await;
     bob.ok("Enter", json!({ "room": "dev" })).await;
@@ -153,10 +153,10 @@ async fn a_person_talks_to_rooms_and_persons() {
     let mut ann = Terminal::start(cluster.address(0), &["--room", "ops", "--room", "dev"]);
     ann.stands("#ops", "connected").await;
     ann.shows("bob: what was said before").await;
-    // The lists of both sides: rooms, and who is in this one.
+    // The lists on both sides: the rooms, and the members of this room.
     ann.shows_so("the lists", |rows| rows[0].starts_with("#ops") && rows[1].starts_with("#dev")).await;
     ann.shows_so("the members", |rows| rows[0].ends_with("│ann") && rows[1].ends_with("│bob")).await;
-    assert_ne!(format!("{:?}", ann.master.get_termios().unwrap()), ann.modes, "it takes each key");
+    assert_ne!(format!("{:?}", ann.master.get_termios().unwrap()), ann.modes, "the program reads each key");
 
     ann.types("hello, w\u{7f}everybody");
     ann.shows("> hello, everybody").await;
@@ -176,12 +176,12 @@ async fn a_person_talks_to_rooms_and_persons() {
     let answer = bob.whisper("ann", "what is it?").await;
     ann.shows("bob: what is it?").await;
     ann.shows_so("nobody types", |rows| !rows.iter().any(|row| row.contains("is typing"))).await;
-    assert_eq!(bob.next("Read").await["message_id"], answer["message_id"], "she has it before her");
+    assert_eq!(bob.next("Read").await["message_id"], answer["message_id"], "she sees the message");
     assert_eq!(bob.hears_privately().await, "what is it?");
     bob.tell("Read", json!({ "target_username": "ann", "message_id": answer["message_id"] })).await;
     ann.shows("ann: psst (read)").await;
     ann.types("n");
-    bob.wait_for("that she types", |frame| {
+    bob.wait_for("the typing notice", |frame| {
         frame["message_type"] == "Typing" && frame["message_body"]["target_username"] == "bob"
     })
     .await;
@@ -198,15 +198,15 @@ async fn a_person_talks_to_rooms_and_persons() {
     ann.types("/join new\r");
     ann.stands("#new", "connected").await;
     ann.types("/leave\r");
-    ann.shows_so("that it is gone", |rows| !rows.iter().any(|row| row.contains("#new"))).await;
+    ann.shows_so("the list without the room", |rows| !rows.iter().any(|row| row.contains("#new"))).await;
 
     ann.types(CONTROL_C);
     assert_eq!(ann.ended().await, 0);
-    bob.wait_for("that she left", |frame| frame["message_type"] == "Leave").await;
+    bob.wait_for("the end of the session", |frame| frame["message_type"] == "Leave").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_old_is_scrolled_to_and_another_size_drawn_anew() {
+async fn a_user_scrolls_to_old_messages_and_resizes_the_window() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let mut bob = cluster.enter(0, "bob", "ops").await;
     for number in 1..=120 {
@@ -214,17 +214,17 @@ async fn what_is_old_is_scrolled_to_and_another_size_drawn_anew() {
     }
     let mut ann = Terminal::start(cluster.address(0), &["--room", "ops"]);
     ann.shows("number 120.").await;
-    // Fifty are there from the start, and the others come as she gets to the top.
+    // Fifty are there from the start. The others come when she scrolls to the top.
     let deadline = Instant::now() + PATIENCE;
     while !ann.rows().iter().any(|row| row.ends_with("number 1.") || row.contains("number 1. ")) {
-        assert!(Instant::now() < deadline, "the first does not come: {:#?}", ann.rows());
+        assert!(Instant::now() < deadline, "the first message does not come: {:#?}", ann.rows());
         ann.types(PAGE_UP);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     ann.types(&PAGE_DOWN.repeat(20));
     ann.shows("number 120.").await;
 
-    // Narrower than the lists: they go. Wider: they come back.
+    // A narrow screen has no lists. A wide screen has them again.
     ann.resize(12, 40);
     ann.shows_so("the narrow screen", |rows| {
         rows.len() == 12 && rows[9].ends_with("number 120.") && !rows.iter().any(|row| row.contains('│'))
@@ -243,10 +243,10 @@ async fn what_is_old_is_scrolled_to_and_another_size_drawn_anew() {
     assert_eq!(ann.ended().await, 0);
 }
 
-/// A database of time zones with one in it, so many hours east of UTC: `Far/Away`.
+/// A database of time zones with one zone, this many hours east of UTC: `Far/Away`.
 fn time_zones(east: i32) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    // RFC 9636: no transitions, one type of local time with its name, all that twice, and the rule for what comes later.
+    // RFC 9636: no transitions, and one type of local time with its name. Both stand twice. The rule for later times follows.
     let (counts, seconds) = ([0, 0, 0, 0, 1, 4].map(u32::to_be_bytes).concat(), (east * 3_600).to_be_bytes());
     let block = [b"TZif2", &[0; 15][..], &counts, &seconds, &[0, 0], b"FAR\0"].concat();
     let rule = format!("\nFAR{}\n", -east);
@@ -256,13 +256,13 @@ fn time_zones(east: i32) -> TempDir {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn times_and_days_are_those_of_the_persons_time_zone() {
+async fn times_and_days_follow_the_time_zone_of_the_user() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
     let mut bob = cluster.enter(0, "bob", "ops").await;
     let sent_at = bob.say("ops", "what time is it?").await["sent_at"].as_u64().unwrap();
     let minute = i32::try_from(sent_at / 60_000 % 1_440).unwrap();
     let said = |minute: i32| format!("{:02}:{:02} bob: what time is it?", minute / 60, minute % 60);
-    // Where it is neither the hour of UTC nor near midnight.
+    // A zone where it is neither the same hour as in UTC nor near midnight.
     let east = if minute < 720 { 7 } else { -7 };
     let zones = time_zones(east);
     let start = |zone| {
@@ -287,7 +287,7 @@ async fn times_and_days_are_those_of_the_persons_time_zone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_is_killed_costs_nothing() {
+async fn a_killed_node_costs_no_message() {
     let redis = RedisServer::start();
     let url = redis.url();
     let settings = [("CHAT_REDIS__URL", url.as_str())];
@@ -302,9 +302,9 @@ async fn a_node_that_is_killed_costs_nothing() {
 
     balancer.shut();
     first.kill();
-    ann.shows("trying again in").await;
+    ann.shows("retrying in").await;
     ann.types("two\rthree\r");
-    ann.shows("2 on the way").await;
+    ann.shows("2 unsent").await;
     bob.say("ops", "are you there?").await;
     bob.whisper("ann", "hello?").await;
     balancer.open();
@@ -323,7 +323,7 @@ async fn a_node_that_is_killed_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn however_it_ends_the_terminal_is_as_it_was() {
+async fn the_terminal_is_restored_after_every_end() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, with_api).await;
     let mut ann = Terminal::start(cluster.address(0), &[]);
     ann.stands("#lobby", "connected").await;

@@ -1,4 +1,4 @@
-//! The commands that speak to a node through a balancer with TLS: HAProxy with certificates made here.
+//! TLS to a node behind a load balancer, with the commands and with the Rust client: HAProxy with certificates made here.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod support;
@@ -8,6 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use chatnode_client::tls::TrustError;
+use chatnode_client::{AddressError, ConnectError, ConnectOptions};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use serde_json::json;
 use tempfile::TempDir;
@@ -19,11 +21,11 @@ use support::api::{KEY, with_api};
 use support::client::PATIENCE;
 use support::cluster::{Cluster, Kind};
 
-/// An authority that nobody has heard of; its certificate is `<name>.pem`.
+/// A certificate authority that no machine trusts. Its certificate is `<name>.pem`.
 struct Authority(Issuer<'static, KeyPair>);
 
 impl Authority {
-    fn found(folder: &Path, name: &str) -> Self {
+    fn create(folder: &Path, name: &str) -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -33,7 +35,7 @@ impl Authority {
         Self(Issuer::new(params, key))
     }
 
-    /// Signs for this machine's own name until the end of a year; HAProxy takes certificate and key as one file.
+    /// Signs a certificate for localhost, valid until the end of a year. HAProxy takes certificate and key as one file.
     fn sign(&self, folder: &Path, name: &str, until: i32) {
         let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
         params.not_after = date_time_ymd(until, 12, 31);
@@ -44,18 +46,18 @@ impl Authority {
     }
 }
 
-/// A balancer in front of one node. Killed when dropped.
+/// A load balancer in front of one node. Killed when dropped.
 struct Balancer {
     child: Child,
     folder: TempDir,
     port: u16,
-    /// Where the certificate has expired.
+    /// The port with an expired certificate.
     expired: u16,
 }
 
 impl Drop for Balancer {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -65,10 +67,10 @@ impl Balancer {
     async fn start(cluster: &Cluster) -> Self {
         let folder = TempDir::new().unwrap();
         let here = folder.path();
-        let authority = Authority::found(here, "authority");
+        let authority = Authority::create(here, "authority");
         authority.sign(here, "good", 2099);
         authority.sign(here, "expired", 2020);
-        Authority::found(here, "stranger");
+        Authority::create(here, "stranger");
         let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [port, expired] = free.map(|listener| listener.local_addr().unwrap().port());
         let (good, old, node) = (here.join("good.pem"), here.join("expired.pem"), cluster.address(0));
@@ -82,7 +84,7 @@ impl Balancer {
         std::fs::write(here.join("haproxy.cfg"), config).unwrap();
         let mut haproxy = Command::new("haproxy");
         haproxy.arg("-db").arg("-f").arg(here.join("haproxy.cfg"));
-        // Debian keeps it in /usr/sbin, which is not on everybody's PATH.
+        // Debian has it in /usr/sbin, which is not on the PATH of every user.
         haproxy.env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap()));
         let child = haproxy.stdin(Stdio::null()).spawn().expect("haproxy is missing; tests/run installs it");
         let balancer = Self { child, folder, port, expired };
@@ -94,7 +96,7 @@ impl Balancer {
         balancer
     }
 
-    /// Runs a command to its end, trusting the authorities of a file, with a line on its input.
+    /// Runs a command to its end. It trusts the root certificates in a file, and gets one line of input.
     async fn run(&self, trusting: &str, args: &[&str]) -> Output {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_chatnode"));
         command
@@ -108,14 +110,14 @@ impl Balancer {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let mut child = command.spawn().unwrap();
-        // It may be gone before it reads.
+        // The command may end before it reads.
         let _ = child.stdin.take().unwrap().write_all(b"over TLS\n").await;
-        timeout(PATIENCE, child.wait_with_output()).await.expect("it does not end").unwrap()
+        timeout(PATIENCE, child.wait_with_output()).await.expect("the command does not end").unwrap()
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_behind_tls_is_chatted_with_and_asked() {
+async fn the_commands_reach_a_node_behind_tls() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, with_api).await;
     let balancer = Balancer::start(&cluster).await;
     let mut reader = cluster.enter(0, "reader", "ops").await;
@@ -133,16 +135,16 @@ async fn a_node_behind_tls_is_chatted_with_and_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_that_proves_nothing_is_refused_and_the_reason_told() {
+async fn an_invalid_certificate_is_refused_with_the_reason() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, with_api).await;
     let balancer = Balancer::start(&cluster).await;
     std::fs::write(balancer.folder.path().join("empty.pem"), "").unwrap();
     let good = format!("localhost:{}", balancer.port);
     for (trusting, authority, code, said) in [
-        ("stranger.pem", &good, 1, "nobody that this machine trusts"),
-        ("authority.pem", &format!("127.0.0.1:{}", balancer.port), 1, "another host's"),
+        ("stranger.pem", &good, 1, "not signed by an authority that this machine trusts"),
+        ("authority.pem", &format!("127.0.0.1:{}", balancer.port), 1, "is for another host"),
         ("authority.pem", &format!("localhost:{}", balancer.expired), 1, "has expired"),
-        ("authority.pem", &format!("localhost:{}", cluster.address(0).port()), 1, "speaks no TLS"),
+        ("authority.pem", &format!("localhost:{}", cluster.address(0).port()), 1, "does not speak TLS"),
         ("empty.pem", &good, 2, "SSL_CERT_FILE"),
     ] {
         let (chat, api) = (format!("wss://{authority}/"), format!("https://{authority}/"));
@@ -152,10 +154,36 @@ async fn a_certificate_that_proves_nothing_is_refused_and_the_reason_told() {
             &["token", "issue", "ann", "--url", &api],
         ] {
             let output = balancer.run(trusting, args).await;
-            let complaint = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(code), "{args:?}: {complaint}");
-            assert!(complaint.contains(said), "{args:?}: {complaint}");
-            assert!(output.stdout.is_empty() && !complaint.contains(KEY));
+            let errors = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
+            assert!(errors.contains(said), "{args:?}: {errors}");
+            assert!(output.stdout.is_empty() && !errors.contains(KEY));
         }
     }
+}
+
+/// A program can name the root certificates that its client trusts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rust_client_trusts_the_roots_of_its_options() {
+    let cluster = Cluster::start_with(Kind::Embedded, 1, with_api).await;
+    let balancer = Balancer::start(&cluster).await;
+    let mut reader = cluster.enter(0, "reader", "ops").await;
+    let options = |roots: &str| {
+        ConnectOptions::new(format!("wss://localhost:{}/", balancer.port))
+            .user("bot")
+            .header("X-Region", "eu")
+            .root_certificates(balancer.folder.path().join(roots))
+    };
+    let (client, _events) = options("authority.pem").connect().await.unwrap();
+    client.join("ops").await.unwrap();
+    client.send("ops", "over TLS").await.unwrap();
+    assert_eq!(reader.next("GroupChat").await["content"], json!("over TLS"));
+
+    let refused = options("stranger.pem").connect().await.unwrap_err();
+    assert!(refused.to_string().contains("not signed by an authority"), "{refused}");
+    let missing = options("missing.pem").connect().await.unwrap_err();
+    assert!(
+        matches!(&missing, ConnectError::Address(AddressError::Tls(TrustError::NoRootsIn(..)))),
+        "{missing}"
+    );
 }

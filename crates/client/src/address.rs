@@ -1,64 +1,98 @@
-//! Where a node is, and how one gets in. Owns the judgement of an address and of a token; opens nothing. Called by the
-//! client and by `chatnode chat`.
+//! The address of a node, and what to show it at the handshake. Owns the checks of the URL, the token and the headers; opens
+//! nothing. Made by the client's options and by `chatnode chat`.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_rustls::rustls::ClientConfig;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
-use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri};
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
 
 use crate::tls::{self, TrustError};
 
-/// What is wrong with an address or a token.
+/// The time in which a connection must be open, unless the program says otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is wrong with an address.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AddressError {
-    /// Not the URL of a node.
+    /// It is not the URL of a node.
     #[error("{0:?} is not a URL such as ws://127.0.0.1:8080/")]
     Url(String),
-    /// `wss://`, and nobody to trust.
+    /// The URL asks for TLS, and there are no root certificates.
     #[error(transparent)]
     Tls(#[from] TrustError),
-    /// No header can hold it.
-    #[error("the token holds characters that no token has")]
+    /// The token can't stand in a header.
+    #[error("the token contains characters that no token has")]
     Token,
+    /// The name or the value of a header is invalid.
+    #[error("the header {0:?} is invalid")]
+    Header(String),
 }
 
-/// A node, or the balancer in front of some.
+/// The address of a node, or of the load balancer in front of several.
 #[derive(Clone)]
 pub struct Address {
     pub(crate) request: ClientRequestBuilder,
-    /// Over TLS, trusting these.
     pub(crate) tls: Option<Arc<ClientConfig>>,
-    name: String,
+    pub(crate) connect_timeout: Duration,
+    url: String,
 }
 
 // The request may hold a token.
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Address").field(&self.name).finish()
+        f.debug_tuple("Address").field(&self.url).finish()
     }
 }
 
 impl Address {
-    /// Of `ws://` or `wss://`; the chat page's is as good. Reads the authorities to trust for `wss://`.
+    /// The address with this URL: `ws://`, `wss://`, or the URL of the chat page. For TLS, reads the root certificates of
+    /// this machine.
+    ///
+    /// # Errors
+    /// The URL is invalid, or there are no root certificates.
     pub fn parse(url: &str) -> Result<Self, AddressError> {
+        Self::parse_with(url, tls::native_config)
+    }
+
+    /// The same, with the TLS configuration from elsewhere.
+    pub(crate) fn parse_with(
+        url: &str,
+        tls: impl FnOnce() -> Result<Arc<ClientConfig>, TrustError>,
+    ) -> Result<Self, AddressError> {
         let uri = websocket(url)?;
-        let tls = (uri.scheme_str() == Some("wss")).then(tls::native_config).transpose()?;
-        let name = uri.to_string();
-        Ok(Self { request: ClientRequestBuilder::new(uri), tls, name })
+        let tls = (uri.scheme_str() == Some("wss")).then(tls).transpose()?;
+        let url = uri.to_string();
+        let request = ClientRequestBuilder::new(uri);
+        Ok(Self { request, tls, connect_timeout: CONNECT_TIMEOUT, url })
     }
 
-    /// The URL, for messages. Never holds the token.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// The URL. It never contains the token.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
-    /// Shows the token at the upgrade.
+    /// Shows this token at the handshake.
+    ///
+    /// # Errors
+    /// The token can't stand in a header.
     pub fn with_token(mut self, token: &str) -> Result<Self, AddressError> {
         let value = format!("Bearer {token}");
         HeaderValue::try_from(&value).map_err(|_| AddressError::Token)?;
         self.request = self.request.with_header("Authorization", value);
+        Ok(self)
+    }
+
+    /// Adds a header to the handshake.
+    pub(crate) fn with_header(mut self, name: &str, value: &str) -> Result<Self, AddressError> {
+        let is_valid = HeaderName::try_from(name).is_ok() && HeaderValue::try_from(value).is_ok();
+        if !is_valid {
+            return Err(AddressError::Header(name.to_owned()));
+        }
+        self.request = self.request.with_header(name, value);
         Ok(self)
     }
 }
@@ -79,9 +113,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_websocket_or_its_page_is_an_address() {
-        assert_eq!(Address::parse("http://h:1/").unwrap().name, "ws://h:1/");
-        assert_eq!(Address::parse("ws://[::1]:80/ws").unwrap().name, "ws://[::1]:80/ws");
+    fn an_address_is_a_websocket_or_its_page() {
+        assert_eq!(Address::parse("http://h:1/").unwrap().url, "ws://h:1/");
+        assert_eq!(Address::parse("ws://[::1]:80/ws").unwrap().url, "ws://[::1]:80/ws");
         assert_eq!(websocket("https://h/").unwrap().to_string(), "wss://h/");
         for url in ["localhost:8080", "ftp://h/"] {
             assert!(Address::parse(url).unwrap_err().to_string().contains("not a URL"), "{url}");
@@ -89,9 +123,13 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_not_shown_and_one_that_no_header_can_hold_is_refused() {
+    fn an_address_hides_its_token_and_checks_its_headers() {
         let address = || Address::parse("ws://h/").unwrap();
         assert!(!format!("{:?}", address().with_token("s3cret").unwrap()).contains("s3cret"));
         assert!(matches!(address().with_token("a\nb"), Err(AddressError::Token)));
+        assert!(address().with_header("X-Region", "eu").is_ok());
+        for (name, value) in [("X Region", "eu"), ("X-Region", "e\nu")] {
+            assert!(matches!(address().with_header(name, value), Err(AddressError::Header(_))));
+        }
     }
 }

@@ -1,143 +1,109 @@
-//! One room or one person: what was said, who is there, how far we are. Owns the lines on show and their bound; does not
-//! know the connection. Called by the model, and read by the screen.
+//! One room, or the private messages with one user. Owns the lines to show and their bound, who is there, and the position
+//! in the log; does not know the connection. Called by the model, read by the screen.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
+use chatnode_protocol::{GapReason, MessageId, Position, Topic, UserName, Word};
+
 use crate::attention::Attention;
+use crate::event::{Event, Message, describe_gap};
+use crate::seen::Seen;
 use crate::text::harmless;
-use crate::wire::{Message, Place, Seen, Target};
-use chatnode_protocol::UserName;
 
 /// The most lines kept for scrolling back.
 const MAX_LINES: usize = 5_000;
 
-/// Something to look at. What others wrote is as it came: who shows it makes it harmless. The rest is.
+/// Something to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// A message.
-    Said {
-        /// Its sender.
-        from: UserName,
-        /// What it says.
-        text: String,
-        /// Unix ms.
-        sent_at: u64,
-        /// Its place in the log.
-        place: Place,
-        /// Of a message said by this very process: its id.
-        own: Option<String>,
-    },
-    /// Something that isn't there.
-    Gap(String),
-    /// A message that is not, or not known to be, stored, and is not tried any more.
-    NotSent {
-        /// The id that it kept.
-        id: String,
-        /// Where it was to go.
-        to: Target,
-        /// What it says.
-        content: String,
-        /// Why, and whether it may have been stored.
-        why: String,
-    },
-    /// What the program says.
+    /// A message, exactly as it came: [`Line::text`] makes it safe for a terminal.
+    Message(Message),
+    /// Messages may be missing here.
+    Gap(Word<GapReason>),
+    /// Something failed, or is delayed: a message that was not sent, a room that can't be entered, an error of the node.
+    Event(Event),
+    /// A text of this program.
     Note(String),
 }
 
 impl Line {
-    pub(crate) fn said(message: &Message, own: Option<String>) -> Self {
-        Self::Said {
-            from: message.from.clone(),
-            text: message.content.clone(),
-            sent_at: message.sent_at,
-            place: message.place.clone(),
-            own,
-        }
-    }
-
-    /// What it says, harmless for a terminal.
+    /// What to show, safe for a terminal.
     pub fn text(&self) -> String {
         match self {
-            Self::Said { text, .. } => harmless(text),
-            Self::NotSent { to, content, why, .. } => {
-                let content: String = harmless(content).chars().take(60).collect();
-                format!("not sent to {to}: {why}: {content}")
-            }
-            Self::Gap(text) | Self::Note(text) => text.clone(),
+            Self::Message(message) => message.plain(),
+            Self::Gap(reason) => describe_gap(reason),
+            Self::Event(event) => harmless(&event.to_string()),
+            Self::Note(text) => text.clone(),
         }
     }
 
-    /// The line for a gap with this reason.
-    pub fn gap(reason: &str) -> Self {
-        let why = match reason {
-            "trimmed" => "the log does not reach back so far",
-            "epoch" => "the log was started afresh",
-            "rollback" => "the store lost its newest messages",
-            "too_many" => "too many to send again",
-            other => return Self::Gap(format!("messages may be missing here ({})", harmless(other))),
-        };
-        Self::Gap(format!("messages may be missing here: {why}"))
+    /// The message, if it is one.
+    pub fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Message(message) => Some(message),
+            Self::Gap(_) | Self::Event(_) | Self::Note(_) => None,
+        }
     }
 }
 
-/// How a room stands.
+/// Whether the client is in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Membership {
-    /// To be entered, not before this time.
+    /// It is not, and will enter it, not before this time.
     Out(Option<Instant>),
-    /// The request is on its way.
+    /// The request to enter is on its way.
     Entering,
-    /// Entered.
+    /// It is.
     In,
-    /// The node won't have us.
+    /// The node refused it.
     Refused,
 }
 
-/// A room, or the private messages with one person.
+/// A room, or the private messages with one user.
 #[derive(Debug)]
 pub struct Conversation {
-    /// The room or the person.
-    pub target: Target,
-    /// What there is to look at, oldest first.
+    /// The room or the user.
+    pub topic: Topic,
+    /// What to show, oldest first.
     pub lines: VecDeque<Line>,
     /// How many lines were ever added at the end.
     pub added: usize,
-    /// Messages and gaps that came while it was not on show.
+    /// Messages and gaps that came while another conversation was on show.
     pub unread: usize,
-    /// Of a room.
+    /// Of a room: whether the client is in it.
     pub membership: Membership,
-    /// Of a room, once asked for.
+    /// Of a room: its members, once they were asked for.
     pub members: Option<BTreeSet<UserName>>,
-    /// Of a room.
-    pub(crate) place: Option<Place>,
-    /// Of a room that the node can't let us into yet: the user was told.
+    /// Of a room: the position of the last message that came.
+    pub(crate) position: Option<Position>,
+    /// Of a room that the node can't let the client into yet: this was reported.
     pub(crate) is_late: bool,
-    /// Whether older messages are to be had.
+    /// Whether the log holds older messages.
     pub(crate) more: bool,
     pub(crate) attention: Attention,
-    seen: Seen,
-    /// The last of the old messages that a room sends after it was entered, until it has come.
-    expected: Option<String>,
+    seen: Seen<MessageId>,
+    /// The last of the old messages that the node sends after `Enter`, until it has come.
+    expected: Option<MessageId>,
 }
 
-/// Whether something can be said there: to a person always, in a room that we are in.
-pub(crate) fn is_open(conversations: &[Conversation], target: &Target) -> bool {
-    let mut found = conversations.iter().filter(|each| each.target == *target);
-    matches!(target, Target::User(_)) || found.any(Conversation::is_in)
+/// Whether a message can be sent there: to a user always, to a room while the client is in it.
+pub(crate) fn is_open(conversations: &[Conversation], topic: &Topic) -> bool {
+    let mut found = conversations.iter().filter(|each| each.topic == *topic);
+    matches!(topic, Topic::User(_)) || found.any(Conversation::is_in)
 }
 
 impl Conversation {
     /// An empty one.
-    pub fn new(target: Target) -> Self {
+    pub fn new(topic: Topic) -> Self {
         Self {
-            target,
+            topic,
             lines: VecDeque::new(),
             added: 0,
             unread: 0,
             membership: Membership::Out(None),
             members: None,
-            place: None,
+            position: None,
             is_late: false,
             more: true,
             attention: Attention::default(),
@@ -146,33 +112,46 @@ impl Conversation {
         }
     }
 
-    /// Who types now, in words; nothing if nobody does.
+    /// The users who are typing now, in words; `None` if there are none.
     pub fn typing(&self, now: Instant) -> Option<String> {
         self.attention.typing(now)
     }
 
-    /// Whether it is a room that we are in.
+    /// The newest message of this user that the other user has read. (Ids sort by time.)
+    pub fn read_by_peer(&self, me: &UserName) -> Option<MessageId> {
+        let read = self.attention.peer_read?;
+        let own = self.lines.iter().rev().filter_map(Line::message).filter(|message| message.sender == *me);
+        own.map(Message::id).find(|id| *id <= read)
+    }
+
+    /// Whether it is a room that the client is in.
     pub(crate) fn is_in(&self) -> bool {
         self.membership == Membership::In
     }
 
-    /// False if it was there already: after a position that couldn't be proved, all that is held comes again.
+    /// Whether it is a room.
+    pub(crate) fn is_room(&self) -> bool {
+        matches!(self.topic, Topic::Room(_))
+    }
+
+    /// False if the message came before: after a position that can't be proved, the node sends everything again that it
+    /// holds.
     pub(crate) fn is_new(&mut self, message: &Message) -> bool {
-        self.expected.take_if(|expected| *expected == message.place.message_id);
-        self.seen.insert(&message.place.message_id)
+        self.expected.take_if(|expected| *expected == message.id());
+        self.seen.insert(&message.id())
     }
 
     /// This message will come, unless it has.
-    pub(crate) fn expects(&mut self, message_id: Option<String>) {
+    pub(crate) fn expects(&mut self, message_id: Option<MessageId>) {
         self.expected = message_id.filter(|id| !self.seen.contains(id));
     }
 
-    /// Whether old messages of the room are still on their way to us.
+    /// Whether old messages of the room are still on their way.
     pub(crate) fn is_behind(&self) -> bool {
         self.expected.is_some()
     }
 
-    /// Adds a line at the end; the oldest goes where there are too many.
+    /// Adds a line at the end. Drops the oldest line above the bound.
     pub fn push(&mut self, line: Line) {
         self.lines.push_back(line);
         self.added += 1;
@@ -182,7 +161,7 @@ impl Conversation {
         }
     }
 
-    /// Puts older messages before all others, as far as there is room for them.
+    /// Puts older messages before all others, up to the bound.
     pub fn prepend(&mut self, lines: Vec<Line>) {
         for line in lines.into_iter().rev() {
             if self.lines.len() < MAX_LINES {
@@ -191,11 +170,8 @@ impl Conversation {
         }
     }
 
-    /// The place of the oldest message on show.
-    pub(crate) fn oldest(&self) -> Option<&Place> {
-        self.lines.iter().find_map(|line| match line {
-            Line::Said { place, .. } => Some(place),
-            Line::Gap(_) | Line::NotSent { .. } | Line::Note(_) => None,
-        })
+    /// The oldest message.
+    pub(crate) fn oldest(&self) -> Option<&Message> {
+        self.lines.iter().find_map(Line::message)
     }
 }

@@ -1,94 +1,228 @@
-//! What a program hears of its chat. Owns the shape of it; decides nothing. Made from the session's news by the client.
+//! What a program learns from its client. Owns the shapes of events and messages; decides nothing. Made by the model and by
+//! the connection task, read by programs.
 
+use std::fmt;
 use std::time::Duration;
 
-use crate::conversation::Line;
-use crate::outbox::Publish;
-use crate::session::News;
-use crate::text::harmless;
-use crate::wire::Target;
-use chatnode_protocol::UserName;
+use chatnode_protocol::{
+    Epoch, ErrorCode, GapReason, MessageId, Position, RequestId, RoomName, Topic, UserName, Word,
+};
 
-/// Something that a program should know.
+use crate::reason::{ClosedReason, LostReason};
+use crate::sending::SendError;
+use crate::text::harmless;
+
+/// The most characters that the text of an event quotes of a message.
+const MAX_QUOTE: usize = 60;
+
+/// Something that a program should know. Its text is one line in plain English.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A connection stands.
-    Connected,
-    /// The connection is gone, for this reason; the next try comes after this time. Nothing is to be done.
-    Lost(String, Duration),
-    /// Somebody said something. Each message comes once, in the order of its log.
-    Message(Message),
-    /// Before the next message, some may be missing here, for this reason. Without a conversation, private ones.
-    Gap(Option<Target>, String),
-    /// A message is given up.
-    NotSent {
-        /// What [`Client::say`](crate::Client::say) returned.
-        id: String,
-        /// Where it was to go.
-        to: Target,
-        /// What was to be said.
-        content: String,
-        /// Why, and whether it may have been stored all the same.
-        why: String,
+    /// The client is connected and signed in.
+    #[non_exhaustive]
+    Connected {},
+    /// The connection is lost. The client reconnects by itself: you need not do anything.
+    #[non_exhaustive]
+    Disconnected {
+        /// Why.
+        reason: LostReason,
+        /// The time until the next attempt.
+        retry_in: Duration,
     },
-    /// Something for a person to read, such as that a room can't be entered, of a conversation or of none.
-    Notice(Option<Target>, String),
-    /// It makes no sense to go on, for this reason: the token is not valid any more, or an administrator removed the user.
-    Closed(String),
+    /// A message. Each message comes once, in the order of its log.
+    Message(Message),
+    /// Messages may be missing between the last message of this topic and the next.
+    #[non_exhaustive]
+    Gap {
+        /// The room. `None` stands for the private messages of the user, with all other users.
+        topic: Option<Topic>,
+        /// Why the node can't prove that nothing is missing.
+        reason: Word<GapReason>,
+    },
+    /// The client no longer tries to send a message. The future that [`Client::send`](crate::Client::send) returned resolves
+    /// with the same error.
+    #[non_exhaustive]
+    NotSent {
+        /// The id of the message, as [`Sending::id`](crate::Sending::id) returned it.
+        id: RequestId,
+        /// The room or the user that it was for.
+        topic: Topic,
+        /// Its content.
+        content: String,
+        /// Why, and whether the message may have been stored.
+        error: SendError,
+    },
+    /// The node can't store a message now. The client tries again, and reports this once for each message.
+    #[non_exhaustive]
+    SendDelayed {
+        /// The room or the user that the message is for.
+        topic: Topic,
+        /// What went wrong, for programs.
+        code: Word<ErrorCode>,
+        /// What went wrong, for people.
+        message: String,
+    },
+    /// The node can't let the client into a room now. The client tries again, and reports this once.
+    #[non_exhaustive]
+    JoinDelayed {
+        /// The room.
+        room: RoomName,
+        /// What went wrong, for programs.
+        code: Word<ErrorCode>,
+        /// What went wrong, for people.
+        message: String,
+    },
+    /// The node does not let the client into a room. The client does not try again until you call
+    /// [`Client::join`](crate::Client::join) again.
+    #[non_exhaustive]
+    JoinRefused {
+        /// The room.
+        room: RoomName,
+        /// What went wrong, for programs.
+        code: Word<ErrorCode>,
+        /// What went wrong, for people.
+        message: String,
+    },
+    /// The node reports an error that belongs to no request, such as the rate limit.
+    #[non_exhaustive]
+    NodeError {
+        /// What went wrong, for programs.
+        code: Word<ErrorCode>,
+        /// What went wrong, for people.
+        message: String,
+    },
+    /// A user entered a room.
+    #[non_exhaustive]
+    Entered {
+        /// The room.
+        room: RoomName,
+        /// The user.
+        user: UserName,
+    },
+    /// A user left a room: with their last connection, if they have several.
+    #[non_exhaustive]
+    Left {
+        /// The room.
+        room: RoomName,
+        /// The user.
+        user: UserName,
+    },
+    /// A user is typing.
+    #[non_exhaustive]
+    Typing {
+        /// The room, or the user if they are typing to you.
+        topic: Topic,
+        /// The user.
+        user: UserName,
+    },
+    /// The user of this client has read a room up to this point, on another device.
+    #[non_exhaustive]
+    ReadRoom {
+        /// The room.
+        room: RoomName,
+        /// The log that `seq` belongs to.
+        epoch: Epoch,
+        /// The number of the last message that was read.
+        seq: u64,
+    },
+    /// A private conversation was read up to a message: by the other user, or by the user of this client on another device.
+    #[non_exhaustive]
+    ReadPrivate {
+        /// The user who has read.
+        reader: UserName,
+        /// The other user of the conversation.
+        peer: UserName,
+        /// The last message that was read. All older ones were read too; the ids of messages sort by time.
+        message_id: MessageId,
+    },
+    /// The client has ended and does not reconnect. This is the last event.
+    #[non_exhaustive]
+    Closed {
+        /// Why.
+        reason: ClosedReason,
+    },
+}
+
+/// The text about a gap.
+pub(crate) fn describe_gap(reason: &Word<GapReason>) -> String {
+    let why = match reason.known() {
+        Some(GapReason::Trimmed) => "the log no longer holds them",
+        Some(GapReason::Epoch) => "the log was started again",
+        Some(GapReason::Rollback) => "the store lost its newest messages",
+        Some(GapReason::TooMany) => "there are too many to send again",
+        None => &harmless(reason.as_str()),
+    };
+    format!("messages may be missing here: {why}")
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected {} => f.write_str("connected"),
+            Self::Disconnected { reason, retry_in } => {
+                write!(f, "{reason}; retrying in {:.1} s", retry_in.as_secs_f64())
+            }
+            Self::Message(message) => {
+                write!(f, "{} {}: {}", message.topic, message.sender, message.plain())
+            }
+            Self::Gap { topic, reason } => {
+                let text = describe_gap(reason);
+                match topic {
+                    Some(topic) => write!(f, "{topic}: {text}"),
+                    None => write!(f, "private messages: {text}"),
+                }
+            }
+            Self::NotSent { topic, content, error, .. } => {
+                let quote: String = harmless(content).chars().take(MAX_QUOTE).collect();
+                write!(f, "not sent to {topic}: {error}: {quote}")
+            }
+            Self::SendDelayed { message, .. } => write!(f, "not stored yet, retrying: {message}"),
+            Self::JoinDelayed { room, message, .. } => {
+                write!(f, "can't join #{room} yet, retrying: {message}")
+            }
+            Self::JoinRefused { room, message, .. } => write!(f, "can't join #{room}: {message}"),
+            Self::NodeError { message, .. } => write!(f, "error from the node: {message}"),
+            Self::Entered { room, user } => write!(f, "{user} entered #{room}"),
+            Self::Left { room, user } => write!(f, "{user} left #{room}"),
+            Self::Typing { topic: Topic::Room(room), user } => write!(f, "{user} is typing in #{room}"),
+            Self::Typing { user, .. } => write!(f, "{user} is typing"),
+            Self::ReadRoom { room, seq, .. } => write!(f, "#{room} was read up to number {seq}"),
+            Self::ReadPrivate { reader, peer, .. } => write!(f, "{reader} has read the messages with {peer}"),
+            Self::Closed { reason } => write!(f, "closed: {reason}"),
+        }
+    }
 }
 
 /// A chat message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {
-    /// The room, or the person at the other end.
-    pub conversation: Target,
-    /// Who said it.
+    /// The room, or the other user of a private conversation.
+    pub topic: Topic,
+    /// The user who sent the message.
     pub sender: UserName,
-    /// What was said, as it was sent: hostile until it is made harmless for where it is shown.
+    /// The text, exactly as it was sent. It can be hostile: escape it for the place where you show it.
     pub content: String,
-    /// When it was stored, Unix time in ms.
+    /// The time at which the message was stored, in milliseconds since 1970.
     pub sent_at: u64,
-    /// Its id in the log; the ids of a log sort by their age.
-    pub message_id: String,
-    /// Of a message that this client said: what [`Client::say`](crate::Client::say) returned.
-    pub own_id: Option<String>,
+    /// The position of the message in its log. A private message has a position in the log of each of the two users; this is
+    /// the one in the log of this user.
+    pub position: Position,
+    /// The id under which this client sent the message, as [`Sending::id`](crate::Sending::id) returned it. `None` if
+    /// somebody else sent it, or another client of this user.
+    pub own_id: Option<RequestId>,
 }
 
 impl Message {
-    /// The content on one line, without control characters, escape sequences and marks that turn the direction of others: for
-    /// a terminal or a log.
+    /// The id of the message. It is unique, and the ids of a log sort by time.
+    pub fn id(&self) -> MessageId {
+        self.position.message_id
+    }
+
+    /// The content on one line, without control characters, escape sequences and marks that change the direction of text:
+    /// safe for a terminal or a log.
     pub fn plain(&self) -> String {
         harmless(&self.content)
-    }
-}
-
-impl Event {
-    pub(super) fn given_up(publish: Publish) -> Self {
-        let why = publish.fate().into();
-        let Publish { id, to, content, .. } = publish;
-        Self::NotSent { id, to, content, why }
-    }
-
-    pub(super) fn of(news: News) -> Self {
-        match news {
-            News::Connected => Self::Connected,
-            News::Lost(why, wait) => Self::Lost(why, wait),
-            News::Stopped(why) => Self::Closed(why),
-            News::Line(Some(conversation), Line::Said { from, text, sent_at, place, own }) => {
-                Self::Message(Message {
-                    conversation,
-                    sender: from,
-                    content: text,
-                    sent_at,
-                    message_id: place.message_id,
-                    own_id: own,
-                })
-            }
-            News::Line(_, Line::NotSent { id, to, content, why }) => Self::NotSent { id, to, content, why },
-            News::Line(conversation, Line::Gap(why)) => Self::Gap(conversation, why),
-            News::Line(conversation, line) => Self::Notice(conversation, line.text()),
-        }
     }
 }

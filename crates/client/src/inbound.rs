@@ -1,275 +1,330 @@
-//! What each frame means to the model. Owns the rules of positions: which frame moves which; does not send by itself.
-//! Called by the session with every frame.
+//! What each frame means to the model. Owns the rules of positions: which frame moves which; sends nothing itself. Called by
+//! the session with every frame.
 
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
-use serde_json::Value;
+use chatnode_protocol::events::{self, ChatMessage, ReadUpTo};
+use chatnode_protocol::requests::{Auth, Enter, Features, GroupChat, History, Joined, Members};
+use chatnode_protocol::{
+    Ack, AnyEvent, ErrorBody, ErrorCode, GapReason, Position, RequestId, RoomName, ServerMessage, Topic,
+    UserName, Word,
+};
 
+use crate::asked::Asked;
 use crate::conversation::{Line, Membership};
-use crate::model::{Asked, Connection, Effect, Model};
-use crate::outbox::Refusal;
+use crate::event::{Event, Message};
+use crate::model::{Connection, Effect, Model};
+use crate::outbox::{Refusal, can_pass};
+use crate::reason::ClosedReason;
+use crate::sending::{Receipt, SendError, StopReason};
 use crate::text::harmless;
-use crate::wire::{Fault, Frame, Message, Place, Target};
-use chatnode_protocol::UserName;
 
-/// Between two tries to enter where the node names no time.
-const TRY_AGAIN: Duration = Duration::from_secs(2);
-
-/// The body of the `Ack` of `Auth` and `Enter`.
-#[derive(Deserialize)]
-struct Joined {
-    #[serde(flatten)]
-    place: Place,
-    dedupe_ms: u64,
-    #[serde(default)]
-    recovered: Option<bool>,
-    #[serde(default)]
-    reason: Option<String>,
-    #[serde(default)]
-    next_seq: Option<u64>,
-    #[serde(default)]
-    already: bool,
-}
-
-impl Joined {
-    /// What is to be said of a place that could not be proved.
-    fn gap(&self) -> Option<Line> {
-        (self.recovered == Some(false)).then(|| Line::gap(self.reason.as_deref().unwrap_or_default()))
-    }
-
-    /// The place, where ours could not be proved and no message follows that would bring another: the same gap would be
-    /// told again each time.
-    fn fresh_place(&self) -> Option<Place> {
-        let is_last =
-            self.recovered == Some(false) && self.next_seq.is_some_and(|next| next > self.place.seq);
-        is_last.then(|| self.place.clone())
-    }
-}
+/// The pause between two attempts to enter a room, if the node names none.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 impl Model {
     /// A frame came.
     pub fn receive(&mut self, text: &str, now: Instant) {
-        match Frame::read(text) {
-            Some(Frame::Ack { id, body }) if !self.outbox.stored(&id) => self.acknowledged(&id, body),
-            Some(Frame::Error { id: Some(id), fault }) => self.refused(&id, &fault, now),
-            Some(Frame::Error { id: None, fault }) => {
-                self.show(None, Line::Note(format!("the node says: {}", harmless(&fault.message))));
-            }
-            Some(Frame::Message(message)) => self.message(&message),
-            Some(Frame::Presence { room, user, present }) => {
-                let Some(room) = self.find(&Target::Room(room)) else { return self.tick(now) };
-                if !present {
-                    room.attention.stops(&user);
-                }
-                if let Some(members) = &mut room.members {
-                    if present {
-                        members.insert(user)
-                    } else {
-                        members.remove(&user)
-                    };
+        match ServerMessage::decode(text) {
+            Ok(ServerMessage::Ack(ack)) => self.acknowledged(ack),
+            Ok(ServerMessage::Error { id, mut body }) => {
+                body.message = harmless(&body.message);
+                match id {
+                    Some(id) => self.refused(&id, body, now),
+                    None => {
+                        let ErrorBody { code, message, .. } = body;
+                        self.show(None, Line::Event(Event::NodeError { code, message }));
+                    }
                 }
             }
-            Some(Frame::Gap { room: Some(room), reason }) => {
-                self.show(Some(Target::Room(room)), Line::gap(&reason));
-            }
-            Some(Frame::Gap { room: None, reason }) => self.private_gap(&Line::gap(&reason)),
-            Some(Frame::Typing { room, user }) if user != self.me => {
-                let target = room.map_or_else(|| Target::User(user.clone()), Target::Room);
-                if let Some(conversation) = self.find(&target) {
-                    conversation.attention.types(user, now);
-                }
-            }
-            Some(Frame::Read { user, target, message_id }) => self.read_in_private(user, target, message_id),
-            Some(Frame::RoomRead { room, epoch, seq }) => {
-                self.read_elsewhere(&Target::Room(room), |place| place.epoch == epoch && place.seq <= seq);
-            }
-            Some(Frame::Ack { .. } | Frame::Typing { .. }) | None => {}
+            Ok(ServerMessage::Event(event)) => self.happened(event, now),
+            // A newer node may send more than this version knows.
+            Ok(ServerMessage::Unknown { .. }) | Err(_) => {}
         }
         self.tick(now);
     }
 
-    fn message(&mut self, message: &Message) {
-        let Some(target) = message.conversation(&self.me) else { return };
+    fn happened(&mut self, event: AnyEvent, now: Instant) {
+        match event {
+            AnyEvent::GroupChat(message) | AnyEvent::PrivateChat(message) => self.message(message),
+            AnyEvent::Enter(events::Enter { sender_username: user, room }) => self.presence(room, user, true),
+            AnyEvent::Leave(events::Leave { sender_username: user, room }) => {
+                self.presence(room, user, false);
+            }
+            AnyEvent::Gap(gap) => match gap.room {
+                Some(room) => self.show(Some(Topic::Room(room)), Line::Gap(gap.reason)),
+                None => self.private_gap(gap.reason),
+            },
+            AnyEvent::Typing(events::Typing { sender_username: user, topic }) if user != self.me => {
+                let topic = match topic {
+                    Topic::Room(_) => topic,
+                    Topic::User(_) => Topic::User(user.clone()),
+                };
+                if let Some(conversation) = self.find(&topic) {
+                    conversation.attention.start_typing(user.clone(), now);
+                }
+                self.effect(Effect::Report(Event::Typing { topic, user }));
+            }
+            AnyEvent::Typing(_) => {}
+            AnyEvent::Read(events::Read { sender_username: reader, up_to }) => match up_to {
+                ReadUpTo::User { target_username: peer, message_id } => {
+                    self.read_in_private(&reader, &peer, message_id);
+                    self.effect(Effect::Report(Event::ReadPrivate { reader, peer, message_id }));
+                }
+                ReadUpTo::Room { room, marker } => {
+                    let is_read = |message: &Message| {
+                        message.position.epoch == marker.epoch && message.position.seq <= marker.seq
+                    };
+                    self.read_elsewhere(&Topic::Room(room.clone()), is_read);
+                    self.effect(Effect::Report(Event::ReadRoom {
+                        room,
+                        epoch: marker.epoch,
+                        seq: marker.seq,
+                    }));
+                }
+            },
+        }
+    }
+
+    fn presence(&mut self, room: RoomName, user: UserName, is_present: bool) {
+        let Some(conversation) = self.find(&Topic::Room(room.clone())) else { return };
+        if !is_present {
+            conversation.attention.stop_typing(&user);
+        }
+        if let Some(members) = &mut conversation.members {
+            if is_present {
+                members.insert(user.clone())
+            } else {
+                members.remove(&user)
+            };
+        }
+        let event = if is_present { Event::Entered { room, user } } else { Event::Left { room, user } };
+        self.effect(Effect::Report(event));
+    }
+
+    fn message(&mut self, message: ChatMessage) {
         // It is in the log, whatever became of the answer. Ids are a user's own: another's may look the same.
-        let is_mine = message.from == self.me;
-        let own = message.client_id.clone();
-        let own = own.filter(|id| is_mine && (self.outbox.stored(id) || self.outbox.is_own(id)));
-        let conversation = match &target {
-            Target::User(_) => {
-                self.private = Some(message.place.clone());
+        if message.sender_username == self.me
+            && let Some(id) = message.client_id.clone()
+            && self.outbox.stored(&id)
+        {
+            let ChatMessage { message_id, epoch, seq, sent_at, .. } = message;
+            let receipt = Receipt { message_id, epoch, seq, sent_at, duplicate: false };
+            self.effect(Effect::Stored(id, receipt));
+        }
+        let message = self.as_seen(message);
+        let (topic, position) = (message.topic.clone(), message.position);
+        let conversation = match &topic {
+            Topic::User(_) => {
+                self.private = Some(position);
                 if !self.keep_history {
-                    if self.seen_private.insert(&message.place.message_id) {
-                        self.show(Some(target), Line::said(message, own));
+                    if self.seen_private.insert(&message.id()) {
+                        self.show(Some(topic), Line::Message(message));
                     }
                     return;
                 }
-                let index = self.find_or_add(target.clone());
+                let index = self.find_or_add(topic.clone());
                 &mut self.conversations[index]
             }
-            // Nothing follows the answer to a `Leave`, but something may come before it.
-            Target::Room(_) => match self.find(&target) {
+            // Nothing comes after the answer to a `Leave`, but messages may come before it.
+            Topic::Room(_) => match self.find(&topic) {
                 Some(room) => {
-                    room.place = Some(message.place.clone());
+                    room.position = Some(position);
                     room
                 }
                 None => return,
             },
         };
-        conversation.attention.stops(&message.from);
-        if conversation.is_new(message) {
-            self.show(Some(target), Line::said(message, own));
+        conversation.attention.stop_typing(&message.sender);
+        if conversation.is_new(&message) {
+            self.show(Some(topic), Line::Message(message));
         }
     }
 
-    /// One log holds the messages with everybody: what is missing may be anybody's.
-    fn private_gap(&mut self, line: &Line) {
-        let persons = self.conversations.iter().map(|conversation| conversation.target.clone());
-        let persons: Vec<Target> = persons.filter(|target| matches!(target, Target::User(_))).collect();
-        if persons.is_empty() {
-            self.show(None, line.clone());
+    /// A message as this user sees it.
+    pub fn as_seen(&self, message: ChatMessage) -> Message {
+        let position = message.position();
+        let ChatMessage { sender_username: sender, topic, content, client_id, sent_at, .. } = message;
+        let is_mine = sender == self.me;
+        let topic = match topic {
+            Topic::User(_) if !is_mine => Topic::User(sender.clone()),
+            topic => topic,
+        };
+        let own_id = client_id.filter(|id| is_mine && self.outbox.is_own(id));
+        Message { topic, sender, content, sent_at, position, own_id }
+    }
+
+    /// The messages with all users are in one log: those of any user may be missing.
+    fn private_gap(&mut self, reason: Word<GapReason>) {
+        let users = self.conversations.iter().filter(|each| !each.is_room()).map(|each| each.topic.clone());
+        let users: Vec<Topic> = users.collect();
+        if users.is_empty() {
+            return self.show(None, Line::Gap(reason));
         }
-        for person in persons {
-            self.show(Some(person), line.clone());
+        for user in users {
+            self.show(Some(user), Line::Gap(reason.clone()));
         }
     }
 
-    fn acknowledged(&mut self, id: &str, mut body: Value) {
-        let Some(asked) = self.asked.remove(id) else { return };
-        match asked {
-            Asked::Auth { resumed } => {
-                let Ok(joined) = serde_json::from_value::<Joined>(body) else {
-                    return self.effect(Effect::Stop("the node's answer makes no sense".into()));
-                };
-                self.outbox.set_dedupe(Duration::from_millis(joined.dedupe_ms));
-                if let Some(gap) = joined.gap() {
-                    self.private_gap(&gap);
-                }
-                self.private = joined.fresh_place().or(self.private.take());
-                self.connection = Connection::Live;
-                if !resumed {
-                    self.came_at = Some(joined.place);
-                }
-                self.look_back();
+    fn acknowledged(&mut self, ack: Ack) {
+        if self.outbox.topic(&ack.id).is_some() {
+            if let Ok(stored) = ack.read::<GroupChat>() {
+                self.outbox.stored(&ack.id);
+                self.effect(Effect::Stored(ack.id, stored.into()));
             }
-            Asked::Enter { room, resumed } => self.entered(&room, resumed, body),
-            Asked::History(target) => self.history_came(&target, body),
-            Asked::Members(target) => {
-                let members = serde_json::from_value::<Vec<UserName>>(body["members"].clone());
-                let count = body["count"].as_u64().unwrap_or_default();
-                let (Ok(members), Some(room)) = (members, self.find(&target)) else { return };
-                let names: Vec<&str> = members.iter().map(UserName::as_str).collect();
-                let line = Line::Note(format!("{count} in {target}: {}", names.join(", ")));
-                let asked_for = room.members.is_some();
-                room.members = Some(members.into_iter().collect());
-                if asked_for {
-                    self.show(Some(target), line);
-                }
-            }
-            Asked::Newest(target) => {
-                let newest = serde_json::from_value::<Vec<Message>>(body["messages"].take());
+            return;
+        }
+        match self.asked.remove(&ack.id) {
+            Some(Asked::Auth { resumed }) => match ack.read::<Auth>() {
+                Ok(answer) => self.signed_in(answer.joined, resumed),
+                Err(_) => self.effect(Effect::Stop(ClosedReason::Unreadable)),
+            },
+            Some(Asked::Enter { room, resumed }) => match ack.read::<Enter>() {
+                Ok(answer) => self.entered(room, resumed, answer.joined),
+                Err(_) => self.effect(Effect::Stop(ClosedReason::Unreadable)),
+            },
+            Some(Asked::History(topic)) => self.history_came(&topic, &ack),
+            Some(Asked::Members(topic)) => self.members_came(topic, &ack),
+            Some(Asked::Newest(topic)) => {
                 let newest =
-                    newest.ok().and_then(|messages| messages.last().map(|m| m.place.message_id.clone()));
-                if let Some(room) = self.find(&target) {
+                    ack.read::<History>().ok().and_then(|page| Some(page.messages.last()?.message_id));
+                if let Some(room) = self.find(&topic) {
                     room.expects(newest);
                 }
             }
-            Asked::Leave => {}
+            Some(Asked::Program) => self.effect(Effect::Answer(ack.id.clone(), Ok(ack))),
+            Some(Asked::Leave) | None => {}
         }
     }
 
-    fn entered(&mut self, target: &Target, resumed: bool, body: Value) {
-        let Some(room) = self.find(target) else { return };
-        let Ok(joined) = serde_json::from_value::<Joined>(body) else {
-            return self.effect(Effect::Stop("the node's answer makes no sense".into()));
-        };
+    fn signed_in(&mut self, joined: Joined, resumed: bool) {
+        self.outbox.set_dedupe(Duration::from_millis(joined.dedupe_ms));
+        self.private = fresh_position(&joined).or(self.private.take());
+        if !resumed {
+            self.came_at = Some(joined.position);
+        }
+        if let Some(reason) = gap(&joined) {
+            self.private_gap(reason);
+        }
+        // A node that lists nothing is older than the list, and knows what this version knows.
+        let has_list = joined.features.iter().next().is_some();
+        self.features = if has_list { joined.features } else { Features::all() };
+        self.connection = Connection::Live;
+        self.look_back();
+    }
+
+    fn entered(&mut self, name: RoomName, resumed: bool, joined: Joined) {
+        let topic = Topic::Room(name.clone());
+        let Some(room) = self.find(&topic) else { return };
         room.membership = Membership::In;
         room.is_late = false;
         if !resumed && !joined.already {
-            room.place = Some(joined.place.clone());
+            room.position = Some(joined.position);
         }
-        room.place = joined.fresh_place().or(room.place.take());
-        if let Some(gap) = joined.gap() {
-            self.show(Some(target.clone()), gap);
+        room.position = fresh_position(&joined).or(room.position.take());
+        if let Some(reason) = gap(&joined) {
+            self.show(Some(topic.clone()), Line::Gap(reason));
         }
-        if !resumed && self.history > 0 {
-            let mut body = target.body();
-            body["limit"] = 1.into();
-            self.ask("History", body, Asked::Newest(target.clone()));
+        if !resumed && self.history > 0 && self.has::<History>() {
+            let newest = self.page(topic.clone(), None, 1);
+            self.ask(&newest, Asked::Newest(topic.clone()));
         }
         if self.keep_history {
-            self.load_members(target);
+            self.load_members(&topic);
+        }
+        self.effect(Effect::Joined(name));
+    }
+
+    fn members_came(&mut self, topic: Topic, ack: &Ack) {
+        let (Ok(answer), Some(room)) = (ack.read::<Members>(), self.find(&topic)) else { return };
+        let names: Vec<&str> = answer.members.iter().map(UserName::as_str).collect();
+        let line = Line::Note(format!("{} in {topic}: {}", answer.count, names.join(", ")));
+        // The first list is for the screen alone: nobody asked for it.
+        let was_asked_for = room.members.is_some();
+        room.members = Some(answer.members.into_iter().collect());
+        if was_asked_for {
+            self.show(Some(topic), line);
         }
     }
 
-    fn history_came(&mut self, target: &Target, mut body: Value) {
-        let messages = serde_json::from_value::<Vec<Message>>(body["messages"].take());
-        let (Ok(messages), me) = (messages, self.me.clone()) else { return };
-        let own = |m: &Message| m.client_id.clone().filter(|id| m.from == me && self.outbox.is_own(id));
-        let own: Vec<Option<String>> = messages.iter().map(own).collect();
-        let Some(conversation) = self.find(target) else { return };
-        conversation.more = body["more"].as_bool().unwrap_or_default();
-        let lines: Vec<Line> = messages
-            .iter()
-            .zip(own)
-            .filter(|(message, _)| conversation.is_new(message))
-            .map(|(message, own)| Line::said(message, own))
-            .collect();
+    fn history_came(&mut self, topic: &Topic, ack: &Ack) {
+        let Ok(page) = ack.read::<History>() else { return };
+        let messages: Vec<Message> = page.messages.into_iter().map(|message| self.as_seen(message)).collect();
+        let Some(conversation) = self.find(topic) else { return };
+        conversation.more = page.more;
+        let new = messages.into_iter().filter(|message| conversation.is_new(message)).map(Line::Message);
+        let lines: Vec<Line> = new.collect();
         conversation.prepend(lines.clone());
         for line in lines {
-            self.effect(Effect::Show(Some(target.clone()), line));
+            self.effect(Effect::Show(Some(topic.clone()), line));
         }
     }
 
-    fn refused(&mut self, id: &str, fault: &Fault, now: Instant) {
-        let what = harmless(&fault.message);
-        let Some(asked) = self.asked.remove(id) else { return self.publish_refused(id, fault, now) };
-        match asked {
-            Asked::Auth { .. } if fault.passes() => {
-                self.effect(Effect::Restart(fault.retry_after_ms.map(Duration::from_millis)));
-            }
-            Asked::Auth { .. } => self.effect(Effect::Stop(format!("the node refuses us: {what}"))),
-            Asked::Enter { room, .. } => {
-                let Some(conversation) = self.find(&room) else { return };
-                if fault.passes() {
-                    let wait = fault.retry_after_ms.map_or(TRY_AGAIN, Duration::from_millis);
+    fn refused(&mut self, id: &RequestId, error: ErrorBody, now: Instant) {
+        let ErrorBody { code, message, retry_after_ms, .. } = error.clone();
+        match self.asked.remove(id) {
+            None => self.publish_refused(id, error, now),
+            Some(Asked::Auth { .. }) if can_pass(&error) => self.effect(Effect::Restart(error)),
+            Some(Asked::Auth { .. }) => self.effect(Effect::Stop(ClosedReason::Refused { code, message })),
+            Some(Asked::Enter { room, .. }) => {
+                let topic = Topic::Room(room.clone());
+                let Some(conversation) = self.find(&topic) else { return };
+                if can_pass(&error) {
+                    let wait = retry_after_ms.map_or(RETRY_AFTER, Duration::from_millis);
                     conversation.membership = Membership::Out(Some(now + wait));
                     if !std::mem::replace(&mut conversation.is_late, true) {
-                        let note = format!("can't enter {room} yet, trying on: {what}");
-                        self.show(Some(room), Line::Note(note));
+                        let delayed = Event::JoinDelayed { room, code, message };
+                        self.show(Some(topic), Line::Event(delayed));
                     }
                     return;
                 }
                 conversation.membership = Membership::Refused;
                 self.failed += 1;
-                self.show(Some(room.clone()), Line::Note(format!("can't enter {room}: {what}")));
-                self.fail_all(&room, "the room can't be entered");
+                let refused = Event::JoinRefused { room, code, message };
+                self.show(Some(topic.clone()), Line::Event(refused));
+                self.fail_all(&topic, &StopReason::RoomRefused);
             }
-            Asked::History(target) | Asked::Members(target) => {
-                self.show(Some(target), Line::Note(format!("the node says: {what}")));
+            Some(Asked::History(topic) | Asked::Members(topic)) => {
+                self.show(Some(topic), Line::Event(Event::NodeError { code, message }));
             }
-            Asked::Leave | Asked::Newest(_) => {}
+            Some(Asked::Program) => self.effect(Effect::Answer(id.clone(), Err(error))),
+            Some(Asked::Leave | Asked::Newest(_)) => {}
         }
     }
 
-    fn publish_refused(&mut self, id: &str, fault: &Fault, now: Instant) {
-        if fault.code == "unauthorized" {
-            return self.effect(Effect::Stop(format!("the node refuses us: {}", harmless(&fault.message))));
+    fn publish_refused(&mut self, id: &RequestId, error: ErrorBody, now: Instant) {
+        let ErrorBody { code, message, .. } = error.clone();
+        if code.known() == Some(ErrorCode::Unauthorized) {
+            return self.effect(Effect::Stop(ClosedReason::Refused { code, message }));
         }
-        let target = self.outbox.target(id).cloned();
-        match self.outbox.refused(id, fault, now) {
-            Some(Refusal::Final(publish)) => return self.fail(&publish, &fault.message),
-            Some(Refusal::FirstOf(target)) => {
-                let note = format!("not stored yet, trying on: {}", harmless(&fault.message));
-                self.show(Some(target), Line::Note(note));
+        let topic = self.outbox.topic(id).cloned();
+        match self.outbox.refused(id, &error, now) {
+            Some(Refusal::Final(publish)) => return self.fail(publish, SendError::Refused { code, message }),
+            Some(Refusal::First(topic)) => {
+                let delayed = Event::SendDelayed { topic: topic.clone(), code, message };
+                self.show(Some(topic), Line::Event(delayed));
             }
             None => {}
         }
-        if fault.code == "not_in_room" {
-            // An operator took us out: a message is reason enough to go in again.
-            if let Some(room) = target.and_then(|target| self.find(&target)) {
+        if error.code.known() == Some(ErrorCode::NotInRoom) {
+            // An operator removed the connection from the room: a message is reason enough to enter it again.
+            if let Some(room) = topic.and_then(|topic| self.find(&topic)) {
                 room.membership = Membership::Out(None);
             }
         }
     }
+}
+
+/// The reason for a gap, where the position of this client could not be proved.
+fn gap(joined: &Joined) -> Option<Word<GapReason>> {
+    let no_reason = || Word::Other("the node gives no reason".into());
+    (joined.recovered == Some(false)).then(|| joined.reason.clone().unwrap_or_else(no_reason))
+}
+
+/// The position in the answer, where that of this client could not be proved and no message follows that would bring another:
+/// the node would report the same gap again each time.
+fn fresh_position(joined: &Joined) -> Option<Position> {
+    let is_last =
+        joined.recovered == Some(false) && joined.next_seq.is_some_and(|next| next > joined.position.seq);
+    is_last.then_some(joined.position)
 }

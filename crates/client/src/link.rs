@@ -1,10 +1,11 @@
-//! The connection that comes back. Owns the socket, its deadlines and the pauses between tries; knows no rooms and no
-//! positions. Called by the session.
+//! A connection that is opened again whenever it is lost. Owns the socket, its deadlines and the pauses between attempts;
+//! knows no rooms and no positions. Called by the session.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use chatnode_protocol::{CloseReason, ErrorBody, retry_after};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::{Sink, Stream};
 use rand::Rng;
@@ -18,51 +19,53 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
 use crate::address::Address;
+use crate::reason::{ClosedReason, LostReason};
 use crate::text::harmless;
 use crate::tls;
 
-/// For a connection to stand, and for a ping to be answered.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// The time in which the node must answer a ping.
+const PONG_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection that was silent for so long is asked whether it lives.
-const SILENCE: Duration = Duration::from_secs(20);
+/// After this time without a frame, the client sends a ping.
+const PING_AFTER: Duration = Duration::from_secs(20);
 
-/// Full jitter: the first try within this, later ones up to a ceiling that doubles from it.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The pauses have full jitter: the first is below this ceiling, which doubles with each attempt.
+const FIRST_CEILING: Duration = Duration::from_secs(1);
 
-/// The least wait of later tries.
-const LEAST_WAIT: Duration = Duration::from_millis(500);
+/// The shortest pause, except before the first attempt.
+const MIN_PAUSE: Duration = Duration::from_millis(500);
 
-/// The ceiling of the ceiling.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// The highest ceiling.
+const MAX_CEILING: Duration = Duration::from_secs(20);
 
-/// No node asks for more: who does is not to be believed.
-const MOST_WAIT: Duration = Duration::from_secs(300);
+/// The longest pause that the client accepts from a node. No node asks for more.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// More than the largest frame of a node, a page of history.
+/// More than the largest frame of a node, which is a page of history.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// What happened to the connection.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum Happened {
     Opened,
     Frame(String),
-    /// Gone; the next try comes `until` then.
+    /// It is lost; the next attempt starts at this time.
     Lost {
-        why: String,
+        reason: LostReason,
         until: Instant,
     },
-    /// There is no use in trying again.
-    Refused(String),
+    /// Another attempt is of no use.
+    Refused(ClosedReason),
 }
 
-/// The connection, and what is to be sent over it. What is queued is lost with the connection: who queued it hears of the
-/// loss and knows what to say again.
+/// The connection, and the frames to send over it. Queued frames are lost with the connection: the caller learns of the loss
+/// and knows what to send again.
 pub(crate) struct Link {
     request: ClientRequestBuilder,
     connector: Connector,
+    connect_timeout: Duration,
     phase: Phase,
     tries: u32,
     outgoing: VecDeque<Message>,
@@ -77,7 +80,7 @@ enum Phase {
 
 struct Open {
     socket: Socket,
-    /// When the silence becomes too long, or the ping's answer.
+    /// When to send a ping, or to give up waiting for its answer.
     deadline: Instant,
     pinged: bool,
 }
@@ -89,44 +92,47 @@ impl Link {
         Self {
             request: address.request,
             connector,
+            connect_timeout: address.connect_timeout,
             phase: Phase::Waiting(Instant::now()),
             tries: 0,
             outgoing: VecDeque::new(),
         }
     }
 
-    /// Queues a frame. How many can be queued is the model's to bound: it has one publish per conversation in flight.
+    /// Queues a frame. The model bounds how many there are: it has one message of each topic in flight.
     pub(crate) fn send(&mut self, frame: String) {
         if matches!(self.phase, Phase::Open(_)) {
             self.outgoing.push_back(Message::text(frame));
         }
     }
 
-    /// The node took us in: the next loss is a new one.
+    /// The user is signed in: the pauses begin again with the shortest.
     pub(crate) fn settled(&mut self) {
         self.tries = 0;
     }
 
-    /// Gives the connection up and tries again, after this time where one is given.
-    pub(crate) fn restart(&mut self, wait: Option<Duration>) -> Event {
-        self.lost("the node can't serve us now", wait)
+    /// Closes the connection, since the node can't sign the user in now.
+    pub(crate) fn restart(&mut self, error: ErrorBody) -> Happened {
+        let ErrorBody { code, message, retry_after_ms, .. } = error;
+        self.lost(LostReason::Unavailable { code, message }, retry_after_ms.map(Duration::from_millis))
     }
 
     /// Waits for the next event and moves the bytes meanwhile. Cancel safe: all state is in the link.
-    pub(crate) async fn next(&mut self) -> Event {
+    pub(crate) async fn next(&mut self) -> Happened {
         loop {
             match &mut self.phase {
                 Phase::Refused => std::future::pending().await,
                 Phase::Waiting(until) => {
                     sleep_until(*until).await;
-                    self.phase =
-                        Phase::Connecting(connect(self.request.clone(), self.connector.clone()).boxed());
+                    let connecting =
+                        connect(self.request.clone(), self.connector.clone(), self.connect_timeout);
+                    self.phase = Phase::Connecting(connecting.boxed());
                 }
                 Phase::Connecting(connecting) => match connecting.await {
                     Ok(socket) => {
-                        let deadline = Instant::now() + SILENCE;
+                        let deadline = Instant::now() + PING_AFTER;
                         self.phase = Phase::Open(Box::new(Open { socket, deadline, pinged: false }));
-                        return Event::Opened;
+                        return Happened::Opened;
                     }
                     Err(error) => return self.not_connected(&error),
                 },
@@ -137,99 +143,86 @@ impl Link {
                         message = std::future::poll_fn(|cx| open.poll(cx, outgoing)) => message,
                         () = sleep_until(deadline) => {
                             if open.pinged {
-                                return self.lost("the node does not answer", None);
+                                return self.lost(LostReason::NoAnswer, None);
                             }
                             open.pinged = true;
-                            open.deadline = Instant::now() + DEADLINE;
+                            open.deadline = Instant::now() + PONG_TIMEOUT;
                             outgoing.push_back(Message::Ping(Bytes::new()));
                             continue;
                         }
                     };
                     open.pinged = false;
-                    open.deadline = Instant::now() + SILENCE;
+                    open.deadline = Instant::now() + PING_AFTER;
                     match message {
-                        Some(Ok(Message::Text(text))) => return Event::Frame(text.as_str().to_owned()),
+                        Some(Ok(Message::Text(text))) => return Happened::Frame(text.as_str().to_owned()),
                         Some(Ok(Message::Close(frame))) => return self.closed(frame),
                         Some(Ok(_)) => {}
-                        Some(Err(error)) => return self.lost(&error.to_string(), None),
-                        None => return self.lost("the connection was lost", None),
+                        Some(Err(error)) => return self.lost(LostReason::Broken(error.to_string()), None),
+                        None => return self.lost(LostReason::Broken("it ended".into()), None),
                     }
                 }
             }
         }
     }
 
-    /// Says goodbye, so that others see at once that we are gone.
+    /// Sends a close frame, so that others see at once that the user is gone.
     pub(crate) async fn close(mut self) {
         if let Phase::Open(open) = &mut self.phase {
-            let goodbye = open.socket.close(None);
-            // Who does not take it within a second finds out by itself.
-            let _taken = timeout(Duration::from_secs(1), goodbye).await;
+            let closing = open.socket.close(None);
+            // A node that does not take it within a second notices by itself.
+            let _taken = timeout(Duration::from_secs(1), closing).await;
         }
     }
 
-    fn closed(&mut self, frame: Option<CloseFrame>) -> Event {
-        let Some(CloseFrame { code, reason }) = frame else {
-            return self.lost("the node closed the connection", None);
+    fn closed(&mut self, frame: Option<CloseFrame>) -> Happened {
+        let Some(CloseFrame { code, reason: text }) = frame else {
+            return self.lost(LostReason::ClosedWith { code: 1005, text: String::new() }, None);
         };
         let code = u16::from(code);
-        let final_word = match code {
-            4001 => Some("the token was revoked or has expired: get a new one"),
-            4003 => Some("removed by an administrator"),
-            _ => None,
-        };
-        if let Some(why) = final_word {
-            return self.refuse(why.into());
+        let reason = CloseReason::from_code(code, &text);
+        match reason {
+            Some(CloseReason::TokenRevoked) => return self.refuse(ClosedReason::TokenRevoked),
+            Some(CloseReason::Removed) => return self.refuse(ClosedReason::Removed),
+            _ => {}
         }
-        // Our own fault: more haste would not make it better.
+        // The fault is this client's: a fast retry would not help.
         if matches!(code, 1002 | 1003 | 1007 | 1008 | 1009) {
             self.tries = self.tries.max(4);
         }
-        let wait = reason.split("retry_after_ms=").nth(1).and_then(|rest| {
-            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-            digits.parse().ok().map(Duration::from_millis)
-        });
-        let why = match code {
-            1001 | 1012 => "the node is restarting".into(),
-            1013 => "the node is full".into(),
-            4002 => "we read too slowly".into(),
-            _ => format!("the node closed the connection: {code} {}", harmless(&reason)),
-        };
-        self.lost(&why, wait)
+        let text = harmless(&text);
+        let pause = retry_after(&text);
+        self.lost(reason.map_or(LostReason::ClosedWith { code, text }, LostReason::Closed), pause)
     }
 
-    fn not_connected(&mut self, error: &Error) -> Event {
+    fn not_connected(&mut self, error: &Error) -> Happened {
         let Error::Http(response) = error else {
             let why = match error {
-                Error::Io(error) => match tls::explain(error) {
-                    Some(why) => format!("can't connect: {why}"),
-                    None => format!("can't connect: {error}"),
-                },
-                other => format!("can't connect: {other}"),
+                Error::Io(error) => tls::explain(error).unwrap_or_else(|| error.to_string()),
+                other => other.to_string(),
             };
-            return self.lost(&why, None);
+            return self.lost(LostReason::CantConnect(why), None);
         };
         match response.status() {
-            StatusCode::UNAUTHORIZED => self.refuse("the node does not accept the token".into()),
+            StatusCode::UNAUTHORIZED => self.refuse(ClosedReason::TokenRejected),
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                self.lost(&format!("the node answers {status}"), retry_after(response))
+                self.lost(LostReason::Status(status.as_u16()), retry_after_seconds(response))
             }
-            status => self.refuse(format!("no chat there: the answer is {status}")),
+            status => self.refuse(ClosedReason::NotANode { status: status.as_u16() }),
         }
     }
 
-    fn refuse(&mut self, why: String) -> Event {
+    fn refuse(&mut self, reason: ClosedReason) -> Happened {
         self.phase = Phase::Refused;
-        Event::Refused(why)
+        Happened::Refused(reason)
     }
 
-    fn lost(&mut self, why: &str, wait: Option<Duration>) -> Event {
+    fn lost(&mut self, reason: LostReason, pause: Option<Duration>) -> Happened {
         self.outgoing.clear();
-        let wait = wait.map(|wait| wait.min(MOST_WAIT));
-        let until = Instant::now() + wait.unwrap_or_else(|| pause(self.tries));
+        let pause = pause.map(|pause| pause.min(MAX_RETRY_AFTER));
+        let until = Instant::now() + pause.unwrap_or_else(|| jitter(self.tries));
         self.tries += 1;
         self.phase = Phase::Waiting(until);
-        Event::Lost { why: why.to_owned(), until }
+        Happened::Lost { reason, until }
     }
 }
 
@@ -263,24 +256,28 @@ impl Open {
     }
 }
 
-async fn connect(request: ClientRequestBuilder, connector: Connector) -> Result<Socket, Error> {
+async fn connect(
+    request: ClientRequestBuilder,
+    connector: Connector,
+    deadline: Duration,
+) -> Result<Socket, Error> {
     let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE_BYTES));
     let connecting = connect_async_tls_with_config(request, Some(config), true, Some(connector));
-    let (socket, _) = timeout(DEADLINE, connecting)
+    let (socket, _) = timeout(deadline, connecting)
         .await
         .map_err(|_| Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer")))??;
     Ok(socket)
 }
 
-/// Full jitter.
-fn pause(tries: u32) -> Duration {
-    let ceiling = FIRST_WAIT.saturating_mul(1 << tries.min(10)).min(LONGEST_WAIT);
-    let floor = if tries == 0 { Duration::ZERO } else { LEAST_WAIT };
-    rand::rng().random_range(floor..ceiling)
+/// A pause with full jitter.
+fn jitter(tries: u32) -> Duration {
+    let ceiling = FIRST_CEILING.saturating_mul(1 << tries.min(10)).min(MAX_CEILING);
+    let least = if tries == 0 { Duration::ZERO } else { MIN_PAUSE };
+    rand::rng().random_range(least..ceiling)
 }
 
 /// The seconds of `Retry-After`.
-fn retry_after<T>(response: &Response<T>) -> Option<Duration> {
+fn retry_after_seconds<T>(response: &Response<T>) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
@@ -290,29 +287,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_are_full_jitter_between_their_bounds() {
+    fn pauses_have_full_jitter_between_their_bounds() {
         for tries in 0..40 {
             for _ in 0..20 {
-                let pause = pause(tries);
-                let least = if tries == 0 { Duration::ZERO } else { LEAST_WAIT };
+                let pause = jitter(tries);
+                let least = if tries == 0 { Duration::ZERO } else { MIN_PAUSE };
                 let most =
-                    [1, 2, 4, 8, 16].get(tries as usize).map_or(LONGEST_WAIT, |s| Duration::from_secs(*s));
+                    [1, 2, 4, 8, 16].get(tries as usize).map_or(MAX_CEILING, |s| Duration::from_secs(*s));
                 assert!(least <= pause && pause < most, "{tries}: {pause:?}");
             }
         }
     }
 
     #[tokio::test]
-    async fn a_close_says_when_to_come_again_and_whether() {
+    async fn a_close_frame_decides_when_and_whether_to_reconnect() {
         let close = |code: u16, reason: &str| {
             let frame = CloseFrame { code: code.into(), reason: reason.into() };
             Link::new(Address::parse("ws://127.0.0.1:9/").unwrap()).closed(Some(frame))
         };
-        let Event::Lost { until, .. } = close(1012, "retry_after_ms=5000") else { panic!() };
+        let Happened::Lost { until, reason } = close(1012, "retry_after_ms=5000") else { panic!() };
         let wait = until - Instant::now();
         assert!(wait > Duration::from_secs(4) && wait <= Duration::from_secs(5), "{wait:?}");
-        assert!(matches!(close(4004, "idle"), Event::Lost { .. }));
-        assert!(matches!(close(4001, ""), Event::Refused(why) if why.contains("token")));
-        assert!(matches!(close(4003, ""), Event::Refused(why) if why.contains("administrator")));
+        assert_eq!(reason, LostReason::Closed(CloseReason::Restarting));
+        assert!(matches!(close(4004, "idle"), Happened::Lost { .. }));
+        assert!(matches!(close(4001, ""), Happened::Refused(ClosedReason::TokenRevoked)));
+        assert!(matches!(close(4003, ""), Happened::Refused(ClosedReason::Removed)));
     }
 }

@@ -1,110 +1,105 @@
-//! The model of one user's chat over all the connections it takes. Owns conversations, positions, requests under way and
-//! what each frame means; pure: it neither sends nor draws, and is told the time. Driven by the session, read by the screen.
+//! The model of one user's chat, over all connections that it takes. Owns conversations, positions and requests under way;
+//! pure: it neither sends nor draws, and the caller gives it the time. Driven by [`Session`](crate::Session), read by the
+//! screen of `chatnode chat`.
 //!
-//! The order of a connection: `Auth` with our place in the private log, then the rooms, each with its own place, then what
-//! was left unanswered, under the same ids.
+//! Each connection begins with `Auth` and the position in the private log. Then come the rooms, each with its own position,
+//! then the messages that were not answered, with the same ids as before.
 
 pub use crate::conversation::{Conversation, Line, Membership};
-pub use crate::wire::{Place, Target};
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serde_json::json;
+use chatnode_protocol::requests::{Auth, Features, Leave};
+use chatnode_protocol::{Ack, ErrorBody, MessageId, Position, RequestId, RoomName, Topic, UserName};
 
+use crate::asked::{Asked, new_id};
 use crate::conversation::is_open;
-use crate::outbox::{Outbox, Publish};
-use crate::text::harmless;
-use crate::wire::{self, Seen};
-use chatnode_protocol::{RoomName, UserName};
+use crate::event::{Event, Message};
+use crate::outbox::{Outbox, Publish, SEND_TIMEOUT};
+use crate::reason::{ClosedReason, LostReason};
+use crate::seen::Seen;
+use crate::sending::{Receipt, SendError, StopReason};
 
 /// What the model wants done, in this order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Effect {
     /// Send a frame.
     Send(String),
     /// Show a line of a conversation, or of none.
-    Show(Option<Target>, Line),
-    /// Give this connection up and come again, after this time where one is given.
-    Restart(Option<Duration>),
-    /// It makes no sense to go on.
-    Stop(String),
+    Show(Option<Topic>, Line),
+    /// Report an event that is no line of a conversation.
+    Report(Event),
+    /// Report that a message of this client is stored.
+    Stored(RequestId, Receipt),
+    /// Report that the client is in a room.
+    Joined(RoomName),
+    /// Report the answer to a request of the program.
+    Answer(RequestId, Result<Ack, ErrorBody>),
+    /// The node can't sign the user in now: close this connection and open another one later.
+    Restart(ErrorBody),
+    /// End: the client can't go on.
+    Stop(ClosedReason),
 }
 
-/// How the connection stands.
+/// The state of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Connection {
-    /// None was made yet.
+    /// There was none yet.
     Connecting,
-    /// It stands, and the node has not taken us in yet.
+    /// It is open, and the node has not signed the user in yet.
     SigningIn,
-    /// The node has taken us in.
+    /// The user is signed in.
     Live,
-    /// Lost; the next try comes at this time.
-    Waiting(Instant, String),
+    /// It is lost; the next attempt starts at this time.
+    Waiting(Instant, LostReason),
 }
 
-/// What an answer is the answer to. Answers to publishes are the outbox's.
-#[derive(Debug)]
-pub(crate) enum Asked {
-    Auth {
-        resumed: bool,
-    },
-    Enter {
-        room: Target,
-        resumed: bool,
-    },
-    /// Which message is the last of the old ones, that a room which was entered sends by itself.
-    Newest(Target),
-    Leave,
-    History(Target),
-    Members(Target),
-}
-
-/// One user's chat.
+/// The chat of one user.
 #[derive(Debug)]
 pub struct Model {
     pub(crate) me: UserName,
-    /// Rooms and persons, in the order of their opening.
     pub(crate) conversations: Vec<Conversation>,
-    /// Index of the one on show.
+    /// The index of the conversation on show.
     pub(crate) current: usize,
     pub(crate) connection: Connection,
     pub(crate) outbox: Outbox,
-    /// Messages that were given up or refused.
     pub(crate) failed: usize,
-    pub(crate) asked: HashMap<String, Asked>,
-    /// Our place in the private log.
-    pub(crate) private: Option<Place>,
-    /// The place of the `Ack` of an `Auth` without ours: what was said up to it, was said before we came. No position: what
-    /// had waited for us comes after it, some time later, and no answer to anything shows that it has. None until a node took
-    /// us in.
-    pub(crate) came_at: Option<Place>,
-    /// How many old messages to ask for on entering.
+    pub(crate) asked: HashMap<RequestId, Asked>,
+    /// The position in the private log.
+    pub(crate) private: Option<Position>,
+    /// The position in the `Ack` of an `Auth` without `since`: messages up to it are older than this client. It is not a
+    /// position to resume from: what waited for the user comes after the `Ack`, some time later, and nothing shows when all
+    /// of it has come. `None` until the user is signed in.
+    pub(crate) came_at: Option<Position>,
     pub(crate) history: u32,
-    /// Whether what was said is kept to be looked at. Otherwise nobody is asked for the members of
-    /// a room, and a person costs nothing beyond their messages.
+    /// Whether messages are kept to be shown. If not, the members of a room are not asked for, and a user costs no memory
+    /// beyond the messages on their way.
     pub(crate) keep_history: bool,
-    /// Of all persons: their messages are one log.
-    pub(crate) seen_private: Seen,
+    /// What the node knows.
+    pub(crate) features: Features,
+    /// Of all users: their messages are in one log.
+    pub(crate) seen_private: Seen<MessageId>,
     effects: VecDeque<Effect>,
 }
 
 impl Model {
-    /// A user without conversations. `history` is how many old messages each room is entered with, at most 200.
+    /// A user without conversations. `history` is how many old messages to ask for with each room, at most 200.
     pub fn new(me: UserName, history: u32) -> Self {
         Self {
             me,
             conversations: Vec::new(),
             current: 0,
             connection: Connection::Connecting,
-            outbox: Outbox::new(),
+            outbox: Outbox::new(SEND_TIMEOUT),
             failed: 0,
             asked: HashMap::new(),
             private: None,
             came_at: None,
             history,
             keep_history: true,
+            features: Features::default(),
             seen_private: Seen::default(),
             effects: VecDeque::new(),
         }
@@ -115,7 +110,7 @@ impl Model {
         &self.me
     }
 
-    /// Rooms and persons, in the order of their opening.
+    /// Rooms and users, in the order in which they were opened.
     pub fn conversations(&self) -> &[Conversation] {
         &self.conversations
     }
@@ -125,7 +120,12 @@ impl Model {
         self.current
     }
 
-    /// How the connection stands.
+    /// The conversation on show.
+    pub fn current(&self) -> Option<&Conversation> {
+        self.conversations.get(self.current)
+    }
+
+    /// The state of the connection.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -135,27 +135,27 @@ impl Model {
         self.outbox.len()
     }
 
-    /// How many messages were given up or refused, and rooms refused.
+    /// How many messages were not sent, and how many rooms were refused.
     pub fn failed(&self) -> usize {
         self.failed
     }
 
-    /// Counts something that failed before the model came to know of it.
+    /// Counts something that failed before it reached the model.
     pub fn count_failure(&mut self) {
         self.failed += 1;
     }
 
-    /// How many old messages each room is entered with.
+    /// How many old messages to ask for with each room.
     pub fn history(&self) -> u32 {
         self.history
     }
 
-    /// What is to be done now.
+    /// The next thing to do.
     pub fn next_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
 
-    /// Whether something is to be done now.
+    /// Whether there is something to do now.
     pub fn has_effects(&self) -> bool {
         !self.effects.is_empty()
     }
@@ -164,44 +164,38 @@ impl Model {
         self.effects.push_back(effect);
     }
 
-    /// The connection stands: who we are comes first.
+    /// A connection is open: sign in first.
     pub fn opened(&mut self) {
         self.connection = Connection::SigningIn;
-        let body = self.private.as_ref().map_or_else(|| json!({}), |since| json!({ "since": since }));
-        self.ask("Auth", body, Asked::Auth { resumed: self.private.is_some() });
+        let auth = Auth { sender_username: self.me.clone(), since: self.private.map(Into::into) };
+        self.ask(&auth, Asked::Auth { resumed: self.private.is_some() });
     }
 
-    /// The connection is gone.
-    pub fn lost(&mut self, why: &str, until: Instant) {
-        let why = harmless(why);
-        self.outbox.lost(&why);
-        self.connection = Connection::Waiting(until, why);
+    /// The connection is lost.
+    pub fn lost(&mut self, reason: LostReason, until: Instant) {
+        self.outbox.lost(reason.to_string());
+        self.connection = Connection::Waiting(until, reason);
         self.asked.clear();
         for conversation in &mut self.conversations {
             if conversation.membership != Membership::Refused {
                 conversation.membership = Membership::Out(None);
             }
             conversation.members = None;
-            conversation.attention.lost();
+            conversation.attention.reset();
         }
     }
 
-    /// The conversation on show.
-    pub fn current(&self) -> Option<&Conversation> {
-        self.conversations.get(self.current)
-    }
-
-    /// Shows a conversation, which is opened (and entered) if it is new.
-    pub fn open(&mut self, target: Target, now: Instant) {
-        self.current = self.find_or_add(target);
+    /// Shows a conversation. A new one is opened, and a room is entered.
+    pub fn open(&mut self, topic: Topic, now: Instant) {
+        self.current = self.find_or_add(topic);
         self.conversations[self.current].unread = 0;
         self.look_back();
         self.enter_again(self.current, now);
     }
 
-    /// Enters a room, which may have been refused before.
+    /// Enters a room, even if it was refused before.
     pub(crate) fn join(&mut self, room: RoomName, now: Instant) {
-        let index = self.find_or_add(Target::Room(room));
+        let index = self.find_or_add(Topic::Room(room));
         self.enter_again(index, now);
     }
 
@@ -213,15 +207,7 @@ impl Model {
         self.tick(now);
     }
 
-    /// A room is entered with its history; a person's is asked for once the person is on show.
-    pub(crate) fn look_back(&mut self) {
-        let is_blank = |each: &Conversation| matches!(each.target, Target::User(_)) && each.lines.is_empty();
-        if self.history > 0 && self.current().is_some_and(is_blank) {
-            self.ask_history(self.history);
-        }
-    }
-
-    /// Shows the next conversation, or the one before.
+    /// Shows the next conversation, or the previous one.
     pub fn switch(&mut self, forwards: bool) {
         let count = self.conversations.len();
         if count > 0 {
@@ -230,12 +216,12 @@ impl Model {
         }
     }
 
-    /// Leaves the room on show, or closes the person.
+    /// Leaves the room on show, or closes the conversation with the user on show.
     pub fn leave(&mut self) {
         self.close(self.current);
     }
 
-    /// Leaves the room at this index, or closes the person. Nothing where there is none.
+    /// Leaves the room at this index, or closes the conversation with the user there. Does nothing if there is none.
     pub(crate) fn close(&mut self, index: usize) {
         if index >= self.conversations.len() {
             return;
@@ -246,106 +232,72 @@ impl Model {
         if let Some(conversation) = self.conversations.get_mut(self.current) {
             conversation.unread = 0;
         }
-        self.fail_all(&closed.target, "the conversation was closed");
+        self.fail_all(&closed.topic, &StopReason::Left);
         let is_in = matches!(closed.membership, Membership::In | Membership::Entering);
-        if matches!(closed.target, Target::Room(_)) && is_in && self.connection == Connection::Live {
-            self.ask("Leave", closed.target.body(), Asked::Leave);
+        if let Topic::Room(room) = closed.topic
+            && is_in
+            && self.is_live()
+        {
+            let leave = Leave { sender_username: self.me.clone(), room: Some(room) };
+            self.ask(&leave, Asked::Leave);
         }
     }
 
-    /// Says something in the conversation on show. False if there is none.
-    pub fn say(&mut self, content: String, now: Instant) -> bool {
-        let Some(target) = self.current().map(|conversation| conversation.target.clone()) else {
+    /// Sends a message in the conversation on show. False if there is none.
+    pub fn send(&mut self, content: String, now: Instant) -> bool {
+        let Some(topic) = self.current().map(|conversation| conversation.topic.clone()) else {
             return false;
         };
-        self.say_to(target, content, now);
+        self.send_to(new_id(), topic, content, now);
         true
     }
 
-    /// Says something to a room or a person; the id that it keeps.
-    pub(crate) fn say_to(&mut self, target: Target, content: String, now: Instant) -> String {
-        let is_refused = self.find(&target).is_some_and(|each| each.membership == Membership::Refused);
-        let id = self.outbox.add(target.clone(), content);
+    /// Sends a message with this id to a room or a user.
+    pub(crate) fn send_to(&mut self, id: RequestId, topic: Topic, content: String, now: Instant) {
+        let is_refused = self.find(&topic).is_some_and(|each| each.membership == Membership::Refused);
+        self.outbox.add(id, topic.clone(), content);
         if is_refused {
-            self.fail_all(&target, "the room can't be entered");
+            self.fail_all(&topic, &StopReason::RoomRefused);
         }
         self.tick(now);
-        id
     }
 
-    /// Asks who is in the room on show.
-    pub fn ask_members(&mut self) {
-        match self.current().map(|conversation| conversation.target.clone()) {
-            Some(room @ Target::Room(_)) => self.load_members(&room),
-            Some(Target::User(_)) => self.show(None, Line::Note("only a room has members".into())),
-            None => {}
-        }
-    }
-
-    pub(crate) fn load_members(&mut self, target: &Target) {
-        if self.is_open(target) && matches!(target, Target::Room(_)) {
-            self.ask("Members", target.body(), Asked::Members(target.clone()));
-        }
-    }
-
-    /// Asks for messages older than those on show.
-    pub fn ask_history(&mut self, limit: u32) {
-        let Some(conversation) = self.current() else { return };
-        let target = conversation.target.clone();
-        let under_way = |asked: &Asked| matches!(asked, Asked::History(of) if *of == target);
-        if !conversation.more || !self.is_open(&target) || self.asked.values().any(under_way) {
-            return;
-        }
-        let mut body = target.body();
-        body["limit"] = json!(limit);
-        if let Some(oldest) = conversation.oldest() {
-            body["before"] = json!(oldest.seq);
-            body["epoch"] = json!(oldest.epoch);
-        }
-        self.ask("History", body, Asked::History(target));
-    }
-
-    /// Whether the node has taken us in.
+    /// Whether the user is signed in.
     pub fn is_live(&self) -> bool {
         self.connection == Connection::Live
     }
 
-    /// Whether a private message was said before we came, by its place.
-    pub fn was_said_before(&self, place: &Place) -> bool {
-        self.came_at.as_ref().is_some_and(|came| came.epoch == place.epoch && place.seq <= came.seq)
+    /// Whether a private message is older than this client.
+    pub fn is_older_than_client(&self, message: &Message) -> bool {
+        let position = message.position;
+        self.came_at.is_some_and(|came| came.epoch == position.epoch && position.seq <= came.seq)
     }
 
-    /// Whether something can be said there now.
-    pub(crate) fn is_open(&self, target: &Target) -> bool {
-        self.is_live() && is_open(&self.conversations, target)
+    /// Whether a message can be sent there now.
+    pub(crate) fn is_open(&self, topic: &Topic) -> bool {
+        self.is_live() && is_open(&self.conversations, topic)
     }
 
-    pub(crate) fn ask(&mut self, kind: &str, body: serde_json::Value, asked: Asked) {
-        let id = uuid::Uuid::now_v7().to_string();
-        self.effect(Effect::Send(wire::request(kind, &self.me, body, &id)));
-        self.asked.insert(id, asked);
+    pub(crate) fn index_of(&self, topic: &Topic) -> Option<usize> {
+        self.conversations.iter().position(|conversation| conversation.topic == *topic)
     }
 
-    pub(crate) fn index_of(&self, target: &Target) -> Option<usize> {
-        self.conversations.iter().position(|conversation| conversation.target == *target)
+    pub(crate) fn find(&mut self, topic: &Topic) -> Option<&mut Conversation> {
+        self.conversations.iter_mut().find(|conversation| conversation.topic == *topic)
     }
 
-    pub(crate) fn find(&mut self, target: &Target) -> Option<&mut Conversation> {
-        self.conversations.iter_mut().find(|conversation| conversation.target == *target)
-    }
-
-    pub(crate) fn find_or_add(&mut self, target: Target) -> usize {
-        self.index_of(&target).unwrap_or_else(|| {
-            self.conversations.push(Conversation::new(target));
+    pub(crate) fn find_or_add(&mut self, topic: Topic) -> usize {
+        self.index_of(&topic).unwrap_or_else(|| {
+            self.conversations.push(Conversation::new(topic));
             self.conversations.len() - 1
         })
     }
 
-    /// Shows a line, in the conversation it belongs to where that is open.
-    pub fn show(&mut self, target: Option<Target>, line: Line) {
+    /// Shows a line: in its conversation if that is open, or in the one on show if it belongs to none.
+    pub fn show(&mut self, topic: Option<Topic>, line: Line) {
         let current = self.current;
-        let index = match &target {
-            Some(target) => self.index_of(target),
+        let index = match &topic {
+            Some(topic) => self.index_of(topic),
             None => Some(current),
         };
         if let Some(index) = index
@@ -355,37 +307,46 @@ impl Model {
                 conversation.push(line.clone());
             }
             let counts = match &line {
-                // Said on another of our devices.
-                Line::Said { from, .. } => *from != self.me,
+                // The user's own messages come from their other devices.
+                Line::Message(message) => message.sender != self.me,
                 Line::Gap(_) => true,
-                Line::NotSent { .. } | Line::Note(_) => false,
+                Line::Event(_) | Line::Note(_) => false,
             };
             conversation.unread += usize::from(counts && index != current);
         }
-        self.effect(Effect::Show(target, line));
+        self.effect(Effect::Show(topic, line));
     }
 
-    /// Says that a message will not be sent.
-    pub(crate) fn fail(&mut self, publish: &Publish, why: &str) {
+    /// Reports that a message is not sent.
+    pub(crate) fn fail(&mut self, publish: Publish, error: SendError) {
         self.failed += 1;
-        let Publish { id, to, content, .. } = publish.clone();
-        self.show(Some(to.clone()), Line::NotSent { id, to, content, why: harmless(why) });
+        let Publish { id, topic, content, .. } = publish;
+        self.show(Some(topic.clone()), Line::Event(Event::NotSent { id, topic, content, error }));
     }
 
-    /// Gives up all that is on its way to a conversation.
-    pub(crate) fn fail_all(&mut self, target: &Target, why: &str) {
-        for publish in self.outbox.close(target) {
-            self.fail(&publish, &format!("{why}; {}", publish.fate()));
+    /// Gives up all messages to a topic.
+    pub(crate) fn fail_all(&mut self, topic: &Topic, reason: &StopReason) {
+        for publish in self.outbox.close(topic) {
+            let error = publish.stopped(reason.clone());
+            self.fail(publish, error);
         }
     }
 
-    /// Opens the rooms and the person of the command line.
+    /// Gives up all messages, since the client ends.
+    pub(crate) fn fail_everything(&mut self) {
+        for publish in self.outbox.close_all() {
+            let error = publish.stopped(StopReason::Closed);
+            self.fail(publish, error);
+        }
+    }
+
+    /// Opens rooms, and the conversation with a user, which is then on show.
     pub fn begin(&mut self, rooms: Vec<RoomName>, to: Option<UserName>) {
-        for target in rooms.into_iter().map(Target::Room).chain(to.clone().map(Target::User)) {
-            self.find_or_add(target);
+        for topic in rooms.into_iter().map(Topic::Room).chain(to.clone().map(Topic::User)) {
+            self.find_or_add(topic);
         }
         if let Some(to) = to {
-            self.current = self.find_or_add(Target::User(to));
+            self.current = self.find_or_add(Topic::User(to));
         }
     }
 }

@@ -1,89 +1,112 @@
-//! What the user said, from the key press to the log. Owns the order (one at a time to each room or person, so that none
-//! overtakes another, and none waits for a room that is stuck), the id that a message keeps over every repeat, and when to
-//! give up; sends nothing itself. Called by the model.
+//! The messages of this user that are not known to be stored. Owns their order (one at a time to each room or user: none
+//! overtakes another, and none waits for a room that is stuck), the id that a message keeps over every attempt, and when
+//! to give up; sends nothing itself. Called by the model.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::wire::{Fault, Seen, Target};
+use chatnode_protocol::{ErrorBody, ErrorCode, Outcome, RequestId, Topic};
 
-/// How long a message is tried before the user hears that it failed.
-const KEEP_TRYING: Duration = Duration::from_secs(60);
+use crate::seen::Seen;
+use crate::sending::{SendError, StopReason};
 
-/// A repeat must also arrive within the dedupe window.
+/// How long the client tries to send a message, unless the program says otherwise.
+pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A repeat must not only be sent within the dedupe window, but also arrive.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// Between two tries where the node names no time.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// The pause between two attempts, if the node names none.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The most messages sent and not answered, over all conversations: well below what a node lets through in the time that
-/// a message is tried.
-const MOST_IN_FLIGHT: usize = 16;
+/// the client tries to send a message.
+const MAX_IN_FLIGHT: usize = 16;
 
 /// A message on its way.
 #[derive(Debug, Clone)]
 pub(crate) struct Publish {
-    pub(crate) id: String,
-    pub(crate) to: Target,
+    pub(crate) id: RequestId,
+    pub(crate) topic: Topic,
     pub(crate) content: String,
     /// When its turn came.
     began: Option<Instant>,
     /// When it was sent first, if it may have been stored since.
     first_sent: Option<Instant>,
-    /// May be stored, for all that is known.
-    unknown: bool,
-    in_flight: bool,
-    /// Was refused, and is tried again.
+    /// An earlier attempt may have stored it.
+    is_unknown: bool,
+    is_in_flight: bool,
+    /// The node could not store it, and this was reported.
     is_late: bool,
     not_before: Option<Instant>,
 }
 
 impl Publish {
-    /// What is known of it where it is given up.
-    pub(crate) fn fate(&self) -> &'static str {
-        if self.unknown || self.in_flight {
-            "no answer came: it may have been stored or not"
+    /// The error if the client stops trying now.
+    pub(crate) fn stopped(&self, reason: StopReason) -> SendError {
+        if self.is_unknown || self.is_in_flight {
+            SendError::Unknown(reason)
         } else {
-            "it was not stored"
+            SendError::NotStored(reason)
         }
     }
 }
 
-/// What the user should hear of a refusal.
+/// What a refusal means.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// Trying again is no use: the message is no longer on its way.
+    /// The node would refuse the message again: it is no longer on its way.
     Final(Publish),
-    /// It will be tried again. Said once of each message, with where it goes.
-    FirstOf(Target),
+    /// The client tries again. Reported once for each message, with its topic.
+    First(Topic),
 }
 
-/// Messages on their way, oldest first. Not bounded here: who adds to it waits until it is short, or is a person.
+/// Whether the same request can succeed later.
+pub(crate) fn can_pass(error: &ErrorBody) -> bool {
+    matches!(error.code.known(), Some(ErrorCode::Unavailable | ErrorCode::Internal | ErrorCode::RateLimited))
+}
+
+/// Whether the node may have carried the request out all the same.
+fn may_be_stored(error: &ErrorBody) -> bool {
+    match &error.outcome {
+        // Any other word counts as unknown: to repeat a message is always safe.
+        Some(outcome) => outcome.known() != Some(Outcome::Refused),
+        None => error.code.known() == Some(ErrorCode::Internal),
+    }
+}
+
+/// Messages on their way, oldest first. Not bounded here: programs have a bound in their handle, and people type slowly.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     items: VecDeque<Publish>,
+    timeout: Duration,
     dedupe: Duration,
-    /// Ids that were ever used here.
-    own: Seen,
+    /// The ids of messages that were sent here.
+    own: Seen<RequestId>,
     last_error: String,
 }
 
 impl Outbox {
-    pub(crate) fn new() -> Self {
+    /// Tries to send each message for at most this time.
+    pub(crate) fn new(timeout: Duration) -> Self {
         let dedupe = Duration::from_secs(300);
-        Self { items: VecDeque::new(), dedupe, own: Seen::default(), last_error: String::new() }
+        Self { items: VecDeque::new(), timeout, dedupe, own: Seen::default(), last_error: String::new() }
     }
 
-    /// Where a message on its way goes.
-    pub(crate) fn target(&self, id: &str) -> Option<&Target> {
-        self.items.iter().find(|item| item.id == id).map(|item| &item.to)
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
-    /// The places of the messages whose turn it is: of each room and person the oldest.
+    /// The topic of a message on its way.
+    pub(crate) fn topic(&self, id: &RequestId) -> Option<&Topic> {
+        self.items.iter().find(|item| item.id == *id).map(|item| &item.topic)
+    }
+
+    /// The indices of the messages whose turn it is: the oldest of each topic.
     fn heads(&self) -> Vec<usize> {
-        let mut before = HashSet::new();
-        let places = self.items.iter().enumerate();
-        places.filter(|(_, item)| before.insert(&item.to)).map(|(place, _)| place).collect()
+        let mut topics = HashSet::new();
+        let items = self.items.iter().enumerate();
+        items.filter(|(_, item)| topics.insert(&item.topic)).map(|(index, _)| index).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -95,207 +118,213 @@ impl Outbox {
         self.dedupe = window;
     }
 
-    /// Puts it last. Returns its id.
-    pub(crate) fn add(&mut self, to: Target, content: String) -> String {
-        let id = uuid::Uuid::now_v7().to_string();
+    /// Adds a message at the end.
+    pub(crate) fn add(&mut self, id: RequestId, topic: Topic, content: String) {
         self.own.insert(&id);
         self.items.push_back(Publish {
-            id: id.clone(),
-            to,
+            id,
+            topic,
             content,
             began: None,
             first_sent: None,
-            unknown: false,
-            in_flight: false,
+            is_unknown: false,
+            is_in_flight: false,
             is_late: false,
             not_before: None,
         });
-        id
     }
 
-    /// Whether a message with this id was said here.
-    pub(crate) fn is_own(&self, id: &str) -> bool {
+    /// Whether a message with this id was sent here.
+    pub(crate) fn is_own(&self, id: &RequestId) -> bool {
         self.own.contains(id)
     }
 
-    /// A message to send now, if it is time and its conversation is open; it is in flight from then on.
-    pub(crate) fn next(&mut self, now: Instant, is_open: impl Fn(&Target) -> bool) -> Option<&Publish> {
-        let is_full = self.items.iter().filter(|item| item.in_flight).count() >= MOST_IN_FLIGHT;
+    /// The next message that is due and whose topic is open. It is in flight from then on.
+    pub(crate) fn next(&mut self, now: Instant, is_open: impl Fn(&Topic) -> bool) -> Option<&Publish> {
+        let is_full = self.items.iter().filter(|item| item.is_in_flight).count() >= MAX_IN_FLIGHT;
         let mut due = None;
-        for place in self.heads() {
-            let head = &mut self.items[place];
-            let is_held = head.not_before.is_some_and(|at| at > now) || !is_open(&head.to);
-            if head.in_flight || (!is_held && is_full) {
+        for index in self.heads() {
+            let head = &mut self.items[index];
+            let is_held = head.not_before.is_some_and(|at| at > now) || !is_open(&head.topic);
+            if head.is_in_flight || (!is_held && is_full) {
                 continue;
             }
-            // Held by its own conversation, or on its way: its time runs. Waiting for others is no fault of its own.
+            // The time of a message runs while it is sent, or while its own topic holds it; not while it waits for others.
             head.began.get_or_insert(now);
             if !is_held {
-                due = Some(place);
+                due = Some(index);
                 break;
             }
         }
         let head = &mut self.items[due?];
-        head.in_flight = true;
+        head.is_in_flight = true;
         head.first_sent.get_or_insert(now);
         Some(head)
     }
 
-    /// It is stored: acknowledged, or seen in its log. False if it was not on its way.
-    pub(crate) fn stored(&mut self, id: &str) -> bool {
+    /// The message is stored: the node acknowledged it, or it came back with its log. False if it was not on its way.
+    pub(crate) fn stored(&mut self, id: &RequestId) -> bool {
         let before = self.items.len();
-        self.items.retain(|item| item.id != id);
+        self.items.retain(|item| item.id != *id);
         let was_here = self.items.len() < before;
         if was_here {
-            // Its copy in the log may come later than thousands of others were said.
+            // Its copy in the log may come after thousands of other messages were sent: keep its id for longer.
             self.own.insert(id);
         }
         was_here
     }
 
-    /// It was refused. None where there is nothing new to say of it.
-    pub(crate) fn refused(&mut self, id: &str, fault: &Fault, now: Instant) -> Option<Refusal> {
-        let at = self.items.iter().position(|item| item.id == id)?;
-        let item = &mut self.items[at];
-        item.in_flight = false;
-        item.unknown |= fault.is_unknown();
-        if !fault.passes() && fault.code != "not_in_room" {
-            return self.items.remove(at).map(Refusal::Final);
+    /// The node refused the message. `None` if there is nothing new to report.
+    pub(crate) fn refused(&mut self, id: &RequestId, error: &ErrorBody, now: Instant) -> Option<Refusal> {
+        let index = self.items.iter().position(|item| item.id == *id)?;
+        let item = &mut self.items[index];
+        item.is_in_flight = false;
+        item.is_unknown |= may_be_stored(error);
+        if !can_pass(error) && error.code.known() != Some(ErrorCode::NotInRoom) {
+            return self.items.remove(index).map(Refusal::Final);
         }
-        if !item.unknown {
+        if !item.is_unknown {
             item.first_sent = None;
         }
-        self.last_error.clone_from(&fault.message);
-        item.not_before = Some(now + fault.retry_after_ms.map_or(TRY_AGAIN, Duration::from_millis));
-        let is_first = fault.passes() && !std::mem::replace(&mut item.is_late, true);
-        is_first.then(|| Refusal::FirstOf(item.to.clone()))
+        self.last_error.clone_from(&error.message);
+        item.not_before = Some(now + error.retry_after_ms.map_or(RETRY_AFTER, Duration::from_millis));
+        let is_first = can_pass(error) && !std::mem::replace(&mut item.is_late, true);
+        is_first.then(|| Refusal::First(item.topic.clone()))
     }
 
-    /// The connection is gone: what was in flight may be stored or not.
-    pub(crate) fn lost(&mut self, why: &str) {
-        why.clone_into(&mut self.last_error);
-        for item in self.items.iter_mut().filter(|item| item.in_flight) {
-            item.in_flight = false;
-            item.unknown = true;
+    /// The connection is lost: what was in flight may be stored or not.
+    pub(crate) fn lost(&mut self, reason: String) {
+        self.last_error = reason;
+        for item in self.items.iter_mut().filter(|item| item.is_in_flight) {
+            item.is_in_flight = false;
+            item.is_unknown = true;
         }
     }
 
-    /// Takes the message that was tried for long enough, and says what is known of it.
-    pub(crate) fn give_up(&mut self, now: Instant) -> Option<(Publish, String)> {
-        let is_over = |item: &Publish| deadline(item, self.dedupe).is_some_and(|deadline| deadline <= now);
-        let place = self.heads().into_iter().find(|place| is_over(&self.items[*place]))?;
-        let item = self.items.remove(place)?;
-        let fate = item.fate();
-        let why =
-            if self.last_error.is_empty() { fate.into() } else { format!("{fate} ({})", self.last_error) };
-        Some((item, why))
+    /// Takes a message whose time is over.
+    pub(crate) fn give_up(&mut self, now: Instant) -> Option<(Publish, SendError)> {
+        let is_over = |item: &Publish| self.deadline(item).is_some_and(|deadline| deadline <= now);
+        let index = self.heads().into_iter().find(|index| is_over(&self.items[*index]))?;
+        let item = self.items.remove(index)?;
+        let error = item.stopped(StopReason::TimedOut(self.last_error.clone()));
+        Some((item, error))
     }
 
-    /// Takes all that can't be said any more because its conversation is closed.
-    pub(crate) fn close(&mut self, target: &Target) -> Vec<Publish> {
-        let (closed, open) = self.items.drain(..).partition(|item| item.to == *target);
+    /// Takes all messages to a topic that was closed.
+    pub(crate) fn close(&mut self, topic: &Topic) -> Vec<Publish> {
+        let (closed, open) = self.items.drain(..).partition(|item| item.topic == *topic);
         self.items = open;
         Vec::from_iter::<VecDeque<_>>(closed)
     }
 
-    /// Takes all, since it makes no sense to go on.
+    /// Takes all messages, since the client ends.
     pub(crate) fn close_all(&mut self) -> Vec<Publish> {
         self.items.drain(..).collect()
     }
 
-    /// When something is to be done again.
+    /// When there is something to do again.
     pub(crate) fn wake(&self, now: Instant) -> Option<Instant> {
-        let moments = self.heads().into_iter().flat_map(|place| {
-            let head = &self.items[place];
-            [deadline(head, self.dedupe), head.not_before.filter(|at| *at > now && !head.in_flight)]
+        let moments = self.heads().into_iter().flat_map(|index| {
+            let head = &self.items[index];
+            [self.deadline(head), head.not_before.filter(|at| *at > now && !head.is_in_flight)]
         });
         moments.flatten().min()
     }
-}
 
-/// When to give it up. None before its turn.
-fn deadline(item: &Publish, dedupe: Duration) -> Option<Instant> {
-    let tried = item.began? + KEEP_TRYING;
-    let window = item.first_sent.filter(|_| item.unknown).map(|sent| sent + dedupe.saturating_sub(MARGIN));
-    Some(window.map_or(tried, |window| window.min(tried)))
+    /// When to give a message up. `None` before its turn.
+    fn deadline(&self, item: &Publish) -> Option<Instant> {
+        let tried = item.began? + self.timeout;
+        let window = item.first_sent.filter(|_| item.is_unknown);
+        let window = window.map(|sent| sent + self.dedupe.saturating_sub(MARGIN));
+        Some(window.map_or(tried, |window| window.min(tried)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chatnode_protocol::RoomName;
+    use chatnode_protocol::{RoomName, UserName};
 
-    fn room() -> Target {
-        Target::Room(RoomName::parse("ops").unwrap())
+    fn outbox() -> Outbox {
+        Outbox::new(SEND_TIMEOUT)
     }
 
-    fn fault(code: &str, retry_after_ms: Option<u64>) -> Fault {
-        let body = serde_json::json!({ "code": code, "message": "no", "retry_after_ms": retry_after_ms });
-        serde_json::from_value(body).unwrap()
+    fn id(text: &str) -> RequestId {
+        RequestId::parse(text).unwrap()
+    }
+
+    fn room() -> Topic {
+        Topic::Room(RoomName::parse("ops").unwrap())
+    }
+
+    fn error(code: ErrorCode, retry_after_ms: Option<u64>) -> ErrorBody {
+        ErrorBody { code: code.into(), message: "no".into(), retry_after_ms, outcome: None }
     }
 
     #[test]
-    fn one_at_a_time_in_order_and_the_same_id_after_a_loss() {
-        let (mut outbox, now) = (Outbox::new(), Instant::now());
-        outbox.add(room(), "one".into());
-        outbox.add(room(), "two".into());
+    fn messages_go_one_at_a_time_and_keep_their_ids() {
+        let (mut outbox, now) = (outbox(), Instant::now());
+        outbox.add(id("1"), room(), "one".into());
+        outbox.add(id("2"), room(), "two".into());
         assert!(outbox.next(now, |_| false).is_none(), "the room is not open");
         let first = outbox.next(now, |_| true).unwrap().id.clone();
         assert!(outbox.next(now, |_| true).is_none(), "one is in flight");
-        outbox.lost("gone");
+        outbox.lost("gone".into());
         assert_eq!(outbox.next(now, |_| true).unwrap().id, first);
         assert!(outbox.stored(&first) && !outbox.stored(&first));
         assert_eq!(outbox.next(now, |_| true).unwrap().content, "two");
     }
 
     #[test]
-    fn a_conversation_that_is_stuck_holds_no_other() {
-        let (mut outbox, now) = (Outbox::new(), Instant::now());
-        let person = Target::User(chatnode_protocol::UserName::parse("bob").unwrap());
-        outbox.add(room(), "stuck".into());
-        outbox.add(person.clone(), "one".into());
-        outbox.add(person.clone(), "two".into());
-        let is_open = |target: &Target| *target == person;
+    fn a_stuck_topic_holds_no_other() {
+        let (mut outbox, now) = (outbox(), Instant::now());
+        let person = Topic::User(UserName::parse("bob").unwrap());
+        outbox.add(id("0"), room(), "stuck".into());
+        outbox.add(id("1"), person.clone(), "one".into());
+        outbox.add(id("2"), person.clone(), "two".into());
+        let is_open = |topic: &Topic| *topic == person;
         assert_eq!(outbox.next(now, is_open).unwrap().content, "one");
         assert!(outbox.next(now, is_open).is_none(), "to each one at a time");
         assert_eq!(outbox.next(now, |_| true).unwrap().content, "stuck");
-        outbox.lost("gone");
-        let (given_up, _) = outbox.give_up(now + KEEP_TRYING).unwrap();
+        outbox.lost("gone".into());
+        let (given_up, _) = outbox.give_up(now + SEND_TIMEOUT).unwrap();
         assert_eq!(given_up.content, "stuck");
-        assert_eq!(outbox.give_up(now + KEEP_TRYING).unwrap().0.content, "one");
-        assert!(outbox.give_up(now + KEEP_TRYING).is_none(), "its turn has not come");
+        assert_eq!(outbox.give_up(now + SEND_TIMEOUT).unwrap().0.content, "one");
+        assert!(outbox.give_up(now + SEND_TIMEOUT).is_none(), "its turn has not come");
     }
 
     #[test]
-    fn what_passes_is_tried_again_when_told_and_what_does_not_is_given_back() {
-        let (mut outbox, now) = (Outbox::new(), Instant::now());
-        outbox.add(room(), "one".into());
+    fn a_passing_error_is_retried_and_a_final_one_returned() {
+        let (mut outbox, now) = (outbox(), Instant::now());
+        outbox.add(id("1"), room(), "one".into());
         let id = outbox.next(now, |_| true).unwrap().id.clone();
-        let refused = outbox.refused(&id, &fault("unavailable", Some(300)), now);
-        assert!(matches!(refused, Some(Refusal::FirstOf(to)) if to == room()));
+        let refused = outbox.refused(&id, &error(ErrorCode::Unavailable, Some(300)), now);
+        assert!(matches!(refused, Some(Refusal::First(topic)) if topic == room()));
         assert!(outbox.next(now, |_| true).is_none());
         let later = now + Duration::from_millis(300);
         assert_eq!(outbox.wake(now), Some(later));
         assert_eq!(outbox.next(later, |_| true).unwrap().id, id);
-        assert!(outbox.refused(&id, &fault("unavailable", None), later).is_none(), "it was told");
-        let refused = outbox.refused(&id, &fault("message_too_large", None), now);
+        let refused = outbox.refused(&id, &error(ErrorCode::Unavailable, None), later);
+        assert!(refused.is_none(), "it was reported");
+        let refused = outbox.refused(&id, &error(ErrorCode::MessageTooLarge, None), now);
         assert!(matches!(refused, Some(Refusal::Final(publish)) if publish.content == "one"));
     }
 
     #[test]
-    fn it_gives_up_in_time_for_the_dedupe_window_and_says_what_it_knows() {
-        let (mut outbox, now) = (Outbox::new(), Instant::now());
+    fn a_message_is_given_up_within_the_dedupe_window() {
+        let (mut outbox, now) = (outbox(), Instant::now());
         outbox.set_dedupe(Duration::from_secs(30));
-        outbox.add(room(), "sent".into());
-        outbox.add(room(), "never sent".into());
+        outbox.add(id("1"), room(), "sent".into());
+        outbox.add(id("2"), room(), "never sent".into());
         outbox.next(now, |_| true).unwrap();
-        outbox.lost("gone");
+        outbox.lost("gone".into());
         let window = now + Duration::from_secs(20);
         assert_eq!(outbox.wake(now), Some(window));
-        let (given_up, why) = outbox.give_up(window).unwrap();
-        assert_eq!((given_up.content.as_str(), why.contains("may have been stored")), ("sent", true));
+        let (given_up, error) = outbox.give_up(window).unwrap();
+        assert_eq!((given_up.content.as_str(), error.may_be_stored()), ("sent", true));
         assert!(outbox.next(window, |_| false).is_none() && outbox.give_up(window).is_none());
-        let (_, why) = outbox.give_up(window + KEEP_TRYING).unwrap();
-        assert_eq!(why, "it was not stored (gone)");
+        let (_, error) = outbox.give_up(window + SEND_TIMEOUT).unwrap();
+        assert_eq!(error, SendError::NotStored(StopReason::TimedOut("gone".into())));
+        assert_eq!(error.to_string(), "it was not stored (gone)");
     }
 }

@@ -1,85 +1,85 @@
 //! Typing notices and read markers. Owns when the model sends either, and what those of others change; neither is sent again
-//! after a lost connection. Called by the terminal with what its user does, and by the model with what arrives.
+//! after a lost connection. Called by the terminal and by programs with what their user does, and by the model with what
+//! arrives.
 
 use std::time::Instant;
 
-use chatnode_protocol::UserName;
-use serde_json::json;
+use chatnode_protocol::requests::{Read, ReadUpTo, Typing};
+use chatnode_protocol::{MessageId, Position, Topic, UserName};
 
-use crate::attention::SEND_TYPING_EVERY;
-use crate::conversation::{Conversation, Line};
-use crate::model::{Connection, Effect, Model};
-use crate::wire::{self, Place, Target};
-
-impl Conversation {
-    /// The newest message of ours that the other has read. (Ids sort by their time.)
-    pub fn read_by_peer(&self, me: &UserName) -> Option<&str> {
-        let read = self.attention.peer_read.as_deref()?;
-        self.lines.iter().rev().find_map(|line| match line {
-            Line::Said { from, place, .. } if from == me && *place.message_id <= *read => {
-                Some(place.message_id.as_str())
-            }
-            _ => None,
-        })
-    }
-}
+use crate::conversation::Line;
+use crate::event::Message;
+use crate::model::Model;
 
 impl Model {
-    /// The person types something in the conversation on show.
+    /// The user types in the conversation on show.
     pub fn typing(&mut self, now: Instant) {
-        let Some(target) = self.current().map(|conversation| conversation.target.clone()) else { return };
-        if !self.is_open(&target) {
-            return;
-        }
-        let told = &mut self.conversations[self.current].attention.told;
-        if told.is_none_or(|told| now.saturating_duration_since(told) >= SEND_TYPING_EVERY) {
-            *told = Some(now);
-            self.effect(Effect::Send(wire::tell("Typing", &self.me, target.body())));
+        let Some(topic) = self.current().map(|conversation| conversation.topic.clone()) else { return };
+        if self.is_open(&topic)
+            && self.has::<Typing>()
+            && self.conversations[self.current].attention.take_notice(now)
+        {
+            self.send_typing(topic);
         }
     }
 
-    /// The person looks at the newest of the conversation on show: the other one, and our other devices, may know.
+    /// The user sees the newest message of the conversation on show: the other user and other devices of this user may know.
     pub fn looked(&mut self) {
-        if self.connection != Connection::Live {
+        if !self.is_live() || !self.has::<Read>() {
             return;
         }
+        let me = self.me.clone();
         let Some(conversation) = self.conversations.get_mut(self.current) else { return };
-        let newest = conversation.lines.iter().rev().find_map(|line| match line {
-            Line::Said { from, place, .. } if *from != self.me => Some(place),
-            _ => None,
-        });
-        let is_news = |id: &String| conversation.attention.read.as_ref().is_none_or(|read| read < id);
-        let Some(newest) = newest.filter(|place| is_news(&place.message_id)).cloned() else { return };
-        let mut body = conversation.target.body();
-        match conversation.target {
-            Target::Room(_) if conversation.is_in() => body["seq"] = json!(newest.seq),
-            Target::Room(_) => return,
-            Target::User(_) => body["message_id"] = json!(newest.message_id),
+        let mut messages = conversation.lines.iter().rev().filter_map(Line::message);
+        let Some(newest) = messages.find(|message| message.sender != me).map(|message| message.position)
+        else {
+            return;
+        };
+        if conversation.is_room() && !conversation.is_in() {
+            return;
         }
-        conversation.attention.read = Some(newest.message_id);
-        self.effect(Effect::Send(wire::tell("Read", &self.me, body)));
+        if conversation.attention.take_marker(newest.message_id) {
+            let topic = conversation.topic.clone();
+            self.send_read(topic, &newest);
+        }
     }
 
-    /// Somebody has read a private conversation: the person at the other end, or we on another device.
-    pub(crate) fn read_in_private(&mut self, user: UserName, target: UserName, message_id: String) {
-        if user == self.me {
-            return self.read_elsewhere(&Target::User(target), |place| place.message_id <= message_id);
+    /// Sends a typing notice.
+    pub(crate) fn send_typing(&mut self, topic: Topic) {
+        self.tell(&Typing { sender_username: self.me.clone(), topic: Some(topic) });
+    }
+
+    /// Sends a read marker.
+    pub(crate) fn send_read(&mut self, topic: Topic, position: &Position) {
+        let up_to = match topic {
+            Topic::Room(room) => ReadUpTo::Room { room: Some(room), seq: position.seq },
+            Topic::User(target_username) => {
+                ReadUpTo::User { target_username, message_id: position.message_id }
+            }
+        };
+        self.tell(&Read { sender_username: self.me.clone(), up_to });
+    }
+
+    /// A private conversation was read: by the other user, or by this user on another device.
+    pub(crate) fn read_in_private(&mut self, reader: &UserName, peer: &UserName, message_id: MessageId) {
+        if *reader == self.me {
+            return self.read_elsewhere(&Topic::User(peer.clone()), |message| message.id() <= message_id);
         }
-        if let Some(person) = self.find(&Target::User(user)) {
-            let read = &mut person.attention.peer_read;
+        if let Some(conversation) = self.find(&Topic::User(reader.clone())) {
+            let read = &mut conversation.attention.peer_read;
             *read = read.take().max(Some(message_id));
         }
     }
 
-    /// We have read a conversation on another device, as far as it says.
-    pub(crate) fn read_elsewhere(&mut self, target: &Target, is_read: impl Fn(&Place) -> bool) {
+    /// This user has read a conversation on another device, up to the messages that fit.
+    pub(crate) fn read_elsewhere(&mut self, topic: &Topic, is_read: impl Fn(&Message) -> bool) {
         let me = self.me.clone();
-        let Some(conversation) = self.find(target) else { return };
+        let Some(conversation) = self.find(topic) else { return };
         let newer = conversation.lines.iter().rev().map_while(|line| match line {
-            Line::Said { place, .. } if is_read(place) => None,
-            Line::Said { from, .. } => Some(usize::from(*from != me)),
+            Line::Message(message) if is_read(message) => None,
+            Line::Message(message) => Some(usize::from(message.sender != me)),
             Line::Gap(_) => Some(1),
-            Line::NotSent { .. } | Line::Note(_) => Some(0),
+            Line::Event(_) | Line::Note(_) => Some(0),
         });
         conversation.unread = conversation.unread.min(newer.sum());
     }

@@ -1,20 +1,25 @@
-//! What the model has to do by itself when its time comes. Owns entering rooms, sending the next message and giving up;
-//! what the answers mean is not decided here. Called by the session, and by the model after every change.
+//! What the model does by itself when its time comes. Owns entering rooms, sending the next message, and giving up; what
+//! the answers mean is not decided here. Called by the session, and by the model after every change.
 
 use std::time::Instant;
 
-use serde_json::json;
+use chatnode_protocol::requests::{Enter, GroupChat, PrivateChat};
+use chatnode_protocol::{ClientMessage, ErrorBody, ErrorCode, Topic, UserName};
 
+use crate::asked::Asked;
 use crate::conversation::{Conversation, Membership, is_open};
-use crate::model::{Asked, Connection, Effect, Model};
+use crate::model::{Connection, Effect, Model};
 use crate::outbox::{Publish, Refusal};
-use crate::wire::{self, Fault, Target};
+use crate::sending::SendError;
+
+/// The largest frame that a node accepts; it closes the connection above.
+const MAX_FRAME_BYTES: usize = 131_072;
 
 impl Model {
-    /// Does what is due: enters rooms, sends the next message, gives up what was tried for too long.
+    /// Does what is due: enters rooms, sends the next messages, gives up those whose time is over.
     pub fn tick(&mut self, now: Instant) {
-        while let Some((publish, why)) = self.outbox.give_up(now) {
-            self.fail(&publish, &why);
+        while let Some((publish, error)) = self.outbox.give_up(now) {
+            self.fail(publish, error);
         }
         if !self.is_live() {
             return;
@@ -22,53 +27,47 @@ impl Model {
         for index in 0..self.conversations.len() {
             self.enter(index, now);
         }
-        while let Some(Publish { id, to, content, .. }) =
-            self.outbox.next(now, |target| is_open(&self.conversations, target))
-        {
-            let mut body = to.body();
-            body["content"] = json!(content);
-            let kind = if matches!(to, Target::Room(_)) { "GroupChat" } else { "PrivateChat" };
-            let (frame, id) = (wire::request(kind, &self.me, body, id), id.clone());
-            if frame.len() <= wire::MAX_FRAME_BYTES {
+        while let Some(publish) = self.outbox.next(now, |topic| is_open(&self.conversations, topic)) {
+            let (frame, id) = (encode(&self.me, publish), publish.id.clone());
+            if frame.len() <= MAX_FRAME_BYTES {
                 self.effect(Effect::Send(frame));
                 continue;
             }
-            let fault = Fault::too_long();
-            if let Some(Refusal::Final(publish)) = self.outbox.refused(&id, &fault, now) {
-                self.fail(&publish, &fault.message);
+            let error = too_large();
+            if let Some(Refusal::Final(publish)) = self.outbox.refused(&id, &error, now) {
+                self.fail(publish, SendError::Refused { code: error.code, message: error.message });
             }
         }
     }
 
     fn enter(&mut self, index: usize, now: Instant) {
         let conversation = &mut self.conversations[index];
-        let due = matches!(conversation.membership, Membership::Out(at) if at.is_none_or(|at| at <= now));
-        if !due || !matches!(conversation.target, Target::Room(_)) {
+        let is_due = matches!(conversation.membership, Membership::Out(at) if at.is_none_or(|at| at <= now));
+        let Topic::Room(room) = conversation.topic.clone() else { return };
+        if !is_due {
             return;
         }
         conversation.membership = Membership::Entering;
-        let room = conversation.target.clone();
-        let mut body = room.body();
-        let resumed = conversation.place.is_some();
-        match &conversation.place {
-            Some(since) => body["since"] = json!(since),
-            None => body["history"] = json!(self.history),
-        }
-        self.ask("Enter", body, Asked::Enter { room, resumed });
+        let since = conversation.position.map(Into::into);
+        let enter = Enter {
+            sender_username: self.me.clone(),
+            room: Some(room.clone()),
+            history: since.is_none().then_some(self.history),
+            since,
+        };
+        self.ask(&enter, Asked::Enter { room, resumed: since.is_some() });
     }
 
-    /// Whether nothing is left to do.
+    /// Whether there is nothing left to do.
     pub fn is_settled(&self) -> bool {
         self.unsettled() == 0
     }
 
-    /// How much is still to be done: messages on their way, rooms that were never entered, and history that was asked for.
-    /// Where something has failed, no room is waited for that can't be entered yet.
+    /// How much is left to do: messages on their way, rooms that were never entered, and history that was asked for. After
+    /// a failure, rooms that the node can't let the client into yet do not count.
     pub fn unsettled(&self) -> usize {
         let is_due = |each: &&Conversation| {
-            let is_new = each.place.is_none()
-                && each.membership != Membership::Refused
-                && matches!(each.target, Target::Room(_));
+            let is_new = each.position.is_none() && each.membership != Membership::Refused && each.is_room();
             each.is_behind() || (is_new && !(each.is_late && self.failed > 0))
         };
         let is_history = |asked: &&Asked| matches!(asked, Asked::History(_) | Asked::Newest(_));
@@ -77,7 +76,7 @@ impl Model {
         self.outbox.len() + rooms + history + usize::from(self.came_at.is_none())
     }
 
-    /// Whether there is nowhere left to say anything.
+    /// Whether every room was refused, so that no message can be sent.
     pub fn is_shut_out(&self) -> bool {
         let mut all = self.conversations.iter();
         !self.conversations.is_empty() && all.all(|each| each.membership == Membership::Refused)
@@ -85,11 +84,29 @@ impl Model {
 
     /// When [`Model::tick`] has something to do again.
     pub fn wake(&self, now: Instant) -> Option<Instant> {
-        let live = self.connection == Connection::Live;
+        let is_live = self.connection == Connection::Live;
         let rooms = self.conversations.iter().filter_map(|conversation| match conversation.membership {
-            Membership::Out(at) if live => at,
+            Membership::Out(at) if is_live => at,
             _ => None,
         });
         rooms.chain(self.outbox.wake(now)).min()
     }
+}
+
+fn encode(me: &UserName, Publish { id, topic, content, .. }: &Publish) -> String {
+    let (sender_username, content) = (me.clone(), content.clone());
+    match topic.clone() {
+        Topic::Room(room) => {
+            ClientMessage::encode(&GroupChat { sender_username, content, room: Some(room) }, Some(id), None)
+        }
+        Topic::User(target_username) => {
+            ClientMessage::encode(&PrivateChat { sender_username, target_username, content }, Some(id), None)
+        }
+    }
+}
+
+/// What a node would answer, if it read such a frame.
+fn too_large() -> ErrorBody {
+    let (code, message) = (ErrorCode::MessageTooLarge.into(), "the message is too long".into());
+    ErrorBody { code, message, retry_after_ms: None, outcome: None }
 }

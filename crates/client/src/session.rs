@@ -1,15 +1,19 @@
-//! The model and its connection, side by side. Owns carrying what happens from one to the other; shows nothing. Called
-//! by the line mode and the terminal.
+//! The model and its connection, side by side. Owns carrying what happens from one to the other; shows nothing. Driven by the
+//! connection task, and by the terminal client.
 
 use std::time::{Duration, Instant};
 
-use crate::address::Address;
-use crate::conversation::Line;
-use crate::link::{Event, Link};
-use crate::model::{Effect, Model};
-use crate::wire::Target;
+use chatnode_protocol::{Ack, ErrorBody, RequestId, RoomName, Topic};
 
-/// A chat under way.
+use crate::address::Address;
+use crate::event::Event;
+use crate::link::{Happened, Link};
+use crate::model::{Effect, Line, Model};
+use crate::reason::{ClosedReason, LostReason};
+use crate::sending::Receipt;
+
+/// A model with a connection: for programs that show a chat and need all of its state. Others use
+/// [`Client`](crate::Client).
 pub struct Session {
     /// What is known of the chat.
     pub model: Model,
@@ -17,17 +21,26 @@ pub struct Session {
     was_connected: bool,
 }
 
-/// What is to be shown.
+/// Something that happened.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum News {
-    /// A line of a conversation, or of none.
-    Line(Option<Target>, Line),
-    /// The connection stands.
+    /// There is a new line in a conversation, or in none.
+    Line(Option<Topic>, Line),
+    /// Something happened that is no line of a conversation.
+    Event(Event),
+    /// A message of this client is stored.
+    Stored(RequestId, Receipt),
+    /// The client is in a room.
+    Joined(RoomName),
+    /// The answer to a request of the program.
+    Answer(RequestId, Result<Ack, ErrorBody>),
+    /// The client is connected and signed in.
     Connected,
-    /// The connection is gone, and for how long.
-    Lost(String, Duration),
-    /// It makes no sense to go on.
-    Stopped(String),
+    /// The connection is lost; the next attempt starts after this time.
+    Lost(LostReason, Duration),
+    /// The client can't go on.
+    Stopped(ClosedReason),
 }
 
 impl Session {
@@ -36,72 +49,81 @@ impl Session {
         Self { model, link: Link::new(address), was_connected: false }
     }
 
-    /// Whether a connection ever stood.
+    /// Whether there ever was a connection.
     pub fn was_connected(&self) -> bool {
         self.was_connected
     }
 
-    /// Carries out what the model wants; the news of it. None once there is nothing left to do.
+    /// Carries out what the model wants, and returns the first news of it. `None` once there is nothing left to do.
     pub fn settle(&mut self) -> Option<News> {
         while let Some(effect) = self.model.next_effect() {
-            match effect {
-                Effect::Send(frame) => self.link.send(frame),
-                Effect::Show(target, line) => return Some(News::Line(target, line)),
-                Effect::Stop(why) => return Some(News::Stopped(why)),
-                Effect::Restart(wait) => {
-                    let event = self.link.restart(wait);
-                    return self.happened(event);
+            return Some(match effect {
+                Effect::Send(frame) => {
+                    self.link.send(frame);
+                    continue;
                 }
-            }
+                Effect::Show(topic, line) => News::Line(topic, line),
+                Effect::Report(event) => News::Event(event),
+                Effect::Stored(id, receipt) => News::Stored(id, receipt),
+                Effect::Joined(room) => News::Joined(room),
+                Effect::Answer(id, answer) => News::Answer(id, answer),
+                Effect::Stop(reason) => News::Stopped(reason),
+                Effect::Restart(error) => {
+                    let lost = self.link.restart(error);
+                    return self.happened(lost);
+                }
+            });
         }
         None
     }
 
-    /// Waits until something happens, on the connection or because it is time. Cancel safe. [`Session::settle`] comes
-    /// after it.
+    /// Waits until something happens, on the connection or because it is time. Call [`Session::settle`] after it.
+    ///
+    /// Cancel safe: nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<News> {
         let now = Instant::now();
-        // Who was away for a while may have missed a moment.
+        // The caller may have been away for a while.
         self.model.tick(now);
         if self.model.has_effects() {
             return None;
         }
-        // With nothing to wait for, a moment far away does no harm.
+        // Without anything to wait for, a moment far away does no harm.
         let wake = self.model.wake(now).unwrap_or(now + Duration::from_secs(3_600));
         tokio::select! {
             // What has arrived comes before the time that has passed meanwhile.
             biased;
-            event = self.link.next() => self.happened(event),
+            happened = self.link.next() => self.happened(happened),
             // The next call does what is due.
             () = tokio::time::sleep_until(wake.into()) => None,
         }
     }
 
-    /// Says goodbye.
+    /// Closes the connection, so that others see at once that the user is gone.
     pub async fn close(self) {
         self.link.close().await;
     }
 
-    fn happened(&mut self, event: Event) -> Option<News> {
-        match event {
-            Event::Opened => {
+    fn happened(&mut self, happened: Happened) -> Option<News> {
+        match happened {
+            Happened::Opened => {
                 self.was_connected = true;
                 self.model.opened();
-                Some(News::Connected)
-            }
-            Event::Frame(text) => {
-                let was_live = self.model.is_live();
-                self.model.receive(&text, Instant::now());
-                if !was_live && self.model.is_live() {
-                    self.link.settled();
-                }
                 None
             }
-            Event::Lost { why, until } => {
-                self.model.lost(&why, until.into());
-                Some(News::Lost(why, until.saturating_duration_since(tokio::time::Instant::now())))
+            Happened::Frame(text) => {
+                let was_live = self.model.is_live();
+                self.model.receive(&text, Instant::now());
+                if was_live || !self.model.is_live() {
+                    return None;
+                }
+                self.link.settled();
+                Some(News::Connected)
             }
-            Event::Refused(why) => Some(News::Stopped(why)),
+            Happened::Lost { reason, until } => {
+                self.model.lost(reason.clone(), until.into());
+                Some(News::Lost(reason, until.saturating_duration_since(tokio::time::Instant::now())))
+            }
+            Happened::Refused(reason) => Some(News::Stopped(reason)),
         }
     }
 }
@@ -111,6 +133,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::asked::new_id;
     use chatnode_protocol::UserName;
 
     fn sent(chat: &mut Model) -> Value {
@@ -121,15 +144,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_moment_that_passed_while_nobody_asked_is_not_missed() {
+    async fn a_session_catches_up_with_moments_that_passed() {
         let before = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
         let mut chat = Model::new(UserName::parse("ann").unwrap(), 0);
         chat.opened();
-        let at = json!({ "epoch": "p", "seq": 0, "message_id": "", "dedupe_ms": 300_000 });
+        let at = json!({ "epoch": "0000000000000001", "seq": 0, "message_id": "", "dedupe_ms": 300_000, "read": {} });
         let auth = sent(&mut chat);
         let ack = json!({ "message_type": "Ack", "message_body": at, "id": auth["id"] });
         chat.receive(&ack.to_string(), before);
-        chat.say_to(Target::User(UserName::parse("bob").unwrap()), "hello".into(), before);
+        let bob = Topic::User(UserName::parse("bob").unwrap());
+        chat.send_to(new_id(), bob, "hello".into(), before);
         let first = sent(&mut chat);
         let fault = json!({ "code": "unavailable", "message": "wait", "retry_after_ms": 300 });
         let error = json!({ "message_type": "Error", "message_body": fault, "id": first["id"] });

@@ -1,12 +1,12 @@
-//! Text of others made harmless for a terminal. Owns what is taken out; knows nothing of who wrote it or where it is
-//! shown. Called wherever something from the wire becomes something to look at.
+//! Makes text from other users safe for a terminal. Owns what is removed; does not know who wrote the text or where it is
+//! shown. Called wherever something from a node is shown to people.
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// What a line break inside a message is shown as: a message is one line, so that none can imitate another's.
+/// Shown instead of a line break inside a message: a message is one line, so that it can't imitate another message.
 const LINE_BREAK: &str = " ⏎ ";
 
-/// The text on one line, without control characters, escape sequences and marks that turn the direction of others.
+/// The text on one line, without control characters, escape sequences and marks that change the direction of text.
 pub fn harmless(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text.trim_end_matches(['\n', '\r']);
@@ -18,8 +18,8 @@ pub fn harmless(text: &str) -> String {
             '\r' if rest.starts_with('\n') => {}
             '\n' | '\r' | '\u{2028}' | '\u{2029}' | '\u{85}' => clean.push_str(LINE_BREAK),
             '\t' => clean.push(' '),
-            // The joiners are needed to write Persian, Indic scripts and many emoji: after something to join. By itself
-            // one is a mark of no width that terminals give some.
+            // Persian, Indic scripts and many emoji need the joiners, after a character to join. A joiner alone has no width,
+            // but some terminals give it one.
             '\u{200c}' | '\u{200d}' => {
                 let joins = |c: char| !c.is_whitespace() && !matches!(c, '\u{200c}' | '\u{200d}');
                 if clean.chars().next_back().is_some_and(joins) {
@@ -35,8 +35,8 @@ pub fn harmless(text: &str) -> String {
     clean
 }
 
-/// What follows an escape sequence, given what follows its escape character. A sequence that does not end hides nothing:
-/// only its opening goes.
+/// The text after an escape sequence. `rest` begins after the escape character. A sequence without an end hides nothing: only
+/// its start is removed.
 fn after_sequence(rest: &str) -> &str {
     let Some(opening) = rest.chars().next() else { return rest };
     match opening {
@@ -55,7 +55,7 @@ fn after_sequence(rest: &str) -> &str {
     }
 }
 
-/// What follows the parameters of a control sequence and the character that ends it.
+/// The text after the parameters of a control sequence and its last character.
 fn after_parameters(rest: &str) -> &str {
     let end = rest.trim_start_matches(|c: char| ('\u{20}'..='\u{3f}').contains(&c));
     match end.chars().next() {
@@ -69,13 +69,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_joiner_stays_where_it_joins_something() {
+    fn a_joiner_stays_between_two_characters() {
         assert_eq!(harmless("\u{200d}\u{200d}X \u{200c}y a\u{200d}\u{200d}b"), "X y a\u{200d}b");
         assert_eq!(harmless("می\u{200c}خواهم 👩\u{200d}💻"), "می\u{200c}خواهم 👩\u{200d}💻");
     }
 
     #[test]
-    fn sequences_vanish_and_words_stay() {
+    fn an_escape_sequence_vanishes_and_words_stay() {
         for (hostile, harmed) in [
             ("\u{1b}[31mred\u{1b}[0m", "red"),
             ("\u{9b}2Jgone", "gone"),
@@ -95,13 +95,13 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_one_line() {
+    fn a_message_becomes_one_line() {
         assert_eq!(harmless("one\r\n#ops admin: two\n"), "one ⏎ #ops admin: two");
         assert_eq!(harmless("a\u{2028}b\rc\u{85}d"), "a ⏎ b ⏎ c ⏎ d");
     }
 
     #[test]
-    fn what_people_write_stays() {
+    fn normal_text_stays_as_it_is() {
         for text in ["👩\u{200d}💻 ok", "می\u{200c}خواهم", "日本語", "e\u{301}", "שלום"] {
             assert_eq!(harmless(text), text);
         }

@@ -1,33 +1,56 @@
-//! TLS to a balancer in front of the nodes. Owns whom to trust (the authorities of this machine, or those of `SSL_CERT_FILE`
-//! and `SSL_CERT_DIR`) and how a refusal is put to a person; opens no connection. Called by what speaks to a node.
+//! TLS to a load balancer in front of the nodes. Owns which root certificates are trusted, and what a refused certificate
+//! means for people; opens no connection. Called by everything that connects to a node.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls_native_certs::CertificateResult;
 use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
 
-/// Why there is nobody to trust.
+/// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TrustError {
-    /// No authority was found.
+    /// This machine has no root certificates.
     #[error(
-        "TLS needs certificates of authorities, and none were found{0}: install ca-certificates, or name a file in SSL_CERT_FILE"
+        "TLS needs root certificates, and there are none{0}: install ca-certificates, or set SSL_CERT_FILE to a file with some"
     )]
-    Nobody(String),
-    /// The library refuses its own defaults.
+    NoRoots(String),
+    /// The file contains no root certificates.
+    #[error("there are no root certificates in {0}{1}")]
+    NoRootsIn(PathBuf, String),
+    /// The TLS library refuses its own defaults.
     #[error("can't set up TLS: {0}")]
     Setup(#[from] rustls::Error),
 }
 
-/// Trusts the authorities that this machine trusts. Reads files: ask once.
+/// Trusts the root certificates of this machine, or those in `SSL_CERT_FILE` and `SSL_CERT_DIR`. Reads files: call it once.
+///
+/// # Errors
+/// There are no root certificates.
 pub fn native_config() -> Result<Arc<ClientConfig>, TrustError> {
-    let found = rustls_native_certs::load_native_certs();
+    config(rustls_native_certs::load_native_certs(), TrustError::NoRoots)
+}
+
+/// Trusts the root certificates in this file (PEM), and no others.
+///
+/// # Errors
+/// The file can't be read, or it contains no root certificates.
+pub fn config_from_file(file: &Path) -> Result<Arc<ClientConfig>, TrustError> {
+    let found = rustls_native_certs::load_certs_from_paths(Some(file), None);
+    config(found, |why| TrustError::NoRootsIn(file.to_owned(), why))
+}
+
+fn config(
+    found: CertificateResult,
+    none: impl FnOnce(String) -> TrustError,
+) -> Result<Arc<ClientConfig>, TrustError> {
     let mut roots = RootCertStore::empty();
-    // Some authorities of old have certificates that can't be read any more; the others serve.
+    // Some old authorities have certificates that can't be read any more; the others serve.
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        let why = found.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
-        return Err(TrustError::Nobody(why));
+        return Err(none(found.errors.first().map_or_else(String::new, |error| format!(" ({error})"))));
     }
     // Named, since the library panics where it has a choice.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -35,24 +58,23 @@ pub fn native_config() -> Result<Arc<ClientConfig>, TrustError> {
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
-/// What a person can do about an error of a connection, where TLS is the reason.
+/// What went wrong and what to do, if TLS is the reason of this error.
 pub fn explain(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     Some(match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
             CertificateError::UnknownIssuer => {
-                "nobody that this machine trusts has signed the certificate; SSL_CERT_FILE names a file with other authorities"
-                    .into()
+                "the certificate is not signed by an authority that this machine trusts; set SSL_CERT_FILE to a file with other root certificates".into()
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                format!("the certificate is another host's: {certificate}")
+                format!("the certificate is for another host: {certificate}")
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 format!("the certificate has expired: {certificate}")
             }
             other => format!("the certificate is not accepted: {other}"),
         },
-        rustls::Error::InvalidMessage(_) => "it speaks no TLS".into(),
+        rustls::Error::InvalidMessage(_) => "the server does not speak TLS".into(),
         other => format!("TLS failed: {other}"),
     })
 }

@@ -1,34 +1,32 @@
-//! What a person types. Owns the commands and their help; a line that begins with no slash is something said. Called by the
-//! terminal, and by the line mode where a person types into it.
+//! The lines that a person types. Owns the commands and their help; a line without a slash is a message. Called by the
+//! terminal, and by the line mode if a person types into it.
 
 use std::time::Instant;
 
-use crate::protocol::{RoomName, UserName};
-use chatnode_client::model::Line;
-use chatnode_client::model::Model;
-use chatnode_client::model::Target;
+use chatnode_client::model::{Line, Model};
+use chatnode_client::{RoomName, Topic, UserName};
 
-/// How many old messages are asked for at a time.
+/// The number of old messages to ask for at a time.
 pub(super) const PAGE: u32 = 50;
 
 const HELP: [&str; 9] = [
-    "/join ROOM          enter a room, or go back to it",
-    "/leave              leave the room on show, or close the person",
-    "/msg USER [TEXT]    write to a person",
-    "/members            who is in the room",
-    "/history            older messages (or Page Up at the top)",
-    "/quit               end (or Ctrl-C)",
-    "//TEXT              say something that begins with a slash",
-    "Tab, Shift-Tab or Alt with an arrow: next and previous conversation",
-    "Times are those of the zone that TZ names, or else this machine's; UTC where that is unknown.",
+    "/join ROOM          enter a room, or show it again",
+    "/leave              leave this room, or close this conversation",
+    "/msg USER [TEXT]    send a private message",
+    "/members            list the users in this room",
+    "/history            load older messages (or press Page Up at the top)",
+    "/quit               quit (or press Ctrl-C)",
+    "//TEXT              send a message that begins with a slash",
+    "Tab, Shift-Tab, or Alt with an arrow key: next or previous conversation",
+    "Times are in the time zone of TZ, or else of this machine. If neither is known, they are in UTC.",
 ];
 
-/// Carries out a line. True if it was `/quit`.
-pub(super) fn obey(chat: &mut Model, line: &str, now: Instant) -> bool {
+/// Runs a command, or sends a message. True for `/quit`.
+pub(super) fn run_command(model: &mut Model, line: &str, now: Instant) -> bool {
     let Some(command) = line.strip_prefix('/').filter(|rest| !rest.starts_with('/')) else {
         let text = line.strip_prefix('/').unwrap_or(line);
-        if !text.trim().is_empty() && !chat.say(text.to_owned(), now) {
-            note(chat, "no room is open: /join one");
+        if !text.trim().is_empty() && !model.send(text.to_owned(), now) {
+            note(model, "no room is open: use /join ROOM");
         }
         return false;
     };
@@ -36,33 +34,33 @@ pub(super) fn obey(chat: &mut Model, line: &str, now: Instant) -> bool {
     let rest = rest.trim();
     match word {
         "join" => match RoomName::parse(rest.strip_prefix('#').unwrap_or(rest)) {
-            Ok(room) => chat.open(Target::Room(room), now),
-            Err(why) => note(chat, &format!("/join ROOM: a room's name {why}")),
+            Ok(room) => model.open(Topic::Room(room), now),
+            Err(why) => note(model, &format!("/join ROOM: the name of a room {why}")),
         },
-        "leave" => chat.leave(),
+        "leave" => model.leave(),
         "msg" => {
             let (user, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
             match UserName::parse(user.strip_prefix('@').unwrap_or(user)) {
                 Ok(user) => {
-                    chat.open(Target::User(user), now);
+                    model.open(Topic::User(user), now);
                     if !text.trim().is_empty() {
-                        chat.say(text.trim().to_owned(), now);
+                        model.send(text.trim().to_owned(), now);
                     }
                 }
-                Err(why) => note(chat, &format!("/msg USER [TEXT]: a user's name {why}")),
+                Err(why) => note(model, &format!("/msg USER [TEXT]: the name of a user {why}")),
             }
         }
-        "members" => chat.ask_members(),
-        "history" => chat.ask_history(PAGE),
-        "help" => HELP.iter().for_each(|line| note(chat, line)),
+        "members" => model.ask_members(),
+        "history" => model.ask_history(PAGE),
+        "help" => HELP.iter().for_each(|line| note(model, line)),
         "quit" => return true,
-        _ => note(chat, "no such command; /help lists them"),
+        _ => note(model, "unknown command; /help lists all commands"),
     }
     false
 }
 
-fn note(chat: &mut Model, text: &str) {
-    chat.show(None, Line::Note(text.to_owned()));
+fn note(model: &mut Model, text: &str) {
+    model.show(None, Line::Note(text.to_owned()));
 }
 
 #[cfg(test)]
@@ -70,23 +68,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_commands_or_said() {
-        let (mut chat, now) = (Model::new(UserName::parse("ann").unwrap(), 0), Instant::now());
-        assert!(!obey(&mut chat, "to nobody", now));
-        assert_eq!(chat.unsent(), 0);
-        obey(&mut chat, "/join #ops", now);
-        obey(&mut chat, "hello", now);
-        obey(&mut chat, "//etc", now);
-        assert_eq!(chat.unsent(), 2);
-        obey(&mut chat, "/msg bob  psst you", now);
-        assert_eq!(chat.current().unwrap().target.to_string(), "@bob");
-        assert_eq!(chat.unsent(), 3);
-        obey(&mut chat, "/leave", now);
-        assert_eq!((chat.unsent(), chat.failed()), (2, 1), "what was not sent is told");
-        obey(&mut chat, "/nonsense", now);
+    fn a_line_is_a_command_or_a_message() {
+        let (mut model, now) = (Model::new(UserName::parse("ann").unwrap(), 0), Instant::now());
+        assert!(!run_command(&mut model, "to nobody", now));
+        assert_eq!(model.unsent(), 0);
+        run_command(&mut model, "/join #ops", now);
+        run_command(&mut model, "hello", now);
+        run_command(&mut model, "//etc", now);
+        assert_eq!(model.unsent(), 2);
+        run_command(&mut model, "/msg bob  psst you", now);
+        assert_eq!(model.current().unwrap().topic.to_string(), "@bob");
+        assert_eq!(model.unsent(), 3);
+        run_command(&mut model, "/leave", now);
+        assert_eq!((model.unsent(), model.failed()), (2, 1), "the unsent message is reported");
+        run_command(&mut model, "/nonsense", now);
         assert!(
-            matches!(chat.current().unwrap().lines.back(), Some(Line::Note(text)) if text.contains("/help"))
+            matches!(model.current().unwrap().lines.back(), Some(Line::Note(text)) if text.contains("/help"))
         );
-        assert!(obey(&mut chat, "/quit", now));
+        assert!(run_command(&mut model, "/quit", now));
     }
 }

@@ -1,27 +1,27 @@
-//! Standard input, line by line. Owns the thread that reads it and the bound of a line; does not know what lines are for.
-//! Called by the line mode.
+//! Standard input, line by line. Owns the thread that reads it and the limit of a line; does not know what lines mean. Called
+//! by the line mode.
 
 use std::io::{BufRead, Read};
 
 use tokio::sync::mpsc;
 
-/// Longer than any line that fits a frame.
+/// More than fits into a frame.
 const MAX_LINE_BYTES: u64 = 128 * 1024;
 
-/// Lines read ahead: reading stops at this many, and goes on as they are taken.
+/// The most lines read ahead.
 const READ_AHEAD: usize = 16;
 
-/// A line, or why there is none.
+/// A line, or the reason why there is none.
 #[derive(Debug)]
 pub(super) enum Input {
     Line(String),
-    /// It was too long, and was passed over.
+    /// The line was too long and was skipped.
     TooLong,
-    /// Can't be read any further.
+    /// The input can't be read any further.
     Broken(std::io::Error),
 }
 
-/// Starts to read. The channel ends with the input. The thread is not waited for: a read can't be interrupted, and ends with
+/// Starts to read. The channel ends with the input. Nobody waits for the thread: a read can't be interrupted, and ends with
 /// the process.
 pub(super) fn read() -> std::io::Result<mpsc::Receiver<Input>> {
     let (sender, receiver) = mpsc::channel(READ_AHEAD);
@@ -59,7 +59,7 @@ fn next(reader: &mut impl BufRead) -> Option<Input> {
     Some(Input::TooLong)
 }
 
-/// Reads up to the end of the line, or of the bound.
+/// Reads up to the end of the line, or up to the limit.
 fn piece(reader: &mut impl BufRead, into: &mut Vec<u8>) -> std::io::Result<usize> {
     reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', into)
 }
@@ -69,16 +69,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_come_one_by_one_and_one_too_long_is_passed_over() {
+    fn input_returns_lines_and_skips_long_ones() {
         let text = format!("one\r\n\n{}\nlast", "x".repeat(300_000));
         let mut reader = text.as_bytes();
-        let mut told = Vec::new();
+        let mut inputs = Vec::new();
         while let Some(input) = next(&mut reader) {
-            told.push(match input {
+            inputs.push(match input {
                 Input::Line(line) => line,
                 other => format!("{other:?}"),
             });
         }
-        assert_eq!(told, ["one", "", "TooLong", "last"]);
+        assert_eq!(inputs, ["one", "", "TooLong", "last"]);
     }
 }

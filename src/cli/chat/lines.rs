@@ -1,26 +1,27 @@
-//! Model without a screen: lines in, lines out. Owns what a printed line looks like, and when a pipe is done; knows no
-//! protocol. Called by the subcommand.
+//! Chat without a screen: lines in, lines out. Owns the format of a printed line, and when a pipe is done; knows no protocol.
+//! Called by the subcommand.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use chatnode_client::model::Line;
+use chatnode_client::{News, Session, Topic};
+use tokio::sync::mpsc;
+
 use super::command;
 use super::input::{self, Input};
 use super::signals::Signals;
 use crate::cli::output::print_error;
-use chatnode_client::model::Line;
-use chatnode_client::model::Target;
-use chatnode_client::{News, Session};
 
-/// Messages on their way at which reading the input pauses.
-const FEW: usize = 4;
+/// With this many messages on their way, reading the input pauses.
+const MAX_UNSENT: usize = 4;
 
-/// A pipe whose input has ended waits so long for the next thing to be done: a node that is gone for good, or a room that
-/// nobody can enter, must not leave it hanging. Longer than a message is tried.
+/// After the end of the input, the pipe gives up if nothing was done for this time: it must not wait for ever for a node that
+/// is gone, or for a room that nobody can enter. Longer than the client tries to send a message.
 const STANDSTILL: Duration = Duration::from_secs(90);
 
-/// How long nothing has been done. Owns a number and a moment.
+/// How long nothing has been done.
 struct Progress {
     left: usize,
     since: Instant,
@@ -31,8 +32,8 @@ impl Progress {
         Self { left: usize::MAX, since: now }
     }
 
-    /// When it is over, unless less is left to do by then.
-    fn end(&mut self, left: usize, now: Instant) -> Instant {
+    /// When to give up, unless less is left to do by then.
+    fn deadline(&mut self, left: usize, now: Instant) -> Instant {
         if left != self.left {
             *self = Self { left, since: now };
         }
@@ -40,10 +41,10 @@ impl Progress {
     }
 }
 
-/// Where messages are printed to. Owns the fact that it may be gone; what that means for the input is not decided here.
+/// Where messages are printed. Owns the first error of it; what that means for the input is not decided here.
 struct Output {
-    /// Whether what we said to somebody in earlier runs, and no device of ours has heard, is left out. What others said
-    /// has waited for us and never is.
+    /// Whether to leave out the user's own private messages from earlier runs, which come because no device of the user has
+    /// received them yet. Messages of others that waited for the user are always printed.
     is_brief: bool,
     failure: Option<io::Error>,
 }
@@ -56,11 +57,11 @@ impl Output {
         }
     }
 
-    /// The end of a chat that has nothing left to do. `is_cut` where input was left unread.
+    /// How a chat ends that has nothing left to do. `is_cut` if part of the input was not read.
     fn end(self, is_cut: bool) -> End {
         match self.failure {
             None => End::Done,
-            // Nobody reads any more, `chatnode chat | head -1`, and nothing was left to say.
+            // Nobody reads the output any more (`chatnode chat | head -1`), and there was nothing left to send.
             Some(error) if !is_cut && error.kind() == io::ErrorKind::BrokenPipe => End::Done,
             Some(error) if is_cut => {
                 End::Failed(format!("can't write the output: {error}; the rest of the input was not sent"))
@@ -70,88 +71,93 @@ impl Output {
     }
 }
 
-/// How it ended.
+/// How the chat ended.
 enum End {
-    /// The input is done and all of it stored.
+    /// The input has ended, and everything is done.
     Done,
-    /// It makes no sense to go on.
+    /// It can't go on.
     Failed(String),
     Signal(u8),
 }
 
-/// Runs until the input ends and everything is stored, unless it is to follow.
+/// Runs until the input ends and every message is stored. With `follow`, goes on printing messages.
 pub(super) async fn run(mut session: Session, follow: bool, node: &str) -> ExitCode {
     let end = match (input::read(), Signals::new()) {
-        (Ok(input), Ok(signals)) => converse(&mut session, input, signals, follow, node).await,
+        (Ok(input), Ok(signals)) => chat(&mut session, input, signals, follow, node).await,
         (Err(error), _) | (_, Err(error)) => End::Failed(error.to_string()),
     };
-    let (failed, left) = (session.model.failed(), session.model.unsent());
+    let (failed, unsent) = (session.model.failed(), session.model.unsent());
     session.close().await;
     match end {
-        End::Done if failed == 0 && left == 0 => ExitCode::SUCCESS,
+        End::Done if failed == 0 && unsent == 0 => ExitCode::SUCCESS,
         End::Done => {
             if failed > 0 {
                 print_error(&format_args!("{failed} failed"));
             }
-            if left > 0 {
-                print_error(&format_args!("{left} not known to be stored"));
-            }
+            print_unconfirmed(unsent);
             ExitCode::FAILURE
         }
         End::Failed(why) => {
             print_error(&why);
-            if left > 0 {
-                print_error(&format_args!("{left} more not known to be stored"));
-            }
+            print_unconfirmed(unsent);
             ExitCode::FAILURE
         }
         End::Signal(code) => ExitCode::from(code),
     }
 }
 
-async fn converse(
+/// Reports messages that are not known to be stored.
+pub(super) fn print_unconfirmed(unsent: usize) {
+    match unsent {
+        0 => {}
+        1 => print_error(&"1 message unconfirmed"),
+        _ => print_error(&format_args!("{unsent} messages unconfirmed")),
+    }
+}
+
+async fn chat(
     session: &mut Session,
-    input: tokio::sync::mpsc::Receiver<Input>,
+    input: mpsc::Receiver<Input>,
     mut signals: Signals,
     follow: bool,
     node: &str,
 ) -> End {
     let mut input = Some(input);
-    // Text from a pipe may well begin with a slash; only a person means a command by it.
+    // Only a person types commands; text from a pipe may begin with a slash too.
     let is_person = io::stdin().is_terminal();
     let mut output = Output { is_brief: !follow && session.model.history() == 0, failure: None };
     let mut is_cut = false;
     let mut progress = Progress::new(Instant::now());
     loop {
         while let Some(news) = session.settle() {
-            if let Some(end) = tell(session, &mut output, news, node) {
+            if let Some(end) = show(session, &mut output, news, node) {
                 return end;
             }
         }
-        let is_deaf = output.failure.is_some();
-        // What was read is still sent; a producer without end must not keep us from ending.
-        if is_deaf && input.take().is_some() {
+        let is_unread = output.failure.is_some();
+        // What was read is still sent, but no more is read: the input may have no end.
+        if is_unread && input.take().is_some() {
             is_cut = !is_person;
         }
-        let is_done = input.is_none() && session.model.is_settled() && (!follow || is_deaf);
+        let is_done = input.is_none() && session.model.is_settled() && (!follow || is_unread);
         if session.model.is_shut_out() || is_done {
             return output.end(is_cut);
         }
-        let may_read = session.model.unsent() < FEW;
-        let over = progress.end(session.model.unsettled(), Instant::now());
+        let may_read = session.model.unsent() < MAX_UNSENT;
+        let deadline = progress.deadline(session.model.unsettled(), Instant::now());
         let news = tokio::select! {
             news = session.next() => news,
             line = next(&mut input), if may_read && input.is_some() => {
                 match line {
                     Some(Input::Line(line)) if is_person => {
-                        if command::obey(&mut session.model, &line, Instant::now()) {
+                        if command::run_command(&mut session.model, &line, Instant::now()) {
                             return End::Done;
                         }
                     }
                     Some(Input::Line(line)) => {
-                        // An empty message is none.
+                        // An empty line is no message.
                         if !line.is_empty() {
-                            session.model.say(line, Instant::now());
+                            session.model.send(line, Instant::now());
                         }
                     }
                     Some(Input::TooLong) => {
@@ -164,54 +170,61 @@ async fn converse(
                 None
             }
             code = signals.next() => return End::Signal(code),
-            () = tokio::time::sleep_until(over.into()), if input.is_none() && (!follow || is_deaf) => {
-                return End::Failed(format!("{node}: nothing has moved for {} s", STANDSTILL.as_secs()));
+            () = tokio::time::sleep_until(deadline.into()), if input.is_none() && (!follow || is_unread) => {
+                return End::Failed(format!("{node}: no progress for {} s", STANDSTILL.as_secs()));
             }
         };
         if let Some(news) = news
-            && let Some(end) = tell(session, &mut output, news, node)
+            && let Some(end) = show(session, &mut output, news, node)
         {
             return end;
         }
     }
 }
 
-async fn next(input: &mut Option<tokio::sync::mpsc::Receiver<Input>>) -> Option<Input> {
+async fn next(input: &mut Option<mpsc::Receiver<Input>>) -> Option<Input> {
     match input {
         Some(input) => input.recv().await,
         None => None,
     }
 }
 
-fn tell(session: &Session, output: &mut Output, news: News, node: &str) -> Option<End> {
+fn show(session: &Session, output: &mut Output, news: News, node: &str) -> Option<End> {
     match news {
-        News::Line(Some(Target::User(_)), Line::Said { from, place, .. })
-            if output.is_brief && from == *session.model.me() && session.model.was_said_before(&place) =>
-        {
-            None
+        News::Line(Some(topic), line) => show_line(session, output, Some(&topic), &line),
+        News::Line(None, line) => show_line(session, output, None, &line),
+        News::Lost(reason, _) if !session.was_connected() => {
+            return Some(End::Failed(format!("{node}: {reason}")));
         }
-        News::Line(_, Line::Said { own: Some(_), .. }) | News::Connected => None,
-        News::Line(target, line @ (Line::Said { .. } | Line::Gap(_))) => {
-            output.print(&printed(target.as_ref(), &line));
-            None
+        News::Lost(reason, wait) => {
+            print_error(&format_args!("{reason}; retrying in {:.1} s", wait.as_secs_f64()));
         }
-        News::Line(_, line @ (Line::NotSent { .. } | Line::Note(_))) => {
-            print_error(&line.text());
-            None
+        News::Stopped(reason) => return Some(End::Failed(reason.to_string())),
+        _ => {}
+    }
+    None
+}
+
+fn show_line(session: &Session, output: &mut Output, topic: Option<&Topic>, line: &Line) {
+    match line {
+        Line::Message(message) => {
+            let is_old = output.is_brief
+                && matches!(topic, Some(Topic::User(_)))
+                && message.sender == *session.model.me()
+                && session.model.is_older_than_client(message);
+            if message.own_id.is_none() && !is_old {
+                output.print(&printed(topic, line));
+            }
         }
-        News::Lost(why, _) if !session.was_connected() => Some(End::Failed(format!("{node}: {why}"))),
-        News::Lost(why, wait) => {
-            print_error(&format_args!("{why}; trying again in {:.1} s", wait.as_secs_f64()));
-            None
-        }
-        News::Stopped(why) => Some(End::Failed(why)),
+        Line::Gap(_) => output.print(&printed(topic, line)),
+        Line::Event(_) | Line::Note(_) => print_error(&line.text()),
     }
 }
 
 /// A message or a gap as one line.
-fn printed(target: Option<&Target>, line: &Line) -> String {
-    let place = target.map_or_else(|| "@".to_owned(), Target::to_string);
-    let by = if let Line::Said { from, .. } = line { format!("{from}:") } else { "--".into() };
+fn printed(topic: Option<&Topic>, line: &Line) -> String {
+    let place = topic.map_or_else(|| "@".to_owned(), Topic::to_string);
+    let by = line.message().map_or_else(|| "--".into(), |message| format!("{}:", message.sender));
     format!("{place} {by} {}\n", line.text())
 }
 
@@ -220,13 +233,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pipe_waits_for_as_long_as_something_moves() {
+    fn a_pipe_waits_while_it_makes_progress() {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut progress = Progress::new(start);
-        assert_eq!(progress.end(2, start), after(90));
-        assert_eq!(progress.end(2, after(60)), after(90), "nothing has moved");
-        assert_eq!(progress.end(1, after(80)), after(170));
-        assert_eq!(progress.end(1, after(169)), after(170));
+        assert_eq!(progress.deadline(2, start), after(90));
+        assert_eq!(progress.deadline(2, after(60)), after(90), "no progress");
+        assert_eq!(progress.deadline(1, after(80)), after(170));
+        assert_eq!(progress.deadline(1, after(169)), after(170));
     }
 }

@@ -1,5 +1,5 @@
-//! What a moment is called where the person is. Owns the time zone, the day that is today, and the words for both; does not
-//! know what happened at the moment. Made by the terminal for each drawing, read by the transcript.
+//! Times and days in the time zone of the user. Owns the zone, today's date, and the words for both; does not know what
+//! happened at a time. Made by the terminal for each drawing, read by the transcript.
 
 use std::time::SystemTime;
 
@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
-/// The time of a moment that no calendar has, as wide as any other.
+/// Shown for a time that is out of range, as wide as any other.
 const NO_TIME: &str = "--:--";
 
-/// Days and hours in one time zone, as seen at one moment.
+/// Times and days in one time zone, seen at one moment.
 pub(super) struct LocalTime {
     zone: TimeZone,
-    /// None for a clock that stands beyond all calendars.
+    /// `None` if the clock is out of range.
     today: Option<Date>,
 }
 
@@ -23,18 +23,18 @@ impl LocalTime {
         Self { zone: zone.clone(), today }
     }
 
-    /// Hours and minutes of a moment in Unix ms, always five columns wide.
+    /// The hours and minutes of a Unix time in ms, always five columns wide.
     pub(super) fn time_of_day(&self, unix_ms: u64) -> String {
         let local = self.local(unix_ms);
         local.map_or_else(|| NO_TIME.to_owned(), |at| format!("{:02}:{:02}", at.hour(), at.minute()))
     }
 
-    /// The day of a moment in Unix ms. None for one that no calendar has: after the year 9999.
+    /// The day of a Unix time in ms. `None` if it is out of range: after the year 9999.
     pub(super) fn day(&self, unix_ms: u64) -> Option<Date> {
         self.local(unix_ms).map(DateTime::date)
     }
 
-    /// What a day is called today.
+    /// The name of a day, as seen today.
     pub(super) fn name(&self, day: Date) -> String {
         if self.today == Some(day) {
             return "Today".to_owned();
@@ -45,15 +45,15 @@ impl LocalTime {
         day.strftime("%A, %-d %B %Y").to_string()
     }
 
-    /// By the rules that hold in the zone at that moment, which may be in summer while today is in winter.
+    /// By the rules of the zone at that time: it may be in summer while today is in winter.
     fn local(&self, unix_ms: u64) -> Option<DateTime> {
         let at = Timestamp::from_millisecond(i64::try_from(unix_ms).ok()?).ok()?;
         Some(self.zone.to_datetime(at))
     }
 }
 
-/// The time zone of `TZ`, or else of this machine. UTC where that is none that is known here, as every other program does: an
-/// image may come without a database of zones, and a misspelt `TZ` is no reason not to chat.
+/// The time zone of `TZ`, or else of this machine. UTC if it is not known here, as in every other program: an image may have
+/// no database of zones, and a misspelt `TZ` is no reason to fail.
 pub(super) fn local_zone() -> TimeZone {
     TimeZone::try_system().unwrap_or(TimeZone::UTC)
 }
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn each_time_is_by_the_rules_of_its_own_date() {
+    fn a_time_follows_the_rules_of_its_own_date() {
         for now in ["2026-01-15T12:00:00Z", "2026-07-15T12:00:00Z"] {
             let local = berlin(now);
             for (at, shown) in [
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn days_begin_at_local_midnight_and_are_named_from_today() {
+    fn a_day_begins_at_local_midnight() {
         // The 25th has 25 hours there.
         let local = berlin("2026-10-25T23:10:00Z");
         for (at, name) in [
@@ -110,9 +110,9 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_beyond_all_calendars_has_no_day() {
+    fn a_time_out_of_range_has_no_day() {
         let local = berlin("2026-10-25T23:10:00Z");
-        // The first moment of the year 10000 in UTC, and what a broken or hostile node may say.
+        // The first moment of the year 10000 in UTC, and what a broken or hostile node may send.
         for beyond in [253_402_300_800_000, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX] {
             assert_eq!((local.time_of_day(beyond).as_str(), local.day(beyond)), (NO_TIME, None));
         }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_beyond_all_calendars_names_no_day_today() {
+    fn a_clock_out_of_range_names_no_day_today() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40);
         let local = LocalTime::new(&TimeZone::UTC, now);
         assert_eq!(local.name(local.day(0).unwrap()), "Thursday, 1 January 1970");

@@ -23,11 +23,11 @@ pub(super) use options::Options;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use chatnode_client::model::Model;
+use chatnode_client::{Session, WhoamiError, whoami};
+
 use super::output::{MISUSE, block_on, load, print_error};
 use crate::config::{Config, Flags};
-use chatnode_client::Session;
-use chatnode_client::model::Model;
-use chatnode_client::whoami;
 
 pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
     let config = if options.names_a_node() {
@@ -48,21 +48,22 @@ pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
     let has_screen =
         cfg!(feature = "tui") && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let history = options.history.unwrap_or(if has_screen { command::PAGE } else { 0 });
-    let node = plan.address.name().to_owned();
+    let node = plan.address.url().to_owned();
     block_on(async {
         let me = match plan.me {
             Some(me) => me,
             None => match whoami(&plan.address).await {
                 Ok(me) => me,
                 Err(why) => {
-                    print_error(&format_args!("{node}: {why}"));
+                    let hint = if why == WhoamiError::NoAuthentication { " with --name" } else { "" };
+                    print_error(&format_args!("{node}: {why}{hint}"));
                     return ExitCode::FAILURE;
                 }
             },
         };
-        let mut chat = Model::new(me, history);
-        chat.begin(plan.rooms, plan.to);
-        let session = Session::new(chat, plan.address);
+        let mut model = Model::new(me, history);
+        model.begin(plan.rooms, plan.to);
+        let session = Session::new(model, plan.address);
         #[cfg(feature = "tui")]
         if has_screen {
             return terminal::run(session).await;

@@ -1,45 +1,45 @@
-//! The flags of `chatnode chat`, and what they come to. Owns the judgement of them; opens nothing. Called by the
+//! The flags of `chatnode chat`. Owns their checks, and the plan that follows from them; opens nothing. Called by the
 //! subcommand.
 
 use std::fmt;
 use std::path::PathBuf;
 
+use chatnode_client::{Address, AddressError, NameError, RoomName, UserName};
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::api::reachable;
 use crate::config::Config;
-use crate::protocol::{NameError, RoomName, UserName};
-use chatnode_client::{Address, AddressError};
 
-/// The variable with the token: unlike a flag, other users of the machine can't read it.
+/// The variable with the token. Other users of the machine can read a flag, but not a variable.
 const TOKEN_VARIABLE: &str = "CHATNODE_TOKEN";
 
-/// Model from a terminal: rooms, members, private messages, history; /help lists the commands.
+/// Chat in the terminal: rooms, members, private messages, history. /help lists the commands.
 ///
-/// Where standard input or output is no terminal, every line read is sent to the first --room (or to --to), and messages
-/// are printed as lines. It ends with its input, once every line is stored; the exit code is 1 if one was not. A lost
-/// connection is taken up again where it stopped. A token is taken from CHATNODE_TOKEN or --token-file.
+/// If the input or the output is not a terminal, every input line is sent to the first --room (or to --to), and every
+/// message is printed as a line. The command ends when the input has ended and every line is stored; the exit code is 1 if
+/// a line was not stored. After a lost connection it reconnects and resumes. It reads a token from CHATNODE_TOKEN or
+/// --token-file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The node, such as ws://127.0.0.1:8080/ or wss://chat.example.com/ [default: the one of these settings, on this machine]
+    /// The node, such as ws://127.0.0.1:8080/ or wss://chat.example.com/ [default: the node on this machine with these settings]
     url: Option<String>,
-    /// Enter this room; can be given more than once [default: the one that the URL links to, or lobby, unless --to is given]
+    /// Enter this room; you can use this option several times [default: the room in the URL, or lobby; none with --to]
     #[arg(long, value_name = "ROOM")]
     room: Vec<String>,
-    /// Who you are [default: whose the token is, or your login]
+    /// Your user name [default: the user of the token, or your login name]
     #[arg(long)]
     name: Option<String>,
-    /// Write to this user
+    /// Open the private messages with this user
     #[arg(long, value_name = "USER")]
     to: Option<String>,
     /// Read the token from this file
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// How many old messages to show of each room (at most 200) [default: 50 in a terminal, 0 otherwise]
+    /// The number of old messages to show for each room, at most 200 [default: 50 on the full screen, 0 otherwise]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=200))]
     pub(super) history: Option<u32>,
-    /// Without a terminal: go on printing messages after the end of the input
+    /// Without a terminal: go on printing messages after the input has ended
     #[arg(long)]
     pub(super) follow: bool,
 }
@@ -51,16 +51,16 @@ pub(super) enum OptionError {
     Address(#[from] AddressError),
     #[error("{0} {1:?} {2}")]
     Name(&'static str, String, NameError),
-    #[error("who are you? Give --name")]
-    Nobody,
-    #[error("can't read the token of {0}: {1}")]
+    #[error("no user name: use --name")]
+    NoName,
+    #[error("can't read the token from {0}: {1}")]
     TokenFile(PathBuf, std::io::Error),
 }
 
-/// Whom to speak to, as whom, and where.
+/// The node, the user, and the conversations to open.
 pub(super) struct Plan {
     pub(super) address: Address,
-    /// Unless a token is to say it.
+    /// The user. `None` if the node is to say whose the token is.
     pub(super) me: Option<UserName>,
     pub(super) rooms: Vec<RoomName>,
     pub(super) to: Option<UserName>,
@@ -73,12 +73,12 @@ impl fmt::Debug for Plan {
 }
 
 impl Options {
-    /// Whether the settings are needed to know the node.
+    /// Whether the flags name the node, so that the settings are not needed.
     pub(super) fn names_a_node(&self) -> bool {
         self.url.is_some()
     }
 
-    /// Judges the flags.
+    /// Checks the flags.
     pub(super) fn plan(&self, config: &Config) -> Result<Plan, OptionError> {
         let own = format!("ws://{}/", reachable(&config.host, config.port));
         let url = self.url.as_deref().unwrap_or(&own);
@@ -89,7 +89,7 @@ impl Options {
         let me = match self.name.clone().or_else(login) {
             Some(name) => Some(UserName::parse(&name).map_err(|why| OptionError::Name("--name", name, why))?),
             None if token.is_some() => None,
-            None => return Err(OptionError::Nobody),
+            None => return Err(OptionError::NoName),
         };
         let to = self.to.clone().or(linked_user);
         let to = to.map(|to| UserName::parse(&to).map_err(|why| OptionError::Name("--to", to, why)));
@@ -119,7 +119,7 @@ impl Options {
     }
 }
 
-/// The room or the person that a link of the chat page opens, `#room=ops` or `#peer=bob`.
+/// The room or the user that a link of the chat page opens, `#room=ops` or `#peer=bob`.
 fn link(url: &str) -> (Option<String>, Option<String>) {
     let decoded = |name: &str| percent_decode_str(name).decode_utf8_lossy().into_owned();
     match url.split_once('#').and_then(|(_, link)| link.split_once('=')) {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_of_the_page_opens_what_it_opens_there() {
+    fn a_link_to_the_page_opens_the_same_conversation() {
         let rooms = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(plan("ws://h/", &[], None), (rooms(&["lobby"]), None));
         assert_eq!(plan("http://h/#room=dev%20%26%20ops", &[], None), (rooms(&["dev & ops"]), None));

@@ -1,7 +1,6 @@
-//! The line that is being typed. Owns its text and where the cursor stands; does not know what becomes of it. Called by the
-//! terminal.
+//! The line that the user is typing. Owns its text and the cursor; does not know what the line means. Called by the terminal.
 
-/// A line under way.
+/// An unfinished line.
 #[derive(Debug, Default)]
 pub(super) struct Prompt {
     text: Vec<char>,
@@ -10,7 +9,7 @@ pub(super) struct Prompt {
 
 impl Prompt {
     pub(super) fn insert(&mut self, c: char) {
-        // What is pasted may hold anything.
+        // Pasted text may contain anything.
         let c = if c.is_whitespace() { ' ' } else { c };
         if !c.is_control() {
             self.text.insert(self.cursor, c);
@@ -40,7 +39,7 @@ impl Prompt {
         self.cursor = start;
     }
 
-    /// Moves by so many characters.
+    /// Moves the cursor by this many characters.
     pub(super) fn go(&mut self, by: isize) {
         self.cursor = self.cursor.saturating_add_signed(by).min(self.text.len());
     }
@@ -49,12 +48,12 @@ impl Prompt {
         *self = Self::default();
     }
 
-    /// Takes the line.
+    /// Takes the line, and starts an empty one.
     pub(super) fn take(&mut self) -> String {
         std::mem::take(self).text.into_iter().collect()
     }
 
-    /// What stands before the cursor, and after it.
+    /// The text before the cursor, and after it.
     pub(super) fn parts(&self) -> (String, String) {
         let (before, after) = self.text.split_at(self.cursor);
         (before.iter().collect(), after.iter().collect())
@@ -66,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_edited() {
+    fn a_prompt_edits_its_line() {
         let mut prompt = Prompt::default();
         "hello  wörld\n\u{1b}".chars().for_each(|c| prompt.insert(c));
         prompt.backspace();

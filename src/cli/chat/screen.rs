@@ -1,8 +1,11 @@
-//! The chat as a screen. Owns where things stand and how they look, but for the rows of a conversation; changes nothing in
-//! the model. Called by the terminal after every change.
+//! The chat as a screen. Owns the layout and the look of everything except the rows of a conversation; changes nothing in the
+//! model. Called by the terminal after every change.
 
 use std::time::Instant;
 
+use chatnode_client::Topic;
+use chatnode_client::model::{Connection, Model};
+use chatnode_client::text::harmless;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::style::{Modifier, Style};
@@ -12,113 +15,110 @@ use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 use super::local_time::LocalTime;
 use super::prompt::Prompt;
 use super::transcript;
-use chatnode_client::model::Target;
-use chatnode_client::model::{Connection, Model};
-use chatnode_client::text::harmless;
 
-/// Lists beside the conversation take so many columns, where there are enough.
+/// The width of the lists beside the conversation.
 const LIST_WIDTH: u16 = 20;
 
-/// Below this width the members go, below the other one the conversations too.
+/// Below the first width there is no list of members; below the second, no list of conversations either.
 const WIDE: u16 = 90;
 const NARROW: u16 = 50;
 
-/// What the screen knows beside the model.
+/// The state of the screen beside the model.
 #[derive(Debug, Default)]
 pub(super) struct View {
     pub(super) prompt: Prompt,
-    /// Rows scrolled up from the newest.
+    /// The number of rows scrolled up from the newest.
     pub(super) scroll: usize,
-    /// The conversation that was drawn last, and how many lines it had been given by then.
-    drawn: Option<(Target, usize)>,
-    /// Lines that came while the person was scrolled up.
+    /// The conversation that was drawn last, and how many lines it had received by then.
+    drawn: Option<(Topic, usize)>,
+    /// The number of lines that came while the user was scrolled up.
     below: usize,
-    /// Whether the oldest row was on show; found out by drawing.
+    /// Whether the oldest row was visible. Set by drawing.
     pub(super) at_top: bool,
-    /// Rows of the conversation on show; found out by drawing.
+    /// The number of visible rows of the conversation. Set by drawing.
     pub(super) height: u16,
 }
 
 /// Draws everything.
-pub(super) fn draw(frame: &mut Frame<'_>, chat: &Model, view: &mut View, local: &LocalTime, now: Instant) {
+pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, view: &mut View, local: &LocalTime, now: Instant) {
     let [body, status, prompt] =
         Layout::vertical([Constraint::Min(1), Constraint::Length(1), Constraint::Length(1)])
             .areas(frame.area());
     let lists = if body.width >= NARROW { LIST_WIDTH } else { 0 };
-    let is_room = chat.current().is_some_and(|current| matches!(current.target, Target::Room(_)));
+    let is_room = model.current().is_some_and(|current| matches!(current.topic, Topic::Room(_)));
     let members = if body.width >= WIDE && is_room { LIST_WIDTH } else { 0 };
     let [left, middle, right] =
         Layout::horizontal([Constraint::Length(lists), Constraint::Min(1), Constraint::Length(members)])
             .areas(body);
-    conversations(frame, chat, left);
-    lines(frame, chat, view, local, middle);
+    conversations(frame, model, left);
+    lines(frame, model, view, local, middle);
     if members > 0 {
-        people(frame, chat, right);
+        people(frame, model, right);
     }
-    let standing = standing(chat, view, now, usize::from(status.width));
-    frame.render_widget(Paragraph::new(standing).style(Style::new().reversed()), status);
+    let text = status_text(model, view, now, usize::from(status.width));
+    frame.render_widget(Paragraph::new(text).style(Style::new().reversed()), status);
     typed(frame, &view.prompt, prompt);
 }
 
-fn conversations(frame: &mut Frame<'_>, chat: &Model, area: Rect) {
-    let rows = chat.conversations().iter().enumerate().map(|(index, each)| {
+fn conversations(frame: &mut Frame<'_>, model: &Model, area: Rect) {
+    let rows = model.conversations().iter().enumerate().map(|(index, each)| {
         let unread = if each.unread > 0 { format!(" ({})", each.unread) } else { String::new() };
-        let style = match (index == chat.current_index(), each.unread > 0) {
+        let style = match (index == model.current_index(), each.unread > 0) {
             (true, _) => Style::new().add_modifier(Modifier::REVERSED),
             (false, true) => Style::new().add_modifier(Modifier::BOLD),
             (false, false) => Style::new(),
         };
-        // The count stays on show however long the name is.
+        // The count stays visible however long the name is.
         let most = usize::from(area.width.saturating_sub(1)).saturating_sub(unread.len());
-        let name = shortened(&each.target.to_string(), most);
+        let name = shortened(&each.topic.to_string(), most);
         Row::styled(format!("{name}{unread}"), style)
     });
-    // The one on show is always among them.
-    let skipped = (chat.current_index() + 1).saturating_sub(usize::from(area.height));
+    // The open conversation is always visible.
+    let skipped = (model.current_index() + 1).saturating_sub(usize::from(area.height));
     let list = Text::from_iter(rows.skip(skipped));
     frame.render_widget(Paragraph::new(list).block(Block::new().borders(Borders::RIGHT)), area);
 }
 
-fn lines(frame: &mut Frame<'_>, chat: &Model, view: &mut View, local: &LocalTime, area: Rect) {
+fn lines(frame: &mut Frame<'_>, model: &Model, view: &mut View, local: &LocalTime, area: Rect) {
     view.height = area.height;
-    let Some(conversation) = chat.current() else {
+    let Some(conversation) = model.current() else {
         view.at_top = false;
         view.drawn = None;
-        let hint = "No room is open. /join ROOM enters one, /help lists the commands.";
+        let hint = "No room is open. Use /join ROOM to enter a room, or /help to list the commands.";
         return frame.render_widget(Paragraph::new(hint).wrap(Wrap { trim: false }), area);
     };
     let (height, width) = (usize::from(area.height), usize::from(area.width));
-    let drawn = view.drawn.replace((conversation.target.clone(), conversation.added));
-    let before = drawn.filter(|(target, _)| *target == conversation.target).map(|(_, added)| added);
-    // A conversation that was closed and opened again counts anew.
+    let drawn = view.drawn.replace((conversation.topic.clone(), conversation.added));
+    let before = drawn.filter(|(target, _)| *target == conversation.topic).map(|(_, added)| added);
+    // A conversation that was closed and opened again counts from the start.
     let arrived = before.map_or(0, |before| conversation.added.saturating_sub(before));
-    // What was being read stays where it is.
+    // The rows that the user reads stay in place.
     if view.scroll == 0 {
         view.below = 0;
     } else if arrived > 0 {
         view.below += arrived;
-        view.scroll += transcript::rows_of_newest(conversation, chat.me(), local, width, arrived);
+        view.scroll += transcript::rows_of_newest(conversation, model.me(), local, width, arrived);
     }
     let wanted = height + view.scroll;
-    let rows = transcript::newest(conversation, chat.me(), local, width, wanted + 1);
+    let rows = transcript::newest(conversation, model.me(), local, width, wanted + 1);
     view.at_top = rows.len() <= wanted;
     view.scroll = view.scroll.min(rows.len().saturating_sub(height));
     let mut seen: Vec<Row<'_>> = rows.into_iter().skip(view.scroll).take(height).collect();
     seen.reverse();
-    // The newest stands at the bottom.
+    // The newest row is at the bottom.
     let top = area.height - seen.len() as u16;
     let area = Rect { y: area.y + top, height: seen.len() as u16, ..area };
     frame.render_widget(Paragraph::new(seen), area);
 }
 
-fn people(frame: &mut Frame<'_>, chat: &Model, area: Rect) {
-    let members = chat.current().and_then(|current| current.members.as_ref());
+fn people(frame: &mut Frame<'_>, model: &Model, area: Rect) {
+    let members = model.current().and_then(|current| current.members.as_ref());
     let rows = members.into_iter().flatten().take(usize::from(area.height));
     let list = Text::from_iter(rows.map(|name| Row::from(harmless(name.as_str()))));
     frame.render_widget(Paragraph::new(list).block(Block::new().borders(Borders::LEFT)), area);
 }
 
-/// As much of a name as fits, without what a terminal can't place.
+/// As much of a name as fits, safe for a terminal.
 fn shortened(name: &str, most: usize) -> String {
     let name = harmless(name);
     if Span::raw(&name).width() <= most {
@@ -134,39 +134,39 @@ fn shortened(name: &str, most: usize) -> String {
     short + "…"
 }
 
-fn standing(chat: &Model, view: &View, now: Instant, width: usize) -> String {
-    let connection = match chat.connection() {
+fn status_text(model: &Model, view: &View, now: Instant, width: usize) -> String {
+    let connection = match model.connection() {
         Connection::Connecting => "connecting".to_owned(),
         Connection::SigningIn => "signing in".to_owned(),
         Connection::Live => "connected".to_owned(),
         Connection::Waiting(until, why) => {
             let seconds = until.saturating_duration_since(now).as_secs_f64().ceil();
-            format!("{why}; trying again in {seconds:.0} s")
+            format!("{why}; retrying in {seconds:.0} s")
         }
     };
-    let unsent = match chat.unsent() {
+    let unsent = match model.unsent() {
         0 => String::new(),
-        count => format!(" · {count} on the way"),
+        count => format!(" · {count} unsent"),
     };
     let below = match view.below {
         0 => String::new(),
         count => format!(" · {count} new below"),
     };
-    // How it stands with the connection is on show however long the names are.
+    // The state of the connection stays visible however long the names are.
     let most = width / 4;
-    let place = chat.current().map(|current| format!(" · {}", shortened(&current.target.to_string(), most)));
+    let place = model.current().map(|current| format!(" · {}", shortened(&current.topic.to_string(), most)));
     let place = place.unwrap_or_default();
-    // The reason of a loss may be long, and stands last.
-    let typing = chat.current().and_then(|current| current.typing(now));
+    // The reason of a lost connection can be long, so it is last.
+    let typing = model.current().and_then(|current| current.typing(now));
     let typing = typing.map_or_else(String::new, |who| format!(" · {who}"));
-    let me = shortened(chat.me().as_str(), most);
+    let me = shortened(model.me().as_str(), most);
     format!(" {me}{place}{below}{unsent}{typing} · {connection}")
 }
 
 fn typed(frame: &mut Frame<'_>, prompt: &Prompt, area: Rect) {
     let (before, after) = prompt.parts();
     let column = Span::raw(&before).width();
-    // The cursor stays on show however long the line is.
+    // The cursor stays visible however long the line is.
     let hidden = (column + 3).saturating_sub(usize::from(area.width));
     let line = Row::from(format!("> {before}{after}"));
     frame.render_widget(Paragraph::new(line).scroll((0, hidden as u16)), area);
@@ -178,146 +178,156 @@ fn typed(frame: &mut Frame<'_>, prompt: &Prompt, area: Rect) {
 mod tests {
     use std::time::{Duration, SystemTime};
 
+    use chatnode_client::model::Effect;
+    use chatnode_client::{LostReason, UserName};
     use jiff::tz::TimeZone;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cli::chat::command::obey;
-    use crate::protocol::UserName;
-    use chatnode_client::model::Effect;
+    use crate::cli::chat::command::run_command;
+    const EPOCH: &str = "0123456789abcdef";
 
-    /// What a person sees.
-    fn shown(chat: &Model, view: &mut View, width: u16, height: u16) -> Vec<String> {
+    /// What the user sees.
+    fn shown(model: &Model, view: &mut View, width: u16, height: u16) -> Vec<String> {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let local = LocalTime::new(&TimeZone::UTC, SystemTime::UNIX_EPOCH);
-        terminal.draw(|frame| draw(frame, chat, view, &local, Instant::now())).unwrap();
+        terminal.draw(|frame| draw(frame, model, view, &local, Instant::now())).unwrap();
         let buffer = terminal.backend().buffer().clone();
         let row = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
         (0..height).map(|y| row(y).trim_end().to_owned()).collect()
     }
 
-    /// Answers all that was asked as a node would.
-    fn answer(chat: &mut Model, now: Instant) {
-        while let Some(effect) = chat.next_effect() {
+    /// Answers all requests as a node would.
+    fn answer(model: &mut Model, now: Instant) {
+        while let Some(effect) = model.next_effect() {
             let Effect::Send(frame) = effect else { continue };
             let frame: Value = serde_json::from_str(&frame).unwrap();
             let body = match frame["message_type"].as_str().unwrap() {
-                "Members" => json!({ "members": ["ann", "bob"], "count": 2, "more": false }),
+                "Members" => {
+                    json!({ "room": frame["message_body"]["room"], "members": ["ann", "bob"], "count": 2, "more": false })
+                }
                 "GroupChat" => continue,
-                _ => json!({ "epoch": "e", "seq": 0, "message_id": "", "dedupe_ms": 300_000 }),
+                "Auth" => {
+                    json!({ "epoch": EPOCH, "seq": 0, "message_id": "", "dedupe_ms": 300_000, "read": {} })
+                }
+                _ => json!({ "epoch": EPOCH, "seq": 0, "message_id": "", "dedupe_ms": 300_000,
+                    "room": frame["message_body"]["room"] }),
             };
             let ack = json!({ "message_type": "Ack", "message_body": body, "id": frame["id"] });
-            chat.receive(&ack.to_string(), now);
+            model.receive(&ack.to_string(), now);
         }
     }
 
     fn said(room: &str, from: &str, content: &str, seq: u64) -> String {
         json!({ "message_type": "GroupChat", "message_body": { "sender_username": from, "room": room,
-            "content": content, "sent_at": 45_240_000 + seq, "epoch": "e", "seq": seq,
-            "message_id": format!("{room}{seq}") } })
+            "content": content, "sent_at": 45_240_000 + seq, "epoch": EPOCH, "seq": seq,
+            "message_id": format!("00000000-0000-7000-8000-{seq:012x}") } })
         .to_string()
     }
 
-    fn chat(now: Instant) -> Model {
-        let mut chat = Model::new(UserName::parse("ann").unwrap(), 50);
+    fn opened(now: Instant) -> Model {
+        let mut model = Model::new(UserName::parse("ann").unwrap(), 50);
         for line in ["/join ops", "/join dev"] {
-            obey(&mut chat, line, now);
+            run_command(&mut model, line, now);
         }
-        chat.opened();
-        answer(&mut chat, now);
-        chat
+        model.opened();
+        answer(&mut model, now);
+        model
     }
 
     #[test]
-    fn a_conversation_its_members_what_is_unread_and_the_connection() {
+    fn the_screen_shows_conversation_members_unread_and_connection() {
         let now = Instant::now();
-        let mut chat = chat(now);
-        chat.receive(&said("dev", "bob", "hi \u{1b}[31mann", 1), now);
-        chat.receive(&said("ops", "bob", "elsewhere", 1), now);
+        let mut model = opened(now);
+        model.receive(&said("dev", "bob", "hi \u{1b}[31mann", 1), now);
+        model.receive(&said("ops", "bob", "elsewhere", 1), now);
         let mut view = View::default();
         "typed".chars().for_each(|c| view.prompt.insert(c));
-        let rows = shown(&chat, &mut view, 100, 8);
+        let rows = shown(&model, &mut view, 100, 8);
         assert_eq!(rows[0].split_whitespace().collect::<Vec<_>>(), ["#ops", "(1)", "│", "│ann"]);
         assert!(rows[1].contains("#dev") && rows[1].ends_with("│bob"), "{rows:#?}");
         assert!(rows[4].contains("── Today ──"), "{rows:#?}");
         assert_eq!(rows[5].split('│').nth(1).map(str::trim_end), Some("12:34 bob: hi ann"));
         assert_eq!(rows[6], " ann · #dev · connected");
         assert_eq!(rows[7], "> typed");
-        chat.lost("gone", now + Duration::from_millis(2_500));
-        obey(&mut chat, "later", now);
-        let rows = shown(&chat, &mut view, 100, 8);
-        assert!(rows[6].starts_with(" ann · #dev · 1 on the way · gone; trying again in "), "{rows:#?}");
+        model.lost(LostReason::NoAnswer, now + Duration::from_millis(2_500));
+        run_command(&mut model, "later", now);
+        let rows = shown(&model, &mut view, 100, 8);
+        assert!(
+            rows[6].starts_with(" ann · #dev · 1 unsent · the node does not answer; retrying in "),
+            "{rows:#?}"
+        );
     }
 
     #[test]
-    fn long_lines_are_wrapped_and_scrolling_ends_at_the_oldest() {
+    fn a_long_line_wraps_and_scrolling_ends_at_the_oldest() {
         let now = Instant::now();
-        let mut chat = chat(now);
+        let mut model = opened(now);
         for seq in 1..=10 {
-            chat.receive(&said("dev", "bob", &format!("number {seq} is a long one, 日本語 too"), seq), now);
+            model.receive(&said("dev", "bob", &format!("number {seq} is a long one, 日本語 too"), seq), now);
         }
         let mut view = View::default();
-        let rows = shown(&chat, &mut view, 30, 6);
+        let rows = shown(&model, &mut view, 30, 6);
         assert_eq!(rows[2..4], ["12:34 bob: number 10 is a long", "one, 日 本 語  too"]);
         assert!(!view.at_top);
         view.scroll = 1_000;
-        let rows = shown(&chat, &mut view, 30, 6);
+        let rows = shown(&model, &mut view, 30, 6);
         assert_eq!(rows[..2], ["─────────── Today ────────────", "12:34 bob: number 1 is a long"]);
         assert_eq!((view.at_top, view.scroll), (true, 17));
     }
 
     #[test]
-    fn what_is_being_read_stays_where_it_is() {
+    fn the_rows_being_read_stay_in_place() {
         let now = Instant::now();
-        let mut chat = chat(now);
+        let mut model = opened(now);
         for seq in 1..=30 {
-            chat.receive(&said("dev", "bob", &format!("number {seq}"), seq), now);
+            model.receive(&said("dev", "bob", &format!("number {seq}"), seq), now);
         }
         let mut view = View { scroll: 10, ..View::default() };
-        let before = shown(&chat, &mut view, 60, 8);
-        chat.receive(&said("dev", "bob", &"long ".repeat(30), 31), now);
-        chat.receive(&said("dev", "bob", "next", 32), now);
-        let after = shown(&chat, &mut view, 60, 8);
+        let before = shown(&model, &mut view, 60, 8);
+        model.receive(&said("dev", "bob", &"long ".repeat(30), 31), now);
+        model.receive(&said("dev", "bob", "next", 32), now);
+        let after = shown(&model, &mut view, 60, 8);
         assert_eq!(before[..6], after[..6]);
         assert!(after[6].contains("2 new below"), "{after:#?}");
-        obey(&mut chat, "/leave", now);
-        obey(&mut chat, "/join dev", now);
-        assert!(!shown(&chat, &mut view, 60, 8)[6].contains("0 new"), "it counts anew");
-        answer(&mut chat, now);
-        chat.receive(&said("dev", "bob", "next", 33), now);
+        run_command(&mut model, "/leave", now);
+        run_command(&mut model, "/join dev", now);
+        assert!(!shown(&model, &mut view, 60, 8)[6].contains("0 new"), "it counts from the start");
+        answer(&mut model, now);
+        model.receive(&said("dev", "bob", "next", 33), now);
         view.scroll = 0;
-        let newest = shown(&chat, &mut view, 60, 8);
+        let newest = shown(&model, &mut view, 60, 8);
         assert!(newest[5].ends_with("next") && !newest[6].contains("new below"), "{newest:#?}");
     }
 
     #[test]
-    fn a_long_name_hides_neither_the_count_nor_the_connection() {
+    fn a_long_name_hides_neither_count_nor_connection() {
         let now = Instant::now();
-        let mut chat = chat(now);
+        let mut model = opened(now);
         let name = "日本語".repeat(20);
-        obey(&mut chat, &format!("/join {name}"), now);
-        answer(&mut chat, now);
+        run_command(&mut model, &format!("/join {name}"), now);
+        answer(&mut model, now);
         let mut view = View::default();
-        assert!(shown(&chat, &mut view, 80, 8)[6].ends_with("… · connected"));
-        obey(&mut chat, "/join dev", now);
-        chat.receive(&said(&name, "bob", "hi", 1), now);
-        assert!(shown(&chat, &mut view, 80, 8)[2].contains("… (1)"));
+        assert!(shown(&model, &mut view, 80, 8)[6].ends_with("… · connected"));
+        run_command(&mut model, "/join dev", now);
+        model.receive(&said(&name, "bob", "hi", 1), now);
+        assert!(shown(&model, &mut view, 80, 8)[2].contains("… (1)"));
     }
 
     #[test]
-    fn no_size_is_too_small() {
+    fn the_screen_fits_every_size() {
         let now = Instant::now();
-        let mut chat = chat(now);
-        chat.receive(&said("dev", "bob", "日本語", 1), now);
+        let mut model = opened(now);
+        model.receive(&said("dev", "bob", "日本語", 1), now);
         let mut view = View::default();
         "日本語".chars().for_each(|c| view.prompt.insert(c));
         for (width, height) in [(1, 1), (1, 5), (2, 3), (60, 1), (200, 2), (91, 40)] {
-            shown(&chat, &mut view, width, height);
+            shown(&model, &mut view, width, height);
         }
-        chat.leave();
-        chat.leave();
-        assert!(shown(&chat, &mut view, 80, 5)[0].contains("/join ROOM"));
+        model.leave();
+        model.leave();
+        assert!(shown(&model, &mut view, 80, 5)[0].contains("/join ROOM"));
     }
 }

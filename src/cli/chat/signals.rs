@@ -1,5 +1,5 @@
-//! The signals that end a chat. Owns listening for them, so that a goodbye can be said; does not end anything itself. Called by the line mode and the
-//! terminal.
+//! The signals that end a chat. Owns waiting for them, so that the connection can be closed first; ends nothing itself. Called
+//! by the line mode and the terminal.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -14,7 +14,7 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Waits for one. The exit code is what a shell says of a program that the signal killed.
+    /// Waits for a signal. Returns the exit code that a shell reports for a program that the signal killed.
     pub(super) async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => 130,

@@ -1,10 +1,11 @@
-//! The chat in a terminal. Owns the terminal's modes, the keys and when the screen is drawn; what it shows is the model.
-//! Called by the subcommand.
+//! The chat on the full screen. Owns the modes of the terminal, the keys, and when the screen is drawn; what it shows is the
+//! model. Called by the subcommand.
 
 use std::io::stdout;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
+use chatnode_client::{News, Session};
 use crossterm::event::{
     DisableBracketedPaste, EnableBracketedPaste, Event, EventStream, KeyCode, KeyEvent, KeyEventKind,
     KeyModifiers,
@@ -14,21 +15,21 @@ use futures_util::StreamExt;
 use ratatui::DefaultTerminal;
 
 use super::command;
+use super::lines::print_unconfirmed;
 use super::local_time::{LocalTime, local_zone};
 use super::screen::{self, View};
 use super::signals::Signals;
 use crate::cli::output::print_error;
-use chatnode_client::{News, Session};
 
-/// The countdown to the next try, and days that are called otherwise after midnight, are drawn anew this often.
+/// The screen is drawn at least this often: for the countdown to the next attempt, and for the names of days.
 const REDRAW_EVERY: Duration = Duration::from_secs(1);
 
-/// The terminal in its modes; they end with it.
+/// The terminal in its modes, until dropped.
 struct Screen(DefaultTerminal);
 
 impl Screen {
     fn open() -> std::io::Result<Self> {
-        // It also puts the modes back where the program panics.
+        // This also restores the modes if the program panics.
         let terminal = ratatui::try_init()?;
         execute!(stdout(), EnableBracketedPaste)?;
         Ok(Self(terminal))
@@ -42,17 +43,15 @@ impl Drop for Screen {
     }
 }
 
-/// Runs until the person has enough.
+/// Runs until the user quits.
 pub(super) async fn run(mut session: Session) -> ExitCode {
     let ended = match (Screen::open(), Signals::new()) {
-        (Ok(screen), Ok(signals)) => converse(&mut session, screen, signals).await,
+        (Ok(screen), Ok(signals)) => chat(&mut session, screen, signals).await,
         (Err(error), _) | (_, Err(error)) => Err(format!("can't use the terminal: {error}")),
     };
     let left = session.model.unsent();
     session.close().await;
-    if left > 0 {
-        print_error(&format_args!("{left} not known to be stored"));
-    }
+    print_unconfirmed(left);
     match ended {
         Ok(ExitCode::SUCCESS) if left > 0 => ExitCode::FAILURE,
         Ok(code) => code,
@@ -63,11 +62,7 @@ pub(super) async fn run(mut session: Session) -> ExitCode {
     }
 }
 
-async fn converse(
-    session: &mut Session,
-    mut screen: Screen,
-    mut signals: Signals,
-) -> Result<ExitCode, String> {
+async fn chat(session: &mut Session, mut screen: Screen, mut signals: Signals) -> Result<ExitCode, String> {
     let zone = local_zone();
     let mut view = View::default();
     let mut keys = EventStream::new();
@@ -76,8 +71,8 @@ async fn converse(
             session.model.looked();
         }
         while let Some(news) = session.settle() {
-            if let News::Stopped(why) = news {
-                return Err(why);
+            if let News::Stopped(reason) = news {
+                return Err(reason.to_string());
             }
         }
         let (now, local) = (Instant::now(), LocalTime::new(&zone, SystemTime::now()));
@@ -85,8 +80,8 @@ async fn converse(
         drawn.map_err(|error| format!("can't draw: {error}"))?;
         tokio::select! {
             news = session.next() => {
-                if let Some(News::Stopped(why)) = news {
-                    return Err(why);
+                if let Some(News::Stopped(reason)) = news {
+                    return Err(reason.to_string());
                 }
             }
             event = keys.next() => match event {
@@ -104,7 +99,7 @@ async fn converse(
     }
 }
 
-/// Carries out what was pressed or pasted. True if that was the end.
+/// Handles a key or pasted text. True if the user quits.
 fn handle(session: &mut Session, view: &mut View, event: Event) -> bool {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => press(session, view, key),
@@ -117,7 +112,7 @@ fn handle(session: &mut Session, view: &mut View, event: Event) -> bool {
 }
 
 fn press(session: &mut Session, view: &mut View, key: KeyEvent) -> bool {
-    let chat = &mut session.model;
+    let model = &mut session.model;
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     let alt = key.modifiers.contains(KeyModifiers::ALT);
     let page = usize::from(view.height.saturating_sub(1).max(1));
@@ -133,17 +128,17 @@ fn press(session: &mut Session, view: &mut View, key: KeyEvent) -> bool {
         KeyCode::Char(c) if !control && !alt => {
             view.prompt.insert(c);
             if !view.prompt.parts().0.starts_with('/') {
-                chat.typing(Instant::now());
+                model.typing(Instant::now());
             }
         }
         KeyCode::Enter => {
             view.scroll = 0;
-            return command::obey(chat, &view.prompt.take(), Instant::now());
+            return command::run_command(model, &view.prompt.take(), Instant::now());
         }
-        KeyCode::Tab => turn(session, view, true),
-        KeyCode::BackTab => turn(session, view, false),
-        KeyCode::Right | KeyCode::Down if alt => turn(session, view, true),
-        KeyCode::Left | KeyCode::Up if alt => turn(session, view, false),
+        KeyCode::Tab => switch(session, view, true),
+        KeyCode::BackTab => switch(session, view, false),
+        KeyCode::Right | KeyCode::Down if alt => switch(session, view, true),
+        KeyCode::Left | KeyCode::Up if alt => switch(session, view, false),
         KeyCode::Backspace => view.prompt.backspace(),
         KeyCode::Delete => view.prompt.delete(),
         KeyCode::Left => view.prompt.go(-1),
@@ -152,7 +147,7 @@ fn press(session: &mut Session, view: &mut View, key: KeyEvent) -> bool {
         KeyCode::End => view.prompt.go(isize::MAX),
         KeyCode::PageUp | KeyCode::Up => {
             if view.at_top {
-                chat.ask_history(command::PAGE);
+                model.ask_history(command::PAGE);
             }
             view.scroll += if key.code == KeyCode::Up { 1 } else { page };
         }
@@ -163,7 +158,7 @@ fn press(session: &mut Session, view: &mut View, key: KeyEvent) -> bool {
     false
 }
 
-fn turn(session: &mut Session, view: &mut View, forwards: bool) {
+fn switch(session: &mut Session, view: &mut View, forwards: bool) {
     session.model.switch(forwards);
     view.scroll = 0;
 }

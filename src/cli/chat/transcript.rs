@@ -1,17 +1,17 @@
-//! A conversation as rows of the screen. Owns how a message, a gap, a note and a new day look, and where a line is broken; does
-//! not know which of the rows are on show. Called by the screen.
+//! A conversation as rows of the screen. Owns the look of messages, gaps, notes and new days, and where a line wraps; does not
+//! know which rows are visible. Called by the screen.
 
+use chatnode_client::model::{Conversation, Line};
+use chatnode_client::text::harmless;
+use chatnode_client::{MessageId, UserName};
 use jiff::civil::Date;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line as Row, Span};
 
 use super::local_time::LocalTime;
-use crate::protocol::UserName;
-use chatnode_client::model::{Conversation, Line};
-use chatnode_client::text::harmless;
 
-/// The rows of at most this width, the newest first: all, or at least so many. From the newest backwards and no further than
-/// what is to be seen: a long conversation costs no more than a short one.
+/// The rows of at most this width, the newest first: all, or at least this many. It works backwards from the newest, and only
+/// as far as needed: a long conversation costs no more than a short one.
 pub(super) fn newest(
     conversation: &Conversation,
     me: &UserName,
@@ -33,7 +33,7 @@ pub(super) fn newest(
     rows
 }
 
-/// How many rows the newest so many lines take: what a person who has scrolled up must be kept from moving by.
+/// The number of rows of the newest lines. A user who has scrolled up must not be moved by them.
 pub(super) fn rows_of_newest(
     conversation: &Conversation,
     me: &UserName,
@@ -50,24 +50,24 @@ pub(super) fn rows_of_newest(
     rows.sum()
 }
 
-/// The day that the line at this index is the first of. What bears no time, or one that can't be, begins and ends none.
+/// The day that begins with the line at this index. A line without a time, or with one out of range, begins and ends no day.
 fn begun_by(conversation: &Conversation, index: usize, local: &LocalTime) -> Option<Date> {
     let day_of = |line: &Line| match line {
-        Line::Said { sent_at, .. } => local.day(*sent_at),
-        Line::Gap(_) | Line::NotSent { .. } | Line::Note(_) => None,
+        Line::Message(message) => local.day(message.sent_at),
+        Line::Gap(_) | Line::Event(_) | Line::Note(_) => None,
     };
     let day = day_of(&conversation.lines[index])?;
     let before = conversation.lines.range(..index).rev().find_map(day_of);
     (before != Some(day)).then_some(day)
 }
 
-/// The name of a day in the middle of a rule, or alone where there is no room for one.
+/// The name of a day in the middle of a horizontal line, or alone if the row is too narrow.
 fn day_row(name: &str, width: usize) -> Row<'static> {
     let text = format!("{:─^width$}", format!(" {name} "));
     Row::styled(text, Style::new().fg(Color::DarkGray))
 }
 
-/// A line in rows of at most this width, broken between words where that is possible.
+/// A line in rows of at most this width, wrapped between words where possible.
 fn wrapped(line: &Row<'_>, width: usize) -> Vec<Row<'static>> {
     let mut rows = Vec::new();
     let (mut row, mut taken, mut space) = (Vec::new(), 0, None);
@@ -76,7 +76,7 @@ fn wrapped(line: &Row<'_>, width: usize) -> Vec<Row<'static>> {
         let wide = piece.width();
         let is_space = piece.content == " ";
         if taken + wide > width && !row.is_empty() {
-            // A space at the edge is the break itself.
+            // A space at the edge becomes the line break.
             if is_space {
                 rows.push(Row::from(std::mem::take(&mut row)));
                 (taken, space) = (0, None);
@@ -96,24 +96,24 @@ fn wrapped(line: &Row<'_>, width: usize) -> Vec<Row<'static>> {
     rows
 }
 
-/// `read` is the newest message that the other one has read.
-fn row(line: &Line, me: &UserName, local: &LocalTime, read: Option<&str>) -> Row<'static> {
+/// `read` is the newest message that the other user has read.
+fn row(line: &Line, me: &UserName, local: &LocalTime, read: Option<MessageId>) -> Row<'static> {
     match line {
-        Line::Said { from, sent_at, place, .. } => {
-            let is_read = read == Some(place.message_id.as_str());
-            let color = if from == me { Color::Green } else { Color::Cyan };
+        Line::Message(message) => {
+            let is_read = read == Some(message.id());
+            let color = if message.sender == *me { Color::Green } else { Color::Cyan };
             Row::from(vec![
-                Span::styled(local.time_of_day(*sent_at), Style::new().fg(Color::DarkGray)),
+                Span::styled(local.time_of_day(message.sent_at), Style::new().fg(Color::DarkGray)),
                 Span::styled(
-                    harmless(&format!(" {from}")),
+                    harmless(&format!(" {}", message.sender)),
                     Style::new().fg(color).add_modifier(Modifier::BOLD),
                 ),
                 Span::raw(format!(": {}", line.text())),
                 Span::styled(if is_read { " (read)" } else { "" }, Style::new().fg(Color::DarkGray)),
             ])
         }
-        Line::Gap(text) => Row::styled(format!("-- {text} --"), Style::new().fg(Color::Yellow)),
-        Line::NotSent { .. } | Line::Note(_) => {
+        Line::Gap(_) => Row::styled(format!("-- {} --", line.text()), Style::new().fg(Color::Yellow)),
+        Line::Event(_) | Line::Note(_) => {
             Row::styled(format!("* {}", line.text()), Style::new().fg(Color::DarkGray))
         }
     }
@@ -123,10 +123,12 @@ fn row(line: &Line, me: &UserName, local: &LocalTime, read: Option<&str>) -> Row
 mod tests {
     use std::time::{Duration, SystemTime};
 
+    use chatnode_client::model::Model;
+    use chatnode_client::protocol::events::ChatMessage;
+    use chatnode_client::{Epoch, GapReason, Topic};
     use jiff::tz::TimeZone;
 
     use super::*;
-    use chatnode_client::model::{Place, Target};
 
     const DAY: u64 = 86_400_000;
 
@@ -135,11 +137,20 @@ mod tests {
     }
 
     fn said(text: &str, sent_at: u64) -> Line {
-        let place = Place { epoch: "e".into(), seq: 1, message_id: text.into() };
-        Line::Said { from: user("bob"), text: text.into(), sent_at, place, own: None }
+        let message = ChatMessage {
+            sender_username: user("bob"),
+            topic: Topic::User(user("ann")),
+            content: text.into(),
+            message_id: MessageId::generate(),
+            client_id: None,
+            sent_at,
+            epoch: Epoch::generate(),
+            seq: 1,
+        };
+        Line::Message(Model::new(user("ann"), 0).as_seen(message))
     }
 
-    /// What a person sees two hours ahead of UTC, from the top.
+    /// What a user sees two hours ahead of UTC, from the top.
     fn seen(conversation: &Conversation, unix_ms: u64, width: usize) -> Vec<String> {
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms);
         let local = LocalTime::new(&TimeZone::posix("EET-2").unwrap(), now);
@@ -148,13 +159,13 @@ mod tests {
     }
 
     #[test]
-    fn a_day_stands_before_its_first_message_until_another_one_begins() {
-        let mut conversation = Conversation::new(Target::User(user("bob")));
+    fn a_day_precedes_its_first_message() {
+        let mut conversation = Conversation::new(Topic::User(user("bob")));
         let midnight = 20_000 * DAY - 7_200_000;
         conversation.push(Line::Note("no time".into()));
         conversation.push(said("one", midnight - 1));
         conversation.push(said("two", midnight));
-        conversation.push(Line::gap("trimmed"));
+        conversation.push(Line::Gap(GapReason::Trimmed.into()));
         conversation.push(said("three", midnight + DAY - 1));
         let mut rows = [
             "* no time",
@@ -163,7 +174,7 @@ mod tests {
             "──────────────── Today ─────────────────",
             "00:00 bob: two",
             "-- messages may be missing here: the log",
-            "does not reach back so far --",
+            "no longer holds them --",
             "23:59 bob: three",
         ];
         assert_eq!(seen(&conversation, midnight + DAY - 1, 40), rows);
@@ -175,8 +186,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_takes_the_beginning_of_its_day() {
-        let mut conversation = Conversation::new(Target::User(user("bob")));
+    fn an_older_message_takes_the_beginning_of_its_day() {
+        let mut conversation = Conversation::new(Topic::User(user("bob")));
         conversation.push(said("three", 20_001 * DAY));
         assert_eq!(seen(&conversation, 20_001 * DAY, 11), ["── Today ──", "02:00 bob: ", "three"]);
         conversation.prepend(vec![said("one", 20_000 * DAY), said("two", 20_001 * DAY)]);
@@ -194,8 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_can_not_be_begins_no_day_and_ends_none() {
-        let mut conversation = Conversation::new(Target::User(user("bob")));
+    fn a_time_out_of_range_begins_and_ends_no_day() {
+        let mut conversation = Conversation::new(Topic::User(user("bob")));
         for sent_at in [u64::MAX, 0, i64::MAX as u64, 1] {
             conversation.push(said("x", sent_at));
         }
@@ -208,7 +219,7 @@ mod tests {
 
     #[test]
     fn no_row_is_wider_than_the_screen() {
-        let mut conversation = Conversation::new(Target::User(user("bob")));
+        let mut conversation = Conversation::new(Topic::User(user("bob")));
         for sent_at in [0, 253_402_207_199_999, u64::MAX] {
             conversation.push(said("x", sent_at));
         }

@@ -1,36 +1,38 @@
-//! Stories of the model, told by hand: no socket, no clock. Owns a node that answers what the story says.
+//! Stories of the model: no socket, no clock. Owns a node that answers what the story says.
 
 use std::time::{Duration, Instant};
 
+use chatnode_protocol::{RoomName, Topic, UserName};
 use serde_json::{Value, json};
 
-use crate::conversation::Line;
-use crate::model::{Effect, Model};
-use crate::wire::Target;
-use chatnode_protocol::{RoomName, UserName};
+use crate::model::{Effect, Line, Model};
+use crate::reason::LostReason;
 
 struct Story {
-    chat: Model,
+    model: Model,
     now: Instant,
     shown: Vec<String>,
 }
 
 impl Story {
     fn begin(to: Option<&str>) -> Self {
-        let mut chat = Model::new(UserName::parse("ann").unwrap(), 20);
-        chat.begin(vec![RoomName::parse("ops").unwrap()], to.map(|to| UserName::parse(to).unwrap()));
-        Self { chat, now: Instant::now(), shown: Vec::new() }
+        let mut model = Model::new(UserName::parse("ann").unwrap(), 20);
+        model.begin(vec![RoomName::parse("ops").unwrap()], to.map(|to| UserName::parse(to).unwrap()));
+        Self { model, now: Instant::now(), shown: Vec::new() }
     }
 
     /// The frames sent since the last call.
     fn sent(&mut self) -> Vec<Value> {
         let mut sent = Vec::new();
-        while let Some(effect) = self.chat.next_effect() {
+        while let Some(effect) = self.model.next_effect() {
             match effect {
                 Effect::Send(frame) => sent.push(serde_json::from_str(&frame).unwrap()),
-                Effect::Show(_, line @ Line::Said { .. }) => self.shown.push(line.text()),
+                Effect::Show(_, line @ Line::Message(_)) => self.shown.push(line.text()),
                 Effect::Show(_, line) => self.shown.push(format!("-- {}", line.text())),
-                other => self.shown.push(format!("{other:?}")),
+                Effect::Report(_) | Effect::Stored(..) | Effect::Joined(_) => {}
+                Effect::Restart(error) => self.shown.push(format!("restart {:?}", error.retry_after_ms)),
+                Effect::Stop(reason) => self.shown.push(format!("stop: {reason}")),
+                Effect::Answer(..) => unreachable!(),
             }
         }
         sent
@@ -44,10 +46,16 @@ impl Story {
     }
 
     fn hears(&mut self, frame: &Value) {
-        self.chat.receive(&frame.to_string(), self.now);
+        self.model.receive(&frame.to_string(), self.now);
     }
 
     fn ack(&mut self, request: &Value, body: &Value) {
+        let mut body = body.clone();
+        match request["message_type"].as_str().unwrap() {
+            "Enter" => body["room"] = request["message_body"]["room"].clone(),
+            "Auth" => body["read"] = json!({}),
+            _ => {}
+        }
         self.hears(&json!({ "message_type": "Ack", "message_body": body, "id": request["id"] }));
     }
 
@@ -57,34 +65,47 @@ impl Story {
 
     fn said(&mut self, room: &str, seq: u64) {
         self.hears(&json!({ "message_type": "GroupChat", "message_body": { "sender_username": "bob",
-            "room": room, "content": format!("r{seq}"), "sent_at": 1, "epoch": "e", "seq": seq,
-            "message_id": format!("m{seq}") } }));
+            "room": room, "content": format!("r{seq}"), "sent_at": 1, "epoch": epoch("e"), "seq": seq,
+            "message_id": id(&format!("m{seq}")) } }));
     }
 
-    fn whispered(&mut self, seq: u64, id: &str) {
+    fn whispered(&mut self, seq: u64, name: &str) {
         self.hears(&json!({ "message_type": "PrivateChat", "message_body": { "sender_username": "bob",
-            "target_username": "ann", "content": format!("p{seq}"), "sent_at": 1, "epoch": "p", "seq": seq,
-            "message_id": id } }));
+            "target_username": "ann", "content": format!("p{seq}"), "sent_at": 1, "epoch": epoch("p"), "seq": seq,
+            "message_id": id(name) } }));
     }
 
     fn loses_the_connection(&mut self) {
-        self.chat.lost("gone", self.now);
-        self.chat.opened();
+        self.model.lost(LostReason::Broken("gone".into()), self.now);
+        self.model.opened();
     }
 }
 
-fn at(epoch: &str, seq: u64) -> Value {
-    json!({ "epoch": epoch, "seq": seq, "message_id": format!("m{seq}"), "dedupe_ms": 300_000 })
+/// The bytes of a name, as hexadecimal digits.
+fn hex(name: &str) -> String {
+    name.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn place(epoch: &str, seq: u64) -> Value {
-    json!({ "epoch": epoch, "seq": seq, "message_id": format!("m{seq}") })
+fn epoch(name: &str) -> String {
+    format!("{:0>16}", hex(name))
+}
+
+fn id(name: &str) -> String {
+    format!("00000000-0000-7000-8000-{:0>12}", hex(name))
+}
+
+fn at(name: &str, seq: u64) -> Value {
+    json!({ "epoch": epoch(name), "seq": seq, "message_id": id(&format!("m{seq}")), "dedupe_ms": 300_000 })
+}
+
+fn position(name: &str, seq: u64) -> Value {
+    json!({ "epoch": epoch(name), "seq": seq, "message_id": id(&format!("m{seq}")) })
 }
 
 #[test]
-fn positions_move_with_what_was_delivered_and_with_the_first_answer() {
+fn positions_move_with_messages_and_the_first_answer() {
     let mut story = Story::begin(None);
-    story.chat.opened();
+    story.model.opened();
     let sent = story.sent();
     assert_eq!(sent.len(), 1, "nothing before we are signed in: {sent:?}");
     assert_eq!(sent[0]["message_body"], json!({ "sender_username": "ann" }));
@@ -98,15 +119,15 @@ fn positions_move_with_what_was_delivered_and_with_the_first_answer() {
     // What had waited for us may still be on its way, whatever else is answered: the place of the answer is not ours.
     story.loses_the_connection();
     assert_eq!(story.one("Auth")["message_body"].get("since"), None);
-    story.chat.lost("gone", story.now);
-    story.chat.opened();
+    story.model.lost(LostReason::Broken("gone".into()), story.now);
+    story.model.opened();
     let auth = story.one("Auth");
     story.ack(&auth, &at("p", 7));
     let sent = story.sent();
-    assert_eq!(sent[0]["message_body"]["since"], place("e", 4));
+    assert_eq!(sent[0]["message_body"]["since"], position("e", 4));
     story.ack(
         &sent[0],
-        &json!({ "epoch": "e", "seq": 9, "message_id": "m9", "dedupe_ms": 1, "recovered": true }),
+        &json!({ "epoch": epoch("e"), "seq": 9, "message_id": id("m9"), "dedupe_ms": 1, "recovered": true }),
     );
     story.said("ops", 5);
 
@@ -115,20 +136,20 @@ fn positions_move_with_what_was_delivered_and_with_the_first_answer() {
     let auth = story.one("Auth");
     assert_eq!(auth["message_body"].get("since"), None);
     story.ack(&auth, &at("p", 7));
-    assert_eq!(story.one("Enter")["message_body"]["since"], place("e", 5));
+    assert_eq!(story.one("Enter")["message_body"]["since"], position("e", 5));
     story.whispered(8, "w8");
     story.loses_the_connection();
     assert_eq!(story.one("Auth")["message_body"]["since"]["seq"], 8);
 }
 
 #[test]
-fn a_message_keeps_its_id_over_a_lost_connection_and_the_log_is_an_answer_too() {
+fn a_message_keeps_its_id_until_the_log_shows_it() {
     let mut story = Story::begin(None);
-    story.chat.say("one".into(), story.now);
-    story.chat.say("two".into(), story.now);
+    story.model.send("one".into(), story.now);
+    story.model.send("two".into(), story.now);
     let mut publish = Value::Null;
     for _ in 0..2 {
-        story.chat.opened();
+        story.model.opened();
         let auth = story.one("Auth");
         story.ack(&auth, &at("p", 0));
         let enter = story.one("Enter");
@@ -136,74 +157,74 @@ fn a_message_keeps_its_id_over_a_lost_connection_and_the_log_is_an_answer_too() 
         let again = story.one("GroupChat");
         assert!(publish.is_null() || publish == again);
         publish = again;
-        story.chat.lost("gone", story.now);
+        story.model.lost(LostReason::Broken("gone".into()), story.now);
     }
-    assert_eq!(story.chat.outbox.len(), 2);
+    assert_eq!(story.model.unsent(), 2);
     story.hears(&json!({ "message_type": "GroupChat", "message_body": { "sender_username": "ann", "room": "ops",
-        "content": "one", "client_id": publish["id"], "sent_at": 1, "epoch": "e", "seq": 1, "message_id": "m1" } }));
-    assert_eq!(story.chat.outbox.len(), 1);
+        "content": "one", "client_id": publish["id"], "sent_at": 1, "epoch": epoch("e"), "seq": 1, "message_id": id("m1") } }));
+    assert_eq!(story.model.unsent(), 1);
 }
 
 #[test]
-fn what_comes_twice_is_shown_once_and_a_gap_is_shown() {
+fn repeated_messages_are_shown_once_and_gaps_are_shown() {
     let mut story = Story::begin(Some("bob"));
     story.whispered(1, "w1");
     story.whispered(2, "w1");
     story.said("ops", 3);
     story.said("ops", 3);
     story.hears(
-        &json!({ "message_type": "Gap", "message_body": { "room": "ops", "reason": "trimmed", "epoch": "e",
+        &json!({ "message_type": "Gap", "message_body": { "room": "ops", "reason": "trimmed", "epoch": epoch("e"),
         "next_seq": 9 } }),
     );
     story.sent();
     assert_eq!(story.shown[..2], ["p1", "r3"]);
     assert!(story.shown[2].contains("messages may be missing here"), "{:?}", story.shown);
-    let unread: Vec<usize> = story.chat.conversations.iter().map(|each| each.unread).collect();
+    let unread: Vec<usize> = story.model.conversations.iter().map(|each| each.unread).collect();
     assert_eq!(unread, [2, 0], "the person is on show");
 }
 
 #[test]
-fn typing_and_reading_are_told_when_they_are_and_no_more_often() {
+fn typing_notices_and_read_markers_are_rare() {
     let mut story = Story::begin(Some("bob"));
-    story.chat.typing(story.now);
-    story.chat.looked();
+    story.model.typing(story.now);
+    story.model.looked();
     assert!(story.sent().is_empty(), "there is nobody to tell");
-    story.chat.opened();
+    story.model.opened();
     let auth = story.one("Auth");
     story.ack(&auth, &at("p", 0));
     story.sent();
-    story.chat.typing(story.now);
-    story.chat.typing(story.now + Duration::from_millis(2_999));
+    story.model.typing(story.now);
+    story.model.typing(story.now + Duration::from_millis(2_999));
     assert_eq!(
         story.one("Typing")["message_body"],
         json!({ "sender_username": "ann", "target_username": "bob" })
     );
-    story.chat.typing(story.now + Duration::from_secs(3));
+    story.model.typing(story.now + Duration::from_secs(3));
     story.one("Typing");
 
     story.whispered(1, "w1");
     story.whispered(2, "w2");
-    story.chat.looked();
-    story.chat.looked();
-    assert_eq!(story.one("Read")["message_body"]["message_id"], "w2");
+    story.model.looked();
+    story.model.looked();
+    assert_eq!(story.one("Read")["message_body"]["message_id"], id("w2"));
     story.loses_the_connection();
     let auth = story.one("Auth");
     story.ack(&auth, &at("p", 2));
-    story.chat.looked();
-    assert_eq!(story.one("Read")["message_body"]["message_id"], "w2", "it may have been lost");
+    story.model.looked();
+    assert_eq!(story.one("Read")["message_body"]["message_id"], id("w2"), "it may have been lost");
     let typing = json!({ "message_type": "Typing",
         "message_body": { "sender_username": "bob", "target_username": "ann" } });
     story.hears(&typing);
-    let typing = |story: &Story| story.chat.current().unwrap().attention.typing(story.now);
+    let typing = |story: &Story| story.model.current().unwrap().typing(story.now);
     assert_eq!(typing(&story).as_deref(), Some("bob is typing"));
     story.whispered(3, "w3");
     assert_eq!(typing(&story), None);
 }
 
 #[test]
-fn what_is_read_is_told_to_our_other_devices_and_they_tell_us() {
+fn read_markers_travel_between_devices_of_one_user() {
     let mut story = Story::begin(Some("bob"));
-    story.chat.opened();
+    story.model.opened();
     let auth = story.one("Auth");
     story.ack(&auth, &at("p", 0));
     let enter = story.one("Enter");
@@ -211,22 +232,22 @@ fn what_is_read_is_told_to_our_other_devices_and_they_tell_us() {
     (1..=3).for_each(|seq| story.said("ops", seq));
     story.hears(
         &json!({ "message_type": "GroupChat", "message_body": { "sender_username": "ann", "room": "ops",
-        "content": "from my telephone", "sent_at": 1, "epoch": "e", "seq": 4, "message_id": "m4" } }),
+        "content": "from my telephone", "sent_at": 1, "epoch": epoch("e"), "seq": 4, "message_id": id("m4") } }),
     );
-    let unread = |story: &Story, index: usize| story.chat.conversations[index].unread;
+    let unread = |story: &Story, index: usize| story.model.conversations[index].unread;
     assert_eq!(unread(&story, 0), 3, "our own do not count");
-    let read = |epoch: &str| {
+    let read = |name: &str| {
         json!({ "message_type": "Read",
-            "message_body": { "sender_username": "ann", "room": "ops", "epoch": epoch, "seq": 2 } })
+            "message_body": { "sender_username": "ann", "room": "ops", "epoch": epoch(name), "seq": 2 } })
     };
     story.hears(&read("another"));
     assert_eq!(unread(&story, 0), 3);
     story.hears(&read("e"));
     assert_eq!(unread(&story, 0), 1);
     story.sent();
-    story.chat.switch(true);
-    story.chat.looked();
-    story.chat.looked();
+    story.model.switch(true);
+    story.model.looked();
+    story.model.looked();
     assert_eq!(
         story.one("Read")["message_body"],
         json!({ "sender_username": "ann", "room": "ops", "seq": 3 })
@@ -236,22 +257,22 @@ fn what_is_read_is_told_to_our_other_devices_and_they_tell_us() {
     story.whispered(2, "w2");
     assert_eq!(unread(&story, 1), 2);
     story.hears(&json!({ "message_type": "Read",
-        "message_body": { "sender_username": "ann", "target_username": "bob", "message_id": "w1" } }));
+        "message_body": { "sender_username": "ann", "target_username": "bob", "message_id": id("w1") } }));
     assert_eq!(unread(&story, 1), 1);
 }
 
 #[test]
-fn a_log_that_began_afresh_and_is_empty_is_told_once() {
+fn a_restarted_empty_log_is_reported_once() {
     let mut story = Story::begin(None);
-    story.chat.opened();
+    story.model.opened();
     let auth = story.one("Auth");
     story.ack(&auth, &at("p", 7));
     let enter = story.one("Enter");
     story.ack(&enter, &at("e", 5));
     story.whispered(7, "m7");
     story.loses_the_connection();
-    let lost = |epoch: &str, seq: u64, next_seq: u64| {
-        json!({ "epoch": epoch, "seq": seq, "message_id": format!("m{seq}"), "dedupe_ms": 300_000,
+    let lost = |name: &str, seq: u64, next_seq: u64| {
+        json!({ "epoch": epoch(name), "seq": seq, "message_id": id(&format!("m{seq}")), "dedupe_ms": 300_000,
             "recovered": false, "reason": "epoch", "next_seq": next_seq })
     };
     let auth = story.one("Auth");
@@ -261,109 +282,109 @@ fn a_log_that_began_afresh_and_is_empty_is_told_once() {
     story.ack(&enter, &lost("e2", 2, 1));
     story.loses_the_connection();
     let auth = story.one("Auth");
-    assert_eq!(auth["message_body"]["since"], place("p2", 0));
+    assert_eq!(auth["message_body"]["since"], position("p2", 0));
     story.ack(&auth, &at("p2", 0));
     let enter = story.one("Enter");
-    assert_eq!(enter["message_body"]["since"], place("e", 5));
+    assert_eq!(enter["message_body"]["since"], position("e", 5));
     story.ack(&enter, &lost("e3", 0, 1));
     story.loses_the_connection();
     let auth = story.one("Auth");
     story.ack(&auth, &at("p2", 0));
-    assert_eq!(story.one("Enter")["message_body"]["since"], place("e3", 0));
+    assert_eq!(story.one("Enter")["message_body"]["since"], position("e3", 0));
 }
 
 #[test]
-fn a_room_that_can_not_be_entered_fails_what_was_for_it_and_one_that_will_be_is_tried_again() {
+fn a_refused_room_fails_its_messages_and_a_late_one_retries() {
     let mut story = Story::begin(None);
-    story.chat.say("one".into(), story.now);
-    story.chat.opened();
+    story.model.send("one".into(), story.now);
+    story.model.opened();
     let auth = story.one("Auth");
     story.ack(&auth, &at("p", 0));
     let enter = story.one("Enter");
     story.error(&enter, &json!({ "code": "unavailable", "message": "wait", "retry_after_ms": 700 }));
     assert!(story.sent().is_empty());
-    assert_eq!(story.shown, ["-- can't enter #ops yet, trying on: wait"]);
-    assert_eq!(story.chat.wake(story.now), Some(story.now + Duration::from_millis(700)));
+    assert_eq!(story.shown, ["-- can't join #ops yet, retrying: wait"]);
+    assert_eq!(story.model.wake(story.now), Some(story.now + Duration::from_millis(700)));
     story.now += Duration::from_millis(700);
-    story.chat.tick(story.now);
+    story.model.tick(story.now);
     let enter = story.one("Enter");
     story.error(&enter, &json!({ "code": "forbidden", "message": "not you" }));
     story.sent();
-    assert!(story.chat.is_shut_out());
-    assert_eq!((story.chat.failed, story.chat.outbox.len()), (2, 0));
-    assert!(story.shown[1].contains("can't enter #ops: not you"), "{:?}", story.shown);
+    assert!(story.model.is_shut_out());
+    assert_eq!((story.model.failed(), story.model.unsent()), (2, 0));
+    assert!(story.shown[1].contains("can't join #ops: not you"), "{:?}", story.shown);
 }
 
 #[test]
-fn a_room_that_nobody_can_enter_is_told_once_and_does_not_hold_what_has_failed() {
+fn a_broken_room_is_reported_once_and_holds_nothing() {
     let mut story = Story::begin(None);
-    story.chat.say("one".into(), story.now);
-    story.chat.opened();
+    story.model.send("one".into(), story.now);
+    story.model.opened();
     let auth = story.one("Auth");
     story.ack(&auth, &at("p", 0));
     for _ in 0..3 {
         let enter = story.one("Enter");
         story.error(&enter, &json!({ "code": "internal", "message": "an operator has to look" }));
-        assert!(!story.chat.is_settled(), "its message still waits");
+        assert!(!story.model.is_settled(), "its message still waits");
         story.now += Duration::from_secs(2);
-        story.chat.tick(story.now);
+        story.model.tick(story.now);
     }
     story.now += Duration::from_secs(60);
-    story.chat.tick(story.now);
+    story.model.tick(story.now);
     story.sent();
     assert_eq!(story.shown.len(), 2, "{:?}", story.shown);
     assert!(story.shown[1].contains("not sent to #ops"), "{:?}", story.shown);
-    assert!(story.chat.is_settled());
+    assert!(story.model.is_settled());
 }
 
 #[test]
-fn whom_the_node_refuses_stops_and_who_came_at_a_bad_time_comes_again() {
+fn a_refused_sign_in_ends_and_a_passing_error_restarts() {
     let mut story = Story::begin(None);
-    story.chat.opened();
+    story.model.opened();
     let auth = story.one("Auth");
     story.error(&auth, &json!({ "code": "unavailable", "message": "store", "retry_after_ms": 900 }));
     story.sent();
-    assert_eq!(story.shown, [format!("{:?}", Effect::Restart(Some(Duration::from_millis(900))))]);
+    assert_eq!(story.shown, ["restart Some(900)"]);
     story.loses_the_connection();
     let auth = story.one("Auth");
     story.error(&auth, &json!({ "code": "identity_mismatch", "message": "you are bob\u{1b}[2J" }));
     story.sent();
-    assert_eq!(story.shown[1], format!("{:?}", Effect::Stop("the node refuses us: you are bob".into())));
+    assert_eq!(story.shown[1], "stop: the node refused the user: you are bob");
 }
 
 #[test]
-fn older_messages_come_before_the_others_once() {
+fn older_messages_come_first_and_once() {
     let mut story = Story::begin(None);
-    story.chat.opened();
+    story.model.opened();
     let auth = story.one("Auth");
     story.ack(&auth, &at("p", 0));
     let enter = story.one("Enter");
     story.ack(&enter, &at("e", 5));
     story.said("ops", 5);
     story.sent();
-    story.chat.ask_history(50);
-    story.chat.ask_history(50);
+    story.model.ask_history(50);
+    story.model.ask_history(50);
     let history = story.one("History");
     assert_eq!(
         (&history["message_body"]["before"], &history["message_body"]["epoch"]),
-        (&json!(5), &json!("e"))
+        (&json!(5), &json!(epoch("e")))
     );
     let old = |seq| {
         json!({ "sender_username": "bob", "room": "ops", "content": format!("r{seq}"), "sent_at": 1,
-        "epoch": "e", "seq": seq, "message_id": format!("m{seq}") })
+        "epoch": epoch("e"), "seq": seq, "message_id": id(&format!("m{seq}")) })
     };
-    story.ack(&history, &json!({ "messages": [old(3), old(4), old(5)], "epoch": "e", "more": false }));
-    let texts: Vec<String> = story.chat.conversations[0].lines.iter().map(Line::text).collect();
+    story.ack(&history, &json!({ "messages": [old(3), old(4), old(5)], "epoch": epoch("e"), "more": false }));
+    let texts: Vec<String> = story.model.conversations[0].lines.iter().map(Line::text).collect();
     assert_eq!(texts, ["r3", "r4", "r5"]);
     story.sent();
-    story.chat.ask_history(50);
+    story.model.ask_history(50);
     assert!(story.sent().is_empty(), "there are none");
 }
 
 #[test]
-fn a_person_on_show_comes_with_what_was_said_before() {
+fn a_shown_user_comes_with_old_messages() {
     let mut story = Story::begin(Some("bob"));
-    story.chat.opened();
+    story.model.opened();
     let auth = story.one("Auth");
     story.ack(&auth, &at("p", 7));
     let history = story.one("History");
@@ -371,9 +392,9 @@ fn a_person_on_show_comes_with_what_was_said_before() {
         history["message_body"],
         json!({ "sender_username": "ann", "target_username": "bob", "limit": 20 })
     );
-    story.ack(&history, &json!({ "messages": [], "epoch": "p", "more": false }));
-    story.chat.open(Target::User(UserName::parse("carol").unwrap()), story.now);
+    story.ack(&history, &json!({ "messages": [], "epoch": epoch("p"), "more": false }));
+    story.model.open(Topic::User(UserName::parse("carol").unwrap()), story.now);
     assert_eq!(story.one("History")["message_body"]["target_username"], "carol");
-    story.chat.open(Target::User(UserName::parse("bob").unwrap()), story.now);
+    story.model.open(Topic::User(UserName::parse("bob").unwrap()), story.now);
     assert!(story.sent().is_empty(), "there is no more");
 }

@@ -1,0 +1,321 @@
+//! The task behind a client. Owns the session, the queue of events and everything that waits for an answer; what a frame means
+//! is the model's business. Started by the options, fed by the handles, ended by the node or by the program.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chatnode_protocol::Topic;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::asked::Asked;
+use crate::client::{Client, Command, Queued, RequestError, Shared};
+use crate::event::Event;
+use crate::events::Events;
+use crate::model::{Line, Membership};
+use crate::reason::{ClosedReason, LostReason};
+use crate::sending::SendError;
+use crate::session::{News, Session};
+use crate::waiting::{Query, Waiting};
+
+/// How long a client that nobody holds any more sends what is on its way.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Without anything to wait for, a moment far away does no harm.
+const FAR_AWAY: Duration = Duration::from_secs(3_600);
+
+/// Why a client did not start.
+pub(crate) enum StartError {
+    Lost(LostReason),
+    Closed(ClosedReason),
+}
+
+/// Resolves with the first success or failure.
+pub(crate) type Started = oneshot::Receiver<Result<(), StartError>>;
+
+/// Starts the task. With `fails_at_first`, the first failure ends it.
+pub(crate) fn spawn(
+    session: Session,
+    event_capacity: usize,
+    send_capacity: usize,
+    fails_at_first: bool,
+) -> (Client, Events, Started) {
+    let shared = Arc::new(Shared::new(session.model.me().clone(), send_capacity));
+    // Bounded by the permits of the handles.
+    let (handle, commands) = mpsc::unbounded_channel();
+    let (events, queue) = mpsc::channel(event_capacity);
+    let (started, has_started) = oneshot::channel();
+    let task = Connection {
+        session,
+        shared: shared.clone(),
+        commands,
+        is_held: true,
+        events,
+        is_heard: true,
+        pending: VecDeque::new(),
+        started: fails_at_first.then_some(started),
+        waiting: Waiting::default(),
+        closing: None,
+    };
+    tokio::spawn(task.run());
+    (Client::new(shared, handle), Events::new(queue), has_started)
+}
+
+/// The client is to end.
+struct Closing {
+    until: Instant,
+    replies: Vec<oneshot::Sender<usize>>,
+}
+
+struct Connection {
+    session: Session,
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedReceiver<Queued>,
+    /// Whether there is a handle.
+    is_held: bool,
+    events: mpsc::Sender<Event>,
+    /// Whether there is somebody to read the events.
+    is_heard: bool,
+    /// Events that did not fit into the queue yet. Nothing is read from the node while there are some.
+    pending: VecDeque<Event>,
+    started: Option<oneshot::Sender<Result<(), StartError>>>,
+    waiting: Waiting,
+    closing: Option<Closing>,
+}
+
+/// What the task waited for.
+enum Step {
+    News(Option<News>),
+    Command(Option<Queued>),
+    EventQueued,
+    NobodyListens,
+    Time,
+}
+
+impl Connection {
+    async fn run(mut self) {
+        let reason = loop {
+            if let Some(reason) = self.settle() {
+                break reason;
+            }
+            if !self.is_held && !self.is_heard && self.closing.is_none() {
+                self.close(CLOSE_TIMEOUT, None);
+            }
+            if let Some(closing) = &self.closing
+                && (self.session.model.unsent() == 0 || closing.until <= Instant::now())
+            {
+                break ClosedReason::ByClient;
+            }
+            match self.step().await {
+                Step::News(news) => {
+                    if let Some(reason) = news.and_then(|news| self.heard(news)) {
+                        break reason;
+                    }
+                }
+                Step::Command(Some(Queued(command, _place))) => self.carry_out(command),
+                Step::Command(None) => self.is_held = false,
+                Step::EventQueued => {}
+                Step::NobodyListens => {
+                    self.is_heard = false;
+                    self.pending.clear();
+                }
+                Step::Time => self.session.model.tick(std::time::Instant::now()),
+            }
+        };
+        self.end(reason).await;
+    }
+
+    /// Waits for the next thing to do.
+    async fn step(&mut self) -> Step {
+        let is_full = !self.pending.is_empty();
+        // The program waits for the end, and may not read events meanwhile.
+        let may_read = !is_full || self.closing.is_some();
+        let now = std::time::Instant::now();
+        let wake = self.session.model.wake(now).unwrap_or(now + FAR_AWAY).into();
+        let wake = self.closing.as_ref().map_or(wake, |closing| closing.until.min(wake));
+        tokio::select! {
+            news = self.session.next(), if may_read => Step::News(news),
+            command = self.commands.recv(), if self.is_held => Step::Command(command),
+            place = self.events.reserve(), if is_full => match (place, self.pending.pop_front()) {
+                (Ok(place), Some(event)) => {
+                    place.send(event);
+                    Step::EventQueued
+                }
+                _ => Step::NobodyListens,
+            },
+            () = self.events.closed(), if self.is_heard => Step::NobodyListens,
+            () = sleep_until(wake) => Step::Time,
+        }
+    }
+
+    /// Carries out what the model wants. The reason if the client can't go on.
+    fn settle(&mut self) -> Option<ClosedReason> {
+        while let Some(news) = self.session.settle() {
+            if let Some(reason) = self.heard(news) {
+                return Some(reason);
+            }
+        }
+        None
+    }
+
+    /// Passes news on to those who wait for them. The reason if the client can't go on.
+    fn heard(&mut self, news: News) -> Option<ClosedReason> {
+        match news {
+            News::Connected => {
+                self.shared.set_features(&self.session.model.features);
+                if let Some(started) = self.started.take() {
+                    let _gone = started.send(Ok(()));
+                }
+                self.report(Event::Connected {});
+            }
+            News::Lost(reason, retry_in) => {
+                if let Some(started) = self.started.take() {
+                    let _gone = started.send(Err(StartError::Lost(reason)));
+                    return Some(ClosedReason::ByClient);
+                }
+                self.waiting.disconnected();
+                self.report(Event::Disconnected { reason, retry_in });
+            }
+            News::Stopped(reason) => return Some(reason),
+            News::Stored(id, receipt) => self.waiting.stored(&id, receipt),
+            News::Joined(room) => self.waiting.joined(&room, &Ok(())),
+            News::Answer(id, answer) => self.waiting.answered(&id, answer, &self.session.model),
+            News::Event(event) => self.report(event),
+            News::Line(_, Line::Message(message)) => self.report(Event::Message(message)),
+            News::Line(topic, Line::Gap(reason)) => self.report(Event::Gap { topic, reason }),
+            News::Line(_, Line::Event(event)) => {
+                self.waiting.failed(&event);
+                self.report(event);
+            }
+            News::Line(_, Line::Note(_)) => {}
+        }
+        None
+    }
+
+    fn report(&mut self, event: Event) {
+        if !self.is_heard {
+            return;
+        }
+        // In order: nothing overtakes what waits.
+        if !self.pending.is_empty() {
+            return self.pending.push_back(event);
+        }
+        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+            self.pending.push_back(event);
+        }
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        let now = std::time::Instant::now();
+        let model = &mut self.session.model;
+        match command {
+            Command::Send { reply, .. } if self.closing.is_some() => {
+                let _dropped = reply.send(Err(SendError::Closed));
+            }
+            Command::Send { id, topic, content, reply, permit } => {
+                if let Topic::Room(room) = &topic
+                    && model.index_of(&topic).is_none()
+                {
+                    let _dropped = reply.send(Err(SendError::NotJoined(room.clone())));
+                    return;
+                }
+                self.waiting.add_send(id.clone(), reply, permit);
+                model.send_to(id, topic, content, now);
+            }
+            Command::Join(room, reply) => {
+                model.join(room.clone(), now);
+                let is_in = |index: usize| model.conversations()[index].membership == Membership::In;
+                if model.index_of(&Topic::Room(room.clone())).is_some_and(is_in) {
+                    let _dropped = reply.send(Ok(()));
+                } else {
+                    self.waiting.add_join(room, reply);
+                }
+            }
+            Command::Leave(room, reply) => {
+                if let Some(index) = model.index_of(&Topic::Room(room.clone())) {
+                    model.close(index);
+                }
+                self.waiting.joined(&room, &Err(RequestError::Left));
+                let _dropped = reply.send(Ok(()));
+            }
+            Command::Close(timeout, reply) => self.close(timeout, Some(reply)),
+            other if !model.is_live() => other.fail(),
+            Command::Members(room, after, reply) => {
+                let id = model.ask(&model.members(room, after), Asked::Program);
+                self.waiting.add_query(id, Query::Members(reply));
+            }
+            Command::History(topic, before, limit, reply) => {
+                let id = model.ask(&model.page(topic, before, limit), Asked::Program);
+                self.waiting.add_query(id, Query::History(reply));
+            }
+            Command::Typing(topic, reply) => {
+                model.send_typing(topic);
+                let _dropped = reply.send(Ok(()));
+            }
+            Command::MarkRead(topic, position, reply) => {
+                model.send_read(topic, &position);
+                let _dropped = reply.send(Ok(()));
+            }
+        }
+    }
+
+    fn close(&mut self, timeout: Duration, reply: Option<oneshot::Sender<usize>>) {
+        let until = Instant::now() + timeout;
+        let closing = self.closing.get_or_insert(Closing { until, replies: Vec::new() });
+        closing.until = closing.until.min(until);
+        closing.replies.extend(reply);
+    }
+
+    async fn end(mut self, reason: ClosedReason) {
+        self.shared.close();
+        if let Some(started) = self.started.take() {
+            let _gone = started.send(Err(StartError::Closed(reason)));
+            return;
+        }
+        let unsent = self.session.model.unsent();
+        // Every message that is on its way is reported, with what is known of it.
+        self.session.model.fail_everything();
+        while let Some(news) = self.session.settle() {
+            let _ended = self.heard(news);
+        }
+        self.commands.close();
+        while let Ok(Queued(command, _)) = self.commands.try_recv() {
+            match command {
+                Command::Send { reply, .. } => drop(reply.send(Err(SendError::Closed))),
+                Command::Close(_, reply) => drop(reply.send(0)),
+                // The others see that nobody answers.
+                _ => {}
+            }
+        }
+        self.waiting = Waiting::default();
+        self.report(Event::Closed { reason });
+        self.session.close().await;
+        for reply in self.closing.into_iter().flat_map(|closing| closing.replies) {
+            let _dropped = reply.send(unsent);
+        }
+        for event in self.pending {
+            if self.events.send(event).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Command {
+    /// There is no connection.
+    fn fail(self) {
+        match self {
+            Self::Members(_, _, reply) => drop(reply.send(Err(RequestError::Disconnected))),
+            Self::History(.., reply) => drop(reply.send(Err(RequestError::Disconnected))),
+            Self::Join(_, reply)
+            | Self::Leave(_, reply)
+            | Self::Typing(_, reply)
+            | Self::MarkRead(_, _, reply) => {
+                drop(reply.send(Err(RequestError::Disconnected)));
+            }
+            Self::Send { reply, .. } => drop(reply.send(Err(SendError::Closed))),
+            Self::Close(_, reply) => drop(reply.send(0)),
+        }
+    }
+}

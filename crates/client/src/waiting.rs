@@ -1,0 +1,119 @@
+//! The futures of a program that wait for something. Owns who waits for which message, room or answer, and resolves them;
+//! sends nothing. Held by the connection task.
+
+use std::collections::HashMap;
+
+use chatnode_protocol::requests::{History, Members, MembersAck};
+use chatnode_protocol::{Ack, ErrorBody, RequestId, RoomName};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::client::{Page, Reply, RequestError};
+use crate::event::Event;
+use crate::model::Model;
+use crate::sending::{Receipt, SendError};
+
+/// A message on its way, with the place that it takes.
+struct Sent {
+    reply: oneshot::Sender<Result<Receipt, SendError>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A request whose answer the program waits for.
+pub(crate) enum Query {
+    Members(Reply<MembersAck>),
+    History(Reply<Page>),
+}
+
+/// Who waits for what. A future that was dropped is no longer there to be resolved, which does no harm.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    sends: HashMap<RequestId, Sent>,
+    joins: HashMap<RoomName, Vec<Reply<()>>>,
+    queries: HashMap<RequestId, Query>,
+}
+
+impl Waiting {
+    /// The fate of this message is awaited. The place in the send queue is taken until then.
+    pub(crate) fn add_send(
+        &mut self,
+        id: RequestId,
+        reply: oneshot::Sender<Result<Receipt, SendError>>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        self.sends.insert(id, Sent { reply, _permit: permit });
+    }
+
+    pub(crate) fn add_join(&mut self, room: RoomName, reply: Reply<()>) {
+        self.joins.entry(room).or_default().push(reply);
+    }
+
+    pub(crate) fn add_query(&mut self, id: RequestId, query: Query) {
+        self.queries.insert(id, query);
+    }
+
+    /// The message is stored.
+    pub(crate) fn stored(&mut self, id: &RequestId, receipt: Receipt) {
+        if let Some(sent) = self.sends.remove(id) {
+            let _dropped = sent.reply.send(Ok(receipt));
+        }
+    }
+
+    /// The client is in the room, or will not be.
+    pub(crate) fn joined(&mut self, room: &RoomName, result: &Result<(), RequestError>) {
+        for reply in self.joins.remove(room).into_iter().flatten() {
+            let _dropped = reply.send(result.clone());
+        }
+    }
+
+    /// What this event means for those who wait.
+    pub(crate) fn failed(&mut self, event: &Event) {
+        match event {
+            Event::NotSent { id, error, .. } => {
+                if let Some(sent) = self.sends.remove(id) {
+                    let _dropped = sent.reply.send(Err(error.clone()));
+                }
+            }
+            Event::JoinRefused { room, code, message } => {
+                let (code, message) = (code.clone(), message.clone());
+                self.joined(room, &Err(RequestError::Refused { code, message }));
+            }
+            _ => {}
+        }
+    }
+
+    /// The answer to a request came.
+    pub(crate) fn answered(&mut self, id: &RequestId, answer: Result<Ack, ErrorBody>, model: &Model) {
+        let Some(query) = self.queries.remove(id) else { return };
+        match (query, answer) {
+            (query, Err(ErrorBody { code, message, .. })) => {
+                query.fail(RequestError::Refused { code, message });
+            }
+            (Query::Members(reply), Ok(ack)) => {
+                let _dropped = reply.send(ack.read::<Members>().map_err(|_| RequestError::Unreadable));
+            }
+            (Query::History(reply), Ok(ack)) => {
+                let page = ack.read::<History>().map(|page| Page {
+                    messages: page.messages.into_iter().map(|message| model.as_seen(message)).collect(),
+                    more: page.more,
+                });
+                let _dropped = reply.send(page.map_err(|_| RequestError::Unreadable));
+            }
+        }
+    }
+
+    /// The connection is lost: no answer comes any more. Messages and rooms wait for the next connection.
+    pub(crate) fn disconnected(&mut self) {
+        for (_, query) in self.queries.drain() {
+            query.fail(RequestError::Disconnected);
+        }
+    }
+}
+
+impl Query {
+    fn fail(self, error: RequestError) {
+        match self {
+            Self::Members(reply) => drop(reply.send(Err(error))),
+            Self::History(reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
