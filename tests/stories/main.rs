@@ -24,6 +24,7 @@ mod rate_limits;
 mod recovery;
 mod resume;
 mod rooms;
+mod schema;
 mod server_api;
 mod talk;
 mod tokens;

@@ -28,6 +28,8 @@
 //! A client survives a newer node: it ignores unknown fields and unknown types of frames, and keeps an unknown word as
 //! [`Word::Other`]. A node is strict: a frame that is not a request of this protocol is refused with an error that names the field.
 //!
+//! The feature `schema` adds the function `schema`, which makes the JSON Schema of the protocol from these types.
+
 mod client_message;
 mod close;
 pub mod encode;
@@ -40,6 +42,8 @@ mod number;
 mod object;
 mod position;
 pub mod requests;
+#[cfg(feature = "schema")]
+mod schema;
 mod server_message;
 mod text;
 mod token;
@@ -54,6 +58,8 @@ pub use id::{ConnectionId, Epoch, MAX_REQUEST_ID_CHARS, MessageId, NotAnEpoch, R
 pub use name::{MAX_NAME_CHARS, NameError, RoomName, UserName};
 pub use position::{MAX_SEQ, Position, RoomMarker, Since};
 pub use requests::{AnyRequest, Features, MAX_HISTORY, MAX_MEMBERS, Request};
+#[cfg(feature = "schema")]
+pub use schema::schema;
 pub use server_message::{Ack, InvalidFrame, ServerMessage};
 pub use token::Token;
 pub use topic::Topic;

@@ -21,7 +21,7 @@ pub struct Enter {
     /// The last position that the client has: what came after it follows the `Ack`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Since>,
-    /// The number of newest messages that are to follow the `Ack`, at most [`MAX_HISTORY`].
+    /// The number of newest messages that are to follow the `Ack`, at most 200.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "history")]
     #[cfg_attr(feature = "schema", schemars(range(max = MAX_HISTORY)))]
     pub history: Option<u32>,

@@ -25,7 +25,7 @@ pub struct History {
     pub topic: Option<Topic>,
     /// Where the page ends; without it, at the newest message.
     pub before: Option<Before>,
-    /// The most messages wanted, from 1 to [`MAX_HISTORY`].
+    /// The most messages wanted, from 1 to 200.
     pub limit: u32,
 }
 

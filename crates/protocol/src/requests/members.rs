@@ -21,7 +21,7 @@ pub struct Members {
     /// The last name of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<UserName>,
-    /// The most names wanted, from 1 to [`MAX_MEMBERS`].
+    /// The most names wanted, from 1 to 1,000.
     #[serde(default = "default_limit", deserialize_with = "limit")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<u32>", range(min = 1, max = MAX_MEMBERS)))]
     pub limit: u32,
