@@ -1,5 +1,5 @@
-//! One node, assembled from its layers. Owns the listeners, the background tasks and the order of the shutdown; each layer
-//! owns its own work. Called by the command, and by tests that start nodes in their own process.
+//! One node, assembled from its layers. Owns the listeners, the background tasks and the order of the shutdown; each
+//! layer owns its own work. Called by the command, and by tests that start nodes in their own process.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

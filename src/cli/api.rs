@@ -1,5 +1,5 @@
-//! A small HTTP client for the endpoints of a node. Owns one request at a time, its deadline and the limit for its answer, not
-//! the meaning of requests. Called by the subcommands that use a running node.
+//! A small HTTP client for the endpoints of a node. Owns one request at a time, its deadline and the limit for its
+//! answer, not the meaning of requests. Called by the subcommands that use a running node.
 
 use std::io;
 use std::net::IpAddr;

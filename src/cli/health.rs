@@ -1,5 +1,5 @@
-//! `chatnode health`: a probe for containers without a shell. Owns the request and the exit code; the node decides whether it
-//! is ready. Called by the command.
+//! `chatnode health`: a probe for containers without a shell. Owns the request and the exit code; the node decides
+//! whether it is ready. Called by the command.
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The command: subcommands, their output and their exit codes. Owns the command line and its messages; the other layers do
-//! the work. Called by the two binaries.
+//! The command: subcommands, their output and their exit codes. Owns the command line and its messages; the other
+//! layers do the work. Called by the two binaries.
 //!
 //! Exit codes: 0 success, 1 failure, 2 invalid command line or settings, 130 and 143 after a second signal.
 

@@ -1,5 +1,5 @@
-//! Output and exit codes of every subcommand, and the steps that they share: loading the settings, and running one exchange
-//! with a node. Owns no subcommand. Called by all of them.
+//! Output and exit codes of every subcommand, and the steps that they share: loading the settings, and running one
+//! exchange with a node. Owns no subcommand. Called by all of them.
 
 use std::fmt::Display;
 use std::io::Write;

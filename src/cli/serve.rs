@@ -1,5 +1,5 @@
-//! `chatnode serve`: one node, from its settings to its exit code. Owns the runtime, the signals and the output at the start;
-//! `server` owns the node. Called by the command.
+//! `chatnode serve`: one node, from its settings to its exit code. Owns the runtime, the signals and the output at the
+//! start; `server` owns the node. Called by the command.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -96,8 +96,8 @@ async fn serve(config: Config) -> ExitCode {
                     std::process::exit(128 + kind.as_raw_value());
                 };
                 info!("shutting down; send a second signal to exit at once");
-                // A supervisor sends SIGTERM, and starts the next node; Ctrl-C means that the node goes away. A node that is
-                // already stopping has dropped the receiver and needs no notice.
+                // A supervisor sends SIGTERM, and starts the next node; Ctrl-C means that the node goes away. A node
+                // that is already stopping has dropped the receiver and needs no notice.
                 let restarts = kind == SignalKind::terminate();
                 let _ = request.send(if restarts { ShutdownKind::Restarting } else { ShutdownKind::GoingAway });
             }

@@ -1,5 +1,5 @@
-//! `chatnode config`: check or print the settings before a node runs with them. Owns the output; `config` does the checks.
-//! Called by the command.
+//! `chatnode config`: check or print the settings before a node runs with them. Owns the output; `config` does the
+//! checks. Called by the command.
 
 use std::process::ExitCode;
 

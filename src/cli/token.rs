@@ -1,5 +1,5 @@
-//! `chatnode token`: issues and revokes tokens through the server API of a running node. Owns the requests and the output; the
-//! node manages the tokens. Called by the command.
+//! `chatnode token`: issues and revokes tokens through the server API of a running node. Owns the requests and the
+//! output; the node manages the tokens. Called by the command.
 
 use std::fmt::Write;
 use std::io::Read;

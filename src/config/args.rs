@@ -1,5 +1,5 @@
-//! The flags that are settings. Owns their names and help texts, not their checks: their values are read like those of every
-//! other source, with the same errors. Used by the parser of the command line.
+//! The flags that are settings. Owns their names and help texts, not their checks: their values are read like those of
+//! every other source, with the same errors. Used by the parser of the command line.
 
 use std::path::PathBuf;
 
@@ -28,8 +28,8 @@ pub struct Flags {
         global = true
     )]
     pub auth: Option<String>,
-    /// Share the store in this Redis with other nodes; without it, this node works alone. Put a URL with a password into the
-    /// environment instead (CHAT_REDIS__URL): other users of the machine can read the command line
+    /// Share the store in this Redis with other nodes; without it, this node works alone. Put a URL with a password
+    /// into the environment instead (CHAT_REDIS__URL): other users of the machine can read the command line
     #[arg(long, value_name = "URL", global = true)]
     pub redis_url: Option<String>,
     /// The name of this node for operators [default: generated]

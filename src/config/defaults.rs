@@ -1,5 +1,5 @@
-//! The default of every setting. Owns only the values; `config/default.toml` has the reason for each, and a test compares
-//! that file with this one. Used by `config::load`, and by tests that start a node.
+//! The default of every setting. Owns only the values; `config/default.toml` has the reason for each, and a test
+//! compares that file with this one. Used by `config::load`, and by tests that start a node.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The reader of `.env`. Owns the split of its text into variables, and the check that no line becomes part of another one's
-//! value; `providers` gives the variables their meaning. Called by `config::load`.
+//! The reader of `.env`. Owns the split of its text into variables, and the check that no line becomes part of another
+//! one's value; `providers` gives the variables their meaning. Called by `config::load`.
 
 use std::ffi::OsString;
 
@@ -38,8 +38,8 @@ pub(super) fn read(text: &str) -> Parsed {
             }
         }
     }
-    // An unclosed quote or `${` takes the following lines into its own value: a secret would be under another name, and would
-    // be shown. So nothing of such a file is used.
+    // An unclosed quote or `${` takes the following lines into its own value: a secret would be under another name, and
+    // would be shown. So nothing of such a file is used.
     if let Some((number, name)) = ours.first() {
         if parsed.problems.is_empty() {
             let what =

@@ -1,6 +1,6 @@
-//! Loading: from the sources to the settings. Owns which source wins, and reports the errors of all sources at once; the
-//! providers read and check single values, `config::validate` checks the settings together. Called once by the command,
-//! before anything is opened.
+//! Loading: from the sources to the settings. Owns which source wins, and reports the errors of all sources at once;
+//! the providers read and check single values, `config::validate` checks the settings together. Called once by the
+//! command, before anything is opened.
 
 use std::collections::BTreeMap;
 
@@ -35,14 +35,14 @@ pub struct Loaded {
     pub origins: Origins,
 }
 
-/// Reads the settings: the defaults, the file of `--config`, `.env` in the working directory, the environment, the flags.
-/// A later source overrides an earlier one.
+/// Reads the settings: the defaults, the file of `--config`, `.env` in the working directory, the environment, the
+/// flags. A later source overrides an earlier one.
 pub fn load(flags: &Flags) -> Result<Loaded, Refused> {
     resolve(Sources::read(flags))
 }
 
-/// The settings that result from these sources. Reads and changes nothing else, except that `.env` may refer to variables
-/// of the process with `$`.
+/// The settings that result from these sources. Reads and changes nothing else, except that `.env` may refer to
+/// variables of the process with `$`.
 pub fn resolve(sources: Sources) -> Result<Loaded, Refused> {
     let Sources { file, dot_env, environment, flags, unreadable } = sources;
     let all_parsed = [

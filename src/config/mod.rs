@@ -1,5 +1,5 @@
-//! The settings of a node. Owns their structure and values; [`load()`] knows where they come from, and each layer gives its
-//! own settings their effect. Built once by the command, read by every layer.
+//! The settings of a node. Owns their structure and values; [`load()`] knows where they come from, and each layer gives
+//! its own settings their effect. Built once by the command, read by every layer.
 
 mod args;
 mod defaults;
@@ -89,8 +89,8 @@ pub struct Auth {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Redis {
-    /// The address of Redis; if unset, the node uses the embedded store and works alone. Secret, because it may contain a
-    /// password.
+    /// The address of Redis; if unset, the node uses the embedded store and works alone. Secret, because it may contain
+    /// a password.
     #[serde(serialize_with = "secret::hidden_url")]
     pub url: Option<SecretString>,
     /// The prefix of every key and channel.
@@ -200,8 +200,8 @@ pub struct Server {
     /// How long after a ping the node waits for data.
     #[serde(with = "humantime_serde")]
     pub pong_timeout: Duration,
-    /// Origins from which browsers may connect, such as `https://chat.example.com`; `*` allows all. If empty, only the same
-    /// host and port.
+    /// Origins from which browsers may connect, such as `https://chat.example.com`; `*` allows all. If empty, only the
+    /// same host and port.
     pub allowed_origins: Vec<String>,
     /// Networks whose `X-Forwarded-For` the node trusts. It reads the header from the right.
     pub trusted_proxies: Vec<IpNet>,
@@ -226,8 +226,8 @@ pub struct Drain {
     /// How long `/readyz` answers 503 before the listener stops, so that load balancers notice.
     #[serde(with = "humantime_serde")]
     pub delay: Duration,
-    /// The maximum time over which the connections are closed. The node closes at least twenty per second, which the other
-    /// nodes can handle.
+    /// The maximum time over which the connections are closed. The node closes at least twenty per second, which the
+    /// other nodes can handle.
     #[serde(with = "humantime_serde")]
     pub spread: Duration,
     /// How long after the delay the node exits, even if connections are left.

@@ -1,5 +1,5 @@
-//! The settings as TOML, for `chatnode config print`. Owns the format only; the settings hide their secrets themselves when
-//! they are serialised. Called by the command.
+//! The settings as TOML, for `chatnode config print`. Owns the format only; the settings hide their secrets themselves
+//! when they are serialised. Called by the command.
 
 use std::fmt;
 
@@ -30,8 +30,8 @@ impl fmt::Display for Loaded {
                 section = of;
                 writeln!(f, "\n[{section}]")?;
             }
-            // A JSON text, number, boolean or list of texts is valid TOML, except for one character that only TOML requires to
-            // be escaped.
+            // A JSON text, number, boolean or list of texts is valid TOML, except for one character that only TOML
+            // requires to be escaped.
             let value_text = value.to_string().replace('\u{7f}', "\\u007F");
             let origin = self.origins.of(key).map_or_else(String::new, |origin| format!(" # {origin}"));
             if value.is_null() {

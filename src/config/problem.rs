@@ -1,5 +1,5 @@
-//! The errors in settings, in the form that users read. Owns the format of one problem and of all problems together; finds
-//! none itself. Created by the readers of all sources and by `config::load`.
+//! The errors in settings, in the form that users read. Owns the format of one problem and of all problems together;
+//! finds none itself. Created by the readers of all sources and by `config::load`.
 
 use std::fmt;
 

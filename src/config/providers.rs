@@ -1,6 +1,6 @@
-//! One reader for each source of settings: a file, the environment, the command line (`.env` has a file of its own). Owns
-//! the way from a source's text to keys and values, each with the name that the user wrote; does not decide which source
-//! wins. Called by `config::load`.
+//! One reader for each source of settings: a file, the environment, the command line (`.env` has a file of its own).
+//! Owns the way from a source's text to keys and values, each with the name that the user wrote; does not decide which
+//! source wins. Called by `config::load`.
 
 use std::ffi::OsString;
 use std::fmt;

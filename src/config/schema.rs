@@ -1,6 +1,6 @@
-//! The schema of the settings: the name of each, the shape of its value, and whether it is optional or secret. Owns this
-//! table, which a test compares with the settings themselves, so that none can be missing. Used by the readers of all
-//! sources and by `config print`.
+//! The schema of the settings: the name of each, the shape of its value, and whether it is optional or secret. Owns
+//! this table, which a test compares with the settings themselves, so that none can be missing. Used by the readers of
+//! all sources and by `config print`.
 
 use std::collections::BTreeMap;
 

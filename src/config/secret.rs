@@ -1,5 +1,5 @@
-//! Secrets in output. Owns the form of a key and of a URL with the secret part hidden; keeps no secret itself. Called where
-//! settings are serialised or printed.
+//! Secrets in output. Owns the form of a key and of a URL with the secret part hidden; keeps no secret itself. Called
+//! where settings are serialised or printed.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
@@ -20,8 +20,8 @@ pub(super) fn hidden_url<S: Serializer>(url: &Option<SecretString>, to: S) -> Re
 }
 
 /// A URL without the parts that may be secret: everything between the scheme and the last `@` (a password may contain a
-/// stray `@`, and one text may contain several URLs), and the query (where Unix sockets have their password). A text without
-/// a scheme is hidden completely.
+/// stray `@`, and one text may contain several URLs), and the query (where Unix sockets have their password). A text
+/// without a scheme is hidden completely.
 pub(super) fn redacted(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return HIDDEN.into();

@@ -1,5 +1,6 @@
-//! The shape of a setting's value. Owns which values fit, how they are read from TOML and from plain text, and the words of
-//! the error for one that does not fit; knows no setting by name. Used by the schema and by the readers of all sources.
+//! The shape of a setting's value. Owns which values fit, how they are read from TOML and from plain text, and the
+//! words of the error for one that does not fit; knows no setting by name. Used by the schema and by the readers of all
+//! sources.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,8 +9,8 @@ use config::{Value, ValueKind};
 use humantime::parse_duration;
 use ipnet::IpNet;
 
-/// The error for a value that contains a line break. No setting has such a value, and the text after the break may be the
-/// line of a secret, caught between two stray quotes: so the error does not repeat the value.
+/// The error for a value that contains a line break. No setting has such a value, and the text after the break may be
+/// the line of a secret, caught between two stray quotes: so the error does not repeat the value.
 const NOT_ONE_LINE: &str = "must be one line: is a quote missing?";
 
 /// Which values a setting accepts.
@@ -52,7 +53,8 @@ impl Shape {
         matches!(self, Self::Texts | Self::Networks)
     }
 
-    /// Reads a TOML value. Strict about types: a file says what it means. (The conversions of the `config` crate would make
+    /// Reads a TOML value. Strict about types: a file says what it means. (The conversions of the `config` crate would
+    /// make
     /// `true` the port 1.)
     pub(super) fn read_toml(self, value: &toml::Value, is_secret: bool) -> Result<Value, String> {
         let breaks = |value: &toml::Value| value.as_str().is_some_and(|text| text.contains(['\n', '\r']));

@@ -1,5 +1,5 @@
-//! The sources of settings, as texts and variables. Owns reading them from the disk and the process, not their meaning, so
-//! that tests and the fuzzer can try any text without disk or environment. Used by [`load()`](super::load()).
+//! The sources of settings, as texts and variables. Owns reading them from the disk and the process, not their meaning,
+//! so that tests and the fuzzer can try any text without disk or environment. Used by [`load()`](super::load()).
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
-//! Validation of the settings as a whole. Owns the rules for texts and the rules between settings, with their reasons (the
-//! ranges of single values are in the schema); changes nothing. Called by `config::load` before anything is opened, and by
-//! the command for its warnings.
+//! Validation of the settings as a whole. Owns the rules for texts and the rules between settings, with their reasons
+//! (the ranges of single values are in the schema); changes nothing. Called by `config::load` before anything is
+//! opened, and by the command for its warnings.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,8 @@ use crate::protocol::RoomName;
 /// The minimum length of the key of the server API: nobody can guess 16 random characters over a network.
 const MIN_ADMIN_KEY: usize = 16;
 
-/// The range of [`Limits::burst`] where there is a rate: a request may cost five, so with less no `Enter` would ever pass.
+/// The range of [`Limits::burst`] where there is a rate: a request may cost five, so with less no `Enter` would ever
+/// pass.
 const BURST: std::ops::RangeInclusive<u32> = 5..=10_000_000;
 
 /// JSON can escape one byte of content as six (`\u0000`), and the rest of a request also takes space.
@@ -93,11 +94,13 @@ fn redis(redis: &Redis, limits: &Limits, found: &mut Findings) {
         };
         found.require("redis.url", what.is_none(), what.unwrap_or_default());
     }
-    // Braces would change the hash tag that keeps a topic's keys on one shard; other characters make lists of keys unreadable.
+    // Braces would change the hash tag that keeps a topic's keys on one shard; other characters make lists of keys
+    // unreadable.
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '{' | '}');
     let good = (1..=64).contains(&redis.prefix.len()) && redis.prefix.chars().all(plain);
     found.require("redis.prefix", good, "must consist of 1 to 64 visible ASCII characters without braces");
-    // Otherwise the request would time out first whenever Redis is slow: its outcome would be `unknown`, even where Redis refused it.
+    // Otherwise the request would time out first whenever Redis is slow: its outcome would be `unknown`, even where
+    // Redis refused it.
     let in_time = redis.url.is_none() || redis.timeout < limits.request_timeout;
     found.require("redis.timeout", in_time, "must be shorter than limits.request_timeout");
 }

@@ -1,5 +1,5 @@
-//! Log lines and the metrics page. Owns the subscriber and the recorder, one of each per process; each layer logs and counts
-//! for itself. Called by the command and by the server.
+//! Log lines and the metrics page. Owns the subscriber and the recorder, one of each per process; each layer logs and
+//! counts for itself. Called by the command and by the server.
 
 #[cfg(target_os = "linux")]
 mod process;
@@ -49,8 +49,8 @@ pub fn install_logs(log: &Log) {
     };
 }
 
-/// Whether a log line contains a message of a client: the WebSocket codec logs each message that it reads at the level TRACE,
-/// including the token. These lines stay out of the log, whatever the filter is.
+/// Whether a log line contains a message of a client: the WebSocket codec logs each message that it reads at the level
+/// TRACE, including the token. These lines stay out of the log, whatever the filter is.
 fn contains_messages(line: &Metadata<'_>) -> bool {
     line.target().starts_with("tungstenite") && *line.level() == Level::TRACE
 }

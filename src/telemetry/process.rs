@@ -1,6 +1,6 @@
-//! The metrics of this process on Linux, read from `/proc`. Owns the eight metrics that Prometheus defines for every process,
-//! with the names and units of the crate `metrics-process`, which other systems use: on Linux that crate brings procfs, 15 s
-//! of the release build. Called for each metrics page.
+//! The metrics of this process on Linux, read from `/proc`. Owns the eight metrics that Prometheus defines for every
+//! process, with the names and units of the crate `metrics-process`, which other systems use: on Linux that crate
+//! brings procfs, 15 s of the release build. Called for each metrics page.
 
 use std::fs;
 use std::sync::LazyLock;

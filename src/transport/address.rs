@@ -1,13 +1,13 @@
-//! The address of a client behind proxies. Owns the use of `X-Forwarded-For`: only that of a trusted proxy counts, read from
-//! the right, so that entries that the client wrote itself are never used. Called at the handshake.
+//! The address of a client behind proxies. Owns the use of `X-Forwarded-For`: only that of a trusted proxy counts, read
+//! from the right, so that entries that the client wrote itself are never used. Called at the handshake.
 
 use std::net::IpAddr;
 
 use axum::http::HeaderMap;
 use ipnet::IpNet;
 
-/// The client's address: that of the peer, or, if the peer is a trusted proxy, the last address in `X-Forwarded-For` that is
-/// not a trusted proxy.
+/// The client's address: that of the peer, or, if the peer is a trusted proxy, the last address in `X-Forwarded-For`
+/// that is not a trusted proxy.
 pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
     let peer = peer.to_canonical();

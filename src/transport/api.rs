@@ -1,5 +1,5 @@
-//! The server API, `/api/v1`, for the back end of a product. Owns its paths, the check of its key and its JSON; the node does
-//! the work. Without a key in the settings, the API is off.
+//! The server API, `/api/v1`, for the back end of a product. Owns its paths, the check of its key and its JSON; the
+//! node does the work. Without a key in the settings, the API is off.
 
 use std::sync::Arc;
 use std::time::Duration;

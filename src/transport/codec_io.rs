@@ -1,5 +1,5 @@
-//! The socket that the WebSocket codec uses. Redirects the codec's output (pongs, answers to a close) to the connection's queue,
-//! so that the connection has only one writer, and frames never mix. Used by the connection.
+//! The socket that the WebSocket codec uses. Redirects the codec's output (pongs, answers to a close) to the
+//! connection's queue, so that the connection has only one writer, and frames never mix. Used by the connection.
 
 use std::io;
 use std::pin::Pin;
@@ -12,8 +12,8 @@ use tokio::net::tcp::OwnedReadHalf;
 
 use crate::chat::Outbox;
 
-/// Reads from the socket, writes to the outbox. The codec only writes answers to frames that it reads, at most 127 bytes
-/// each, and reading waits for space in the outbox: so the queue stays bounded.
+/// Reads from the socket, writes to the outbox. The codec only writes answers to frames that it reads, at most 127
+/// bytes each, and reading waits for space in the outbox: so the queue stays bounded.
 pub(super) struct CodecIo {
     read: OwnedReadHalf,
     outbox: Arc<Outbox>,

@@ -1,5 +1,6 @@
-//! One WebSocket connection from the upgrade to its end. Owns the order of the end: leave all topics, write the queue, send the
-//! close frame, wait for the peer. One task per connection runs the read loop, the write loop and the replay loop.
+//! One WebSocket connection from the upgrade to its end. Owns the order of the end: leave all topics, write the queue,
+//! send the close frame, wait for the peer. One task per connection runs the read loop, the write loop and the replay
+//! loop.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
@@ -101,8 +102,8 @@ async fn end_of(life: Pin<&mut impl Future<Output = End>>) -> End {
     ended.unwrap_or_else(|_| CloseReason::InternalError.into())
 }
 
-/// Writes until the connection ends. In a drain the reader decides when: it first finishes the current request and writes
-/// its answer.
+/// Writes until the connection ends. In a drain the reader decides when: it first finishes the current request and
+/// writes its answer.
 async fn write_on(writer: &mut Writer) -> Ended {
     match writer.run().await {
         Ended::Closing(close) if close.reason.is_drain() => std::future::pending().await,
@@ -116,8 +117,8 @@ impl From<Close> for End {
     }
 }
 
-/// Writes the queue and the close frame, then reads until the peer closes too: closing a socket with unread bytes resets it,
-/// and the reset can overtake the close frame.
+/// Writes the queue and the close frame, then reads until the peer closes too: closing a socket with unread bytes
+/// resets it, and the reset can overtake the close frame.
 async fn close(
     writer: &mut Writer,
     outbox: &Outbox,

@@ -1,5 +1,5 @@
-//! The upgrade from HTTP to WebSocket. Owns every check before a connection uses resources: method, version, key, origin,
-//! admission, token. Called by the router for `/` and `/ws`; spawns the connection.
+//! The upgrade from HTTP to WebSocket. Owns every check before a connection uses resources: method, version, key,
+//! origin, admission, token. Called by the router for `/` and `/ws`; spawns the connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,8 +37,9 @@ use crate::protocol::{CloseReason, ErrorCode, Token, frame};
 /// When a client may try a full node again. The time is random, or all clients would return at the same time.
 const FULL_RETRY_MS: std::ops::RangeInclusive<u64> = 2_000..=8_000;
 
-/// The size of the kernel's send buffer for one connection. By default the kernel buffers up to 4 MB for a client that reads
-/// slowly: no limit in the settings counts this memory, and a ping behind it would arrive too late to be answered in time.
+/// The size of the kernel's send buffer for one connection. By default the kernel buffers up to 4 MB for a client that
+/// reads slowly: no limit in the settings counts this memory, and a ping behind it would arrive too late to be answered
+/// in time.
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 
 /// Why an upgrade is refused.
@@ -197,8 +198,8 @@ fn has_token(headers: &HeaderMap, name: &axum::http::HeaderName, token: &str) ->
     lines.flat_map(|line| line.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
 }
 
-/// Clients other than browsers send no Origin, and no foreign page can misuse them. Without a list in the settings, a page
-/// must be served from the host and port that it connects to.
+/// Clients other than browsers send no Origin, and no foreign page can misuse them. Without a list in the settings, a
+/// page must be served from the host and port that it connects to.
 fn is_origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };

@@ -1,5 +1,5 @@
-//! Health and metrics endpoints: `/healthz`, `/readyz` and `/metrics`. Owns the three answers, not the state behind them. Called
-//! by the router, for load balancers, supervisors and Prometheus.
+//! Health and metrics endpoints: `/healthz`, `/readyz` and `/metrics`. Owns the three answers, not the state behind
+//! them. Called by the router, for load balancers, supervisors and Prometheus.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::state::AppState;
 
-/// The process is alive. This never depends on the store: restarting a node because the store does not answer would drop its
-/// clients without need.
+/// The process is alive. This never depends on the store: restarting a node because the store does not answer would
+/// drop its clients without need.
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }

@@ -1,5 +1,5 @@
-//! Detection of dead peers. Owns the times of pings and the limit for silence; sends nothing itself. Used by the connection's
-//! read loop.
+//! Detection of dead peers. Owns the times of pings and the limit for silence; sends nothing itself. Used by the
+//! connection's read loop.
 
 use std::time::Duration;
 
@@ -31,7 +31,8 @@ pub(super) struct Keepalive {
 }
 
 impl Keepalive {
-    /// The first ping is spread over the interval, so that connections opened at the same time don't ping at the same time.
+    /// The first ping is spread over the interval, so that connections opened at the same time don't ping at the same
+    /// time.
     pub(super) fn new(settings: &Server) -> Self {
         let first = settings.ping_interval.mul_f64(rand::random_range(0.5..1.0));
         Self {

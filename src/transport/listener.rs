@@ -29,8 +29,8 @@ const LAST_BACK_OFF: Duration = Duration::from_secs(1);
 
 /// For how many deadlines a peer may accept no data of an answer: 10 s by default, as for a WebSocket.
 const STALL: u32 = 2;
-/// For how many deadlines a connection accepts requests, a minute by default; the last answer may take as long again. So no
-/// client keeps its permit for ever with endless requests, or by reading a byte at a time.
+/// For how many deadlines a connection accepts requests, a minute by default; the last answer may take as long again.
+/// So no client keeps its permit for ever with endless requests, or by reading a byte at a time.
 const LIFE: u32 = 12;
 
 /// Accepts connections until `stop`; the head of a request must arrive within `deadline`.

@@ -1,5 +1,5 @@
-//! Sockets: HTTP, the upgrade, and WebSocket connections. Owns bytes and deadlines, not chat rules: it passes frames to the
-//! session, and takes finished blocks from the outbox. Started by the server.
+//! Sockets: HTTP, the upgrade, and WebSocket connections. Owns bytes and deadlines, not chat rules: it passes frames to
+//! the session, and takes finished blocks from the outbox. Started by the server.
 
 mod address;
 mod admission;

@@ -1,5 +1,5 @@
-//! The routes of a node. Owns the two sets of paths, for clients and for operators, on one port or on two; the handlers are
-//! elsewhere. Built by the server.
+//! The routes of a node. Owns the two sets of paths, for clients and for operators, on one port or on two; the handlers
+//! are elsewhere. Built by the server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

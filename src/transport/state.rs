@@ -1,5 +1,5 @@
-//! The state that all requests share. Owns the node's handle, the admission control and the drain flag; holds no request's
-//! own data. Built by the server, used by every handler.
+//! The state that all requests share. Owns the node's handle, the admission control and the drain flag; holds no
+//! request's own data. Built by the server, used by every handler.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,5 @@
-//! The chat page, embedded in the binary. Owns its files and its security headers; knows nothing of the chat. Called by the
-//! router.
+//! The chat page, embedded in the binary. Owns its files and its security headers; knows nothing of the chat. Called by
+//! the router.
 
 use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};

@@ -1,5 +1,5 @@
-//! A socket with a timeout for writes. Owns the timer of a write that makes no progress; knows nothing of HTTP. The listener
-//! serves HTTP over it, and an upgrade takes the plain socket out again.
+//! A socket with a timeout for writes. Owns the timer of a write that makes no progress; knows nothing of HTTP. The
+//! listener serves HTTP over it, and an upgrade takes the plain socket out again.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;

@@ -1,5 +1,5 @@
-//! The writing half of a connection. Owns the blocks that were taken from the queue and are not yet written; sends all of them
-//! in one system call if the socket accepts them. Run by the connection, in parallel with its read loop.
+//! The writing half of a connection. Owns the blocks that were taken from the queue and are not yet written; sends all
+//! of them in one system call if the socket accepts them. Run by the connection, in parallel with its read loop.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -58,8 +58,8 @@ impl Writer {
     }
 
     async fn write_some(&mut self) -> Result<(), Ended> {
-        // Each call that writes at least one byte is progress, and restarts the timeout. The slices exist only during the
-        // call: kept during the wait, they would add a kilobyte to every idle connection.
+        // Each call that writes at least one byte is progress, and restarts the timeout. The slices exist only during
+        // the call: kept during the wait, they would add a kilobyte to every idle connection.
         let (socket, pending) = (&mut self.socket, &self.pending);
         let write = poll_fn(|cx| {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];

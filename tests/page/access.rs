@@ -138,7 +138,8 @@ async fn controls_have_roles_and_names() {
         texts.iter().position(|each| *each == text).unwrap_or_else(|| panic!("{text}: {texts:?}"))
     };
     assert!(at("You") < at("hello") && at("hello") < at("Sent"), "{texts:?}");
-    // Screen readers would spell a text that breaks into one letter per line, and join a text without spaces to its neighbour.
+    // Screen readers would spell a text that breaks into one letter per line, and join a text without spaces to its
+    // neighbour.
     let spaces = "getComputedStyle(document.querySelector('.meta .sr')).whiteSpace";
     assert_eq!(alice.js(spaces).await, "pre");
 

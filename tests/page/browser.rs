@@ -1,4 +1,5 @@
-//! A headless Chromium, controlled through WebDriver. Owns both processes and their folder; knows nothing of the page. Used by
+//! A headless Chromium, controlled through WebDriver. Owns both processes and their folder; knows nothing of the page.
+//! Used by
 //! `Person`, which is one window.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -67,8 +68,8 @@ fn start_driver(home: &std::path::Path) -> Option<(Child, u16)> {
 impl Browser {
     pub async fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        // The driver chooses a free port for IPv4 and needs the same one for IPv6. If that is taken, the driver ends, and the
-        // next attempt chooses another port.
+        // The driver chooses a free port for IPv4 and needs the same one for IPv6. If that is taken, the driver ends,
+        // and the next attempt chooses another port.
         let (driver, port) = (0..10)
             .find_map(|_| start_driver(folder.path()))
             .expect("chromedriver does not start: its own output says why");

@@ -72,8 +72,8 @@ const LONG_TRICKS: [&str; 30] = [
     "\u{202e}<script>harm()</script>\u{2066}",
 ];
 
-/// Everything in the page that could come from hostile input: elements that the page never builds, listeners in attributes,
-/// and links that are not web addresses.
+/// Everything in the page that could come from hostile input: elements that the page never builds, listeners in
+/// attributes, and links that are not web addresses.
 const INJECTED: &str = "
 (() => {
     const ours = ['LI','P','DIV','SPAN','B','BDI','A','SVG','PATH','BUTTON','SMALL','H2','UL','OL'];

@@ -1,5 +1,5 @@
-//! The appearance of the page: light and dark, large and small. If `PAGE_IMAGES` names a folder, the screenshots are written
-//! there; those in docs/images come from here.
+//! The appearance of the page: light and dark, large and small. If `PAGE_IMAGES` names a folder, the screenshots are
+//! written there; those in docs/images come from here.
 
 use serde_json::json;
 
@@ -138,8 +138,8 @@ const NEWEST_IS_SEEN: &str = "(() => {
     return field.bottom <= innerHeight && last.bottom <= field.top && last.bottom > 0;
 })()";
 
-/// All texts with a contrast below 4.5 to 1, and all borders of fields with a contrast below 3 to 1: the level AA of the Web
-/// Content Accessibility Guidelines.
+/// All texts with a contrast below 4.5 to 1, and all borders of fields with a contrast below 3 to 1: the level AA of
+/// the Web Content Accessibility Guidelines.
 const FAINT: &str = "(() => {
     // A field with the focus has another border.
     document.activeElement.blur();

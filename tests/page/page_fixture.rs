@@ -1,5 +1,5 @@
-//! Two nodes behind one address, and a browser: the start of most tests of the page. Owns these three, not what happens with
-//! them.
+//! Two nodes behind one address, and a browser: the start of most tests of the page. Owns these three, not what happens
+//! with them.
 
 use chatnode::config::Config;
 

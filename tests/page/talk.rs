@@ -28,7 +28,8 @@ async fn three_users_chat_over_two_nodes() {
         .await;
     alice.reads("#subtitle", "2 online").await;
 
-    // The server forwards one `Typing` per second and target, so the first ones may be too early after the last message.
+    // The server forwards one `Typing` per second and target, so the first ones may be too early after the last
+    // message.
     let mut written = String::new();
     let deadline = Instant::now() + PATIENCE;
     while bob.js("document.getElementById('typing').textContent").await != "alice is typing…" {

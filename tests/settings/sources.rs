@@ -1,4 +1,5 @@
-//! The sources of settings: flags, environment, `.env` and files. Covers their order, their values, and the errors of each.
+//! The sources of settings: flags, environment, `.env` and files. Covers their order, their values, and the errors of
+//! each.
 
 use crate::work_dir::WorkDir;
 
