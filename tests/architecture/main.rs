@@ -9,3 +9,4 @@ mod layers;
 mod packages;
 mod paths;
 mod source;
+mod test_names;
