@@ -21,7 +21,18 @@ use tokio_util::task::TaskTracker;
 const REQUEST: &str = r#"{"message_type":"GroupChat","id":"0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10","message_body":
     {"sender_username":"alice","room":"lobby","content":"The quick brown fox jumps over the lazy dog, and the dog does not mind at all. It has seen foxes before; this one is quick, which is new, and brown, which is not."}}"#;
 
+const RESUME: &str = r#"{"message_type":"Enter","id":"a1","message_body":{"sender_username":"alice","room":"ops",
+    "since":{"epoch":"0123456789abcdef","seq":41,"message_id":"0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10"}}}"#;
+
+const INVALID: &str = r#"{"message_type":"GroupChat","id":"a1","message_body":{"sender_username":"alice","room":5,"content":"x"}}"#;
+
 fn codec(criterion: &mut Criterion) {
+    criterion.bench_function("decode an Enter with since", |b| {
+        b.iter(|| ClientMessage::decode(black_box(RESUME), 16_384).unwrap());
+    });
+    criterion.bench_function("refuse an invalid GroupChat", |b| {
+        b.iter(|| ClientMessage::decode(black_box(INVALID), 16_384).unwrap_err());
+    });
     criterion.bench_function("decode a GroupChat of 200 B", |b| {
         b.iter(|| ClientMessage::decode(black_box(REQUEST), 16_384).unwrap());
     });
