@@ -1,9 +1,9 @@
 //! A client of chatnode, the clustered chat server. It reconnects and resumes by itself: it loses no message, delivers none
 //! twice, and reports every gap that a node can't fill.
 //!
-//! [`ConnectOptions`] connects and returns two things: a [`Client`], a handle that can be cloned and held by any number of
-//! tasks, and [`Events`], a stream of everything that happens. The connection belongs to a task of its own, so a tokio
-//! runtime is needed.
+//! [`ConnectOptions`] connects and returns two things: a [`Client`] and [`Events`]. The [`Client`] is a handle; you can clone
+//! it, and use it in any number of tasks. [`Events`] is a stream of everything that happens. A tokio task owns the
+//! connection, so the client needs a tokio runtime.
 //!
 //! ```no_run
 //! use chatnode_client::{ConnectOptions, Event};
@@ -27,15 +27,17 @@
 //! # What you can rely on
 //!
 //! - Messages come in the order of their log, each once. [`Event::Gap`] reports where some may be missing.
-//! - Messages of this client go to each room and user in the order in which you sent them. A message keeps its id over every
-//!   attempt, so it is stored once. [`Client::send`] resolves with its [`Receipt`], or says whether it may be stored.
-//! - Memory is bounded: the queue of events and the messages on their way have a limit each.
-//! - Nothing is kept on disk. What is not stored when the program ends is lost; [`Client::close`] waits for it.
+//! - Each room and each user receives the messages of this client in the order in which you sent them. Every attempt to
+//!   send a message uses the same id, so the message is stored once. [`Client::send`] returns a [`Receipt`] when the message
+//!   is stored, or an error that says whether it may have been stored.
+//! - Memory has a limit: the queue of events has one, and so have the messages that are not yet stored.
+//! - The client writes nothing to disk. Messages that are not yet stored when the program ends are lost. Before you end the
+//!   program, call [`Client::close`], which waits for them.
 //!
 //! # Programs that show a chat
 //!
-//! [`model`] is the client without a socket and without a clock: conversations with their lines, members and unread
-//! messages. [`Session`] drives it over a connection. `chatnode chat` is made of these two.
+//! [`model`] contains the state of a client without a socket and without a clock: conversations with their lines, members
+//! and unread messages. [`Session`] connects the model to a node. `chatnode chat` uses these two.
 
 mod address;
 mod asked;

@@ -1,5 +1,6 @@
-//! The wire protocol of chatnode: names, ids, requests, answers, events, errors and close codes. Pure: no tokio, no
-//! sockets, no clock but the one in a UUIDv7. Owns what is said and how it is spelled; nodes and clients share it.
+//! The wire protocol of chatnode: names, ids, requests, answers, events, errors and close codes. It owns the frames and
+//! their encoding in JSON. It uses neither tokio nor sockets, and reads the clock only to create message ids (UUIDv7).
+//! Nodes and clients share this crate.
 //!
 //! Every body is one type, with serde in both directions. A client encodes a request, and reads the answer by the type of
 //! the request:
@@ -25,10 +26,11 @@
 //! assert_eq!(ack.read::<Leave>().unwrap().room.as_str(), "ops");
 //! ```
 //!
-//! A client survives a newer node: it ignores unknown fields and unknown types of frames, and keeps an unknown word as
-//! [`Word::Other`]. A node is strict: a frame that is not a request of this protocol is refused with an error that names the field.
+//! A client works with a newer node. It ignores unknown fields and unknown types of frames. Where the protocol has a fixed
+//! set of texts (such as error codes), it keeps an unknown text as [`Word::Other`]. A node is strict. It refuses a frame
+//! that is not a request of this protocol, with an error that names the wrong field.
 //!
-//! The feature `schema` adds the function `schema`, which makes the JSON Schema of the protocol from these types.
+//! The feature `schema` adds the function `schema`, which creates the JSON Schema of the protocol from these types.
 
 mod client_message;
 mod close;
