@@ -1,68 +1,21 @@
-//! The handle of a client. Owns the bounds of what a program can ask at a time, and the checks that need no connection; does
-//! nothing itself. Held by programs, in any number of copies; the connection task does the work.
+//! The handle of a client. Owns the checks that need no connection, and the requests that programs can make; does nothing by
+//! itself. Held by programs, in any number of copies; the connection task does the work.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use chatnode_protocol::requests::{Features, History, Members, MembersAck, Read, Typing};
-use chatnode_protocol::{
-    ErrorCode, MAX_HISTORY, NameError, Position, Request, RequestId, RoomName, Topic, UserName, Word,
-};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
+use chatnode_protocol::requests::Features;
+use chatnode_protocol::{Ack, ClientMessage, MAX_HISTORY, Request, RoomName, Topic, UserName};
+use tokio::sync::{TryAcquireError, mpsc, oneshot};
 
 use crate::asked::new_id;
+use crate::command::{Command, Queued, Reply, Shared};
+use crate::error::{CloseError, RequestError};
 use crate::event::Message;
-use crate::sending::{Receipt, SendError, Sending};
-
-/// The requests other than messages that wait for the connection task. More wait in their futures.
-const MAX_REQUESTS: usize = 256;
-
-/// Why a request failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RequestError {
-    /// The name of the room or the user is invalid. Nothing was sent.
-    #[error("the name {name:?} {error}")]
-    Name {
-        /// The name.
-        name: String,
-        /// What is wrong with it.
-        error: NameError,
-    },
-    /// The node refused the request.
-    #[error("{message}")]
-    Refused {
-        /// What went wrong, for programs.
-        code: Word<ErrorCode>,
-        /// What went wrong, for people.
-        message: String,
-    },
-    /// The node does not know this request.
-    #[error("the node does not support this")]
-    Unsupported,
-    /// There is no connection now, or it was lost before the answer came. The client reconnects by itself: ask again.
-    #[error("there is no connection to the node now")]
-    Disconnected,
-    /// The room was left before it was entered.
-    #[error("the room was left")]
-    Left,
-    /// The answer of the node can't be read.
-    #[error("the answer of the node can't be read")]
-    Unreadable,
-    /// The client has ended.
-    #[error("the client has ended")]
-    Closed,
-}
-
-/// Messages were on their way when the client was closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{unsent} messages are not known to be stored")]
-#[non_exhaustive]
-pub struct CloseError {
-    /// How many.
-    pub unsent: usize,
-}
+use crate::model::Model;
+use crate::requests;
+use crate::sending::{SendError, Sending};
 
 /// Old messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,60 +25,6 @@ pub struct Page {
     pub messages: Vec<Message>,
     /// Whether there are older ones: ask again, with the first message of this page as `before`.
     pub more: bool,
-}
-
-pub(crate) type Reply<T> = oneshot::Sender<Result<T, RequestError>>;
-
-/// What a handle asks the connection task to do.
-pub(crate) enum Command {
-    Send {
-        id: RequestId,
-        topic: Topic,
-        content: String,
-        reply: oneshot::Sender<Result<Receipt, SendError>>,
-        permit: OwnedSemaphorePermit,
-    },
-    Join(RoomName, Reply<()>),
-    Leave(RoomName, Reply<()>),
-    Members(RoomName, Option<UserName>, Reply<MembersAck>),
-    History(Topic, Option<Position>, u32, Reply<Page>),
-    Typing(Topic, Reply<()>),
-    MarkRead(Topic, Position, Reply<()>),
-    Close(Duration, oneshot::Sender<usize>),
-}
-
-/// A command, and the place that it takes until the task has taken it up.
-pub(crate) struct Queued(pub(crate) Command, pub(crate) Option<OwnedSemaphorePermit>);
-
-/// What the handles and the connection task share.
-pub(crate) struct Shared {
-    user: UserName,
-    send_capacity: usize,
-    sends: Arc<Semaphore>,
-    requests: Arc<Semaphore>,
-    features: Mutex<Features>,
-}
-
-impl Shared {
-    pub(crate) fn new(user: UserName, send_capacity: usize) -> Self {
-        Self {
-            user,
-            send_capacity,
-            sends: Arc::new(Semaphore::new(send_capacity)),
-            requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
-            features: Mutex::default(),
-        }
-    }
-
-    pub(crate) fn set_features(&self, features: &Features) {
-        self.features.lock().unwrap_or_else(PoisonError::into_inner).clone_from(features);
-    }
-
-    /// The client has ended: nothing is accepted any more.
-    pub(crate) fn close(&self) {
-        self.sends.close();
-        self.requests.close();
-    }
 }
 
 /// A handle to a client: one user with their rooms and private messages. Cheap to clone; all clones use one connection, and
@@ -165,7 +64,7 @@ impl Client {
 
     /// What the node knows beyond the requests that every node knows. Empty before the first connection.
     pub fn features(&self) -> Features {
-        self.shared.features.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.features()
     }
 
     /// Enters a room, and enters it again after each loss of the connection, at the position where it stopped. Resolves when
@@ -175,7 +74,7 @@ impl Client {
     /// The name is invalid, the node does not let the client in, or the client has ended.
     pub async fn join(&self, room: &str) -> Result<(), RequestError> {
         let room = room_name(room)?;
-        self.ask(|reply| Command::Join(room, reply)).await
+        self.queue(|reply| Command::Join(room, reply)).await
     }
 
     /// Leaves a room. Messages on their way to it fail with an error that says whether they may be stored. Does nothing if
@@ -185,7 +84,7 @@ impl Client {
     /// The name is invalid, or the client has ended.
     pub async fn leave(&self, room: &str) -> Result<(), RequestError> {
         let room = room_name(room)?;
-        self.ask(|reply| Command::Leave(room, reply)).await
+        self.queue(|reply| Command::Leave(room, reply)).await
     }
 
     /// Sends a message to a room that was joined. It is on its way from this call on, with or without an `await`: the
@@ -252,11 +151,10 @@ impl Client {
     /// The name is invalid, there is no connection, the client is not in the room, or it has ended.
     pub async fn members(&self, room: &str) -> Result<Vec<UserName>, RequestError> {
         let room = room_name(room)?;
-        self.supports::<Members>()?;
         let mut members: Vec<UserName> = Vec::new();
         loop {
-            let (room, after) = (room.clone(), members.last().cloned());
-            let page = self.ask(|reply| Command::Members(room, after, reply)).await?;
+            let request = requests::members(self.user(), room.clone(), members.last().cloned());
+            let page = self.ask(&request, |page, _| page).await?;
             let is_last = !page.more || page.members.is_empty();
             members.extend(page.members);
             if is_last {
@@ -287,9 +185,13 @@ impl Client {
         before: Option<&Message>,
         limit: u32,
     ) -> Result<Page, RequestError> {
-        self.supports::<History>()?;
-        let (topic, before) = (topic.clone(), before.map(|message| message.position));
-        self.ask(|reply| Command::History(topic, before, limit.clamp(1, MAX_HISTORY), reply)).await
+        let (before, limit) = (before.map(|message| message.position), limit.clamp(1, MAX_HISTORY));
+        let request = requests::history(self.user(), topic.clone(), before, limit);
+        self.ask(&request, |page, model| Page {
+            messages: page.messages.into_iter().map(|message| model.as_seen(message)).collect(),
+            more: page.more,
+        })
+        .await
     }
 
     /// Shows a room or a user that this user is typing. Others show it for five seconds: call this at most every three.
@@ -298,9 +200,7 @@ impl Client {
     /// # Errors
     /// There is no connection, or the client has ended.
     pub async fn typing(&self, topic: &Topic) -> Result<(), RequestError> {
-        self.supports::<Typing>()?;
-        let topic = topic.clone();
-        self.ask(|reply| Command::Typing(topic, reply)).await
+        self.tell(&requests::typing(self.user(), topic.clone())).await
     }
 
     /// Marks a message and all older ones of its room or conversation as read. The other devices of this user learn of it,
@@ -309,9 +209,7 @@ impl Client {
     /// # Errors
     /// There is no connection, or the client has ended.
     pub async fn mark_read(&self, message: &Message) -> Result<(), RequestError> {
-        self.supports::<Read>()?;
-        let (topic, position) = (message.topic.clone(), message.position);
-        self.ask(|reply| Command::MarkRead(topic, position, reply)).await
+        self.tell(&requests::read(self.user(), message.topic.clone(), &message.position)).await
     }
 
     /// Ends the client: accepts no more messages, waits up to this time until those on their way are stored, then closes the
@@ -338,7 +236,34 @@ impl Client {
         if is_known && !features.has_request::<R>() { Err(RequestError::Unsupported) } else { Ok(()) }
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, RequestError> {
+    /// Sends a request. `convert` makes what the program gets of its answer.
+    async fn ask<R: Request + 'static, T: Send + 'static>(
+        &self,
+        request: &R,
+        convert: impl FnOnce(R::Ack, &Model) -> T + Send + 'static,
+    ) -> Result<T, RequestError> {
+        self.supports::<R>()?;
+        let id = new_id();
+        let frame = ClientMessage::encode(request, Some(&id), None);
+        self.queue(|reply| {
+            let answered = Box::new(move |answer: Result<Ack, RequestError>, model: &Model| {
+                let answer = answer.and_then(|ack| ack.read::<R>().map_err(|_| RequestError::Unreadable));
+                let _dropped = reply.send(answer.map(|answer| convert(answer, model)));
+            });
+            Command::Ask { id, frame, answered }
+        })
+        .await
+    }
+
+    /// Sends a request without an id, which the node does not answer.
+    async fn tell<R: Request>(&self, request: &R) -> Result<(), RequestError> {
+        self.supports::<R>()?;
+        let frame = ClientMessage::encode(request, None, None);
+        self.queue(|reply| Command::Tell(frame, reply)).await
+    }
+
+    /// Queues a command for the connection task, and waits for its result.
+    async fn queue<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, RequestError> {
         let permit = self.shared.requests.clone().acquire_owned().await.map_err(|_| RequestError::Closed)?;
         let (reply, answer) = oneshot::channel();
         let queued = Queued(command(reply), Some(permit));

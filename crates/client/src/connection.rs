@@ -10,14 +10,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::asked::Asked;
-use crate::client::{Client, Command, Queued, RequestError, Shared};
+use crate::client::Client;
+use crate::command::{Command, Queued, Shared};
+use crate::error::RequestError;
 use crate::event::Event;
 use crate::events::Events;
-use crate::model::{Line, Membership};
+use crate::model::{Effect, Line, Membership};
 use crate::reason::{ClosedReason, LostReason};
 use crate::sending::SendError;
 use crate::session::{News, Session};
-use crate::waiting::{Query, Waiting};
+use crate::waiting::Waiting;
 
 /// How long a client that nobody holds any more sends what is on its way.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -174,7 +176,7 @@ impl Connection {
                     let _gone = started.send(Err(StartError::Lost(reason)));
                     return Some(ClosedReason::ByClient);
                 }
-                self.waiting.disconnected();
+                self.waiting.disconnected(&self.session.model);
                 self.report(Event::Disconnected { reason, retry_in });
             }
             News::Stopped(reason) => return Some(reason),
@@ -240,22 +242,20 @@ impl Connection {
                 let _dropped = reply.send(Ok(()));
             }
             Command::Close(timeout, reply) => self.close(timeout, Some(reply)),
-            other if !model.is_live() => other.fail(),
-            Command::Members(room, after, reply) => {
-                let id = model.ask(&model.members(room, after), Asked::Program);
-                self.waiting.add_query(id, Query::Members(reply));
+            Command::Ask { id, frame, answered } => {
+                if model.is_live() {
+                    model.ask_with(id.clone(), frame, Asked::Program);
+                    self.waiting.add_question(id, answered);
+                } else {
+                    answered(Err(RequestError::Disconnected), model);
+                }
             }
-            Command::History(topic, before, limit, reply) => {
-                let id = model.ask(&model.page(topic, before, limit), Asked::Program);
-                self.waiting.add_query(id, Query::History(reply));
-            }
-            Command::Typing(topic, reply) => {
-                model.send_typing(topic);
-                let _dropped = reply.send(Ok(()));
-            }
-            Command::MarkRead(topic, position, reply) => {
-                model.send_read(topic, &position);
-                let _dropped = reply.send(Ok(()));
+            Command::Tell(frame, reply) => {
+                let is_live = model.is_live();
+                if is_live {
+                    model.effect(Effect::Send(frame));
+                }
+                let _dropped = reply.send(if is_live { Ok(()) } else { Err(RequestError::Disconnected) });
             }
         }
     }
@@ -298,24 +298,6 @@ impl Connection {
             if self.events.send(event).await.is_err() {
                 return;
             }
-        }
-    }
-}
-
-impl Command {
-    /// There is no connection.
-    fn fail(self) {
-        match self {
-            Self::Members(_, _, reply) => drop(reply.send(Err(RequestError::Disconnected))),
-            Self::History(.., reply) => drop(reply.send(Err(RequestError::Disconnected))),
-            Self::Join(_, reply)
-            | Self::Leave(_, reply)
-            | Self::Typing(_, reply)
-            | Self::MarkRead(_, _, reply) => {
-                drop(reply.send(Err(RequestError::Disconnected)));
-            }
-            Self::Send { reply, .. } => drop(reply.send(Err(SendError::Closed))),
-            Self::Close(_, reply) => drop(reply.send(0)),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::event::{Event, Message};
 use crate::model::{Connection, Effect, Model};
 use crate::outbox::{Refusal, can_pass};
 use crate::reason::ClosedReason;
+use crate::requests;
 use crate::sending::{Receipt, SendError, StopReason};
 use crate::text::harmless;
 
@@ -226,7 +227,7 @@ impl Model {
             self.show(Some(topic.clone()), Line::Gap(reason));
         }
         if !resumed && self.history > 0 && self.has::<History>() {
-            let newest = self.page(topic.clone(), None, 1);
+            let newest = requests::history(&self.me, topic.clone(), None, 1);
             self.ask(&newest, Asked::Newest(topic.clone()));
         }
         if self.keep_history {

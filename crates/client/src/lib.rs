@@ -43,8 +43,10 @@ mod address;
 mod asked;
 mod attention;
 mod client;
+mod command;
 mod connection;
 mod conversation;
+mod error;
 mod event;
 mod events;
 mod inbound;
@@ -70,7 +72,8 @@ pub use chatnode_protocol::{
     CloseReason, Epoch, ErrorCode, Features, GapReason, MessageId, NameError, Position, RequestId, RoomName,
     Topic, UserName, Word,
 };
-pub use client::{Client, CloseError, Page, RequestError};
+pub use client::{Client, Page};
+pub use error::{CloseError, RequestError};
 pub use event::{Event, Message};
 pub use events::Events;
 pub use options::{ConnectError, ConnectOptions};

@@ -1,15 +1,15 @@
 //! Typing notices and read markers. Owns when the model sends either, and what those of others change; neither is sent again
-//! after a lost connection. Called by the terminal and by programs with what their user does, and by the model with what
-//! arrives.
+//! after a lost connection. Called by the terminal with what its user does, and by the model with what arrives.
 
 use std::time::Instant;
 
-use chatnode_protocol::requests::{Read, ReadUpTo, Typing};
-use chatnode_protocol::{MessageId, Position, Topic, UserName};
+use chatnode_protocol::requests::{Read, Typing};
+use chatnode_protocol::{MessageId, Topic, UserName};
 
 use crate::conversation::Line;
 use crate::event::Message;
 use crate::model::Model;
+use crate::requests;
 
 impl Model {
     /// The user types in the conversation on show.
@@ -19,7 +19,7 @@ impl Model {
             && self.has::<Typing>()
             && self.conversations[self.current].attention.take_notice(now)
         {
-            self.send_typing(topic);
+            self.tell(&requests::typing(&self.me, topic));
         }
     }
 
@@ -40,24 +40,8 @@ impl Model {
         }
         if conversation.attention.take_marker(newest.message_id) {
             let topic = conversation.topic.clone();
-            self.send_read(topic, &newest);
+            self.tell(&requests::read(&self.me, topic, &newest));
         }
-    }
-
-    /// Sends a typing notice.
-    pub(crate) fn send_typing(&mut self, topic: Topic) {
-        self.tell(&Typing { sender_username: self.me.clone(), topic: Some(topic) });
-    }
-
-    /// Sends a read marker.
-    pub(crate) fn send_read(&mut self, topic: Topic, position: &Position) {
-        let up_to = match topic {
-            Topic::Room(room) => ReadUpTo::Room { room: Some(room), seq: position.seq },
-            Topic::User(target_username) => {
-                ReadUpTo::User { target_username, message_id: position.message_id }
-            }
-        };
-        self.tell(&Read { sender_username: self.me.clone(), up_to });
     }
 
     /// A private conversation was read: by the other user, or by this user on another device.

@@ -1,7 +1,7 @@
 //! Requests other than messages. Owns when they are sent, and whether the node knows them; what the answers mean is not decided
 //! here. Called by the model, and by the connection task for programs.
 
-use chatnode_protocol::requests::{Before, History, Members};
+use chatnode_protocol::requests::{Before, History, Members, Read, ReadUpTo, Typing};
 use chatnode_protocol::{
     ClientMessage, MAX_MEMBERS, Position, Request, RequestId, RoomName, Topic, UserName,
 };
@@ -10,12 +10,42 @@ use crate::asked::{Asked, new_id};
 use crate::conversation::{Conversation, Line};
 use crate::model::{Effect, Model};
 
+/// The request for a page of messages older than this position.
+pub(crate) fn history(me: &UserName, topic: Topic, before: Option<Position>, limit: u32) -> History {
+    let before = before.map(|position| Before { epoch: Some(position.epoch), seq: position.seq });
+    History { sender_username: me.clone(), topic: Some(topic), before, limit }
+}
+
+/// The request for a page of the members of a room, after this name.
+pub(crate) fn members(me: &UserName, room: RoomName, after: Option<UserName>) -> Members {
+    Members { sender_username: me.clone(), room: Some(room), after, limit: MAX_MEMBERS }
+}
+
+/// A typing notice.
+pub(crate) fn typing(me: &UserName, topic: Topic) -> Typing {
+    Typing { sender_username: me.clone(), topic: Some(topic) }
+}
+
+/// A read marker at this message of a room or a conversation.
+pub(crate) fn read(me: &UserName, topic: Topic, position: &Position) -> Read {
+    let up_to = match topic {
+        Topic::Room(room) => ReadUpTo::Room { room: Some(room), seq: position.seq },
+        Topic::User(target_username) => ReadUpTo::User { target_username, message_id: position.message_id },
+    };
+    Read { sender_username: me.clone(), up_to }
+}
+
 impl Model {
-    pub(crate) fn ask<R: Request>(&mut self, request: &R, asked: Asked) -> RequestId {
+    pub(crate) fn ask<R: Request>(&mut self, request: &R, asked: Asked) {
         let id = new_id();
-        self.effect(Effect::Send(ClientMessage::encode(request, Some(&id), None)));
-        self.asked.insert(id.clone(), asked);
-        id
+        let frame = ClientMessage::encode(request, Some(&id), None);
+        self.ask_with(id, frame, asked);
+    }
+
+    /// Sends the finished frame of a request with this id.
+    pub(crate) fn ask_with(&mut self, id: RequestId, frame: String, asked: Asked) {
+        self.effect(Effect::Send(frame));
+        self.asked.insert(id, asked);
     }
 
     /// Sends a request without an id, which the node does not answer.
@@ -48,7 +78,7 @@ impl Model {
             && self.is_open(topic)
             && self.has::<Members>()
         {
-            let members = self.members(room.clone(), None);
+            let members = members(&self.me, room.clone(), None);
             self.ask(&members, Asked::Members(topic.clone()));
         }
     }
@@ -62,19 +92,9 @@ impl Model {
         if !can_ask || self.asked.values().any(is_asked) {
             return;
         }
-        let history = self.page(topic.clone(), conversation.oldest().map(|oldest| oldest.position), limit);
+        let history =
+            history(&self.me, topic.clone(), conversation.oldest().map(|oldest| oldest.position), limit);
         self.ask(&history, Asked::History(topic));
-    }
-
-    /// The request for a page of messages older than this position.
-    pub(crate) fn page(&self, topic: Topic, before: Option<Position>, limit: u32) -> History {
-        let before = before.map(|position| Before { epoch: Some(position.epoch), seq: position.seq });
-        History { sender_username: self.me.clone(), topic: Some(topic), before, limit }
-    }
-
-    /// The request for a page of the members of a room, after this name.
-    pub(crate) fn members(&self, room: RoomName, after: Option<UserName>) -> Members {
-        Members { sender_username: self.me.clone(), room: Some(room), after, limit: MAX_MEMBERS }
     }
 
     /// Whether the node knows a request.

@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 
-use chatnode_protocol::requests::{History, Members, MembersAck};
 use chatnode_protocol::{Ack, ErrorBody, RequestId, RoomName};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::client::{Page, Reply, RequestError};
+use crate::command::{Answered, Reply};
+use crate::error::RequestError;
 use crate::event::Event;
 use crate::model::Model;
 use crate::sending::{Receipt, SendError};
@@ -18,18 +18,12 @@ struct Sent {
     _permit: OwnedSemaphorePermit,
 }
 
-/// A request whose answer the program waits for.
-pub(crate) enum Query {
-    Members(Reply<MembersAck>),
-    History(Reply<Page>),
-}
-
 /// Who waits for what. A future that was dropped is no longer there to be resolved, which does no harm.
 #[derive(Default)]
 pub(crate) struct Waiting {
     sends: HashMap<RequestId, Sent>,
     joins: HashMap<RoomName, Vec<Reply<()>>>,
-    queries: HashMap<RequestId, Query>,
+    questions: HashMap<RequestId, Answered>,
 }
 
 impl Waiting {
@@ -47,8 +41,8 @@ impl Waiting {
         self.joins.entry(room).or_default().push(reply);
     }
 
-    pub(crate) fn add_query(&mut self, id: RequestId, query: Query) {
-        self.queries.insert(id, query);
+    pub(crate) fn add_question(&mut self, id: RequestId, answered: Answered) {
+        self.questions.insert(id, answered);
     }
 
     /// The message is stored.
@@ -83,37 +77,16 @@ impl Waiting {
 
     /// The answer to a request came.
     pub(crate) fn answered(&mut self, id: &RequestId, answer: Result<Ack, ErrorBody>, model: &Model) {
-        let Some(query) = self.queries.remove(id) else { return };
-        match (query, answer) {
-            (query, Err(ErrorBody { code, message, .. })) => {
-                query.fail(RequestError::Refused { code, message });
-            }
-            (Query::Members(reply), Ok(ack)) => {
-                let _dropped = reply.send(ack.read::<Members>().map_err(|_| RequestError::Unreadable));
-            }
-            (Query::History(reply), Ok(ack)) => {
-                let page = ack.read::<History>().map(|page| Page {
-                    messages: page.messages.into_iter().map(|message| model.as_seen(message)).collect(),
-                    more: page.more,
-                });
-                let _dropped = reply.send(page.map_err(|_| RequestError::Unreadable));
-            }
+        if let Some(answered) = self.questions.remove(id) {
+            let refused = |ErrorBody { code, message, .. }| RequestError::Refused { code, message };
+            answered(answer.map_err(refused), model);
         }
     }
 
     /// The connection is lost: no answer comes any more. Messages and rooms wait for the next connection.
-    pub(crate) fn disconnected(&mut self) {
-        for (_, query) in self.queries.drain() {
-            query.fail(RequestError::Disconnected);
-        }
-    }
-}
-
-impl Query {
-    fn fail(self, error: RequestError) {
-        match self {
-            Self::Members(reply) => drop(reply.send(Err(error))),
-            Self::History(reply) => drop(reply.send(Err(error))),
+    pub(crate) fn disconnected(&mut self, model: &Model) {
+        for (_, answered) in self.questions.drain() {
+            answered(Err(RequestError::Disconnected), model);
         }
     }
 }
