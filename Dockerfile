@@ -16,16 +16,16 @@ RUN mkdir -p src/bin \
     && echo 'fn main() {}' >> src/main.rs \
     && cp src/main.rs src/bin/testserver.rs \
     && sed -i '/^\[\[bench\]\]/,/^$/d; /^\[\[test\]\]/,/^$/d; /^\[\[example\]\]/,/^$/d' Cargo.toml \
-    && cargo build --release --locked --bin chatnode
+    && cargo build --profile dist --locked --bin chatnode
 
 COPY crates crates
 COPY src src
 # COPY keeps the files' times, and Cargo would take what is older than the build above for built already.
-RUN find crates src -type f -exec touch {} + && cargo build --release --locked --bin chatnode
+RUN find crates src -type f -exec touch {} + && cargo build --profile dist --locked --bin chatnode
 
 # --- the image: glibc, libgcc and certificates; no shell, no package manager; user 65532 ------------------------------
 FROM gcr.io/distroless/cc-debian12:nonroot@sha256:9dac0a79194e45a7da0158a9c6da57b217585af0786db3845d1f0ec1a0dd182f
-COPY --from=build /build/target/release/chatnode /usr/local/bin/chatnode
+COPY --from=build /build/target/dist/chatnode /usr/local/bin/chatnode
 
 ARG VERSION=0.1.0
 ARG REVISION=unknown
