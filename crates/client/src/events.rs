@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::event::Event;
 
-/// The events of a client, in order. The stream ends after [`Event::Closed`](Event::Closed).
+/// The events of a client, in order. The stream ends after [`Event::Closed`].
 ///
 /// The queue is bounded by [`event_capacity`](crate::ConnectOptions::event_capacity). While it is full, the client neither
 /// reads from the node nor writes to it. The node then applies its own rules for slow clients: it closes the connection, and
