@@ -143,11 +143,14 @@ async fn close_flushes_the_messages_on_their_way() {
     for number in 0..50 {
         drop(alice.send("ops", number.to_string()));
     }
+    alice.typing(&room("ops")).await.unwrap();
     assert_eq!(soon(alice.close(Duration::from_secs(30))).await, Ok(()));
     for number in 0..50 {
         assert_eq!(bob.hears().await, number.to_string());
     }
-    bob.wait_for("that alice left", |frame| frame["message_type"] == "Leave").await;
+    for kind in ["Typing", "Leave"] {
+        bob.wait_for("a typing notice, then the end", |frame| frame["message_type"] == kind).await;
+    }
     let last = soon(events.collect::<Vec<Event>>()).await.pop();
     assert!(matches!(last, Some(Event::Closed { reason: ClosedReason::ByClient, .. })), "{last:?}");
 }
@@ -168,7 +171,7 @@ async fn close_gives_up_at_its_deadline() {
     assert!(matches!(next(&mut events).await, Event::Closed { .. }));
 }
 
-/// A client that nobody holds any more sends what is on its way, and ends.
+/// A client without handles sends what is on its way, and ends.
 #[tokio::test]
 async fn a_dropped_client_sends_and_leaves() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;

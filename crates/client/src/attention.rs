@@ -1,5 +1,5 @@
-//! The short-lived state of one conversation: who types now, and how far each side has read. Owns how long a typing notice
-//! lasts; sends nothing. Held by the conversation, changed by the model.
+//! The short-lived state of one conversation: the users who type now, and how far each side has read. Owns how long a typing
+//! notice lasts; sends nothing. Held by the conversation, changed by the model.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use chatnode_protocol::{MessageId, UserName};
 /// A typing notice is sent at most once per this time.
 const SEND_TYPING_EVERY: Duration = Duration::from_secs(3);
 
-/// A user whose last typing notice is older than this types no more.
+/// A typing notice lasts for this time.
 const TYPING_FOR: Duration = Duration::from_secs(5);
 
 /// The most names shown at a time.

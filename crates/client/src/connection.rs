@@ -21,7 +21,7 @@ use crate::sending::SendError;
 use crate::session::{News, Session};
 use crate::waiting::Waiting;
 
-/// How long a client that nobody holds any more sends what is on its way.
+/// How long a client without handles sends what is on its way.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Without anything to wait for, a moment far away does no harm.
@@ -52,9 +52,9 @@ pub(crate) fn spawn(
         session,
         shared: shared.clone(),
         commands,
-        is_held: true,
+        has_handles: true,
         events,
-        is_heard: true,
+        has_reader: true,
         pending: VecDeque::new(),
         started: fails_at_first.then_some(started),
         waiting: Waiting::default(),
@@ -64,7 +64,7 @@ pub(crate) fn spawn(
     (Client::new(shared, handle), Events::new(queue), has_started)
 }
 
-/// The client is to end.
+/// The program closes the client.
 struct Closing {
     until: Instant,
     replies: Vec<oneshot::Sender<usize>>,
@@ -74,12 +74,12 @@ struct Connection {
     session: Session,
     shared: Arc<Shared>,
     commands: mpsc::UnboundedReceiver<Queued>,
-    /// Whether there is a handle.
-    is_held: bool,
+    /// Whether the program has a handle.
+    has_handles: bool,
     events: mpsc::Sender<Event>,
-    /// Whether there is somebody to read the events.
-    is_heard: bool,
-    /// Events that did not fit into the queue yet. Nothing is read from the node while there are some.
+    /// Whether the program can read the events.
+    has_reader: bool,
+    /// Events that did not fit into the queue yet. While there are some, the task reads nothing from the node.
     pending: VecDeque<Event>,
     started: Option<oneshot::Sender<Result<(), StartError>>>,
     waiting: Waiting,
@@ -91,7 +91,7 @@ enum Step {
     News(Option<News>),
     Command(Option<Queued>),
     EventQueued,
-    NobodyListens,
+    ReaderGone,
     Time,
 }
 
@@ -101,7 +101,7 @@ impl Connection {
             if let Some(reason) = self.settle() {
                 break reason;
             }
-            if !self.is_held && !self.is_heard && self.closing.is_none() {
+            if !self.has_handles && !self.has_reader && self.closing.is_none() {
                 self.close(CLOSE_TIMEOUT, None);
             }
             if let Some(closing) = &self.closing
@@ -111,15 +111,15 @@ impl Connection {
             }
             match self.step().await {
                 Step::News(news) => {
-                    if let Some(reason) = news.and_then(|news| self.heard(news)) {
+                    if let Some(reason) = news.and_then(|news| self.handle_news(news)) {
                         break reason;
                     }
                 }
                 Step::Command(Some(Queued(command, _place))) => self.carry_out(command),
-                Step::Command(None) => self.is_held = false,
+                Step::Command(None) => self.has_handles = false,
                 Step::EventQueued => {}
-                Step::NobodyListens => {
-                    self.is_heard = false;
+                Step::ReaderGone => {
+                    self.has_reader = false;
                     self.pending.clear();
                 }
                 Step::Time => self.session.model.tick(std::time::Instant::now()),
@@ -138,31 +138,31 @@ impl Connection {
         let wake = self.closing.as_ref().map_or(wake, |closing| closing.until.min(wake));
         tokio::select! {
             news = self.session.next(), if may_read => Step::News(news),
-            command = self.commands.recv(), if self.is_held => Step::Command(command),
+            command = self.commands.recv(), if self.has_handles => Step::Command(command),
             place = self.events.reserve(), if is_full => match (place, self.pending.pop_front()) {
                 (Ok(place), Some(event)) => {
                     place.send(event);
                     Step::EventQueued
                 }
-                _ => Step::NobodyListens,
+                _ => Step::ReaderGone,
             },
-            () = self.events.closed(), if self.is_heard => Step::NobodyListens,
+            () = self.events.closed(), if self.has_reader => Step::ReaderGone,
             () = sleep_until(wake) => Step::Time,
         }
     }
 
-    /// Carries out what the model wants. The reason if the client can't go on.
+    /// Carries out what the model wants. Returns a reason if the client can't go on.
     fn settle(&mut self) -> Option<ClosedReason> {
         while let Some(news) = self.session.settle() {
-            if let Some(reason) = self.heard(news) {
+            if let Some(reason) = self.handle_news(news) {
                 return Some(reason);
             }
         }
         None
     }
 
-    /// Passes news on to those who wait for them. The reason if the client can't go on.
-    fn heard(&mut self, news: News) -> Option<ClosedReason> {
+    /// Passes news on to the futures and the events of the program. Returns a reason if the client can't go on.
+    fn handle_news(&mut self, news: News) -> Option<ClosedReason> {
         match news {
             News::Connected => {
                 self.shared.set_features(&self.session.model.features);
@@ -196,7 +196,7 @@ impl Connection {
     }
 
     fn report(&mut self, event: Event) {
-        if !self.is_heard {
+        if !self.has_reader {
             return;
         }
         // In order: nothing overtakes what waits.
@@ -277,14 +277,14 @@ impl Connection {
         // Every message that is on its way is reported, with what is known of it.
         self.session.model.fail_everything();
         while let Some(news) = self.session.settle() {
-            let _ended = self.heard(news);
+            let _ended = self.handle_news(news);
         }
         self.commands.close();
         while let Ok(Queued(command, _)) = self.commands.try_recv() {
             match command {
                 Command::Send { reply, .. } => drop(reply.send(Err(SendError::Closed))),
                 Command::Close(_, reply) => drop(reply.send(0)),
-                // The others see that nobody answers.
+                // The futures of the others resolve, since their replies are dropped.
                 _ => {}
             }
         }

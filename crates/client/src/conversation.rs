@@ -1,5 +1,5 @@
-//! One room, or the private messages with one user. Owns the lines to show and their bound, who is there, and the position
-//! in the log; does not know the connection. Called by the model, read by the screen.
+//! One room, or the private messages with one user. Owns the lines to show and their limit, the members, and the position in
+//! the log; does not know the connection. Called by the model, read by the screen.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;

@@ -20,7 +20,7 @@ use crate::requests;
 use crate::sending::{Receipt, SendError, StopReason};
 use crate::text::harmless;
 
-/// The pause between two attempts to enter a room, if the node names none.
+/// The pause between two attempts to enter a room, if the node does not name one.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 impl Model {

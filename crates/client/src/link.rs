@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chatnode_protocol::{CloseReason, ErrorBody, retry_after};
 use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::{Sink, Stream};
+use futures_util::{Sink, SinkExt, Stream};
 use rand::Rng;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -86,7 +86,7 @@ struct Open {
 }
 
 impl Link {
-    /// Connects as soon as [`Link::next`] is called, over TLS where the address says so.
+    /// Connects as soon as [`Link::next`] is called, over TLS if the address says so.
     pub(crate) fn new(address: Address) -> Self {
         let connector = address.tls.map_or(Connector::Plain, Connector::Rustls);
         Self {
@@ -165,10 +165,15 @@ impl Link {
         }
     }
 
-    /// Sends a close frame, so that others see at once that the user is gone.
+    /// Sends the queued frames and a close frame, so that others see at once that the user is gone.
     pub(crate) async fn close(mut self) {
         if let Phase::Open(open) = &mut self.phase {
-            let closing = open.socket.close(None);
+            let closing = async {
+                for message in self.outgoing {
+                    open.socket.feed(message).await?;
+                }
+                open.socket.close(None).await
+            };
             // A node that does not take it within a second notices by itself.
             let _taken = timeout(Duration::from_secs(1), closing).await;
         }

@@ -27,7 +27,7 @@ use crate::sending::{Receipt, SendError, StopReason};
 pub enum Effect {
     /// Send a frame.
     Send(String),
-    /// Show a line of a conversation, or of none.
+    /// Show a line, in a conversation if it belongs to one.
     Show(Option<Topic>, Line),
     /// Report an event that is no line of a conversation.
     Report(Event),
@@ -46,7 +46,7 @@ pub enum Effect {
 /// The state of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Connection {
-    /// There was none yet.
+    /// There was no connection yet.
     Connecting,
     /// It is open, and the node has not signed the user in yet.
     SigningIn,
@@ -293,7 +293,7 @@ impl Model {
         })
     }
 
-    /// Shows a line: in its conversation if that is open, or in the one on show if it belongs to none.
+    /// Shows a line: in its conversation if that is open, or in the conversation on show if it belongs to none.
     pub fn show(&mut self, topic: Option<Topic>, line: Line) {
         let current = self.current;
         let index = match &topic {

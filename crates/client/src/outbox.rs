@@ -1,6 +1,6 @@
-//! The messages of this user that are not known to be stored. Owns their order (one at a time to each room or user: none
-//! overtakes another, and none waits for a room that is stuck), the id that a message keeps over every attempt, and when
-//! to give up; sends nothing itself. Called by the model.
+//! The messages of this user that are not known to be stored. Owns their order, the id that a message keeps over every attempt,
+//! and when to give up; sends nothing itself. Called by the model. Messages go to each room and user one at a time: no message
+//! overtakes another, and no message waits for a room that is stuck.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// A repeat must not only be sent within the dedupe window, but also arrive.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// The pause between two attempts, if the node names none.
+/// The pause between two attempts, if the node does not name one.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The most messages sent and not answered, over all conversations: well below what a node lets through in the time that

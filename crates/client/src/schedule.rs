@@ -16,7 +16,7 @@ use crate::sending::SendError;
 const MAX_FRAME_BYTES: usize = 131_072;
 
 impl Model {
-    /// Does what is due: enters rooms, sends the next messages, gives up those whose time is over.
+    /// Does what is due: enters rooms, sends the next messages, gives up messages whose time is over.
     pub fn tick(&mut self, now: Instant) {
         while let Some((publish, error)) = self.outbox.give_up(now) {
             self.fail(publish, error);

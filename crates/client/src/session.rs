@@ -25,7 +25,7 @@ pub struct Session {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum News {
-    /// There is a new line in a conversation, or in none.
+    /// There is a new line, in a conversation if it belongs to one.
     Line(Option<Topic>, Line),
     /// Something happened that is no line of a conversation.
     Event(Event),

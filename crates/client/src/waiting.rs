@@ -1,5 +1,5 @@
-//! The futures of a program that wait for something. Owns who waits for which message, room or answer, and resolves them;
-//! sends nothing. Held by the connection task.
+//! The futures of a program that wait for a message to be stored, a room to be entered or an answer. Owns their replies, and
+//! resolves them; sends nothing. Held by the connection task.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ struct Sent {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Who waits for what. A future that was dropped is no longer there to be resolved, which does no harm.
+/// The replies that the futures of the program wait for. If the program has dropped a future, its reply has no effect.
 #[derive(Default)]
 pub(crate) struct Waiting {
     sends: HashMap<RequestId, Sent>,
@@ -59,7 +59,7 @@ impl Waiting {
         }
     }
 
-    /// What this event means for those who wait.
+    /// Resolves the futures that this event concerns.
     pub(crate) fn failed(&mut self, event: &Event) {
         match event {
             Event::NotSent { id, error, .. } => {

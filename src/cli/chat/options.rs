@@ -60,7 +60,7 @@ pub(super) enum OptionError {
 /// The node, the user, and the conversations to open.
 pub(super) struct Plan {
     pub(super) address: Address,
-    /// The user. `None` if the node is to say whose the token is.
+    /// The user. `None` if the node is asked for the user of the token.
     pub(super) me: Option<UserName>,
     pub(super) rooms: Vec<RoomName>,
     pub(super) to: Option<UserName>,

@@ -1,4 +1,4 @@
-//! Stories of the model: no socket, no clock. Owns a node that answers what the story says.
+//! Stories of the model, without a socket or a clock. Owns a node that answers as the story says.
 
 use std::time::{Duration, Instant};
 
@@ -116,7 +116,7 @@ fn positions_move_with_messages_and_the_first_answer() {
     assert_eq!(sent[0]["message_body"]["history"], 20);
     story.ack(&sent[0], &at("e", 4));
 
-    // What had waited for us may still be on its way, whatever else is answered: the place of the answer is not ours.
+    // Messages that waited for the user may still be on their way, so the position in the answer does not count.
     story.loses_the_connection();
     assert_eq!(story.one("Auth")["message_body"].get("since"), None);
     story.model.lost(LostReason::Broken("gone".into()), story.now);
