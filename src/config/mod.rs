@@ -194,7 +194,7 @@ pub struct Server {
     /// How long a client may take for its HTTP request and the upgrade.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
-    /// How often the node pings a quiet connection, plus or minus a fifth.
+    /// How often the node pings each connection, plus or minus a fifth.
     #[serde(with = "humantime_serde")]
     pub ping_interval: Duration,
     /// How long after a ping the node waits for data.
