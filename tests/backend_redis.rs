@@ -5,6 +5,8 @@ mod support;
 
 #[path = "backend_redis/faults.rs"]
 mod faults;
+#[path = "backend_redis/foreign_logs.rs"]
+mod foreign_logs;
 #[path = "backend_redis/leases.rs"]
 mod leases;
 #[path = "backend_redis/nodes.rs"]

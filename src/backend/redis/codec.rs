@@ -8,7 +8,7 @@ use bytes::Bytes;
 use redis::Value;
 
 use crate::backend::{Entry, Notice, Publication, TokenHash};
-use crate::protocol::{ConnectionId, MessageId, Position, UserName};
+use crate::protocol::{ConnectionId, MAX_SEQ, MessageId, Position, UserName};
 
 /// Stands for a missing value.
 const NONE: &str = "-";
@@ -25,7 +25,7 @@ pub(super) fn parse(payload: Vec<u8>) -> Option<Publication> {
     match words.next()? {
         "M" => {
             let epoch = words.next()?.parse().ok()?;
-            let seq = words.next()?.parse().ok()?;
+            let seq = seq(words.next()?.parse().ok()?)?;
             let message_id = words.next()?.parse().ok()?;
             let prev = match words.next()? {
                 NONE => MessageId::NONE,
@@ -46,9 +46,14 @@ pub(super) fn parse(payload: Vec<u8>) -> Option<Publication> {
     }
 }
 
+/// Checks that a `seq` is one that a node may have written: larger ones are not exact in scripts and in clients.
+fn seq(seq: u64) -> Option<u64> {
+    (seq <= MAX_SEQ).then_some(seq)
+}
+
 /// Parses a position. `None` if no node wrote it.
 pub(super) fn position(epoch: &str, seq: u64, message_id: &str) -> Option<Position> {
-    Some(Position { epoch: epoch.parse().ok()?, seq, message_id: message_id.parse().ok()? })
+    Some(Position { epoch: epoch.parse().ok()?, seq: self::seq(seq)?, message_id: message_id.parse().ok()? })
 }
 
 /// Formats an event for publishing.
@@ -87,7 +92,7 @@ pub(super) fn parse_notice(payload: &[u8]) -> Option<Notice> {
 /// Parses an entry of a stream in the format of `XRANGE`: `[<seq>-0, [i, id, p, prev, t, stored_at, b, body]]`.
 pub(super) fn parse_entry(value: Value) -> Option<Entry> {
     let [Value::BulkString(id), Value::Array(fields)] = array(value)? else { return None };
-    let seq = text(&id)?.strip_suffix("-0")?.parse().ok()?;
+    let seq = seq(text(&id)?.strip_suffix("-0")?.parse().ok()?)?;
     let [_, message_id, _, prev, _, stored_at, _, body]: [Value; 8] = fields.try_into().ok()?;
     let Value::BulkString(body) = body else { return None };
     Some(Entry {

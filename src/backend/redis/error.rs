@@ -99,14 +99,18 @@ fn refuses(error: &RedisError) -> bool {
     error.code().is_some_and(|code| BEFORE_WRITING.contains(&code))
 }
 
-/// True if a key has another type, or a reply is malformed: another program writes under the prefix.
+/// True if a key has another type or holds an invalid value, or if a reply is malformed: another program writes under the
+/// prefix.
 fn is_corrupt(error: &RedisError) -> bool {
     // `code` does not see the errors inside a pipeline.
     let is_foreign =
-        |errors: Arc<[(usize, ServerError)]>| errors.iter().any(|(_, error)| error.code() == "WRONGTYPE");
+        |errors: Arc<[(usize, ServerError)]>| errors.iter().any(|(_, error)| FOREIGN.contains(&error.code()));
     matches!(error.kind(), ErrorKind::UnexpectedReturnType | ErrorKind::Parse)
         || error.clone().into_server_errors().is_some_and(is_foreign)
 }
+
+/// Error codes of a key with another type, and of a script that read an invalid value (`log.lua`).
+const FOREIGN: [&str; 2] = ["WRONGTYPE", "BADLOG"];
 
 /// True if the server is no longer a master: the connection must be replaced.
 pub(super) fn is_demoted(error: &RedisError) -> bool {
@@ -149,8 +153,13 @@ mod tests {
                 "{text}"
             );
         }
-        let foreign = reply("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n");
-        assert!(matches!(ConnectionRole::Command.classify(&foreign), BackendError::Corrupt(_)));
+        for text in [
+            "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n",
+            "-BADLOG chat:{r:lobby}:meta has an invalid s script: 0a, on @user_script:21.\r\n",
+        ] {
+            let error = ConnectionRole::Command.classify(&reply(text));
+            assert!(matches!(error, BackendError::Corrupt(_)), "{text}");
+        }
         let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
         assert!(matches!(ConnectionRole::Command.classify(&lost), BackendError::Unknown(_)));
         let late = RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));

@@ -26,7 +26,7 @@ if direction ~= 'top' and log.first_seq <= log.seq then
     end
     local full = false
     for _, entry in ipairs(batch) do
-      bytes = bytes + #entry[2][8]
+      bytes = bytes + #(entry[2][8] or fail(log.stream, 'entry'))
       if #page > 0 and bytes > max_bytes then
         full = true
         break

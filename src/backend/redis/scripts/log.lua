@@ -5,15 +5,29 @@
 -- Fields of meta: e epoch, s seq of the newest entry, i its message id, b total bytes of the bodies in the log, f seq of
 --                 the oldest entry, h lower bound of the time at which it was stored, a time at which the newest was.
 -- Numbers are written with %.0f, because Lua 5.1 would write a large number as 1e+15.
+-- Every number that is read is checked: above MAX_INT, `n + 1 == n` may be true, and a loop over `seq` would never end.
 
 local DAY = 86400000
 local META_TTL = 30 * DAY
+local MAX_INT = 2 ^ 53 - 1
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 local function int(number)
   return string.format('%.0f', number)
+end
+
+-- Ends the script: a key holds a value that no node wrote.
+local function fail(key, what)
+  error({ err = 'BADLOG ' .. key .. ' has an invalid ' .. what })
+end
+
+-- Reads a number of the log: an integer from 0 to MAX_INT.
+local function parse(key, what, text)
+  local number = string.match(text or '', '^%d+$') and tonumber(text)
+  if not number or number > MAX_INT then fail(key, what) end
+  return number
 end
 
 -- Extends an expiry, but at most once a day: each extension is a write to the append-only file.
@@ -32,9 +46,11 @@ local function open_log(first_key, new_epoch, max_age)
   log.max_age = max_age
   local meta = redis.call('HMGET', log.meta, 'e', 's', 'i', 'b', 'f', 'h', 'a')
   if meta[1] then
-    log.epoch, log.seq, log.last_id = meta[1], tonumber(meta[2]), meta[3]
-    log.bytes, log.first_seq = tonumber(meta[4]), tonumber(meta[5])
-    log.first_stored_at, log.last_stored_at = tonumber(meta[6]), tonumber(meta[7])
+    log.epoch, log.last_id = meta[1], meta[3] or fail(log.meta, 'i')
+    log.seq, log.bytes = parse(log.meta, 's', meta[2]), parse(log.meta, 'b', meta[4])
+    log.first_seq, log.first_stored_at = parse(log.meta, 'f', meta[5]), parse(log.meta, 'h', meta[6])
+    log.last_stored_at = parse(log.meta, 'a', meta[7])
+    if log.first_seq < 1 or log.first_seq > log.seq + 1 then fail(log.meta, 'f') end
   else
     log.epoch, log.seq, log.last_id = new_epoch, 0, ''
     log.bytes, log.first_seq, log.first_stored_at, log.last_stored_at = 0, 1, 0, 0
@@ -64,12 +80,14 @@ local function trim(log, max_messages, max_bytes)
       log.first_seq, log.bytes = log.seq + 1, 0
     end
     for _, entry in ipairs(oldest) do
+      local fields = entry[2]
       -- This skips entries that no longer exist, because the whole stream expired.
-      log.first_seq = tonumber(string.match(entry[1], '^%d+'))
-      log.first_stored_at = tonumber(entry[2][6])
-      if log.first_seq == log.seq then log.bytes = #entry[2][8] end
+      log.first_seq = parse(log.stream, 'id', string.match(entry[1], '^(%d+)-0$'))
+      log.first_stored_at = parse(log.stream, 't', fields[6])
+      if log.first_seq > log.seq or not fields[8] then fail(log.stream, 'entry') end
+      if log.first_seq == log.seq then log.bytes = #fields[8] end
       if not exceeds_limits() then break end
-      log.first_seq, log.bytes = log.first_seq + 1, log.bytes - #entry[2][8]
+      log.first_seq, log.bytes = log.first_seq + 1, math.max(0, log.bytes - #fields[8])
     end
     batch = math.min(batch * 4, 64)
   end

@@ -18,13 +18,14 @@ local current, previous = 2 + window_number % 2, 2 + (window_number + 1) % 2
 -- of a later window counts too: then the clock was set back.
 local function find_record(key, min_number)
   local found = redis.call('HMGET', key, 'w', dedupe_key)
-  return found[1] and tonumber(found[1]) >= min_number, found[2]
+  return found[1] and parse(key, 'w', found[1]) >= min_number, found[2]
 end
 
 local logs, missing, complete_log = {}, 0, nil
 for i = 1, #KEYS / 4 do
   local base = 4 * (i - 1) + 1
   local log = open_log(base, ARGV[8 + 2 * i], max_age)
+  if log.seq == MAX_INT then fail(log.meta, 's') end
   log.channel, log.dedupe = ARGV[7 + 2 * i], KEYS[base + current]
   local is_valid, record = find_record(log.dedupe, window_number)
   log.must_rotate = not is_valid
@@ -58,7 +59,13 @@ for _, log in ipairs(logs) do
     log.last_stored_at = math.max(now, previous_stored_at)
     if log.first_seq == log.seq then log.first_stored_at = log.last_stored_at end
     local seq = int(log.seq)
-    redis.call('XADD', log.stream, seq .. '-0', 'i', message_id, 'p', prev, 't', int(log.last_stored_at), 'b', body)
+    local added = redis.pcall('XADD', log.stream, seq .. '-0', 'i', message_id, 'p', prev, 't', int(log.last_stored_at),
+      'b', body)
+    if type(added) == 'table' and added.err then
+      -- The stream has had an entry beyond the newest message of the log.
+      if string.find(added.err, 'equal or smaller', 1, true) then fail(log.stream, 'entry') end
+      return added
+    end
     trim(log, max_messages, max_bytes)
     save(log)
     -- An unused stream expires when all its entries have. The expiry is not extended each time, because it is an extra
