@@ -9,17 +9,21 @@ use std::thread::JoinHandle;
 
 const KEY: &str = "8Jq2-mVd7-Rz4x-Kp9w";
 
-/// A fake node that answers one request and returns it.
+/// A fake node that answers one request after another, each on a connection of its own, and returns them.
 struct Node {
     address: SocketAddr,
-    request: JoinHandle<String>,
+    requests: JoinHandle<Vec<String>>,
 }
 
 impl Node {
     fn answering(status: &'static str, body: &'static str) -> Self {
+        Self::answering_all(vec![(status, body)])
+    }
+
+    fn answering_all(answers: Vec<(&'static str, &'static str)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let request = std::thread::spawn(move || {
+        let answer = move |(status, body): (&str, &str)| {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = String::new();
             let mut buffer = [0; 4096];
@@ -35,8 +39,15 @@ impl Node {
             let length = body.len();
             write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
             request
-        });
-        Self { address, request }
+        };
+        let requests = std::thread::spawn(move || answers.into_iter().map(answer).collect());
+        Self { address, requests }
+    }
+
+    /// The only request.
+    fn request(self) -> String {
+        let [request] = self.requests.join().unwrap().try_into().unwrap();
+        request
     }
 
     fn url(&self) -> String {
@@ -45,18 +56,27 @@ impl Node {
 }
 
 fn chatnode(environment: &[(&str, &str)], args: &[&str], input: &str) -> Output {
+    chatnode_writing_to(Stdio::piped(), environment, args, input)
+}
+
+fn chatnode_writing_to(stdout: Stdio, environment: &[(&str, &str)], args: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_chatnode"))
         .args(args)
         .current_dir(std::env::temp_dir())
         .env_clear()
         .envs(environment.iter().copied())
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stdout(stdout)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
+}
+
+/// A full disk.
+fn full_disk() -> Stdio {
+    std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into()
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -70,7 +90,7 @@ fn issue_prints_only_the_token() {
     let output = chatnode(&[("CHAT_AUTH__ADMIN_KEY", KEY)], &args, "");
     assert_eq!((text(&output.stdout), text(&output.stderr)), ("t-1\n", ""));
     assert!(output.status.success());
-    let request = node.request.join().unwrap();
+    let request = node.request();
     assert!(request.starts_with("POST /api/v1/tokens HTTP/1.1\r\n"), "{request}");
     assert!(request.contains(&format!("authorization: Bearer {KEY}\r\n")), "{request}");
     let body: serde_json::Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
@@ -84,7 +104,7 @@ fn refusal_prints_the_message_of_the_node() {
     let output = chatnode(&[("CHAT_AUTH__ADMIN_KEY", KEY)], &args, "");
     assert_eq!(text(&output.stderr), "chatnode: the node answered 401 Unauthorized: wrong key\n");
     assert_eq!(output.status.code(), Some(1));
-    assert!(node.request.join().unwrap().contains(r#"{"username":"ann"}"#));
+    assert!(node.request().contains(r#"{"username":"ann"}"#));
 }
 
 #[test]
@@ -93,7 +113,7 @@ fn revoke_reads_the_token_from_stdin() {
     let args = ["token", "revoke", "-", "--url", &node.url()];
     let output = chatnode(&[("CHAT_AUTH__ADMIN_KEY", KEY)], &args, "t-1\n");
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let request = node.request.join().unwrap();
+    let request = node.request();
     assert!(request.starts_with("POST /api/v1/tokens/revoke HTTP/1.1\r\n"), "{request}");
     assert!(request.ends_with(r#"{"token":"t-1"}"#), "{request}");
 }
@@ -104,7 +124,7 @@ fn revoke_ends_all_tokens_of_a_user() {
     let args = ["token", "revoke", "--user", "a/b", "--url", &node.url()];
     let output = chatnode(&[("CHAT_AUTH__ADMIN_KEY", KEY)], &args, "");
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let request = node.request.join().unwrap();
+    let request = node.request();
     assert!(request.starts_with("DELETE /api/v1/users/a%2Fb/tokens HTTP/1.1\r\n"), "{request}");
 }
 
@@ -126,7 +146,7 @@ fn health_sets_the_exit_code() {
         let url = node.url();
         let output = chatnode(&[("CHAT_AUTH__ADMIN_KEY", KEY)], &[args, &["--url", &url]].concat(), "");
         assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
-        let request = node.request.join().unwrap();
+        let request = node.request();
         assert!(request.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{request}");
         assert!(!request.contains(KEY), "a probe needs no key");
     }
@@ -150,4 +170,78 @@ fn every_shell_gets_a_completion_script() {
         let output = chatnode(&[], &["completions", shell], "");
         assert!(output.status.success() && text(&output.stdout).contains("max-connections"), "{shell}");
     }
+}
+
+/// Every subcommand that prints a result.
+const PRINTING: [&[&str]; 8] = [
+    &["config", "print"],
+    &["config", "check"],
+    &["completions", "bash"],
+    &["completions", "zsh"],
+    &["--help"],
+    &["help"],
+    &["token", "--help"],
+    &["--version"],
+];
+
+#[test]
+fn result_that_cannot_be_written_is_a_failure() {
+    for args in PRINTING {
+        let output = chatnode_writing_to(full_disk(), &[], args, "");
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let expected = "chatnode: can't write to standard output: No space left on device (os error 28)\n";
+        assert_eq!(text(&output.stderr), expected, "{args:?}");
+    }
+}
+
+/// `chatnode config print | head`.
+#[test]
+fn closed_pipe_is_no_error() {
+    for args in PRINTING {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = chatnode_writing_to(writer.into(), &[], args, "");
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""), "{args:?}");
+    }
+}
+
+#[test]
+fn invalid_command_line_is_reported_on_stderr() {
+    let output = chatnode(&[], &["--no-such-flag"], "");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
+    assert!(text(&output.stderr).contains("--no-such-flag"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn token_that_cannot_be_printed_is_revoked() {
+    const ISSUED: (&str, &str) = ("201 Created", r#"{"token":"t-1","username":"ann","expires_at":5}"#);
+    const FULL: &str =
+        "chatnode: can't write to standard output: No space left on device (os error 28); the token";
+    let issue = |node: &Node| {
+        let args = ["token", "issue", "ann", "--url", &node.url()];
+        let output = chatnode_writing_to(full_disk(), &[("CHAT_AUTH__ADMIN_KEY", KEY)], &args, "");
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr).to_owned()
+    };
+    let node = Node::answering_all(vec![ISSUED, ("204 No Content", "")]);
+    assert_eq!(issue(&node), format!("{FULL} was revoked again\n"));
+    let requests = node.requests.join().unwrap();
+    assert!(requests[1].starts_with("POST /api/v1/tokens/revoke HTTP/1.1\r\n"), "{requests:?}");
+    assert!(requests[1].ends_with(r#"{"token":"t-1"}"#), "{requests:?}");
+
+    let node = Node::answering_all(vec![ISSUED, ("503 Service Unavailable", r#"{"message":"no store"}"#)]);
+    let said = issue(&node);
+    assert!(
+        said.starts_with(FULL) && said.contains("can't be revoked") && said.contains("no store"),
+        "{said}"
+    );
+}
+
+/// A probe is about the node, not about the disk of its caller.
+#[test]
+fn health_ignores_a_full_disk() {
+    let node = Node::answering("200 OK", "ready");
+    let output = chatnode_writing_to(full_disk(), &[], &["health", "--url", &node.url()], "");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stderr).contains("can't write to standard output"), "{}", text(&output.stderr));
 }

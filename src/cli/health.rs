@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::Method;
 
 use super::api::Api;
-use super::output::{MISUSE, block_on, load, print, print_error};
+use super::output::{MISUSE, block_on, load, print, print_error, unwritten};
 use crate::config::Flags;
 
 /// The node and the probe.
@@ -42,7 +42,10 @@ pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
     block_on(async {
         match api.send(Method::GET, path, None).await {
             Ok((status, _)) if status.is_success() => {
-                print("ok\n");
+                // The exit code is about the node: a full disk of the caller must not make it look broken.
+                if let Err(error) = print("ok\n") {
+                    print_error(&unwritten(&error));
+                }
                 ExitCode::SUCCESS
             }
             Ok((status, body)) => {

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use self::output::print;
+use self::output::{print_result, print_usage};
 use crate::config::Flags;
 
 /// A chat server: rooms and private messages over WebSocket, on one node or on many nodes that share one Redis.
@@ -54,7 +54,10 @@ enum Action {
 
 /// Runs the command with the arguments of the process.
 pub fn main() -> ExitCode {
-    let Command { flags, action } = Command::parse();
+    let Command { flags, action } = match Command::try_parse() {
+        Ok(command) => command,
+        Err(usage) => return print_usage(&usage),
+    };
     match action.unwrap_or(Action::Serve) {
         Action::Serve => serve::run(&flags),
         Action::Chat(options) => chat::run(&flags, &options),
@@ -64,8 +67,7 @@ pub fn main() -> ExitCode {
         Action::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Command::command(), "chatnode", &mut script);
-            print(&String::from_utf8_lossy(&script));
-            ExitCode::SUCCESS
+            print_result(&String::from_utf8_lossy(&script))
         }
     }
 }

@@ -2,7 +2,7 @@
 //! exchange with a node. Owns no subcommand. Called by all of them.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::config::{Flags, Loaded};
@@ -21,14 +21,50 @@ pub(super) fn load(flags: &Flags) -> Result<Loaded, ExitCode> {
 }
 
 /// Prints to standard output. It is not an error if the reader is gone (`chatnode config print | head`).
-pub(super) fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+pub(super) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    is_written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// Prints the result of a command, and returns the exit code: a result that can't be written is a failure.
+pub(super) fn print_result(text: &str) -> ExitCode {
+    exit_code(print(text))
+}
+
+/// Prints what clap returns instead of a command: help, the version, or an error of the command line.
+pub(super) fn print_usage(usage: &clap::Error) -> ExitCode {
+    let printed = usage.print().and_then(|()| io::stdout().flush());
+    if usage.use_stderr() {
+        return ExitCode::from(MISUSE);
+    }
+    exit_code(is_written(printed))
+}
+
+fn is_written(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+fn exit_code(written: io::Result<()>) -> ExitCode {
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print_error(&unwritten(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The message for output that can't be written.
+pub(super) fn unwritten(error: &io::Error) -> String {
+    format!("can't write to standard output: {error}")
 }
 
 /// Prints an error.
 pub(super) fn print_error(what: &dyn Display) {
-    let _gone = writeln!(std::io::stderr(), "chatnode: {what}");
+    let _gone = writeln!(io::stderr(), "chatnode: {what}");
 }
 
 /// Runs one short exchange with a node.

@@ -74,7 +74,13 @@ async fn serve(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    print(&greeting(&server, &backend));
+    let greeting = greeting(&server, &backend);
+    // On a thread of its own: a pipe that nobody reads must not keep the node from serving.
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = print(&greeting) {
+            warn!(%error, "can't write the greeting to standard output");
+        }
+    });
     let (request, shutdown) = oneshot::channel();
     let mut request = Some(request);
     // The sender is dropped only at the end of this function, together with the node.

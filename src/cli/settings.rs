@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::output::{load, print, print_error};
+use super::output::{load, print_error, print_result};
 use crate::config::{self, Flags};
 
 /// What to do with the settings.
@@ -27,9 +27,8 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
             for warning in config::warnings(&loaded.config) {
                 print_error(&format_args!("warning: {warning}"));
             }
-            print("the settings are valid\n");
+            print_result("the settings are valid\n")
         }
-        Action::Print => print(&loaded.to_string()),
+        Action::Print => print_result(&loaded.to_string()),
     }
-    ExitCode::SUCCESS
 }

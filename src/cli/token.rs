@@ -11,7 +11,7 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 
 use super::api::{Api, ApiError};
-use super::output::{MISUSE, block_on, load, print, print_error};
+use super::output::{MISUSE, block_on, load, print, print_error, unwritten};
 use crate::config::Flags;
 
 /// How long the node may take: longer than the node's own deadline for a request.
@@ -67,6 +67,10 @@ enum TokenError {
     Refused(StatusCode, String),
     #[error("the answer of the node contains no token")]
     NoToken,
+    #[error("{0}; the token was revoked again")]
+    Undelivered(String),
+    #[error("{0}; the token is lost but valid until it expires, because it can't be revoked: {1}")]
+    Unrevoked(String, Box<TokenError>),
 }
 
 pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
@@ -80,13 +84,14 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
             if config.auth.admin_key.is_none() {
                 return Err(TokenError::NoKey);
             }
-            perform(&Api::new(node.url.as_deref(), &config, DEADLINE)?, action).await
+            let api = Api::new(node.url.as_deref(), &config, DEADLINE)?;
+            match perform(&api, action).await? {
+                Some(token) => deliver(&api, &token).await,
+                None => Ok(()),
+            }
         };
         match done.await {
-            Ok(text) => {
-                print(&text);
-                ExitCode::SUCCESS
-            }
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 print_error(&error);
                 match error {
@@ -100,8 +105,8 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
     })
 }
 
-/// Performs the action, and returns the text to print.
-async fn perform(api: &Api, action: &Action) -> Result<String, TokenError> {
+/// Performs the action. Returns the token that it issued.
+async fn perform(api: &Api, action: &Action) -> Result<Option<String>, TokenError> {
     match action {
         Action::Issue { user, ttl, .. } => {
             let mut body = json!({ "username": user });
@@ -115,12 +120,12 @@ async fn perform(api: &Api, action: &Action) -> Result<String, TokenError> {
             let answer: serde_json::Value =
                 serde_json::from_slice(&answer).map_err(|_| TokenError::NoToken)?;
             let token = answer["token"].as_str().ok_or(TokenError::NoToken)?;
-            Ok(format!("{token}\n"))
+            Ok(Some(token.to_owned()))
         }
         Action::Revoke { user: Some(user), .. } => {
             let path = format!("/api/v1/users/{}/tokens", path_segment(user));
             accepted(api.send(Method::DELETE, &path, None).await?)?;
-            Ok(String::new())
+            Ok(None)
         }
         Action::Revoke { token, .. } => {
             let mut token = token.clone().unwrap_or_default();
@@ -128,11 +133,25 @@ async fn perform(api: &Api, action: &Action) -> Result<String, TokenError> {
                 token.clear();
                 std::io::stdin().take(1024).read_to_string(&mut token)?;
             }
-            let body = json!({ "token": token.trim() });
-            accepted(api.send(Method::POST, "/api/v1/tokens/revoke", Some(&body)).await?)?;
-            Ok(String::new())
+            revoke(api, token.trim()).await?;
+            Ok(None)
         }
     }
+}
+
+/// Prints the token, alone on its line. A token that nobody receives is revoked again.
+async fn deliver(api: &Api, token: &str) -> Result<(), TokenError> {
+    let Err(error) = print(&format!("{token}\n")) else { return Ok(()) };
+    match revoke(api, token).await {
+        Ok(()) => Err(TokenError::Undelivered(unwritten(&error))),
+        Err(why) => Err(TokenError::Unrevoked(unwritten(&error), Box::new(why))),
+    }
+}
+
+async fn revoke(api: &Api, token: &str) -> Result<(), TokenError> {
+    let body = json!({ "token": token });
+    accepted(api.send(Method::POST, "/api/v1/tokens/revoke", Some(&body)).await?)?;
+    Ok(())
 }
 
 /// The body of a successful answer, or the `message` of an error.
