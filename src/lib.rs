@@ -20,6 +20,9 @@
 //!
 //! There is no other path: what a member sees has been stored, and everybody sees it in the log's order.
 
+// These macros panic if the output can't be written: a log on a full disk would end the process.
+#![deny(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
+
 pub mod backend;
 pub mod chat;
 pub mod cli;

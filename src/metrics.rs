@@ -47,6 +47,8 @@ pub const PRESENCE_ENTRIES: &str = "chat_presence_entries";
 pub const DRAINING: &str = "chat_draining";
 /// 1 while the store answers and the subscriptions work. Then `/readyz` returns 200, unless the node drains.
 pub const READY: &str = "chat_ready";
+/// Log lines that were not written, by `reason` ([`LOG_DROP_REASONS`]).
+pub const LOG_LINES_DROPPED: &str = "chat_log_lines_dropped_total";
 /// Worker threads of the runtime.
 pub const RUNTIME_WORKERS: &str = "chat_runtime_workers";
 /// Time that all worker threads spent working, whole seconds. Its rate, divided by the number of workers, is the load.
@@ -77,6 +79,8 @@ pub const REDIS_ROLES: [&str; 3] = ["command", "subscriber", "pool"];
 pub const REDIS_ERROR_KINDS: [&str; 4] = ["refused", "timeout", "io", "corrupt"];
 /// Values of `scope` of [`REJECTIONS`].
 pub const REJECTION_SCOPES: [&str; 5] = ["rate", "size", "auth", "overload", "invalid"];
+/// Values of `reason` of [`LOG_LINES_DROPPED`].
+pub const LOG_DROP_REASONS: [&str; 3] = ["repeated", "queue_full", "write_failed"];
 
 /// Upper bounds of every `_seconds` histogram: from a local fan-out to the deadline of a request.
 pub const SECONDS_BUCKETS: [f64; 13] =
@@ -116,6 +120,7 @@ pub fn register() {
     describe_gauge!(PRESENCE_ENTRIES, "Memberships (a user in a room) that this node holds.");
     describe_gauge!(DRAINING, "1 while the node drains.");
     describe_gauge!(READY, "1 while the store answers and the subscriptions work. See also chat_draining.");
+    describe_counter!(LOG_LINES_DROPPED, "Log lines that were not written, by reason.");
     describe_gauge!(RUNTIME_WORKERS, "Worker threads of the runtime.");
     describe_counter!(RUNTIME_BUSY, Unit::Seconds, "Time that the runtime's worker threads spent working.");
     describe_gauge!(RUNTIME_TASKS, "Tasks of the runtime that have not ended.");
@@ -131,6 +136,7 @@ pub fn register() {
     each(GAPS_DETECTED, "source", &GAP_SOURCES);
     each(GAPS_SENT, "reason", &GAP_REASONS);
     each(REJECTIONS, "scope", &REJECTION_SCOPES);
+    each(LOG_LINES_DROPPED, "reason", &LOG_DROP_REASONS);
     for role in REDIS_ROLES {
         for kind in REDIS_ERROR_KINDS {
             counter!(REDIS_ERRORS, "role" => role, "kind" => kind).absolute(0);

@@ -67,6 +67,8 @@ pub struct Server {
     listener: TcpListener,
     internal: Option<TcpListener>,
     addresses: (SocketAddr, Option<SocketAddr>),
+    /// The maximum number of HTTP connections per listener.
+    http_sockets: (usize, usize),
     node: Arc<Node>,
     app: Arc<AppState>,
     connections: TaskTracker,
@@ -119,7 +121,14 @@ impl Server {
         background.spawn(critical("metrics", &stop, upkeep(recorder, stop.clone())));
         let app = AppState::new(node.clone(), connections.clone(), render);
         let addresses = (address, internal_address);
-        Ok(Self { listener, internal, addresses, node, app, connections, background, stop })
+        let http_sockets = (transport::HTTP_SOCKETS, transport::OPERATOR_SOCKETS);
+        Ok(Self { listener, internal, addresses, http_sockets, node, app, connections, background, stop })
+    }
+
+    /// The same node with fewer HTTP connections to the port for clients and to the port for operators.
+    #[must_use]
+    pub fn with_http_sockets(self, public: usize, operators: usize) -> Self {
+        Self { http_sockets: (public, operators), ..self }
     }
 
     /// The address that clients connect to.
@@ -143,11 +152,19 @@ impl Server {
         let http = TaskTracker::new();
         let public = transport::public(&self.app, self.internal.is_none());
         let clients = no_more_clients.clone();
-        let listen = transport::listen(self.listener, public, deadline, http.clone(), clients);
+        let (sockets, operator_sockets) = self.http_sockets;
+        let listen = transport::listen(self.listener, sockets, public, deadline, http.clone(), clients);
         http.spawn(critical("listener", &no_more_clients, listen));
         if let Some(internal) = self.internal {
             let router = transport::internal(&self.app);
-            let listen = transport::listen(internal, router, deadline, http.clone(), self.stop.clone());
+            let listen = transport::listen(
+                internal,
+                operator_sockets,
+                router,
+                deadline,
+                http.clone(),
+                self.stop.clone(),
+            );
             http.spawn(critical("internal listener", &self.stop, listen));
         }
         let (kind, is_broken) = tokio::select! {
@@ -193,7 +210,8 @@ impl Server {
 }
 
 async fn open(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), ServeError> {
-    let failed = |source| ServeError::Listen { address: format!("{host}:{port}"), source };
+    let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let failed = |source| ServeError::Listen { address: address.clone(), source };
     let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))

@@ -58,6 +58,10 @@ impl Node {
         command(&[], &args).status.success()
     }
 
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join(LOG)).unwrap()
+    }
+
     /// Waits for the end of the process: its exit status and its log.
     #[track_caller]
     fn end(mut self) -> (ExitStatus, String) {
@@ -69,7 +73,7 @@ impl Node {
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        (status, std::fs::read_to_string(self.directory.path().join(LOG)).unwrap())
+        (status, self.log())
     }
 }
 
@@ -157,6 +161,67 @@ fn close_code_distinguishes_restart_from_going_away() {
         let (status, log) = node.end();
         assert_eq!(status.code(), Some(0), "{log}");
     }
+}
+
+/// The signals that a terminal, or a script that rotates logs, sends.
+#[test]
+fn other_signals_are_ignored_with_a_log_line() {
+    let node =
+        Node::start(env!("CARGO_BIN_EXE_chatnode"), &[("CHAT_DRAIN__SPREAD", "10ms")], &["--port", "0"]);
+    let address = node.address("ws://").to_owned();
+    for signal in ["HUP", "USR1", "USR2"] {
+        node.signal(signal);
+        let until = Instant::now() + PATIENCE;
+        while !node.log().contains(&format!("signal=\"SIG{signal}\"")) {
+            assert!(Instant::now() < until, "{}", node.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(get(&address, "/healthz").starts_with("HTTP/1.1 200"), "{signal}");
+    }
+    node.signal("TERM");
+    let (status, log) = node.end();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(log.matches("a node reads its settings only at the start").count(), 3, "{log}");
+}
+
+#[test]
+fn ipv6_host_is_accepted_with_and_without_brackets() {
+    for host in ["::1", "[::1]"] {
+        let node = Node::start(env!("CARGO_BIN_EXE_chatnode"), &[], &["--port", "0", "--host", host]);
+        let address = node.address("ws://").to_owned();
+        assert!(address.starts_with("[::1]:"), "{}", node.greeting);
+        assert!(get(&address, "/").starts_with("HTTP/1.1 200"), "the chat page");
+        let port = address.rsplit_once(':').unwrap().1;
+        let health = command(&[], &["health", "--port", port, "--host", host]);
+        assert_eq!(health.status.code(), Some(0), "{}", String::from_utf8_lossy(&health.stderr));
+        assert!(node.is_alive(&format!("http://{address}")));
+    }
+}
+
+/// The greeting is for people: a node without it works.
+#[test]
+fn greeting_that_cannot_be_written_does_not_end_the_node() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let directory = TempDir::new().unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_chatnode"))
+        .args(["--port", &port])
+        .current_dir(directory.path())
+        .env_clear()
+        .stdout(File::options().write(true).open("/dev/full").unwrap())
+        .stderr(File::create(directory.path().join(LOG)).unwrap())
+        .spawn()
+        .unwrap();
+    let node = Node { child, directory, greeting: String::new() };
+    let until = Instant::now() + PATIENCE;
+    while !node.is_alive(&format!("http://127.0.0.1:{port}"))
+        || !node.log().contains("can't write the greeting")
+    {
+        assert!(Instant::now() < until, "{}", node.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    node.signal("TERM");
+    let (status, log) = node.end();
+    assert_eq!(status.code(), Some(0), "{log}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod api;
 mod chat;
+mod files;
 mod health;
 mod output;
 mod serve;

@@ -8,20 +8,25 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
+use super::files::FileBudget;
 use super::output::{load, print, print_error};
 use crate::config::{self, Config, Flags};
 use crate::server::{Server, ShutdownKind};
 use crate::telemetry;
-
-/// File descriptors that a node needs in addition to its connections: listeners, the store, log files, the runtime.
-const SPARE_DESCRIPTORS: u64 = 100;
 
 pub(super) fn run(flags: &Flags) -> ExitCode {
     let config = match load(flags) {
         Ok(loaded) => loaded.config,
         Err(code) => return code,
     };
-    telemetry::install_logs(&config.log);
+    // Dropped last: it writes the lines that still wait.
+    let _log = match telemetry::install_logs(&config.log) {
+        Ok(guard) => guard,
+        Err(error) => {
+            print_error(&format_args!("can't open the log: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if config.node.threads > 0 {
         builder.worker_threads(config.node.threads);
@@ -29,7 +34,7 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
     let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            print_error(&error);
+            error!(%error, "can't start the runtime");
             return ExitCode::FAILURE;
         }
     };
@@ -39,20 +44,12 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
     code
 }
 
-async fn serve(config: Config) -> ExitCode {
+async fn serve(mut config: Config) -> ExitCode {
     for warning in config::warnings(&config) {
         warn!("{warning}");
     }
-    let descriptors = config.max_connections as u64 + SPARE_DESCRIPTORS;
-    match rlimit::increase_nofile_limit(descriptors) {
-        Ok(limit) if limit < descriptors => warn!(
-            limit,
-            max_connections = config.max_connections,
-            "the limit of open files is too low for max_connections: raise `ulimit -n` or lower max_connections"
-        ),
-        Ok(_) => {}
-        Err(error) => warn!(%error, "can't raise the limit of open files"),
-    }
+    let files = FileBudget::raise(&config);
+    config.max_connections = files.connections;
     // Handled before anything is open, so that a signal never kills the node without a drain.
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
@@ -63,7 +60,7 @@ async fn serve(config: Config) -> ExitCode {
     };
     let backend = config.store();
     let bound = tokio::select! {
-        bound = Server::bind(config) => bound,
+        bound = Server::bind(config) => bound.map(|server| server.with_http_sockets(files.http, files.operators)),
         // No client is connected yet, so there is nothing to drain.
         _ = signals.next() => return ExitCode::SUCCESS,
     };
@@ -98,6 +95,7 @@ async fn serve(config: Config) -> ExitCode {
             kind = signals.next() => {
                 let Some(request) = request.take() else {
                     warn!("second signal: exiting at once");
+                    telemetry::flush_logs();
                     // The exit code that a shell reports for a program that the signal killed.
                     std::process::exit(128 + kind.as_raw_value());
                 };
@@ -121,22 +119,43 @@ fn greeting(server: &Server, backend: &str) -> String {
     )
 }
 
-/// The signals that stop a node.
+/// The signals that a node handles.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    ignored: [(&'static str, Signal); 3],
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            // By default, each of them would kill the node without a drain.
+            ignored: [
+                ("SIGHUP", signal(SignalKind::hangup())?),
+                ("SIGUSR1", signal(SignalKind::user_defined1())?),
+                ("SIGUSR2", signal(SignalKind::user_defined2())?),
+            ],
+        })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal that stops the node. Logs the ignored ones.
     async fn next(&mut self) -> SignalKind {
-        tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt(),
-            _ = self.terminate.recv() => SignalKind::terminate(),
+        loop {
+            let [(first, hangup), (second, user1), (third, user2)] = &mut self.ignored;
+            let name = tokio::select! {
+                _ = self.interrupt.recv() => return SignalKind::interrupt(),
+                _ = self.terminate.recv() => return SignalKind::terminate(),
+                _ = hangup.recv() => first,
+                _ = user1.recv() => second,
+                _ = user2.recv() => third,
+            };
+            info!(
+                signal = *name,
+                "ignoring a signal: a node reads its settings only at the start; to change them, restart the node \
+                 with SIGTERM"
+            );
         }
     }
 }

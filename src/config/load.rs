@@ -64,15 +64,26 @@ pub fn resolve(sources: Sources) -> Result<Loaded, Refused> {
             };
         }
     }
-    let Ok(config) = builder.build().and_then(config::Config::try_deserialize::<Config>) else {
+    let Ok(mut config) = builder.build().and_then(config::Config::try_deserialize::<Config>) else {
         problems.push(Problem::new("settings", SCHEMA_BUG));
         return Err(Refused(problems));
     };
+    for host in [&mut config.host, &mut config.internal.host] {
+        strip_brackets(host);
+    }
     problems.extend(validate::problems(&config).into_iter().map(|(key, what)| {
         let subject = origins.of(key).map_or_else(|| format!("{key} (the default)"), str::to_owned);
         Problem::new(subject, what)
     }));
     if problems.is_empty() { Ok(Loaded { config, origins }) } else { Err(Refused(problems)) }
+}
+
+/// People write an IPv6 address as in a URL, `[::1]`; only the address itself can be listened on.
+fn strip_brackets(host: &mut String) {
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if let Some(address) = address.filter(|address| validate::is_ipv6(address)) {
+        *host = address.to_owned();
+    }
 }
 
 #[cfg(test)]
@@ -103,6 +114,21 @@ mod tests {
                     assert!(!refused.to_string().contains(SCHEMA_BUG), "{}: {refused}", setting.key);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn ipv6_host_may_have_brackets() {
+        for (written, host) in [("::1", "::1"), ("[::1]", "::1"), ("[fe80::1%eth0]", "fe80::1%eth0")] {
+            let environment =
+                vec![("CHAT_HOST".into(), written.into()), ("CHAT_INTERNAL__HOST".into(), written.into())];
+            let config = resolve(Sources { environment, ..Sources::default() }).unwrap().config;
+            assert_eq!((config.host.as_str(), config.internal.host.as_str()), (host, host), "{written}");
+        }
+        for written in ["[::1", "::1]", "[127.0.0.1]", "[::1]:8080", "127.0.0.1:8080", "1::2::3", "[]"] {
+            let environment = vec![("CHAT_HOST".into(), written.into())];
+            let said = refused(Sources { environment, ..Sources::default() });
+            assert!(said.ends_with("must be an IP address or a host name, without a port"), "{said}");
         }
     }
 

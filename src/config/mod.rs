@@ -63,6 +63,16 @@ impl Config {
     pub fn is_clustered(&self) -> bool {
         self.redis.url.is_some()
     }
+
+    /// How many connections to the store the node has; the embedded store has none.
+    pub fn store_connections(&self) -> usize {
+        let redis = &self.redis;
+        if self.is_clustered() {
+            redis.command_connections + redis.subscriber_connections + redis.pool_size
+        } else {
+            0
+        }
+    }
 }
 
 /// Authentication.

@@ -2,7 +2,7 @@
 //! (the ranges of single values are in the schema); changes nothing. Called by `config::load` before anything is
 //! opened, and by the command for its warnings.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ::redis::IntoConnectionInfo;
 use secrecy::ExposeSecret;
@@ -22,6 +22,9 @@ const BURST: std::ops::RangeInclusive<u32> = 5..=10_000_000;
 const MAX_JSON_GROWTH: usize = 6;
 const MAX_ENVELOPE_BYTES: usize = 4096;
 
+/// What [`Config::host`] requires.
+const LISTEN_HOST: &str = "must be an IP address or a host name, without a port";
+
 /// The problems found so far, each with the key of the setting to change.
 #[derive(Default)]
 struct Findings(Vec<(&'static str, String)>);
@@ -37,11 +40,11 @@ impl Findings {
 /// All problems of the settings: the key, and what is required. Empty if they are valid.
 pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
     let mut found = Findings::default();
-    found.require("host", is_host(&config.host), "must be an IP address or a host name");
+    found.require("host", is_listen_host(&config.host), LISTEN_HOST);
     auth(&config.auth, &mut found);
     redis(&config.redis, &config.limits, &mut found);
     node(&config.node, &mut found);
-    found.require("internal.host", is_host(&config.internal.host), "must be an IP address or a host name");
+    found.require("internal.host", is_listen_host(&config.internal.host), LISTEN_HOST);
     let same_port = config.port != 0 && config.internal.port == Some(config.port);
     found.require(
         "internal.port",
@@ -65,6 +68,16 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
     drain(&config.drain, &mut found);
     log(&config.log, &mut found);
     found.0
+}
+
+/// Whether a node can listen there: unlike in a URL, brackets and a port are not part of it.
+fn is_listen_host(host: &str) -> bool {
+    is_host(host) && (is_ipv6(host) || !host.contains([':', '[', ']']))
+}
+
+/// Whether this is an IPv6 address without brackets, with or without the name of an interface (`fe80::1%eth0`).
+pub(super) fn is_ipv6(host: &str) -> bool {
+    host.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
 fn is_host(host: &str) -> bool {

@@ -1,8 +1,11 @@
 //! Log lines and the metrics page. Owns the subscriber and the recorder, one of each per process; each layer logs and
 //! counts for itself. Called by the command and by the server.
 
+mod log;
+mod log_writer;
 #[cfg(target_os = "linux")]
 mod process;
+mod repeat_limit;
 
 /// The metrics of this process on other systems.
 #[cfg(not(target_os = "linux"))]
@@ -18,42 +21,16 @@ mod process {
     }
 }
 
-use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing::{Level, Metadata};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{Log, LogFormat};
+pub use self::log::{LogGuard, flush_logs, install_logs};
 use crate::metrics::{
-    RUNTIME_BUSY, RUNTIME_QUEUE, RUNTIME_TASKS, RUNTIME_WORKERS, SECONDS_BUCKETS, register,
+    LOG_LINES_DROPPED, RUNTIME_BUSY, RUNTIME_QUEUE, RUNTIME_TASKS, RUNTIME_WORKERS, SECONDS_BUCKETS, register,
 };
-
-/// Sends log lines to standard error. If the process already has a subscriber, it stays: tests start several nodes.
-pub fn install_logs(log: &Log) {
-    // Checked settings have a valid filter. If the settings were not checked, no log at all would be the worst outcome.
-    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let without_messages = filter_fn(|line| !contains_messages(line));
-    let _already = match log.format {
-        LogFormat::Text => {
-            lines.with_ansi(std::io::stderr().is_terminal()).finish().with(without_messages).try_init()
-        }
-        LogFormat::Json => lines.json().flatten_event(true).finish().with(without_messages).try_init(),
-    };
-}
-
-/// Whether a log line contains a message of a client: the WebSocket codec logs each message that it reads at the level
-/// TRACE, including the token. These lines stay out of the log, whatever the filter is.
-fn contains_messages(line: &Metadata<'_>) -> bool {
-    line.target().starts_with("tungstenite") && *line.level() == Level::TRACE
-}
 
 /// The recorder of metrics for this process, with every metric of chatnode registered. The first call installs it.
 pub fn install_recorder() -> PrometheusHandle {
@@ -84,6 +61,9 @@ pub fn render(handle: &PrometheusHandle) -> String {
         counter!(RUNTIME_BUSY).absolute(busy.as_secs());
         gauge!(RUNTIME_TASKS).set(figures.num_alive_tasks() as f64);
         gauge!(RUNTIME_QUEUE).set(figures.global_queue_depth() as f64);
+    }
+    for (reason, lines) in log::dropped_lines() {
+        counter!(LOG_LINES_DROPPED, "reason" => reason).absolute(lines);
     }
     handle.render()
 }

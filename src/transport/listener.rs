@@ -22,8 +22,10 @@ use tower::ServiceExt;
 
 use super::write_timeout::WriteTimeout;
 
-/// The maximum number of open HTTP connections, without upgraded ones. Others wait in the kernel's queue.
-const MAX_HTTP: usize = 1_024;
+/// The maximum number of open HTTP connections to the public port, without upgraded ones. Others wait in the kernel's queue.
+pub const HTTP_SOCKETS: usize = 1_024;
+/// The same for the port for operators.
+pub const OPERATOR_SOCKETS: usize = 256;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(5);
 const LAST_BACK_OFF: Duration = Duration::from_secs(1);
 
@@ -33,15 +35,16 @@ const STALL: u32 = 2;
 /// So no client keeps its permit for ever with endless requests, or by reading a byte at a time.
 const LIFE: u32 = 12;
 
-/// Accepts connections until `stop`; the head of a request must arrive within `deadline`.
+/// Accepts connections until `stop`, at most `sockets` at the same time; the head of a request must arrive within `deadline`.
 pub async fn listen(
     listener: TcpListener,
+    sockets: usize,
     router: Router,
     deadline: Duration,
     tracker: TaskTracker,
     stop: CancellationToken,
 ) {
-    let permits = Arc::new(Semaphore::new(MAX_HTTP));
+    let permits = Arc::new(Semaphore::new(sockets));
     let mut back_off = FIRST_BACK_OFF;
     loop {
         let accepted = tokio::select! {

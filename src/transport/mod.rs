@@ -16,6 +16,6 @@ mod web;
 mod write_timeout;
 mod writer;
 
-pub use listener::listen;
+pub use listener::{HTTP_SOCKETS, OPERATOR_SOCKETS, listen};
 pub use router::{internal, public};
 pub use state::AppState;

@@ -1,9 +1,9 @@
-//! The program as an operator runs it, for tests of its log and its metrics. Owns the process and its log file. Used in tests of
-//! observability and faults.
+//! The program as an operator runs it, for tests of its log and its metrics. Owns the process and its log file. Used in
+//! tests of observability and faults.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -16,13 +16,33 @@ pub struct Program {
     child: Child,
     folder: TempDir,
     pub address: SocketAddr,
+    /// The address of the endpoints for operators, if they have their own.
+    pub operators: Option<SocketAddr>,
 }
 
 impl Program {
     /// Starts it on a free port, with the server API on and these settings in its environment.
     pub fn start(environment: &[(&str, &str)]) -> Self {
+        Self::launch(Command::new(env!("CARGO_BIN_EXE_chatnode")), environment, None)
+    }
+
+    /// The same, with its log written to `log` instead of its file.
+    pub fn start_logging_to(environment: &[(&str, &str)], log: Stdio) -> Self {
+        Self::launch(Command::new(env!("CARGO_BIN_EXE_chatnode")), environment, Some(log))
+    }
+
+    /// The same, with a hard limit of open files, and a soft limit below it.
+    pub fn start_with_files(limit: u32, environment: &[(&str, &str)]) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        let limits = format!("ulimit -Sn {} && ulimit -Hn {limit} && exec \"$0\"", limit / 2);
+        shell.args(["-c", &limits, env!("CARGO_BIN_EXE_chatnode")]);
+        Self::launch(shell, environment, None)
+    }
+
+    fn launch(mut command: Command, environment: &[(&str, &str)], log: Option<Stdio>) -> Self {
         let folder = TempDir::new().unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_chatnode"))
+        let log = log.unwrap_or_else(|| std::fs::File::create(folder.path().join("log")).unwrap().into());
+        let mut child = command
             .current_dir(folder.path())
             .env_clear()
             .env("CHAT_PORT", "0")
@@ -32,26 +52,38 @@ impl Program {
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
+            .stderr(log)
             .spawn()
             .unwrap();
+        // It holds the node's end of the log: with it, a closed pipe would not be closed.
+        drop(command);
         let mut greeting = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut greeting).unwrap();
-        let address = greeting.split("ws://").nth(1).and_then(|rest| rest.split('/').next()?.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("no address in {greeting:?}"));
-        Self { child, folder, address }
+        let after = |words: &str| -> Option<SocketAddr> {
+            greeting.split(words).nth(1).and_then(|rest| rest.split('/').next()?.parse().ok())
+        };
+        let address = after("ws://").unwrap_or_else(|| panic!("no address in {greeting:?}"));
+        Self { child, folder, address, operators: after("operators at http://") }
     }
 
     /// Sends SIGTERM, waits for its end, and returns its log.
     pub fn stop(&mut self) -> String {
+        self.terminate();
+        self.log()
+    }
+
+    /// Sends SIGTERM, and waits for its end.
+    pub fn terminate(&mut self) -> ExitStatus {
         let asked = Command::new("sh").args(["-c", &format!("kill {}", self.child.id())]).status().unwrap();
         assert!(asked.success());
         let deadline = Instant::now() + PATIENCE;
-        while self.child.try_wait().unwrap().is_none() {
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
             assert!(Instant::now() < deadline, "the program did not stop in time");
             std::thread::sleep(Duration::from_millis(10));
         }
-        self.log()
     }
 
     /// Its log so far.

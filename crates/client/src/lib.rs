@@ -39,6 +39,9 @@
 //! [`model`] contains the state of a client without a socket and without a clock: conversations with their lines, members
 //! and unread messages. [`Session`] connects the model to a node. `chatnode chat` uses these two.
 
+// These macros panic if the output can't be written: a log on a full disk would end the process.
+#![deny(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
+
 mod address;
 mod asked;
 mod attention;

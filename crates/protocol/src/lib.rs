@@ -32,6 +32,9 @@
 //!
 //! The feature `schema` adds the function `schema`, which creates the JSON Schema of the protocol from these types.
 
+// These macros panic if the output can't be written: a log on a full disk would end the process.
+#![deny(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
+
 mod client_message;
 mod close;
 pub mod encode;
