@@ -1,6 +1,5 @@
-//! A headless Chromium, controlled through WebDriver. Owns both processes and their folder; knows nothing of the page.
-//! Used by
-//! `Person`, which is one window.
+//! A Chromium, headless or on a screen, controlled through WebDriver. Owns both processes and their folder; knows nothing
+//! of the page. Used by `Person`, which is one window.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -18,8 +17,7 @@ use tokio::net::TcpStream;
 const DEADLINE: Duration = Duration::from_secs(50);
 
 /// The browser runs as the user of the tests, even as root, and contacts no other host.
-const FLAGS: [&str; 10] = [
-    "--headless",
+const FLAGS: [&str; 9] = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -43,8 +41,12 @@ pub struct Browser {
 }
 
 /// The driver with its port; none if it ended before it had one.
-fn start_driver(home: &std::path::Path) -> Option<(Child, u16)> {
-    let mut driver = Command::new("chromedriver")
+fn start_driver(home: &std::path::Path, display: Option<&str>) -> Option<(Child, u16)> {
+    let mut command = Command::new("chromedriver");
+    if let Some(display) = display {
+        command.env("DISPLAY", display);
+    }
+    let mut driver = command
         .arg("--port=0")
         .env("HOME", home)
         .env("TZ", "UTC")
@@ -66,15 +68,26 @@ fn start_driver(home: &std::path::Path) -> Option<(Child, u16)> {
 }
 
 impl Browser {
+    /// A headless browser.
     pub async fn start() -> Self {
+        Self::launch(None).await
+    }
+
+    /// A browser on a display, as in the variable `DISPLAY`.
+    pub async fn start_on(display: &str) -> Self {
+        Self::launch(Some(display)).await
+    }
+
+    async fn launch(display: Option<&str>) -> Self {
         let folder = TempDir::new().unwrap();
         // The driver chooses a free port for IPv4 and needs the same one for IPv6. If that is taken, the driver ends,
         // and the next attempt chooses another port.
         let (driver, port) = (0..10)
-            .find_map(|_| start_driver(folder.path()))
+            .find_map(|_| start_driver(folder.path(), display))
             .expect("chromedriver does not start: its own output says why");
         let mut browser = Self { driver, port, session: String::new(), process: 0, _folder: folder };
         let mut flags: Vec<String> = FLAGS.map(str::to_owned).into();
+        flags.push(if display.is_some() { "--window-position=0,0" } else { "--headless" }.to_owned());
         flags.push(format!("--user-data-dir={}", browser._folder.path().join("profile").display()));
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
@@ -86,6 +99,11 @@ impl Browser {
             started["capabilities"]["goog:processID"].as_u64().expect("the browser's process id");
         browser.session = started["sessionId"].as_str().unwrap().to_owned();
         browser
+    }
+
+    /// The window that the browser started with.
+    pub async fn first_window(&self) -> String {
+        self.get("/window").await.as_str().unwrap().to_owned()
     }
 
     /// Opens a new, empty window.

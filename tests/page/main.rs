@@ -7,12 +7,14 @@ mod support;
 
 mod access;
 mod browser;
+mod hand;
 mod hostile;
 mod looks;
 mod page_fixture;
 mod person;
 mod presence;
 mod resume;
+mod screen;
 mod scroll;
 mod store;
 mod talk;

@@ -25,14 +25,28 @@ pub struct Person<'a> {
 impl<'a> Person<'a> {
     /// Opens the page in a window, without signing in.
     pub async fn visits(browser: &'a Browser, address: &str) -> Self {
-        let person = Self { browser, window: browser.window().await };
+        Self::visits_in(browser, browser.window().await, address).await
+    }
+
+    async fn visits_in(browser: &'a Browser, window: String, address: &str) -> Self {
+        let person = Self { browser, window };
         person.goes_to(address).await;
         person
     }
 
     /// Opens the page and signs in.
     pub async fn signs_in(browser: &'a Browser, address: &str, name: &str) -> Self {
-        let person = Self::visits(browser, address).await;
+        Self::visits(browser, address).await.enters(name).await
+    }
+
+    /// The same in the first window of the browser, for a browser on a screen, where one window covers the others.
+    pub async fn signs_in_on_screen(browser: &'a Browser, address: &str, name: &str) -> Self {
+        let window = browser.first_window().await;
+        Self::visits_in(browser, window, address).await.enters(name).await
+    }
+
+    async fn enters(self, name: &str) -> Self {
+        let person = self;
         person.sees("the page asks for a name", "!document.getElementById('sign-in').hidden").await;
         // Another window of this browser may have left a name.
         person.js("document.getElementById('name').value = ''").await;

@@ -13,6 +13,10 @@ const WINDOW = 200;
 const STEP = 80;
 /** In px: nearer to an end of the window, it moves. */
 const NEAR = 700;
+/** In px: a move down that ends nearer to the end of the conversation follows it again. */
+const AT_END = 40;
+/** In px: browsers round positions. */
+const ROUNDING = 1;
 const GROUP_WITHIN = 300_000;
 
 /**
@@ -38,7 +42,10 @@ export function timeline(session, edit) {
 	const view = { following: true, toEnd, render, end: () => turn(null) };
 
 	// When the keyboard of a phone opens, the end of the list stays visible.
-	const resizing = new ResizeObserver(() => conv && view.following && pin());
+	const resizing = new ResizeObserver(() => {
+		track();
+		if (conv && view.following) pin();
+	});
 	resizing.observe(scroller);
 	resizing.observe(list);
 	scroller.onscroll = scrolled;
@@ -48,13 +55,24 @@ export function timeline(session, edit) {
 	const total = (of) => of.base + of.items.length;
 	const below = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
 
+	/**
+	 * Only where it changes something: in WebKit, any write ends a smooth scroll.
+	 * @param {number} top
+	 */
+	function moveTo(top) {
+		const most = scroller.scrollHeight - scroller.clientHeight;
+		if (Math.abs(Math.min(top, most) - scroller.scrollTop) >= ROUNDING) scroller.scrollTop = top;
+	}
+
 	function pin() {
-		scroller.scrollTop = scroller.scrollHeight;
+		moveTo(scroller.scrollHeight);
 		lastTop = scroller.scrollTop;
 		lastHeight = scroller.clientHeight;
 	}
 
 	function toEnd() {
+		moveTo(scroller.scrollHeight);
+		lastTop = scroller.scrollTop;
 		view.following = true;
 		render();
 	}
@@ -75,7 +93,10 @@ export function timeline(session, edit) {
 	}
 
 	function render() {
-		if (session.current !== conv) turn(session.current);
+		const turned = session.current !== conv;
+		if (turned) turn(session.current);
+		// The event of a scroll may still be on its way.
+		else track();
 		if (!conv) return;
 		const { items, base } = conv;
 		const { scrollTop } = scroller;
@@ -84,6 +105,8 @@ export function timeline(session, edit) {
 		// The oldest messages may have been dropped.
 		end = Math.max(end, base + Math.min(WINDOW, items.length));
 		if (view.following) end = all;
+		// The list of another conversation is still empty, so it has no place yet.
+		else if (turned) end = Math.min(end, all);
 		else if (scrollTop < NEAR && start > base) {
 			start = Math.max(base, start - STEP);
 			end = Math.min(end, start + WINDOW);
@@ -104,11 +127,13 @@ export function timeline(session, edit) {
 		// The item of the anchor may have another element now.
 		const anchored = anchor && shown.get(anchor.item);
 		if (divider) {
-			scroller.scrollTop = divider.offsetTop - scroller.clientHeight / 3;
-			lastTop = Infinity;
-			scrolled();
+			moveTo(divider.offsetTop - scroller.clientHeight / 3);
+			view.following = atEnd();
+			session.on.changed();
 		} else if (view.following) pin();
-		else if (anchored) scroller.scrollTop += anchored.offsetTop - top;
+		else if (anchored) moveTo(scroller.scrollTop + anchored.offsetTop - top);
+		lastTop = scroller.scrollTop;
+		lastHeight = scroller.clientHeight;
 		toDivider = false;
 
 		if (view.following) seenUpTo = all;
@@ -208,15 +233,28 @@ export function timeline(session, edit) {
 		return conv.items.length ? 'The server has no earlier messages.' : 'No messages yet.';
 	}
 
+	const atEnd = () => conv !== null && end >= total(conv) && below() < AT_END;
+
+	/**
+	 * Notices where the user scrolled to. The first frame of a smooth scroll moves by a few px only, so the direction
+	 * decides whether the view follows the end of the conversation, not the distance: any move up leaves the end, and
+	 * only a move down comes back to it.
+	 */
+	function track() {
+		const { scrollTop, clientHeight } = scroller;
+		// Another height of the list must not look as if the user scrolled.
+		const moved = clientHeight === lastHeight ? scrollTop - lastTop : 0;
+		if (moved < 0 && below() > ROUNDING) view.following = false;
+		else if (moved > 0 && atEnd()) view.following = true;
+		lastTop = scrollTop;
+		lastHeight = clientHeight;
+	}
+
 	function scrolled() {
 		if (!conv) return;
-		const { scrollTop } = scroller;
 		const was = view.following;
-		// The event arrives late: new messages or another height must not look as if the user scrolled up.
-		const moved = scrollTop < lastTop && scroller.clientHeight === lastHeight;
-		view.following = was ? below() < 40 || !moved : below() < 40 && end >= total(conv);
-		lastTop = scrollTop;
-		if (was !== view.following || scrollTop < NEAR || below() < NEAR) session.on.changed();
+		track();
+		if (was !== view.following || scroller.scrollTop < NEAR || below() < NEAR) session.on.changed();
 	}
 
 	return view;

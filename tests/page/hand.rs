@@ -1,0 +1,98 @@
+//! The page under a real hand: wheel and keys reach the browser through the screen, so that its own smooth scrolling
+//! takes part.
+
+use std::time::{Duration, Instant};
+
+use super::browser::Browser;
+use super::person::Person;
+use super::screen::Screen;
+use crate::support::client::{Client, PATIENCE};
+use crate::support::cluster::{Cluster, Kind};
+
+const BELOW: &str = "(() => {
+    const { scrollHeight, scrollTop, clientHeight } = document.getElementById('scroller');
+    return scrollHeight - scrollTop - clientHeight;
+})()";
+
+struct HandFixture {
+    browser: Browser,
+    cluster: Cluster,
+    screen: Screen,
+}
+
+impl HandFixture {
+    async fn start() -> Self {
+        let screen = Screen::start();
+        let (cluster, browser) =
+            tokio::join!(Cluster::start_with(Kind::Embedded, 1, |_| {}), Browser::start_on(&screen.display));
+        Self { browser, cluster, screen }
+    }
+
+    /// Alice, with the keyboard in her window, in a room with this number of messages of Bob.
+    async fn alice(&self, messages: usize) -> (Person<'_>, Client) {
+        let link = format!("http://{}/#room=ops", self.cluster.address(0));
+        let alice = Person::signs_in_on_screen(&self.browser, &link, "alice").await;
+        let mut bob = self.cluster.enter(0, "bob", "ops").await;
+        bob.say_many("ops", "one of many", messages).await;
+        let shown = format!("document.querySelectorAll('#timeline .text').length === {messages}");
+        alice.sees("all messages are shown", &shown).await;
+        self.screen.focuses_window();
+        alice.sees("the window has the keyboard", "document.hasFocus()").await;
+        alice.sees("the end is shown", &format!("{BELOW} < 2")).await;
+        (alice, bob)
+    }
+}
+
+/// The distance from the end, once it has not changed for half a second.
+async fn distance(person: &Person<'_>) -> f64 {
+    let deadline = Instant::now() + PATIENCE;
+    let (mut last, mut since) = (f64::NAN, Instant::now());
+    loop {
+        let now = person.js(BELOW).await.as_f64().unwrap();
+        if (now - last).abs() > 0.1 {
+            (last, since) = (now, Instant::now());
+        } else if since.elapsed() > Duration::from_millis(500) {
+            return now;
+        }
+        assert!(Instant::now() < deadline, "the page does not stop scrolling");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wheel_and_keys_leave_the_end_of_the_timeline() {
+    let fixture = HandFixture::start().await;
+    let (alice, mut bob) = fixture.alice(150).await;
+    for (name, notches) in [("one notch", -1), ("four notches", -4)] {
+        fixture.screen.turns_wheel(notches);
+        let left = distance(&alice).await;
+        assert!(left > 40.0, "{name} moved by {left} px");
+        // A message that arrives does not move the view.
+        let count = alice.messages().await.len();
+        bob.say("ops", "one more").await;
+        alice
+            .sees("the button tells of it", "document.getElementById('jump').textContent === '↓ 1 new'")
+            .await;
+        assert!(distance(&alice).await > left, "{name}: the new message moved the view");
+        assert_eq!(alice.messages().await.len(), count + 1);
+        // The wheel goes back to the end, and the view follows again.
+        fixture.screen.turns_wheel(12);
+        alice.sees("the view follows the end", "document.getElementById('jump').hidden").await;
+        bob.say("ops", "one more").await;
+        alice
+            .sees(
+                "the message has arrived",
+                &format!("document.querySelectorAll('#timeline .text').length === {}", count + 2),
+            )
+            .await;
+        assert!(distance(&alice).await < 2.0, "{name}: the view does not follow");
+    }
+    alice.js("document.getElementById('scroller').focus()").await;
+    for key in ["Up", "Prior", "Home"] {
+        fixture.screen.presses(key);
+        let left = distance(&alice).await;
+        assert!(left >= 30.0, "{key} moved by {left} px");
+        fixture.screen.presses("End");
+        assert!(distance(&alice).await < 2.0, "End after {key}");
+    }
+}
