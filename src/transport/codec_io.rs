@@ -1,31 +1,63 @@
-//! The socket that the WebSocket codec uses. Redirects the codec's output (pongs, answers to a close) to the
-//! connection's queue, so that the connection has only one writer, and frames never mix. Used by the connection.
+//! The socket that the WebSocket codec uses. Follows the frames that the codec reads, and redirects the codec's output
+//! (pongs, answers to a close) to the connection's queue, so that the connection has only one writer, and frames never
+//! mix. Used by the connection.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
 
+use super::frame_scanner::FrameScanner;
 use crate::chat::Outbox;
 
 /// Reads from the socket, writes to the outbox. The codec only writes answers to frames that it reads, at most 127
 /// bytes each, and reading waits for space in the outbox: so the queue stays bounded.
 pub(super) struct CodecIo {
     read: OwnedReadHalf,
+    /// What the client sent directly after its request; read before the socket.
+    early: Bytes,
     outbox: Arc<Outbox>,
+    scanner: FrameScanner,
+    /// What the fragments read so far cost. Nothing more is read until it is taken.
+    cost: u32,
 }
 
 impl CodecIo {
-    pub(super) fn new(read: OwnedReadHalf, outbox: Arc<Outbox>) -> Self {
-        Self { read, outbox }
+    pub(super) fn new(read: OwnedReadHalf, early: Bytes, outbox: Arc<Outbox>) -> Self {
+        Self { read, early, outbox, scanner: FrameScanner::default(), cost: 0 }
     }
 
     pub(super) fn into_read_half(self) -> OwnedReadHalf {
         self.read
+    }
+
+    /// Whether the connection has to pay for fragments: nothing is read until it takes the cost.
+    pub(super) fn owes(&self) -> bool {
+        self.cost > 0
+    }
+
+    /// What the connection has to pay for fragments, in requests.
+    pub(super) fn take_cost(&mut self) -> u32 {
+        std::mem::take(&mut self.cost)
+    }
+
+    /// Reads at least one byte, unless the peer has ended its direction.
+    fn poll_some(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return Pin::new(&mut self.read).poll_read(cx, buf);
+        }
+        let count = self.early.len().min(buf.remaining());
+        buf.put_slice(&self.early[..count]);
+        self.early.advance(count);
+        if self.early.is_empty() {
+            // Its allocation would live as long as the connection.
+            self.early = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -35,7 +67,16 @@ impl AsyncRead for CodecIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.read).poll_read(cx, buf)
+        // The connection sees the cost as soon as the codec stops, takes it, and polls again: no waker is needed.
+        if self.cost > 0 {
+            return Poll::Pending;
+        }
+        let start = buf.filled().len();
+        let this = &mut *self;
+        let read = this.poll_some(cx, buf);
+        this.scanner.feed(&buf.filled()[start..]);
+        this.cost = this.scanner.take_cost();
+        read
     }
 }
 

@@ -2,9 +2,11 @@
 //! send the close frame, wait for the peer. One task per connection runs the read loop, the write loop and the replay
 //! loop.
 
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,18 +55,14 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
     let limits = &node.config().limits;
     let (read, write) = socket.into_split();
     let mut writer = Writer::new(write, outbox.clone(), limits.write_timeout);
-    let codec_io = CodecIo::new(read, outbox.clone());
+    let codec_io = CodecIo::new(read, early, outbox.clone());
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(limits.max_frame_bytes)
         .max_message_size(Some(limits.max_frame_bytes))
         .max_frame_size(Some(limits.max_frame_bytes));
-    let mut socket = if early.is_empty() {
-        WebSocketStream::from_raw_socket(codec_io, Role::Server, Some(config)).await
-    } else {
-        WebSocketStream::from_partially_read(codec_io, early.to_vec(), Role::Server, Some(config)).await
-    };
+    let mut socket = WebSocketStream::from_raw_socket(codec_io, Role::Server, Some(config)).await;
     let mut reader =
         Reader { keepalive: Keepalive::new(&node.config().server), session, opened: Instant::now() };
     let end = {
@@ -183,6 +181,11 @@ impl Reader {
                 }
             };
             self.keepalive.frame_arrived();
+            let cost = socket.get_mut().take_cost();
+            if cost > 0 {
+                self.session.charge(cost).await;
+            }
+            let Received::Frame(received) = received else { continue };
             match received {
                 Some(Ok(Message::Text(text))) => {
                     // Boxed: otherwise the state of a request would add 2 KiB to every idle connection.
@@ -232,10 +235,23 @@ impl Reader {
     }
 }
 
+/// What the read loop receives.
+enum Received {
+    /// A whole message, a control frame, an error, or the end.
+    Frame(Option<Result<Message, Error>>),
+    /// Fragments of a message that is not complete, which the connection has to pay before the next read.
+    Fragments,
+}
+
 /// The next frame, read when the outbox has space for the answers to earlier ones. Cancel safe.
-async fn next(socket: &mut WebSocketStream<CodecIo>, outbox: &Outbox) -> Option<Result<Message, Error>> {
+async fn next(socket: &mut WebSocketStream<CodecIo>, outbox: &Outbox) -> Received {
     outbox.has_room().await;
-    socket.next().await
+    poll_fn(|cx| match socket.poll_next_unpin(cx) {
+        Poll::Ready(frame) => Poll::Ready(Received::Frame(frame)),
+        Poll::Pending if socket.get_ref().owes() => Poll::Ready(Received::Fragments),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::Client;
 use crate::support::cluster::{Cluster, Kind, until};
-use crate::support::raw::RawSocket;
+use crate::support::raw::{self, RawSocket};
 
 fn is_rate_limited(frame: &Value) -> bool {
     frame["message_type"] == "Error" && frame["message_body"]["code"] == "rate_limited"
@@ -24,6 +24,36 @@ async fn burst(client: &mut Client, kind: &str, count: usize) -> Duration {
         assert_eq!(answer["message_type"], "Ack", "{answer}");
     }
     started.elapsed()
+}
+
+/// Sends a `Ping` whose first fragments are `parts`, with this rate and burst. Returns the time until its `Ack`, and whether
+/// the node sent a notice of a delay.
+async fn ping_in_fragments(kind: Kind, (rate, burst): (u32, u32), parts: &[&[u8]]) -> (Duration, bool) {
+    let cluster = Cluster::start_with(kind, 1, |c| {
+        c.limits.messages_per_second = rate;
+        c.limits.burst = burst;
+    })
+    .await;
+    let mut socket = RawSocket::connect(cluster.address(0)).await;
+    socket.upgrade().await;
+    let started = Instant::now();
+    for (number, part) in parts.iter().enumerate() {
+        let opcode = if number == 0 { raw::TEXT } else { raw::CONTINUATION };
+        socket.send(&raw::fragment(opcode, part)).await;
+    }
+    let ping = json!({ "message_type": "Ping", "id": "1" }).to_string();
+    socket.frame(raw::CONTINUATION, ping.as_bytes()).await;
+    let mut is_delayed = false;
+    loop {
+        let (opcode, payload) = socket.read_frame().await.unwrap();
+        assert_eq!(opcode, raw::TEXT);
+        let frame: Value = serde_json::from_slice(&payload).unwrap();
+        if frame["message_type"] == "Ack" {
+            return (started.elapsed(), is_delayed);
+        }
+        assert!(is_rate_limited(&frame), "{frame}");
+        is_delayed = true;
+    }
 }
 
 on_each_store! {
@@ -80,6 +110,21 @@ on_each_store! {
         }
     }
 
+    async fn small_fragments_cost_as_much_as_frames(kind) {
+        // 50 at once and a hundred per second, for 85 fragments and the message.
+        let (took, is_delayed) = ping_in_fragments(kind, (100, 50), &[b"".as_slice(); 85]).await;
+        assert!(is_delayed && took >= Duration::from_millis(340), "{took:?}");
+    }
+
+    async fn large_fragments_cost_their_bytes(kind) {
+        let part = [b' '; 2_000];
+        // 120,000 bytes cost seven requests, and the message one.
+        let (_, is_delayed) = ping_in_fragments(kind, (1, 8), &[part.as_slice(); 60]).await;
+        assert!(!is_delayed);
+        let (took, is_delayed) = ping_in_fragments(kind, (10, 5), &[part.as_slice(); 60]).await;
+        assert!(is_delayed && took >= Duration::from_millis(290), "{took:?}");
+    }
+
     async fn delayed_client_is_still_closed_at_once(kind) {
         let cluster = Cluster::start_with(kind, 1, |c| {
             c.limits.messages_per_second = 1;
@@ -108,13 +153,13 @@ async fn connect_forwarded(cluster: &Cluster, forwarded: &str) -> (RawSocket, bo
         if forwarded.is_empty() { String::new() } else { format!("X-Forwarded-For: {forwarded}\r\n") };
     let mut bytes = RawSocket::upgrade_request(&header).into_bytes();
     let ping = json!({ "message_type": "Ping", "id": "1" }).to_string();
-    bytes.extend(crate::support::raw::frame(crate::support::raw::TEXT, ping.as_bytes()));
+    bytes.extend(raw::frame(raw::TEXT, ping.as_bytes()));
     socket.send(&bytes).await;
     assert_eq!(socket.head().await.status, 101);
     let (opcode, payload) = socket.read_frame().await.unwrap();
     match opcode {
-        crate::support::raw::TEXT => (socket, true),
-        crate::support::raw::CLOSE => {
+        raw::TEXT => (socket, true),
+        raw::CLOSE => {
             assert_eq!(u16::from_be_bytes([payload[0], payload[1]]), 1013);
             (socket, false)
         }

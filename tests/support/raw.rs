@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::client::PATIENCE;
 
+pub const CONTINUATION: u8 = 0x0;
 pub const TEXT: u8 = 0x1;
 pub const BINARY: u8 = 0x2;
 pub const CLOSE: u8 = 0x8;
@@ -143,7 +144,14 @@ impl RawSocket {
 
 /// The bytes of one frame of a client, masked with zeros.
 pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0x80 | opcode];
+    let mut bytes = fragment(opcode, payload);
+    bytes[0] |= 0x80;
+    bytes
+}
+
+/// The same for a frame that is not the last one of its message.
+pub fn fragment(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![opcode];
     match payload.len() {
         length @ 0..=125 => bytes.push(0x80 | length as u8),
         length @ 126..=0xffff => {
