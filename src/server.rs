@@ -150,13 +150,13 @@ impl Server {
         let deadline = config.server.handshake_timeout;
         let no_more_clients = self.stop.child_token();
         let http = TaskTracker::new();
-        let public = transport::public(&self.app, self.internal.is_none());
+        let public = transport::public(&self.app, self.addresses.0.ip(), self.internal.is_none());
         let clients = no_more_clients.clone();
         let (sockets, operator_sockets) = self.http_sockets;
         let listen = transport::listen(self.listener, sockets, public, deadline, http.clone(), clients);
         http.spawn(critical("listener", &no_more_clients, listen));
-        if let Some(internal) = self.internal {
-            let router = transport::internal(&self.app);
+        if let (Some(internal), Some(address)) = (self.internal, self.addresses.1) {
+            let router = transport::internal(&self.app, address.ip());
             let listen = transport::listen(
                 internal,
                 operator_sockets,

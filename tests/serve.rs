@@ -302,6 +302,37 @@ fn dangerous_settings_log_warnings_without_secrets() {
 }
 
 #[test]
+fn refused_origin_and_host_are_logged_once_with_their_settings() {
+    let node = Node::start(env!("CARGO_BIN_EXE_chatnode"), &[], &["--port", "0"]);
+    let address = node.address("ws://");
+    let ask = |headers: &str| {
+        let mut socket = std::net::TcpStream::connect(address).unwrap();
+        let request = format!(
+            "GET / HTTP/1.1\r\nConnection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+        );
+        std::io::Write::write_all(&mut socket, request.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        std::io::Read::read_exact(&mut socket, &mut answer).unwrap();
+        String::from_utf8(answer.to_vec()).unwrap()
+    };
+    for _ in 0..3 {
+        let origin = format!("Host: {address}\r\nOrigin: https://elsewhere.example\r\n");
+        assert_eq!(ask(&origin), "HTTP/1.1 403");
+        assert_eq!(ask("Host: rebound.example\r\n"), "HTTP/1.1 421");
+    }
+    node.signal("TERM");
+    let (status, log) = node.end();
+    assert!(status.success(), "{log}");
+    for (value, setting) in
+        [("https://elsewhere.example", "server.allowed_origins"), ("rebound.example", "server.allowed_hosts")]
+    {
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(value)).collect();
+        assert!(matches!(lines.as_slice(), [line] if line.contains(setting)), "{log}");
+    }
+}
+
+#[test]
 fn error_names_the_port_in_use() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

@@ -106,6 +106,7 @@ impl Default for Server {
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(10),
             allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
         }
     }

@@ -210,9 +210,12 @@ pub struct Server {
     /// How long after a ping the node waits for data.
     #[serde(with = "humantime_serde")]
     pub pong_timeout: Duration,
-    /// Origins from which browsers may connect, such as `https://chat.example.com`; `*` allows all. If empty, only the
-    /// same host and port.
+    /// Origins from which browsers may connect besides the node's own page, such as `https://chat.example.com`; `*`
+    /// allows all.
     pub allowed_origins: Vec<String>,
+    /// Host names under which this node is reached; `*` allows all. If empty, a node that listens on loopback serves
+    /// only loopback names and IP addresses, and any other node serves all names.
+    pub allowed_hosts: Vec<String>,
     /// Networks whose `X-Forwarded-For` the node trusts. It reads the header from the right.
     pub trusted_proxies: Vec<IpNet>,
 }

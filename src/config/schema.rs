@@ -42,7 +42,7 @@ impl Setting {
 }
 
 /// Every setting. Bounds that depend on another setting are in `validate`.
-pub(super) static SETTINGS: [Setting; 51] = [
+pub(super) static SETTINGS: [Setting; 52] = [
     Setting::new("host", Text),
     Setting::new("port", Number(0, 65_535)),
     Setting::new("max_connections", Number(1, 10_000_000)),
@@ -86,6 +86,7 @@ pub(super) static SETTINGS: [Setting; 51] = [
     Setting::new("server.ping_interval", Duration("10ms", "1h")),
     Setting::new("server.pong_timeout", Duration("10ms", "1h")),
     Setting::new("server.allowed_origins", Texts),
+    Setting::new("server.allowed_hosts", Texts),
     Setting::new("server.trusted_proxies", Networks),
     Setting::new("rooms.default", Text),
     Setting::new("rooms.read_only", Texts),

@@ -158,6 +158,12 @@ fn server(server: &Server, limits: &Limits, found: &mut Findings) {
         let what = format!("{origin:?} is neither `*` nor an origin such as https://chat.example.com");
         found.require("server.allowed_origins", is_origin(origin), what);
     }
+    for host in &server.allowed_hosts {
+        let plain = host == "*" || is_host(host) && !host.contains(['?', '#', '*', ',', ':']);
+        let what =
+            format!("{host:?} is neither `*` nor a host name such as chat.example.com, without a port");
+        found.require("server.allowed_hosts", plain, what);
+    }
 }
 
 /// Whether a browser could send this as `Origin`: scheme and host, no path, no slash at the end.
@@ -200,6 +206,13 @@ pub fn warnings(config: &Config) -> Vec<String> {
     if config.internal.port.is_none() && !is_loopback(&config.host) {
         warnings.push(
             "/metrics is on the public port: set internal.port to move it to a port for operators".into(),
+        );
+    }
+    if config.server.allowed_hosts.is_empty() && !is_loopback(&config.host) {
+        warnings.push(
+            "any host name is served, so a web site could reach this node under a name of its own (DNS rebinding): list \
+             the names of this node in server.allowed_hosts"
+                .into(),
         );
     }
     warnings
@@ -261,10 +274,13 @@ mod tests {
         assert!(warnings(&config)[0].starts_with("authentication is off"));
         config.auth.enabled = true;
         config.internal.port = Some(9090);
+        config.server.allowed_hosts = vec!["chat.example.com".into()];
         assert!(warnings(&config)[0].contains("can't issue tokens"));
         config.auth.admin_key = Some("change-me-change-me".into());
         assert!(warnings(&config)[0].contains("example"));
         config.auth.admin_key = Some("8Jq2-mVd7-Rz4x-Kp9w".into());
         assert_eq!(warnings(&config), Vec::<String>::new());
+        config.server.allowed_hosts.clear();
+        assert!(warnings(&config)[0].contains("server.allowed_hosts"));
     }
 }

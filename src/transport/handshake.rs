@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CONNECTION, HOST, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    AUTHORIZATION, CONNECTION, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -28,6 +28,7 @@ use tracing::Instrument;
 use super::address::client_address;
 use super::admission::Admission;
 use super::connection;
+use super::hosts::is_origin_allowed;
 use super::state::AppState;
 use super::write_timeout::WriteTimeout;
 use crate::chat::{ConnectionGuard, Credential, Session};
@@ -135,6 +136,11 @@ async fn try_upgrade(
     let config = app.node.config().clone();
     let accept = check_request(&request)?;
     if !is_origin_allowed(request.headers(), &config.server.allowed_origins) {
+        let origin =
+            request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or_default();
+        if app.notices.is_first("origin", origin) {
+            tracing::warn!(?origin, "refused an Origin that server.allowed_origins does not list");
+        }
         return Err(Refusal::BadOrigin);
     }
     let address = client_address(peer.ip(), request.headers(), &config.server.trusted_proxies);
@@ -196,19 +202,6 @@ fn check_request(request: &Request<Body>) -> Result<String, Refusal> {
 fn has_token(headers: &HeaderMap, name: &axum::http::HeaderName, token: &str) -> bool {
     let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
-}
-
-/// Clients other than browsers send no Origin, and no foreign page can misuse them. Without a list in the settings, a
-/// page must be served from the host and port that it connects to.
-fn is_origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    if allowed.iter().any(|entry| entry == "*" || entry.eq_ignore_ascii_case(origin)) {
-        return true;
-    }
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let origin_host = origin.split_once("://").map_or("", |(_, host)| host);
-    allowed.is_empty() && !origin_host.is_empty() && origin_host.eq_ignore_ascii_case(host)
 }
 
 async fn check_token(

@@ -1,32 +1,40 @@
 //! The routes of a node. Owns the two sets of paths, for clients and for operators, on one port or on two; the handlers
 //! are elsewhere. Built by the server.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::hosts::HostCheck;
 use super::state::AppState;
-use super::{api, handshake, health, web};
+use super::{api, handshake, health, hosts, web};
 
-/// The routes for clients; with `operators`, those for operators too.
-pub fn public(app: &Arc<AppState>, operators: bool) -> Router {
+/// The routes for clients, on a listener with this address; with `operators`, those for operators too.
+pub fn public(app: &Arc<AppState>, listens_on: IpAddr, operators: bool) -> Router {
     let clients = Router::new()
         .route("/", get(root))
         .route("/ws", get(socket))
         .route("/assets/{name}", get(web::asset))
         .with_state(app.clone());
-    if operators { clients.merge(operator_routes(app)) } else { clients }.fallback(not_found)
+    let routes = if operators { clients.merge(operator_routes(app)) } else { clients };
+    checked(app, listens_on, routes)
 }
 
-/// The routes for operators, for a port of their own.
-pub fn internal(app: &Arc<AppState>) -> Router {
-    operator_routes(app).fallback(not_found)
+/// The routes for operators, on a listener of their own.
+pub fn internal(app: &Arc<AppState>, listens_on: IpAddr) -> Router {
+    checked(app, listens_on, operator_routes(app))
+}
+
+fn checked(app: &Arc<AppState>, listens_on: IpAddr, routes: Router) -> Router {
+    let check = HostCheck::new(app, listens_on);
+    routes.fallback(not_found).layer(middleware::from_fn_with_state(check, hosts::check))
 }
 
 fn operator_routes(app: &Arc<AppState>) -> Router {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::task::TaskTracker;
 
 use super::admission::AdmissionControl;
+use super::notices::Notices;
 use crate::chat::Node;
 
 /// The state that all requests share.
@@ -16,6 +17,7 @@ pub struct AppState {
     /// One task per WebSocket connection.
     pub(super) connections: TaskTracker,
     pub(super) is_draining: AtomicBool,
+    pub(super) notices: Notices,
     pub(super) metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -33,6 +35,7 @@ impl AppState {
             admission: Arc::new(admission),
             connections,
             is_draining: AtomicBool::new(false),
+            notices: Notices::default(),
             metrics,
             node,
         })

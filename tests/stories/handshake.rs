@@ -139,7 +139,7 @@ async fn upgrade_with_another_method_gets_400() {
         let request = RawSocket::upgrade_request("").replacen("GET / ", &format!("HEAD {path} "), 1);
         assert_eq!(request_head(&cluster, &request).await.status, 400, "{path}");
     }
-    assert_eq!(request_head(&cluster, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
+    assert_eq!(request_head(&cluster, "HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.status, 200);
 }
 
 #[tokio::test]
@@ -161,6 +161,9 @@ async fn only_pages_of_the_same_host_and_port_may_connect() {
         ("http://chat.example.com", 101),
         ("https://chat.example.com", 101),
         ("https://CHAT.example.com", 101),
+        ("https://chat.example.com:443", 101),
+        ("http://chat.example.com:80", 101),
+        ("http://chat.example.com:443", 403),
         ("https://chat.example.com:8443", 403),
         ("https://example.com", 403),
         ("https://chat.example.com.evil.example", 403),
@@ -177,17 +180,21 @@ async fn only_pages_of_the_same_host_and_port_may_connect() {
 }
 
 #[tokio::test]
-async fn allowed_origins_replace_the_default() {
+async fn allowed_origins_add_to_the_own_page() {
     let allowed = |c: &mut chatnode::config::Config| {
         c.server.allowed_origins = vec!["https://app.example.org".into(), "http://localhost:3000".into()];
     };
     let cluster = Cluster::start_with(Kind::Embedded, 1, allowed).await;
     for (origin, status) in [
         ("https://app.example.org", 101),
+        ("https://app.example.org:443", 101),
         ("http://localhost:3000", 101),
         ("http://localhost", 403),
         ("http://app.example.org", 403),
-        ("https://chat.example.com", 403),
+        ("https://app.example.org:8443", 403),
+        // The node's own page, and another port of its host.
+        ("https://chat.example.com", 101),
+        ("https://chat.example.com:8443", 403),
         ("null", 403),
     ] {
         assert_eq!(upgrade_head(&cluster, &format!("Origin: {origin}\r\n")).await.status, status, "{origin}");
@@ -199,10 +206,72 @@ async fn allowed_origins_replace_the_default() {
     }
 }
 
+/// A web site can point a name of its own to any address, and its pages then have the same origin as the node.
+#[tokio::test]
+async fn foreign_host_names_are_refused_everywhere() {
+    let cluster =
+        Cluster::start_with(Kind::Embedded, 1, |c| c.server.allowed_hosts = vec!["chat.example.com".into()])
+            .await;
+    let paths =
+        ["/", "/ws", "/assets/app.js", "/metrics", "/healthz", "/readyz", "/api/v1/nodes", "/nowhere"];
+    for (host, is_served) in [
+        ("127.0.0.1", true),
+        ("127.0.0.1:8080", true),
+        ("[::1]:8080", true),
+        ("192.0.2.7", true),
+        ("localhost:8080", true),
+        ("chat.localhost", true),
+        ("Chat.Example.com:443", true),
+        ("evil.example", false),
+        ("evil.example:8080", false),
+        ("127.0.0.1.evil.example", false),
+        ("chat.example.com.evil.example", false),
+        ("chat.example.com@evil.example", false),
+    ] {
+        for path in paths {
+            let head = request_head(&cluster, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+            assert_eq!(head.status != 421, is_served, "{host} {path}: {}", head.text);
+        }
+        let origin = format!("Origin: http://{host}\r\n");
+        let upgrade =
+            RawSocket::upgrade_request(&origin).replace("Host: chat.example.com", &format!("Host: {host}"));
+        assert_eq!(
+            request_head(&cluster, &upgrade).await.status,
+            if is_served { 101 } else { 421 },
+            "{host}"
+        );
+    }
+    // The name in the request line counts too, and programs of HTTP/1.0 send none.
+    let absolute = "GET http://evil.example/metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    assert_eq!(request_head(&cluster, absolute).await.status, 421);
+    assert_eq!(request_head(&cluster, "GET /healthz HTTP/1.0\r\n\r\n").await.status, 200);
+}
+
+#[tokio::test]
+async fn default_node_on_loopback_serves_only_loopback_names() {
+    let cluster = Cluster::start_with(Kind::Embedded, 1, |c| c.server.allowed_hosts.clear()).await;
+    for (host, status) in [("localhost", 200), ("127.0.0.1", 200), ("chat.example.com", 421)] {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(request_head(&cluster, &request).await.status, status, "{host}");
+    }
+    // A node that others can reach may have any name, unless the settings list its names.
+    let open = |c: &mut chatnode::config::Config| {
+        c.host = "0.0.0.0".into();
+        c.server.allowed_hosts.clear();
+    };
+    let cluster = Cluster::start_with(Kind::Embedded, 1, open).await;
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], cluster.address(0).port()));
+    for host in ["localhost", "chat.example.com"] {
+        let mut socket = RawSocket::connect(address).await;
+        socket.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await;
+        assert_eq!(socket.head().await.status, 200, "{host}");
+    }
+}
+
 #[tokio::test]
 async fn browser_gets_the_page_with_security_headers() {
     let cluster = Cluster::start(Kind::Embedded, 1).await;
-    let head = request_head(&cluster, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let head = request_head(&cluster, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(head.status, 200);
     assert_eq!(head.header("content-type"), "text/html; charset=utf-8");
     assert_eq!(
@@ -217,7 +286,7 @@ async fn browser_gets_the_page_with_security_headers() {
     let assets: Vec<&str> = page.split('"').filter(|text| text.starts_with("/assets/")).collect();
     assert!(assets.len() >= 3, "{page}");
     for asset in assets {
-        let head = request_head(&cluster, &format!("GET {asset} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        let head = request_head(&cluster, &format!("GET {asset} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
         assert_eq!(head.status, 200, "{asset}");
         assert_eq!(head.header("x-content-type-options"), "nosniff");
         let kind = head.header("content-type");
@@ -266,7 +335,7 @@ async fn slow_request_is_cut() {
     }
     // A client that keeps the connection open after its request is cut as well.
     let mut socket = RawSocket::connect(cluster.address(0)).await;
-    socket.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    socket.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(socket.head().await.status, 200);
     socket.rest().await;
     // A client that upgraded in time stays connected.
@@ -281,7 +350,7 @@ async fn client_that_reads_no_answer_is_cut() {
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let mut socket = RawSocket::connect_narrow(cluster.address(0)).await;
     // Much more than the kernel buffers for both ends, with the next request always present.
-    let request = "GET /assets/timeline.js HTTP/1.1\r\nHost: x\r\n\r\n";
+    let request = "GET /assets/timeline.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
     socket.send(request.repeat(1_500).as_bytes()).await;
     until("the node closes the connection", async || !socket.try_send(b"\n")).await;
     alice.say("ops", "still here").await;
@@ -295,7 +364,7 @@ async fn http_connection_serves_a_limited_number_of_requests() {
     let mut socket = RawSocket::connect(cluster.address(0)).await;
     let opened = Instant::now();
     // The node closes between two requests, or with the last answer.
-    while socket.try_send(b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    while socket.try_send(b"HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         && let Some(head) = socket.head_or_end().await
     {
         assert_eq!(head.status, 200);

@@ -293,7 +293,7 @@ async fn missing_body_times_out() {
     ] {
         let mut socket = RawSocket::connect(cluster.address(0)).await;
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n\
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n\
              Content-Length: 50\r\n\r\n{{"
         );
         socket.send(head.as_bytes()).await;

@@ -71,9 +71,11 @@ impl TestNode {
     }
 }
 
-/// The settings of a node in tests: any free port, no delay for balancers, no rate limit.
+/// The settings of a node in tests: any free port, no delay for balancers, no rate limit, and the host name of
+/// [`super::raw::RawSocket`].
 pub fn settings() -> Config {
     let mut config = Config { port: 0, ..Config::default() };
+    config.server.allowed_hosts = vec!["chat.example.com".into()];
     config.drain.delay = Duration::ZERO;
     config.drain.spread = Duration::ZERO;
     config.limits.messages_per_second = 0;

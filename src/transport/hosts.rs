@@ -1,0 +1,175 @@
+//! Which names of this node browsers may use. Owns the check of `Host`, against pages that make their own name point to
+//! this node (DNS rebinding), and the comparison of an `Origin` with the allowed ones. Used by the router for each
+//! request, and by the handshake.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use metrics::counter;
+
+use super::state::AppState;
+use crate::metrics as names;
+
+/// The check of one listener.
+#[derive(Clone)]
+pub(super) struct HostCheck {
+    app: Arc<AppState>,
+    is_enforced: bool,
+}
+
+impl HostCheck {
+    /// A listener that only this machine can reach serves no unknown names: only rebinding could bring them there. Any
+    /// other listener may have names that the settings don't list.
+    pub(super) fn new(app: &Arc<AppState>, listens_on: IpAddr) -> Self {
+        let allowed = &app.node.config().server.allowed_hosts;
+        let is_enforced = !allowed.is_empty() || listens_on.to_canonical().is_loopback();
+        Self { app: app.clone(), is_enforced }
+    }
+
+    fn serves(&self, request: &Request) -> Result<(), String> {
+        // Programs can leave the header out; browsers always send it.
+        let headers = request.headers().get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
+        let mut hosts = headers.chain(request.uri().authority().map(|authority| authority.as_str()));
+        let allowed = &self.app.node.config().server.allowed_hosts;
+        hosts.find(|host| !is_served(host, allowed)).map_or(Ok(()), |host| Err(host.to_owned()))
+    }
+}
+
+/// Refuses requests for names that this node does not serve.
+pub(super) async fn check(State(check): State<HostCheck>, request: Request, next: Next) -> Response {
+    if check.is_enforced
+        && let Err(host) = check.serves(&request)
+    {
+        counter!(names::REJECTIONS, "scope" => "auth").increment(1);
+        if check.app.notices.is_first("host", &host) {
+            tracing::warn!(
+                ?host,
+                "refused a request for a host name that server.allowed_hosts does not list"
+            );
+        }
+        let text = "this node does not serve this host name: add it to server.allowed_hosts\n";
+        return (StatusCode::MISDIRECTED_REQUEST, text).into_response();
+    }
+    next.run(request).await
+}
+
+/// Addresses can't be rebound, and no one else can own the names of the loopback.
+fn is_served(host: &str, allowed: &[String]) -> bool {
+    let Some((name, _)) = split_port(host) else { return false };
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    name.parse::<IpAddr>().is_ok()
+        || address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+        || name == "localhost"
+        || name.ends_with(".localhost")
+        || allowed.iter().any(|entry| entry == "*" || entry.eq_ignore_ascii_case(&name))
+}
+
+/// A host and its port, if the text contains nothing else.
+fn split_port(host: &str) -> Option<(&str, Option<u16>)> {
+    let end = if host.starts_with('[') { host.find(']')? + 1 } else { host.find(':').unwrap_or(host.len()) };
+    let (name, port) = host.split_at(end);
+    if name.is_empty() || name.contains(['/', '?', '#', '@']) {
+        return None;
+    }
+    match port.strip_prefix(':') {
+        // `host:` without a number means the default port.
+        Some("") => Some((name, None)),
+        Some(port) => Some((name, Some(port.parse().ok()?))),
+        None => port.is_empty().then_some((name, None)),
+    }
+}
+
+/// An origin in parts. Its port is never missing if the scheme has a default.
+#[derive(Debug, PartialEq, Eq)]
+struct Origin {
+    scheme: String,
+    host: String,
+    port: Option<u16>,
+}
+
+impl Origin {
+    fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let (host, port) = split_port(rest)?;
+        let scheme = scheme.to_ascii_lowercase();
+        Some(Self { port: port.or_else(|| default_port(&scheme)), host: host.to_ascii_lowercase(), scheme })
+    }
+
+    /// Whether this is the page that the node serves under `host`. The scheme can't be compared: a balancer may end TLS.
+    fn is_own(&self, host: &str) -> bool {
+        split_port(host).is_some_and(|(name, port)| {
+            self.host.eq_ignore_ascii_case(name) && self.port == port.or_else(|| default_port(&self.scheme))
+        })
+    }
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    }
+}
+
+/// Clients other than browsers send no Origin, and no foreign page can misuse them. The node's own page may always
+/// connect, other pages only if the settings list them.
+pub(super) fn is_origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let Ok(text) = origin.to_str() else { return false };
+    let origin = Origin::parse(text);
+    let matches = |entry: &String| {
+        entry == "*"
+            || entry.eq_ignore_ascii_case(text)
+            || origin.is_some() && Origin::parse(entry).as_ref() == origin.as_ref()
+    };
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    allowed.iter().any(matches) || origin.as_ref().is_some_and(|origin| origin.is_own(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_loopback_names_are_always_served() {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:8080",
+            "[::1]:80",
+            "10.0.0.7",
+            "localhost:1",
+            "LOCALHOST",
+            "a.localhost.",
+        ] {
+            assert!(is_served(host, &[]), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "[evil]",
+            "",
+        ] {
+            assert!(!is_served(host, &[]), "{host}");
+        }
+        let allowed = ["chat.example.com".to_owned()];
+        assert!(is_served("Chat.example.com:443", &allowed) && !is_served("x.chat.example.com", &allowed));
+        assert!(is_served("anything.example", &["*".to_owned()]));
+    }
+
+    #[test]
+    fn default_ports_of_origins_are_equal() {
+        let own = |origin: &str, host: &str| Origin::parse(origin).is_some_and(|origin| origin.is_own(host));
+        assert!(own("https://x", "x:443") && own("https://x:443", "x") && own("http://x:80", "X"));
+        assert!(!own("https://x", "x:80") && !own("http://x", "x:443") && !own("https://x:8443", "x"));
+        assert!(own("http://[::1]:8080", "[::1]:8080") && !own("https://x/x", "x") && !own("null", "null"));
+        assert_eq!(Origin::parse("HTTPS://x:443"), Origin::parse("https://X"));
+    }
+}
