@@ -110,3 +110,36 @@ pub(super) fn dropped_lines() -> [(&'static str, u64); 3] {
         LOG.get().map_or_else(Default::default, |log| (log.limit.left_out(), log.writer.lost()));
     [("repeated", repeated), ("queue_full", lost.queue_full), ("write_failed", lost.write_failed)]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn panic_is_logged_like_every_other_line() {
+        let (mut reader, pipe) = io::pipe().unwrap();
+        let log =
+            ProcessLog { writer: LogWriter::start(pipe, || {}).unwrap(), limit: RepeatLimit::default() };
+        let lines = layer().with_writer(log.writer.clone()).json().flatten_event(true);
+        let earlier = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| log_panic(&log, panic)));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            std::panic::catch_unwind(|| panic!("on purpose")).unwrap_err();
+        });
+        std::panic::set_hook(earlier);
+        let mut log = String::new();
+        // Other tests may panic at the same time; their lines have no subscriber, so they are plain text.
+        while !log.lines().any(|line| line.starts_with('{') && line.ends_with('}')) {
+            let mut buffer = [0; 4096];
+            let count = reader.read(&mut buffer).unwrap();
+            log.push_str(str::from_utf8(&buffer[..count]).unwrap());
+        }
+        let line = log.lines().find(|line| line.starts_with('{')).unwrap();
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let message = line["message"].as_str().unwrap();
+        assert!(message.contains("src/telemetry/log.rs") && message.ends_with("on purpose"), "{message}");
+        assert_eq!(line["level"], "ERROR");
+    }
+}
