@@ -35,5 +35,7 @@ export function chat(url, who, show) {
 	}
 
 	open();
-	return (content) => unsent.set(crypto.randomUUID(), { content }).size === 1 && next();
+	// Not `crypto.randomUUID`, which browsers have only with https and on localhost.
+	const newId = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
+	return (content) => unsent.set(newId(), { content }).size === 1 && next();
 }
