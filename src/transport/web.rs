@@ -43,13 +43,28 @@ const INDEX: &str = include_str!("web/index.html");
 
 /// The page, with the settings that it needs before it connects.
 pub(super) fn index(config: &Config) -> Response {
-    serve("index.html", filled(config.rooms.default.as_str(), config.limits.max_frame_bytes))
+    let rooms = &config.rooms;
+    serve("index.html", filled(&rooms.default, &rooms.read_only, config.limits.max_frame_bytes))
 }
 
-/// The room is inserted last: its name can be any text, `{frame}` too.
-fn filled(room: &str, frame: usize) -> String {
-    let room = room.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
-    INDEX.replace("{frame}", &frame.to_string()).replace("{room}", &room)
+/// Everything is inserted in one pass: the name of a room can be any text, `{frame}` too.
+fn filled(room: &str, read_only: &[String], frame: usize) -> String {
+    let read_only = serde_json::json!(read_only).to_string();
+    let escape = |text: &str| text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+    let mut page = String::with_capacity(INDEX.len() + room.len() + read_only.len());
+    let mut rest = INDEX;
+    while let Some((before, (name, after))) =
+        rest.split_once('{').and_then(|(before, after)| Some((before, after.split_once('}')?)))
+    {
+        page += before;
+        page += &match name {
+            "room" => escape(room),
+            "read_only" => escape(&read_only),
+            _ => frame.to_string(),
+        };
+        rest = after;
+    }
+    page + rest
 }
 
 /// `/assets/<name>`.
@@ -103,9 +118,11 @@ mod tests {
 
     #[test]
     fn room_name_stays_inside_its_quotes() {
-        let page = filled("\"><script>&{frame}", 131_072);
+        let page = filled("\"><script>&{frame}", &["<news> \"{room}\"".to_owned()], 131_072);
         assert!(
-            page.contains(r#" data-room="&quot;>&lt;script>&amp;{frame}" data-frame="131072">"#),
+            page.contains(
+                r#" data-room="&quot;>&lt;script>&amp;{frame}" data-frame="131072" data-read-only="[&quot;&lt;news> \&quot;{room}\&quot;&quot;]">"#
+            ),
             "{page}"
         );
     }

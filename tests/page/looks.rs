@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::page_fixture::PageFixture;
-use super::person::{ENTER, Person};
+use super::person::{ENTER, Person, SHIFT};
 
 /// Asserts that nothing is wider than the window.
 async fn fits(person: &Person<'_>) {
@@ -249,4 +249,63 @@ async fn phone_keyboard_shrinks_the_page_but_zoom_does_not() {
             "document.getElementById('composer').getBoundingClientRect().bottom <= 180",
         )
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_draft_keeps_the_newest_message_visible() {
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
+    bob.say_many("ops", "one of many", 40).await;
+    alice
+        .sees("the messages have arrived", "document.querySelectorAll('#timeline .text').length === 40")
+        .await;
+    for number in 1..=4 {
+        alice.types("#draft", &format!("line {number}{SHIFT}{ENTER}{SHIFT}")).await;
+        alice.sees("the newest message is on the screen", NEWEST_IS_SEEN).await;
+    }
+    bob.say("ops", "the newest").await;
+    alice.reads("#timeline > li:last-child .text", "the newest").await;
+    alice.sees("the newest message is on the screen", NEWEST_IS_SEEN).await;
+    assert_eq!(alice.js("document.getElementById('jump').hidden").await, true);
+
+    // A zoom of the text only, as Firefox has it, changes no size of the window.
+    alice.js("document.documentElement.style.fontSize = '30px'").await;
+    alice
+        .sees(
+            "the text field shows its whole text",
+            "(({ scrollHeight, clientHeight }) => scrollHeight <= clientHeight + 1)(document.getElementById('draft'))",
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn print_contains_all_loaded_messages() {
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
+    bob.say_many("ops", "one of many", 70).await;
+    alice
+        .sees("the messages have arrived", "document.querySelectorAll('#timeline .text').length === 70")
+        .await;
+    alice.devtools("Emulation.setEmulatedMedia", json!({ "media": "print" })).await;
+    let all = "document.documentElement.scrollHeight
+        >= document.querySelector('#timeline > li:last-child').getBoundingClientRect().bottom
+        && document.querySelector('#timeline > li').getBoundingClientRect().top >= 0
+        && document.documentElement.scrollHeight > innerHeight";
+    alice.sees("the document is as long as the list", all).await;
+    assert_eq!(alice.js("document.getElementById('composer').checkVisibility()").await, false);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_browser_gets_a_reason() {
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    assert_eq!(alice.js("document.getElementById('unsupported')").await, json!(null));
+    let old = json!({ "source": "CSS.supports = () => false" });
+    alice.devtools("Page.addScriptToEvaluateOnNewDocument", old).await;
+    alice.reloads().await;
+    alice.reads("#unsupported", "Safari 17.5").await;
+    let shown = "document.getElementById('unsupported').checkVisibility({ visibilityProperty: true })";
+    alice.sees("the reason is shown", shown).await;
 }

@@ -229,3 +229,40 @@ async fn messages_during_an_absence_are_marked_as_new() {
     alice.opens("room=tea").await;
     alice.unread("room=tea", 0).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn page_asks_for_the_server_before_it_opens_sockets() {
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    // Each wait has its minimum length.
+    let watch = "(Math.random = () => 0, window.asked = 0, window.load = fetch, window.fetch = (...args) => {
+        asked += 1;
+        return load(...args);
+    }, 0)";
+    alice.js(watch).await;
+    fixture.balancer.go_away();
+    // Firefox delays sockets after failed ones, so the page tries only one.
+    alice.sees("the page has asked three times", "asked >= 3").await;
+    assert_eq!(fixture.balancer.turned_away(), 1, "sockets that were tried");
+    fixture.balancer.open();
+    alice.is_online().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waits_ordered_by_the_server_grow_and_differ() {
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let refuse = "(Math.random = () => 0.999, window.tries = [], window.WebSocket = class {
+        constructor() {
+            tries.push(performance.now());
+            setTimeout(() => this.onclose({ code: 4013, reason: 'retry_after_ms=100; no room' }));
+        }
+        close() {}
+    }, 0)";
+    alice.js(refuse).await;
+    fixture.balancer.cut();
+    alice.sees("the page has tried three times", "tries.length >= 3").await;
+    let waits = alice.js("[tries[1] - tries[0], tries[2] - tries[1]]").await;
+    let waits: Vec<f64> = serde_json::from_value(waits).unwrap();
+    assert!(waits[0] > 1_900.0 && waits[1] > 3_900.0, "{waits:?}");
+}

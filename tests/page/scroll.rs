@@ -146,3 +146,30 @@ async fn page_stays_fast_with_ten_thousand_messages() {
     assert_eq!(alice.js("document.querySelectorAll('#timeline .gap').length").await, json!(0));
     assert_ne!(alice.js("document.getElementById('scroller').scrollTop").await, Value::from(0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_room_opens_at_its_first_new_message() {
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    says_many(&fixture, 300).await;
+    alice
+        .sees(
+            "all messages have arrived",
+            "document.querySelector('#timeline > li:last-child')?.item.seq === 300",
+        )
+        .await;
+    alice.opens("room=tea").await;
+    says_many(&fixture, 25).await;
+    alice.unread("room=ops", 25).await;
+    alice.opens("room=ops").await;
+    alice
+        .sees(
+            "the first new message is on the screen, below the line",
+            "(() => {
+        const line = document.querySelector('#timeline .divider');
+        const { top, bottom } = line?.getBoundingClientRect() ?? {};
+        return line?.closest('li').item.seq === 301 && top > 0 && bottom < innerHeight;
+    })()",
+        )
+        .await;
+}

@@ -20,6 +20,7 @@ async fn page_reports_a_stopped_and_an_emptied_store() {
         alice.says("perhaps").await;
         let unknown = "document.querySelector('.line.waiting')";
         alice.sees("no answer has arrived", &format!("{unknown} !== null")).await;
+        alice.reads("#me", "Waiting for the server…").await;
         // The clock of the page moves on by a minute.
         alice.js("(window.now = Date.now, Date.now = () => now() + 61_000)").await;
         alice
@@ -34,6 +35,7 @@ async fn page_reports_a_stopped_and_an_emptied_store() {
             .await;
         alice.sees_messages(&["before", "perhaps"]).await;
         alice.js("Date.now = now").await;
+        alice.is_online().await;
     }
 
     let alice = fixture.person(0, "anna", "room=ops").await;

@@ -179,3 +179,58 @@ async fn switcher_buttons_choose_room_or_person() {
         assert_eq!(alice.js("document.getElementById('switcher').open").await, false);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn read_only_room_takes_no_text() {
+    let fixture =
+        PageFixture::start_with(Kind::Embedded, |config| config.rooms.read_only = vec!["news".into()]).await;
+    let alice = fixture.person(0, "alice", "room=news").await;
+    let disabled = "document.getElementById('draft').disabled";
+    alice.sees("the text field is closed", disabled).await;
+    assert_eq!(
+        alice.js("document.getElementById('draft').placeholder").await,
+        "Only administrators write here"
+    );
+    alice.opens("room=ops").await;
+    alice.sees("the text field is open", &format!("!{disabled}")).await;
+    alice.says("hello").await;
+    alice.sees_messages(&["hello"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn name_of_an_object_property_is_an_ordinary_name() {
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut other = fixture.other(1, "constructor", "tea").await;
+    other.whisper("alice", "one").await;
+    alice.unread("peer=constructor", 1).await;
+    alice.sees("the state is stored", "JSON.stringify(sessionStorage).includes('peer')").await;
+    alice.reloads().await;
+    alice.is_online().await;
+    other.whisper("alice", "two").await;
+    alice.unread("peer=constructor", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn page_counts_unread_messages_without_frames() {
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=tea").await;
+    alice.opens("room=ops").await;
+    // A tab that becomes hidden gets no more frames, not even those that it has asked for.
+    alice.js("window.requestAnimationFrame = () => 1").await;
+    let mut bob = fixture.other(1, "bob", "tea").await;
+    bob.say("tea", "one").await;
+    bob.say("tea", "two").await;
+    alice.reads("title", "(2)").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_shown_without_check_visibility() {
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    // Safari has this method since version 17.4.
+    alice.js("delete Element.prototype.checkVisibility").await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
+    bob.say("ops", "hello").await;
+    alice.sees_messages(&["hello"]).await;
+}

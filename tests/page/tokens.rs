@@ -24,7 +24,7 @@ async fn revoked_token_keeps_rooms_and_messages() {
     // The token of another user.
     let others = fixture.cluster.token(0, "bob").await;
     alice.types("#token", &format!("{others}{ENTER}")).await;
-    alice.reads("#problem", "does not match this connection's user").await;
+    alice.reads("#problem", "This access token belongs to another user.").await;
 
     let first = fixture.cluster.token(0, "alice").await;
     alice.types("#token", &format!("{first}{ENTER}")).await;
@@ -72,7 +72,7 @@ async fn token_alone_determines_the_user() {
     alice.clicks("#enter").await;
     alice.reads("#problem", "Enter a name or an access token.").await;
     alice.types("#token", &format!("0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10{ENTER}")).await;
-    alice.reads("#problem", "the token is not valid").await;
+    alice.reads("#problem", "The server does not accept this access token.").await;
     let token = fixture.cluster.token(0, "alice").await;
     alice.types("#token", &format!("{token}{ENTER}")).await;
     alice.is_online().await;
@@ -93,4 +93,17 @@ async fn server_without_tokens_requires_a_name() {
     alice.reads("#problem", "Enter a name or an access token.").await;
     alice.types("#name", &format!("alice{ENTER}")).await;
     alice.is_online().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hidden_token_field_has_no_effect() {
+    let fixture = PageFixture::start().await;
+    let alice = Person::visits(&fixture.browser, &fixture.link("")).await;
+    alice.sees("the page asks for a name", "!document.getElementById('sign-in').hidden").await;
+    // A browser saves and fills the fields of this type only.
+    assert_eq!(alice.js("document.querySelectorAll('[type=password]').length").await, 0);
+    alice.js("document.getElementById('token').value = 'the password of somebody'").await;
+    alice.types("#name", &format!("alice{ENTER}")).await;
+    alice.is_online().await;
+    assert_eq!(alice.js("JSON.stringify(sessionStorage).includes('somebody')").await, false);
 }

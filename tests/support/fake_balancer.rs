@@ -20,6 +20,7 @@ pub struct FakeBalancer {
 struct Shared {
     nodes: Mutex<Vec<SocketAddr>>,
     is_shut: AtomicBool,
+    is_away: AtomicBool,
     is_mute: AtomicBool,
     turned_away: AtomicUsize,
     /// Increases to end all connections that are open then.
@@ -40,6 +41,7 @@ impl FakeBalancer {
         let shared = Arc::new(Shared {
             nodes: Mutex::new(nodes),
             is_shut: AtomicBool::new(false),
+            is_away: AtomicBool::new(false),
             is_mute: AtomicBool::new(false),
             turned_away: AtomicUsize::new(0),
             cut: watch::Sender::new(0),
@@ -79,7 +81,14 @@ impl FakeBalancer {
         self.cut();
     }
 
+    /// The same, and files are not served either.
+    pub fn go_away(&self) {
+        self.shared.is_away.store(true, Ordering::Release);
+        self.shut();
+    }
+
     pub fn open(&self) {
+        self.shared.is_away.store(false, Ordering::Release);
         self.shared.is_shut.store(false, Ordering::Release);
     }
 
@@ -98,6 +107,9 @@ async fn forward(mut client: TcpStream, shared: Arc<Shared>) {
         let is_websocket = start[..count] == *b"GET /ws";
         if is_websocket && shared.is_shut.load(Ordering::Acquire) {
             shared.turned_away.fetch_add(1, Ordering::AcqRel);
+            return;
+        }
+        if shared.is_away.load(Ordering::Acquire) {
             return;
         }
         let nodes = shared.nodes.lock().unwrap().clone();

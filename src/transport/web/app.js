@@ -32,7 +32,11 @@ let session = null;
  * @type {Views}
  */
 let views;
-let drawing = false;
+/**
+ * The next drawing.
+ * @type {{ frame: number, timer: ReturnType<typeof setTimeout> } | null}
+ */
+let drawing = null;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let noticeTimer;
 let showsMembers = WIDE.matches;
@@ -80,16 +84,17 @@ function step(by) {
 	links[(at + by + links.length) % links.length]?.click();
 }
 
-/** Draws soon. A hidden tab has no frames, but its title still changes. */
+/** Draws soon. A tab that is hidden, or becomes hidden, has no frames, but its title still changes. */
 function changed() {
-	if (drawing) return;
-	drawing = true;
-	if (document.hidden) setTimeout(draw, 250);
-	else requestAnimationFrame(draw);
+	drawing ??= { frame: requestAnimationFrame(draw), timer: setTimeout(draw, 250) };
 }
 
 function draw() {
-	drawing = false;
+	if (drawing) {
+		cancelAnimationFrame(drawing.frame);
+		clearTimeout(drawing.timer);
+	}
+	drawing = null;
 	if (!session) return;
 	const conv = session.current;
 	drawHeader(session, conv);
@@ -122,7 +127,9 @@ function drawHeader(session, conv) {
 }
 
 function watching() {
-	return $('pane').checkVisibility() && views.timeline.following && !document.hidden && document.hasFocus();
+	// Without `checkVisibility`, which Safari has only since 17.4.
+	const isShown = $('pane').getClientRects().length > 0;
+	return isShown && views.timeline.following && !document.hidden && document.hasFocus();
 }
 
 /**
@@ -131,7 +138,6 @@ function watching() {
  * @param {Message} item
  */
 function arrived(conv, item) {
-	if (item.from === session?.name || item.seq <= conv.missedUpTo || Date.now() - item.at > 60_000) return;
 	const where = conv.isRoom ? `in ${conv.title}` : 'to you';
 	unspoken.push(item.from + (conv === session?.current ? `: ${item.text}` : ` wrote ${where}`));
 	if (unspoken.length > 1) return;
@@ -268,10 +274,15 @@ $('people-toggle').onclick = $('people-close').onclick = () => {
 WIDE.onchange = () => showMembers(WIDE.matches);
 document.onkeydown = (event) => {
 	if (!session || !$('sign-in').hidden) return;
+	if ($('switcher').open) {
+		// WebKit leaves the dialog open while the field in it is empty.
+		if (event.key === 'Escape' && !event.isComposing) $('switcher').close();
+		return;
+	}
 	const arrow = event.altKey && ['ArrowUp', 'ArrowDown'].indexOf(event.key);
 	if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k') switchTo(session);
 	else if (arrow !== false && arrow >= 0) step(arrow ? 1 : -1);
-	else if (event.key === 'Escape' && !$('switcher').open) {
+	else if (event.key === 'Escape') {
 		if (!WIDE.matches && !$('people').hidden) $('people-close').click();
 		else {
 			views.timeline.toEnd();
@@ -304,5 +315,7 @@ for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelec
 	button.prepend(icon(button.dataset.icon));
 }
 const known = login.get();
+// The newest feature without which the page does not work. Its absence stands for those of the same years.
+if (CSS.supports('color: light-dark(red, red)')) $('unsupported').remove();
 if (known) start(known.name, known.token);
 else signIn({ name: login.lastName(), room: roomToJoin() }, start);

@@ -22,13 +22,18 @@ export function composer(session, sent) {
 		size();
 	}
 
+	/** While the field is measured, the composer keeps its height: with another one, the timeline would move. */
 	function size() {
+		const { style } = $('composer');
+		style.minHeight = `${$('composer').offsetHeight}px`;
 		field.style.height = 'auto';
 		field.style.height = `${field.scrollHeight}px`;
-		$('send').disabled = !field.value.trim();
+		style.minHeight = '';
+		$('send').disabled = field.disabled || !field.value.trim();
 	}
 
-	onresize = size;
+	// Its size changes with the window, and with the font: a zoom of the text only sends no event.
+	new ResizeObserver(size).observe($('typing'));
 	field.oninput = () => {
 		size();
 		if (!conv) return;
@@ -59,7 +64,9 @@ export function composer(session, sent) {
 			conv = session.current;
 			$('composer').hidden = !conv;
 			if (!conv) return;
-			field.placeholder = field.ariaLabel = `Message ${conv.title}`;
+			field.disabled = conv.isReadOnly;
+			field.placeholder = conv.isReadOnly ? 'Only administrators write here' : `Message ${conv.title}`;
+			field.ariaLabel = conv.isReadOnly ? `${field.placeholder}: ${conv.title}` : field.placeholder;
 			set(conv.draft);
 		},
 		/** @param {string} text Goes before the draft. */

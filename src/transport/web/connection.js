@@ -13,6 +13,16 @@ const WAKE_DEADLINE = 4_000;
 const LONGEST_WAIT = 20_000;
 /** The server closes the connection with 1009 for a larger frame. */
 const LARGEST_FRAME = Number(document.documentElement.dataset.frame);
+/** What the user reads instead of the server's words, which are for programmers. */
+const WORDS = new Map([
+	['forbidden', 'Only administrators can write in this room.'],
+	['identity_mismatch', 'This access token belongs to another user.'],
+	['message_too_large', 'The message is too long.'],
+	['not_in_room', 'You are no longer in this room.'],
+	['too_many_rooms', 'You are in too many rooms. Leave another room first.'],
+	['unauthorized', 'The server does not accept this access token.'],
+	['unavailable', 'The server can’t reach its message store.'],
+]);
 /** The close codes for errors of this page. */
 const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
 
@@ -24,6 +34,13 @@ export function connect(on) {
 	const timers = {};
 	/** Whether the server set the time of the next attempt. */
 	let isOrdered = false;
+	/** Whether the last socket never opened. */
+	let isShut = false;
+	/**
+	 * Asks whether there is a server.
+	 * @type {AbortController | null}
+	 */
+	let asking = null;
 	let tries = 0;
 	/** @type {Map<string, { Ack(ack: any): void, Error(failure: Failure): void }>} */
 	const pending = new Map();
@@ -60,7 +77,7 @@ export function connect(on) {
 		wake() {
 			if (link.state === 'waiting' && !isOrdered) open();
 			else if (link.live) probe(WAKE_DEADLINE);
-			else if (socket) expect(WAKE_DEADLINE);
+			else if (socket || asking) expect(WAKE_DEADLINE);
 		},
 	};
 
@@ -72,12 +89,38 @@ export function connect(on) {
 
 	function open() {
 		clearTimeout(timers.retry);
-		if (socket) return;
+		if (socket || asking) return;
 		link.lostAt ||= Date.now();
 		become('connecting');
+		if (isShut) ask();
+		else dial();
+	}
+
+	/**
+	 * Firefox delays each WebSocket to a server that did not answer earlier ones, by up to a minute, even after the server
+	 * is back. Failed fetches have no such effect, so a fetch finds out first whether the server is there.
+	 */
+	async function ask() {
+		const mine = new AbortController();
+		asking = mine;
+		expect(DEADLINE);
+		const options = { method: 'HEAD', signal: mine.signal, cache: /** @type {const} */ ('no-store') };
+		const isThere = await fetch('/assets/icon.svg', options).then(
+			({ ok }) => ok,
+			() => false,
+		);
+		if (asking !== mine) return;
+		if (!isThere) return lost(1006, '');
+		asking = null;
+		dial();
+	}
+
+	function dial() {
+		isShut = true;
 		socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws`);
 		expect(DEADLINE);
 		socket.onopen = () => {
+			isShut = false;
 			expect(DEADLINE);
 			on.opened();
 		};
@@ -126,6 +169,7 @@ export function connect(on) {
 	function receive(data) {
 		clearTimeout(timers.deadline);
 		const { message_type: type, message_body: body = {}, id } = JSON.parse(data);
+		if (type === 'Error') body.message = WORDS.get(body.code) ?? body.message;
 		const settle = pending.get(id);
 		if (!settle) return on.frame?.(type, body);
 		pending.delete(id);
@@ -137,7 +181,8 @@ export function connect(on) {
 		// A dead peer never answers a close, so its events must not arrive later.
 		if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
 		socket?.close();
-		socket = null;
+		asking?.abort();
+		socket = asking = null;
 		for (const { Error } of pending.values()) Error({ code: 'lost' });
 		pending.clear();
 	}
@@ -147,7 +192,7 @@ export function connect(on) {
 	 * @param {string} reason
 	 */
 	function lost(code, reason) {
-		if (!socket) return;
+		if (!socket && !asking) return;
 		link.lostAt ||= Date.now();
 		drop();
 		on.closed();
@@ -158,7 +203,8 @@ export function connect(on) {
 		const ordered = /retry_after_ms=(\d+)/.exec(reason);
 		isOrdered = Boolean(ordered);
 		if (OUR_FAULT.includes(code)) tries = Math.max(tries, 4);
-		const wait = ordered ? Math.min(Number(ordered[1]), 3_600_000) : backOff();
+		// The server may order the same wait of everybody, so each page adds its own.
+		const wait = backOff() + (ordered ? Math.min(Number(ordered[1]), 3_600_000) : 0);
 		link.retryAt = Date.now() + wait;
 		timers.retry = setTimeout(open, wait);
 		become('waiting');

@@ -7,6 +7,11 @@
 const MOST_ITEMS = 12_000;
 const DROP_AT_ONCE = 2_000;
 const TYPING_FOR = 5_000;
+/**
+ * The names of the rooms in which only administrators write.
+ * @type {string[]}
+ */
+const READ_ONLY = JSON.parse(document.documentElement.dataset.readOnly ?? '[]');
 
 /**
  * @template {Marker} T
@@ -51,6 +56,8 @@ export class Conversation {
 	peerRead = '';
 	/** Messages up to this `seq` arrived late: they get the divider `New` even if the user is watching. */
 	missedUpTo = 0;
+	/** Messages of a room up to this `seq` are older than this visit. */
+	replayedTo = 0;
 	/** @type {Message | null} */
 	divider = null;
 	/** Whether the server may have older messages. */
@@ -72,7 +79,7 @@ export class Conversation {
 	refused = '';
 	/**
 	 * Set while entering fails for a passing reason.
-	 * @type {{ since: number, why: string } | null}
+	 * @type {{ since: number, tries: number, why: string } | null}
 	 */
 	late = null;
 	loading = false;
@@ -99,6 +106,7 @@ export class Conversation {
 		this.me = me;
 		this.key = keyOf(kind, name);
 		this.isRoom = kind === 'room';
+		this.isReadOnly = this.isRoom && READ_ONLY.includes(name);
 		this.title = this.isRoom ? `#${name}` : name;
 		this.target = this.isRoom ? { room: name } : { target_username: name };
 	}

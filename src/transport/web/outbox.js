@@ -151,6 +151,8 @@ export function outbox(session, store) {
 
 	return {
 		of,
+		/** Whether a message waits because the server could not store it. */
+		isLate: () => items.some(({ state, notBefore }) => notBefore && (state === 'waiting' || state === 'sending')),
 		busy,
 		expired,
 		discard,

@@ -158,6 +158,7 @@ export interface SessionHandler {
 	changed(): void;
 	/** Whether the user looks at the newest messages of the open conversation. */
 	watching(): boolean;
+	/** Another user's message arrived that is newer than the connection. */
 	arrived(conv: Conversation, item: Message): void;
 	notice(text: string): void;
 	/** The connection ended and must not be retried; the code is a close code or an error code. */
@@ -219,4 +220,5 @@ export interface Elements {
 	token: HTMLInputElement;
 	'token-show': HTMLButtonElement;
 	typing: HTMLElement;
+	unsupported: HTMLElement;
 }

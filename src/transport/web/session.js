@@ -14,6 +14,7 @@ const TYPING_EVERY = 3_000;
 const READ_EVERY = 700;
 const SAVE_EVERY = 400;
 const ASK_AGAIN = 2_000;
+const LONGEST_WAIT = 10_000;
 
 export class Session {
 	/** @type {Map<string, Conversation>} */
@@ -31,6 +32,8 @@ export class Session {
 	 * @type {Position | undefined}
 	 */
 	position;
+	/** Private messages up to this `seq` are older than the connection. */
+	replayedTo = 0;
 	/** @type {ReturnType<typeof setTimeout> | null} */
 	#saving = null;
 
@@ -157,6 +160,13 @@ export class Session {
 		return this.list('room').some((room) => room.members?.has(user) && !(room.stale && room.joined)) || undefined;
 	}
 
+	/** What the user reads about the connection. The server can be there while it can't reach its message store. */
+	get status() {
+		if (!this.connection.live) return 'Connecting…';
+		const isLate = this.outbox.isLate() || this.list('room').some(({ late }) => late);
+		return isLate ? 'Waiting for the server…' : 'Online';
+	}
+
 	/** @param {Conversation} conv */
 	canSay(conv) {
 		return this.connection.live && (!conv.isRoom || conv.joined);
@@ -195,8 +205,10 @@ export class Session {
 		const back = { missed: 0, gaps: 0 };
 		try {
 			const ack = await this.#ask('Auth', null, { since });
+			// A user can have the name of a property that every object has.
+			const reads = new Map(Object.entries(ack.read ?? {}));
 			for (const conv of peers) {
-				if (conv.readElsewhere({ message_id: ack.read?.[conv.name] })) this.#tellRead(conv);
+				if (conv.readElsewhere({ message_id: reads.get(conv.name) })) this.#tellRead(conv);
 			}
 			this.#resumed(this, peers, since, ack, back);
 		} catch (error) {
@@ -243,8 +255,11 @@ export class Session {
 			const { code, message = '', retry_after_ms } = /** @type {Failure} */ (error);
 			const again = () => conv.late && this.conversations.get(conv.key) === conv && this.enter(conv, back);
 			if (isPassing(code)) {
-				conv.late = { since: conv.late?.since ?? Date.now(), why: message };
-				setTimeout(again, retry_after_ms ?? ASK_AGAIN);
+				const { since: from = Date.now(), tries = 0 } = conv.late ?? {};
+				conv.late = { since: from, tries: tries + 1, why: message };
+				// Random and growing: all users of a room wait for the same server.
+				const more = Math.random() * Math.min(LONGEST_WAIT, ASK_AGAIN * 2 ** tries);
+				setTimeout(again, (retry_after_ms ?? ASK_AGAIN) + more);
 			} else if (!isSilent(code)) Object.assign(conv, { refused: message, late: null });
 		}
 		conv.entering = false;
@@ -261,6 +276,7 @@ export class Session {
 	 */
 	#resumed(log, conversations, since, ack, back = { missed: 0, gaps: 0 }) {
 		this.dedupeMs = ack.dedupe_ms ?? this.dedupeMs;
+		log.replayedTo = ack.seq;
 		for (const conv of conversations) {
 			conv.missedUpTo = since ? ack.seq : 0;
 			if (ack.recovered === false && (conv.isRoom || conv.items.length)) conv.gap(ack.reason);
@@ -324,11 +340,13 @@ export class Session {
 	 * @param {StoredMessage} body
 	 */
 	#message(conv, body) {
-		(conv.isRoom ? conv : this).position = positionOf(body);
+		const log = conv.isRoom ? conv : this;
+		if (log.position?.epoch !== body.epoch) log.replayedTo = 0;
+		log.position = positionOf(body);
 		const item = conv.append(body, conv === this.current && this.on.watching());
 		this.outbox.delivered(body);
 		this.outbox.overtaken(conv, body);
-		if (item) this.on.arrived(conv, item);
+		if (item && item.from !== this.name && item.seq > log.replayedTo) this.on.arrived(conv, item);
 	}
 
 	/**

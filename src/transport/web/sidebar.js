@@ -67,12 +67,14 @@ export function renderSidebar(session) {
 			failed: session.outbox.of(conv).some((item) => item.state === 'failed'),
 		}));
 		rows.sort((a, b) => a.name.localeCompare(b.name));
-		fill($(`${kind}s`), rows, row);
+		const list = $(`${kind}s`);
+		fill(list, rows, row);
+		/** @type {HTMLElement} */ (list.previousElementSibling).hidden = !rows.length;
 	}
-	fill($('me'), [{ name: session.name, live: session.connection.live }], ({ name, live }) => {
-		const state = el('small', {}, live ? 'Online' : 'Connecting…');
-		return [face(name, live), label(name, state)];
-	});
+	fill($('me'), [{ name: session.name, status: session.status }], ({ name, status }) => [
+		face(name, status === 'Online'),
+		label(name, el('small', {}, status)),
+	]);
 }
 
 /** @param {Session} session */

@@ -44,7 +44,8 @@ export function signIn({ name, room, problem = '', needsToken = false, again = f
 	};
 	form.onsubmit = async (event) => {
 		event.preventDefault();
-		const given = token.value.trim();
+		// What a password manager writes into a hidden field is not from the user.
+		const given = tokenLabel.hidden ? '' : token.value.trim();
 		let chosen = tidy($('name').value);
 		let why = 'Enter a name or an access token.';
 		if (!chosen && given) {
