@@ -24,8 +24,12 @@ pub struct Incarnation(pub String);
 pub enum Lease {
     /// The lease runs: all memberships of this node are valid.
     Kept,
-    /// The lease was lost, or the store restarted: call `reincarnate`, then `restore_members`.
+    /// The lease was lost, or the store restarted: call `reincarnate`, then `restore_members` without events, because
+    /// nobody was told that the members left.
     Lost,
+    /// The lease expired and another node has claimed the incarnation: it removes the members and publishes that they
+    /// left. Call `reincarnate`, then `restore_members` with events.
+    Claimed,
 }
 
 /// One page of a room's members.
@@ -61,8 +65,12 @@ pub trait Presence: Send + Sync + 'static {
     /// Removes the user from the room for this node. True if no other node holds the user.
     async fn remove(&self, room: &RoomName, user: &UserName, left: Bytes) -> Result<bool, BackendError>;
 
-    /// Adds many members at once for the current incarnation, without events. Called after `reincarnate`.
-    async fn restore_members(&self, members: &[(RoomName, UserName)]) -> Result<(), BackendError>;
+    /// Adds many members at once for the current incarnation. If no node held a user, publishes the event that comes with
+    /// the user, if any. Called after `reincarnate`.
+    async fn restore_members(
+        &self,
+        members: &[(RoomName, UserName, Option<Bytes>)],
+    ) -> Result<(), BackendError>;
 
     /// Reads a page of the room's members after a name. Users that only expired incarnations hold are left out.
     async fn members(

@@ -1,13 +1,13 @@
 //! What an administrator may do in the whole cluster. Owns issuing and revoking tokens, disconnecting users, and the
-//! lists of members and nodes. Called by the server API, after it has checked its key.
+//! list of nodes. Called by the server API, after it has checked its key.
 
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::error::RequestError;
-use crate::backend::{Backend, MembersPage, NodeInfo, Notice, TokenHash, TokenRecord, unix_ms};
-use crate::protocol::{RoomName, UserName};
+use crate::backend::{Backend, NodeInfo, Notice, TokenHash, TokenRecord, unix_ms};
+use crate::protocol::UserName;
 
 /// A token that was just made. This is the only time that its text is seen.
 pub struct Issued {
@@ -55,16 +55,6 @@ impl Admin {
     /// Closes a user's connections on every node. The user may connect again, unless the tokens are revoked too.
     pub async fn disconnect(&self, user: &UserName) -> Result<(), RequestError> {
         Ok(self.backend.broker.notify(Notice::Disconnect(user.clone())).await?)
-    }
-
-    /// A page of a room's members, cluster-wide.
-    pub async fn members(
-        &self,
-        room: &RoomName,
-        after: Option<&UserName>,
-        limit: u32,
-    ) -> Result<MembersPage, RequestError> {
-        Ok(self.backend.presence.members(room, after, limit).await?)
     }
 
     /// The cluster's nodes.

@@ -5,14 +5,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::lease_health::LeaseHealth;
 use super::presence::{Key, LocalMembership, LocalPresence};
 use crate::backend::{BackendError, Incarnation, Lease, Presence};
-use crate::protocol::encode;
-use crate::protocol::events::Leave;
+use crate::protocol::events::{Enter, Leave};
+use crate::protocol::{RoomName, UserName, encode};
 
 /// Members added again in one call: few enough that even in as many rooms, far from the store, it ends within a lease.
 const RESTORE_AT_ONCE: usize = 100;
@@ -25,8 +27,11 @@ pub(super) struct LeaseKeeper {
     backend: Arc<dyn Presence>,
     heartbeat: Duration,
     lease: Duration,
+    health: Arc<LeaseHealth>,
     /// Memberships still to be added again.
     to_restore: Vec<Arc<LocalMembership>>,
+    /// Other nodes have removed members and published their `Leave`: each one that is added again enters again.
+    announces_restored: bool,
     /// The expired incarnation whose members are being removed.
     reaping: Option<Incarnation>,
 }
@@ -38,8 +43,18 @@ impl LeaseKeeper {
         backend: Arc<dyn Presence>,
         heartbeat: Duration,
         lease: Duration,
+        health: Arc<LeaseHealth>,
     ) -> Self {
-        Self { presence, backend, heartbeat, lease, to_restore: Vec::new(), reaping: None }
+        Self {
+            presence,
+            backend,
+            heartbeat,
+            lease,
+            health,
+            to_restore: Vec::new(),
+            announces_restored: false,
+            reaping: None,
+        }
     }
 
     /// Renews the lease until the node stops. With each renewal it also tells the store of departures that it does not
@@ -61,16 +76,19 @@ impl LeaseKeeper {
             }
             match self.renew().await {
                 Ok(Lease::Kept) => renewed_at = Instant::now(),
-                Ok(Lease::Lost) => {
+                Ok(Lease::Lost | Lease::Claimed) => {
                     renewed_at = Instant::now();
                     steady_since = Instant::now();
                 }
                 Err(error) => {
                     tracing::debug!(%error, "the presence lease could not be renewed");
                     steady_since = Instant::now();
+                    // Soon: until every node has renewed its lease again, presence is unknown.
+                    tick.reset_after(self.heartbeat / 5);
                     continue;
                 }
             }
+            self.health.record();
             // Between two renewals, however much there is to do and however slow the store is: a node that forgot its
             // own lease over it would be the next to be reaped.
             let until = Instant::now() + self.heartbeat / 2;
@@ -88,9 +106,10 @@ impl LeaseKeeper {
         }
     }
 
-    async fn renew(&self) -> Result<Lease, BackendError> {
+    async fn renew(&mut self) -> Result<Lease, BackendError> {
         let lease = self.backend.renew().await.inspect_err(|_| self.presence.mark_for_restore())?;
-        if lease == Lease::Lost {
+        self.announces_restored |= lease == Lease::Claimed;
+        if lease != Lease::Kept {
             tracing::warn!("the presence lease was lost; this node continues under a new one");
             self.presence.mark_for_restore();
             self.backend.reincarnate().await?;
@@ -111,18 +130,26 @@ impl LeaseKeeper {
                 return Err(error);
             }
         }
+        self.announces_restored &= !self.to_restore.is_empty();
         Ok(())
     }
 
     async fn restore_batch(&self, memberships: &[Arc<LocalMembership>]) -> Result<(), BackendError> {
         let here = memberships.iter().filter(|membership| membership.is_here());
-        let keys: Vec<Key> = here.map(|membership| membership.key.clone()).collect();
-        self.backend.restore_members(&keys).await?;
+        let restored: Vec<(RoomName, UserName, Option<Bytes>)> =
+            here.map(|membership| self.restored(&membership.key)).collect();
+        self.backend.restore_members(&restored).await?;
         // A user may have left while this was written, and the store may have heard of that first.
         for membership in memberships.iter().filter(|membership| !membership.is_here()) {
             self.presence.settle_unsure(&membership.key).await?;
         }
         Ok(())
+    }
+
+    /// A member that is added again, with the event for the others.
+    fn restored(&self, (room, user): &Key) -> (RoomName, UserName, Option<Bytes>) {
+        let entered = || encode::event_json(&Enter { sender_username: user.clone(), room: room.clone() });
+        (room.clone(), user.clone(), self.announces_restored.then(entered))
     }
 
     /// Removes what expired nodes hold, until there is nothing left or the time is up. If this node's claim expires

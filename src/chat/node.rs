@@ -19,6 +19,8 @@ use super::error::RequestError;
 use super::history::HistoryReader;
 use super::join::Joins;
 use super::lease::LeaseKeeper;
+use super::lease_health::LeaseHealth;
+use super::members::MembersReader;
 use super::outbox::Outbox;
 use super::presence::LocalPresence;
 use super::publisher::Publisher;
@@ -61,6 +63,8 @@ pub struct Node {
     pub(super) tokens: Arc<TokensInUse>,
     pub(super) joins: Joins,
     pub(super) history: HistoryReader,
+    pub(super) members: MembersReader,
+    lease_health: Arc<LeaseHealth>,
     pub(super) cursors: PrivateCursors,
     publisher: Publisher,
     connections: Arc<Connections>,
@@ -79,12 +83,15 @@ impl Node {
     ) -> Arc<Self> {
         let Inlet { registry, notices } = inlet;
         let presence = LocalPresence::new(backend.presence.clone(), registry.needs_restore.clone());
+        let lease_health = Arc::new(LeaseHealth::new(config.node.lease, config.node.heartbeat));
         let replay = Replay::new(registry.clone(), backend.broker.clone());
         let node = Arc::new(Self {
             presence: Arc::new(presence),
             tokens: Arc::new(TokensInUse::new(backend.tokens.clone())),
             joins: Joins::new(replay),
             history: HistoryReader::new(backend.broker.clone()),
+            members: MembersReader::new(backend.presence.clone(), lease_health.clone()),
+            lease_health,
             cursors: PrivateCursors::new(backend.markers.clone()),
             publisher: Publisher::new(backend.broker.clone()),
             connections: Arc::default(),
@@ -118,7 +125,8 @@ impl Node {
         }
         let idle_check = settings.idle_check;
         let (presence, backend) = (self.presence.clone(), self.backend.presence.clone());
-        let lease = LeaseKeeper::new(presence, backend, settings.heartbeat, settings.lease);
+        let health = self.lease_health.clone();
+        let lease = LeaseKeeper::new(presence, backend, settings.heartbeat, settings.lease, health);
         tracker.spawn(critical("lease", stop, lease.run(stop.clone())));
         let recheck = self.config.auth.recheck_interval;
         spawn!("topics", worker, |part, stop| part.run(stop));
@@ -135,9 +143,9 @@ impl Node {
         &self.config
     }
 
-    /// Whether the store answers and its subscriptions are proved to deliver.
+    /// Whether the store answers, accepts writes and keeps this node's lease, and its subscriptions are proved to deliver.
     pub fn is_ready(&self) -> bool {
-        self.backend.broker.ready()
+        self.backend.broker.ready() && self.lease_health.is_fresh()
     }
 
     /// Adds a new connection.
@@ -172,6 +180,11 @@ impl Node {
     /// What the server API may do.
     pub fn admin(&self) -> &Admin {
         &self.admin
+    }
+
+    /// Lists of members.
+    pub fn members(&self) -> &MembersReader {
+        &self.members
     }
 
     /// Pages of older messages.

@@ -285,7 +285,7 @@ async fn members(
     let room = room(&name)?;
     let after = query.after.as_deref().map(|after| user("after", after)).transpose()?;
     let limit = bounded(query.limit, MAX_MEMBERS, MAX_MEMBERS)?;
-    let page = app.node.admin().members(&room, after.as_ref(), limit).await?;
+    let page = app.node.members().page(&room, after.as_ref(), limit).await?;
     let body = json!({ "room": room, "members": page.members, "count": page.count, "more": page.more });
     Ok(Json(body).into_response())
 }

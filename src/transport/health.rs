@@ -24,7 +24,7 @@ pub(super) async fn readyz(State(app): State<Arc<AppState>>) -> Response {
     } else if app.node.is_ready() {
         "ready\n".into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n").into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer or refuses writes\n").into_response()
     }
 }
 

@@ -98,9 +98,9 @@ pub async fn large_room_publishes_no_presence_events(store: &TestStore) {
 pub async fn restoring_members_publishes_no_events(store: &TestStore) {
     let node = present(store, 1_000).await;
     let rooms = ["one", "two", "three"];
-    let all: Vec<(RoomName, UserName)> = rooms
+    let all: Vec<(RoomName, UserName, Option<Bytes>)> = rooms
         .iter()
-        .flat_map(|room| (0..700).map(|i| (room_name(room), user_name(&format!("user {i}")))))
+        .flat_map(|room| (0..700).map(|i| (room_name(room), user_name(&format!("user {i}")), None)))
         .collect();
     for name in rooms {
         node.subscribe(&room(name)).await;

@@ -1,7 +1,7 @@
 //! Faults: lost connections, a stalled, killed, emptied or full Redis, flushed scripts, a consumer that is too slow.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chatnode::backend::{BackendError, Lease, Range};
@@ -245,7 +245,7 @@ async fn emptied_redis_starts_new_logs_and_loses_leases() {
 
     assert_eq!(presence.renew().await.unwrap(), Lease::Lost);
     presence.reincarnate().await.unwrap();
-    presence.restore_members(&[(name.clone(), alice.clone())]).await.unwrap();
+    presence.restore_members(&[(name.clone(), alice.clone(), None)]).await.unwrap();
     assert_eq!(presence.renew().await.unwrap(), Lease::Kept);
     let page = presence.members(&name, None, 10).await.unwrap();
     assert_eq!((page.members, page.count), (vec![alice], 1));
@@ -285,6 +285,34 @@ async fn full_or_read_only_redis_refuses_and_stores_nothing() {
     eventually("the message is stored", || async { node.publish(&[&lobby], "replica", "x").await.is_ok() })
         .await;
     assert_eq!(bodies(&node.log(&lobby).await), ["before", "x"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_needs_a_server_that_accepts_writes() {
+    let server = RedisServer::start_written_each_second();
+    let node = Harness::redis(&server, |_| {}).await;
+    let lobby = room("lobby");
+    node.subscribe(&lobby).await;
+    server.fill_disk();
+    let attempts = AtomicU64::new(0);
+    eventually("publishes are refused", || async {
+        let id = attempts.fetch_add(1, Ordering::Relaxed).to_string();
+        node.publish(&[&lobby], &id, "x").await.is_err()
+    })
+    .await;
+    // The server delivers what is only published, and answers reads.
+    node.backend.broker.announce(&lobby, None, "event".into()).await.unwrap();
+    eventually("the event arrives", || async { node.listener.events(&lobby) == ["event"] }).await;
+    assert!(node.backend.broker.history(&lobby, Range::Top, ALL).await.is_ok());
+    eventually("the node is not ready", || async { !node.backend.broker.ready() }).await;
+    server.free_disk();
+    node.ready().await;
+    // Full memory is another thing: only publishes are refused.
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
+    assert!(node.publish(&[&lobby], "memory", "x").await.is_err());
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert!(node.backend.broker.ready(), "longer than a missing proof is accepted");
+    assert_eq!(node.backend.presence.renew().await.unwrap(), Lease::Kept);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chatnode::backend::{Incarnation, Lease};
-use chatnode::protocol::{RoomName, UserName};
+use chatnode::protocol::RoomName;
 
 use crate::support::backend::{Harness, room, room_name, seqs, user_name};
 use crate::support::listener::eventually;
@@ -147,7 +147,7 @@ async fn one_node_removes_the_members_of_a_dead_node() {
 
     let incarnation = claim(&one).await;
     assert_eq!(two.backend.presence.claim_expired().await.unwrap(), None, "another node has claimed it");
-    assert_eq!(dead.backend.presence.renew().await.unwrap(), Lease::Lost, "the incarnation was claimed");
+    assert_eq!(dead.backend.presence.renew().await.unwrap(), Lease::Claimed);
     assert_eq!(remove_members(&one, &incarnation).await, 1_102);
     assert_eq!(members(&one, &lobby).await, ["alive", "both"]);
     assert!(members(&one, &other).await.is_empty());
@@ -161,18 +161,21 @@ async fn one_node_removes_the_members_of_a_dead_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn node_with_a_lost_lease_restores_members_without_events() {
+async fn node_with_a_claimed_lease_announces_only_removed_members() {
     let server = RedisServer::start();
     let (stalled, other) = (present(&server, "stalled").await, present(&server, "other").await);
     let (name, topic, alice) = (room_name("lobby"), room("lobby"), user_name("alice"));
     other.subscribe(&topic).await;
     add(&stalled, &name, "alice").await;
     let expired = claim(&other).await;
-    assert_eq!(stalled.backend.presence.renew().await.unwrap(), Lease::Lost);
+    assert_eq!(stalled.backend.presence.renew().await.unwrap(), Lease::Claimed);
     // Added under the old incarnation, before the node knows of the loss. The other node finds this member too.
     add(&stalled, &name, "late").await;
     stalled.backend.presence.reincarnate().await.unwrap();
-    let all: [(RoomName, UserName); 2] = [(name.clone(), alice), (name.clone(), user_name("late"))];
+    let all = [
+        (name.clone(), alice, Some("+alice".into())),
+        (name.clone(), user_name("late"), Some("+late".into())),
+    ];
     stalled.backend.presence.restore_members(&all).await.unwrap();
     assert_eq!(stalled.backend.presence.renew().await.unwrap(), Lease::Kept);
     assert_eq!(remove_members(&other, &expired).await, 2);
@@ -196,7 +199,7 @@ async fn members_are_exact_after_a_lease_was_deleted() {
     assert_eq!(members(&one, &name).await, ["alice"]);
     assert_eq!(two.backend.presence.renew().await.unwrap(), Lease::Lost);
     two.backend.presence.reincarnate().await.unwrap();
-    two.backend.presence.restore_members(&[(name.clone(), user_name("bob"))]).await.unwrap();
+    two.backend.presence.restore_members(&[(name.clone(), user_name("bob"), None)]).await.unwrap();
     assert_eq!(members(&one, &name).await, ["alice", "bob"]);
     // The members of the deleted lease are found and removed, without events.
     let expired = claim_while_renewing(&one, &[&two]).await;
@@ -218,7 +221,7 @@ async fn restarted_redis_makes_nodes_restore_all_members() {
     eventually("Redis answers", || async { node.backend.presence.nodes().await.is_ok() }).await;
     assert_eq!(node.backend.presence.renew().await.unwrap(), Lease::Lost);
     node.backend.presence.reincarnate().await.unwrap();
-    node.backend.presence.restore_members(&[(name.clone(), alice)]).await.unwrap();
+    node.backend.presence.restore_members(&[(name.clone(), alice, None)]).await.unwrap();
     assert_eq!(members(&node, &name).await, ["alice"]);
     assert_eq!(node.backend.presence.renew().await.unwrap(), Lease::Kept);
 }

@@ -11,10 +11,12 @@ use crate::support::cluster::{Cluster, Kind, get, until};
 use crate::support::program::Program;
 use crate::support::redis_server::RedisServer;
 
+const LEASE: Duration = Duration::from_millis(1_500);
+
 /// Short times for leases and checks.
 fn quick(config: &mut Config) {
     config.node.heartbeat = Duration::from_millis(300);
-    config.node.lease = Duration::from_millis(1_500);
+    config.node.lease = LEASE;
     config.node.idle_check = Duration::from_millis(500);
 }
 
@@ -42,13 +44,37 @@ async fn publish_until_stored(client: &mut Client, room: &str, content: &str) ->
     }
 }
 
+fn numbers(reply: &str) -> Vec<u64> {
+    reply.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// The clock of Redis, ms.
+fn now(redis: &RedisServer) -> u64 {
+    let now = numbers(&redis.command(&["TIME"]).unwrap());
+    now[0] * 1_000 + now[1] / 1_000
+}
+
 /// Whether the leases of all nodes expired at least one heartbeat ago.
 fn leases_expired(redis: &RedisServer) -> bool {
-    let numbers = |reply: String| reply.lines().filter_map(|line| line.parse().ok()).collect::<Vec<u64>>();
-    let now = numbers(redis.command(&["TIME"]).unwrap());
     let longest = redis.command(&["ZRANGE", "chat:leases", "-1", "-1", "WITHSCORES"]).unwrap();
-    let longest = *numbers(longest).last().expect("a node has a lease");
-    now[0] * 1_000 + now[1] / 1_000 > longest + 300
+    now(redis) > numbers(&longest).last().expect("a node has a lease") + 300
+}
+
+/// Whether all nodes have renewed their leases since this time.
+fn leases_renewed(redis: &RedisServer, since: u64) -> bool {
+    let shortest = redis.command(&["ZRANGE", "chat:leases", "0", "0", "WITHSCORES"]).unwrap();
+    *numbers(&shortest).last().expect("a node has a lease") > since + LEASE.as_millis() as u64
+}
+
+/// Waits until every node is ready, or until none is.
+async fn nodes_are_ready(cluster: &Cluster, is_ready: bool) {
+    let status = if is_ready { 200 } else { 503 };
+    for node in &cluster.nodes {
+        until(&format!("/readyz answers {status}"), async || {
+            get(node.operators, "/readyz").await.0 == status
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,8 +165,10 @@ async fn full_store_refuses_publishes_until_memory_is_free() {
     let cluster = Cluster::start_with(Kind::Redis, 2, quick).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
     let mut bob = cluster.enter(1, "bob", "ops").await;
+    let mut carol = cluster.enter(1, "carol", "elsewhere").await;
     alice.say("ops", "before").await;
     cluster.redis_server().command(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
+    let full_since = now(cluster.redis_server());
     for body in [json!({ "content": "refused" }), json!({ "content": "refused too" })] {
         let error = alice.refused("GroupChat", body, "unavailable").await;
         assert_eq!(error["outcome"], "refused", "{error}");
@@ -149,8 +177,17 @@ async fn full_store_refuses_publishes_until_memory_is_free() {
         .refused("PrivateChat", json!({ "target_username": "new", "content": "x" }), "unavailable")
         .await;
     assert_eq!(error["outcome"], "refused", "{error}");
-    // Renewing a lease is refused, too.
-    until("all leases have expired", async || leases_expired(cluster.redis_server())).await;
+    // Leases and members may go over the limit: the nodes stay ready, and presence stays right.
+    until("all leases are renewed", async || leases_renewed(cluster.redis_server(), full_since)).await;
+    nodes_are_ready(&cluster, true).await;
+    assert_eq!(members(&mut alice).await, json!(["alice", "bob"]));
+    carol.ok("Enter", json!({ "room": "ops" })).await;
+    assert_eq!(members(&mut alice).await, json!(["alice", "bob", "carol"]));
+    carol.ok("Leave", json!({ "room": "ops" })).await;
+    let events = ["Enter", "Enter", "Enter", "Leave"];
+    for (kind, name) in events.into_iter().zip(["alice", "bob", "carol", "carol"]) {
+        assert_eq!(alice.next(kind).await["sender_username"], name);
+    }
     cluster.redis_server().command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
     let ack = alice.say("ops", "after").await;
     assert_eq!(ack["seq"], 2);
@@ -159,12 +196,9 @@ async fn full_store_refuses_publishes_until_memory_is_free() {
             assert_eq!(client.hears().await, content);
         }
     }
-    let bob = tokio::sync::Mutex::new(bob);
-    until("all members are listed", async || {
-        members(&mut *bob.lock().await).await == json!(["alice", "bob"])
-    })
-    .await;
-    bob.into_inner().heard_no("Leave").await;
+    assert_eq!(bob.next("Leave").await["sender_username"], "carol");
+    assert_eq!(members(&mut bob).await, json!(["alice", "bob"]));
+    bob.heard_no("Leave").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -200,9 +234,14 @@ async fn full_disk_refuses_publishes_until_space_is_free() {
         alice.ok("History", json!({ "limit": 1 })).await["messages"].as_array().map(Vec::len),
         Some(1)
     );
-    // Renewing a lease is refused, too.
+    // Renewing a lease is refused, too: the nodes are not ready, and presence is unknown, but never empty.
     until("all leases have expired", async || leases_expired(cluster.redis_server())).await;
+    nodes_are_ready(&cluster, false).await;
+    for client in [&mut alice, &mut bob] {
+        client.refused("Members", json!({ "room": "ops" }), "unavailable").await;
+    }
     cluster.redis_server().free_disk();
+    nodes_are_ready(&cluster, true).await;
     let (ack, outcomes) = publish_until_stored(&mut alice, "ops", "after").await;
     assert!(outcomes.iter().all(|outcome| outcome == "refused"), "{outcomes:?}");
     stored.push("after".to_owned());
@@ -218,6 +257,44 @@ async fn full_disk_refuses_publishes_until_space_is_free() {
     })
     .await;
     bob.into_inner().heard_no("Leave").await;
+}
+
+/// Redis answers everything else, so the list of the members would be empty.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lease_that_fails_makes_presence_unknown_and_never_empty() {
+    let cluster = Cluster::start_with(Kind::Redis, 2, quick).await;
+    let mut alice = cluster.enter(0, "alice", "ops").await;
+    let mut bob = cluster.enter(1, "bob", "ops").await;
+    assert_eq!(members(&mut alice).await, json!(["alice", "bob"]));
+    // Only the renewal uses this command.
+    cluster.redis_server().command(&["ACL", "SETUSER", "default", "-zscore"]).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !leases_expired(cluster.redis_server()) {
+        assert!(Instant::now() < deadline, "the leases do not expire");
+        for client in [&mut alice, &mut bob] {
+            let answer = client.ask("Members", json!({ "room": "ops" })).await;
+            let is_unknown = answer["message_body"]["code"] == "unavailable";
+            let list = &answer["message_body"]["members"];
+            assert!(is_unknown || *list == json!(["alice", "bob"]), "{answer}");
+        }
+    }
+    nodes_are_ready(&cluster, false).await;
+    for client in [&mut alice, &mut bob] {
+        client.refused("Members", json!({ "room": "ops" }), "unavailable").await;
+    }
+    alice.say("ops", "meanwhile").await;
+    cluster.redis_server().command(&["ACL", "SETUSER", "default", "+zscore"]).unwrap();
+    nodes_are_ready(&cluster, true).await;
+    for client in [&mut alice, &mut bob] {
+        let client = tokio::sync::Mutex::new(client);
+        until("all members are listed", async || {
+            let list = members(&mut **client.lock().await).await;
+            assert!(list.is_null() || list == json!(["alice", "bob"]), "{list}");
+            !list.is_null()
+        })
+        .await;
+        client.into_inner().heard_no("Leave").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,19 +22,26 @@ fn quick_process(url: &str) -> [(&str, &str); 3] {
     [("CHAT_REDIS__URL", url), ("CHAT_NODE__LEASE", "1500ms"), ("CHAT_NODE__HEARTBEAT", "300ms")]
 }
 
-/// The names of a room's members and their count, as this client gets them.
-async fn members(client: &mut Client, room: &str) -> (Vec<String>, u64) {
-    let page = client.ok("Members", json!({ "room": room })).await;
-    let names = page["members"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
-    (names.collect(), page["count"].as_u64().unwrap())
+/// The names of a room's members and their count, as this client gets them; `None` if presence is unknown.
+async fn known_members(client: &mut Client, room: &str) -> Option<(Vec<String>, u64)> {
+    let answer = client.ask("Members", json!({ "room": room })).await;
+    let body = &answer["message_body"];
+    if answer["message_type"] == "Error" {
+        assert_eq!(body["code"], "unavailable", "{answer}");
+        return None;
+    }
+    let names = body["members"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+    Some((names.collect(), body["count"].as_u64().unwrap()))
 }
 
-/// Asks until the list contains exactly these members.
+/// Asks until the list contains exactly these members. Meanwhile presence may be unknown.
 async fn sees(client: &mut Client, room: &str, names: &[&str]) {
     let client = tokio::sync::Mutex::new(client);
     until(&format!("the members are {names:?}"), async || {
-        let (found, count) = members(&mut **client.lock().await, room).await;
-        found == names && count == names.len() as u64
+        match known_members(&mut **client.lock().await, room).await {
+            Some((found, count)) => found == names && count == names.len() as u64,
+            None => false,
+        }
     })
     .await;
 }
@@ -194,6 +201,39 @@ async fn users_return_after_their_node_stopped_past_its_lease() {
     sleeper.cont();
     sees(&mut alice, "ops", &["alice", "bob"]).await;
     assert_eq!(bob.hears().await, "while bob's node slept");
+}
+
+/// Whoever is still there enters again once, in the order in which they were told to have left; whoever left meanwhile does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_of_a_stopped_node_enter_again_when_it_continues() {
+    let redis = RedisServer::start();
+    let url = redis.url();
+    let sleeper = NodeProcess::start(&quick_process(&url)).await;
+    let survivor = NodeProcess::start(&quick_process(&url)).await;
+    let mut alice = Client::enter(survivor.address, "alice", "ops").await;
+    let mut bob = Client::enter(sleeper.address, "bob", "ops").await;
+    let carol = Client::enter(sleeper.address, "carol", "ops").await;
+    // Present on both nodes: never gone for the others.
+    let _here = Client::enter(survivor.address, "dave", "ops").await;
+    let _there = Client::enter(sleeper.address, "dave", "ops").await;
+    sees(&mut alice, "ops", &["alice", "bob", "carol", "dave"]).await;
+    for name in ["alice", "bob", "carol", "dave"] {
+        assert_eq!(event(&mut alice, "Enter").await, name);
+    }
+    sleeper.stop();
+    let mut left = [event(&mut alice, "Leave").await, event(&mut alice, "Leave").await];
+    left.sort();
+    assert_eq!(left, ["bob", "carol"]);
+    drop(carol);
+    sleeper.cont();
+    assert_eq!(event(&mut alice, "Enter").await, "bob");
+    sees(&mut alice, "ops", &["alice", "bob", "dave"]).await;
+    bob.ok("Leave", json!({})).await;
+    assert_eq!(event(&mut alice, "Leave").await, "bob");
+    // A last event as a marker: all earlier events came before it.
+    Client::enter(survivor.address, "erin", "ops").await.leave().await;
+    assert_eq!(event(&mut alice, "Enter").await, "erin");
+    assert_eq!(events(&alice, "Enter").count() + events(&alice, "Leave").count(), 0, "{:?}", alice.seen());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

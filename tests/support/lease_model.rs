@@ -81,6 +81,8 @@ pub struct Model {
     pub now: Duration,
     pub leases: BTreeMap<String, LeaseState>,
     pub held: BTreeSet<(Entry, String)>,
+    /// Incarnations that another node has claimed at any time.
+    pub claimed: BTreeSet<String>,
     pub events: [Vec<String>; ROOMS],
 }
 

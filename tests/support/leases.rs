@@ -62,7 +62,7 @@ struct Node {
     harness: Harness,
     incarnation: String,
     wanted: BTreeSet<Entry>,
-    is_lost: bool,
+    lost: Option<Lease>,
     claims: Vec<String>,
 }
 
@@ -103,7 +103,7 @@ impl Run<'_> {
             harness,
             incarnation: String::new(),
             wanted: BTreeSet::new(),
-            is_lost: false,
+            lost: None,
             claims: Vec::new(),
         };
         self.find_incarnation(&mut node).await;
@@ -190,30 +190,37 @@ impl Run<'_> {
     async fn renew(&mut self, node: usize) {
         let (node, model) = (&mut self.nodes[node], &mut self.model);
         let lease = node.harness.backend.presence.renew().await.unwrap();
+        let was_claimed = model.claimed.contains(&node.incarnation);
         let running = model.leases.get_mut(&node.incarnation).filter(|lease| lease.ends.is_some());
-        assert_eq!(lease == Lease::Kept, running.is_some());
+        let expected = match (running.is_some(), was_claimed) {
+            (true, _) => Lease::Kept,
+            (false, true) => Lease::Claimed,
+            (false, false) => Lease::Lost,
+        };
+        assert_eq!(lease, expected);
         if let Some(lease) = running {
             lease.ends = Some(model.now + LEASE);
         }
-        node.is_lost = lease == Lease::Lost;
+        node.lost = (lease != Lease::Kept).then_some(lease);
     }
 
     async fn recover(&mut self, number: usize) {
-        if !self.nodes[number].is_lost {
-            return;
-        }
+        let Some(lost) = self.nodes[number].lost else { return };
+        let is_announced = lost == Lease::Claimed;
         let mut node = self.nodes.remove(number);
         node.harness.backend.presence.reincarnate().await.unwrap();
-        node.is_lost = false;
+        node.lost = None;
         let old = std::mem::take(&mut node.incarnation);
         // A forgotten incarnation gets a lease again, so that other nodes find its members.
         let ends = Some(self.model.now + LEASE);
         self.model.leases.entry(old).or_insert(LeaseState { ends, claimed: None });
         self.find_incarnation(&mut node).await;
-        let wanted: Vec<_> = node.wanted.iter().map(|(of, number)| (name(*of), user(*number))).collect();
+        let event = |number| is_announced.then(|| Bytes::from(format!("+{number}")));
+        let wanted: Vec<_> =
+            node.wanted.iter().map(|(of, number)| (name(*of), user(*number), event(*number))).collect();
         node.harness.backend.presence.restore_members(&wanted).await.unwrap();
         for entry in &node.wanted {
-            self.model.add(&node.incarnation, *entry, false);
+            self.model.add(&node.incarnation, *entry, is_announced);
         }
         self.nodes.insert(number, node);
     }
@@ -230,6 +237,7 @@ impl Run<'_> {
         assert!(claimable.contains(&&claimed), "claimed {claimed} of {claimable:?}");
         let now = model.now;
         *model.leases.get_mut(&claimed).unwrap() = LeaseState { ends: None, claimed: Some(now) };
+        model.claimed.insert(claimed.clone());
         node.claims.push(claimed);
         true
     }
@@ -284,7 +292,7 @@ impl Run<'_> {
                 self.wait(1).await;
                 for node in 0..NODES {
                     self.renew(node).await;
-                    assert!(!self.nodes[node].is_lost, "a renewed lease was lost");
+                    assert!(self.nodes[node].lost.is_none(), "a renewed lease was lost");
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Presence in memory, by the same rules as in Redis. Owns the rooms and leases of the process; does not know when to renew
 //! a lease. Called by `chat` through [`Presence`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -17,10 +17,15 @@ use crate::backend::{
 };
 use crate::protocol::{RoomName, Topic, UserName};
 
+/// Maximum of claimed incarnations that are remembered.
+const MAX_CLAIMED: usize = 1_000;
+
 #[derive(Default)]
 struct State {
     rooms: HashMap<RoomName, BTreeMap<UserName, BTreeSet<String>>>,
     leases: HashMap<String, LeaseState>,
+    /// Incarnations that another node has claimed, oldest first.
+    claimed: VecDeque<String>,
 }
 
 struct LeaseState {
@@ -157,10 +162,16 @@ impl Presence for MemoryPresence {
         Ok(self.remove_member(&mut state, &incarnation, room, user, left))
     }
 
-    async fn restore_members(&self, members: &[(RoomName, UserName)]) -> Result<(), BackendError> {
+    async fn restore_members(
+        &self,
+        members: &[(RoomName, UserName, Option<Bytes>)],
+    ) -> Result<(), BackendError> {
         let mut state = self.store.lock();
-        for (room, user) in members {
-            state.add(self, room, user);
+        for (room, user, entered) in members {
+            let (first, size) = state.add(self, room, user);
+            if let Some(entered) = entered.as_ref().filter(|_| first) {
+                self.announce(room, size, entered.clone());
+            }
         }
         Ok(())
     }
@@ -195,11 +206,13 @@ impl Presence for MemoryPresence {
     async fn renew(&self) -> Result<Lease, BackendError> {
         let mut state = self.store.lock();
         let incarnation = self.incarnation(&mut state);
+        let was_claimed = state.claimed.contains(&incarnation);
         match state.leases.get_mut(&incarnation) {
             Some(lease) if lease.ends.is_some() => {
                 lease.ends = Some(Instant::now() + self.lease);
                 Ok(Lease::Kept)
             }
+            _ if was_claimed => Ok(Lease::Claimed),
             _ => Ok(Lease::Lost),
         }
     }
@@ -229,9 +242,10 @@ impl Presence for MemoryPresence {
 
     async fn claim_expired(&self) -> Result<Option<Incarnation>, BackendError> {
         let mut state = self.store.lock();
+        let State { leases, claimed, .. } = &mut *state;
         let now = Instant::now();
         let own = lock(&self.incarnation).clone();
-        let expired = state.leases.iter_mut().find(|(incarnation, lease)| {
+        let expired = leases.iter_mut().find(|(incarnation, lease)| {
             Some(*incarnation) != own.as_ref()
                 && lease.ends.is_none_or(|ends| ends <= now)
                 && lease.claimed.is_none_or(|since| since + CLAIM_DURATION <= now)
@@ -239,6 +253,8 @@ impl Presence for MemoryPresence {
         Ok(expired.map(|(incarnation, lease)| {
             lease.ends = None;
             lease.claimed = Some(now);
+            claimed.push_back(incarnation.clone());
+            claimed.drain(..claimed.len().saturating_sub(MAX_CLAIMED));
             Incarnation(incarnation.clone())
         }))
     }

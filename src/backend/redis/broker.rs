@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use redis::{Cmd, Value, from_redis_value};
 
+use super::clock::LastTime;
 use super::codec;
 use super::command_connection::CommandConnection;
 use super::error::ConnectionRole;
@@ -33,6 +34,8 @@ pub(super) struct RedisBroker {
     pub(super) commands: Arc<[CommandConnection]>,
     pub(super) subscribers: Arc<[Subscriber]>,
     pub(super) pool: Pool,
+    /// When Redis last accepted a write.
+    pub(super) written: Arc<LastTime>,
 }
 
 /// Returns the connection of a topic. It is always the same one, so that the connection keeps the order of the topic.
@@ -182,7 +185,7 @@ impl Broker for RedisBroker {
     }
 
     fn ready(&self) -> bool {
-        probe::ready(&self.commands, &self.subscribers)
+        probe::ready(&self.commands, &self.subscribers, &self.written)
     }
 }
 

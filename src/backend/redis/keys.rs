@@ -124,6 +124,11 @@ impl Keys {
         format!("{}:claim:{}", self.prefix, incarnation.0)
     }
 
+    /// ZSET: incarnations that another node has claimed, by the time of the claim.
+    pub(super) fn claimed(&self) -> String {
+        format!("{}:claimed", self.prefix)
+    }
+
     /// STRING: record of a token.
     pub(super) fn token(&self, hash: &TokenHash) -> String {
         self.token_of(&hash.to_string())

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::broker::RedisBroker;
-use self::clock::MonotonicClock;
+use self::clock::{LastTime, MonotonicClock};
 use self::command_connection::CommandConnection;
 use self::connector::Connector;
 use self::keys::Keys;
@@ -105,8 +105,13 @@ pub async fn connect(
         })
         .collect();
     let pool = Pool::new(&connector, config.redis.pool_size).map_err(ConnectError::Settings)?;
-    let probe =
-        Probe { channel: keys.probe(&node), commands: commands.clone(), subscribers: subscribers.clone() };
+    let written = Arc::new(LastTime::never(clock));
+    let probe = Probe {
+        channel: keys.probe(&node),
+        commands: commands.clone(),
+        subscribers: subscribers.clone(),
+        written: written.clone(),
+    };
     tracker.spawn(until_stopped("probe", &shutdown, probe.run()));
 
     let name = config.node.name.clone().unwrap_or(node);
@@ -122,6 +127,7 @@ pub async fn connect(
             commands,
             subscribers,
             pool,
+            written,
         }),
     };
     Ok((backend, warnings))

@@ -79,21 +79,16 @@ impl RedisPresence {
             .await
     }
 
-    async fn add_users(
-        &self,
-        room: &RoomName,
-        users: &[UserName],
-        event: &[u8],
-    ) -> Result<bool, BackendError> {
+    async fn add_users(&self, room: &RoomName, users: &[(UserName, Vec<u8>)]) -> Result<bool, BackendError> {
         let own = self.own();
         let channel = self.keys.channel(&Topic::Room(room.clone()));
         self.pool
             .script(&ADD, 4, |cmd| {
                 cmd.arg(self.keys.members(room)).arg(self.keys.holders(room));
                 cmd.arg(self.keys.held(&own)).arg(self.keys.leases());
-                cmd.arg(&own.0).arg(room.as_str()).arg(&channel).arg(event).arg(self.quiet_above);
-                for user in users {
-                    cmd.arg(user.as_str());
+                cmd.arg(&own.0).arg(room.as_str()).arg(&channel).arg(self.quiet_above);
+                for (user, event) in users {
+                    cmd.arg(user.as_str()).arg(event);
                 }
             })
             .await
@@ -126,23 +121,30 @@ fn new_incarnation() -> Incarnation {
 #[async_trait]
 impl Presence for RedisPresence {
     async fn add(&self, room: &RoomName, user: &UserName, entered: Bytes) -> Result<bool, BackendError> {
-        self.add_users(room, std::slice::from_ref(user), &codec::event(None, &entered)).await
+        self.add_users(room, &[(user.clone(), codec::event(None, &entered))]).await
     }
 
     async fn remove(&self, room: &RoomName, user: &UserName, left: Bytes) -> Result<bool, BackendError> {
         self.remove_user(&self.own(), room, user, &left).await
     }
 
-    async fn restore_members(&self, members: &[(RoomName, UserName)]) -> Result<(), BackendError> {
-        let mut sorted: Vec<&(RoomName, UserName)> = members.iter().collect();
+    async fn restore_members(
+        &self,
+        members: &[(RoomName, UserName, Option<Bytes>)],
+    ) -> Result<(), BackendError> {
+        let mut sorted: Vec<&(RoomName, UserName, Option<Bytes>)> = members.iter().collect();
         sorted.sort();
-        let rooms = sorted.chunk_by(|(one, _), (other, _)| one == other);
-        let batches: Vec<(RoomName, Vec<UserName>)> = rooms
+        let rooms = sorted.chunk_by(|(one, ..), (other, ..)| one == other);
+        let with_event = |(_, user, entered): &&(RoomName, UserName, Option<Bytes>)| {
+            let event = entered.as_ref().map(|entered| codec::event(None, entered));
+            (user.clone(), event.unwrap_or_default())
+        };
+        let batches: Vec<(RoomName, Vec<(UserName, Vec<u8>)>)> = rooms
             .flat_map(|room| room.chunks(USERS_PER_CALL))
-            .map(|batch| (batch[0].0.clone(), batch.iter().map(|(_, user)| user.clone()).collect()))
+            .map(|batch| (batch[0].0.clone(), batch.iter().map(with_event).collect()))
             .collect();
         stream::iter(batches)
-            .map(|(room, users)| async move { self.add_users(&room, &users, b"").await })
+            .map(|(room, users)| async move { self.add_users(&room, &users).await })
             .buffer_unordered(CONCURRENT_CALLS)
             .try_for_each(|_| async { Ok(()) })
             .await
@@ -162,8 +164,8 @@ impl Presence for RedisPresence {
     async fn renew(&self) -> Result<Lease, BackendError> {
         let acquire = !self.has_lease.load(Ordering::Relaxed);
         let lease = self.lease.as_millis() as u64;
-        let (is_kept, run_id): (bool, String) = self
-            .lease_action("renew", &self.own(), &[], |cmd| {
+        let (is_kept, run_id, was_claimed): (bool, String, bool) = self
+            .lease_action("renew", &self.own(), &[self.keys.claimed()], |cmd| {
                 cmd.arg(lease).arg(&self.node).arg(u8::from(acquire));
             })
             .await?;
@@ -172,14 +174,18 @@ impl Presence for RedisPresence {
         // costs little; a missing member would stay missing.
         let mut known = self.run_id.lock().unwrap_or_else(PoisonError::into_inner);
         let is_same_run = known.replace(run_id.clone()).is_none_or(|known| known == run_id);
-        Ok(if is_kept && is_same_run { Lease::Kept } else { Lease::Lost })
+        Ok(match (is_kept && is_same_run, was_claimed) {
+            (true, _) => Lease::Kept,
+            (false, true) => Lease::Claimed,
+            (false, false) => Lease::Lost,
+        })
     }
 
     async fn reincarnate(&self) -> Result<(), BackendError> {
         let lease = self.lease.as_millis() as u64;
         let next = new_incarnation();
-        let _: (bool, String) = self
-            .lease_action("renew", &next, &[], |cmd| {
+        let _: (bool, String, bool) = self
+            .lease_action("renew", &next, &[self.keys.claimed()], |cmd| {
                 cmd.arg(lease).arg(&self.node).arg(1);
             })
             .await?;
@@ -209,8 +215,9 @@ impl Presence for RedisPresence {
             })
             .await?;
         for expired in candidates.into_iter().map(Incarnation).filter(|expired| *expired != own) {
+            let keys = [self.keys.claim(&expired), self.keys.claimed()];
             let claimed: bool = self
-                .lease_action("claim", &expired, &[self.keys.claim(&expired)], |cmd| {
+                .lease_action("claim", &expired, &keys, |cmd| {
                     cmd.arg(CLAIM_DURATION.as_millis() as u64).arg(&own.0);
                 })
                 .await?;

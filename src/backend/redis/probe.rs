@@ -1,11 +1,12 @@
-//! Probe of the subscriptions. Owns the round trip through a command connection, Redis and every subscription connection,
-//! and replaces a connection that seems alive but delivers nothing. Started by `connect`; the broker asks [`ready`].
+//! Probe of the server and the subscriptions. Owns the proof that Redis accepts writes, and the round trip through a command
+//! connection, Redis and every subscription connection, and replaces a connection that seems alive but delivers nothing. Started by `connect`; the broker asks [`ready`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::gauge;
 
+use super::clock::LastTime;
 use super::command_connection::CommandConnection;
 use super::subscriber::Subscriber;
 use crate::metrics::PUBSUB_SILENCE;
@@ -28,15 +29,24 @@ pub(super) struct Probe {
     pub(super) channel: String,
     pub(super) commands: Arc<[CommandConnection]>,
     pub(super) subscribers: Arc<[Subscriber]>,
+    /// When Redis last accepted a write.
+    pub(super) written: Arc<LastTime>,
 }
 
 impl Probe {
     /// Sends probes without end.
     pub(super) async fn run(self) {
+        // A server that can't save refuses writes and still publishes. This write deletes a key that never exists: it gets
+        // every such refusal, but nothing is written to the append-only file, and a server with full memory allows it.
+        let mut write = redis::cmd("DEL");
+        write.arg(&self.channel);
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(&self.channel).arg("");
         loop {
             // A failure is counted by the command connection, and says nothing of the subscriptions.
+            if self.commands[0].command(&write).await.is_ok() {
+                self.written.record();
+            }
             if self.commands[0].command(&publish).await.is_ok() {
                 self.subscribers.iter().for_each(Subscriber::record_probe);
             }
@@ -51,9 +61,10 @@ impl Probe {
     }
 }
 
-/// True if every connection has recently answered or delivered a probe.
-pub(super) fn ready(commands: &[CommandConnection], subscribers: &[Subscriber]) -> bool {
+/// True if Redis has recently accepted a write, and every connection has recently answered or delivered a probe.
+pub(super) fn ready(commands: &[CommandConnection], subscribers: &[Subscriber], written: &LastTime) -> bool {
     let is_recent = |silence: Option<Duration>| silence.is_some_and(|silence| silence < READY_WITHIN);
-    commands.iter().all(|command_connection| is_recent(command_connection.silence()))
+    is_recent(written.age())
+        && commands.iter().all(|command_connection| is_recent(command_connection.silence()))
         && subscribers.iter().all(|s| is_recent(s.silence()))
 }

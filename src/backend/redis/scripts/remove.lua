@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Removes a user from a room for an incarnation. Idempotent.
 --
 -- KEYS: members (zset), holders (hash), held (zset of the incarnation).
