@@ -1,6 +1,7 @@
 //! Rooms, members, history, typing notices and read markers.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chatnode::config::Config;
 use chatnode_client::{ErrorCode, Event, RequestError, SendError, StopReason, UserName};
@@ -49,7 +50,9 @@ async fn a_refused_room_takes_no_messages() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_follow_all_pages() {
     rlimit::increase_nofile_limit(8_192).unwrap();
-    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    // The other members read nothing here, so they answer no pings.
+    let no_pings = |config: &mut Config| config.server.ping_interval = Duration::from_secs(3_600);
+    let cluster = Cluster::start_with(Kind::Embedded, 1, no_pings).await;
     let (alice, events) = connect(cluster.address(0), "alice").await;
     drop(events);
     soon(alice.join("ops")).await.unwrap();
