@@ -24,7 +24,7 @@ pub(crate) struct Attention {
     /// The newest message of others for which a read marker was sent.
     read: Option<MessageId>,
     /// Of a private conversation: the newest message that the other user has read.
-    pub(crate) peer_read: Option<MessageId>,
+    peer_read: Option<MessageId>,
 }
 
 impl Attention {
@@ -57,6 +57,16 @@ impl Attention {
             self.read = Some(newest);
         }
         is_news
+    }
+
+    /// The other user has read up to this message. An older marker changes nothing.
+    pub(crate) fn peer_has_read(&mut self, message_id: MessageId) {
+        self.peer_read = self.peer_read.max(Some(message_id));
+    }
+
+    /// The newest message that the other user has read.
+    pub(crate) fn peer_read(&self) -> Option<MessageId> {
+        self.peer_read
     }
 
     /// The connection is lost: nobody is known to type, and what was sent last may not have arrived.

@@ -9,11 +9,11 @@ use chatnode_protocol::requests::Features;
 use chatnode_protocol::{Ack, ClientMessage, MAX_HISTORY, Request, RoomName, Topic, UserName};
 use tokio::sync::{TryAcquireError, mpsc, oneshot};
 
-use crate::asked::new_id;
 use crate::command::{Command, Queued, Reply, Shared};
 use crate::error::{CloseError, RequestError};
 use crate::event::Message;
 use crate::model::Model;
+use crate::pending::new_id;
 use crate::requests;
 use crate::sending::{SendError, Sending};
 

@@ -9,13 +9,13 @@ use chatnode_protocol::Topic;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use crate::asked::Asked;
 use crate::client::Client;
 use crate::command::{Command, Queued, Shared};
 use crate::error::RequestError;
 use crate::event::Event;
 use crate::events::Events;
 use crate::model::{Effect, Line, Membership};
+use crate::pending::Asked;
 use crate::reason::{ClosedReason, LostReason};
 use crate::sending::SendError;
 use crate::session::{News, Session};
@@ -165,7 +165,7 @@ impl Connection {
     fn handle_news(&mut self, news: News) -> Option<ClosedReason> {
         match news {
             News::Connected => {
-                self.shared.set_features(&self.session.model.features);
+                self.shared.set_features(self.session.model.features());
                 if let Some(started) = self.started.take() {
                     let _gone = started.send(Ok(()));
                 }

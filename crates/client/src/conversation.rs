@@ -1,13 +1,16 @@
-//! One room, or the private messages with one user. Owns the lines to show and their limit, the members, and the position in
-//! the log; does not know the connection. Called by the model, read by the screen.
+//! One room, or the private messages with one user. Owns the lines to show and their limit, the members, how far the user has
+//! read, and the position in the log; does not know the connection. Held by `Conversations`, read by the screen.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
-use chatnode_protocol::{GapReason, MessageId, Position, Topic, UserName, Word};
+use chatnode_protocol::requests::Joined;
+use chatnode_protocol::{GapReason, MessageId, Position, RoomName, Topic, UserName, Word};
 
 use crate::attention::Attention;
 use crate::event::{Event, Message, describe_gap};
+use crate::membership::Membership;
+use crate::resume_point::ResumePoint;
 use crate::seen::Seen;
 use crate::text::harmless;
 
@@ -45,19 +48,15 @@ impl Line {
             Self::Gap(_) | Self::Event(_) | Self::Note(_) => None,
         }
     }
-}
 
-/// Whether the client is in a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Membership {
-    /// It is not, and will enter it, not before this time.
-    Out(Option<Instant>),
-    /// The request to enter is on its way.
-    Entering,
-    /// It is.
-    In,
-    /// The node refused it.
-    Refused,
+    /// Whether it counts as unread. The user's own messages, which come from their other devices, do not.
+    pub(crate) fn is_unread_by(&self, me: &UserName) -> bool {
+        match self {
+            Self::Message(message) => message.sender != *me,
+            Self::Gap(_) => true,
+            Self::Event(_) | Self::Note(_) => false,
+        }
+    }
 }
 
 /// A room, or the private messages with one user.
@@ -76,21 +75,15 @@ pub struct Conversation {
     /// Of a room: its members, once they were asked for.
     pub members: Option<BTreeSet<UserName>>,
     /// Of a room: the position of the last message that came.
-    pub(crate) position: Option<Position>,
+    resume: ResumePoint,
     /// Of a room that the node can't let the client into yet: this was reported.
-    pub(crate) is_late: bool,
+    is_late: bool,
     /// Whether the log holds older messages.
-    pub(crate) more: bool,
+    more: bool,
     pub(crate) attention: Attention,
     seen: Seen<MessageId>,
     /// The last of the old messages that the node sends after `Enter`, until it has come.
     expected: Option<MessageId>,
-}
-
-/// Whether a message can be sent there: to a user always, to a room while the client is in it.
-pub(crate) fn is_open(conversations: &[Conversation], topic: &Topic) -> bool {
-    let mut found = conversations.iter().filter(|each| each.topic == *topic);
-    matches!(topic, Topic::User(_)) || found.any(Conversation::is_in)
 }
 
 impl Conversation {
@@ -103,7 +96,7 @@ impl Conversation {
             unread: 0,
             membership: Membership::Out(None),
             members: None,
-            position: None,
+            resume: ResumePoint::default(),
             is_late: false,
             more: true,
             attention: Attention::default(),
@@ -119,9 +112,14 @@ impl Conversation {
 
     /// The newest message of this user that the other user has read. (Ids sort by time.)
     pub fn read_by_peer(&self, me: &UserName) -> Option<MessageId> {
-        let read = self.attention.peer_read?;
+        let read = self.attention.peer_read()?;
         let own = self.lines.iter().rev().filter_map(Line::message).filter(|message| message.sender == *me);
         own.map(Message::id).find(|id| *id <= read)
+    }
+
+    /// Whether it is a room that the node refused to let the client into.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.membership == Membership::Refused
     }
 
     /// Whether it is a room that the client is in.
@@ -134,9 +132,91 @@ impl Conversation {
         matches!(self.topic, Topic::Room(_))
     }
 
-    /// False if the message came before: after a position that can't be proved, the node sends everything again that it
-    /// holds.
-    pub(crate) fn is_new(&mut self, message: &Message) -> bool {
+    /// Whether a message can be sent here: to a user always, to a room while the client is in it.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.is_room() || self.is_in()
+    }
+
+    /// Starts to enter the room, if it is one and it is time. Returns the room and the position to send as `since`.
+    pub(crate) fn enter(&mut self, now: Instant) -> Option<(RoomName, Option<Position>)> {
+        let Topic::Room(room) = &self.topic else { return None };
+        self.membership.enter(now).then(|| (room.clone(), self.resume.get()))
+    }
+
+    /// The client is in the room; `resumed` if the request had `since`.
+    pub(crate) fn entered(&mut self, joined: &Joined, resumed: bool) {
+        self.membership = Membership::In;
+        self.is_late = false;
+        if !resumed && !joined.already {
+            self.resume.move_to(joined.position);
+        }
+        self.resume.answered(joined);
+    }
+
+    /// The node can't let the client into the room before this time. True if this was not reported yet.
+    pub(crate) fn postpone(&mut self, until: Instant) -> bool {
+        self.membership = Membership::Out(Some(until));
+        !std::mem::replace(&mut self.is_late, true)
+    }
+
+    /// The node refused to let the client into the room.
+    pub(crate) fn refused(&mut self) {
+        self.membership = Membership::Refused;
+    }
+
+    /// The node removed the client from the room, which it enters again.
+    pub(crate) fn removed(&mut self) {
+        self.membership = Membership::Out(None);
+    }
+
+    /// The connection is lost.
+    pub(crate) fn lost(&mut self) {
+        self.membership.lost();
+        self.members = None;
+        self.attention.reset();
+    }
+
+    /// Whether something of the room is still to come: the client was never in it, or old messages are on their way. With
+    /// `without_late`, a room that the node can't let the client into yet does not count.
+    pub(crate) fn is_awaited(&self, without_late: bool) -> bool {
+        let was_never_in = self.resume.get().is_none() && !self.is_refused();
+        self.expected.is_some() || (self.is_room() && was_never_in && !(self.is_late && without_late))
+    }
+
+    /// A user entered the room, or left it.
+    pub(crate) fn set_present(&mut self, user: &UserName, is_present: bool) {
+        if !is_present {
+            self.attention.stop_typing(user);
+        }
+        if let Some(members) = &mut self.members {
+            if is_present {
+                members.insert(user.clone());
+            } else {
+                members.remove(user);
+            }
+        }
+    }
+
+    /// A new message came. False if it came before: after a position that can't be proved, the node sends everything again
+    /// that it holds.
+    pub(crate) fn receive(&mut self, message: &Message) -> bool {
+        if self.is_room() {
+            self.resume.move_to(message.position);
+        }
+        self.attention.stop_typing(&message.sender);
+        self.is_new(message)
+    }
+
+    /// A page of older messages came. Adds those that did not come before, and returns them.
+    pub(crate) fn receive_page(&mut self, messages: Vec<Message>, more: bool) -> Vec<Line> {
+        self.more = more;
+        let new = messages.into_iter().filter(|message| self.is_new(message)).map(Line::Message);
+        let lines: Vec<Line> = new.collect();
+        self.prepend(lines.clone());
+        lines
+    }
+
+    fn is_new(&mut self, message: &Message) -> bool {
         self.expected.take_if(|expected| *expected == message.id());
         self.seen.insert(&message.id())
     }
@@ -144,11 +224,6 @@ impl Conversation {
     /// This message will come, unless it has.
     pub(crate) fn expects(&mut self, message_id: Option<MessageId>) {
         self.expected = message_id.filter(|id| !self.seen.contains(id));
-    }
-
-    /// Whether old messages of the room are still on their way.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.expected.is_some()
     }
 
     /// Adds a line at the end. Drops the oldest line above the bound.
@@ -170,8 +245,32 @@ impl Conversation {
         }
     }
 
-    /// The oldest message.
-    pub(crate) fn oldest(&self) -> Option<&Message> {
-        self.lines.iter().find_map(Line::message)
+    /// Whether the log holds messages older than the lines.
+    pub(crate) fn has_more(&self) -> bool {
+        self.more
+    }
+
+    /// The position of the oldest message.
+    pub(crate) fn oldest(&self) -> Option<Position> {
+        self.lines.iter().find_map(Line::message).map(|message| message.position)
+    }
+
+    /// The user sees the newest message of others. Returns its position if a read marker is due there, which is sent then.
+    pub(crate) fn take_marker(&mut self, me: &UserName) -> Option<Position> {
+        let mut messages = self.lines.iter().rev().filter_map(Line::message);
+        let newest = messages.find(|message| message.sender != *me)?.position;
+        (self.is_open() && self.attention.take_marker(newest.message_id)).then_some(newest)
+    }
+
+    /// This user has read the conversation on another device, up to the messages that fit.
+    pub(crate) fn read_elsewhere(&mut self, me: &UserName, is_read: impl Fn(&Message) -> bool) {
+        let newer = self.lines.iter().rev().map_while(|line| match line {
+            Line::Message(message) if is_read(message) => None,
+            line => Some(usize::from(line.is_unread_by(me))),
+        });
+        self.unread = self.unread.min(newer.sum());
     }
 }
+
+#[cfg(test)]
+mod tests;

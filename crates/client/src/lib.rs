@@ -43,24 +43,27 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
 
 mod address;
-mod asked;
 mod attention;
 mod client;
 mod command;
 mod connection;
+mod connection_state;
 mod conversation;
+mod conversations;
+mod effect;
 mod error;
 mod event;
 mod events;
-mod inbound;
 mod link;
+mod membership;
 pub mod model;
 mod options;
 mod outbox;
+mod pending;
+mod private_log;
 mod reason;
-mod receipts;
 mod requests;
-mod schedule;
+mod resume_point;
 mod seen;
 mod sending;
 mod session;

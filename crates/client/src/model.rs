@@ -1,86 +1,46 @@
-//! The model of one user's chat, over all connections that it takes. Owns conversations, positions and requests under way;
-//! pure: it neither sends nor draws, and the caller gives it the time. Driven by [`Session`](crate::Session), read by the
-//! screen of `chatnode chat`.
+//! The model of one user's chat, over all connections that it takes. Owns the order of what happens, and which part each frame
+//! and each moment concerns; the parts own their rules. Pure: it neither sends nor draws, and the caller gives it the time.
+//! Driven by [`Session`](crate::Session), read by the screen of `chatnode chat`.
 //!
 //! Each connection begins with `Auth` and the position in the private log. Then come the rooms, each with its own position,
 //! then the messages that were not answered, with the same ids as before.
 
-pub use crate::conversation::{Conversation, Line, Membership};
+pub use crate::connection_state::Connection;
+pub use crate::conversation::{Conversation, Line};
+pub use crate::effect::Effect;
+pub use crate::membership::Membership;
 
-use std::collections::{HashMap, VecDeque};
-use std::time::Instant;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
-use chatnode_protocol::requests::{Auth, Features, Leave};
-use chatnode_protocol::{Ack, ErrorBody, MessageId, Position, RequestId, RoomName, Topic, UserName};
+use chatnode_protocol::requests::{Features, History, Members, Read, Typing};
+use chatnode_protocol::{ClientMessage, Request, RequestId, RoomName, Topic, UserName};
 
-use crate::asked::{Asked, new_id};
-use crate::conversation::is_open;
+use crate::connection_state::ConnectionState;
+use crate::conversations::Conversations;
 use crate::event::{Event, Message};
-use crate::outbox::{Outbox, Publish, SEND_TIMEOUT};
-use crate::reason::{ClosedReason, LostReason};
-use crate::seen::Seen;
-use crate::sending::{Receipt, SendError, StopReason};
+use crate::outbox::{Attempt, Outbox, Publish, SEND_TIMEOUT};
+use crate::pending::{Asked, PendingRequests, new_id};
+use crate::private_log::PrivateLog;
+use crate::reason::LostReason;
+use crate::requests;
+use crate::sending::{SendError, StopReason};
 
-/// What the model wants done, in this order.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Effect {
-    /// Send a frame.
-    Send(String),
-    /// Show a line, in a conversation if it belongs to one.
-    Show(Option<Topic>, Line),
-    /// Report an event that is no line of a conversation.
-    Report(Event),
-    /// Report that a message of this client is stored.
-    Stored(RequestId, Receipt),
-    /// Report that the client is in a room.
-    Joined(RoomName),
-    /// Report the answer to a request of the program.
-    Answer(RequestId, Result<Ack, ErrorBody>),
-    /// The node can't sign the user in now: close this connection and open another one later.
-    Restart(ErrorBody),
-    /// End: the client can't go on.
-    Stop(ClosedReason),
-}
-
-/// The state of the connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Connection {
-    /// There was no connection yet.
-    Connecting,
-    /// It is open, and the node has not signed the user in yet.
-    SigningIn,
-    /// The user is signed in.
-    Live,
-    /// It is lost; the next attempt starts at this time.
-    Waiting(Instant, LostReason),
-}
+// The second half of the `impl`, which is too long for one file: which part each frame concerns.
+mod inbound;
 
 /// The chat of one user.
 #[derive(Debug)]
 pub struct Model {
-    pub(crate) me: UserName,
-    pub(crate) conversations: Vec<Conversation>,
-    /// The index of the conversation on show.
-    pub(crate) current: usize,
-    pub(crate) connection: Connection,
-    pub(crate) outbox: Outbox,
-    pub(crate) failed: usize,
-    pub(crate) asked: HashMap<RequestId, Asked>,
-    /// The position in the private log.
-    pub(crate) private: Option<Position>,
-    /// The position in the `Ack` of an `Auth` without `since`: messages up to it are older than this client. It is not a
-    /// position to resume from: what waited for the user comes after the `Ack`, some time later, and nothing shows when all
-    /// of it has come. `None` until the user is signed in.
-    pub(crate) came_at: Option<Position>,
-    pub(crate) history: u32,
-    /// Whether messages are kept to be shown. If not, the members of a room are not asked for, and a user costs no memory
-    /// beyond the messages on their way.
-    pub(crate) keep_history: bool,
-    /// What the node knows.
-    pub(crate) features: Features,
-    /// Of all users: their messages are in one log.
-    pub(crate) seen_private: Seen<MessageId>,
+    me: UserName,
+    /// How many old messages to ask for with each room.
+    history: u32,
+    connection: ConnectionState,
+    conversations: Conversations,
+    private_log: PrivateLog,
+    outbox: Outbox,
+    pending: PendingRequests,
+    failed: usize,
     effects: VecDeque<Effect>,
 }
 
@@ -89,20 +49,21 @@ impl Model {
     pub fn new(me: UserName, history: u32) -> Self {
         Self {
             me,
-            conversations: Vec::new(),
-            current: 0,
-            connection: Connection::Connecting,
-            outbox: Outbox::new(SEND_TIMEOUT),
-            failed: 0,
-            asked: HashMap::new(),
-            private: None,
-            came_at: None,
             history,
-            keep_history: true,
-            features: Features::default(),
-            seen_private: Seen::default(),
+            connection: ConnectionState::new(),
+            conversations: Conversations::new(true),
+            private_log: PrivateLog::default(),
+            outbox: Outbox::new(SEND_TIMEOUT),
+            pending: PendingRequests::default(),
+            failed: 0,
             effects: VecDeque::new(),
         }
+    }
+
+    /// A user of a program that shows no chat: messages are not kept, and the members of a room are not asked for.
+    pub(crate) fn for_program(me: UserName, history: u32, send_timeout: Duration) -> Self {
+        let (conversations, outbox) = (Conversations::new(false), Outbox::new(send_timeout));
+        Self { conversations, outbox, ..Self::new(me, history) }
     }
 
     /// The user.
@@ -112,22 +73,22 @@ impl Model {
 
     /// Rooms and users, in the order in which they were opened.
     pub fn conversations(&self) -> &[Conversation] {
-        &self.conversations
+        self.conversations.all()
     }
 
     /// The index of the conversation on show.
     pub fn current_index(&self) -> usize {
-        self.current
+        self.conversations.current_index()
     }
 
     /// The conversation on show.
     pub fn current(&self) -> Option<&Conversation> {
-        self.conversations.get(self.current)
+        self.conversations.current()
     }
 
     /// The state of the connection.
     pub fn connection(&self) -> &Connection {
-        &self.connection
+        self.connection.get()
     }
 
     /// How many messages are on their way: not yet known to be stored.
@@ -164,97 +125,134 @@ impl Model {
         self.effects.push_back(effect);
     }
 
+    pub(crate) fn features(&self) -> &Features {
+        self.connection.features()
+    }
+
+    fn ask<R: Request>(&mut self, request: &R, asked: Asked) {
+        let frame = self.pending.add(request, asked);
+        self.effect(Effect::Send(frame));
+    }
+
+    /// Sends the finished frame of a request with this id.
+    pub(crate) fn ask_with(&mut self, id: RequestId, frame: String, asked: Asked) {
+        self.effect(Effect::Send(frame));
+        self.pending.add_with(id, asked);
+    }
+
+    /// Sends a request without an id, which the node does not answer.
+    fn tell<R: Request>(&mut self, request: &R) {
+        self.effect(Effect::Send(ClientMessage::encode(request, None, None)));
+    }
+
     /// A connection is open: sign in first.
     pub fn opened(&mut self) {
-        self.connection = Connection::SigningIn;
-        let auth = Auth { sender_username: self.me.clone(), since: self.private.map(Into::into) };
-        self.ask(&auth, Asked::Auth { resumed: self.private.is_some() });
+        self.connection.opened();
+        let since = self.private_log.since();
+        self.ask(&requests::auth(&self.me, since), Asked::Auth { resumed: since.is_some() });
     }
 
     /// The connection is lost.
     pub fn lost(&mut self, reason: LostReason, until: Instant) {
         self.outbox.lost(reason.to_string());
-        self.connection = Connection::Waiting(until, reason);
-        self.asked.clear();
-        for conversation in &mut self.conversations {
-            if conversation.membership != Membership::Refused {
-                conversation.membership = Membership::Out(None);
-            }
-            conversation.members = None;
-            conversation.attention.reset();
+        self.connection.lost(reason, until);
+        self.pending.clear();
+        self.conversations.lost();
+    }
+
+    /// Does what is due: enters rooms, sends the next messages, gives up messages whose time is over.
+    pub fn tick(&mut self, now: Instant) {
+        while let Some((publish, error)) = self.outbox.give_up(now) {
+            self.fail(publish, error);
         }
+        if !self.is_live() {
+            return;
+        }
+        while let Some((room, since)) = self.conversations.enter_next(now) {
+            let enter = requests::enter(&self.me, room.clone(), since, self.history);
+            self.ask(&enter, Asked::Enter { room, resumed: since.is_some() });
+        }
+        while let Some(attempt) =
+            self.outbox.attempt(&self.me, now, |topic| self.conversations.is_open(topic))
+        {
+            match attempt {
+                Attempt::Send(frame) => self.effect(Effect::Send(frame)),
+                Attempt::Failed(publish, error) => self.fail(publish, error),
+            }
+        }
+    }
+
+    /// When [`Model::tick`] has something to do again.
+    pub fn wake(&self, now: Instant) -> Option<Instant> {
+        let room = if self.is_live() { self.conversations.wake() } else { None };
+        room.into_iter().chain(self.outbox.wake(now)).min()
+    }
+
+    /// Whether there is nothing left to do.
+    pub fn is_settled(&self) -> bool {
+        self.unsettled() == 0
+    }
+
+    /// How much is left to do: messages on their way, rooms that were never entered, and history that was asked for. After
+    /// a failure, rooms that the node can't let the client into yet do not count.
+    pub fn unsettled(&self) -> usize {
+        let rooms = self.conversations.awaited(self.failed > 0);
+        let sign_in = usize::from(!self.private_log.is_known());
+        self.outbox.len() + rooms + self.pending.history_count() + sign_in
+    }
+
+    /// Whether every room was refused, so that no message can be sent.
+    pub fn is_shut_out(&self) -> bool {
+        self.conversations.is_shut_out()
     }
 
     /// Shows a conversation. A new one is opened, and a room is entered.
     pub fn open(&mut self, topic: Topic, now: Instant) {
-        self.current = self.find_or_add(topic);
-        self.conversations[self.current].unread = 0;
+        self.conversations.open(topic.clone());
         self.look_back();
-        self.enter_again(self.current, now);
+        self.conversations.find_or_add(topic).membership.retry();
+        self.tick(now);
     }
 
     /// Enters a room, even if it was refused before.
     pub(crate) fn join(&mut self, room: RoomName, now: Instant) {
-        let index = self.find_or_add(Topic::Room(room));
-        self.enter_again(index, now);
-    }
-
-    fn enter_again(&mut self, index: usize, now: Instant) {
-        let membership = &mut self.conversations[index].membership;
-        if *membership == Membership::Refused {
-            *membership = Membership::Out(None);
-        }
+        self.conversations.find_or_add(Topic::Room(room)).membership.retry();
         self.tick(now);
     }
 
     /// Shows the next conversation, or the previous one.
     pub fn switch(&mut self, forwards: bool) {
-        let count = self.conversations.len();
-        if count > 0 {
-            self.current = (self.current + if forwards { 1 } else { count - 1 }) % count;
-            self.conversations[self.current].unread = 0;
-        }
+        self.conversations.switch(forwards);
     }
 
     /// Leaves the room on show, or closes the conversation with the user on show.
     pub fn leave(&mut self) {
-        self.close(self.current);
+        self.close(self.conversations.current_index());
     }
 
     /// Leaves the room at this index, or closes the conversation with the user there. Does nothing if there is none.
     pub(crate) fn close(&mut self, index: usize) {
-        if index >= self.conversations.len() {
-            return;
-        }
-        let closed = self.conversations.remove(index);
-        self.current -= usize::from(index < self.current);
-        self.current = self.current.min(self.conversations.len().saturating_sub(1));
-        if let Some(conversation) = self.conversations.get_mut(self.current) {
-            conversation.unread = 0;
-        }
+        let Some(closed) = self.conversations.remove(index) else { return };
         self.fail_all(&closed.topic, &StopReason::Left);
-        let is_in = matches!(closed.membership, Membership::In | Membership::Entering);
         if let Topic::Room(room) = closed.topic
-            && is_in
+            && closed.membership.is_in_or_entering()
             && self.is_live()
         {
-            let leave = Leave { sender_username: self.me.clone(), room: Some(room) };
-            self.ask(&leave, Asked::Leave);
+            self.ask(&requests::leave(&self.me, room), Asked::Leave);
         }
     }
 
     /// Sends a message in the conversation on show. False if there is none.
     pub fn send(&mut self, content: String, now: Instant) -> bool {
-        let Some(topic) = self.current().map(|conversation| conversation.topic.clone()) else {
-            return false;
-        };
+        let Some(topic) = self.current_topic() else { return false };
         self.send_to(new_id(), topic, content, now);
         true
     }
 
     /// Sends a message with this id to a room or a user.
     pub(crate) fn send_to(&mut self, id: RequestId, topic: Topic, content: String, now: Instant) {
-        let is_refused = self.find(&topic).is_some_and(|each| each.membership == Membership::Refused);
+        let is_refused =
+            self.conversations.find(&topic).is_some_and(|conversation| conversation.is_refused());
         self.outbox.add(id, topic.clone(), content);
         if is_refused {
             self.fail_all(&topic, &StopReason::RoomRefused);
@@ -264,68 +262,103 @@ impl Model {
 
     /// Whether the user is signed in.
     pub fn is_live(&self) -> bool {
-        self.connection == Connection::Live
+        self.connection.is_live()
     }
 
     /// Whether a private message is older than this client.
     pub fn is_older_than_client(&self, message: &Message) -> bool {
-        let position = message.position;
-        self.came_at.is_some_and(|came| came.epoch == position.epoch && position.seq <= came.seq)
+        self.private_log.is_older_than_client(&message.position)
     }
 
     /// Whether a message can be sent there now.
-    pub(crate) fn is_open(&self, topic: &Topic) -> bool {
-        self.is_live() && is_open(&self.conversations, topic)
+    fn is_open(&self, topic: &Topic) -> bool {
+        self.is_live() && self.conversations.is_open(topic)
     }
 
     pub(crate) fn index_of(&self, topic: &Topic) -> Option<usize> {
-        self.conversations.iter().position(|conversation| conversation.topic == *topic)
+        self.conversations.index_of(topic)
     }
 
-    pub(crate) fn find(&mut self, topic: &Topic) -> Option<&mut Conversation> {
-        self.conversations.iter_mut().find(|conversation| conversation.topic == *topic)
+    fn current_topic(&self) -> Option<Topic> {
+        self.current().map(|conversation| conversation.topic.clone())
     }
 
-    pub(crate) fn find_or_add(&mut self, topic: Topic) -> usize {
-        self.index_of(&topic).unwrap_or_else(|| {
-            self.conversations.push(Conversation::new(topic));
-            self.conversations.len() - 1
-        })
+    /// Asks for the old messages with the user on show. (A room is entered with its history.)
+    fn look_back(&mut self) {
+        let is_blank = |each: &Conversation| !each.is_room() && each.lines.is_empty();
+        if self.history > 0 && self.current().is_some_and(is_blank) {
+            self.ask_history(self.history);
+        }
+    }
+
+    /// Asks for messages older than those of the conversation on show.
+    pub fn ask_history(&mut self, limit: u32) {
+        let Some(conversation) = self.current() else { return };
+        let (topic, oldest) = (conversation.topic.clone(), conversation.oldest());
+        let can_ask = conversation.has_more() && self.is_open(&topic) && self.connection.has::<History>();
+        if can_ask && !self.pending.has_history(&topic) {
+            let history = requests::history(&self.me, topic.clone(), oldest, limit);
+            self.ask(&history, Asked::History(topic));
+        }
+    }
+
+    /// Asks for the members of the room on show.
+    pub fn ask_members(&mut self) {
+        match self.current_topic() {
+            Some(Topic::Room(_)) if !self.connection.has::<Members>() => {
+                self.show(None, Line::Note("this node has no lists of members".into()));
+            }
+            Some(Topic::Room(room)) => self.load_members(room),
+            Some(Topic::User(_)) => self.show(None, Line::Note("only a room has members".into())),
+            None => {}
+        }
+    }
+
+    fn load_members(&mut self, room: RoomName) {
+        let topic = Topic::Room(room.clone());
+        if self.is_open(&topic) && self.connection.has::<Members>() {
+            self.ask(&requests::members(&self.me, room, None), Asked::Members(topic));
+        }
+    }
+
+    /// The user types in the conversation on show.
+    pub fn typing(&mut self, now: Instant) {
+        let Some(topic) = self.current_topic() else { return };
+        if self.is_open(&topic)
+            && self.connection.has::<Typing>()
+            && self.conversations.current_mut().is_some_and(|current| current.attention.take_notice(now))
+        {
+            self.tell(&requests::typing(&self.me, topic));
+        }
+    }
+
+    /// The user sees the newest message of the conversation on show: the other user and other devices of this user may know.
+    pub fn looked(&mut self) {
+        if self.is_live()
+            && self.connection.has::<Read>()
+            && let Some(conversation) = self.conversations.current_mut()
+            && let Some(newest) = conversation.take_marker(&self.me)
+        {
+            let read = requests::read(&self.me, conversation.topic.clone(), &newest);
+            self.tell(&read);
+        }
     }
 
     /// Shows a line: in its conversation if that is open, or in the conversation on show if it belongs to none.
     pub fn show(&mut self, topic: Option<Topic>, line: Line) {
-        let current = self.current;
-        let index = match &topic {
-            Some(topic) => self.index_of(topic),
-            None => Some(current),
-        };
-        if let Some(index) = index
-            && let Some(conversation) = self.conversations.get_mut(index)
-        {
-            if self.keep_history {
-                conversation.push(line.clone());
-            }
-            let counts = match &line {
-                // The user's own messages come from their other devices.
-                Line::Message(message) => message.sender != self.me,
-                Line::Gap(_) => true,
-                Line::Event(_) | Line::Note(_) => false,
-            };
-            conversation.unread += usize::from(counts && index != current);
-        }
+        self.conversations.push(topic.as_ref(), &line, &self.me);
         self.effect(Effect::Show(topic, line));
     }
 
     /// Reports that a message is not sent.
-    pub(crate) fn fail(&mut self, publish: Publish, error: SendError) {
+    fn fail(&mut self, publish: Publish, error: SendError) {
         self.failed += 1;
         let Publish { id, topic, content, .. } = publish;
         self.show(Some(topic.clone()), Line::Event(Event::NotSent { id, topic, content, error }));
     }
 
     /// Gives up all messages to a topic.
-    pub(crate) fn fail_all(&mut self, topic: &Topic, reason: &StopReason) {
+    fn fail_all(&mut self, topic: &Topic, reason: &StopReason) {
         for publish in self.outbox.close(topic) {
             let error = publish.stopped(reason.clone());
             self.fail(publish, error);
@@ -342,11 +375,11 @@ impl Model {
 
     /// Opens rooms, and the conversation with a user, which is then on show.
     pub fn begin(&mut self, rooms: Vec<RoomName>, to: Option<UserName>) {
-        for topic in rooms.into_iter().map(Topic::Room).chain(to.clone().map(Topic::User)) {
-            self.find_or_add(topic);
+        for room in rooms {
+            self.conversations.find_or_add(Topic::Room(room));
         }
         if let Some(to) = to {
-            self.current = self.find_or_add(Topic::User(to));
+            self.conversations.open(Topic::User(to));
         }
     }
 }

@@ -221,9 +221,7 @@ impl ConnectOptions {
             None if self.token.is_some() => whoami(&address).await?,
             None => return Err(ConnectError::NoUser),
         };
-        let mut model = Model::new(user, self.history_on_join);
-        model.keep_history = false;
-        model.outbox.set_timeout(self.send_timeout);
+        let model = Model::for_program(user, self.history_on_join, self.send_timeout);
         let session = Session::new(model, address);
         let (client, events, started) = connection::spawn(
             session,

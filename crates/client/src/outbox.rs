@@ -5,7 +5,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use chatnode_protocol::{ErrorBody, ErrorCode, Outcome, RequestId, Topic};
+use chatnode_protocol::requests::{GroupChat, PrivateChat};
+use chatnode_protocol::{ClientMessage, ErrorBody, ErrorCode, Outcome, RequestId, Topic, UserName};
 
 use crate::seen::Seen;
 use crate::sending::{SendError, StopReason};
@@ -22,6 +23,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The most messages sent and not answered, over all conversations: well below what a node lets through in the time that
 /// the client tries to send a message.
 const MAX_IN_FLIGHT: usize = 16;
+
+/// The largest frame that a node accepts; it closes the connection above.
+const MAX_FRAME_BYTES: usize = 131_072;
 
 /// A message on its way.
 #[derive(Debug, Clone)]
@@ -50,6 +54,29 @@ impl Publish {
             SendError::NotStored(reason)
         }
     }
+
+    fn frame(&self, me: &UserName) -> String {
+        let (sender_username, content) = (me.clone(), self.content.clone());
+        match self.topic.clone() {
+            Topic::Room(room) => {
+                let request = GroupChat { sender_username, content, room: Some(room) };
+                ClientMessage::encode(&request, Some(&self.id), None)
+            }
+            Topic::User(target_username) => {
+                let request = PrivateChat { sender_username, target_username, content };
+                ClientMessage::encode(&request, Some(&self.id), None)
+            }
+        }
+    }
+}
+
+/// What to do about the next message.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    /// Send this frame.
+    Send(String),
+    /// No node would accept its frame: it is no longer on its way.
+    Failed(Publish, SendError),
 }
 
 /// What a refusal means.
@@ -91,10 +118,6 @@ impl Outbox {
     pub(crate) fn new(timeout: Duration) -> Self {
         let dedupe = Duration::from_secs(300);
         Self { items: VecDeque::new(), timeout, dedupe, own: Seen::default(), last_error: String::new() }
-    }
-
-    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
-        self.timeout = timeout;
     }
 
     /// The topic of a message on its way.
@@ -139,8 +162,31 @@ impl Outbox {
         self.own.contains(id)
     }
 
-    /// The next message that is due and whose topic is open. It is in flight from then on.
-    pub(crate) fn next(&mut self, now: Instant, is_open: impl Fn(&Topic) -> bool) -> Option<&Publish> {
+    /// Takes up the next message that is due and whose topic is open. It is in flight from then on, unless it is too long.
+    pub(crate) fn attempt(
+        &mut self,
+        me: &UserName,
+        now: Instant,
+        is_open: impl Fn(&Topic) -> bool,
+    ) -> Option<Attempt> {
+        let publish = self.next(now, is_open)?;
+        let frame = publish.frame(me);
+        if frame.len() <= MAX_FRAME_BYTES {
+            return Some(Attempt::Send(frame));
+        }
+        let id = publish.id.clone();
+        let publish = self.take(&id)?;
+        // What a node would answer, if it read such a frame.
+        let (code, message) = (ErrorCode::MessageTooLarge.into(), "the message is too long".into());
+        Some(Attempt::Failed(publish, SendError::Refused { code, message }))
+    }
+
+    fn take(&mut self, id: &RequestId) -> Option<Publish> {
+        let index = self.items.iter().position(|item| item.id == *id)?;
+        self.items.remove(index)
+    }
+
+    fn next(&mut self, now: Instant, is_open: impl Fn(&Topic) -> bool) -> Option<&Publish> {
         let is_full = self.items.iter().filter(|item| item.is_in_flight).count() >= MAX_IN_FLIGHT;
         let mut due = None;
         for index in self.heads() {
@@ -241,90 +287,4 @@ impl Outbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use chatnode_protocol::{RoomName, UserName};
-
-    fn outbox() -> Outbox {
-        Outbox::new(SEND_TIMEOUT)
-    }
-
-    fn id(text: &str) -> RequestId {
-        RequestId::parse(text).unwrap()
-    }
-
-    fn room() -> Topic {
-        Topic::Room(RoomName::parse("ops").unwrap())
-    }
-
-    fn error(code: ErrorCode, retry_after_ms: Option<u64>) -> ErrorBody {
-        ErrorBody { code: code.into(), message: "no".into(), retry_after_ms, outcome: None }
-    }
-
-    #[test]
-    fn messages_go_one_at_a_time_and_keep_their_ids() {
-        let (mut outbox, now) = (outbox(), Instant::now());
-        outbox.add(id("1"), room(), "one".into());
-        outbox.add(id("2"), room(), "two".into());
-        assert!(outbox.next(now, |_| false).is_none(), "the room is not open");
-        let first = outbox.next(now, |_| true).unwrap().id.clone();
-        assert!(outbox.next(now, |_| true).is_none(), "one is in flight");
-        outbox.lost("gone".into());
-        assert_eq!(outbox.next(now, |_| true).unwrap().id, first);
-        assert!(outbox.stored(&first) && !outbox.stored(&first));
-        assert_eq!(outbox.next(now, |_| true).unwrap().content, "two");
-    }
-
-    #[test]
-    fn a_stuck_topic_holds_no_other() {
-        let (mut outbox, now) = (outbox(), Instant::now());
-        let person = Topic::User(UserName::parse("bob").unwrap());
-        outbox.add(id("0"), room(), "stuck".into());
-        outbox.add(id("1"), person.clone(), "one".into());
-        outbox.add(id("2"), person.clone(), "two".into());
-        let is_open = |topic: &Topic| *topic == person;
-        assert_eq!(outbox.next(now, is_open).unwrap().content, "one");
-        assert!(outbox.next(now, is_open).is_none(), "to each one at a time");
-        assert_eq!(outbox.next(now, |_| true).unwrap().content, "stuck");
-        outbox.lost("gone".into());
-        let (given_up, _) = outbox.give_up(now + SEND_TIMEOUT).unwrap();
-        assert_eq!(given_up.content, "stuck");
-        assert_eq!(outbox.give_up(now + SEND_TIMEOUT).unwrap().0.content, "one");
-        assert!(outbox.give_up(now + SEND_TIMEOUT).is_none(), "its turn has not come");
-    }
-
-    #[test]
-    fn a_passing_error_is_retried_and_a_final_one_returned() {
-        let (mut outbox, now) = (outbox(), Instant::now());
-        outbox.add(id("1"), room(), "one".into());
-        let id = outbox.next(now, |_| true).unwrap().id.clone();
-        let refused = outbox.refused(&id, &error(ErrorCode::Unavailable, Some(300)), now);
-        assert!(matches!(refused, Some(Refusal::First(topic)) if topic == room()));
-        assert!(outbox.next(now, |_| true).is_none());
-        let later = now + Duration::from_millis(300);
-        assert_eq!(outbox.wake(now), Some(later));
-        assert_eq!(outbox.next(later, |_| true).unwrap().id, id);
-        let refused = outbox.refused(&id, &error(ErrorCode::Unavailable, None), later);
-        assert!(refused.is_none(), "it was reported");
-        let refused = outbox.refused(&id, &error(ErrorCode::MessageTooLarge, None), now);
-        assert!(matches!(refused, Some(Refusal::Final(publish)) if publish.content == "one"));
-    }
-
-    #[test]
-    fn a_message_is_given_up_within_the_dedupe_window() {
-        let (mut outbox, now) = (outbox(), Instant::now());
-        outbox.set_dedupe(Duration::from_secs(30));
-        outbox.add(id("1"), room(), "sent".into());
-        outbox.add(id("2"), room(), "never sent".into());
-        outbox.next(now, |_| true).unwrap();
-        outbox.lost("gone".into());
-        let window = now + Duration::from_secs(20);
-        assert_eq!(outbox.wake(now), Some(window));
-        let (given_up, error) = outbox.give_up(window).unwrap();
-        assert_eq!((given_up.content.as_str(), error.may_be_stored()), ("sent", true));
-        assert!(outbox.next(window, |_| false).is_none() && outbox.give_up(window).is_none());
-        let (_, error) = outbox.give_up(window + SEND_TIMEOUT).unwrap();
-        assert_eq!(error, SendError::NotStored(StopReason::TimedOut("gone".into())));
-        assert_eq!(error.to_string(), "it was not stored (gone)");
-    }
-}
+mod tests;

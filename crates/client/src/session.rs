@@ -133,7 +133,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::asked::new_id;
+    use crate::pending::new_id;
     use chatnode_protocol::UserName;
 
     fn sent(chat: &mut Model) -> Value {

@@ -8,8 +8,8 @@ use chatnode_protocol::{ClientMessage, ServerMessage, UserName};
 use tokio::time::timeout;
 
 use crate::address::Address;
-use crate::asked::new_id;
 use crate::link::{Happened, Link};
+use crate::pending::new_id;
 use crate::reason::{ClosedReason, LostReason};
 use crate::text::harmless;
 

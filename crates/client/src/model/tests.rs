@@ -179,7 +179,7 @@ fn repeated_messages_are_shown_once_and_gaps_are_shown() {
     story.sent();
     assert_eq!(story.shown[..2], ["p1", "r3"]);
     assert!(story.shown[2].contains("messages may be missing here"), "{:?}", story.shown);
-    let unread: Vec<usize> = story.model.conversations.iter().map(|each| each.unread).collect();
+    let unread: Vec<usize> = story.model.conversations().iter().map(|each| each.unread).collect();
     assert_eq!(unread, [2, 0], "the person is on show");
 }
 
@@ -234,7 +234,7 @@ fn read_markers_travel_between_devices_of_one_user() {
         &json!({ "message_type": "GroupChat", "message_body": { "sender_username": "ann", "room": "ops",
         "content": "from my telephone", "sent_at": 1, "epoch": epoch("e"), "seq": 4, "message_id": id("m4") } }),
     );
-    let unread = |story: &Story, index: usize| story.model.conversations[index].unread;
+    let unread = |story: &Story, index: usize| story.model.conversations()[index].unread;
     assert_eq!(unread(&story, 0), 3, "our own do not count");
     let read = |name: &str| {
         json!({ "message_type": "Read",
@@ -374,7 +374,7 @@ fn older_messages_come_first_and_once() {
         "epoch": epoch("e"), "seq": seq, "message_id": id(&format!("m{seq}")) })
     };
     story.ack(&history, &json!({ "messages": [old(3), old(4), old(5)], "epoch": epoch("e"), "more": false }));
-    let texts: Vec<String> = story.model.conversations[0].lines.iter().map(Line::text).collect();
+    let texts: Vec<String> = story.model.conversations()[0].lines.iter().map(Line::text).collect();
     assert_eq!(texts, ["r3", "r4", "r5"]);
     story.sent();
     story.model.ask_history(50);

@@ -1,22 +1,22 @@
-//! What each frame means to the model. Owns the rules of positions: which frame moves which; sends nothing itself. Called by
-//! the session with every frame.
+//! What each frame means to the model. Owns which part of the model each event, answer and error concerns; the parts own their
+//! rules. Called by the session with every frame.
 
 use std::time::{Duration, Instant};
 
 use chatnode_protocol::events::{self, ChatMessage, ReadUpTo};
-use chatnode_protocol::requests::{Auth, Enter, Features, GroupChat, History, Joined, Members};
+use chatnode_protocol::requests::{Auth, Enter, GroupChat, History, Joined, Members};
 use chatnode_protocol::{
-    Ack, AnyEvent, ErrorBody, ErrorCode, GapReason, Position, RequestId, RoomName, ServerMessage, Topic,
+    Ack, AnyEvent, ErrorBody, ErrorCode, GapReason, RequestId, RoomMarker, RoomName, ServerMessage, Topic,
     UserName, Word,
 };
 
-use crate::asked::Asked;
-use crate::conversation::{Line, Membership};
+use super::{Effect, Line, Model};
 use crate::event::{Event, Message};
-use crate::model::{Connection, Effect, Model};
 use crate::outbox::{Refusal, can_pass};
+use crate::pending::Asked;
 use crate::reason::ClosedReason;
 use crate::requests;
+use crate::resume_point::gap;
 use crate::sending::{Receipt, SendError, StopReason};
 use crate::text::harmless;
 
@@ -61,44 +61,46 @@ impl Model {
                     Topic::Room(_) => topic,
                     Topic::User(_) => Topic::User(user.clone()),
                 };
-                if let Some(conversation) = self.find(&topic) {
+                if let Some(conversation) = self.conversations.find(&topic) {
                     conversation.attention.start_typing(user.clone(), now);
                 }
                 self.effect(Effect::Report(Event::Typing { topic, user }));
             }
             AnyEvent::Typing(_) => {}
-            AnyEvent::Read(events::Read { sender_username: reader, up_to }) => match up_to {
-                ReadUpTo::User { target_username: peer, message_id } => {
-                    self.read_in_private(&reader, &peer, message_id);
-                    self.effect(Effect::Report(Event::ReadPrivate { reader, peer, message_id }));
-                }
-                ReadUpTo::Room { room, marker } => {
-                    let is_read = |message: &Message| {
-                        message.position.epoch == marker.epoch && message.position.seq <= marker.seq
-                    };
-                    self.read_elsewhere(&Topic::Room(room.clone()), is_read);
-                    self.effect(Effect::Report(Event::ReadRoom {
-                        room,
-                        epoch: marker.epoch,
-                        seq: marker.seq,
-                    }));
-                }
-            },
+            AnyEvent::Read(read) => self.read(read),
         }
     }
 
+    /// This user has read a conversation on another device, or another user has read their conversation with this one.
+    fn read(&mut self, events::Read { sender_username: reader, up_to }: events::Read) {
+        let report = match up_to {
+            ReadUpTo::User { target_username: peer, message_id } => {
+                let is_mine = reader == self.me;
+                let other = Topic::User(if is_mine { peer.clone() } else { reader.clone() });
+                match self.conversations.find(&other) {
+                    Some(conversation) if is_mine => {
+                        conversation.read_elsewhere(&self.me, |message| message.id() <= message_id);
+                    }
+                    Some(conversation) => conversation.attention.peer_has_read(message_id),
+                    None => {}
+                }
+                Event::ReadPrivate { reader, peer, message_id }
+            }
+            ReadUpTo::Room { room, marker: RoomMarker { epoch, seq } } => {
+                let is_read =
+                    |message: &Message| message.position.epoch == epoch && message.position.seq <= seq;
+                if let Some(conversation) = self.conversations.find(&Topic::Room(room.clone())) {
+                    conversation.read_elsewhere(&self.me, is_read);
+                }
+                Event::ReadRoom { room, epoch, seq }
+            }
+        };
+        self.effect(Effect::Report(report));
+    }
+
     fn presence(&mut self, room: RoomName, user: UserName, is_present: bool) {
-        let Some(conversation) = self.find(&Topic::Room(room.clone())) else { return };
-        if !is_present {
-            conversation.attention.stop_typing(&user);
-        }
-        if let Some(members) = &mut conversation.members {
-            if is_present {
-                members.insert(user.clone())
-            } else {
-                members.remove(&user)
-            };
-        }
+        let Some(conversation) = self.conversations.find(&Topic::Room(room.clone())) else { return };
+        conversation.set_present(&user, is_present);
         let event = if is_present { Event::Entered { room, user } } else { Event::Left { room, user } };
         self.effect(Effect::Report(event));
     }
@@ -114,30 +116,20 @@ impl Model {
             self.effect(Effect::Stored(id, receipt));
         }
         let message = self.as_seen(message);
-        let (topic, position) = (message.topic.clone(), message.position);
-        let conversation = match &topic {
-            Topic::User(_) => {
-                self.private = Some(position);
-                if !self.keep_history {
-                    if self.seen_private.insert(&message.id()) {
-                        self.show(Some(topic), Line::Message(message));
-                    }
-                    return;
-                }
-                let index = self.find_or_add(topic.clone());
-                &mut self.conversations[index]
-            }
+        let topic = message.topic.clone();
+        let is_new = match topic {
             // Nothing comes after the answer to a `Leave`, but messages may come before it.
-            Topic::Room(_) => match self.find(&topic) {
-                Some(room) => {
-                    room.position = Some(position);
-                    room
+            Topic::Room(_) => self.conversations.find(&topic).is_some_and(|room| room.receive(&message)),
+            Topic::User(_) => {
+                self.private_log.move_to(message.position);
+                if self.conversations.keeps_history() {
+                    self.conversations.find_or_add(topic.clone()).receive(&message)
+                } else {
+                    self.private_log.is_new(&message.id())
                 }
-                None => return,
-            },
+            }
         };
-        conversation.attention.stop_typing(&message.sender);
-        if conversation.is_new(&message) {
+        if is_new {
             self.show(Some(topic), Line::Message(message));
         }
     }
@@ -157,8 +149,7 @@ impl Model {
 
     /// The messages with all users are in one log: those of any user may be missing.
     fn private_gap(&mut self, reason: Word<GapReason>) {
-        let users = self.conversations.iter().filter(|each| !each.is_room()).map(|each| each.topic.clone());
-        let users: Vec<Topic> = users.collect();
+        let users = self.conversations.users();
         if users.is_empty() {
             return self.show(None, Line::Gap(reason));
         }
@@ -175,7 +166,7 @@ impl Model {
             }
             return;
         }
-        match self.asked.remove(&ack.id) {
+        match self.pending.take(&ack.id) {
             Some(Asked::Auth { resumed }) => match ack.read::<Auth>() {
                 Ok(answer) => self.signed_in(answer.joined, resumed),
                 Err(_) => self.effect(Effect::Stop(ClosedReason::Unreadable)),
@@ -189,7 +180,7 @@ impl Model {
             Some(Asked::Newest(topic)) => {
                 let newest =
                     ack.read::<History>().ok().and_then(|page| Some(page.messages.last()?.message_id));
-                if let Some(room) = self.find(&topic) {
+                if let Some(room) = self.conversations.find(&topic) {
                     room.expects(newest);
                 }
             }
@@ -200,49 +191,39 @@ impl Model {
 
     fn signed_in(&mut self, joined: Joined, resumed: bool) {
         self.outbox.set_dedupe(Duration::from_millis(joined.dedupe_ms));
-        self.private = fresh_position(&joined).or(self.private.take());
-        if !resumed {
-            self.came_at = Some(joined.position);
-        }
+        self.private_log.signed_in(&joined, resumed);
         if let Some(reason) = gap(&joined) {
             self.private_gap(reason);
         }
-        // A node that lists nothing is older than the list, and knows what this version knows.
-        let has_list = joined.features.iter().next().is_some();
-        self.features = if has_list { joined.features } else { Features::all() };
-        self.connection = Connection::Live;
+        self.connection.signed_in(joined.features);
         self.look_back();
     }
 
     fn entered(&mut self, name: RoomName, resumed: bool, joined: Joined) {
         let topic = Topic::Room(name.clone());
-        let Some(room) = self.find(&topic) else { return };
-        room.membership = Membership::In;
-        room.is_late = false;
-        if !resumed && !joined.already {
-            room.position = Some(joined.position);
-        }
-        room.position = fresh_position(&joined).or(room.position.take());
+        let Some(room) = self.conversations.find(&topic) else { return };
+        room.entered(&joined, resumed);
         if let Some(reason) = gap(&joined) {
             self.show(Some(topic.clone()), Line::Gap(reason));
         }
-        if !resumed && self.history > 0 && self.has::<History>() {
+        if !resumed && self.history > 0 && self.connection.has::<History>() {
             let newest = requests::history(&self.me, topic.clone(), None, 1);
-            self.ask(&newest, Asked::Newest(topic.clone()));
+            self.ask(&newest, Asked::Newest(topic));
         }
-        if self.keep_history {
-            self.load_members(&topic);
+        if self.conversations.keeps_history() {
+            self.load_members(name.clone());
         }
         self.effect(Effect::Joined(name));
     }
 
     fn members_came(&mut self, topic: Topic, ack: &Ack) {
-        let (Ok(answer), Some(room)) = (ack.read::<Members>(), self.find(&topic)) else { return };
+        let (Ok(answer), Some(room)) = (ack.read::<Members>(), self.conversations.find(&topic)) else {
+            return;
+        };
         let names: Vec<&str> = answer.members.iter().map(UserName::as_str).collect();
         let line = Line::Note(format!("{} in {topic}: {}", answer.count, names.join(", ")));
         // The first list is for the screen alone: nobody asked for it.
-        let was_asked_for = room.members.is_some();
-        room.members = Some(answer.members.into_iter().collect());
+        let was_asked_for = room.members.replace(answer.members.into_iter().collect()).is_some();
         if was_asked_for {
             self.show(Some(topic), line);
         }
@@ -251,35 +232,30 @@ impl Model {
     fn history_came(&mut self, topic: &Topic, ack: &Ack) {
         let Ok(page) = ack.read::<History>() else { return };
         let messages: Vec<Message> = page.messages.into_iter().map(|message| self.as_seen(message)).collect();
-        let Some(conversation) = self.find(topic) else { return };
-        conversation.more = page.more;
-        let new = messages.into_iter().filter(|message| conversation.is_new(message)).map(Line::Message);
-        let lines: Vec<Line> = new.collect();
-        conversation.prepend(lines.clone());
-        for line in lines {
+        let Some(conversation) = self.conversations.find(topic) else { return };
+        for line in conversation.receive_page(messages, page.more) {
             self.effect(Effect::Show(Some(topic.clone()), line));
         }
     }
 
     fn refused(&mut self, id: &RequestId, error: ErrorBody, now: Instant) {
         let ErrorBody { code, message, retry_after_ms, .. } = error.clone();
-        match self.asked.remove(id) {
+        match self.pending.take(id) {
             None => self.publish_refused(id, error, now),
             Some(Asked::Auth { .. }) if can_pass(&error) => self.effect(Effect::Restart(error)),
             Some(Asked::Auth { .. }) => self.effect(Effect::Stop(ClosedReason::Refused { code, message })),
             Some(Asked::Enter { room, .. }) => {
                 let topic = Topic::Room(room.clone());
-                let Some(conversation) = self.find(&topic) else { return };
+                let Some(conversation) = self.conversations.find(&topic) else { return };
                 if can_pass(&error) {
                     let wait = retry_after_ms.map_or(RETRY_AFTER, Duration::from_millis);
-                    conversation.membership = Membership::Out(Some(now + wait));
-                    if !std::mem::replace(&mut conversation.is_late, true) {
+                    if conversation.postpone(now + wait) {
                         let delayed = Event::JoinDelayed { room, code, message };
                         self.show(Some(topic), Line::Event(delayed));
                     }
                     return;
                 }
-                conversation.membership = Membership::Refused;
+                conversation.refused();
                 self.failed += 1;
                 let refused = Event::JoinRefused { room, code, message };
                 self.show(Some(topic.clone()), Line::Event(refused));
@@ -309,23 +285,9 @@ impl Model {
         }
         if error.code.known() == Some(ErrorCode::NotInRoom) {
             // An operator removed the connection from the room: a message is reason enough to enter it again.
-            if let Some(room) = topic.and_then(|topic| self.find(&topic)) {
-                room.membership = Membership::Out(None);
+            if let Some(room) = topic.and_then(|topic| self.conversations.find(&topic)) {
+                room.removed();
             }
         }
     }
-}
-
-/// The reason for a gap, where the position of this client could not be proved.
-fn gap(joined: &Joined) -> Option<Word<GapReason>> {
-    let no_reason = || Word::Other("the node gives no reason".into());
-    (joined.recovered == Some(false)).then(|| joined.reason.clone().unwrap_or_else(no_reason))
-}
-
-/// The position in the answer, where that of this client could not be proved and no message follows that would bring another:
-/// the node would report the same gap again each time.
-fn fresh_position(joined: &Joined) -> Option<Position> {
-    let is_last =
-        joined.recovered == Some(false) && joined.next_seq.is_some_and(|next| next > joined.position.seq);
-    is_last.then_some(joined.position)
 }

@@ -1,0 +1,151 @@
+//! Tests of one conversation. Owns no state beyond a test.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::resume_point::examples::{joined, position, unproved};
+
+fn user(name: &str) -> UserName {
+    UserName::parse(name).unwrap()
+}
+
+fn room() -> Conversation {
+    Conversation::new(Topic::Room(RoomName::parse("ops").unwrap()))
+}
+
+fn message(conversation: &Conversation, sender: &str, seq: u64) -> Message {
+    let (topic, sender, content) = (conversation.topic.clone(), user(sender), format!("m{seq}"));
+    Message { topic, sender, content, sent_at: 1, position: position(1, seq), own_id: None }
+}
+
+fn receive(conversation: &mut Conversation, sender: &str, seq: u64) -> bool {
+    let message = message(conversation, sender, seq);
+    let is_new = conversation.receive(&message);
+    if is_new {
+        conversation.push(Line::Message(message));
+    }
+    is_new
+}
+
+#[test]
+fn room_is_resumed_from_its_last_message() {
+    let (mut room, now) = (room(), Instant::now());
+    let since = |room: &mut Conversation| room.enter(now).unwrap().1;
+    assert!(room.is_awaited(false) && !room.is_open());
+    assert_eq!(since(&mut room), None);
+    assert!(room.enter(now).is_none(), "it is on its way");
+    room.entered(&joined(1, 4), false);
+    assert!(room.is_in() && room.is_open() && !room.is_awaited(false));
+    room.lost();
+    assert_eq!(since(&mut room), Some(position(1, 4)));
+    room.entered(&joined(1, 9), true);
+    assert!(receive(&mut room, "bob", 5));
+    room.lost();
+    assert_eq!(since(&mut room), Some(position(1, 5)));
+    room.entered(&unproved(2, 0, 1), true);
+    room.lost();
+    assert_eq!(since(&mut room), Some(position(2, 0)));
+}
+
+#[test]
+fn room_that_was_entered_before_keeps_its_position() {
+    let (mut room, now) = (room(), Instant::now());
+    room.enter(now).unwrap();
+    room.entered(&Joined { already: true, ..joined(1, 4) }, false);
+    room.lost();
+    assert_eq!(room.enter(now).unwrap().1, None);
+}
+
+#[test]
+fn delay_is_reported_once_until_the_room_is_entered() {
+    let (mut room, now) = (room(), Instant::now());
+    let later = now + Duration::from_secs(1);
+    assert!(room.postpone(later) && !room.postpone(later));
+    assert!(room.enter(now).is_none() && room.enter(later).is_some());
+    assert!(room.is_awaited(false) && !room.is_awaited(true));
+    room.entered(&joined(1, 0), false);
+    assert!(room.postpone(later));
+}
+
+#[test]
+fn room_is_awaited_until_its_newest_old_message_comes() {
+    let mut room = room();
+    room.enter(Instant::now()).unwrap();
+    room.entered(&joined(1, 2), false);
+    room.expects(Some(position(1, 2).message_id));
+    assert!(room.is_awaited(true));
+    receive(&mut room, "bob", 1);
+    assert!(room.is_awaited(true));
+    receive(&mut room, "bob", 2);
+    assert!(!room.is_awaited(true));
+    room.expects(Some(position(1, 2).message_id));
+    assert!(!room.is_awaited(true), "it came before");
+}
+
+#[test]
+fn older_messages_are_added_once_and_first() {
+    let mut room = room();
+    assert!(receive(&mut room, "bob", 3) && !receive(&mut room, "bob", 3));
+    assert_eq!(room.oldest(), Some(position(1, 3)));
+    let page = [1, 2, 3].map(|seq| message(&room, "bob", seq)).to_vec();
+    assert_eq!(room.receive_page(page, false).len(), 2);
+    let texts: Vec<String> = room.lines.iter().map(Line::text).collect();
+    assert_eq!(texts, ["m1", "m2", "m3"]);
+    assert!(!room.has_more());
+    assert_eq!(room.oldest(), Some(position(1, 1)));
+}
+
+#[test]
+fn read_marker_is_due_once_for_each_newest_message_of_others() {
+    let (mut room, me) = (room(), user("ann"));
+    receive(&mut room, "bob", 1);
+    receive(&mut room, "ann", 2);
+    assert_eq!(room.take_marker(&me), None, "the client is not in the room");
+    room.enter(Instant::now()).unwrap();
+    room.entered(&joined(1, 2), false);
+    assert_eq!(room.take_marker(&me), Some(position(1, 1)));
+    assert_eq!(room.take_marker(&me), None);
+    receive(&mut room, "bob", 3);
+    assert_eq!(room.take_marker(&me), Some(position(1, 3)));
+}
+
+#[test]
+fn marker_of_another_device_lowers_the_unread_count() {
+    let (mut room, me) = (room(), user("ann"));
+    for (sender, seq) in [("bob", 1), ("bob", 2), ("ann", 3), ("bob", 4)] {
+        receive(&mut room, sender, seq);
+    }
+    room.push(Line::Gap(GapReason::Trimmed.into()));
+    room.unread = 4;
+    room.read_elsewhere(&me, |message| message.position.seq <= 2);
+    assert_eq!(room.unread, 2, "a message and a gap");
+    room.read_elsewhere(&me, |message| message.position.seq <= 1);
+    assert_eq!(room.unread, 2, "an older marker changes nothing");
+    room.unread = 0;
+    room.read_elsewhere(&me, |_| false);
+    assert_eq!(room.unread, 0);
+}
+
+#[test]
+fn members_are_kept_from_the_first_list_to_the_lost_connection() {
+    let mut room = room();
+    room.set_present(&user("bob"), true);
+    assert_eq!(room.members, None, "they were not asked for");
+    room.members = Some(BTreeSet::from([user("ann")]));
+    room.set_present(&user("bob"), true);
+    room.set_present(&user("ann"), false);
+    assert_eq!(room.members, Some(BTreeSet::from([user("bob")])));
+    room.lost();
+    assert_eq!(room.members, None);
+}
+
+#[test]
+fn removed_client_enters_again_and_a_refused_one_does_not() {
+    let (mut room, now) = (room(), Instant::now());
+    room.enter(now).unwrap();
+    room.entered(&joined(1, 4), false);
+    room.removed();
+    assert_eq!(room.enter(now).unwrap().1, Some(position(1, 4)));
+    room.refused();
+    assert!(room.is_refused() && room.enter(now).is_none());
+}
