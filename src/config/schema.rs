@@ -42,7 +42,7 @@ impl Setting {
 }
 
 /// Every setting. Bounds that depend on another setting are in `validate`.
-pub(super) static SETTINGS: [Setting; 52] = [
+pub(super) static SETTINGS: [Setting; 53] = [
     Setting::new("host", Text),
     Setting::new("port", Number(0, 65_535)),
     Setting::new("max_connections", Number(1, 10_000_000)),
@@ -79,6 +79,7 @@ pub(super) static SETTINGS: [Setting; 52] = [
     Setting::new("limits.max_frame_bytes", Number(1, 256 << 20)),
     Setting::new("limits.max_rooms_per_connection", Number(1, 100_000)),
     Setting::new("limits.max_connections_per_address", Number(0, 10_000_000)),
+    Setting::new("limits.max_unfinished_bytes", Number(1_024, 64 << 30)),
     Setting::new("limits.max_queue_bytes", Number(1_024, 1 << 30)),
     Setting::new("limits.write_timeout", Duration("10ms", "10m")),
     Setting::new("limits.request_timeout", Duration("10ms", "10m")),

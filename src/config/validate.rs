@@ -148,6 +148,9 @@ fn limits(limits: &Limits, found: &mut Findings) {
         limits.max_frame_bytes
     );
     found.require("limits.max_frame_bytes", limits.max_frame_bytes >= least, what);
+    // Otherwise the largest message could never arrive.
+    let holds_a_message = limits.max_unfinished_bytes >= limits.max_frame_bytes;
+    found.require("limits.max_unfinished_bytes", holds_a_message, "must be at least limits.max_frame_bytes");
 }
 
 fn server(server: &Server, limits: &Limits, found: &mut Findings) {

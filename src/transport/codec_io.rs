@@ -12,7 +12,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
 
 use super::frame_scanner::FrameScanner;
+use super::unfinished::Unfinished;
 use crate::chat::Outbox;
+
+/// An unfinished message of this size has made the codec's buffer much larger than its first size.
+const GROWN_BYTES: u64 = 8 << 10;
 
 /// Reads from the socket, writes to the outbox. The codec only writes answers to frames that it reads, at most 127
 /// bytes each, and reading waits for space in the outbox: so the queue stays bounded.
@@ -22,13 +26,33 @@ pub(super) struct CodecIo {
     early: Bytes,
     outbox: Arc<Outbox>,
     scanner: FrameScanner,
+    /// The message that is open.
+    pub(super) unfinished: Unfinished,
     /// What the fragments read so far cost. Nothing more is read until it is taken.
     cost: u32,
+    /// A message came that made the codec's buffer larger.
+    has_grown: bool,
+    /// Something was read since the connection last asked.
+    has_read: bool,
 }
 
 impl CodecIo {
-    pub(super) fn new(read: OwnedReadHalf, early: Bytes, outbox: Arc<Outbox>) -> Self {
-        Self { read, early, outbox, scanner: FrameScanner::default(), cost: 0 }
+    pub(super) fn new(
+        read: OwnedReadHalf,
+        early: Bytes,
+        outbox: Arc<Outbox>,
+        unfinished: Unfinished,
+    ) -> Self {
+        Self {
+            read,
+            early,
+            outbox,
+            scanner: FrameScanner::default(),
+            unfinished,
+            cost: 0,
+            has_grown: false,
+            has_read: false,
+        }
     }
 
     pub(super) fn into_read_half(self) -> OwnedReadHalf {
@@ -43,6 +67,22 @@ impl CodecIo {
     /// What the connection has to pay for fragments, in requests.
     pub(super) fn take_cost(&mut self) -> u32 {
         std::mem::take(&mut self.cost)
+    }
+
+    /// Whether the codec's buffer may be larger than needed, while nothing is in it: the codec has asked for more bytes,
+    /// and no frame is open. The codec itself never makes its buffer smaller.
+    pub(super) fn is_oversized(&self) -> bool {
+        self.has_grown && self.scanner.open().is_none()
+    }
+
+    /// A new codec reads from this socket.
+    pub(super) fn shrunk(&mut self) {
+        self.has_grown = false;
+    }
+
+    /// Whether anything arrived since the last call, parts of frames included.
+    pub(super) fn take_read(&mut self) -> bool {
+        std::mem::take(&mut self.has_read)
     }
 
     /// Reads at least one byte, unless the peer has ended its direction.
@@ -76,6 +116,10 @@ impl AsyncRead for CodecIo {
         let read = this.poll_some(cx, buf);
         this.scanner.feed(&buf.filled()[start..]);
         this.cost = this.scanner.take_cost();
+        this.has_read |= buf.filled().len() > start;
+        let open = this.scanner.open();
+        this.has_grown |= open.is_some_and(|bytes| bytes >= GROWN_BYTES);
+        this.unfinished.update(open);
         read
     }
 }

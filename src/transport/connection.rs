@@ -23,6 +23,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::codec_io::CodecIo;
 use super::keepalive::{Due, Keepalive};
+use super::unfinished::{self, Unfinished};
 use super::writer::{Ended, Writer};
 use crate::chat::{Close, Flow, Node, Outbox, RequestError, Session};
 use crate::metrics as names;
@@ -30,6 +31,8 @@ use crate::protocol::{CloseReason, ErrorCode, frame};
 
 /// Measured: 6.5 KiB per idle connection with this size, 137 KiB with the library's default.
 const READ_BUFFER_BYTES: usize = 2_048;
+/// How much later to look again at a message that the node could not read.
+const PAUSE: Duration = Duration::from_secs(5);
 /// When a client that was closed as too slow may reconnect.
 const SLOW_RETRY_MS: u64 = 1_000;
 /// How long the peer may take to answer the close frame.
@@ -49,22 +52,26 @@ impl From<CloseReason> for End {
 }
 
 /// Serves a connection after its upgrade; `early` contains the bytes that the client sent directly after its request.
-pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, session: Box<Session>) {
+pub(super) async fn serve(
+    node: Arc<Node>,
+    socket: TcpStream,
+    early: Bytes,
+    session: Box<Session>,
+    unfinished: Unfinished,
+) {
     gauge!(names::CONNECTIONS).increment(1.0);
     let outbox = session.outbox().clone();
     let limits = &node.config().limits;
     let (read, write) = socket.into_split();
     let mut writer = Writer::new(write, outbox.clone(), limits.write_timeout);
-    let codec_io = CodecIo::new(read, early, outbox.clone());
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
-        .max_write_buffer_size(limits.max_frame_bytes)
-        .max_message_size(Some(limits.max_frame_bytes))
-        .max_frame_size(Some(limits.max_frame_bytes));
-    let mut socket = WebSocketStream::from_raw_socket(codec_io, Role::Server, Some(config)).await;
-    let mut reader =
-        Reader { keepalive: Keepalive::new(&node.config().server), session, opened: Instant::now() };
+    let codec_io = CodecIo::new(read, early, outbox.clone(), unfinished);
+    let mut socket = Some(codec(codec_io, limits.max_frame_bytes).await);
+    let mut reader = Reader {
+        keepalive: Keepalive::new(&node.config().server),
+        session,
+        opened: Instant::now(),
+        max_frame_bytes: limits.max_frame_bytes,
+    };
     let end = {
         // Pinned in place: passed by value, the future would be twice in the task of every connection.
         let life = pin!(async {
@@ -88,9 +95,24 @@ pub(super) async fn serve(node: Arc<Node>, socket: TcpStream, early: Bytes, sess
         counter!(names::SLOW_CONSUMER_DISCONNECTS).increment(1);
     }
     tracing::debug!(reason = reason.as_str(), "closing");
-    close(&mut writer, &outbox, socket.into_inner().into_read_half(), end, limits.write_timeout).await;
+    // The codec's buffer, and the bytes of an unfinished message with it, go before the flush.
+    if let Some(socket) = socket {
+        let read = socket.into_inner().into_read_half();
+        close(&mut writer, &outbox, read, end, limits.write_timeout).await;
+    }
     drop(guard);
     gauge!(names::CONNECTIONS).decrement(1.0);
+}
+
+/// The codec that reads frames from this socket.
+async fn codec(socket: CodecIo, max_frame_bytes: usize) -> WebSocketStream<CodecIo> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(max_frame_bytes)
+        .max_message_size(Some(max_frame_bytes))
+        .max_frame_size(Some(max_frame_bytes));
+    WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await
 }
 
 /// A panic ends only the connection in which it happened: with a close code, and with the usual order of the end.
@@ -154,20 +176,43 @@ struct Reader {
     keepalive: Keepalive,
     session: Box<Session>,
     opened: Instant,
+    max_frame_bytes: usize,
 }
 
 impl Reader {
-    async fn run(&mut self, socket: &mut WebSocketStream<CodecIo>, outbox: &Outbox) -> End {
+    /// `slot` is empty only while this replaces the codec.
+    async fn run(&mut self, slot: &mut Option<WebSocketStream<CodecIo>>, outbox: &Outbox) -> End {
         let auth_deadline = self.opened + self.session.auth_deadline();
+        let mut waits_since = Instant::now();
         loop {
+            let Some(socket) = slot else { return CloseReason::InternalError.into() };
+            let unfinished = &mut socket.get_mut().unfinished;
+            if self.session.user().is_some() {
+                unfinished.bind();
+            }
+            let now = Instant::now();
+            unfinished.paused(now - waits_since);
+            let message_deadline = unfinished.deadline();
             let received = tokio::select! {
                 biased;
                 close = outbox.closing() => return close.into(),
                 () = tokio::time::sleep_until(auth_deadline), if !self.session.is_authenticated() => {
                     return CloseReason::NotAuthenticated.into();
                 }
-                received = next(socket, outbox) => received,
+                () = until(message_deadline) => {
+                    waits_since = Instant::now();
+                    let unfinished = &mut socket.get_mut().unfinished;
+                    // While the outbox is full, nothing is read: the write timeout decides then.
+                    if outbox.is_full() {
+                        unfinished.paused(PAUSE);
+                    } else if unfinished.deadline().is_some_and(|deadline| deadline <= waits_since) {
+                        return unfinished::close().into();
+                    }
+                    continue;
+                }
+                received = next(socket, outbox, message_deadline.is_some()) => received,
                 due = self.keepalive.due(outbox) => {
+                    waits_since = Instant::now();
                     match due {
                         Due::Ping(payload) => {
                             self.session.ping_queued(payload);
@@ -175,17 +220,31 @@ impl Reader {
                         }
                         // While the outbox is full, nothing is read, pongs included: the write timeout decides then.
                         Due::Dead if outbox.is_full() => self.keepalive.frame_arrived(),
+                        // A pong can't come in the middle of a long frame; the deadline of the message decides then.
+                        Due::Dead if socket.get_mut().take_read() => self.keepalive.frame_arrived(),
                         Due::Dead => return CloseReason::Idle.into(),
                     }
                     continue;
                 }
             };
+            waits_since = Instant::now();
             self.keepalive.frame_arrived();
             let cost = socket.get_mut().take_cost();
             if cost > 0 {
                 self.session.charge(cost).await;
             }
-            let Received::Frame(received) = received else { continue };
+            let received = match received {
+                Received::Frame(received) => received,
+                Received::Part => continue,
+                Received::Emptied => {
+                    let mut read = slot.take().map(WebSocketStream::into_inner);
+                    if let Some(mut read) = read.take() {
+                        read.shrunk();
+                        *slot = Some(codec(read, self.max_frame_bytes).await);
+                    }
+                    continue;
+                }
+            };
             match received {
                 Some(Ok(Message::Text(text))) => {
                     // Boxed: otherwise the state of a request would add 2 KiB to every idle connection.
@@ -235,20 +294,34 @@ impl Reader {
     }
 }
 
+/// Waits for a time; for ever if there is none.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What the read loop receives.
 enum Received {
     /// A whole message, a control frame, an error, or the end.
     Frame(Option<Result<Message, Error>>),
-    /// Fragments of a message that is not complete, which the connection has to pay before the next read.
-    Fragments,
+    /// A part of a message: it has a deadline from now on, or fragments that the connection has to pay.
+    Part,
+    /// The codec has used a large buffer, which is empty now.
+    Emptied,
 }
 
 /// The next frame, read when the outbox has space for the answers to earlier ones. Cancel safe.
-async fn next(socket: &mut WebSocketStream<CodecIo>, outbox: &Outbox) -> Received {
+async fn next(socket: &mut WebSocketStream<CodecIo>, outbox: &Outbox, has_deadline: bool) -> Received {
     outbox.has_room().await;
     poll_fn(|cx| match socket.poll_next_unpin(cx) {
         Poll::Ready(frame) => Poll::Ready(Received::Frame(frame)),
-        Poll::Pending if socket.get_ref().owes() => Poll::Ready(Received::Fragments),
+        Poll::Pending if socket.get_ref().is_oversized() => Poll::Ready(Received::Emptied),
+        Poll::Pending if socket.get_ref().owes() => Poll::Ready(Received::Part),
+        Poll::Pending if !has_deadline && socket.get_ref().unfinished.deadline().is_some() => {
+            Poll::Ready(Received::Part)
+        }
         Poll::Pending => Poll::Pending,
     })
     .await

@@ -27,6 +27,8 @@ pub(super) struct FrameScanner {
     is_control: bool,
     /// A message began with a frame that was not its last.
     is_fragmented: bool,
+    /// Bytes of the message that is open, without headers.
+    received: u64,
     unpaid: u32,
     unpaid_bytes: u64,
 }
@@ -40,6 +42,9 @@ impl FrameScanner {
                     usize::try_from(self.payload_left).map_or(bytes.len(), |left| left.min(bytes.len()));
                 bytes = &bytes[passed..];
                 self.payload_left -= passed as u64;
+                if !self.is_control {
+                    self.received += passed as u64;
+                }
                 if self.payload_left == 0 {
                     self.end_frame();
                 }
@@ -89,13 +94,15 @@ impl FrameScanner {
         self.header_len = 0;
         if !self.is_control {
             self.is_fragmented = !self.is_final;
+            if self.is_final {
+                self.received = 0;
+            }
         }
     }
 
-    /// Whether a frame, or a message of several frames, has begun and not ended.
-    #[cfg(test)]
-    pub(super) fn is_inside(&self) -> bool {
-        self.is_fragmented || self.header_len > 0
+    /// The bytes of the frame, or of the message of several frames, that has begun and not ended.
+    pub(super) fn open(&self) -> Option<u64> {
+        (self.is_fragmented || self.header_len > 0).then_some(self.received)
     }
 
     /// What the fragments cost that arrived since the last call, in requests.
@@ -132,7 +139,7 @@ mod tests {
     fn cost_of(frames: &[Vec<u8>], step: usize) -> (u32, bool) {
         let mut scanner = FrameScanner::default();
         frames.concat().chunks(step).for_each(|part| scanner.feed(part));
-        (scanner.take_cost(), scanner.is_inside())
+        (scanner.take_cost(), scanner.open().is_some())
     }
 
     #[test]
@@ -154,7 +161,9 @@ mod tests {
         for byte in &bytes {
             scanner.feed(&[*byte]);
             let is_last = std::ptr::eq(byte, &raw const bytes[bytes.len() - 1]);
-            assert_eq!(scanner.is_inside(), !is_last);
+            assert_eq!(scanner.open().is_some(), !is_last);
         }
+        scanner.feed(&bytes[..100]);
+        assert_eq!(scanner.open(), Some(92), "the header of this frame has eight bytes");
     }
 }

@@ -30,6 +30,7 @@ use super::admission::Admission;
 use super::connection;
 use super::hosts::is_origin_allowed;
 use super::state::AppState;
+use super::unfinished::Unfinished;
 use super::write_timeout::WriteTimeout;
 use crate::chat::{ConnectionGuard, Credential, Session};
 use crate::metrics as names;
@@ -167,11 +168,12 @@ async fn try_upgrade(
             counter!(names::HANDSHAKES, "result" => "ok").increment(1);
             let span = tracing::info_span!("connection", id = %guard.outbox().id(), client = %address);
             let node = app.node.clone();
+            let unfinished = Unfinished::new(app.unfinished.clone(), guard.outbox().clone(), address);
             let task = async move {
                 let Ok(Ok(upgraded)) = timeout(deadline, upgrade).await else { return };
                 let Some((socket, early)) = into_socket(upgraded) else { return };
                 let session = Box::new(Session::new(node.clone(), guard, credential));
-                connection::serve(node, socket, early, session).await;
+                connection::serve(node, socket, early, session, unfinished).await;
                 drop(permit);
             };
             app.connections.spawn(task.instrument(span));

@@ -15,6 +15,7 @@ mod listener;
 mod notices;
 mod router;
 mod state;
+mod unfinished;
 mod web;
 mod write_timeout;
 mod writer;

@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::admission::AdmissionControl;
 use super::notices::Notices;
+use super::unfinished::UnfinishedBudget;
 use crate::chat::Node;
 
 /// The state that all requests share.
@@ -18,6 +19,7 @@ pub struct AppState {
     pub(super) connections: TaskTracker,
     pub(super) is_draining: AtomicBool,
     pub(super) notices: Notices,
+    pub(super) unfinished: Arc<UnfinishedBudget>,
     pub(super) metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -36,6 +38,7 @@ impl AppState {
             connections,
             is_draining: AtomicBool::new(false),
             notices: Notices::default(),
+            unfinished: UnfinishedBudget::new(config.limits.max_unfinished_bytes),
             metrics,
             node,
         })

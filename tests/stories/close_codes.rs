@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::support::client::Client;
-use crate::support::cluster::{Cluster, get, metric, until};
+use crate::support::cluster::{Cluster, Kind, get, metric, until};
 use crate::support::raw::{self, RawSocket};
 
 /// The milliseconds in the reason of a close frame.
@@ -304,5 +304,80 @@ on_each_store! {
             alice.ping_comes().await;
         }
         alice.ok("Ping", json!({})).await;
+    }
+
+    async fn unfinished_messages_over_the_budget_close_with_4013(kind) {
+        let cluster = Cluster::start_with(kind, 1, |c| {
+            c.limits.max_unfinished_bytes = 400_000;
+            c.auth.enabled = true;
+            c.auth.admin_key = Some(crate::support::api::KEY.into());
+        })
+        .await;
+        let token = cluster.token(0, "alice").await;
+        // Bound to a user, and the oldest.
+        let mut alice = RawSocket::connect(cluster.address(0)).await;
+        alice.upgrade().await;
+        let body = json!({ "sender_username": "alice" });
+        let auth = json!({ "message_type": "Auth", "id": "1", "token": token, "message_body": body });
+        alice.frame(raw::TEXT, auth.to_string().as_bytes()).await;
+        let (_, answer) = alice.read_frame().await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(answer["message_type"], "Ack", "{answer}");
+        let part = vec![b' '; 130_000];
+        alice.send(&raw::fragment(raw::TEXT, &part)).await;
+        let mut others = Vec::new();
+        for number in 0..20 {
+            let mut socket = RawSocket::connect(cluster.address(0)).await;
+            socket.upgrade().await;
+            // Half of them in one frame, half in fragments.
+            let whole = raw::frame(raw::TEXT, &vec![b' '; 131_000]);
+            socket.send(if number % 2 == 0 { &whole[..130_000] } else { &whole }).await;
+            if number % 2 == 1 {
+                socket.read_frame().await.unwrap();
+                socket.send(&raw::fragment(raw::TEXT, &part)).await;
+            }
+            others.push(socket);
+        }
+        // Two more fit besides the message of alice. They never authenticate.
+        let mut survivors = 0;
+        for mut socket in others {
+            let (code, reason) = socket.closed().await.unwrap();
+            if code == 1008 {
+                survivors += 1;
+                continue;
+            }
+            assert_eq!(code, 4013);
+            let (retry, why) = reason.split_once("; ").unwrap();
+            assert!((1..=60_000).contains(&retry_after(retry)), "{reason}");
+            assert_eq!(why, "unfinished message");
+        }
+        assert_eq!(survivors, 2);
+        let ping = json!({ "message_type": "Ping", "id": "2", "token": token }).to_string();
+        alice.send(&raw::frame(raw::CONTINUATION, &[b" ", ping.as_bytes()].concat())).await;
+        let (opcode, answer) = alice.read_frame().await.unwrap();
+        assert_eq!(opcode, raw::TEXT);
+        assert!(String::from_utf8(answer).unwrap().contains("Ack"));
+    }
+}
+
+/// The deadline is fixed, so this test takes as long as it.
+#[tokio::test]
+async fn message_that_never_ends_closes_with_4013() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let mut starts = Vec::new();
+    for start in [&b"\x81"[..], b"\x81\xfe\xff", b"\x01\x80\0\0\0\0", b"\x89\x85\0\0\0\0a"] {
+        let mut socket = RawSocket::connect(cluster.address(0)).await;
+        socket.upgrade().await;
+        socket.send(start).await;
+        starts.push((std::time::Instant::now(), socket));
+    }
+    for (began, mut socket) in starts {
+        let (code, reason) = socket.closed().await.unwrap();
+        assert_eq!(code, 4013, "{reason}");
+        assert!(
+            reason.starts_with("retry_after_ms=") && reason.ends_with("; unfinished message"),
+            "{reason}"
+        );
+        assert!(began.elapsed() >= Duration::from_secs(14), "{:?}", began.elapsed());
     }
 }

@@ -45,6 +45,7 @@ fn describe(reason: CloseReason) -> String {
         CloseReason::GoingAway | CloseReason::Restarting => "the node is restarting".into(),
         CloseReason::Full => "the node is full".into(),
         CloseReason::Slow => "this client read too slowly".into(),
+        CloseReason::UnfinishedMessage => "a message of this client arrived too slowly".into(),
         other => format!("the node closed the connection: {} {}", other.code(), other.as_str()),
     }
 }

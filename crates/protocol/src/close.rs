@@ -39,6 +39,8 @@ pub enum CloseReason {
     Removed,
     /// No frame and no pong within the idle time.
     Idle,
+    /// It began a message and did not finish it: in time, or while the node had space for it.
+    UnfinishedMessage,
 }
 
 impl CloseReason {
@@ -48,7 +50,7 @@ impl CloseReason {
     }
 
     /// Every reason, for metrics that show each label value from the start.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Normal,
         Self::GoingAway,
         Self::Restarting,
@@ -65,6 +67,7 @@ impl CloseReason {
         Self::Slow,
         Self::Removed,
         Self::Idle,
+        Self::UnfinishedMessage,
     ];
 
     /// The WebSocket close code.
@@ -85,6 +88,7 @@ impl CloseReason {
             Self::Slow => 4002,
             Self::Removed => 4003,
             Self::Idle => 4004,
+            Self::UnfinishedMessage => 4013,
         }
     }
 
@@ -107,6 +111,7 @@ impl CloseReason {
             Self::Slow => "slow",
             Self::Removed => "removed",
             Self::Idle => "idle",
+            Self::UnfinishedMessage => "unfinished_message",
         }
     }
 
@@ -120,6 +125,10 @@ impl CloseReason {
     /// The text of a close frame. Where the client is to come back after a time, that stands there instead of the reason.
     pub fn text(self, retry_after_ms: Option<u64>) -> Cow<'static, str> {
         match retry_after_ms {
+            // 4013 has several reasons, which a client treats alike; the words are for people.
+            Some(ms) if self == Self::UnfinishedMessage => {
+                format!("{RETRY_AFTER}{ms}; unfinished message").into()
+            }
             Some(ms) => format!("{RETRY_AFTER}{ms}").into(),
             None => self.as_str().into(),
         }
