@@ -74,3 +74,24 @@ async fn peer_of_unknown_presence_is_not_shown_as_offline() {
     alice.sees("carol is in the list", "document.querySelectorAll('#peers a').length === 2").await;
     assert_eq!(alice.js("document.querySelectorAll('#peers .dot').length").await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn page_that_was_left_is_absent_until_it_is_shown_again() {
+    let fixture = PageFixture::start().await;
+    let mut bob = fixture.other(1, "bob", "ops").await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let is_alice = |kind: &'static str| {
+        move |frame: &serde_json::Value| {
+            frame["message_type"] == kind && frame["message_body"]["sender_username"] == "alice"
+        }
+    };
+    bob.wait_for("alice enters", is_alice("Enter")).await;
+    // The driver turns off the cache for pages that were left, so their events come from the test.
+    alice.js("(dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true })), 0)").await;
+    bob.wait_for("alice leaves", is_alice("Leave")).await;
+    bob.say("ops", "meanwhile").await;
+    assert_eq!(alice.messages().await, Vec::<String>::new());
+    alice.js("(dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })), 0)").await;
+    bob.wait_for("alice returns", is_alice("Enter")).await;
+    alice.sees_messages(&["meanwhile"]).await;
+}

@@ -107,3 +107,30 @@ async fn hidden_token_field_has_no_effect() {
     alice.is_online().await;
     assert_eq!(alice.js("JSON.stringify(sessionStorage).includes('somebody')").await, false);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn second_tab_of_a_user_needs_no_token() {
+    let fixture = PageFixture::start_with(Kind::Embedded, with_tokens).await;
+    let first = Person::visits(&fixture.browser, &fixture.link("room=den")).await;
+    first.clicks("#token-show").await;
+    let token = fixture.cluster.token(0, "alice").await;
+    first.types("#token", &format!("{token}{ENTER}")).await;
+    first.is_online().await;
+
+    let second = Person::visits(&fixture.browser, &fixture.link("room=tea")).await;
+    assert_eq!(second.js("document.getElementById('name').value").await, "alice", "the suggested name");
+    second.types("#name", ENTER).await;
+    second.is_online().await;
+    second.reads("#title", "#tea").await;
+    // The first tab gives nothing to another name, and nothing after it has signed out.
+    let third = Person::visits(&fixture.browser, &fixture.link("room=tea")).await;
+    third.js("document.getElementById('name').value = 'bob'").await;
+    third.types("#name", ENTER).await;
+    third.reads("#problem", "This server requires an access token.").await;
+    first.clicks("#sign-out").await;
+    second.clicks("#sign-out").await;
+    let fourth = Person::visits(&fixture.browser, &fixture.link("room=tea")).await;
+    fourth.js("document.getElementById('name').value = 'alice'").await;
+    fourth.types("#name", ENTER).await;
+    fourth.reads("#problem", "This server requires an access token.").await;
+}

@@ -208,7 +208,7 @@ function problemOf(code, hadToken) {
  * @param {number | string | undefined} code
  * @param {string} [message]
  */
-function stopped(code, message) {
+async function stopped(code, message) {
 	if (!session) return;
 	const { name, current, connection } = session;
 	const hadToken = Boolean(connection.token);
@@ -217,6 +217,8 @@ function stopped(code, message) {
 	const problem = problemOf(code, hadToken) ?? message;
 	const needsToken = hadToken || code === 'unauthorized';
 	if (!again) end();
+	const shared = needsToken && !hadToken && (await login.ofOtherTab(name));
+	if (shared) return start(name, shared);
 	signIn({ name, room: roomToJoin(), problem, needsToken, again }, (chosen, token) => {
 		if (!again) return start(chosen, token);
 		login.set({ name, token });
@@ -299,7 +301,12 @@ function wake() {
 document.onvisibilitychange = ononline = onoffline = wake;
 onfocus = changed;
 onhashchange = route;
-onpagehide = () => session?.save();
+// A browser can keep a page that was left, and show it again later.
+onpagehide = () => {
+	session?.save();
+	session?.connection.pause();
+};
+onpageshow = ({ persisted }) => persisted && session?.connection.retryNow();
 // The keyboard of a phone covers the layout viewport, so the height follows the visual one. Zoom must not change it.
 const viewport = visualViewport;
 if (viewport) {

@@ -69,6 +69,15 @@ export function connect(on) {
 			drop();
 			become('stopped');
 		},
+		/** The page does not run for now. With an open socket, its user would still seem present. */
+		pause() {
+			if (link.state === 'stopped') return;
+			clearTimeout(timers.retry);
+			drop();
+			on.closed();
+			link.lostAt = link.retryAt = 0;
+			become('waiting');
+		},
 		retryNow() {
 			tries = 0;
 			if (link.state === 'waiting') open();

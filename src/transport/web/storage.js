@@ -3,6 +3,11 @@
 
 /** @import { SavedState, Unsent } from './page.d.ts' */
 
+/** In ms: how long another tab may take to answer. */
+const ANSWER_WITHIN = 500;
+/** For the tabs of this site: questions `{ wanted }` and answers `{ name, token }`. */
+const tabs = new BroadcastChannel('chat:login');
+
 const TAB = 'sessionStorage';
 const ALL = 'localStorage';
 
@@ -33,12 +38,37 @@ function put(area, key, value) {
 	}
 }
 
-/** The signed-in user. The token never leaves the tab. */
+/** @param {MessageEvent} event */
+tabs.onmessage = ({ data }) => {
+	const mine = login.get();
+	if (mine?.token && mine.name === data.wanted) tabs.postMessage(mine);
+};
+
+/** The signed-in user. The token is in the open tabs only, and ends with the last of them. */
 export const login = {
 	/** @returns {{ name: string, token?: string } | null} */
 	get: () => get(TAB, 'chat:login'),
 	/** @returns {string | null} */
 	lastName: () => get(ALL, 'chat:name'),
+	/**
+	 * The token with which this user is signed in to another tab.
+	 * @param {string} name
+	 * @returns {Promise<string | null>}
+	 */
+	ofOtherTab(name) {
+		return new Promise((found) => {
+			const answers = new BroadcastChannel('chat:login');
+			/** @param {string | null} token */
+			const finish = (token) => {
+				answers.close();
+				found(token);
+			};
+			/** @param {MessageEvent} event */
+			answers.onmessage = ({ data }) => data.name === name && finish(data.token);
+			answers.postMessage({ wanted: name });
+			setTimeout(finish, ANSWER_WITHIN, null);
+		});
+	},
 	/** @param {{ name: string, token?: string } | null} value */
 	set(value) {
 		put(TAB, 'chat:login', value);
