@@ -38,7 +38,7 @@ use self::connector::Connector;
 use self::keys::Keys;
 use self::markers::RedisMarkers;
 use self::pool::Pool;
-use self::preflight::Preflight;
+use self::preflight::{Preflight, Unsuitable};
 use self::presence::RedisPresence;
 use self::probe::Probe;
 use self::subscriber::Subscriber;
@@ -59,11 +59,27 @@ pub enum ConnectError {
         "Redis at {0} is in cluster mode, which is not supported. Use a standalone server or a master with replicas"
     )]
     Cluster(String),
+    /// The server is too old.
+    #[error("Redis at {address} has version {version}; chatnode needs version 7.0 or later")]
+    Old {
+        /// Host and port.
+        address: String,
+        /// The server's version.
+        version: String,
+    },
+}
+
+impl ConnectError {
+    fn unsuitable(reason: Unsuitable, address: String) -> Self {
+        match reason {
+            Unsuitable::Cluster => Self::Cluster(address),
+            Unsuitable::Old(version) => Self::Old { address, version },
+        }
+    }
 }
 
 /// Starts the backend. Returns it with warnings for the operator, one line each. If Redis does not answer, the node keeps
-/// trying to connect and logs the warnings later. If Redis then turns out to be in cluster mode, `shutdown` is
-/// cancelled.
+/// trying to connect and logs the warnings later. If Redis then turns out to be unsuitable, `shutdown` is cancelled.
 ///
 /// # Errors
 /// See [`ConnectError`].
@@ -75,7 +91,9 @@ pub async fn connect(
 ) -> Result<(Backend, Vec<String>), ConnectError> {
     let connector = Connector::new(&config.redis).map_err(ConnectError::Settings)?;
     let warnings = match Preflight::run(&connector).await {
-        Ok(preflight) if preflight.is_cluster => return Err(ConnectError::Cluster(connector.address())),
+        Ok(Preflight { unsuitable: Some(reason), .. }) => {
+            return Err(ConnectError::unsuitable(reason, connector.address()));
+        }
         Ok(preflight) => preflight.warnings,
         Err(error) => {
             let late = preflight_late(connector.clone(), shutdown.clone());
@@ -133,8 +151,8 @@ pub async fn connect(
     Ok((backend, warnings))
 }
 
-/// Checks a Redis that did not answer at the start of the node. In cluster mode it ends the node, as at the start: after
-/// a restart by the supervisor, the node fails with the reason.
+/// Checks a Redis that did not answer at the start of the node. If it is unsuitable, it ends the node, as at the start:
+/// after a restart by the supervisor, the node fails with the reason.
 async fn preflight_late(connector: Connector, shutdown: CancellationToken) {
     let mut backoff = connector.backoff();
     let preflight = loop {
@@ -143,8 +161,8 @@ async fn preflight_late(connector: Connector, shutdown: CancellationToken) {
             break preflight;
         }
     };
-    if preflight.is_cluster {
-        tracing::error!(error = %ConnectError::Cluster(connector.address()), "stopping the node");
+    if let Some(reason) = preflight.unsuitable {
+        tracing::error!(error = %ConnectError::unsuitable(reason, connector.address()), "stopping the node");
         shutdown.cancel();
     }
     for warning in preflight.warnings {

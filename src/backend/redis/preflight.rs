@@ -8,10 +8,19 @@ use redis::aio::MultiplexedConnection;
 
 use super::connector::Connector;
 
+/// Reasons why a server can't be used at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unsuitable {
+    /// The server is in cluster mode: topics would be on different servers.
+    Cluster,
+    /// The server has this version. Scripts need flags, which came with version 7.
+    Old(String),
+}
+
 /// Result of the check.
 pub(super) struct Preflight {
-    /// The server is in cluster mode: topics would be on different servers.
-    pub(super) is_cluster: bool,
+    /// Why the server can't be used, if it can't.
+    pub(super) unsuitable: Option<Unsuitable>,
     /// Warnings for the operator, one line each.
     pub(super) warnings: Vec<String>,
 }
@@ -33,11 +42,12 @@ impl Preflight {
         };
         let mut warnings = Vec::new();
         let version = field("redis_version");
-        let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
-        if major < 7 {
-            warnings
-                .push(format!("Redis {version} is older than version 7, the oldest version that is tested"));
+        let major: Option<u32> = version.split('.').next().and_then(|major| major.parse().ok());
+        if major.is_none() {
+            warnings.push("Redis does not report its version; version 7.0 or later is needed".into());
         }
+        let is_cluster = (field("redis_mode") == "cluster").then_some(Unsuitable::Cluster);
+        let is_old = major.is_some_and(|major| major < 7).then_some(Unsuitable::Old(version));
         match settings {
             None => warnings.push(
                 "Redis does not allow CONFIG GET, so its durability and eviction settings cannot be checked"
@@ -45,7 +55,7 @@ impl Preflight {
             ),
             Some(settings) => judge_settings(settings, &mut warnings),
         }
-        Self { is_cluster: field("redis_mode") == "cluster", warnings }
+        Self { unsuitable: is_cluster.or(is_old), warnings }
     }
 }
 
@@ -97,7 +107,7 @@ mod tests {
     fn suitable_server_gives_no_warning() {
         let preflight = judge("redis_version:7.0.15\r\nredis_mode:standalone\r\n", &GOOD);
         assert_eq!(preflight.warnings, Vec::<String>::new());
-        assert!(!preflight.is_cluster);
+        assert_eq!(preflight.unsuitable, None);
     }
 
     #[test]
@@ -113,8 +123,16 @@ mod tests {
             assert_eq!(preflight.warnings.len(), 1, "{:?}", preflight.warnings);
             assert!(preflight.warnings[0].contains(expected), "{:?}", preflight.warnings);
         }
-        let old = judge("redis_version:6.2.1\r\nredis_mode:cluster\r\n", &GOOD);
-        assert!(old.warnings[0].contains("6.2.1") && old.is_cluster);
         assert!(Preflight::judge("redis_version:7.0.0\n", None).warnings[0].contains("CONFIG"));
+        assert!(judge("redis_mode:standalone\n", &GOOD).warnings[0].contains("version"));
+    }
+
+    #[test]
+    fn clusters_and_old_servers_are_unsuitable() {
+        let cluster = judge("redis_version:6.2.1\r\nredis_mode:cluster\r\n", &GOOD);
+        assert_eq!(cluster.unsuitable, Some(Unsuitable::Cluster));
+        let old = judge("redis_version:6.2.1\r\nredis_mode:standalone\r\n", &GOOD);
+        assert_eq!(old.unsuitable, Some(Unsuitable::Old("6.2.1".into())));
+        assert_eq!(judge("redis_version:10.0.0\r\n", &GOOD).unsuitable, None);
     }
 }
