@@ -3,6 +3,7 @@
 //! private logs.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::outbox::Outbox;
 use super::replay::{JudgedPage, Replay};
@@ -73,7 +74,7 @@ impl Joins {
         &self.replay
     }
 
-    /// Completes the join of a member that [`LocalTopic::begin_join`] added. Finds out what the member missed. Then, under
+    /// Completes the join of a member that [`LocalTopic::begin_join`] added, and that `asked` before that. Finds out what the member missed. Then, under
     /// the topic's lock, calls `ack` to queue the answer, and puts the member into the fan-out, or lets it lag by what it
     /// missed.
     pub(super) async fn complete(
@@ -81,9 +82,10 @@ impl Joins {
         topic: &Arc<LocalTopic>,
         outbox: &Arc<Outbox>,
         past: ReplayFrom,
+        asked: Instant,
         ack: impl FnOnce(&Joined),
     ) -> Result<(), BackendError> {
-        let start = self.find_start(topic, past).await?;
+        let start = self.find_start(topic, past, asked).await?;
         if let Some(recovery) = start.recovery {
             let broken = match recovery {
                 ResumeOutcome::Recovered => None,
@@ -108,7 +110,12 @@ impl Joins {
         Ok(())
     }
 
-    async fn find_start(&self, topic: &Arc<LocalTopic>, past: ReplayFrom) -> Result<JoinPlan, BackendError> {
+    async fn find_start(
+        &self,
+        topic: &Arc<LocalTopic>,
+        past: ReplayFrom,
+        asked: Instant,
+    ) -> Result<JoinPlan, BackendError> {
         let plain = |cursor, newest| JoinPlan { cursor, newest, recovery: None, top: None };
         match past {
             ReplayFrom::None => Ok(plain(None, None)),
@@ -124,7 +131,7 @@ impl Joins {
                     Some(_) => Ok(plain(Some(self.replay.everything(topic).await?.0), None)),
                 }
             }
-            ReplayFrom::Since(since, newest) => self.resume(topic, Cursor::from(since), newest).await,
+            ReplayFrom::Since(since, newest) => self.resume(topic, Cursor::from(since), newest, asked).await,
         }
     }
 
@@ -133,6 +140,7 @@ impl Joins {
         topic: &Arc<LocalTopic>,
         cursor: Cursor,
         newest: Option<u32>,
+        asked: Instant,
     ) -> Result<JoinPlan, BackendError> {
         let recovered = |top| JoinPlan {
             cursor: Some(cursor),
@@ -140,7 +148,8 @@ impl Joins {
             recovery: Some(ResumeOutcome::Recovered),
             top,
         };
-        if topic.bridges(&cursor) {
+        // What this node remembers proves nothing of a log that was emptied or rolled back a moment ago.
+        if topic.bridges(&cursor) && self.replay.confirm(topic, asked).await? && topic.bridges(&cursor) {
             return Ok(recovered(None));
         }
         let JudgedPage { page, broken, .. } = self.replay.read_on(topic, &cursor).await?;

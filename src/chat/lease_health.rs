@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn presence_is_unknown_without_renewals_and_for_a_heartbeat_after() {
+    async fn presence_is_unknown_until_a_heartbeat_after_renewals_resume() {
         let second = Duration::from_secs(1);
         let health = LeaseHealth::new(15 * second, 5 * second);
         assert!(!health.is_fresh() && !health.knows_presence(), "before the first renewal");

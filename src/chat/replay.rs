@@ -2,7 +2,7 @@
 //! that joins with missed messages goes the same way. Run by each connection, one topic at a time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::time::sleep;
@@ -118,6 +118,39 @@ impl Replay {
             self.registry.enqueue(topic);
         }
         Ok(JudgedPage { page, broken, is_contradiction, breaks })
+    }
+
+    /// Whether the log, as it is now, continues from this node's last message. One read per topic and node answers all that
+    /// asked before it began. If the log does not continue, the topic recovers.
+    pub(super) async fn confirm(
+        &self,
+        topic: &Arc<LocalTopic>,
+        asked: Instant,
+    ) -> Result<bool, BackendError> {
+        let is_confirmed = || topic.lock().confirmed_at.is_some_and(|begun| begun >= asked);
+        if is_confirmed() {
+            return Ok(true);
+        }
+        let mut failure = topic.confirmation.lock().await;
+        if is_confirmed() {
+            return Ok(true);
+        }
+        if let Some((_, error)) = failure.as_ref().filter(|(begun, _)| *begun >= asked) {
+            return Err(error.clone());
+        }
+        let Some(last) = topic.top() else { return Ok(false) };
+        let begun = Instant::now();
+        match self.read_on(topic, &Cursor::from(last)).await {
+            Ok(read) if read.broken.is_none() && !read.is_contradiction => {
+                topic.lock().confirmed_at = Some(begun);
+                Ok(true)
+            }
+            Ok(_) => Ok(false),
+            Err(error) => {
+                *failure = Some((begun, error.clone()));
+                Err(error)
+            }
+        }
     }
 
     /// From where a member continues whose cursor can't be proved.

@@ -257,6 +257,7 @@ impl Session {
         ack: impl FnOnce(&super::join::Joined),
     ) -> Result<(), RequestError> {
         let name = crate::protocol::Topic::User(user.clone());
+        let asked = std::time::Instant::now();
         let hold = self.node.registry.hold(&name);
         self.node.registry.ready(&hold.topic).await?;
         let past = match since {
@@ -264,7 +265,7 @@ impl Session {
             None => ReplayFrom::Cursor(self.node.backend.markers.cursor(user).await?),
         };
         let inbox = MemberGuard::begin(hold, self.outbox());
-        self.node.joins.complete(&inbox.hold.topic, self.outbox(), past, ack).await?;
+        self.node.joins.complete(&inbox.hold.topic, self.outbox(), past, asked, ack).await?;
         tracing::debug!("bound to a user");
         self.bound = Some(BoundUser { user: user.clone(), inbox });
         Ok(())

@@ -89,6 +89,8 @@ pub(super) struct State {
     pub(super) ring: Ring,
     pub(super) members: IndexMap<ConnectionId, Member>,
     pub(super) recovery: Option<TopicRecovery>,
+    /// When the last read of the log began that continued from `last`.
+    pub(super) confirmed_at: Option<Instant>,
     /// When its last holder went. Without meaning while it has holders.
     pub(super) idle_since: Option<Instant>,
 }
@@ -99,6 +101,8 @@ pub(super) struct LocalTopic {
     /// Joins under way and members. At zero the topic is idle, and after a while it is unsubscribed from.
     pub(super) holders: AtomicUsize,
     state: Mutex<State>,
+    /// Held by the read that confirms `last`: all who wait for it share its result. When a read that failed began, and why.
+    pub(super) confirmation: tokio::sync::Mutex<Option<(Instant, BackendError)>>,
     /// Notified when the phase changes.
     pub(super) changed: Notify,
     pub(super) shared: Arc<NodeResources>,
@@ -120,9 +124,17 @@ impl LocalTopic {
             ring: Ring::new(shared.budget.clone()),
             members: IndexMap::new(),
             recovery: None,
+            confirmed_at: None,
             idle_since: None,
         };
-        Self { name, holders: AtomicUsize::new(0), state: Mutex::new(state), changed: Notify::new(), shared }
+        Self {
+            name,
+            holders: AtomicUsize::new(0),
+            state: Mutex::new(state),
+            confirmation: tokio::sync::Mutex::new(None),
+            changed: Notify::new(),
+            shared,
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -324,6 +336,7 @@ impl State {
     pub(super) fn forget(&mut self) {
         self.phase = Phase::Idle;
         self.last = None;
+        self.confirmed_at = None;
         self.recovery = None;
         self.ring.clear();
     }

@@ -69,13 +69,16 @@ impl TopicWorker {
             return self.skip_to_top(topic).await;
         }
         self.broker.subscribe(&topic.name).await?;
+        let begun = std::time::Instant::now();
         let mut step = topic.next_step();
         while step != Step::Done {
             step = self.take(topic, step).await?;
         }
-        if topic.lock().last.is_none() {
+        let mut state = topic.lock();
+        if state.last.is_none() {
             return Err(BackendError::Refused("the subscription was lost during the start".into()));
         }
+        state.confirmed_at = Some(begun);
         Ok(())
     }
 

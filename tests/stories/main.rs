@@ -25,6 +25,7 @@ mod private;
 mod rate_limits;
 mod recovery;
 mod resume;
+mod resume_top;
 mod rooms;
 mod schema;
 mod server_api;

@@ -23,7 +23,14 @@ async fn message_at(cluster: &Cluster, room: &str, count: usize, at: u64) -> Val
     }
 }
 
-async fn resume(
+/// The number of log reads that Redis has executed.
+pub fn log_reads(cluster: &Cluster) -> usize {
+    let stats = cluster.redis_server().command(&["INFO", "commandstats"]).unwrap();
+    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_xrange:calls="));
+    line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
+}
+
+pub async fn resume(
     cluster: &Cluster,
     node: usize,
     room: &str,
@@ -294,19 +301,14 @@ async fn position_at_the_top_needs_no_log_read() {
     let before = alice.say("ops", "one").await;
     let top = alice.say("ops", "two").await;
     cluster.add_node().await;
-    let reads = |cluster: &Cluster| -> usize {
-        let stats = cluster.redis_server().command(&["INFO", "commandstats"]).unwrap();
-        let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_xrange:calls="));
-        line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
-    };
     // The node knows the top since it subscribed, and has no message in its ring.
     let (_bob, ack) = resume(&cluster, 1, "ops", position(&top), None).await;
     assert_eq!(ack["recovered"], true);
-    assert_eq!(reads(&cluster), 0);
+    assert_eq!(log_reads(&cluster), 0);
     let (mut bob, ack) = resume(&cluster, 1, "ops", position(&before), None).await;
     assert_eq!(ack["recovered"], true);
     bob.hears_seqs(2..=2).await;
-    until("the log was read", async || reads(&cluster) > 0).await;
+    until("the log was read", async || log_reads(&cluster) > 0).await;
 }
 
 /// All rooms share the memory of the embedded store; a room whose messages were evicted reports a gap.

@@ -1,6 +1,8 @@
 //! `Enter`. Owns the order of its steps; joining the room's log is `join`'s business, and telling the members is that of
 //! `presence`. Called by `dispatch`.
 
+use std::time::Instant;
+
 use super::{Handle, Id, Reply, Result, Session, ack, unready};
 use crate::chat::error::RequestError;
 use crate::chat::join::{Joined, ReplayFrom};
@@ -28,6 +30,7 @@ impl Handle for Enter {
             return Err(RequestError::new(ErrorCode::TooManyRooms, message));
         }
         let node = session.node.clone();
+        let asked = Instant::now();
         let hold = node.registry.hold(&Topic::Room(room.clone()));
         node.registry.ready(&hold.topic).await?;
         // From here on events are held for the member, so that it sees its own `Enter`, after its `Ack`.
@@ -47,7 +50,7 @@ impl Handle for Enter {
                 outbox.reply(encode::ack::<Self>(id, &EnterAck { room: room.clone(), joined, read }));
             }
         };
-        node.joins.complete(&member.hold.topic, &outbox, past, queue_ack).await?;
+        node.joins.complete(&member.hold.topic, &outbox, past, asked, queue_ack).await?;
         session.rooms.insert(room, Membership { member, present });
         Ok(Reply::Done)
     }
