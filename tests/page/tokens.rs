@@ -37,7 +37,7 @@ async fn revoked_token_keeps_rooms_and_messages() {
     assert_eq!(bob.hears().await, "with a token");
     let kept = "[localStorage, sessionStorage].map((area) => JSON.stringify(area).includes";
     let kept = alice.js(&format!("{kept}({}))", json!(first))).await;
-    assert_eq!(kept, json!([false, true]), "the token never leaves the tab");
+    assert_eq!(kept, json!([false, true]), "only the tab stores the token");
 
     fixture.cluster.revoke(0, &first).await;
     alice.reads("#problem", "Your access token has expired or was revoked.").await;
