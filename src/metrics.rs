@@ -61,8 +61,17 @@ pub const RUNTIME_QUEUE: &str = "chat_runtime_queue_depth";
 pub const BUILD_INFO: &str = "chat_build_info";
 
 /// Values of `result` of [`HANDSHAKES`].
-pub const HANDSHAKE_RESULTS: [&str; 8] =
-    ["ok", "bad_request", "bad_version", "bad_origin", "unauthorized", "full", "unavailable", "internal"];
+pub const HANDSHAKE_RESULTS: [&str; 9] = [
+    "ok",
+    "bad_request",
+    "bad_version",
+    "bad_origin",
+    "unauthorized",
+    "full",
+    "unavailable",
+    "internal",
+    "too_many",
+];
 /// Values of `result` of [`PUBLISHES`].
 pub const PUBLISH_RESULTS: [&str; 4] = ["ok", "duplicate", "refused", "unknown"];
 /// Values of `path` of [`DELIVERIES`].

@@ -28,6 +28,8 @@ pub(super) enum Admission {
     Refuse(OwnedSemaphorePermit),
     /// No upgrade: HTTP 503.
     Full,
+    /// No upgrade: HTTP 429, since the address has too many connections. A 503 would look like a fault of the node.
+    TooMany,
 }
 
 /// The right to one connection, given back by dropping it.
@@ -65,14 +67,16 @@ impl AdmissionControl {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Decides on a client with this address, an IPv6 one as its network.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Admission {
-        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
-            let counted = (self.per_address > 0).then_some(address);
-            if counted.is_none_or(|address| self.count(address)) {
-                return Admission::Admit(Permit { _node: permit, address: counted, control: self.clone() });
-            }
+        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+            return self.refusals.clone().try_acquire_owned().map_or(Admission::Full, Admission::Refuse);
+        };
+        let counted = (self.per_address > 0).then_some(address);
+        if !counted.is_none_or(|address| self.count(address)) {
+            return Admission::TooMany;
         }
-        self.refusals.clone().try_acquire_owned().map_or(Admission::Full, Admission::Refuse)
+        Admission::Admit(Permit { _node: permit, address: counted, control: self.clone() })
     }
 
     fn count(&self, address: IpAddr) -> bool {

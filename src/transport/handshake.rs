@@ -1,7 +1,7 @@
 //! The upgrade from HTTP to WebSocket. Owns every check before a connection uses resources: method, version, key,
 //! origin, admission, token. Called by the router for `/` and `/ws`; spawns the connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -21,11 +21,11 @@ use metrics::counter;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::Instrument;
 
-use super::address::client_address;
+use super::address::{Shared, client_address, counted_as, is_shared};
 use super::admission::Admission;
 use super::connection;
 use super::hosts::is_origin_allowed;
@@ -39,6 +39,9 @@ use crate::protocol::{CloseReason, ErrorCode, Token, frame};
 /// When a client may try a full node again. The time is random, or all clients would return at the same time.
 const FULL_RETRY_MS: std::ops::RangeInclusive<u64> = 2_000..=8_000;
 
+/// When a client whose address has too many connections may try again, in seconds.
+const TOO_MANY_RETRY_SECONDS: u64 = 5;
+
 /// The size of the kernel's send buffer for one connection. By default the kernel buffers up to 4 MB for a client that
 /// reads slowly: no limit in the settings counts this memory, and a ping behind it would arrive too late to be answered
 /// in time.
@@ -51,6 +54,8 @@ enum Refusal {
     BadOrigin,
     Unauthorized,
     Full,
+    /// For its address; it may come back after so many seconds.
+    TooMany(&'static str, u64),
     Unavailable,
     Internal,
 }
@@ -73,6 +78,8 @@ impl IntoResponse for Refusal {
             Self::Full => {
                 ("full", StatusCode::SERVICE_UNAVAILABLE, "the node is full: it has no free connection")
             }
+            // Not 503, which a balancer takes for a fault of the node: this concerns one address only.
+            Self::TooMany(why, _) => ("too_many", StatusCode::TOO_MANY_REQUESTS, why),
             Self::Unavailable => (
                 "unavailable",
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -88,6 +95,7 @@ impl IntoResponse for Refusal {
         let scope = match self {
             Self::Unauthorized | Self::BadOrigin => Some("auth"),
             Self::Full => Some("overload"),
+            Self::TooMany(..) => Some("rate"),
             _ => None,
         };
         if let Some(scope) = scope {
@@ -105,6 +113,9 @@ impl IntoResponse for Refusal {
             }
             Self::Full | Self::Unavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            Self::TooMany(_, seconds) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
             Self::BadRequest(_) | Self::BadOrigin | Self::Internal => {}
         }
@@ -150,8 +161,11 @@ async fn try_upgrade(
         .remove::<OnUpgrade>()
         .ok_or(Refusal::BadRequest("this request can't be upgraded: use HTTP/1.1"))?;
     let deadline = config.server.handshake_timeout;
-    match app.admission.admit(address) {
+    match app.admission.admit(counted_as(address)) {
         Admission::Full => return Err(Refusal::Full),
+        Admission::TooMany => {
+            return Err(Refusal::TooMany("too many connections from this address", TOO_MANY_RETRY_SECONDS));
+        }
         Admission::Refuse(permit) => {
             counter!(names::HANDSHAKES, "result" => "full").increment(1);
             counter!(names::REJECTIONS, "scope" => "overload").increment(1);
@@ -164,7 +178,7 @@ async fn try_upgrade(
         }
         Admission::Admit(permit) => {
             let guard = app.node.connect();
-            let credential = check_token(&app, request.headers(), &guard).await?;
+            let credential = check_token(&app, (peer.ip(), address), request.headers(), &guard).await?;
             counter!(names::HANDSHAKES, "result" => "ok").increment(1);
             let span = tracing::info_span!("connection", id = %guard.outbox().id(), client = %address);
             let node = app.node.clone();
@@ -208,6 +222,7 @@ fn has_token(headers: &HeaderMap, name: &axum::http::HeaderName, token: &str) ->
 
 async fn check_token(
     app: &AppState,
+    (peer, address): (IpAddr, IpAddr),
     headers: &HeaderMap,
     guard: &ConnectionGuard,
 ) -> Result<Option<Credential>, Refusal> {
@@ -215,7 +230,29 @@ async fn check_token(
         return Ok(None);
     };
     let token = bearer(header).ok_or(Refusal::Unauthorized)?;
-    match app.node.authenticate(&Token::new(token), guard.outbox()).await {
+    let bounded = match is_shared(peer, address, headers, &app.node.config().server.trusted_proxies) {
+        Shared::No => Some(counted_as(address)),
+        Shared::ByProxy => None,
+        Shared::ByUntrustedProxy => {
+            if app.notices.is_first("proxy", &address.to_string()) {
+                tracing::warn!(%address, "a private address forwards for clients, so failed tokens are not limited by \
+                    address: if it is your balancer, add it to server.trusted_proxies");
+            }
+            None
+        }
+    };
+    if let Some(address) = bounded
+        && let Err(wait) = app.failed_tokens.take(address, Instant::now())
+    {
+        return Err(Refusal::TooMany("too many failed tokens from this address", wait.as_secs() + 1));
+    }
+    let checked = app.node.authenticate(&Token::new(token), guard.outbox()).await;
+    if let Some(address) = bounded
+        && checked.as_ref().err().is_none_or(|error| error.code() != ErrorCode::Unauthorized)
+    {
+        app.failed_tokens.give_back(address, Instant::now());
+    }
+    match checked {
         Ok(credential) => Ok(Some(credential)),
         // 401 only if the store checked the token: a client that gets 401 forgets the token, which may be valid.
         Err(error) => Err(match error.code() {

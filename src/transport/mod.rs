@@ -6,6 +6,7 @@ mod admission;
 mod api;
 mod codec_io;
 mod connection;
+mod failed_tokens;
 mod frame_scanner;
 mod handshake;
 mod health;

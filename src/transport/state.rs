@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::task::TaskTracker;
 
 use super::admission::AdmissionControl;
+use super::failed_tokens::FailedTokens;
 use super::notices::Notices;
 use super::unfinished::UnfinishedBudget;
 use crate::chat::Node;
@@ -19,6 +20,7 @@ pub struct AppState {
     pub(super) connections: TaskTracker,
     pub(super) is_draining: AtomicBool,
     pub(super) notices: Notices,
+    pub(super) failed_tokens: FailedTokens,
     pub(super) unfinished: Arc<UnfinishedBudget>,
     pub(super) metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
@@ -38,6 +40,7 @@ impl AppState {
             connections,
             is_draining: AtomicBool::new(false),
             notices: Notices::default(),
+            failed_tokens: FailedTokens::default(),
             unfinished: UnfinishedBudget::new(config.limits.max_unfinished_bytes),
             metrics,
             node,

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::client::connect;
+use crate::clients::source;
 use crate::cluster::Cluster;
 use crate::process::{Process, free_ports, with_ports};
 
@@ -119,7 +120,8 @@ impl Balancer {
                 return;
             }
             assert!(clients.len() < 1_000, "{:?} does not reach every node: {nodes:?}", self.kind);
-            clients.push(connect(Ipv4Addr::LOCALHOST, self.address, None).await);
+            // Each from another address: a test may limit the connections of one.
+            clients.push(connect(source(100 + clients.len()), self.address, None).await);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -83,12 +83,15 @@ impl Drop for Client {
     }
 }
 
+/// A WebSocket of a client.
+pub type Socket = WebSocketStream<TcpStream>;
+
 /// Opens a WebSocket from a source address, with one more header.
 pub async fn connect(
     source: Ipv4Addr,
     address: SocketAddr,
     header: Option<(&'static str, &str)>,
-) -> Option<WebSocketStream<TcpStream>> {
+) -> Option<Socket> {
     let attempt = async {
         let socket = TcpSocket::new_v4().ok()?;
         socket.bind((source, 0).into()).ok()?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::balancer::{Balancer, Kind};
-use crate::client::connect;
+use crate::client::{Socket, connect};
 use crate::clients::{Clients, source};
 use crate::cluster::Cluster;
 use crate::process::until;
@@ -135,14 +135,21 @@ async fn forged_x_forwarded_for_is_not_trusted(kind: Kind) {
 
     // Two connections on each of three nodes. Forging another address each time does not help.
     let attacker = source(0);
-    assert_eq!(admitted(attacker, balancer.address, 20).await, 6);
+    let mut open = Vec::new();
+    let start = Instant::now();
+    // HAProxy gives a new node few connections at first, and a refused client leaves none: so this takes more tries.
+    while open.len() < 6 && start.elapsed() < PATIENCE {
+        open.extend(admitted(attacker, balancer.address, 1).await);
+    }
+    open.extend(admitted(attacker, balancer.address, 20).await);
+    assert_eq!(open.len(), 6);
     // The balancer passes the real addresses on, so that the nodes do not confuse other clients with the attacker.
     for number in 1..=30 {
-        assert_eq!(admitted(source(number), balancer.address, 1).await, 1, "{}", source(number));
+        assert_eq!(admitted(source(number), balancer.address, 1).await.len(), 1, "{}", source(number));
     }
     // Directly to a node, from an address that is not trusted.
     let node = SocketAddr::from((Cluster::address(0), cluster.port));
-    assert_eq!(admitted(source(99), node, 20).await, 2);
+    assert_eq!(admitted(source(99), node, 20).await.len(), 2);
 }
 
 /// Connections by node, once their sum is as expected. (A node notices a lost connection a moment later.)
@@ -164,8 +171,8 @@ async fn all_returned(clients: &Clients, start: Instant) -> Vec<Instant> {
     .await
 }
 
-/// How many of these connections, all open at the same time, can enter a room. Each one forges another address.
-async fn admitted(from: Ipv4Addr, address: SocketAddr, tries: u8) -> usize {
+/// The connections, of so many at the same time, that can enter a room. Each one forges another address.
+async fn admitted(from: Ipv4Addr, address: SocketAddr, tries: u8) -> Vec<Socket> {
     let mut open = Vec::new();
     for number in 0..tries {
         let claim = format!("203.0.113.{number}");
@@ -184,7 +191,7 @@ async fn admitted(from: Ipv4Addr, address: SocketAddr, tries: u8) -> usize {
             }
         }
     }
-    open.len()
+    open
 }
 
 /// The largest number of these moments within one second.

@@ -146,7 +146,7 @@ on_each_store! {
 
 // The following tests don't depend on the store.
 
-/// Connects with an `X-Forwarded-For` header. Returns the socket, and whether the node admitted it or closed it with 1013.
+/// Connects with an `X-Forwarded-For` header. Returns the socket, and whether the node admitted it or refused it with 429.
 async fn connect_forwarded(cluster: &Cluster, forwarded: &str) -> (RawSocket, bool) {
     let mut socket = RawSocket::connect(cluster.address(0)).await;
     let header =
@@ -155,15 +155,69 @@ async fn connect_forwarded(cluster: &Cluster, forwarded: &str) -> (RawSocket, bo
     let ping = json!({ "message_type": "Ping", "id": "1" }).to_string();
     bytes.extend(raw::frame(raw::TEXT, ping.as_bytes()));
     socket.send(&bytes).await;
-    assert_eq!(socket.head().await.status, 101);
-    let (opcode, payload) = socket.read_frame().await.unwrap();
-    match opcode {
-        raw::TEXT => (socket, true),
-        raw::CLOSE => {
-            assert_eq!(u16::from_be_bytes([payload[0], payload[1]]), 1013);
-            (socket, false)
+    let head = socket.head().await;
+    if head.status == 429 {
+        assert!(head.header("retry-after").parse::<u64>().unwrap() > 0);
+        return (socket, false);
+    }
+    assert_eq!(head.status, 101);
+    assert_eq!(socket.read_frame().await.unwrap().0, raw::TEXT);
+    (socket, true)
+}
+
+/// The status of an upgrade with this token and header. A refused one has a time to come back if it is 429.
+async fn upgrade_with_token(cluster: &Cluster, token: &str, header: &str) -> u16 {
+    let mut socket = RawSocket::connect(cluster.address(0)).await;
+    let headers = format!("Authorization: Bearer {token}\r\n{header}");
+    socket.send(RawSocket::upgrade_request(&headers).as_bytes()).await;
+    let head = socket.head().await;
+    if head.status == 429 {
+        assert!(head.header("retry-after").parse::<u64>().unwrap() > 0);
+    }
+    head.status
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failed_tokens_of_one_address_get_429() {
+    let cluster = Cluster::start_with(Kind::Embedded, 1, |c| {
+        crate::support::api::with_tokens(c);
+        c.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let token = cluster.token(0, "alice").await;
+    let wrong = uuid::Uuid::new_v4().to_string();
+    let from = |address: &str| format!("X-Forwarded-For: {address}\r\n");
+    // Tokens that are right are never limited.
+    for _ in 0..60 {
+        assert_eq!(upgrade_with_token(&cluster, &token, &from("198.51.100.1")).await, 101);
+    }
+    for (address, same) in [("198.51.100.1", "198.51.100.1"), ("2001:db8::1", "2001:db8::ffff:1")] {
+        // On a busy machine, some more are allowed meanwhile.
+        let mut failed = 0;
+        while upgrade_with_token(&cluster, &wrong, &from(address)).await != 429 {
+            failed += 1;
+            assert!(failed < 1_000, "{address} is not limited");
         }
-        other => panic!("opcode {other}"),
+        assert!(failed >= 30, "{address}: {failed}");
+        until("the whole network is limited", async || {
+            upgrade_with_token(&cluster, &wrong, &from(same)).await == 429
+        })
+        .await;
+    }
+    // Another address is not affected, nor is the proxy itself.
+    assert_eq!(upgrade_with_token(&cluster, &token, &from("198.51.100.2")).await, 101);
+    assert_eq!(upgrade_with_token(&cluster, &wrong, &from("198.51.100.2")).await, 401);
+    for _ in 0..100 {
+        assert_eq!(upgrade_with_token(&cluster, &wrong, "").await, 401);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn private_proxy_without_trust_is_not_one_client() {
+    let cluster = Cluster::start_with(Kind::Embedded, 1, crate::support::api::with_tokens).await;
+    let wrong = uuid::Uuid::new_v4().to_string();
+    for _ in 0..100 {
+        assert_eq!(upgrade_with_token(&cluster, &wrong, "X-Forwarded-For: 198.51.100.1\r\n").await, 401);
     }
 }
 
@@ -202,6 +256,9 @@ async fn trusted_proxy_sets_the_client_address() {
         ("198.51.100.4", false),
         ("2001:db8::1", true),
         ("2001:db8::1", false),
+        // The same network.
+        ("2001:db8::2", false),
+        ("2001:db8:0:1::1", true),
         // A header without an address means the proxy itself.
         ("unknown", true),
         ("", false),
