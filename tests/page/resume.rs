@@ -150,8 +150,11 @@ async fn gap_line_marks_messages_missing_from_the_log() {
     alice.js("document.getElementById('retry').click()").await;
     alice.reads("#banner-text", "Reconnected. Some messages are missing.").await;
     alice.reads(".gap", "Messages are missing here. The server no longer has them.").await;
-    let order = "[...document.querySelectorAll('#timeline .text, #timeline .gap')].map((node) => node.className + node.textContent.at(-1))";
-    let order = alice.js(order).await;
+    let lines = "[...document.querySelectorAll('#timeline .text, #timeline .gap')]";
+    // The line comes before the messages that the server still has.
+    alice.sees("the messages after the gap are shown", &format!("{lines}.length >= 7")).await;
+    let order = format!("{lines}.map((node) => node.className + node.textContent.at(-1))");
+    let order = alice.js(&order).await;
     let order: Vec<&str> = order.as_array().unwrap().iter().map(|each| each.as_str().unwrap()).collect();
     assert_eq!(order[..3], ["texte", "gap.", "text6"], "{order:?}");
     assert_eq!(order.len(), 7);

@@ -1,5 +1,6 @@
 //! Probe of the server and the subscriptions. Owns the proof that Redis accepts writes, and the round trip through a command
-//! connection, Redis and every subscription connection, and replaces a connection that seems alive but delivers nothing. Started by `connect`; the broker asks [`ready`].
+//! connection, Redis and every subscription connection. Replaces a connection that seems alive but delivers nothing. Started
+//! by `connect`; the broker asks [`ready`].
 
 use std::sync::Arc;
 use std::time::Duration;
