@@ -151,9 +151,10 @@ async fn a_closed_output_loses_no_input_silently() {
 
     // After the end of the input there is nothing to report.
     let mut late = Chat::start(cluster.address(0), &["--room", "ops", "--name", "late", "--follow"]);
+    // The input ends with this line, so the program knows its end before the line has come to the reader.
     late.say("last\n").await;
-    while reader.hears().await != "last" {}
     late.input = None;
+    while reader.hears().await != "last" {}
     drop(std::mem::replace(&mut late.output, BufReader::new(nothing().await).lines()));
     reader.say("ops", "three").await;
     let (code, _, errors) = late.end().await;
