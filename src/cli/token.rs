@@ -28,7 +28,7 @@ pub(super) enum Action {
         #[arg(long, value_parser = humantime::parse_duration)]
         ttl: Option<Duration>,
         #[command(flatten)]
-        node: Node,
+        node: NodeOptions,
     },
     /// Revoke one token, or all tokens of a user; every node closes the connections that use them
     #[command(group(clap::ArgGroup::new("which").required(true)))]
@@ -40,13 +40,13 @@ pub(super) enum Action {
         #[arg(long, group = "which")]
         user: Option<String>,
         #[command(flatten)]
-        node: Node,
+        node: NodeOptions,
     },
 }
 
 /// The node to use.
 #[derive(Debug, clap::Args)]
-pub(super) struct Node {
+pub(super) struct NodeOptions {
     /// The URL of the server API of any node of the cluster [default: the node with these settings on this machine]
     #[arg(long)]
     url: Option<String>,

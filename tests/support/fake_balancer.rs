@@ -13,11 +13,11 @@ use tokio::task::JoinHandle;
 /// Forwards until it is dropped.
 pub struct FakeBalancer {
     pub address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<BalancerState>,
     accepting: JoinHandle<()>,
 }
 
-struct Shared {
+struct BalancerState {
     nodes: Mutex<Vec<SocketAddr>>,
     is_shut: AtomicBool,
     is_away: AtomicBool,
@@ -38,7 +38,7 @@ impl FakeBalancer {
     pub async fn start(nodes: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(BalancerState {
             nodes: Mutex::new(nodes),
             is_shut: AtomicBool::new(false),
             is_away: AtomicBool::new(false),
@@ -98,7 +98,7 @@ impl FakeBalancer {
     }
 }
 
-async fn forward(mut client: TcpStream, shared: Arc<Shared>) {
+async fn forward(mut client: TcpStream, shared: Arc<BalancerState>) {
     let mut cut = shared.cut.subscribe();
     let pass = async {
         // A browser sends its request in one piece.

@@ -9,7 +9,7 @@ use chatnode_protocol::requests::Features;
 use chatnode_protocol::{Ack, ClientMessage, MAX_HISTORY, Request, RoomName, Topic, UserName};
 use tokio::sync::{TryAcquireError, mpsc, oneshot};
 
-use crate::command::{Command, Queued, Reply, Shared};
+use crate::command::{Command, HandleState, Queued, Reply};
 use crate::error::{CloseError, RequestError};
 use crate::event::Message;
 use crate::model::Model;
@@ -38,7 +38,7 @@ pub struct Page {
 /// request had been queued.
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    shared: Arc<HandleState>,
     commands: mpsc::UnboundedSender<Queued>,
 }
 
@@ -53,7 +53,7 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    pub(crate) fn new(shared: Arc<Shared>, commands: mpsc::UnboundedSender<Queued>) -> Self {
+    pub(crate) fn new(shared: Arc<HandleState>, commands: mpsc::UnboundedSender<Queued>) -> Self {
         Self { shared, commands }
     }
 

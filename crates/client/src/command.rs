@@ -46,7 +46,7 @@ pub(crate) enum Command {
 pub(crate) struct Queued(pub(crate) Command, pub(crate) Option<OwnedSemaphorePermit>);
 
 /// What the handles and the connection task share.
-pub(crate) struct Shared {
+pub(crate) struct HandleState {
     pub(crate) user: UserName,
     pub(crate) send_capacity: usize,
     pub(crate) sends: Arc<Semaphore>,
@@ -54,7 +54,7 @@ pub(crate) struct Shared {
     features: Mutex<Features>,
 }
 
-impl Shared {
+impl HandleState {
     pub(crate) fn new(user: UserName, send_capacity: usize) -> Self {
         Self {
             user,

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::client::Client;
-use crate::command::{Command, Queued, Shared};
+use crate::command::{Command, HandleState, Queued};
 use crate::error::RequestError;
 use crate::event::Event;
 use crate::events::Events;
@@ -43,7 +43,7 @@ pub(crate) fn spawn(
     send_capacity: usize,
     fails_at_first: bool,
 ) -> (Client, Events, Started) {
-    let shared = Arc::new(Shared::new(session.model.me().clone(), send_capacity));
+    let shared = Arc::new(HandleState::new(session.model.me().clone(), send_capacity));
     // Bounded by the permits of the handles.
     let (handle, commands) = mpsc::unbounded_channel();
     let (events, queue) = mpsc::channel(event_capacity);
@@ -72,7 +72,7 @@ struct Closing {
 
 struct Connection {
     session: Session,
-    shared: Arc<Shared>,
+    shared: Arc<HandleState>,
     commands: mpsc::UnboundedReceiver<Queued>,
     /// Whether the program has a handle.
     has_handles: bool,
