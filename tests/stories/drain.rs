@@ -64,7 +64,7 @@ async fn drain_of_few_clients_is_short() {
 /// The client had sent half of its upgrade request when the node closed the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_that_connects_during_a_drain_gets_1012() {
-    let mut node = NodeProcess::start(&[]).await;
+    let mut node = NodeProcess::start(&[("CHAT_SERVER__ALLOWED_HOSTS", "chat.example.com")]).await;
     let mut alice = Client::enter(node.address, "alice", "ops").await;
     // This client reads nothing, so the node waits for it until its deadline.
     let mut idle = RawSocket::connect(node.address).await;
