@@ -15,7 +15,7 @@ RUN mkdir -p src/bin \
     && cp src/lib.rs src/main.rs \
     && echo 'fn main() {}' >> src/main.rs \
     && cp src/main.rs src/bin/testserver.rs \
-    && sed -i '/^\[\[bench\]\]/,/^$/d; /^\[\[test\]\]/,/^$/d; /^\[\[example\]\]/,/^$/d' Cargo.toml \
+    && sed -i '/^\[\[bench\]\]/,/^$/d; /^\[\[test\]\]/,/^$/d; /^\[\[example\]\]/,/^$/d' Cargo.toml crates/*/Cargo.toml \
     && cargo build --profile dist --locked --bin chatnode
 
 COPY crates crates
