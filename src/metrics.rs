@@ -7,7 +7,9 @@ use crate::protocol::CloseReason;
 
 /// Open WebSocket connections.
 pub const CONNECTIONS: &str = "chat_connections";
-/// Maximum of open connections: the setting `max_connections`.
+/// Open WebSocket connections that are not bound to a user yet.
+pub const CONNECTIONS_WAITING: &str = "chat_connections_waiting";
+/// Maximum of connections that are bound to a user: the setting `max_connections`.
 pub const CONNECTIONS_LIMIT: &str = "chat_connections_limit";
 /// Connections that ended, by `reason` ([`CloseReason::as_str`]).
 pub const CONNECTIONS_CLOSED: &str = "chat_connections_closed_total";
@@ -39,6 +41,8 @@ pub const SEND_QUEUE_BYTES: &str = "chat_send_queue_bytes";
 pub const REDIS_ERRORS: &str = "chat_redis_errors_total";
 /// Time since the last probe arrived, on the subscription connection with the longest silence, seconds.
 pub const PUBSUB_SILENCE: &str = "chat_pubsub_silence_seconds";
+/// Memory that Redis uses, as a part of its `maxmemory`; 0 without a limit.
+pub const REDIS_MEMORY: &str = "chat_redis_memory_ratio";
 /// Rejected requests and connections, by `scope` ([`REJECTION_SCOPES`]).
 pub const REJECTIONS: &str = "chat_rejections_total";
 /// Memberships (a user in a room) that this node holds.
@@ -47,6 +51,8 @@ pub const PRESENCE_ENTRIES: &str = "chat_presence_entries";
 pub const DRAINING: &str = "chat_draining";
 /// 1 while the store answers and the subscriptions work. Then `/readyz` returns 200, unless the node drains.
 pub const READY: &str = "chat_ready";
+/// The clock of this node minus the clock of Redis, seconds. 0 without Redis.
+pub const CLOCK_DIFFERENCE: &str = "chat_clock_difference_seconds";
 /// Log lines that were not written, by `reason` ([`LOG_DROP_REASONS`]).
 pub const LOG_LINES_DROPPED: &str = "chat_log_lines_dropped_total";
 /// Worker threads of the runtime.
@@ -73,7 +79,7 @@ pub const HANDSHAKE_RESULTS: [&str; 9] = [
     "too_many",
 ];
 /// Values of `result` of [`PUBLISHES`].
-pub const PUBLISH_RESULTS: [&str; 4] = ["ok", "duplicate", "refused", "unknown"];
+pub const PUBLISH_RESULTS: [&str; 5] = ["ok", "duplicate", "limited", "refused", "unknown"];
 /// Values of `path` of [`DELIVERIES`].
 pub const DELIVERY_PATHS: [&str; 2] = ["live", "replay"];
 /// Values of `result` of [`RESUMES`].
@@ -98,7 +104,11 @@ pub const SECONDS_BUCKETS: [f64; 13] =
 /// Describes every metric and creates every label value. Call it once, after the recorder is installed.
 pub fn register() {
     describe_gauge!(CONNECTIONS, "Open WebSocket connections.");
-    describe_gauge!(CONNECTIONS_LIMIT, "Maximum number of WebSocket connections on this node.");
+    describe_gauge!(CONNECTIONS_WAITING, "Open WebSocket connections that are not bound to a user yet.");
+    describe_gauge!(
+        CONNECTIONS_LIMIT,
+        "Maximum number of WebSocket connections on this node that are bound to a user."
+    );
     describe_counter!(CONNECTIONS_CLOSED, "Closed WebSocket connections, by reason.");
     describe_counter!(HANDSHAKES, "WebSocket upgrades, by result.");
     describe_gauge!(SUBSCRIPTIONS, "Topics (rooms and users) to which this node is subscribed.");
@@ -120,6 +130,7 @@ pub fn register() {
     describe_counter!(LAGGED, "Times a connection fell behind and left the fan-out.");
     describe_gauge!(SEND_QUEUE_BYTES, Unit::Bytes, "Bytes queued for all connections.");
     describe_counter!(REDIS_ERRORS, "Failed calls to Redis, by role of the connection and kind of error.");
+    describe_gauge!(REDIS_MEMORY, "Memory that Redis uses, as a part of its maxmemory; 0 without a limit.");
     describe_gauge!(
         PUBSUB_SILENCE,
         Unit::Seconds,
@@ -129,6 +140,11 @@ pub fn register() {
     describe_gauge!(PRESENCE_ENTRIES, "Memberships (a user in a room) that this node holds.");
     describe_gauge!(DRAINING, "1 while the node drains.");
     describe_gauge!(READY, "1 while the store answers and the subscriptions work. See also chat_draining.");
+    describe_gauge!(
+        CLOCK_DIFFERENCE,
+        Unit::Seconds,
+        "The clock of this node minus the clock of Redis. 0 without Redis."
+    );
     describe_counter!(LOG_LINES_DROPPED, "Log lines that were not written, by reason.");
     describe_gauge!(RUNTIME_WORKERS, "Worker threads of the runtime.");
     describe_counter!(RUNTIME_BUSY, Unit::Seconds, "Time that the runtime's worker threads spent working.");
@@ -153,9 +169,18 @@ pub fn register() {
     }
     counter!(SLOW_CONSUMER_DISCONNECTS).absolute(0);
     counter!(LAGGED).absolute(0);
-    for name in
-        [CONNECTIONS, SUBSCRIPTIONS, SEND_QUEUE_BYTES, PUBSUB_SILENCE, PRESENCE_ENTRIES, DRAINING, READY]
-    {
+    for name in [
+        CONNECTIONS,
+        CONNECTIONS_WAITING,
+        SUBSCRIPTIONS,
+        SEND_QUEUE_BYTES,
+        PUBSUB_SILENCE,
+        REDIS_MEMORY,
+        CLOCK_DIFFERENCE,
+        PRESENCE_ENTRIES,
+        DRAINING,
+        READY,
+    ] {
         gauge!(name).set(0.0);
     }
     for name in [PUBLISH_ACK, DELIVERY] {

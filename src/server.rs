@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::gauge;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use crate::chat::{Inlet, Node, RoomRules};
 use crate::config::Config;
 use crate::protocol::CloseReason;
 use crate::supervise::critical;
-use crate::transport::{self, AppState};
+use crate::transport::{self, AppState, ListenOptions};
 use crate::{metrics as names, telemetry};
 
 /// How long background tasks may take to end after the drain.
@@ -120,6 +121,7 @@ impl Server {
         };
         background.spawn(critical("metrics", &stop, upkeep(recorder, stop.clone())));
         let app = AppState::new(node.clone(), connections.clone(), render);
+        background.spawn(critical("notices", &stop, app.clone().sum_up_notices(stop.clone())));
         let addresses = (address, internal_address);
         let http_sockets = (transport::HTTP_SOCKETS, transport::OPERATOR_SOCKETS);
         Ok(Self { listener, internal, addresses, http_sockets, node, app, connections, background, stop })
@@ -153,18 +155,14 @@ impl Server {
         let public = transport::public(&self.app, self.addresses.0.ip(), self.internal.is_none());
         let clients = no_more_clients.clone();
         let (sockets, operator_sockets) = self.http_sockets;
-        let listen = transport::listen(self.listener, sockets, public, deadline, http.clone(), clients);
+        let trusted_proxies: Arc<[_]> = config.server.trusted_proxies.as_slice().into();
+        let options = |sockets| ListenOptions { sockets, deadline, trusted_proxies: trusted_proxies.clone() };
+        let listen = transport::listen(self.listener, options(sockets), public, http.clone(), clients);
         http.spawn(critical("listener", &no_more_clients, listen));
         if let (Some(internal), Some(address)) = (self.internal, self.addresses.1) {
             let router = transport::internal(&self.app, address.ip());
-            let listen = transport::listen(
-                internal,
-                operator_sockets,
-                router,
-                deadline,
-                http.clone(),
-                self.stop.clone(),
-            );
+            let options = options(operator_sockets);
+            let listen = transport::listen(internal, options, router, http.clone(), self.stop.clone());
             http.spawn(critical("internal listener", &self.stop, listen));
         }
         let (kind, is_broken) = tokio::select! {
@@ -209,11 +207,19 @@ impl Server {
     }
 }
 
+/// The size of the kernel's receive buffer for one connection. By default it grows to megabytes while a client sends fast,
+/// and a client over its rate fills it: no limit in the settings counts this memory.
+const RECEIVE_BUFFER_BYTES: usize = 96 << 10;
+
 async fn open(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), ServeError> {
     let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let failed = |source| ServeError::Listen { address: address.clone(), source };
     let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
+    // The sockets that it accepts inherit the size.
+    if let Err(error) = SockRef::from(&listener).set_recv_buffer_size(RECEIVE_BUFFER_BYTES) {
+        tracing::warn!(%error, "can't set the size of the receive buffers: fast clients may use much memory of the kernel");
+    }
     Ok((listener, address))
 }
 
@@ -226,5 +232,22 @@ async fn upkeep(recorder: metrics_exporter_prometheus::PrometheusHandle, stop: C
             () = stop.cancelled() => return,
             _ = tick.tick() => recorder.run_upkeep(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn receive_buffers_have_a_fixed_size() {
+        let (listener, address) = open("127.0.0.1", 0).await.unwrap();
+        let _client = TcpStream::connect(address).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let size = SockRef::from(&accepted).recv_buffer_size().unwrap();
+        // Linux doubles it, and counts its own structures in it.
+        assert!([RECEIVE_BUFFER_BYTES, 2 * RECEIVE_BUFFER_BYTES].contains(&size), "{size}");
     }
 }

@@ -74,6 +74,8 @@ for_each_backend! {
         dedupe_key_expires_with_its_window,
         publish_to_two_topics_stores_one_message_in_both,
         duplicate_completes_a_half_stored_message,
+        only_a_repeat_is_answered_if_nothing_new_may_be_stored,
+        ids_of_a_log_sort_by_seq_whatever_the_clocks,
         message_to_its_sender_is_stored_once,
         history_returns_pages_in_both_directions,
         page_limits_leave_at_least_one_entry,

@@ -3,13 +3,27 @@
 
 mod support;
 
+#[path = "backend_redis/databases.rs"]
+mod databases;
+#[path = "backend_redis/failover.rs"]
+mod failover;
 #[path = "backend_redis/faults.rs"]
 mod faults;
+#[path = "backend_redis/footprint.rs"]
+mod footprint;
 #[path = "backend_redis/foreign_logs.rs"]
 mod foreign_logs;
 #[path = "backend_redis/leases.rs"]
 mod leases;
+#[path = "backend_redis/moving_slot.rs"]
+mod moving_slot;
 #[path = "backend_redis/nodes.rs"]
 mod nodes;
+#[path = "backend_redis/older_node.rs"]
+mod older_node;
+#[path = "backend_redis/publishes.rs"]
+mod publishes;
 #[path = "backend_redis/start.rs"]
 mod start;
+#[path = "backend_redis/tls.rs"]
+mod tls;

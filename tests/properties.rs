@@ -12,12 +12,18 @@ use chatnode::backend::{Entry, Page};
 use chatnode::chat::{Cursor, CursorId, TokenBucket, Verdict, continuity, judge};
 use chatnode::protocol::{ClientMessage, Epoch, GapReason, MessageId, Position, RoomName, Since, UserName};
 use proptest::prelude::*;
-use support::{lease_model, leases};
+use support::{frame_model, lease_model, leases};
 use tokio::time::Instant;
 
 fn cases() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1_000);
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// Fewer cases, for a property whose case is a node with a connection.
+fn some_cases() -> ProptestConfig {
+    let all = cases();
+    ProptestConfig { cases: all.cases.div_ceil(25), ..all }
 }
 
 /// A log as in the store: it can be appended to, trimmed, rolled back and replaced.
@@ -242,5 +248,17 @@ proptest! {
         if let Err(rejected) = ClientMessage::decode(&text, 16_384) {
             prop_assert!(!rejected.message.is_empty());
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(some_cases())]
+
+    /// Whatever clients send and the node holds: no text frame is larger than `limits.max_delivery_bytes`, or than the request
+    /// asked for.
+    #[test]
+    fn frames_keep_to_the_bound(start in frame_model::start(), steps in frame_model::steps()) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.block_on(frame_model::run(start, steps));
     }
 }

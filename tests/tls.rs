@@ -4,13 +4,11 @@
 mod support;
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use chatnode_client::tls::TrustError;
 use chatnode_client::{AddressError, ConnectError, ConnectOptions};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
@@ -18,33 +16,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use support::api::{KEY, with_api};
+use support::authority::Authority;
 use support::client::PATIENCE;
 use support::cluster::{Cluster, Kind};
-
-/// A certificate authority that no machine trusts. Its certificate is `<name>.pem`.
-struct Authority(Issuer<'static, KeyPair>);
-
-impl Authority {
-    fn create(folder: &Path, name: &str) -> Self {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        std::fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
-        Self(Issuer::new(params, key))
-    }
-
-    /// Signs a certificate for localhost, valid until the end of a year. HAProxy takes certificate and key as one file.
-    fn sign(&self, folder: &Path, name: &str, until: i32) {
-        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-        params.not_after = date_time_ymd(until, 12, 31);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
-        let both = certificate.pem() + &key.serialize_pem();
-        std::fs::write(folder.join(format!("{name}.pem")), both).unwrap();
-    }
-}
 
 /// A load balancer in front of one node. Killed when dropped.
 struct Balancer {
@@ -68,8 +42,8 @@ impl Balancer {
         let folder = TempDir::new().unwrap();
         let here = folder.path();
         let authority = Authority::create(here, "authority");
-        authority.sign(here, "good", 2099);
-        authority.sign(here, "expired", 2020);
+        authority.sign(here, "good", "localhost", 2099);
+        authority.sign(here, "expired", "localhost", 2020);
         Authority::create(here, "stranger");
         let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [port, expired] = free.map(|listener| listener.local_addr().unwrap().port());

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::error::BackendError;
+use super::owner::Owner;
 use crate::protocol::{ConnectionId, Epoch, MessageId, Position, Topic, UserName};
 
 /// One stored message.
@@ -46,14 +47,20 @@ pub enum Publication {
 pub struct Publish {
     /// One topic, or two of which the last is the publisher's own. All get the same body and message id.
     pub topics: Vec<Topic>,
-    /// Two publishes to a topic with the same key are the same message. Any bytes.
-    pub dedupe_key: String,
-    /// Message id, unless this is a duplicate.
+    /// Two publishes to a topic with the same key are the same message. Any bytes. `None` if nothing repeats the message: then
+    /// the store looks for no repeat.
+    pub dedupe_key: Option<String>,
+    /// Message id, unless this is a duplicate. If it does not sort after the last id of each log, the store raises its time,
+    /// and replaces it in the body.
     pub message_id: MessageId,
     /// Time by the publisher's clock, Unix ms. It is stored, so that a duplicate returns the time of the first publish.
     pub sent_at: u64,
     /// Body, opaque to the backend.
     pub body: Bytes,
+    /// Whom the message is charged to. Without an owner, no limit of a single owner applies.
+    pub owner: Option<Owner>,
+    /// True if nothing new may be stored: only a message that at least one log holds is answered, and completed.
+    pub is_repeat_only: bool,
 }
 
 /// A message that the log holds.
@@ -65,6 +72,8 @@ pub struct Stored {
     pub sent_at: u64,
     /// True if all topics already held the message.
     pub duplicate: bool,
+    /// How many of the logs were empty before.
+    pub logs_begun: u32,
 }
 
 /// Selects the entries of a page.
@@ -89,6 +98,10 @@ pub struct PageLimit {
     /// Sum of the bodies, bytes.
     pub bytes: usize,
 }
+
+/// The limit of the private log of a user who has never connected: the name may be invented. A full log does not drop unread
+/// messages. It refuses further ones. The log takes at least one message.
+pub(super) const UNOPENED_INBOX: PageLimit = PageLimit { messages: 64, bytes: 64 << 10 };
 
 /// A part of a log. It is read in one atomic step, so `top` and `entries` are consistent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,8 +174,8 @@ pub enum Interruption {
 /// Receives what a backend delivers. Its methods are not async on purpose: an implementation can't wait, so it can't
 /// stall the dispatcher.
 pub trait Deliver: Send + Sync + 'static {
-    /// Takes publications of the topic in the order of its channel, at most 64 at a time. The callee drains the vector.
-    fn deliver(&self, topic: &Topic, publications: &mut Vec<Publication>);
+    /// Takes publications of the topic in the order of its channel, at most 64 at a time.
+    fn deliver(&self, topic: &Topic, publications: &mut dyn Iterator<Item = Publication>);
 
     /// Reports that these topics deliver nothing until `restored`. Publications in between are only in the log.
     fn interrupted(&self, topics: &[Topic], how: Interruption);

@@ -39,7 +39,7 @@ impl FlawedBroker {
             Err(error) => {
                 let last = known.get(&topic).ok_or(error)?;
                 let position = Position { epoch: last.epoch, seq: last.seq + 1, message_id };
-                Ok(Stored { position, sent_at, duplicate: false })
+                Ok(Stored { position, sent_at, duplicate: false, logs_begun: 0 })
             }
         }
     }
@@ -52,7 +52,7 @@ impl Broker for FlawedBroker {
             return self.publish_unproven(publish).await;
         }
         if failpoints::is(Failpoint::NoDedupe) {
-            publish.dedupe_key = format!("\u{1f}{}", publish.message_id);
+            publish.dedupe_key = None;
         }
         self.broker.publish(publish).await
     }

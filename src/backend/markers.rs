@@ -31,10 +31,11 @@ pub trait Markers: Send + Sync + 'static {
         marker: RoomMarker,
     ) -> Result<bool, BackendError>;
 
-    /// Returns the user's read markers in private conversations, by peer, at most [`MAX_READ_MARKERS`].
+    /// Returns the user's read markers in private conversations, by peer, at most [`MAX_READ_MARKERS`]. The one that moved last
+    /// comes first.
     async fn private_markers(&self, user: &UserName) -> Result<Vec<(UserName, MessageId)>, BackendError>;
 
-    /// Moves a read marker forward (message ids sort by time). True if it moved.
+    /// Moves a read marker forward (the message ids of a log sort by `seq`). True if it moved.
     async fn mark_private(
         &self,
         user: &UserName,

@@ -7,22 +7,27 @@ mod connect;
 mod error;
 #[cfg(feature = "failpoints")]
 mod flawed_broker;
+mod lease_observer;
 mod markers;
 pub mod memory;
+mod owner;
 mod presence;
 pub mod redis;
 mod tokens;
 
 use std::sync::Arc;
 
+use broker::UNOPENED_INBOX;
 pub use broker::{
     Broker, Deliver, Entry, Interruption, Notice, Page, PageLimit, Publication, Publish, Range, Stored,
 };
+use clock::steady_ms;
 pub(crate) use clock::unix_ms;
 pub use connect::connect;
 pub use error::BackendError;
 pub use markers::{MAX_READ_MARKERS, Markers};
 pub use memory::Embedded;
+pub use owner::Owner;
 use presence::{CLAIM_DURATION, STALE_MEMBERS_PER_PAGE};
 pub use presence::{Incarnation, Lease, MembersPage, NodeInfo, Presence};
 pub use redis::ConnectError;

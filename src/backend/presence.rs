@@ -1,10 +1,11 @@
 //! Presence in the cluster. Owns the trait: a room maps each user to the node incarnations that hold it, and an
-//! incarnation counts while its lease runs. Implemented by every backend; `chat::presence` decides when to call it.
+//! incarnation counts while its lease runs. Each node watches the leases of the others by its own monotonic clock. Implemented by every backend; `chat::presence` decides when to call it.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::error::BackendError;
 use crate::protocol::{RoomName, UserName};
@@ -41,6 +42,9 @@ pub struct MembersPage {
     pub count: u64,
     /// True if another page follows.
     pub more: bool,
+    /// False if the lease of the reader does not run: the store may have lost leases and members, and the page may lack
+    /// users that are present.
+    pub is_complete: bool,
 }
 
 /// A node of the cluster.
@@ -83,13 +87,18 @@ pub trait Presence: Send + Sync + 'static {
     /// Renews this node's lease. The first call acquires it.
     async fn renew(&self) -> Result<Lease, BackendError>;
 
+    /// Looks at the leases of all nodes. A lease that was not renewed for its whole duration has then ended for this node:
+    /// `members` leaves its users out, and `claim_expired` may claim it. Called after each renewal, with the current time.
+    async fn observe_leases(&self, now: Instant) -> Result<(), BackendError>;
+
     /// Acquires a lease for a new incarnation. The members of the old one are removed after its lease.
     async fn reincarnate(&self) -> Result<(), BackendError>;
 
     /// Releases the lease at the end of a drain, after all members were removed.
     async fn release(&self) -> Result<(), BackendError>;
 
-    /// Claims an expired incarnation: this node alone may remove its members. The claim expires after 30 s.
+    /// Claims an expired incarnation: this node alone may remove its members. The claim ends after 30 s, or with the lease of
+    /// this node.
     async fn claim_expired(&self) -> Result<Option<Incarnation>, BackendError>;
 
     /// Returns up to 500 remaining members of an expired incarnation, all in one room; `None` if no member is left.

@@ -21,6 +21,47 @@ pub(super) struct Counters {
     delivery: Histogram,
 }
 
+/// Metrics of publishes.
+pub(super) struct PublishCounters {
+    ack: Histogram,
+    by_result: [Counter; PublishResult::ALL.len()],
+}
+
+/// What became of a publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PublishResult {
+    Ok,
+    Duplicate,
+    Limited,
+    Refused,
+    Unknown,
+}
+
+impl PublishResult {
+    /// In the order of their numbers.
+    const ALL: [Self; 5] = [Self::Ok, Self::Duplicate, Self::Limited, Self::Refused, Self::Unknown];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Duplicate => "duplicate",
+            Self::Limited => "limited",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl PublishCounters {
+    pub(super) fn new() -> Self {
+        Self {
+            ack: histogram!(names::PUBLISH_ACK),
+            by_result: PublishResult::ALL
+                .map(|result| counter!(names::PUBLISHES, "result" => result.label())),
+        }
+    }
+}
+
 impl Counters {
     pub(super) fn new() -> Self {
         Self {
@@ -53,35 +94,41 @@ impl Counters {
 
 /// A publish under way. Counted once, when it is dropped: as `unknown` if it got no answer, since its connection was lost
 /// or its deadline passed.
-pub(super) struct Publishing {
+pub(super) struct Publishing<'a> {
+    counters: &'a PublishCounters,
     started: Instant,
-    result: &'static str,
+    result: PublishResult,
 }
 
-impl Publishing {
-    pub(super) fn begin() -> Self {
-        Self { started: Instant::now(), result: "unknown" }
+impl<'a> Publishing<'a> {
+    pub(super) fn begin(counters: &'a PublishCounters) -> Self {
+        Self { counters, started: Instant::now(), result: PublishResult::Unknown }
     }
 
-    pub(super) fn end(mut self, answer: &Result<Stored, BackendError>) {
+    pub(super) fn end(mut self, answer: Result<&Stored, &BackendError>) {
         self.result = match answer {
-            Ok(stored) if stored.duplicate => "duplicate",
-            Ok(_) => "ok",
-            Err(error) if error.outcome() == Outcome::Refused => "refused",
-            Err(_) => "unknown",
+            Ok(stored) if stored.duplicate => PublishResult::Duplicate,
+            Ok(_) => PublishResult::Ok,
+            Err(BackendError::OverShare(_) | BackendError::InboxFull | BackendError::NotARepeat) => {
+                PublishResult::Limited
+            }
+            Err(error) if error.outcome() == Outcome::Refused => PublishResult::Refused,
+            Err(_) => PublishResult::Unknown,
         };
-        histogram!(names::PUBLISH_ACK).record(self.started.elapsed().as_secs_f64());
+        self.counters.ack.record(self.started.elapsed().as_secs_f64());
     }
 }
 
-impl Drop for Publishing {
+impl Drop for Publishing<'_> {
     fn drop(&mut self) {
-        counter!(names::PUBLISHES, "result" => self.result).increment(1);
+        self.counters.by_result[self.result as usize].increment(1);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use metrics_exporter_prometheus::PrometheusBuilder;
 
     use super::*;
@@ -90,17 +137,20 @@ mod tests {
     #[test]
     fn each_publish_is_counted_once_with_its_result() {
         let recorder = PrometheusBuilder::new().build_recorder();
-        let stored =
-            |duplicate| Stored { position: Position::start(Epoch::generate()), sent_at: 0, duplicate };
+        let position = Position::start(Epoch::generate());
+        let stored = |duplicate| Stored { position, sent_at: 0, duplicate, logs_begun: 0 };
         metrics::with_local_recorder(&recorder, || {
-            Publishing::begin().end(&Ok(stored(false)));
-            Publishing::begin().end(&Ok(stored(true)));
-            Publishing::begin().end(&Err(BackendError::Refused(String::new())));
-            Publishing::begin().end(&Err(BackendError::Unknown(String::new())));
-            drop(Publishing::begin());
+            let counters = PublishCounters::new();
+            let publishing = || Publishing::begin(&counters);
+            publishing().end(Ok(&stored(false)));
+            publishing().end(Ok(&stored(true)));
+            publishing().end(Err(&BackendError::Refused(String::new())));
+            publishing().end(Err(&BackendError::OverShare(Duration::ZERO)));
+            publishing().end(Err(&BackendError::Unknown(String::new())));
+            drop(publishing());
         });
         let page = recorder.handle().render();
-        for (result, count) in [("ok", 1), ("duplicate", 1), ("refused", 1), ("unknown", 2)] {
+        for (result, count) in [("ok", 1), ("duplicate", 1), ("refused", 1), ("limited", 1), ("unknown", 2)] {
             let line = format!("chat_publishes_total{{result=\"{result}\"}} {count}\n");
             assert!(page.contains(&line), "{line} is not in {page}");
         }

@@ -29,6 +29,11 @@ impl RequestError {
         &self.message
     }
 
+    /// When the client may try again, ms.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        self.retry_after_ms
+    }
+
     /// What the client sees.
     pub(super) fn body(&self) -> ErrorBody {
         ErrorBody {
@@ -42,6 +47,42 @@ impl RequestError {
     /// The request took longer than its deadline: its outcome is unknown.
     pub fn timed_out() -> Self {
         Self::unavailable(Outcome::Unknown)
+    }
+
+    /// The frame of a message would have so many bytes, the spare ones included.
+    pub(super) fn frame_too_large(bytes: usize, max_bytes: usize) -> Self {
+        let message = format!(
+            "as JSON, the message takes {bytes} bytes; the limit is {max_bytes}; shorten it (quotes, backslashes and \
+             control characters take two to six bytes each)"
+        );
+        Self::new(ErrorCode::MessageTooLarge, message)
+    }
+
+    /// The user, or with authentication off the address, has stored too much or too fast: nothing was stored.
+    pub(super) fn stores_too_much(retry_after: std::time::Duration) -> Self {
+        let message =
+            "you have stored too much in a short time; this message was not stored; try again later";
+        Self::rate_limited(message, retry_after)
+    }
+
+    /// This token was not looked up: too many others of the same address were not valid.
+    pub(super) fn too_many_failed_tokens(retry_after: std::time::Duration) -> Self {
+        Self::rate_limited(
+            "too many failed tokens from this address; keep the token; try again later",
+            retry_after,
+        )
+    }
+
+    fn rate_limited(message: &str, retry_after: std::time::Duration) -> Self {
+        let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1);
+        let error = Self::new(ErrorCode::RateLimited, message);
+        Self { retry_after_ms: Some(retry_after_ms), outcome: Some(Outcome::Refused), ..error }
+    }
+
+    /// The node has no seat for this user; the client may come back after this time.
+    pub(super) fn no_seat(retry_after_ms: Option<u64>) -> Self {
+        let error = Self::new(ErrorCode::Unavailable, "the node is full: it has no free seat; connect again");
+        Self { retry_after_ms, outcome: Some(Outcome::Refused), ..error }
     }
 
     pub(super) fn unavailable(outcome: Outcome) -> Self {
@@ -64,14 +105,33 @@ impl From<Rejected> for RequestError {
 
 impl From<BackendError> for RequestError {
     fn from(error: BackendError) -> Self {
+        let outcome = error.outcome();
         // The store's own message may name hosts and keys: it is for the log, not for the client.
-        if let BackendError::Corrupt(_) = &error {
-            tracing::error!(%error, "a request failed: the store holds data that no node wrote");
-            let message = "the stored data can't be read; an operator has to look at it";
-            let outcome = Some(error.outcome());
-            return Self { outcome, ..Self::new(ErrorCode::Internal, message) };
+        match &error {
+            BackendError::Corrupt(_) => {
+                tracing::error!(%error, "a request failed: the store holds data that no node wrote");
+                let message = "the stored data can't be read; an operator has to look at it";
+                Self { outcome: Some(outcome), ..Self::new(ErrorCode::Internal, message) }
+            }
+            BackendError::Full(_) => {
+                tracing::warn!(%error, "a publish was refused: the store is full");
+                let message = "the store is full; nothing was stored; try again later";
+                Self { message: message.into(), ..Self::unavailable(outcome) }
+            }
+            BackendError::InboxFull => {
+                let message =
+                    "this user has never connected, and the inbox is full; the message was not stored";
+                Self { outcome: Some(outcome), ..Self::new(ErrorCode::Forbidden, message) }
+            }
+            // What a client does to itself is no line in the log.
+            BackendError::OverShare(retry_after) => Self::stores_too_much(*retry_after),
+            BackendError::NotARepeat => {
+                Self::new(ErrorCode::MessageTooLarge, "the message is too large; it was not stored")
+            }
+            BackendError::Refused(_) | BackendError::Unknown(_) => {
+                tracing::warn!(%error, "a request failed: the store is not available");
+                Self::unavailable(outcome)
+            }
         }
-        tracing::warn!(%error, "a request failed: the store is not available");
-        Self::unavailable(error.outcome())
     }
 }

@@ -7,54 +7,74 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::error::RequestError;
-use crate::backend::{Broker, PageLimit, Range};
+use super::read_slots::ReadSlots;
+use super::send_budget::{ANSWER_BYTES, SendBudget};
+use crate::backend::{Broker, Owner, PageLimit, Range};
+use crate::protocol::encode::{self, PAGE_MESSAGE_BYTES};
 use crate::protocol::requests::Before;
-use crate::protocol::{Topic, UserName, encode};
+use crate::protocol::{Topic, UserName};
 
-/// Maximum of message bytes in one answer.
-const MAX_BYTES: usize = 256 << 10;
+/// What is read of a log at once, once a read was not enough.
+const LARGE_READ: PageLimit = PageLimit { messages: 200, bytes: 256 << 10 };
+
+/// What a page has around its messages.
+const PAGE_HEAD_BYTES: usize = 64;
 
 /// Reads logs page by page.
 pub struct HistoryReader {
     broker: Arc<dyn Broker>,
+    slots: Arc<ReadSlots>,
+    queued: Arc<SendBudget>,
+}
+
+/// A page, and what it cost.
+pub(super) struct HistoryPage {
+    /// The JSON object of the answer.
+    pub(super) json: Vec<u8>,
+    /// Bytes of the messages that were read for it, those included that belong to another conversation.
+    pub(super) bytes_read: usize,
 }
 
 impl HistoryReader {
-    pub(super) fn new(broker: Arc<dyn Broker>) -> Self {
-        Self { broker }
+    pub(super) fn new(broker: Arc<dyn Broker>, slots: Arc<ReadSlots>, queued: Arc<SendBudget>) -> Self {
+        Self { broker, slots, queued }
     }
 
-    /// A page of a room's log, or of a user's private log, as the JSON object of the answer.
+    /// A page of a room's log, or of a user's private log, as the JSON object of the answer, of at most 256 KiB or one message.
     pub async fn page(
         &self,
         topic: &Topic,
         before: Option<Before>,
         limit: u32,
     ) -> Result<Vec<u8>, RequestError> {
-        self.conversation(topic, None, before, limit).await
+        let limit = PageLimit { messages: limit, bytes: ANSWER_BYTES };
+        Ok(self.conversation(topic, None, before, limit, None).await?.json)
     }
 
-    /// The newest messages below `before`, oldest first, as the JSON object of the answer. With `peer`, only those of the
-    /// conversation with that user. Then the whole private log may be read, page by page.
+    /// The newest messages below `before`, oldest first. With `peer`, only those of the conversation with that user. Then the
+    /// whole private log may be read, page by page. The JSON has at most `limit.bytes`, or one message. An owner reads one
+    /// page at a time.
     pub(super) async fn conversation(
         &self,
         topic: &Topic,
         peer: Option<&UserName>,
         before: Option<Before>,
-        limit: u32,
-    ) -> Result<Vec<u8>, RequestError> {
+        limit: PageLimit,
+        owner: Option<Owner>,
+    ) -> Result<HistoryPage, RequestError> {
+        let _slot = self.slots.take(owner).await;
+        let mut bytes_read = 0;
         let mut range = before.map_or(Range::Newest, |before| Range::Before(before.seq));
         let mut found: Vec<(u64, Bytes)> = Vec::new();
-        // The JSON and the position around a body take less than this.
-        let mut left = MAX_BYTES;
+        let mut left = limit.bytes.min(self.queued.answer_bytes()).saturating_sub(PAGE_HEAD_BYTES);
+        let mut read = PageLimit { bytes: left, ..limit };
         loop {
-            // The messages that the filter skips must not make the pages smaller.
-            let (wanted, bytes) = if peer.is_some() { (200, MAX_BYTES) } else { (limit, left) };
-            let page = self.broker.history(topic, range, PageLimit { messages: wanted, bytes }).await?;
+            let page = self.broker.history(topic, range, read).await?;
             let epoch = page.top.epoch;
+            bytes_read += page.entries.iter().map(|entry| entry.body.len()).sum::<usize>();
             if before.is_some_and(|before| before.epoch != Some(epoch)) {
                 // A `seq` of another log says nothing about this one.
-                return Ok(encode::history(&[], epoch, false));
+                return Ok(HistoryPage { json: encode::history(&[], epoch, false), bytes_read });
             }
             let mut more = page.more;
             let next = page.entries.first().map(|entry| entry.seq);
@@ -62,8 +82,8 @@ impl HistoryReader {
                 if peer.is_some_and(|peer| !is_between(&entry.body, topic, peer)) {
                     continue;
                 }
-                let size = entry.body.len() + 64;
-                if found.len() == limit as usize || (size > left && !found.is_empty()) {
+                let size = entry.body.len() + PAGE_MESSAGE_BYTES;
+                if found.len() == limit.messages as usize || (size > left && !found.is_empty()) {
                     more = true;
                     left = 0;
                     break;
@@ -71,12 +91,18 @@ impl HistoryReader {
                 left = left.saturating_sub(size);
                 found.push((entry.seq, entry.body));
             }
-            let is_full = found.len() == limit as usize || left == 0;
+            let is_full = found.len() == limit.messages as usize || left == 0;
             match next {
-                Some(seq) if more && !is_full && peer.is_some() => range = Range::Before(seq),
+                Some(seq) if more && !is_full && peer.is_some() => {
+                    range = Range::Before(seq);
+                    // Messages of other conversations came: they must not make the reads small.
+                    read = LARGE_READ;
+                    // A store that never waits must not keep the worker for a whole log.
+                    tokio::task::yield_now().await;
+                }
                 _ => {
                     found.reverse();
-                    return Ok(encode::history(&found, epoch, more));
+                    return Ok(HistoryPage { json: encode::history(&found, epoch, more), bytes_read });
                 }
             }
         }
@@ -93,8 +119,63 @@ fn is_between(stored: &[u8], log: &Topic, peer: &UserName) -> bool {
         target_username: Cow<'a, str>,
     }
     let Topic::User(owner) = log else { return false };
+    let is_pair = |sender: &[u8], target: &[u8]| {
+        let (owner, peer) = (owner.as_str().as_bytes(), peer.as_str().as_bytes());
+        (sender, target) == (owner, peer) || (sender, target) == (peer, owner)
+    };
+    if let Some((sender, target)) = leading_names(stored) {
+        return is_pair(sender, target);
+    }
     let json = [b"{", stored, b"}"].concat();
     let Ok(ends) = serde_json::from_slice::<Ends<'_>>(&json) else { return false };
-    let (sender, target) = (ends.sender_username.as_ref(), ends.target_username.as_ref());
-    (sender, target) == (owner.as_str(), peer.as_str()) || (sender, target) == (peer.as_str(), owner.as_str())
+    is_pair(ends.sender_username.as_bytes(), ends.target_username.as_bytes())
+}
+
+/// The names at the start of a stored body, as nodes write it: without a look at the content, which may be long. `None` if it
+/// starts in another way, or if a name has an escape in JSON.
+fn leading_names(stored: &[u8]) -> Option<(&[u8], &[u8])> {
+    fn string(text: &[u8]) -> Option<(&[u8], &[u8])> {
+        let end = text.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        (text[end] == b'"').then(|| (&text[..end], &text[end + 1..]))
+    }
+    let (sender, rest) = string(stored.strip_prefix(br#""sender_username":""#)?)?;
+    let (target, _) = string(rest.strip_prefix(br#","target_username":""#)?)?;
+    Some((sender, target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::MessageId;
+    use crate::protocol::encode::ChatBody;
+
+    #[test]
+    fn conversation_is_found_whatever_the_names() {
+        let user = |name: &str| UserName::parse(name).unwrap();
+        let names = ["bob", "日本", "\"quoted\"", "back\\slash", "bob\",\"target_username\":\"eve"];
+        for sender in names {
+            for target in names {
+                let body = ChatBody {
+                    sender_username: &user(sender),
+                    target_username: Some(&user(target)),
+                    content: "\"target_username\":\"eve\"",
+                    room: None,
+                    message_id: MessageId::generate(),
+                    client_id: None,
+                    sent_at: 1,
+                };
+                let stored = body.encode();
+                for other in names {
+                    let log = Topic::User(user(sender));
+                    assert_eq!(
+                        is_between(&stored, &log, &user(other)),
+                        other == target,
+                        "{sender} {target} {other}"
+                    );
+                }
+            }
+        }
+        let reordered = br#""content":"x","target_username":"bob","sender_username":"alice""#;
+        assert!(is_between(reordered, &Topic::User(user("alice")), &user("bob")));
+    }
 }

@@ -1,6 +1,6 @@
 //! Joining a topic without a gap or a repeat. Owns the order of the steps: the topic knows the member before anything is
-//! read, and the `Ack` is queued and the member's place is set under one lock. Called by the session for rooms and for
-//! private logs.
+//! read, and the `Ack` is queued and the member's place is set under one lock. Also owns what a position means that a member
+//! gives later. Called by the session for rooms and for private logs.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,9 +8,10 @@ use std::time::Instant;
 use super::outbox::Outbox;
 use super::replay::{JudgedPage, Replay};
 use super::sequencer::{Cursor, before_first};
-use super::topic::{LocalTopic, MemberState};
+use super::topic::LocalTopic;
+use super::topic_member::{Member, MemberState};
 use crate::backend::BackendError;
-use crate::protocol::{GapReason, Position, Since};
+use crate::protocol::{ConnectionId, GapReason, Position, Since};
 
 /// More missed messages than this are not replayed to a client that resumes.
 const MAX_MISSED: u64 = 1_000;
@@ -24,7 +25,8 @@ pub(super) enum ReplayFrom {
     Newest(u32),
     /// All after a position that the client gives. If it can't be proved, all that the log holds, or so many of the newest.
     Since(Since, Option<u32>),
-    /// All after the user's cursor. If it can't be proved, all that the log holds; the `Ack` does not mention recovery.
+    /// All after the user's cursor; without one, from the beginning of the log. If messages there were trimmed, a `Gap` comes
+    /// first. If the cursor can't be proved, all that the log holds. The `Ack` does not mention recovery.
     Cursor(Option<Position>),
 }
 
@@ -51,6 +53,20 @@ pub(super) enum ResumeOutcome {
     },
 }
 
+impl ResumeOutcome {
+    fn broken(self) -> Option<GapReason> {
+        match self {
+            Self::Recovered => None,
+            Self::Broken { reason, .. } => Some(reason),
+        }
+    }
+
+    /// Whether the log proves the client's position. It may do so although too many messages follow.
+    fn is_proved(self) -> bool {
+        matches!(self.broken(), None | Some(GapReason::TooMany))
+    }
+}
+
 /// Where the member starts; found before the lock is taken.
 struct JoinPlan {
     cursor: Option<Cursor>,
@@ -58,6 +74,17 @@ struct JoinPlan {
     recovery: Option<ResumeOutcome>,
     /// The log's top, if the log was read.
     top: Option<Position>,
+}
+
+impl JoinPlan {
+    /// The newest message, where this node knows of `last`.
+    fn newest_message(&self, last: Position) -> Position {
+        // After a rollback this node's last message may be one that the log has lost.
+        let broken = self.recovery.and_then(ResumeOutcome::broken);
+        let is_rollback = matches!(broken, Some(GapReason::Rollback | GapReason::Epoch));
+        let is_top = |top: &Position| is_rollback || top.epoch != last.epoch || top.seq > last.seq;
+        self.top.filter(is_top).unwrap_or(last)
+    }
 }
 
 /// Adds members to topics.
@@ -74,9 +101,9 @@ impl Joins {
         &self.replay
     }
 
-    /// Completes the join of a member that [`LocalTopic::begin_join`] added, and that `asked` before that. Finds out what the member missed. Then, under
-    /// the topic's lock, calls `ack` to queue the answer, and puts the member into the fan-out, or lets it lag by what it
-    /// missed.
+    /// Completes the join of a member that [`LocalTopic::begin_join`] added, and that `asked` before that. Finds out what the
+    /// member missed. Then, under the topic's lock, calls `ack` to queue the answer, and puts the member into the fan-out, or
+    /// lets it lag by what it missed.
     pub(super) async fn complete(
         &self,
         topic: &Arc<LocalTopic>,
@@ -86,28 +113,54 @@ impl Joins {
         ack: impl FnOnce(&Joined),
     ) -> Result<(), BackendError> {
         let start = self.find_start(topic, past, asked).await?;
-        if let Some(recovery) = start.recovery {
-            let broken = match recovery {
-                ResumeOutcome::Recovered => None,
-                ResumeOutcome::Broken { reason, .. } => Some(reason),
-            };
-            self.replay.registry.counters().resumed(broken);
-        }
         let mut state = topic.lock();
         let state = &mut *state;
-        let unready = || BackendError::Refused("the room's log is being read; try again".into());
         let last = state.last.ok_or_else(unready)?;
-        let top = start.top.filter(|top| top.epoch != last.epoch || top.seq > last.seq).unwrap_or(last);
-        ack(&Joined { top, recovery: start.recovery });
+        self.count(start.recovery);
+        ack(&Joined { top: start.newest_message(last), recovery: start.recovery });
         let Some(member) = state.members.get_mut(&outbox.id()) else { return Ok(()) };
-        member.state = MemberState::Live;
-        member.release_events();
         let newest = start.newest.map(|count| Cursor::newest(&last, count));
-        match newest.or(start.cursor) {
-            Some(cursor) if !cursor.is_at(&last) => topic.mark_lagging(member, cursor),
-            _ => {}
-        }
+        topic.begin(member, newest.or(start.cursor), &last);
         Ok(())
+    }
+
+    /// Answers a `since` that comes late: the connection is a member already. If it was sent the message there, nothing changes.
+    /// Otherwise it begins anew there, as in a first join, and may be sent messages again.
+    pub(super) async fn resume_late(
+        &self,
+        topic: &Arc<LocalTopic>,
+        outbox: &Arc<Outbox>,
+        (since, newest): (Since, Option<u32>),
+        ack: impl FnOnce(&Joined),
+    ) -> Result<(), BackendError> {
+        let cursor = Cursor::from(since);
+        loop {
+            let gaps = topic.gaps_told(outbox.id());
+            let start = self.resume(topic, cursor, newest, Instant::now()).await?;
+            let mut state = topic.lock();
+            let state = &mut *state;
+            let last = state.last.ok_or_else(unready)?;
+            let Some(member) = state.members.get_mut(&outbox.id()) else { return Err(unready()) };
+            if member.gaps != gaps {
+                // The member was told of a gap meanwhile. What was proved before it may no longer be in the log.
+                continue;
+            }
+            let is_proved = start.recovery.is_some_and(ResumeOutcome::is_proved);
+            let is_served = is_proved && member.is_past(&cursor, last);
+            let recovery = if is_served { Some(ResumeOutcome::Recovered) } else { start.recovery };
+            self.count(recovery);
+            ack(&Joined { top: start.newest_message(last), recovery });
+            if !is_served {
+                topic.begin(member, start.cursor, &last);
+            }
+            return Ok(());
+        }
+    }
+
+    fn count(&self, recovery: Option<ResumeOutcome>) {
+        if let Some(recovery) = recovery {
+            self.replay.registry.counters().resumed(recovery.broken());
+        }
     }
 
     async fn find_start(
@@ -120,14 +173,23 @@ impl Joins {
         match past {
             ReplayFrom::None => Ok(plain(None, None)),
             ReplayFrom::Newest(count) => Ok(plain(None, Some(count))),
-            ReplayFrom::Cursor(None) => Ok(plain(Some(self.replay.everything(topic).await?.0), None)),
+            ReplayFrom::Cursor(None) => {
+                if let Some(beginning) = topic.empty_since(asked) {
+                    return Ok(plain(Some(beginning), None));
+                }
+                let (everything, top) = self.replay.everything(topic).await?;
+                // From the beginning: if the log lost messages there, nobody has taken them.
+                let is_trimmed = everything.seq > 0;
+                Ok(plain(Some(if is_trimmed { Cursor::unproven(top.epoch, 0) } else { everything }), None))
+            }
             ReplayFrom::Cursor(Some(position)) => {
                 let cursor = Cursor::from(position);
                 if topic.bridges(&cursor) {
                     return Ok(plain(Some(cursor), None));
                 }
                 match self.replay.read_on(topic, &cursor).await?.broken {
-                    None => Ok(plain(Some(cursor), None)),
+                    // Trimmed beyond the cursor: the replay from there tells of the gap.
+                    None | Some(GapReason::Trimmed) => Ok(plain(Some(cursor), None)),
                     Some(_) => Ok(plain(Some(self.replay.everything(topic).await?.0), None)),
                 }
             }
@@ -174,7 +236,40 @@ impl Joins {
     }
 }
 
+fn unready() -> BackendError {
+    BackendError::Refused("the log is being read; try again".into())
+}
+
 impl LocalTopic {
+    /// Lets a member begin at a place, or at `last`. Its `Ack` is queued.
+    fn begin(self: &Arc<Self>, member: &mut Member, place: Option<Cursor>, last: &Position) {
+        let is_served_already = matches!(member.state, MemberState::Lagging(_));
+        let place = place.unwrap_or_else(|| Cursor::from(*last));
+        member.begin_at(place);
+        member.release_events();
+        if place.is_at(last) {
+            return;
+        }
+        if is_served_already {
+            member.state = MemberState::Lagging(place);
+        } else {
+            self.mark_lagging(member, place);
+        }
+    }
+
+    /// How many gaps a member was told of.
+    fn gaps_told(&self, id: ConnectionId) -> u64 {
+        self.lock().members.get(&id).map_or(0, |member| member.gaps)
+    }
+
+    /// The beginning of the log, if it held no message when a read found it as this node knows it, which began after this
+    /// time.
+    fn empty_since(&self, asked: Instant) -> Option<Cursor> {
+        let state = self.lock();
+        let is_confirmed = state.recovery.is_none() && state.confirmed_at.is_some_and(|begun| begun >= asked);
+        state.last.filter(|last| is_confirmed && last.seq == 0).map(Cursor::from)
+    }
+
     /// Whether this node can prove without a read of the log that the topic continues from the cursor. The ring holds fewer
     /// messages than would be too many to replay.
     fn bridges(&self, cursor: &Cursor) -> bool {

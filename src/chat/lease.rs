@@ -74,12 +74,8 @@ impl LeaseKeeper {
             if renewed_at.elapsed() > self.lease {
                 steady_since = Instant::now();
             }
-            match self.renew().await {
-                Ok(Lease::Kept) => renewed_at = Instant::now(),
-                Ok(Lease::Lost | Lease::Claimed) => {
-                    renewed_at = Instant::now();
-                    steady_since = Instant::now();
-                }
+            let renewed = match self.renew().await {
+                Ok(renewed) => renewed,
                 Err(error) => {
                     tracing::debug!(%error, "the presence lease could not be renewed");
                     steady_since = Instant::now();
@@ -87,15 +83,27 @@ impl LeaseKeeper {
                     tick.reset_after(self.heartbeat / 5);
                     continue;
                 }
+            };
+            renewed_at = Instant::now();
+            if renewed != Lease::Kept {
+                steady_since = Instant::now();
             }
-            self.health.record();
+            self.health.record(renewed);
             // Between two renewals, however much there is to do and however slow the store is: a node that forgot its
             // own lease over it would be the next to be reaped.
             let until = Instant::now() + self.heartbeat / 2;
+            if let Err(error) = self.backend.observe_leases(Instant::now()).await {
+                tracing::debug!(%error, "the leases of other nodes could not be read");
+                steady_since = Instant::now();
+                continue;
+            }
             if let Err(error) = self.restore(until).await {
                 tracing::debug!(%error, "the members could not be added again yet");
                 steady_since = Instant::now();
                 continue;
+            }
+            if renewed != Lease::Kept {
+                self.health.record_restored();
             }
             self.presence.requeue_departures();
             if steady_since.elapsed() >= self.lease

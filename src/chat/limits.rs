@@ -6,7 +6,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::config::Limits;
 use crate::protocol::Topic;
+
+/// Bytes read from the store that cost as much as a frame; the same as for large fragments.
+const READ_UNIT: usize = 16 << 10;
+
+/// What a request costs that has read so many bytes. Not more than the rate allows in the time that a request may take,
+/// since the connection reads no pong while it waits.
+pub(super) fn read_cost(bytes: usize, limits: &Limits) -> u32 {
+    let most = f64::from(limits.messages_per_second) * limits.request_timeout.as_secs_f64();
+    u32::try_from(bytes / READ_UNIT).unwrap_or(u32::MAX).min(most as u32)
+}
 
 /// A token bucket that may be overdrawn: a request over the rate is delayed, not refused.
 #[derive(Debug, Clone)]
@@ -46,6 +57,21 @@ impl TokenBucket {
         } else {
             Duration::from_secs_f64(-self.level / self.per_second)
         }
+    }
+
+    /// Takes `cost`, unless the bucket is overdrawn: then returns after what time it is not any more.
+    pub(super) fn try_take(&mut self, cost: u32, now: Instant) -> Result<(), Duration> {
+        let level = self.level_at(now);
+        if level < 0.0 {
+            return Err(Duration::from_secs_f64(-level / self.per_second));
+        }
+        (self.level, self.at) = (level - f64::from(cost), now);
+        Ok(())
+    }
+
+    /// Gives back what was taken for nothing.
+    pub(super) fn give_back(&mut self, cost: u32, now: Instant) {
+        (self.level, self.at) = ((self.level_at(now) + f64::from(cost)).min(self.burst), now);
     }
 }
 
@@ -112,6 +138,14 @@ mod tests {
         assert!(bucket.is_full(start + Duration::from_millis(2_150)));
         assert!((0..100).all(|_| bucket.take(1, start + Duration::from_secs(60)).is_zero()));
         assert!(!bucket.take(1, start + Duration::from_secs(60)).is_zero());
+    }
+
+    #[test]
+    fn reads_cost_their_bytes_up_to_the_time_of_a_request() {
+        let limits = Limits::default();
+        for (bytes, cost) in [(0, 0), (16_383, 0), (256 << 10, 16), (4 << 20, 250), (usize::MAX, 250)] {
+            assert_eq!(read_cost(bytes, &limits), cost, "{bytes}");
+        }
     }
 
     #[test]

@@ -2,35 +2,46 @@
 //! and no store of its own: it asks the layer below through the backend's traits, and answers the layer above by
 //! queueing frames.
 
+mod activity;
 mod admin;
+mod answer_size;
 mod arrival;
 mod auth;
 mod connections;
 mod counters;
 mod cursors;
 mod error;
+mod failed_tokens;
+mod flush_list;
 mod history;
 mod join;
 mod lease;
 mod lease_health;
 mod limits;
 mod members;
+mod new_names;
 mod node;
 mod outbox;
 mod presence;
 mod publisher;
+mod read_slots;
 mod recovery;
 mod registry;
 mod replay;
 mod requests;
 mod ring;
 mod room_rules;
+mod seats;
 mod send_budget;
+mod send_queue;
 mod sequencer;
 mod session;
+mod storage_rate;
 mod topic;
+mod topic_member;
 mod topic_worker;
 
+pub use activity::ClientKind;
 pub use admin::{Admin, Issued};
 pub use auth::Credential;
 pub use connections::ConnectionGuard;
@@ -42,6 +53,8 @@ pub use node::{Inlet, Node};
 pub use outbox::{Close, Outbox, Work};
 pub use registry::Registry;
 pub use room_rules::RoomRules;
+pub use seats::{NoPlace, Seats};
 pub use send_budget::SendBudget;
+pub use send_queue::Socket;
 pub use sequencer::{Cursor, CursorId, Verdict, continuity, judge};
 pub use session::{Flow, Session};

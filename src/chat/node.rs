@@ -2,12 +2,13 @@
 //! together and runs their background tasks; each part owns its own state, and sessions own what belongs to one
 //! connection. Made by `server`, shared by all connections.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::gauge;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,6 +17,7 @@ use super::auth::{Credential, TokensInUse};
 use super::connections::{ConnectionGuard, Connections};
 use super::cursors::PrivateCursors;
 use super::error::RequestError;
+use super::failed_tokens::FailedTokens;
 use super::history::HistoryReader;
 use super::join::Joins;
 use super::lease::LeaseKeeper;
@@ -24,14 +26,16 @@ use super::members::MembersReader;
 use super::outbox::Outbox;
 use super::presence::LocalPresence;
 use super::publisher::Publisher;
+use super::read_slots::ReadSlots;
 use super::registry::Registry;
 use super::replay::Replay;
 use super::room_rules::RoomRules;
+use super::storage_rate::StorageRate;
 use super::topic_worker::TopicWorker;
-use crate::backend::{Backend, BackendError, Notice, Stored};
+use crate::backend::{Backend, Notice, Owner, Stored};
 use crate::config::Config;
 use crate::metrics as names;
-use crate::protocol::{CloseReason, ConnectionId, Token, Topic, UserName};
+use crate::protocol::{CloseReason, ConnectionId, ErrorCode, Token, Topic, UserName};
 use crate::supervise::critical;
 
 /// The receiving end of a node, made before there is a backend to deliver to it.
@@ -61,6 +65,7 @@ pub struct Node {
     pub(super) registry: Arc<Registry>,
     pub(super) presence: Arc<LocalPresence>,
     pub(super) tokens: Arc<TokensInUse>,
+    failed_tokens: FailedTokens,
     pub(super) joins: Joins,
     pub(super) history: HistoryReader,
     pub(super) members: MembersReader,
@@ -84,17 +89,24 @@ impl Node {
         let Inlet { registry, notices } = inlet;
         let presence = LocalPresence::new(backend.presence.clone(), registry.needs_restore.clone());
         let lease_health = Arc::new(LeaseHealth::new(config.node.lease, config.node.heartbeat));
+        let slots = Arc::new(ReadSlots::new());
+        let queued = registry.queued().clone();
         let replay = Replay::new(registry.clone(), backend.broker.clone());
         let node = Arc::new(Self {
             presence: Arc::new(presence),
             tokens: Arc::new(TokensInUse::new(backend.tokens.clone())),
+            failed_tokens: FailedTokens::default(),
             joins: Joins::new(replay),
-            history: HistoryReader::new(backend.broker.clone()),
-            members: MembersReader::new(backend.presence.clone(), lease_health.clone()),
+            history: HistoryReader::new(backend.broker.clone(), slots.clone(), queued.clone()),
+            members: MembersReader::new(backend.presence.clone(), lease_health.clone(), slots, queued),
             lease_health,
             cursors: PrivateCursors::new(backend.markers.clone()),
-            publisher: Publisher::new(backend.broker.clone()),
-            connections: Arc::default(),
+            publisher: Publisher::new(
+                backend.broker.clone(),
+                StorageRate::new(config.limits.storage_rate(), config.limits.stored_bytes_burst),
+                config.limits.delivery_bytes(),
+            ),
+            connections: Connections::new(config.max_connections),
             admin: Admin::new(backend.clone(), config.auth.token_ttl),
             rooms,
             registry,
@@ -129,6 +141,7 @@ impl Node {
         let lease = LeaseKeeper::new(presence, backend, settings.heartbeat, settings.lease, health);
         tracker.spawn(critical("lease", stop, lease.run(stop.clone())));
         let recheck = self.config.auth.recheck_interval;
+        spawn!("flush", self.registry, |part, stop| part.flush(stop));
         spawn!("topics", worker, |part, stop| part.run(stop));
         spawn!("quiet topics", worker, |part, stop| part.check_quiet_topics(idle_check, stop));
         spawn!("idle topics", worker, |part, stop| part.unsubscribe_idle(stop));
@@ -148,33 +161,54 @@ impl Node {
         self.backend.broker.ready() && self.lease_health.is_fresh()
     }
 
-    /// Adds a new connection.
+    /// Whether a further user can connect.
+    pub fn has_free_seat(&self) -> bool {
+        self.connections.has_free_seat()
+    }
+
+    /// Adds a new connection, which has no place yet.
     pub fn connect(&self) -> ConnectionGuard {
         let queued = self.registry.queued().clone();
         let outbox = Outbox::new(ConnectionId::generate(), self.config.limits.max_queue_bytes, queued);
         self.connections.open(Arc::new(outbox))
     }
 
-    /// Checks a token for a connection; see [`RequestError`] for how it fails.
+    /// Checks a token for a connection, from an address unless many clients share it.
+    ///
+    /// # Errors
+    /// `rate_limited` if too many tokens of this address failed; `unauthorized` only if the store checked the token.
     pub async fn authenticate(
         &self,
         token: &Token,
         outbox: &Arc<Outbox>,
+        address: Option<IpAddr>,
     ) -> Result<Credential, RequestError> {
+        if let Some(address) = address {
+            let taken = self.failed_tokens.take(address, Instant::now());
+            taken.map_err(RequestError::too_many_failed_tokens)?;
+        }
         let deadline = self.config.limits.request_timeout;
-        let check = self.tokens.authenticate(token, outbox);
-        tokio::time::timeout(deadline, check).await.unwrap_or_else(|_| Err(RequestError::timed_out()))
+        let checked = timeout(deadline, self.tokens.authenticate(token, outbox)).await;
+        let checked = checked.unwrap_or_else(|_| Err(RequestError::timed_out()));
+        if let Some(address) = address
+            && checked.as_ref().err().is_none_or(|error| error.code() != ErrorCode::Unauthorized)
+        {
+            self.failed_tokens.give_back(address, Instant::now());
+        }
+        checked
     }
 
-    /// Stores and publishes a message; returns once the store has it.
+    /// Stores and publishes a message; returns once the store has it. The limits of single users apply only if it is charged
+    /// to an owner.
     pub async fn publish(
         &self,
         sender: &UserName,
         to: &Topic,
         content: &str,
         client_id: Option<&str>,
-    ) -> Result<Stored, BackendError> {
-        self.publisher.publish(sender, to, content, client_id).await
+        owner: Option<Owner>,
+    ) -> Result<Stored, RequestError> {
+        self.publisher.publish(sender, to, content, client_id, owner).await
     }
 
     /// What the server API may do.

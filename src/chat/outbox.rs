@@ -1,6 +1,7 @@
-//! The bounded queue to one connection. Owns the frames that wait to be written, and what happens when they are too many:
-//! fan-out is refused (the member lags and is served later), and replies make the reader wait. Topics and the session
-//! push to it, the connection's write loop empties it.
+//! The bounded queue to one connection. Owns who writes it and who is woken, and what happens when too much is queued:
+//! fan-out is refused (the member lags and is served later), and replies make the
+//! reader wait. Topics and the session push to it. Whoever has pushed writes it to the socket, as far as the socket takes
+//! it at once; only for the rest the connection's task has to wake up.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -10,11 +11,9 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 
 use super::send_budget::SendBudget;
+use super::send_queue::{SendQueue, Socket, SocketState};
 use super::topic::LocalTopic;
 use crate::protocol::{CloseReason, ConnectionId};
-
-/// Blocks that an empty queue keeps memory for.
-const KEPT_BLOCKS: usize = 8;
 
 /// How the node ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,42 +30,100 @@ impl From<CloseReason> for Close {
     }
 }
 
+/// Whether a ping has to prove that a private message arrived.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    #[default]
+    NotNeeded,
+    /// The connection does not know it yet.
+    Wanted,
+    /// The connection will send the ping soon. Further messages need no other one, and wake nobody.
+    Planned,
+}
+
+/// What the connection's task waits for, as bits: a change of something else does not wake it.
+type Waits = u8;
+const FOR_SOCKET: Waits = 1;
+const FOR_ROOM: Waits = 1 << 1;
+const FOR_LAGGING: Waits = 1 << 2;
+const FOR_CLOSE: Waits = 1 << 3;
+const FOR_PROOF: Waits = 1 << 4;
+const FOR_PAGE: Waits = 1 << 5;
+
 #[derive(Default)]
-struct Queue {
-    blocks: VecDeque<Bytes>,
-    /// Queued and not yet written, the blocks that the write loop has taken included.
-    bytes: usize,
+struct State {
+    queue: SendQueue,
+    /// Someone is about to write.
+    is_dirty: bool,
+    /// The next round of events writes what is queued by then.
+    is_in_round: bool,
     /// Topics in which this connection lags, in the order in which it began to.
     lagging: VecDeque<Arc<LocalTopic>>,
     close: Option<Close>,
-    /// A private message was queued: a ping soon has to prove that it arrived.
-    wants_ping: bool,
+    proof: Proof,
     is_closed: bool,
-    /// Reading, writing and serving lagging topics are one task, so one waker serves all three.
+    /// Reading, writing and serving lagging topics are one task, so one waker serves all of them.
     waker: Option<Waker>,
+    waits: Waits,
 }
 
-impl Queue {
-    fn register(&mut self, cx: &Context<'_>) {
+impl State {
+    fn register(&mut self, cx: &Context<'_>, waits: Waits) {
+        self.waits |= waits;
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
         }
     }
+
+    /// The waker, if the task waits for one of these. It asks for everything again afterwards.
+    fn waker_for(&mut self, waits: Waits) -> Option<Waker> {
+        if self.waits & waits == 0 {
+            return None;
+        }
+        self.waits = 0;
+        self.waker.take()
+    }
 }
 
 /// What the write loop has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Write the blocks of finished frames that were moved to the buffer.
-    Blocks,
+    /// Wait until the socket has room, and tell it with [`Outbox::socket_has_room`].
+    Wait {
+        /// Whether any bytes were written since the last time.
+        has_progress: bool,
+    },
+    /// The connection is gone.
+    Lost,
     /// Close the connection: nothing is left to write.
     Close(Close),
+}
+
+/// When a block has to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// As soon as the tasks that are ready have run.
+    Soon,
+    /// With the next round of events, or with the next block that is written to the connection.
+    NextRound,
+}
+
+/// What became of a block of fan-out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It is queued, and the caller has to see to [`Outbox::flush`] with its urgency.
+    ToFlush,
+    /// It is queued, and somebody else writes it.
+    Queued,
+    /// There is no room for it; nothing was queued.
+    Refused,
 }
 
 /// The queue to one connection. Over `max_bytes`, fan-out is refused. Replies are still taken, but the connection reads no
 /// further request until the queue is half empty again.
 pub struct Outbox {
     id: ConnectionId,
-    queue: Mutex<Queue>,
+    state: Mutex<State>,
     max_bytes: usize,
     total: Arc<SendBudget>,
 }
@@ -74,7 +131,7 @@ pub struct Outbox {
 impl Outbox {
     /// An empty queue that holds at most `max_bytes` of fan-out, and one reply more than that.
     pub fn new(id: ConnectionId, max_bytes: usize, total: Arc<SendBudget>) -> Self {
-        Self { id, queue: Mutex::default(), max_bytes, total }
+        Self { id, state: Mutex::default(), max_bytes, total }
     }
 
     /// The connection.
@@ -82,199 +139,241 @@ impl Outbox {
         self.id
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the queue, then wakes the connection with no lock held.
-    fn change<R>(&self, change: impl FnOnce(&mut Queue) -> R) -> R {
-        let (result, waker) = {
-            let mut queue = self.lock();
-            let result = change(&mut queue);
-            (result, queue.waker.take())
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        result
+    /// Up to how many queued bytes there is room for a page of a log. While pages are short, only connections that drain
+    /// get them.
+    fn page_room(&self) -> usize {
+        self.max_bytes / if self.total.is_short() { 32 } else { 4 }
     }
 
-    /// Queues a block of fan-out: one reference count, no copy. False if there is no room for it; then nothing was queued.
-    /// The caller adds the block to the node's total, once for all members.
-    #[must_use]
-    pub(super) fn push(&self, block: &Bytes) -> bool {
+    /// Changes the state, then wakes the task with no lock held if it waits for one of these.
+    fn change(&self, waits: Waits, change: impl FnOnce(&mut State)) {
         let waker = {
-            let mut queue = self.lock();
-            if queue.is_closed {
-                return true;
-            }
-            // A block larger than the whole bound still fits an empty queue, or it could never be sent.
-            if queue.bytes > 0 && queue.bytes + block.len() > self.max_bytes {
-                return false;
-            }
-            queue.bytes += block.len();
-            queue.blocks.push_back(block.clone());
-            queue.waker.take()
+            let mut state = self.lock();
+            change(&mut state);
+            state.waker_for(waits)
         };
         if let Some(waker) = waker {
             waker.wake();
         }
-        true
     }
 
-    /// Queues a reply, however full the queue is: the connection waits for [`Outbox::has_room`] before its next read.
-    pub fn reply(&self, frame: Bytes) {
-        self.total.add(frame.len());
-        let dropped = self.change(|queue| {
-            if queue.is_closed {
-                return frame.len();
+    /// From now on, the queue is written to this socket.
+    pub fn attach(&self, socket: Arc<dyn Socket>) {
+        self.change(FOR_SOCKET, |state| state.queue.attach(socket));
+    }
+
+    /// Queues a block of fan-out: one reference count, no copy. The caller adds the block to the node's total, once for all
+    /// members.
+    pub(super) fn push(&self, block: &Bytes, urgency: Urgency) -> Pushed {
+        let mut state = self.lock();
+        if state.is_closed {
+            return Pushed::Queued;
+        }
+        // A block larger than the whole bound still fits an empty queue, or it could never be sent.
+        if !state.queue.is_empty() && state.queue.bytes() + block.len() > self.max_bytes {
+            return Pushed::Refused;
+        }
+        state.queue.push(block.clone());
+        if state.queue.state() != SocketState::Open {
+            return Pushed::Queued;
+        }
+        let is_awaited = match urgency {
+            Urgency::Soon => std::mem::replace(&mut state.is_dirty, true),
+            Urgency::NextRound => state.is_dirty || std::mem::replace(&mut state.is_in_round, true),
+        };
+        if is_awaited { Pushed::Queued } else { Pushed::ToFlush }
+    }
+
+    /// True if the caller has to see to [`Outbox::flush`]; else somebody does already, or there is nothing to write to. Until
+    /// then, what is queued waits.
+    pub(super) fn is_to_be_flushed(&self) -> bool {
+        let mut state = self.lock();
+        let is_open = !state.is_closed && state.queue.state() == SocketState::Open;
+        is_open && !std::mem::replace(&mut state.is_dirty, true)
+    }
+
+    /// Writes what is queued, in one system call unless the socket is full. The lock is held meanwhile: the socket does not
+    /// wait.
+    pub(super) fn flush(&self, urgency: Urgency) {
+        let waker = {
+            let mut state = self.lock();
+            match urgency {
+                Urgency::Soon => state.is_dirty = false,
+                Urgency::NextRound => state.is_in_round = false,
             }
-            queue.bytes += frame.len();
-            queue.blocks.push_back(frame);
-            0
-        });
-        self.total.subtract(dropped);
+            self.write(&mut state)
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Writes what the socket takes. Returns whom to wake for it.
+    fn write(&self, state: &mut State) -> Option<Waker> {
+        let written = state.queue.write();
+        self.total.subtract(written);
+        let mut waits = 0;
+        if state.queue.state() != SocketState::Open || state.close.is_some() {
+            waits |= FOR_SOCKET;
+        }
+        if state.queue.bytes() <= self.max_bytes / 2 {
+            waits |= FOR_ROOM;
+        }
+        if state.queue.bytes() <= self.page_room() {
+            waits |= if state.lagging.is_empty() { FOR_PAGE } else { FOR_PAGE | FOR_LAGGING };
+        }
+        state.waker_for(waits)
+    }
+
+    /// Queues a reply, however full the queue is: the connection waits for [`Outbox::has_room`] before its next read. Only
+    /// for the connection's own task, which asks for [`Outbox::work`] before it waits: it is not woken.
+    pub fn reply(&self, frame: Bytes) {
+        let mut state = self.lock();
+        if !state.is_closed {
+            self.total.add(frame.len());
+            state.queue.push(frame);
+        }
     }
 
     /// Notes that this connection lags in a topic. Called once per topic: the topic keeps that state.
     pub(super) fn mark_lagging(&self, topic: Arc<LocalTopic>) {
-        self.change(|queue| {
-            if !queue.is_closed {
-                queue.lagging.push_back(topic);
+        self.change(FOR_LAGGING, |state| {
+            if !state.is_closed {
+                state.lagging.push_back(topic);
             }
         });
     }
 
     /// Closes the connection after what is queued. The first reason counts.
     pub fn close(&self, close: Close) {
-        self.change(|queue| queue.close.get_or_insert(close).reason);
+        self.change(FOR_CLOSE | FOR_SOCKET, |state| {
+            state.close.get_or_insert(close);
+        });
     }
 
-    /// Waits for something to write, and moves all of it to `taken`, which has to be empty: the queue uses its memory
-    /// next. Report what was written with [`Outbox::written`].
-    pub async fn work(&self, taken: &mut VecDeque<Bytes>) -> Work {
-        debug_assert!(taken.is_empty(), "the blocks that were taken before are not written yet");
-        // A replay has a block for each message: the connection would keep that much memory until its end.
-        if taken.capacity() > KEPT_BLOCKS {
-            *taken = VecDeque::new();
-        }
+    /// Writes what is queued, unless somebody else is about to, and waits until the write loop has something to do.
+    pub async fn work(&self) -> Work {
         poll_fn(|cx| {
-            let mut queue = self.lock();
-            if !queue.blocks.is_empty() {
-                std::mem::swap(&mut queue.blocks, taken);
-                return Poll::Ready(Work::Blocks);
+            let (work, waker) = {
+                let mut state = self.lock();
+                // If somebody is about to write anyway, everything goes out with one call. What waits for room was asked for
+                // earlier in this poll.
+                let is_awaited = state.is_dirty && state.queue.state() == SocketState::Open;
+                let waker = if is_awaited { None } else { self.write(&mut state) };
+                let work = match state.queue.state() {
+                    SocketState::Full => Some(Work::Wait { has_progress: state.queue.take_progress() }),
+                    SocketState::Lost => Some(Work::Lost),
+                    SocketState::Open if state.queue.is_empty() => state.close.map(Work::Close),
+                    SocketState::Open => None,
+                };
+                if work.is_none() {
+                    state.register(cx, FOR_SOCKET);
+                }
+                (work, waker)
+            };
+            if let Some(waker) = waker {
+                waker.wake();
             }
-            if let Some(close) = queue.close {
-                return Poll::Ready(Work::Close(close));
+            work.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    /// The socket, which was full, has room again: [`Outbox::work`] goes on writing.
+    pub fn socket_has_room(&self) {
+        self.lock().queue.has_room_again();
+    }
+
+    /// Drops what is queued, except the rest of a frame that is partly written.
+    pub fn drop_unwritten(&self) {
+        let dropped = self.lock().queue.drop_unwritten();
+        self.total.subtract(dropped);
+    }
+
+    /// Whether more than half of the bound is queued: then nothing is read from this client.
+    pub fn is_full(&self) -> bool {
+        self.lock().queue.bytes() > self.max_bytes / 2
+    }
+
+    /// Whether the client's socket took no more the last time: the client reads nothing, or slowly.
+    pub fn is_stalled(&self) -> bool {
+        self.lock().queue.state() == SocketState::Full
+    }
+
+    /// Waits until `ready` returns something, and asks it again when one of these changes.
+    async fn until<R>(&self, waits: Waits, mut ready: impl FnMut(&mut State) -> Option<R>) -> R {
+        poll_fn(|cx| {
+            let mut state = self.lock();
+            if let Some(result) = ready(&mut state) {
+                return Poll::Ready(result);
             }
-            queue.register(cx);
+            state.register(cx, waits);
             Poll::Pending
         })
         .await
     }
 
-    /// Reports that so many bytes were written to the socket.
-    pub fn written(&self, bytes: usize) {
-        self.total.subtract(bytes);
-        self.change(|queue| queue.bytes = queue.bytes.saturating_sub(bytes));
-    }
-
-    /// Whether more than half of the bound is queued: then nothing is read from this client.
-    pub fn is_full(&self) -> bool {
-        self.lock().bytes > self.max_bytes / 2
-    }
-
     /// Waits until at most half of the bound is queued.
     pub async fn has_room(&self) {
-        poll_fn(|cx| {
-            let mut queue = self.lock();
-            if queue.bytes <= self.max_bytes / 2 {
-                return Poll::Ready(());
-            }
-            queue.register(cx);
-            Poll::Pending
-        })
-        .await;
+        self.until(FOR_ROOM, |state| (state.queue.bytes() <= self.max_bytes / 2).then_some(())).await;
+    }
+
+    /// Waits until there is room for a page.
+    pub(super) async fn has_page_room(&self) {
+        self.until(FOR_PAGE, |state| (state.queue.bytes() <= self.page_room()).then_some(())).await;
     }
 
     /// Waits until the connection lags in a topic and has room for a page of it.
     pub(super) async fn next_lagging(&self) -> Arc<LocalTopic> {
-        poll_fn(|cx| {
-            // While pages are short, only connections that drain get them.
-            let share = if self.total.is_short() { 32 } else { 4 };
-            let mut queue = self.lock();
-            if queue.bytes <= self.max_bytes / share
-                && let Some(topic) = queue.lagging.pop_front()
-            {
-                return Poll::Ready(topic);
-            }
-            queue.register(cx);
-            Poll::Pending
+        self.until(FOR_LAGGING, |state| {
+            let has_room = state.queue.bytes() <= self.page_room();
+            if has_room { state.lagging.pop_front() } else { None }
         })
         .await
     }
 
     /// Waits until the node wants to close the connection.
     pub async fn closing(&self) -> Close {
-        poll_fn(|cx| {
-            let mut queue = self.lock();
-            if let Some(close) = queue.close {
-                return Poll::Ready(close);
-            }
-            queue.register(cx);
-            Poll::Pending
-        })
-        .await
+        self.until(FOR_CLOSE, |state| state.close).await
     }
 
     /// Asks for a ping soon, to prove that everything queued arrived.
-    pub(super) fn want_ping(&self) {
-        self.change(|queue| queue.wants_ping = true);
+    pub fn want_ping(&self) {
+        if self.lock().proof == Proof::NotNeeded {
+            self.change(FOR_PROOF, |state| state.proof = Proof::Wanted);
+        }
     }
 
-    /// Waits until a ping is asked for.
+    /// Waits until a ping is asked for. The connection then plans one, and says when it sends it with
+    /// [`Outbox::ping_sent`].
     pub async fn ping_wanted(&self) {
-        poll_fn(|cx| {
-            let mut queue = self.lock();
-            if std::mem::take(&mut queue.wants_ping) {
-                return Poll::Ready(());
-            }
-            queue.register(cx);
-            Poll::Pending
+        self.until(FOR_PROOF, |state| {
+            let is_wanted = state.proof == Proof::Wanted;
+            is_wanted.then(|| state.proof = Proof::Planned)
         })
         .await;
     }
 
-    /// Ends the queue: drops what is queued, and ignores what comes later.
+    /// A ping is about to be queued behind everything that is queued: later messages want another one.
+    pub fn ping_sent(&self) {
+        self.lock().proof = Proof::NotNeeded;
+    }
+
+    /// Ends the queue: drops what is queued and the socket, and ignores what comes later.
     pub fn shut(&self) {
-        let left = self.change(|queue| {
-            queue.is_closed = true;
-            queue.blocks.clear();
-            queue.lagging.clear();
-            std::mem::take(&mut queue.bytes)
-        });
+        let left = {
+            let mut state = self.lock();
+            state.is_closed = true;
+            state.lagging.clear();
+            state.queue.end()
+        };
         self.total.subtract(left);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-
-    use super::*;
-
-    #[test]
-    fn queue_releases_its_memory_after_a_long_replay() {
-        let outbox = Outbox::new(ConnectionId::generate(), 1 << 20, Arc::default());
-        let mut taken = VecDeque::new();
-        for count in [100, 3, 200, 1, 1] {
-            (0..count).for_each(|_| outbox.reply(Bytes::from_static(b"hello")));
-            assert!(outbox.work(&mut taken).now_or_never().is_some());
-            assert_eq!(taken.len(), count);
-            outbox.written(5 * taken.drain(..).len());
-        }
-        assert!(outbox.work(&mut taken).now_or_never().is_none());
-        let queued = outbox.lock().blocks.capacity();
-        assert!(taken.capacity() <= KEPT_BLOCKS && queued <= KEPT_BLOCKS, "{queued} {}", taken.capacity());
-    }
-}
+mod tests;

@@ -4,8 +4,11 @@
 
 use std::sync::Arc;
 
+use super::flush_list::FanOut;
+use super::outbox::Urgency;
 use super::sequencer::{Cursor, Verdict, before_first, before_newer, continuity, judge};
-use super::topic::{LocalTopic, MemberState, State};
+use super::topic::{LocalTopic, State};
+use super::topic_member::MemberState;
 use crate::backend::{Page, PageLimit, Range};
 use crate::protocol::events::Gap;
 use crate::protocol::{GapReason, MessageId, Position, encode};
@@ -92,24 +95,23 @@ impl LocalTopic {
     fn reset_to(self: &Arc<Self>, state: &mut State, reason: GapReason, position: Position) {
         let room = self.name.room().cloned();
         let gap = Gap { room, reason: reason.into(), epoch: position.epoch, next_seq: position.seq + 1 };
-        let gap = encode::event(&gap);
         let old = state.last.replace(position);
         state.breaks += 1;
         state.ring.clear();
-        let mut notified = 0;
+        let mut fan_out = FanOut::new(encode::event(&gap), Urgency::Soon, state.members.len());
         for member in state.members.values_mut() {
             match member.state {
                 MemberState::Live | MemberState::SkipUntil(_) => {}
                 MemberState::Joining | MemberState::Lagging(_) => continue,
             }
             member.state = MemberState::Live;
-            if member.outbox.push(&gap) {
-                notified += 1;
+            if fan_out.push(&member.outbox) {
+                member.begin_after_gap(Cursor::from(position));
             } else if let Some(old) = old {
                 self.mark_lagging(member, Cursor::from(old));
             }
         }
-        self.shared.queued.add(gap.len() * notified);
+        let notified = self.shared.end(fan_out);
         self.shared.counters.gaps_sent(reason, notified as u64);
         tracing::warn!(
             reason = reason.as_str(),

@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::counters::Counters;
+use super::flush_list::{FlushList, WaitList};
 use super::outbox::Outbox;
 use super::ring::RingBudget;
 use super::send_budget::SendBudget;
-use super::topic::{LocalTopic, NodeResources, Phase};
+use super::topic::{Delivery, LocalTopic, NodeResources, Phase};
 use crate::backend::{BackendError, Deliver, Interruption, Notice, Publication};
 use crate::protocol::Topic;
 use crate::work_queue::WorkQueue;
@@ -28,6 +30,8 @@ pub struct Registry {
     work: WorkQueue<Topic>,
     /// Topics without a holder, by the time at which the last one went, oldest first.
     idle: Mutex<VecDeque<(Instant, Topic)>>,
+    /// Topics that wait for the delivery of what they received, each once.
+    received: WaitList<LocalTopic>,
     shared: Arc<NodeResources>,
     notices: mpsc::Sender<Notice>,
     /// The connection to the store was lost: it may have lost members too, so the next heartbeat adds them again.
@@ -58,12 +62,14 @@ impl Registry {
         let shared = Arc::new(NodeResources {
             budget: Arc::new(RingBudget::new(ring_bytes)),
             queued: Arc::new(SendBudget::default()),
+            to_flush: FlushList::default(),
             counters: Counters::new(),
         });
         let registry = Self {
             topics: RwLock::default(),
             work: WorkQueue::default(),
             idle: Mutex::default(),
+            received: WaitList::default(),
             shared,
             notices,
             needs_restore: Arc::default(),
@@ -82,6 +88,26 @@ impl Registry {
     /// Bytes queued for all connections.
     pub fn queued(&self) -> &Arc<SendBudget> {
         &self.shared.queued
+    }
+
+    /// Delivers what topics receive, and writes to the sockets what they push, until the node stops.
+    pub(super) async fn flush(&self, stop: CancellationToken) {
+        self.shared.to_flush.run(|| self.deliver_all_received(), stop).await;
+    }
+
+    /// Has the answer to a publish written together with what comes of the publish itself.
+    pub(super) fn write_soon(&self, outbox: &Arc<Outbox>) {
+        self.shared.to_flush.write_soon(outbox);
+    }
+
+    fn deliver_all_received(&self) {
+        self.received.take().iter().for_each(|topic| self.deliver_received(topic));
+    }
+
+    fn deliver_received(&self, topic: &Arc<LocalTopic>) {
+        if topic.deliver_received() {
+            self.enqueue(topic);
+        }
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -209,15 +235,18 @@ impl Registry {
 }
 
 impl Deliver for Registry {
-    fn deliver(&self, name: &Topic, publications: &mut Vec<Publication>) {
-        match self.find(name) {
-            Some(topic) => {
-                if topic.deliver(publications) {
-                    self.enqueue(&topic);
+    fn deliver(&self, name: &Topic, publications: &mut dyn Iterator<Item = Publication>) {
+        // Without members here, the unsubscription is on its way.
+        let Some(topic) = self.find(name) else { return };
+        match topic.receive(publications) {
+            Delivery::Awaited => {}
+            Delivery::Due => {
+                self.received.add([topic]);
+                if !self.shared.to_flush.deliver_soon() {
+                    self.deliver_all_received();
                 }
             }
-            // The topic has no members here any more; the unsubscription is on its way.
-            None => publications.clear(),
+            Delivery::DueNow => self.deliver_received(&topic),
         }
     }
 
@@ -228,12 +257,14 @@ impl Deliver for Registry {
                 Interruption::Lost => self.shared.counters.gap_reconnect.increment(1),
                 Interruption::Silent => self.shared.counters.gap_probe.increment(1),
             }
+            self.deliver_received(&topic);
             topic.interrupt();
         }
     }
 
     fn restored(&self, topics: &[Topic]) {
         for topic in topics.iter().filter_map(|name| self.find(name)) {
+            self.deliver_received(&topic);
             topic.resume();
             self.enqueue(&topic);
         }

@@ -11,7 +11,8 @@ use super::outbox::Outbox;
 use super::registry::Registry;
 use super::send_budget::PAGE;
 use super::sequencer::{Cursor, CursorId, before_first, before_newer, continuity};
-use super::topic::{LocalTopic, Member, MemberState, State};
+use super::topic::{LocalTopic, State};
+use super::topic_member::{Member, MemberState};
 use crate::backend::{BackendError, Broker, Page, PageLimit, Range};
 use crate::protocol::encode::put_chat;
 use crate::protocol::events::Gap;
@@ -61,16 +62,14 @@ impl Replay {
             let again = match topic.pull(outbox.id()) {
                 Pulled::Settled => false,
                 Pulled::Queued => true,
+                // Boxed: every connection has the state of this loop, and few ever read a log here.
                 Pulled::NeedsLog(cursor) => {
-                    // The store is away, or the log contradicts this node's view: no busy loop.
-                    match self.pull_from_log(&topic, outbox, cursor).await {
-                        Ok(true) => {}
-                        Err(error @ BackendError::Corrupt(_)) => {
+                    match Box::pin(self.pull_or_pause(&topic, outbox, cursor)).await {
+                        Ok(()) => true,
+                        Err(error) => {
                             return tracing::error!(%error, "a log can't be read; the connection of a lagging member is closed");
                         }
-                        Ok(false) | Err(_) => sleep(Duration::from_millis(200)).await,
                     }
-                    true
                 }
             };
             if matches!(topic.name, Topic::User(_)) {
@@ -80,6 +79,22 @@ impl Replay {
                 outbox.mark_lagging(topic);
             }
         }
+    }
+
+    /// Serves a page of the log after the cursor, or waits a little before the next try.
+    async fn pull_or_pause(
+        &self,
+        topic: &Arc<LocalTopic>,
+        outbox: &Outbox,
+        cursor: Cursor,
+    ) -> Result<(), BackendError> {
+        match self.pull_from_log(topic, outbox, cursor).await {
+            Ok(true) => {}
+            Err(error @ BackendError::Corrupt(_)) => return Err(error),
+            // The store is away, or the log contradicts this node's view: no busy loop.
+            Ok(false) | Err(_) => sleep(Duration::from_millis(200)).await,
+        }
+        Ok(())
     }
 
     /// Serves a page of the log after the cursor. False if it has to be tried again later.
@@ -230,6 +245,21 @@ impl LocalTopic {
         Pulled::Queued
     }
 
+    /// The log was just read, and this is its top. A member that was sent more than this node has is ahead of the log too, if
+    /// the node has the top: then the log was rolled back, or the message was stored after the read. The member looks into the
+    /// log, which tells.
+    pub(super) fn recall_members_ahead(self: &Arc<Self>, state: &mut State, top: &Position) {
+        if state.last != Some(*top) || state.recovery.is_some() {
+            return;
+        }
+        for member in state.members.values_mut() {
+            match member.state {
+                MemberState::SkipUntil(at) if at != *top => self.mark_lagging(member, Cursor::from(at)),
+                _ => {}
+            }
+        }
+    }
+
     /// Whether the log that was just read contradicts what this node knew of it before: its top is lower or another message,
     /// or the node still has the message of which the log has another.
     fn is_contradicted_by(
@@ -269,6 +299,9 @@ impl LocalTopic {
         let known = last.filter(|last| last.epoch == epoch).map(|last| last.seq);
         let is_unbroken = state.breaks == breaks;
         let Some(member) = state.lagging_at(outbox, from) else { return true };
+        if from.id == CursorId::Newest {
+            member.begin_later(page.entries.first().map_or(page.top.seq, |entry| entry.seq - 1));
+        }
         if let Some(reached) = reached {
             self.shared.counters.replay.increment(page.entries.len() as u64);
             member.outbox.reply(self.shared.queued.page(buffer));
@@ -278,7 +311,7 @@ impl LocalTopic {
         // The member has every message of the log: the top is proved now, however the place was chosen.
         let is_ahead = is_unbroken && known.is_some_and(|known| known < page.top.seq);
         if is_ahead || last == Some(page.top) {
-            member.state = if is_ahead { MemberState::SkipUntil(page.top.seq) } else { MemberState::Live };
+            member.state = if is_ahead { MemberState::SkipUntil(page.top) } else { MemberState::Live };
             member.release_events();
             return true;
         }
@@ -299,6 +332,7 @@ impl LocalTopic {
             };
             member.outbox.reply(encode::event(&gap));
             member.state = MemberState::Lagging(restart);
+            member.begin_after_gap(restart);
             self.shared.counters.gaps_sent(reason, 1);
         }
     }

@@ -1,6 +1,6 @@
 //! The bytes that wait for all sockets of a node. Owns two sums: the bytes queued, for the metric, and the bytes of pages
-//! that were read from logs for a single connection each, which have a bound. Updated by the outboxes, and asked before
-//! a page is read.
+//! that were read for a single connection each (of logs and of member lists), which have a bound. Updated by the outboxes,
+//! and asked before a page is read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -19,6 +19,9 @@ pub(super) const PAGE: PageLimit = PageLimit { messages: 100, bytes: 128 << 10 }
 /// A page while pages are short, for a queue that is nearly empty: it costs a sixteenth, and connections that read nothing
 /// do not hold up the others. It has at least one message, of any size.
 const SHORT_PAGE: PageLimit = PageLimit { messages: 100, bytes: 8 << 10 };
+
+/// The most that a page of history or of members may have.
+pub(super) const ANSWER_BYTES: usize = 256 << 10;
 
 /// Bytes queued for all connections of a node. Changed once per burst and once per write.
 #[derive(Debug, Default)]
@@ -51,27 +54,44 @@ impl SendBudget {
         if self.is_short() { SHORT_PAGE } else { PAGE }
     }
 
+    /// How many bytes of messages or names an answer may have.
+    pub(super) fn answer_bytes(&self) -> usize {
+        if self.is_short() { SHORT_PAGE.bytes } else { ANSWER_BYTES }
+    }
+
     /// A page as a block to queue, counted until the last of it is written or dropped.
     pub(super) fn page(self: &Arc<Self>, bytes: BytesMut) -> Bytes {
-        self.pages.fetch_add(bytes.capacity(), Ordering::Relaxed);
-        Bytes::from_owner(QueuedPage { bytes, queued: self.clone() })
+        let counted = bytes.capacity();
+        self.count(bytes, counted)
+    }
+
+    /// The same for the frame of an answer.
+    pub(super) fn answer(self: &Arc<Self>, frame: Bytes) -> Bytes {
+        let counted = frame.len();
+        self.count(frame, counted)
+    }
+
+    fn count(self: &Arc<Self>, bytes: impl AsRef<[u8]> + Send + 'static, counted: usize) -> Bytes {
+        self.pages.fetch_add(counted, Ordering::Relaxed);
+        Bytes::from_owner(QueuedPage { bytes, counted, queued: self.clone() })
     }
 }
 
-struct QueuedPage {
-    bytes: BytesMut,
+struct QueuedPage<B> {
+    bytes: B,
+    counted: usize,
     queued: Arc<SendBudget>,
 }
 
-impl AsRef<[u8]> for QueuedPage {
+impl<B: AsRef<[u8]>> AsRef<[u8]> for QueuedPage<B> {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_ref()
     }
 }
 
-impl Drop for QueuedPage {
+impl<B> Drop for QueuedPage<B> {
     fn drop(&mut self) {
-        self.queued.pages.fetch_sub(self.bytes.capacity(), Ordering::Relaxed);
+        self.queued.pages.fetch_sub(self.counted, Ordering::Relaxed);
     }
 }
 

@@ -2,15 +2,18 @@
 //! are in `requests`. Called by the connection's read loop, one frame at a time; queues exactly one answer per request
 //! that has an id.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use indexmap::IndexMap;
 use metrics::counter;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::arrival::Arrival;
+use super::activity::{Activity, ClientKind};
+use super::arrival::{Answer, Arrival};
 use super::auth::Credential;
 use super::connections::ConnectionGuard;
 use super::error::RequestError;
@@ -20,11 +23,13 @@ use super::node::Node;
 use super::outbox::Outbox;
 use super::presence::PresenceGuard;
 use super::registry::TopicGuard;
+use super::seats;
+use crate::backend::BackendError;
 use crate::failpoints::{self, Failpoint};
 use crate::metrics as names;
 use crate::protocol::{
-    AnyRequest, ClientMessage, CloseReason, ErrorBody, ErrorCode, RequestId, RoomName, Token, UserName,
-    encode,
+    AnyRequest, ClientMessage, CloseReason, ErrorBody, ErrorCode, Position, RequestId, RoomName, Since,
+    Token, UserName, encode,
 };
 
 /// What happens to the connection after a frame.
@@ -39,7 +44,8 @@ pub enum Flow {
 /// Membership of one room. Dropping it leaves the room.
 pub(super) struct Membership {
     pub(super) member: MemberGuard,
-    pub(super) present: PresenceGuard,
+    /// `None` while the user is away.
+    pub(super) present: Option<PresenceGuard>,
 }
 
 /// A member of a topic's fan-out; dropping it removes the member at once.
@@ -76,13 +82,18 @@ pub struct Session {
     /// In the order in which they were entered; the last is the current one.
     pub(super) rooms: IndexMap<RoomName, Membership>,
     pub(super) typing: TypingPace,
+    /// The client's address, unless many clients share it.
+    pub(super) address: Option<IpAddr>,
     credential: Option<Credential>,
     /// Authenticated at the handshake: requests need no token.
     by_handshake: bool,
     bucket: TokenBucket,
     is_over_rate: bool,
+    /// What the request under way has cost, beyond what it is charged at its start.
+    pub(super) owed: u32,
     invalid: InvalidFrames,
     arrival: Arrival,
+    activity: Activity,
 }
 
 /// The result of a request that succeeded.
@@ -94,8 +105,15 @@ pub(super) enum Reply {
 }
 
 impl Session {
-    /// A new connection, with its credential if it authenticated at the handshake.
-    pub fn new(node: Arc<Node>, connection: ConnectionGuard, credential: Option<Credential>) -> Self {
+    /// A new connection from an address, unless many clients share it; with its credential if it authenticated at the
+    /// handshake.
+    pub fn new(
+        node: Arc<Node>,
+        connection: ConnectionGuard,
+        address: Option<IpAddr>,
+        kind: ClientKind,
+        credential: Option<Credential>,
+    ) -> Self {
         let limits = &node.config().limits;
         let bucket = TokenBucket::new(limits.messages_per_second, limits.burst, Instant::now());
         Self {
@@ -103,12 +121,15 @@ impl Session {
             bound: None,
             rooms: IndexMap::new(),
             typing: TypingPace::default(),
+            address,
             by_handshake: credential.is_some(),
             credential,
             bucket,
             is_over_rate: false,
+            owed: 0,
             invalid: InvalidFrames::default(),
-            arrival: Arrival::default(),
+            arrival: Arrival::new(kind),
+            activity: Activity::new(kind),
             node,
         }
     }
@@ -170,17 +191,21 @@ impl Session {
                 return self.reject(id.as_ref(), &rejected.into());
             }
         };
-        let extra = message.request.cost() - 1;
+        let extra = self.cost(&message.request) - 1;
         if extra > 0 {
             self.charge(extra).await;
         }
         let deadline = self.node.config().limits.request_timeout;
-        let ClientMessage { id, token, request } = message;
-        let answer = timeout(deadline, self.carry_out(id.as_ref(), token, request));
+        let ClientMessage { id, token, received, request } = message;
+        let answer = timeout(deadline, self.carry_out(id.as_ref(), token, received, request));
         match answer.await.unwrap_or_else(|_| Err(RequestError::timed_out())) {
             Ok(Reply::Ack(frame)) if id.is_some() => self.outbox().reply(frame),
             Ok(Reply::Ack(_) | Reply::Done) => {}
             Err(error) => return self.reject(id.as_ref(), &error),
+        }
+        let owed = std::mem::take(&mut self.owed);
+        if owed > 0 {
+            self.charge(owed).await;
         }
         Flow::Continue
     }
@@ -205,18 +230,38 @@ impl Session {
         &mut self,
         id: Option<&RequestId>,
         token: Option<Token>,
+        received: Option<Since>,
         request: AnyRequest,
     ) -> Result<Reply, RequestError> {
         let newer = self.authorise(token).await?;
         if let Some(sender) = request.sender() {
-            let user = newer.as_ref().or(self.credential.as_ref()).map(Credential::user);
-            check_identity(user.or(self.user()), sender)?;
+            let user = newer.as_ref().or(self.credential.as_ref()).map(Credential::user).or(self.user());
+            check_identity(user, sender)?;
+            self.check_names(&request, Some(sender).filter(|_| user.is_none())).await?;
         }
         // Only now: a request that is refused changes nothing, not even the user of the connection.
         if newer.is_some() {
+            self.take_seat()?;
             self.credential = newer;
         }
+        let proved = self.arrival.request(received.is_some());
+        self.advance_cursor(proved.or_else(|| self.believed(received?)));
+        let is_regular = received.is_some() || matches!(request, AnyRequest::Ping(_));
+        if self.activity.request(Instant::now(), is_regular) {
+            Box::pin(self.return_to_rooms()).await;
+        }
         self.dispatch(id, request).await
+    }
+
+    /// Takes a seat, for a connection whose user is known. If none is free, the connection is closed after the answer.
+    fn take_seat(&mut self) -> Result<(), RequestError> {
+        if self.connection.take_seat() {
+            return Ok(());
+        }
+        counter!(names::REJECTIONS, "scope" => "overload").increment(1);
+        let close = seats::close_as_full();
+        self.outbox().close(close);
+        Err(RequestError::no_seat(close.retry_after_ms))
     }
 
     /// Checks the request's token. Returns its credential if it is not the connection's present token.
@@ -238,7 +283,7 @@ impl Session {
         if self.credential.as_ref().is_some_and(is_current) {
             return Ok(None);
         }
-        let credential = self.node.authenticate(&token, self.outbox()).await?;
+        let credential = Box::pin(self.node.authenticate(&token, self.outbox(), self.address)).await?;
         if self.bound.as_ref().is_some_and(|bound| bound.user != *credential.user()) {
             return Err(RequestError::new(
                 ErrorCode::IdentityMismatch,
@@ -253,16 +298,17 @@ impl Session {
     pub(super) async fn bind(
         &mut self,
         user: &UserName,
-        since: Option<crate::protocol::Since>,
+        since: Option<Since>,
         ack: impl FnOnce(&super::join::Joined),
     ) -> Result<(), RequestError> {
-        let name = crate::protocol::Topic::User(user.clone());
+        self.take_seat()?;
         let asked = std::time::Instant::now();
-        let hold = self.node.registry.hold(&name);
-        self.node.registry.ready(&hold.topic).await?;
+        let hold = self.node.registry.hold(&crate::protocol::Topic::User(user.clone()));
+        let (ready, markers) = (self.node.registry.ready(&hold.topic), &self.node.backend.markers);
+        // At the same time: a cursor that is older than the top only means that more is sent again.
         let past = match since {
-            Some(since) => ReplayFrom::Since(since, None),
-            None => ReplayFrom::Cursor(self.node.backend.markers.cursor(user).await?),
+            Some(since) => ready.await.map(|()| ReplayFrom::Since(since, None))?,
+            None => ReplayFrom::Cursor(tokio::try_join!(ready, markers.cursor(user))?.1),
         };
         let inbox = MemberGuard::begin(hold, self.outbox());
         self.node.joins.complete(&inbox.hold.topic, self.outbox(), past, asked, ack).await?;
@@ -275,17 +321,65 @@ impl Session {
     pub fn ping_queued(&mut self, payload: u64) {
         let id = self.outbox().id();
         let sent = self.bound.as_ref().and_then(|bound| bound.inbox.hold.topic.sent_to(id));
-        if let Some(position) = sent {
-            self.arrival.ping_queued(payload, position);
-        }
+        let given_up_at = Instant::now() + self.node.config().server.pong_timeout;
+        self.arrival.ping_queued(payload, sent, given_up_at);
     }
 
     /// A pong came: the user's cursor moves to what it proves.
     pub fn pong(&mut self, payload: &[u8]) {
-        for position in self.arrival.pong(payload) {
-            if let Some(bound) = &self.bound {
-                self.node.cursors.advance(&bound.user, position);
-            }
+        match self.arrival.pong(payload, Instant::now()) {
+            Answer::Nothing => {}
+            Answer::Arrived(position) => self.advance_cursor(Some(position)),
+            Answer::AskAgain => self.outbox().want_ping(),
+        }
+    }
+
+    /// Moves the cursor of the connection's user to what is proved to have arrived.
+    fn advance_cursor(&self, proved: Option<Position>) {
+        if let (Some(bound), Some(position)) = (&self.bound, proved) {
+            self.node.cursors.advance(&bound.user, position);
+        }
+    }
+
+    /// The position that the client says it has, if the connection was sent the message there. Else it proves nothing: it may
+    /// be forged, or of a log that was rolled back.
+    fn believed(&self, received: Since) -> Option<Position> {
+        let topic = &self.bound.as_ref()?.inbox.hold.topic;
+        received.position().filter(|position| topic.was_sent(self.outbox().id(), position))
+    }
+
+    /// When the user no longer counts as present, if the client sends no request until then.
+    pub fn away_at(&self) -> Option<Instant> {
+        self.activity.away_at(self.node.config().server.away_after)
+    }
+
+    /// A request may have come that could not be read: the time starts again.
+    pub fn stay_present(&mut self) {
+        self.activity.returned(Instant::now());
+    }
+
+    /// The client sent no request for too long. The user no longer counts as present, and stays a member of the rooms.
+    pub fn leave_presence(&mut self) {
+        self.activity.leave(Instant::now());
+        // The store learns of it soon, however long it is away: a dropped guard is reported until that succeeds.
+        self.rooms.values_mut().for_each(|membership| membership.present = None);
+    }
+
+    /// Makes a user who was away present again, before the request is carried out that shows it. If the store does not answer,
+    /// a later request tries again; none waits for long.
+    async fn return_to_rooms(&mut self) {
+        let Some(bound) = &self.bound else { return };
+        let (presence, user) = (&self.node.presence, &bound.user);
+        let absent = self.rooms.iter_mut().filter(|(_, membership)| membership.present.is_none());
+        let entering = absent.map(|(room, membership)| async {
+            membership.present = Some(presence.enter(room, user).await?);
+            Ok::<_, BackendError>(())
+        });
+        let deadline = self.node.config().limits.request_timeout / 2;
+        match timeout(deadline, try_join_all(entering)).await {
+            Ok(Ok(_)) => self.activity.returned(Instant::now()),
+            Ok(Err(error)) => tracing::debug!(%error, "a user came back, but the store did not take it"),
+            Err(_) => tracing::debug!("a user came back, but the store did not answer in time"),
         }
     }
 

@@ -9,13 +9,16 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use indexmap::IndexMap;
+use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::counters::Counters;
-use super::outbox::Outbox;
+use super::flush_list::{FanOut, FlushList};
+use super::outbox::{Outbox, Urgency};
 use super::ring::{Recent, Ring, RingBudget};
 use super::send_budget::SendBudget;
 use super::sequencer::{Cursor, Verdict, judge};
+use super::topic_member::{Member, MemberState, Place};
 use crate::backend::{BackendError, Entry, Publication};
 use crate::failpoints::{self, Failpoint};
 use crate::protocol::encode::put_chat;
@@ -23,14 +26,22 @@ use crate::protocol::{ConnectionId, Epoch, Position, Topic, frame};
 
 /// Messages that wait while their topic recovers; further ones are read from the log.
 const MAX_PENDING: usize = 256;
-/// Events that wait while a member joins or lags; further ones are dropped, as events may be.
-const MAX_HELD_EVENTS: usize = 64;
+/// What may wait for its delivery: more is delivered at once.
+const MAX_RECEIVED: usize = 64;
 
 /// What the topics of a node share.
 pub(super) struct NodeResources {
     pub(super) budget: Arc<RingBudget>,
     pub(super) queued: Arc<SendBudget>,
+    pub(super) to_flush: FlushList,
     pub(super) counters: Counters,
+}
+
+impl NodeResources {
+    /// Has a fan-out written to the sockets. Returns how many connections got it.
+    pub(super) fn end(&self, fan_out: FanOut) -> usize {
+        self.to_flush.end(fan_out, &self.queued)
+    }
 }
 
 /// Whether the topic is subscribed and its top is known.
@@ -40,34 +51,6 @@ pub(super) enum Phase {
     Starting,
     Ready,
     Failed(BackendError),
-}
-
-/// How far one connection is in the topic.
-pub(super) enum MemberState {
-    /// Its join is under way: it gets messages once its `Ack` is queued.
-    Joining,
-    /// Gets every block.
-    Live,
-    /// It was sent more than this node has received yet: messages up to this `seq` are skipped.
-    SkipUntil(u64),
-    /// It left the fan-out: its connection pulls the messages after the cursor.
-    Lagging(Cursor),
-}
-
-pub(super) struct Member {
-    pub(super) outbox: Arc<Outbox>,
-    pub(super) state: MemberState,
-    /// Events that came while it joined or lagged. Its own `Enter` comes while it is sent the history that it asked for.
-    held: Vec<Bytes>,
-}
-
-impl Member {
-    /// Queues the held events: the member has caught up with the topic, or is about to.
-    pub(super) fn release_events(&mut self) {
-        for event in std::mem::take(&mut self.held) {
-            self.outbox.reply(event);
-        }
-    }
 }
 
 /// The state of a recovery: from the first sign that messages may be missing, until the log has answered that.
@@ -101,6 +84,8 @@ pub(super) struct LocalTopic {
     /// Joins under way and members. At zero the topic is idle, and after a while it is unsubscribed from.
     pub(super) holders: AtomicUsize,
     state: Mutex<State>,
+    /// What came on the channel and is not delivered yet. Its lock is taken within that of `state`, or alone.
+    received: Mutex<Vec<Publication>>,
     /// Held by the read that confirms `last`: all who wait for it share its result. When a read that failed began, and why.
     pub(super) confirmation: tokio::sync::Mutex<Option<(Instant, BackendError)>>,
     /// Notified when the phase changes.
@@ -108,11 +93,22 @@ pub(super) struct LocalTopic {
     pub(super) shared: Arc<NodeResources>,
 }
 
+/// What has to be done with what a topic received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// The caller has to see to [`LocalTopic::deliver_received`] soon.
+    Due,
+    /// The caller has to see to it at once: nothing more may wait.
+    DueNow,
+    /// Somebody sees to it already.
+    Awaited,
+}
+
 /// A run of messages that follow each other, as one block of finished frames.
 struct Burst {
     from: Position,
     buffer: BytesMut,
-    parts: Vec<(Entry, usize)>,
+    parts: SmallVec<[(Entry, usize); 1]>,
 }
 
 impl LocalTopic {
@@ -131,6 +127,7 @@ impl LocalTopic {
             name,
             holders: AtomicUsize::new(0),
             state: Mutex::new(state),
+            received: Mutex::default(),
             confirmation: tokio::sync::Mutex::new(None),
             changed: Notify::new(),
             shared,
@@ -141,17 +138,36 @@ impl LocalTopic {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what came on the channel. True if the log has to be read: the caller hands the topic to the topic worker.
+    /// Takes what came on the channel.
     #[must_use]
-    pub(super) fn deliver(self: &Arc<Self>, publications: &mut Vec<Publication>) -> bool {
+    pub(super) fn receive(&self, publications: &mut dyn Iterator<Item = Publication>) -> Delivery {
+        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_empty = received.is_empty();
+        received.extend(publications);
+        match (received.len(), was_empty) {
+            (MAX_RECEIVED.., _) => Delivery::DueNow,
+            (1.., true) => Delivery::Due,
+            _ => Delivery::Awaited,
+        }
+    }
+
+    /// Delivers what the topic received. True if the log has to be read: the caller hands the topic to the topic worker.
+    #[must_use]
+    pub(super) fn deliver_received(self: &Arc<Self>) -> bool {
+        // Taken under the lock of the state, so that two callers keep the order.
         let mut state = self.lock();
+        let received = std::mem::take(&mut *self.received.lock().unwrap_or_else(PoisonError::into_inner));
+        self.deliver(&mut state, received)
+    }
+
+    fn deliver(self: &Arc<Self>, state: &mut State, publications: Vec<Publication>) -> bool {
         let mut burst: Option<Burst> = None;
         let mut found_gap = false;
-        for publication in publications.drain(..) {
+        for publication in publications {
             match publication {
                 Publication::Event { origin, body } => {
-                    self.flush(&mut state, burst.take());
-                    self.fan_out_event(&mut state, origin, frame::text(&body));
+                    self.fan_out(state, burst.take());
+                    self.fan_out_event(state, origin, frame::text(&body));
                 }
                 Publication::Message { epoch, entry } => {
                     let last = state.last;
@@ -160,7 +176,7 @@ impl LocalTopic {
                     {
                         match judge(&last, epoch, &entry, state.ring.id_at(entry.seq)) {
                             Verdict::Next => {
-                                self.put(&mut state, &mut burst, last, entry);
+                                self.put(state, &mut burst, last, entry);
                                 continue;
                             }
                             Verdict::Repeat => continue,
@@ -174,7 +190,7 @@ impl LocalTopic {
                 }
             }
         }
-        self.flush(&mut state, burst);
+        self.fan_out(state, burst);
         found_gap
     }
 
@@ -185,63 +201,61 @@ impl LocalTopic {
             let Some(last) = state.last else { return };
             self.put(state, &mut burst, last, entry);
         }
-        self.flush(state, burst);
+        self.fan_out(state, burst);
     }
 
     fn put(self: &Arc<Self>, state: &mut State, burst: &mut Option<Burst>, last: Position, entry: Entry) {
         // A push takes or refuses a whole block: it has to be well below a connection's bound.
         const MAX_BLOCK_BYTES: usize = 64 << 10;
         if burst.as_ref().is_some_and(|burst| burst.buffer.len() + entry.body.len() > MAX_BLOCK_BYTES) {
-            self.flush(state, burst.take());
+            self.fan_out(state, burst.take());
         }
-        let burst =
-            burst.get_or_insert_with(|| Burst { from: last, buffer: BytesMut::new(), parts: Vec::new() });
+        let burst = burst.get_or_insert_with(|| Burst {
+            from: last,
+            buffer: BytesMut::new(),
+            parts: SmallVec::new(),
+        });
         put_chat(&mut burst.buffer, &self.name, &entry.body, last.epoch, entry.seq);
         state.last = Some(Position { epoch: last.epoch, seq: entry.seq, message_id: entry.message_id });
         burst.parts.push((entry, burst.buffer.len()));
     }
 
-    fn flush(self: &Arc<Self>, state: &mut State, burst: Option<Burst>) {
+    /// Pushes a burst to the members. Their sockets are written soon, when no lock is held.
+    fn fan_out(self: &Arc<Self>, state: &mut State, burst: Option<Burst>) {
         let Some(Burst { from, buffer, parts }) = burst else { return };
         let block = buffer.freeze();
         let mut start = 0;
         let count = parts.len() as u64;
-        let mut last_seq = from.seq;
+        let mut last = from;
         for (entry, end) in parts {
-            last_seq = entry.seq;
+            last = Position { seq: entry.seq, message_id: entry.message_id, ..from };
             self.shared.counters.delivery_age(entry.stored_at);
             let Entry { seq, message_id, prev, .. } = entry;
             state.ring.push(Recent { seq, message_id, prev, frame: block.slice(start..end) });
             start = end;
         }
-        let mut pushed = 0;
+        let mut fan_out = FanOut::new(block, Urgency::Soon, state.members.len());
         for member in state.members.values_mut() {
-            match member.state {
-                MemberState::Live => {}
-                MemberState::SkipUntil(seq) if from.seq >= seq => member.state = MemberState::Live,
-                MemberState::SkipUntil(seq) if last_seq <= seq => continue,
-                // The block has messages that the member was sent, and others that it lacks: it has to pull the rest.
-                MemberState::SkipUntil(seq) => {
-                    let cursor = Cursor::unproven(from.epoch, seq);
-                    self.mark_lagging(member, cursor);
+            match member.place(from, last) {
+                Place::InFanOut => {}
+                Place::Elsewhere => continue,
+                Place::Behind(at) => {
+                    self.mark_lagging(member, Cursor::from(at));
                     continue;
                 }
-                MemberState::Joining | MemberState::Lagging(_) => continue,
             }
             if failpoints::is(Failpoint::DropLive) && failpoints::one_in(1_000) {
                 continue;
             }
-            if member.outbox.push(&block) {
-                pushed += 1;
-            } else {
+            if !fan_out.push(&member.outbox) {
                 self.shared.counters.lagged.increment(1);
                 self.mark_lagging(member, Cursor::from(from));
             }
         }
+        let pushed = self.shared.end(fan_out);
         if matches!(self.name, Topic::User(_)) {
             state.members.values().for_each(|member| member.outbox.want_ping());
         }
-        self.shared.queued.add(block.len() * pushed);
         self.shared.counters.live.increment(count * pushed as u64);
     }
 
@@ -251,28 +265,26 @@ impl LocalTopic {
     }
 
     fn fan_out_event(&self, state: &mut State, origin: Option<ConnectionId>, frame: Bytes) {
-        let mut pushed = 0;
+        // An event without an origin is of presence, which may come a little later.
+        let urgency = if origin.is_some() { Urgency::Soon } else { Urgency::NextRound };
+        let mut fan_out = FanOut::new(frame.clone(), urgency, state.members.len());
         for (id, member) in &mut state.members {
             if origin == Some(*id) {
                 continue;
             }
             match member.state {
                 MemberState::Live | MemberState::SkipUntil(_) => {
-                    pushed += usize::from(member.outbox.push(&frame))
+                    let _events_may_be_dropped = fan_out.push(&member.outbox);
                 }
-                MemberState::Joining | MemberState::Lagging(_) if member.held.len() < MAX_HELD_EVENTS => {
-                    member.held.push(frame.clone());
-                }
-                MemberState::Joining | MemberState::Lagging(_) => {}
+                MemberState::Joining | MemberState::Lagging(_) => member.hold(&frame),
             }
         }
-        self.shared.queued.add(frame.len() * pushed);
+        self.shared.end(fan_out);
     }
 
     /// Adds a connection whose join is under way.
     pub(super) fn begin_join(&self, outbox: &Arc<Outbox>) {
-        let member = Member { outbox: outbox.clone(), state: MemberState::Joining, held: Vec::new() };
-        self.lock().members.insert(outbox.id(), member);
+        self.lock().members.insert(outbox.id(), Member::joining(outbox.clone()));
     }
 
     /// Removes a connection: nothing more of the topic is pushed to it.
@@ -298,10 +310,23 @@ impl LocalTopic {
     /// How far a member was sent the topic's messages; `None` while it joins, or if the position is not proved.
     pub(super) fn sent_to(&self, id: ConnectionId) -> Option<Position> {
         let state = self.lock();
-        match state.members.get(&id)?.state {
-            MemberState::Live => state.last,
-            MemberState::Lagging(cursor) => cursor.position(),
-            MemberState::Joining | MemberState::SkipUntil(_) => None,
+        state.members.get(&id)?.sent(state.last)?.position()
+    }
+
+    /// Whether a member was sent the message at this position. False also where this node no longer knows which message
+    /// was there.
+    pub(super) fn was_sent(&self, id: ConnectionId, position: &Position) -> bool {
+        let state = self.lock();
+        let Some(last) = state.last else { return false };
+        let ring_has =
+            || last.epoch == position.epoch && state.ring.id_at(position.seq) == Some(position.message_id);
+        match state.members.get(&id).map(|member| &member.state) {
+            Some(MemberState::Live | MemberState::SkipUntil(_)) => last == *position || ring_has(),
+            Some(MemberState::Lagging(cursor)) => {
+                cursor.position() == Some(*position)
+                    || cursor.epoch == Some(position.epoch) && position.seq < cursor.seq && ring_has()
+            }
+            Some(MemberState::Joining) | None => false,
         }
     }
 

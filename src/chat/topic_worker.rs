@@ -196,8 +196,12 @@ impl TopicWorker {
             let mut state = topic.lock();
             let moved_on = state.last != Some(before);
             let is_behind = top.epoch == before.epoch && top.seq > before.seq;
+            if top == before {
+                topic.recall_members_ahead(&mut state, &top);
+                continue;
+            }
             // A topic that has moved on meanwhile is on its way to that top, unless it contradicts it.
-            if top == before || (moved_on && is_behind) || state.recovery.is_some() {
+            if (moved_on && is_behind) || state.recovery.is_some() {
                 continue;
             }
             state.begin_recovery(false);

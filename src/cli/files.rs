@@ -3,6 +3,7 @@
 
 use tracing::warn;
 
+use crate::chat::Seats;
 use crate::config::Config;
 use crate::transport::{HTTP_SOCKETS, OPERATOR_SOCKETS};
 
@@ -17,7 +18,7 @@ const LEAST_OPERATOR_SOCKETS: usize = 16;
 /// How many sockets the node may have open at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileBudget {
-    /// WebSocket connections.
+    /// Seats: WebSocket connections that are bound to a user. Those that are not bound yet need files of their own.
     pub(super) connections: usize,
     /// HTTP connections to the public port that are not WebSockets yet.
     pub(super) http: usize,
@@ -68,7 +69,7 @@ impl FileBudget {
     }
 
     fn sum(self) -> usize {
-        self.connections + self.http + self.operators + self.reserved
+        Seats::sockets(self.connections) + self.http + self.operators + self.reserved
     }
 
     /// The same within a limit: HTTP gets less first, then the connections. The reserve stays.
@@ -78,9 +79,9 @@ impl FileBudget {
         }
         let least_operators = LEAST_OPERATOR_SOCKETS.min(self.operators);
         let sockets = limit.saturating_sub(self.reserved);
-        let most = sockets.saturating_sub(LEAST_HTTP_SOCKETS + least_operators).max(1);
+        let most = Seats::within(sockets.saturating_sub(LEAST_HTTP_SOCKETS + least_operators)).max(1);
         let connections = self.connections.min(most);
-        let rest = sockets.saturating_sub(connections);
+        let rest = sockets.saturating_sub(Seats::sockets(connections));
         let operators = (rest / 5).clamp(least_operators, self.operators);
         let http = rest.saturating_sub(operators).clamp(LEAST_HTTP_SOCKETS, self.http);
         Self { connections, http, operators, ..self }
@@ -94,17 +95,17 @@ mod tests {
     #[test]
     fn default_settings_need_little_more_than_their_connections() {
         let mut config = Config::default();
-        assert_eq!(FileBudget::wanted(&config).sum(), 10_000 + 1_024 + 64);
+        assert_eq!(FileBudget::wanted(&config).sum(), 11_875 + 1_024 + 64);
         config.redis.url = Some("redis://127.0.0.1".into());
         config.internal.port = Some(9_090);
-        assert_eq!(FileBudget::wanted(&config).sum(), 10_000 + 1_024 + 256 + 64 + 20);
+        assert_eq!(FileBudget::wanted(&config).sum(), 11_875 + 1_024 + 256 + 64 + 20);
     }
 
     #[test]
     fn every_limit_keeps_the_reserve() {
         for (connections, operators) in [(1, 0), (300, 256), (10_000, 256), (10_000_000, 0)] {
             let wanted = FileBudget { connections, http: 1_024, operators, reserved: 84 };
-            let least = 84 + LEAST_HTTP_SOCKETS + LEAST_OPERATOR_SOCKETS + 1;
+            let least = 84 + LEAST_HTTP_SOCKETS + LEAST_OPERATOR_SOCKETS + Seats::sockets(1);
             for limit in (least..wanted.sum().min(100_000)).step_by(7) {
                 let budget = wanted.within(limit);
                 assert!(budget.sum() <= limit, "{limit}: {budget:?}");
@@ -120,8 +121,8 @@ mod tests {
     fn http_gets_less_before_the_connections_do() {
         let wanted = FileBudget { connections: 300, http: 1_024, operators: 256, reserved: 84 };
         let budget = wanted.within(1_000);
-        assert_eq!(budget, FileBudget { connections: 300, http: 493, operators: 123, reserved: 84 });
-        assert_eq!(wanted.within(400).connections, 400 - 84 - 64 - 16);
+        assert_eq!(budget, FileBudget { connections: 300, http: 416, operators: 104, reserved: 84 });
+        assert_eq!(wanted.within(400).connections, 400 - 84 - 64 - 16 - 96);
     }
 
     #[test]

@@ -4,11 +4,17 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use crate::config::{Flags, Loaded};
 
 /// The exit code for an invalid command line or invalid settings; clap uses it too.
 pub(super) const MISUSE: u8 = 2;
+
+/// How long the last errors wait for a reader.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The settings; or prints their problems and returns the exit code.
 pub(super) fn load(flags: &Flags) -> Result<Loaded, ExitCode> {
@@ -65,6 +71,18 @@ pub(super) fn unwritten(error: &io::Error) -> String {
 /// Prints an error.
 pub(super) fn print_error(what: &dyn Display) {
     let _gone = writeln!(io::stderr(), "chatnode: {what}");
+}
+
+/// Prints the last errors of a program. Nobody may be reading them: then they must not keep it from ending.
+pub(super) async fn print_errors(errors: Vec<String>) {
+    let (sender, printed) = oneshot::channel();
+    let print = move || {
+        errors.iter().for_each(|error| print_error(error));
+        sender.send(())
+    };
+    if std::thread::Builder::new().name("errors".into()).spawn(print).is_ok() {
+        let _unread = tokio::time::timeout(PATIENCE, printed).await;
+    }
 }
 
 /// Runs one short exchange with a node.

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use super::{Auth, Config, Drain, History, Internal, Limits, Log, LogFormat, Node, Redis, Rooms, Server};
+use super::{
+    Auth, Config, Drain, History, Internal, Limits, Log, LogFormat, Node, Redis, RedisTls, Rooms, Server,
+};
 
 impl Default for Config {
     fn default() -> Self {
@@ -41,6 +43,10 @@ impl Default for Redis {
     fn default() -> Self {
         Self {
             url: None,
+            username: None,
+            password: None,
+            password_file: None,
+            tls: RedisTls::default(),
             prefix: "chat".into(),
             command_connections: 1,
             subscriber_connections: 1,
@@ -88,8 +94,11 @@ impl Default for Limits {
         Self {
             messages_per_second: 50,
             burst: 100,
+            stored_bytes_per_second: None,
+            stored_bytes_burst: 16 << 20,
             max_content_bytes: 16_384,
             max_frame_bytes: 131_072,
+            max_delivery_bytes: None,
             max_rooms_per_connection: 64,
             max_connections_per_address: 0,
             max_unfinished_bytes: 64 << 20,
@@ -106,6 +115,7 @@ impl Default for Server {
             handshake_timeout: Duration::from_secs(5),
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(10),
+            away_after: Duration::from_secs(150),
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),

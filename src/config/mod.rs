@@ -8,12 +8,14 @@ mod load;
 mod print;
 mod problem;
 mod providers;
+mod redis_url;
 mod schema;
 mod secret;
 mod shape;
 mod sources;
 mod validate;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use args::Flags;
 pub use load::{Loaded, Origins, load, resolve};
 pub use problem::{Problem, Refused};
+pub use redis_url::{RedisAddress, RedisUrl};
 pub use sources::Sources;
 pub use validate::warnings;
 
@@ -103,6 +106,15 @@ pub struct Redis {
     /// a password.
     #[serde(serialize_with = "secret::hidden_url")]
     pub url: Option<SecretString>,
+    /// The user of Redis; wins over the URL's.
+    pub username: Option<String>,
+    /// The user's password; wins over the URL's.
+    #[serde(serialize_with = "secret::hidden")]
+    pub password: Option<SecretString>,
+    /// The file that contains the password; wins over the URL's. Read at each connect.
+    pub password_file: Option<PathBuf>,
+    /// TLS to Redis, for a URL that asks for it.
+    pub tls: RedisTls,
     /// The prefix of every key and channel.
     pub prefix: String,
     /// Connections for commands on the hot path. Each topic always uses the same one.
@@ -117,6 +129,20 @@ pub struct Redis {
     /// The longest pause between two attempts to connect.
     #[serde(with = "humantime_serde")]
     pub max_reconnect_delay: Duration,
+}
+
+/// TLS to Redis. The files are PEM; they are read again after they have changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedisTls {
+    /// The authorities that may sign the server's certificate; if unset, those that the machine trusts.
+    pub ca_file: Option<PathBuf>,
+    /// This node's certificate, for a server that asks for one.
+    pub cert_file: Option<PathBuf>,
+    /// The private key of the certificate.
+    pub key_file: Option<PathBuf>,
+    /// The name that the server's certificate must have; if unset, the host in the URL.
+    pub server_name: Option<String>,
 }
 
 /// This node.
@@ -171,6 +197,9 @@ pub struct History {
     pub dedupe_window: Duration,
 }
 
+/// What common client libraries take as one message: Go's coder/websocket closes the connection above it.
+const COMMON_CLIENT_BYTES: usize = 32 << 10;
+
 /// Limits for clients.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -179,10 +208,17 @@ pub struct Limits {
     pub messages_per_second: u32,
     /// How many requests may arrive at once.
     pub burst: u32,
+    /// Estimated bytes that one user (with authentication off: one address) may store per second through one node; 0 means no
+    /// limit, and no share of the embedded store. See [`Limits::storage_rate`].
+    pub stored_bytes_per_second: Option<u32>,
+    /// How many bytes one user may store at once after a pause.
+    pub stored_bytes_burst: u32,
     /// The maximum size of `content` after JSON decoding, in bytes.
     pub max_content_bytes: usize,
     /// The maximum size of a WebSocket frame or message, in bytes.
     pub max_frame_bytes: usize,
+    /// The maximum size of a text frame that the node sends, without its header, in bytes. See [`Limits::delivery_bytes`].
+    pub max_delivery_bytes: Option<usize>,
     /// The maximum number of rooms per connection.
     pub max_rooms_per_connection: usize,
     /// The maximum number of open WebSocket connections from one address; 0 means no limit.
@@ -199,6 +235,21 @@ pub struct Limits {
     pub request_timeout: Duration,
 }
 
+impl Limits {
+    /// The effective `stored_bytes_per_second`. Unset, it follows `messages_per_second`: who lifts that limit trusts the
+    /// clients.
+    pub fn storage_rate(&self) -> u32 {
+        let unset = if self.messages_per_second == 0 { 0 } else { 256 << 10 };
+        self.stored_bytes_per_second.unwrap_or(unset)
+    }
+
+    /// The effective `max_delivery_bytes`. Unset, a text of the maximum size fits even if JSON makes it somewhat longer.
+    pub fn delivery_bytes(&self) -> usize {
+        let unset = self.max_content_bytes.saturating_add(16 << 10).max(COMMON_CLIENT_BYTES);
+        self.max_delivery_bytes.unwrap_or(unset)
+    }
+}
+
 /// Sockets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -206,12 +257,16 @@ pub struct Server {
     /// How long a client may take for its HTTP request and the upgrade.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
-    /// How often the node pings each connection, plus or minus a fifth.
+    /// After which time without a frame from the client the node sends a ping, plus up to a fifth.
     #[serde(with = "humantime_serde")]
     pub ping_interval: Duration,
-    /// How long after a ping the node waits for data.
+    /// How long after this ping the node waits for data.
     #[serde(with = "humantime_serde")]
     pub pong_timeout: Duration,
+    /// How long after the last request of a page its user still counts as present, if the page is known to send requests
+    /// regularly.
+    #[serde(with = "humantime_serde")]
+    pub away_after: Duration,
     /// Origins from which browsers may connect besides the node's own page, such as `https://chat.example.com`; `*`
     /// allows all.
     pub allowed_origins: Vec<String>,
@@ -220,6 +275,13 @@ pub struct Server {
     pub allowed_hosts: Vec<String>,
     /// Networks whose `X-Forwarded-For` the node trusts. It reads the header from the right.
     pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Server {
+    /// For how long a client may send nothing at all. The node never closes a connection as idle earlier.
+    pub fn idle_timeout(&self) -> Duration {
+        self.ping_interval + self.pong_timeout
+    }
 }
 
 /// Rooms.

@@ -42,7 +42,7 @@ impl Setting {
 }
 
 /// Every setting. Bounds that depend on another setting are in `validate`.
-pub(super) static SETTINGS: [Setting; 53] = [
+pub(super) static SETTINGS: [Setting; 64] = [
     Setting::new("host", Text),
     Setting::new("port", Number(0, 65_535)),
     Setting::new("max_connections", Number(1, 10_000_000)),
@@ -53,6 +53,13 @@ pub(super) static SETTINGS: [Setting; 53] = [
     Setting::new("auth.recheck_interval", Duration("10ms", "1h")),
     // A URL may contain a password.
     Setting::secret("redis.url"),
+    Setting::optional("redis.username", Text),
+    Setting::secret("redis.password"),
+    Setting::optional("redis.password_file", Text),
+    Setting::optional("redis.tls.ca_file", Text),
+    Setting::optional("redis.tls.cert_file", Text),
+    Setting::optional("redis.tls.key_file", Text),
+    Setting::optional("redis.tls.server_name", Text),
     Setting::new("redis.prefix", Text),
     Setting::new("redis.command_connections", Number(1, 64)),
     Setting::new("redis.subscriber_connections", Number(1, 64)),
@@ -75,8 +82,11 @@ pub(super) static SETTINGS: [Setting; 53] = [
     Setting::new("history.dedupe_window", Duration("1s", "24h")),
     Setting::new("limits.messages_per_second", Number(0, 1_000_000)),
     Setting::new("limits.burst", Number(0, u32::MAX as i64)),
+    Setting::optional("limits.stored_bytes_per_second", Number(0, u32::MAX as i64)),
+    Setting::new("limits.stored_bytes_burst", Number(1, u32::MAX as i64)),
     Setting::new("limits.max_content_bytes", Number(1, 16 << 20)),
     Setting::new("limits.max_frame_bytes", Number(1, 256 << 20)),
+    Setting::optional("limits.max_delivery_bytes", Number(4_097, 256 << 20)),
     Setting::new("limits.max_rooms_per_connection", Number(1, 100_000)),
     Setting::new("limits.max_connections_per_address", Number(0, 10_000_000)),
     Setting::new("limits.max_unfinished_bytes", Number(1_024, 64 << 30)),
@@ -86,6 +96,7 @@ pub(super) static SETTINGS: [Setting; 53] = [
     Setting::new("server.handshake_timeout", Duration("10ms", "10m")),
     Setting::new("server.ping_interval", Duration("10ms", "1h")),
     Setting::new("server.pong_timeout", Duration("10ms", "1h")),
+    Setting::new("server.away_after", Duration("10ms", "24h")),
     Setting::new("server.allowed_origins", Texts),
     Setting::new("server.allowed_hosts", Texts),
     Setting::new("server.trusted_proxies", Networks),
@@ -169,11 +180,14 @@ mod tests {
         let mut config = Config::default();
         config.auth.admin_key = Some(String::new().into());
         config.redis.url = Some(String::new().into());
+        config.redis.password = Some(String::new().into());
         let shown = flat(&config);
         let hidden: Vec<_> =
             shown.iter().filter(|(_, value)| *value == "***").map(|(key, _)| key.as_str()).collect();
         let secrets: Vec<_> = SETTINGS.iter().filter(|setting| setting.is_secret).map(|s| s.key).collect();
-        assert_eq!(hidden, ["auth.admin_key", "redis.url"]);
+        assert_eq!(hidden, ["auth.admin_key", "redis.password", "redis.url"]);
+        let mut secrets = secrets;
+        secrets.sort_unstable();
         assert_eq!(secrets, hidden);
     }
 

@@ -4,11 +4,13 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use ::redis::IntoConnectionInfo;
 use secrecy::ExposeSecret;
 use tracing_subscriber::EnvFilter;
 
-use super::{Auth, Config, Drain, History, Limits, Log, Node, Redis, Server};
+use super::{
+    Auth, COMMON_CLIENT_BYTES, Config, Drain, History, Limits, Log, Node, Redis, RedisAddress, RedisUrl,
+    Server,
+};
 use crate::protocol::RoomName;
 
 /// The minimum length of the key of the server API: nobody can guess 16 random characters over a network.
@@ -96,16 +98,10 @@ fn auth(auth: &Auth, found: &mut Findings) {
 }
 
 fn redis(redis: &Redis, limits: &Limits, found: &mut Findings) {
-    if let Some(url) = &redis.url {
-        let url = url.expose_secret();
-        let what = if url.starts_with("rediss:") {
-            Some("asks for TLS, which this build does not support")
-        } else if url.contains("://") && url.into_connection_info().is_ok() {
-            None
-        } else {
-            Some("must have the form redis://[[user]:password@]host[:port][/db]")
-        };
-        found.require("redis.url", what.is_none(), what.unwrap_or_default());
+    match redis.url.as_ref().map(|url| RedisUrl::parse(url.expose_secret())) {
+        None => {}
+        Some(Err(what)) => found.require("redis.url", false, what),
+        Some(Ok(url)) => redis_access(redis, &url, found),
     }
     // Braces would change the hash tag that keeps a topic's keys on one shard; other characters make lists of keys
     // unreadable.
@@ -116,6 +112,35 @@ fn redis(redis: &Redis, limits: &Limits, found: &mut Findings) {
     // Redis refused it.
     let in_time = redis.url.is_none() || redis.timeout < limits.request_timeout;
     found.require("redis.timeout", in_time, "must be shorter than limits.request_timeout");
+}
+
+/// Whether the user's password and the settings of TLS fit the URL.
+fn redis_access(redis: &Redis, url: &RedisUrl, found: &mut Findings) {
+    let (is_set, in_file) = (redis.password.is_some(), redis.password_file.is_some());
+    let what = "must be unset if redis.password is set: only one of them can be right";
+    found.require("redis.password_file", !(is_set && in_file), what);
+    let has_user = redis.username.is_some() || url.username.is_some();
+    let has_password = is_set || in_file || url.password.is_some();
+    let key = if redis.username.is_some() { "redis.username" } else { "redis.url" };
+    let what = "names a user, so a password is needed: set redis.password or redis.password_file";
+    found.require(key, has_password || !has_user, what);
+    let tls = &redis.tls;
+    let is_tls = matches!(url.address, RedisAddress::Tcp { is_tls: true, .. });
+    let what = "is used only with TLS: redis.url must begin with rediss://";
+    for (key, is_set) in [
+        ("redis.tls.ca_file", tls.ca_file.is_some()),
+        ("redis.tls.cert_file", tls.cert_file.is_some()),
+        ("redis.tls.key_file", tls.key_file.is_some()),
+        ("redis.tls.server_name", tls.server_name.is_some()),
+    ] {
+        found.require(key, is_tls || !is_set, what);
+    }
+    let what = "needs redis.tls.key_file, the private key of this certificate";
+    found.require("redis.tls.cert_file", tls.cert_file.is_none() || tls.key_file.is_some(), what);
+    let what = "needs redis.tls.cert_file, the certificate of this key";
+    found.require("redis.tls.key_file", tls.key_file.is_none() || tls.cert_file.is_some(), what);
+    let is_name = tls.server_name.as_deref().is_none_or(is_listen_host);
+    found.require("redis.tls.server_name", is_name, LISTEN_HOST);
 }
 
 fn node(node: &Node, found: &mut Findings) {
@@ -148,6 +173,13 @@ fn limits(limits: &Limits, found: &mut Findings) {
         limits.max_frame_bytes
     );
     found.require("limits.max_frame_bytes", limits.max_frame_bytes >= least, what);
+    // The names and ids of a message, in their longest form, and what the node keeps free for a page or an error.
+    let least = limits.max_content_bytes.saturating_add(MAX_ENVELOPE_BYTES);
+    let what = format!(
+        "must be at least limits.max_content_bytes + {MAX_ENVELOPE_BYTES} = {least}, not {}",
+        limits.delivery_bytes()
+    );
+    found.require("limits.max_delivery_bytes", limits.delivery_bytes() >= least, what);
     // Otherwise the largest message could never arrive.
     let holds_a_message = limits.max_unfinished_bytes >= limits.max_frame_bytes;
     found.require("limits.max_unfinished_bytes", holds_a_message, "must be at least limits.max_frame_bytes");
@@ -218,6 +250,14 @@ pub fn warnings(config: &Config) -> Vec<String> {
                 .into(),
         );
     }
+    if config.limits.delivery_bytes() > COMMON_CLIENT_BYTES {
+        warnings.push(format!(
+            "frames may have {} bytes: some client libraries end the connection at a message of more than \
+             {COMMON_CLIENT_BYTES}, and again each time they resume; lower limits.max_delivery_bytes (or \
+             limits.max_content_bytes, from which it follows), or raise the limit of each client",
+            config.limits.delivery_bytes()
+        ));
+    }
     warnings
 }
 
@@ -244,9 +284,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn storage_rate_follows_the_request_rate_unless_it_is_set() {
+        let mut limits = Config::default().limits;
+        assert_eq!(limits.storage_rate(), 256 << 10);
+        limits.messages_per_second = 0;
+        assert_eq!(limits.storage_rate(), 0);
+        limits.stored_bytes_per_second = Some(7);
+        assert_eq!(limits.storage_rate(), 7);
+    }
+
+    #[test]
     fn defaults_are_valid_without_warnings() {
         assert_eq!(problems(&Config::default()), []);
         assert_eq!(warnings(&Config::default()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn delivery_size_follows_the_content_unless_it_is_set() {
+        let mut config = Config::default();
+        assert_eq!(config.limits.delivery_bytes(), 32_768);
+        config.limits.max_content_bytes = 16_385;
+        assert_eq!(config.limits.delivery_bytes(), 32_769);
+        config.limits.max_content_bytes = 1;
+        assert_eq!(config.limits.delivery_bytes(), 32_768);
+        config.limits.max_content_bytes = 1_000;
+        config.limits.max_delivery_bytes = Some(5_096);
+        assert_eq!((problems(&config), config.limits.delivery_bytes()), (Vec::new(), 5_096));
+        config.limits.max_delivery_bytes = Some(5_095);
+        let problems = problems(&config);
+        assert_eq!(problems[0].0, "limits.max_delivery_bytes");
+        assert!(problems[0].1.contains("= 5096, not 5095"), "{}", problems[0].1);
     }
 
     #[test]
@@ -285,5 +352,13 @@ mod tests {
         assert_eq!(warnings(&config), Vec::<String>::new());
         config.server.allowed_hosts.clear();
         assert!(warnings(&config)[0].contains("server.allowed_hosts"));
+        let mut config = Config::default();
+        config.limits.max_delivery_bytes = Some(32_769);
+        assert!(warnings(&config)[0].contains("limits.max_delivery_bytes"));
+        config.limits.max_delivery_bytes = Some(32_768);
+        assert_eq!(warnings(&config), Vec::<String>::new());
+        config.limits.max_delivery_bytes = None;
+        config.limits.max_content_bytes = 20_000;
+        assert!(warnings(&config)[0].contains("frames may have 36384 bytes"));
     }
 }

@@ -1,22 +1,19 @@
 //! The socket that the WebSocket codec uses. Follows the frames that the codec reads, and redirects the codec's output
 //! (pongs, answers to a close) to the connection's queue, so that the connection has only one writer, and frames never
-//! mix. Used by the connection.
+//! mix. Used by the frame reader.
 
-use std::io;
+use std::io::{self, ErrorKind, Read, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
 
 use super::frame_scanner::FrameScanner;
 use super::unfinished::Unfinished;
 use crate::chat::Outbox;
-
-/// An unfinished message of this size has made the codec's buffer much larger than its first size.
-const GROWN_BYTES: u64 = 8 << 10;
 
 /// Reads from the socket, writes to the outbox. The codec only writes answers to frames that it reads, at most 127
 /// bytes each, and reading waits for space in the outbox: so the queue stays bounded.
@@ -30,8 +27,6 @@ pub(super) struct CodecIo {
     pub(super) unfinished: Unfinished,
     /// What the fragments read so far cost. Nothing more is read until it is taken.
     cost: u32,
-    /// A message came that made the codec's buffer larger.
-    has_grown: bool,
     /// Something was read since the connection last asked.
     has_read: bool,
 }
@@ -43,16 +38,7 @@ impl CodecIo {
         outbox: Arc<Outbox>,
         unfinished: Unfinished,
     ) -> Self {
-        Self {
-            read,
-            early,
-            outbox,
-            scanner: FrameScanner::default(),
-            unfinished,
-            cost: 0,
-            has_grown: false,
-            has_read: false,
-        }
+        Self { read, early, outbox, scanner: FrameScanner::default(), unfinished, cost: 0, has_read: false }
     }
 
     pub(super) fn into_read_half(self) -> OwnedReadHalf {
@@ -69,15 +55,19 @@ impl CodecIo {
         std::mem::take(&mut self.cost)
     }
 
-    /// Whether the codec's buffer may be larger than needed, while nothing is in it: the codec has asked for more bytes,
-    /// and no frame is open. The codec itself never makes its buffer smaller.
-    pub(super) fn is_oversized(&self) -> bool {
-        self.has_grown && self.scanner.open().is_none()
+    /// Whether all that was read ended with a whole message or control frame.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.scanner.open().is_none()
     }
 
-    /// A new codec reads from this socket.
-    pub(super) fn shrunk(&mut self) {
-        self.has_grown = false;
+    /// Whether there may be something to read. Otherwise the task is woken when there is.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.early.is_empty() { self.read.as_ref().poll_read_ready(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    /// Lets the codec try to read, once.
+    pub(super) fn attempt<'a, 'w>(&'a mut self, cx: &'a mut Context<'w>) -> Attempt<'a, 'w> {
+        Attempt { io: self, cx }
     }
 
     /// Whether anything arrived since the last call, parts of frames included.
@@ -101,40 +91,39 @@ impl CodecIo {
     }
 }
 
-impl AsyncRead for CodecIo {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        // The connection sees the cost as soon as the codec stops, takes it, and polls again: no waker is needed.
-        if self.cost > 0 {
-            return Poll::Pending;
+/// The socket while the codec tries to read: if there is nothing, the task is woken when there is.
+pub(super) struct Attempt<'a, 'w> {
+    io: &'a mut CodecIo,
+    cx: &'a mut Context<'w>,
+}
+
+impl Read for Attempt<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let io = &mut *self.io;
+        // The connection sees the cost as soon as the codec stops, takes it, and tries again: no waker is needed.
+        if io.cost > 0 {
+            return Err(ErrorKind::WouldBlock.into());
         }
-        let start = buf.filled().len();
-        let this = &mut *self;
-        let read = this.poll_some(cx, buf);
-        this.scanner.feed(&buf.filled()[start..]);
-        this.cost = this.scanner.take_cost();
-        this.has_read |= buf.filled().len() > start;
-        let open = this.scanner.open();
-        this.has_grown |= open.is_some_and(|bytes| bytes >= GROWN_BYTES);
-        this.unfinished.update(open);
-        read
+        let mut buffer = ReadBuf::new(buffer);
+        let Poll::Ready(read) = io.poll_some(self.cx, &mut buffer) else {
+            return Err(ErrorKind::WouldBlock.into());
+        };
+        let bytes = buffer.filled();
+        io.scanner.feed(bytes);
+        io.cost = io.scanner.take_cost();
+        io.has_read |= !bytes.is_empty();
+        io.unfinished.update(io.scanner.open());
+        read.map(|()| bytes.len())
     }
 }
 
-impl AsyncWrite for CodecIo {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.outbox.reply(Bytes::copy_from_slice(bytes));
-        Poll::Ready(Ok(bytes.len()))
+impl Write for Attempt<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.io.outbox.reply(Bytes::copy_from_slice(bytes));
+        Ok(bytes.len())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

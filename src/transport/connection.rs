@@ -10,18 +10,18 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::FutureExt;
 use metrics::{counter, gauge};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, timeout};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::codec_io::CodecIo;
+use super::early_closes::Young;
+use super::frame_reader::FrameReader;
 use super::keepalive::{Due, Keepalive};
 use super::unfinished::{self, Unfinished};
 use super::writer::{Ended, Writer};
@@ -29,8 +29,6 @@ use crate::chat::{Close, Flow, Node, Outbox, RequestError, Session};
 use crate::metrics as names;
 use crate::protocol::{CloseReason, ErrorCode, frame};
 
-/// Measured: 6.5 KiB per idle connection with this size, 137 KiB with the library's default.
-const READ_BUFFER_BYTES: usize = 2_048;
 /// How much later to look again at a message that the node could not read.
 const PAUSE: Duration = Duration::from_secs(5);
 /// When a client that was closed as too slow may reconnect.
@@ -52,67 +50,72 @@ impl From<CloseReason> for End {
 }
 
 /// Serves a connection after its upgrade; `early` contains the bytes that the client sent directly after its request.
-pub(super) async fn serve(
+pub(super) fn serve(
     node: Arc<Node>,
     socket: TcpStream,
     early: Bytes,
     session: Box<Session>,
     unfinished: Unfinished,
-) {
+    young: Young,
+) -> impl Future<Output = ()> {
     gauge!(names::CONNECTIONS).increment(1.0);
     let outbox = session.outbox().clone();
-    let limits = &node.config().limits;
     let (read, write) = socket.into_split();
-    let mut writer = Writer::new(write, outbox.clone(), limits.write_timeout);
+    let writer = Writer::new(write, outbox.clone(), node.config().limits.write_timeout);
     let codec_io = CodecIo::new(read, early, outbox.clone(), unfinished);
-    let mut socket = Some(codec(codec_io, limits.max_frame_bytes).await);
-    let mut reader = Reader {
-        keepalive: Keepalive::new(&node.config().server),
-        session,
-        opened: Instant::now(),
-        max_frame_bytes: limits.max_frame_bytes,
-    };
-    let end = {
-        // Pinned in place: passed by value, the future would be twice in the task of every connection.
-        let life = pin!(async {
-            tokio::select! {
-                end = reader.run(&mut socket, &outbox) => end,
-                ended = write_on(&mut writer) => match ended {
-                    Ended::Closing(close) => close.into(),
-                    Ended::Stuck => Close { reason: CloseReason::Slow, retry_after_ms: Some(SLOW_RETRY_MS) }.into(),
-                    Ended::Lost => CloseReason::Lost.into(),
-                },
-                () = node.serve_lagging(&outbox) => CloseReason::InternalError.into(),
-            }
-        });
-        end_of(life).await
-    };
-    // The session leaves every topic before the flush, or the queue might never become empty.
-    let guard = reader.session.end();
-    let reason = end.close.reason;
-    counter!(names::CONNECTIONS_CLOSED, "reason" => reason.as_str()).increment(1);
-    if reason == CloseReason::Slow {
-        counter!(names::SLOW_CONSUMER_DISCONNECTS).increment(1);
-    }
-    tracing::debug!(reason = reason.as_str(), "closing");
-    // The codec's buffer, and the bytes of an unfinished message with it, go before the flush.
-    if let Some(socket) = socket {
-        let read = socket.into_inner().into_read_half();
-        close(&mut writer, &outbox, read, end, limits.write_timeout).await;
-    }
-    drop(guard);
-    gauge!(names::CONNECTIONS).decrement(1.0);
+    let frames = FrameReader::new(codec_io, node.config().limits.max_frame_bytes);
+    let reader = Reader { keepalive: Keepalive::new(&node.config().server), session, opened: Instant::now() };
+    // Made here: the arguments of an async function stay in the task of every connection, beside what is made of them.
+    Life { node, outbox, writer, frames, reader, young }.run()
 }
 
-/// The codec that reads frames from this socket.
-async fn codec(socket: CodecIo, max_frame_bytes: usize) -> WebSocketStream<CodecIo> {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
-        .max_write_buffer_size(max_frame_bytes)
-        .max_message_size(Some(max_frame_bytes))
-        .max_frame_size(Some(max_frame_bytes));
-    WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await
+/// The parts of a connection.
+struct Life {
+    node: Arc<Node>,
+    outbox: Arc<Outbox>,
+    writer: Writer,
+    frames: FrameReader,
+    reader: Reader,
+    young: Young,
+}
+
+impl Life {
+    async fn run(mut self) {
+        let end = {
+            let Self { node, outbox, writer, frames, reader, .. } = &mut self;
+            // Pinned in place: passed by value, the future would be twice in the task of every connection.
+            let life = pin!(async {
+                tokio::select! {
+                    // The write loop comes last: what the others queue goes out in the same poll, with one system call.
+                    biased;
+                    end = reader.run(frames, outbox) => end,
+                    () = node.serve_lagging(outbox) => CloseReason::InternalError.into(),
+                    ended = write_on(writer) => match ended {
+                        Ended::Closing(close) => close.into(),
+                        Ended::Stuck => Close { reason: CloseReason::Slow, retry_after_ms: Some(SLOW_RETRY_MS) }.into(),
+                        Ended::Lost => CloseReason::Lost.into(),
+                    },
+                }
+            });
+            end_of(life).await
+        };
+        // The session leaves every topic before the flush, or the queue might never become empty.
+        let guard = self.reader.session.end();
+        let reason = end.close.reason;
+        counter!(names::CONNECTIONS_CLOSED, "reason" => reason.as_str()).increment(1);
+        if reason == CloseReason::Slow {
+            counter!(names::SLOW_CONSUMER_DISCONNECTS).increment(1);
+        }
+        tracing::debug!(reason = reason.as_str(), "closing");
+        // Before the client sees the close frame, after which it may come back at once.
+        self.young.ends(reason);
+        // The codec's buffer, and the bytes of an unfinished message with it, go before the flush.
+        let read = self.frames.into_read_half();
+        let flush_timeout = self.node.config().limits.write_timeout;
+        close(&mut self.writer, &self.outbox, read, end, flush_timeout).await;
+        drop(guard);
+        gauge!(names::CONNECTIONS).decrement(1.0);
+    }
 }
 
 /// A panic ends only the connection in which it happened: with a close code, and with the usual order of the end.
@@ -153,6 +156,8 @@ async fn close(
     let close_frame = (!end.is_answered).then(|| frame::close(reason.code(), &reason.text(retry_after_ms)));
     outbox.close(end.close);
     // A client without permission and a client that does not read get only the rest of a partly sent block.
+    // A node without a place needs the file of the connection soon.
+    let flush_timeout = if reason == CloseReason::Full { CLOSE_TIMEOUT } else { flush_timeout };
     let is_cut = matches!(reason, CloseReason::Slow | CloseReason::TokenRevoked | CloseReason::Removed);
     let flushed = if is_cut {
         writer.drop_pending();
@@ -176,17 +181,14 @@ struct Reader {
     keepalive: Keepalive,
     session: Box<Session>,
     opened: Instant,
-    max_frame_bytes: usize,
 }
 
 impl Reader {
-    /// `slot` is empty only while this replaces the codec.
-    async fn run(&mut self, slot: &mut Option<WebSocketStream<CodecIo>>, outbox: &Outbox) -> End {
+    async fn run(&mut self, frames: &mut FrameReader, outbox: &Outbox) -> End {
         let auth_deadline = self.opened + self.session.auth_deadline();
         let mut waits_since = Instant::now();
         loop {
-            let Some(socket) = slot else { return CloseReason::InternalError.into() };
-            let unfinished = &mut socket.get_mut().unfinished;
+            let unfinished = &mut frames.io.unfinished;
             if self.session.user().is_some() {
                 unfinished.bind();
             }
@@ -201,7 +203,7 @@ impl Reader {
                 }
                 () = until(message_deadline) => {
                     waits_since = Instant::now();
-                    let unfinished = &mut socket.get_mut().unfinished;
+                    let unfinished = &mut frames.io.unfinished;
                     // While the outbox is full, nothing is read: the write timeout decides then.
                     if outbox.is_full() {
                         unfinished.paused(PAUSE);
@@ -210,40 +212,38 @@ impl Reader {
                     }
                     continue;
                 }
-                received = next(socket, outbox, message_deadline.is_some()) => received,
-                due = self.keepalive.due(outbox) => {
+                received = next(frames, outbox, message_deadline.is_some()) => received,
+                due = self.keepalive.due(outbox, self.session.away_at()) => {
                     waits_since = Instant::now();
+                    frames.rest();
                     match due {
                         Due::Ping(payload) => {
                             self.session.ping_queued(payload);
                             outbox.reply(frame::ping(payload));
                         }
                         // While the outbox is full, nothing is read, pongs included: the write timeout decides then.
-                        Due::Dead if outbox.is_full() => self.keepalive.frame_arrived(),
+                        Due::Dead if outbox.is_full() => self.keepalive.frame_arrived(waits_since),
                         // A pong can't come in the middle of a long frame; the deadline of the message decides then.
-                        Due::Dead if socket.get_mut().take_read() => self.keepalive.frame_arrived(),
+                        Due::Dead if frames.io.take_read() => self.keepalive.frame_arrived(waits_since),
                         Due::Dead => return CloseReason::Idle.into(),
+                        // While the outbox is full, nothing is read, requests included.
+                        Due::Away if outbox.is_full() || outbox.is_stalled() => self.session.stay_present(),
+                        Due::Away => self.session.leave_presence(),
                     }
                     continue;
                 }
             };
             waits_since = Instant::now();
-            self.keepalive.frame_arrived();
-            let cost = socket.get_mut().take_cost();
+            self.keepalive.frame_arrived(waits_since);
+            // What came with the frame says nothing of the time after it.
+            frames.io.take_read();
+            let cost = frames.io.take_cost();
             if cost > 0 {
                 self.session.charge(cost).await;
             }
             let received = match received {
                 Received::Frame(received) => received,
                 Received::Part => continue,
-                Received::Emptied => {
-                    let mut read = slot.take().map(WebSocketStream::into_inner);
-                    if let Some(mut read) = read.take() {
-                        read.shrunk();
-                        *slot = Some(codec(read, self.max_frame_bytes).await);
-                    }
-                    continue;
-                }
             };
             match received {
                 Some(Ok(Message::Text(text))) => {
@@ -254,12 +254,12 @@ impl Reader {
                 }
                 Some(Ok(Message::Ping(_))) => self.session.charge(1).await,
                 Some(Ok(Message::Pong(payload))) => {
+                    self.keepalive.pong_arrived();
                     self.session.charge(1).await;
                     self.session.pong(&payload);
                 }
                 Some(Ok(Message::Close(_))) => {
-                    // Queues the codec's answer; the result only reports that the connection is closed.
-                    let _ = socket.flush().await;
+                    frames.answer_close();
                     return End { close: CloseReason::Normal.into(), is_answered: true };
                 }
                 Some(Ok(Message::Binary(_) | Message::Frame(_))) => {
@@ -308,18 +308,15 @@ enum Received {
     Frame(Option<Result<Message, Error>>),
     /// A part of a message: it has a deadline from now on, or fragments that the connection has to pay.
     Part,
-    /// The codec has used a large buffer, which is empty now.
-    Emptied,
 }
 
 /// The next frame, read when the outbox has space for the answers to earlier ones. Cancel safe.
-async fn next(socket: &mut WebSocketStream<CodecIo>, outbox: &Outbox, has_deadline: bool) -> Received {
+async fn next(frames: &mut FrameReader, outbox: &Outbox, has_deadline: bool) -> Received {
     outbox.has_room().await;
-    poll_fn(|cx| match socket.poll_next_unpin(cx) {
+    poll_fn(|cx| match frames.poll_next(cx) {
         Poll::Ready(frame) => Poll::Ready(Received::Frame(frame)),
-        Poll::Pending if socket.get_ref().is_oversized() => Poll::Ready(Received::Emptied),
-        Poll::Pending if socket.get_ref().owes() => Poll::Ready(Received::Part),
-        Poll::Pending if !has_deadline && socket.get_ref().unfinished.deadline().is_some() => {
+        Poll::Pending if frames.io.owes() => Poll::Ready(Received::Part),
+        Poll::Pending if !has_deadline && frames.io.unfinished.deadline().is_some() => {
             Poll::Ready(Received::Part)
         }
         Poll::Pending => Poll::Pending,

@@ -1,16 +1,19 @@
 //! The upgrade from HTTP to WebSocket. Owns every check before a connection uses resources: method, version, key,
-//! origin, admission, token. Called by the router for `/` and `/ws`; spawns the connection.
+//! origin, admission, token. Called by the router for `/` and `/ws`; spawns the connection. Also tells pages in advance what an
+//! upgrade would get.
 
-use std::net::{IpAddr, SocketAddr};
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{
     AUTHORIZATION, CONNECTION, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -19,25 +22,29 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use metrics::counter;
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::Instrument;
 
-use super::address::{Shared, client_address, counted_as, is_shared};
-use super::admission::Admission;
+use super::address::{ClientAddress, Shared};
 use super::connection;
-use super::hosts::is_origin_allowed;
+use super::early_closes::Young;
+use super::hosts::{ForeignOrigin, check_origin};
+use super::notices::{Notices, Subject};
 use super::state::AppState;
+use super::switching_socket::SwitchingSocket;
 use super::unfinished::Unfinished;
-use super::write_timeout::WriteTimeout;
-use crate::chat::{ConnectionGuard, Credential, Session};
+use crate::chat::{ClientKind, ConnectionGuard, Credential, NoPlace, Session};
 use crate::metrics as names;
-use crate::protocol::{CloseReason, ErrorCode, Token, frame};
+use crate::protocol::{ErrorCode, Token};
 
-/// When a client may try a full node again. The time is random, or all clients would return at the same time.
-const FULL_RETRY_MS: std::ops::RangeInclusive<u64> = 2_000..=8_000;
+/// When a client may try again a node that is full or can't check its token, in seconds. The time is random, or all clients
+/// would return at the same time.
+const RETRY_SECONDS: std::ops::RangeInclusive<u64> = 2..=8;
+
+/// Tells an answer of the node from one of a balancer that finds no node and answers with the same status.
+const REFUSED: HeaderName = HeaderName::from_static("x-chat-refused");
 
 /// When a client whose address has too many connections may try again, in seconds.
 const TOO_MANY_RETRY_SECONDS: u64 = 5;
@@ -47,39 +54,65 @@ const TOO_MANY_RETRY_SECONDS: u64 = 5;
 /// in time.
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 
+const NO_FREE_SEAT: &str = "the node is full: it has no free seat";
+
+const TOO_MANY_CONNECTIONS: Refusal =
+    Refusal::TooMany("too many connections from this address", TOO_MANY_RETRY_SECONDS);
+
 /// Why an upgrade is refused.
 enum Refusal {
     BadRequest(&'static str),
     BadVersion,
-    BadOrigin,
+    BadOrigin(ForeignOrigin),
     Unauthorized,
-    Full,
+    Full(&'static str),
     /// For its address; it may come back after so many seconds.
     TooMany(&'static str, u64),
     Unavailable,
     Internal,
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let (result, status, text) = match self {
-            Self::BadRequest(why) => ("bad_request", StatusCode::BAD_REQUEST, why),
+impl From<NoPlace> for Refusal {
+    fn from(error: NoPlace) -> Self {
+        match error {
+            NoPlace::Full => Self::Full("the node is full: too many connections wait to name their user"),
+            NoPlace::Share => Self::TooMany(
+                "too many connections from this address wait to name their user",
+                TOO_MANY_RETRY_SECONDS,
+            ),
+        }
+    }
+}
+
+impl Refusal {
+    fn count(&self) {
+        let result = self.answer().0;
+        counter!(names::HANDSHAKES, "result" => result).increment(1);
+        let scope = match self {
+            Self::Unauthorized | Self::BadOrigin(_) => Some("auth"),
+            Self::Full(_) => Some("overload"),
+            Self::TooMany(..) => Some("rate"),
+            _ => None,
+        };
+        if let Some(scope) = scope {
+            counter!(names::REJECTIONS, "scope" => scope).increment(1);
+        }
+    }
+
+    /// The label of the metric, the status, and the reason.
+    fn answer(&self) -> (&'static str, StatusCode, &'static str) {
+        match self {
+            Self::BadRequest(why) => ("bad_request", StatusCode::BAD_REQUEST, *why),
             Self::BadVersion => (
                 "bad_version",
                 StatusCode::UPGRADE_REQUIRED,
                 "this endpoint requires a WebSocket upgrade, version 13",
             ),
-            Self::BadOrigin => (
-                "bad_origin",
-                StatusCode::FORBIDDEN,
-                "this Origin is not allowed: add it to server.allowed_origins",
-            ),
+            Self::BadOrigin(origin) => ("bad_origin", StatusCode::FORBIDDEN, origin.setting()),
             Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "the token is not valid"),
-            Self::Full => {
-                ("full", StatusCode::SERVICE_UNAVAILABLE, "the node is full: it has no free connection")
-            }
+            Self::Full(why) => ("full", StatusCode::SERVICE_UNAVAILABLE, *why),
             // Not 503, which a balancer takes for a fault of the node: this concerns one address only.
-            Self::TooMany(why, _) => ("too_many", StatusCode::TOO_MANY_REQUESTS, why),
+            Self::TooMany(why, _) => ("too_many", StatusCode::TOO_MANY_REQUESTS, *why),
             Self::Unavailable => (
                 "unavailable",
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -90,19 +123,24 @@ impl IntoResponse for Refusal {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the stored data of this token can't be read; an operator has to look at it",
             ),
-        };
-        counter!(names::HANDSHAKES, "result" => result).increment(1);
-        let scope = match self {
-            Self::Unauthorized | Self::BadOrigin => Some("auth"),
-            Self::Full => Some("overload"),
-            Self::TooMany(..) => Some("rate"),
-            _ => None,
-        };
-        if let Some(scope) = scope {
-            counter!(names::REJECTIONS, "scope" => scope).increment(1);
         }
-        let mut response = (status, text).into_response();
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (result, status, text) = self.answer();
+        let text = match &self {
+            Self::BadOrigin(ForeignOrigin { sent, .. }) => {
+                format!("the Origin \"{sent}\" is not allowed: {text}\n").into()
+            }
+            _ => Cow::Borrowed(text),
+        };
+        let mut response = (status, [(X_CONTENT_TYPE_OPTIONS, "nosniff")], text).into_response();
         let headers = response.headers_mut();
+        if matches!(self, Self::Full(_) | Self::TooMany(..)) {
+            headers.insert(REFUSED, HeaderValue::from_static(result));
+        }
         match self {
             Self::BadVersion => {
                 headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -111,13 +149,13 @@ impl IntoResponse for Refusal {
             Self::Unauthorized => {
                 headers.insert("www-authenticate", HeaderValue::from_static("Bearer"));
             }
-            Self::Full | Self::Unavailable => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            Self::Full(_) | Self::Unavailable => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(rand::random_range(RETRY_SECONDS)));
             }
             Self::TooMany(_, seconds) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
-            Self::BadRequest(_) | Self::BadOrigin | Self::Internal => {}
+            Self::BadRequest(_) | Self::BadOrigin(_) | Self::Internal => {}
         }
         response
     }
@@ -131,69 +169,107 @@ pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
 /// Upgrades the connection, or answers with the reason for the refusal.
 pub(super) async fn upgrade(
     State(app): State<Arc<AppState>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<ClientAddress>,
     request: Request<Body>,
 ) -> Response {
-    match try_upgrade(app, peer, request).await {
+    match try_upgrade(app, client, request).await {
         Ok(response) => response,
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => {
+            refusal.count();
+            refusal.into_response()
+        }
     }
+}
+
+/// What an upgrade would get now, as the answer to a request without one. Browsers tell their pages neither the status nor the
+/// headers of a refused upgrade, so a page asks here. It is no upgrade, so it is not counted.
+pub(super) fn answer_in_advance(app: &AppState, client: ClientAddress) -> Response {
+    let bounded = client.counted();
+    let is_admitted = check_pause(app, bounded)
+        .and_then(|()| app.address_limit.has_room(bounded).then_some(()).ok_or(TOO_MANY_CONNECTIONS))
+        .and_then(|()| check_seat(app));
+    is_admitted.err().unwrap_or(Refusal::BadVersion).into_response()
 }
 
 async fn try_upgrade(
     app: Arc<AppState>,
-    peer: SocketAddr,
+    client: ClientAddress,
     mut request: Request<Body>,
 ) -> Result<Response, Refusal> {
     let config = app.node.config().clone();
     let accept = check_request(&request)?;
-    if !is_origin_allowed(request.headers(), &config.server.allowed_origins) {
-        let origin =
-            request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or_default();
-        if app.notices.is_first("origin", origin) {
-            tracing::warn!(?origin, "refused an Origin that server.allowed_origins does not list");
+    if let Err(origin) = check_origin(request.headers(), &config.server.allowed_origins) {
+        if app.notices.is_first(Subject::Origin, &origin.sent, Instant::now()) {
+            tracing::warn!(origin = origin.sent, "refused an Origin: {}", origin.setting());
         }
-        return Err(Refusal::BadOrigin);
+        return Err(Refusal::BadOrigin(origin));
     }
-    let address = client_address(peer.ip(), request.headers(), &config.server.trusted_proxies);
+    warn_of_proxy(&app.notices, client);
+    let bounded = client.counted();
     let upgrade = request
         .extensions_mut()
         .remove::<OnUpgrade>()
         .ok_or(Refusal::BadRequest("this request can't be upgraded: use HTTP/1.1"))?;
-    let deadline = config.server.handshake_timeout;
-    match app.admission.admit(counted_as(address)) {
-        Admission::Full => return Err(Refusal::Full),
-        Admission::TooMany => {
-            return Err(Refusal::TooMany("too many connections from this address", TOO_MANY_RETRY_SECONDS));
-        }
-        Admission::Refuse(permit) => {
-            counter!(names::HANDSHAKES, "result" => "full").increment(1);
-            counter!(names::REJECTIONS, "scope" => "overload").increment(1);
-            app.connections.spawn(async move {
-                if let Ok(Ok(upgraded)) = timeout(deadline, upgrade).await {
-                    let _ = timeout(deadline, refuse_full(upgraded)).await;
-                }
-                drop(permit);
-            });
-        }
-        Admission::Admit(permit) => {
-            let guard = app.node.connect();
-            let credential = check_token(&app, (peer.ip(), address), request.headers(), &guard).await?;
-            counter!(names::HANDSHAKES, "result" => "ok").increment(1);
-            let span = tracing::info_span!("connection", id = %guard.outbox().id(), client = %address);
-            let node = app.node.clone();
-            let unfinished = Unfinished::new(app.unfinished.clone(), guard.outbox().clone(), address);
-            let task = async move {
-                let Ok(Ok(upgraded)) = timeout(deadline, upgrade).await else { return };
-                let Some((socket, early)) = into_socket(upgraded) else { return };
-                let session = Box::new(Session::new(node.clone(), guard, credential));
-                connection::serve(node, socket, early, session, unfinished).await;
-                drop(permit);
-            };
-            app.connections.spawn(task.instrument(span));
+    let kind = client_kind(request.headers());
+    check_pause(&app, bounded)?;
+    let permit = app.address_limit.admit(bounded).ok_or(TOO_MANY_CONNECTIONS)?;
+    // Asked before the token is looked up, which costs the store a request.
+    check_seat(&app)?;
+    let mut guard = app.node.connect();
+    let credential = check_token(&app, bounded, request.headers(), &guard).await?;
+    if credential.is_none() {
+        guard.wait(bounded)?;
+    } else if !guard.take_seat() {
+        return Err(Refusal::Full(NO_FREE_SEAT));
+    }
+    counter!(names::HANDSHAKES, "result" => "ok").increment(1);
+    let span = tracing::info_span!("connection", id = %guard.outbox().id(), client = %client.address);
+    let node = app.node.clone();
+    let unfinished = Unfinished::new(app.unfinished.clone(), guard.outbox().clone(), client.address);
+    let young = Young::new(bounded, app.early_closes.clone());
+    let session = Box::new(Session::new(node.clone(), guard, bounded, kind, credential));
+    let task = async move {
+        let Ok(Ok(upgraded)) = timeout(config.server.handshake_timeout, upgrade).await else { return };
+        let Some((socket, early)) = into_socket(upgraded) else { return };
+        connection::serve(node, socket, early, session, unfinished, young).await;
+        drop(permit);
+    };
+    app.connections.spawn(task.instrument(span));
+    Ok(switching_protocols(&accept))
+}
+
+fn check_pause(app: &AppState, address: Option<IpAddr>) -> Result<(), Refusal> {
+    match address.and_then(|address| app.early_closes.pause(address, Instant::now())) {
+        None => Ok(()),
+        Some(pause) => {
+            let why =
+                "the node closed several connections from this address at once; wait before the next one";
+            Err(Refusal::TooMany(why, pause.as_secs() + 1))
         }
     }
-    Ok(switching_protocols(&accept))
+}
+
+fn check_seat(app: &AppState) -> Result<(), Refusal> {
+    if app.node.has_free_seat() { Ok(()) } else { Err(Refusal::Full(NO_FREE_SEAT)) }
+}
+
+/// Limits per address don't apply behind this proxy. The settings most likely mean otherwise, so this is logged, once an hour
+/// for each proxy.
+fn warn_of_proxy(notices: &Notices, client: ClientAddress) {
+    let address = client.address;
+    let is_first = || notices.is_first(Subject::Proxy, &address.to_string(), Instant::now());
+    match client.shared {
+        Shared::No | Shared::ByProxy => {}
+        Shared::ByUntrustedProxy if is_first() => {
+            tracing::warn!(%address, "a private address forwards for clients, so limits per address don't apply to \
+                them: if it is your balancer, add it to server.trusted_proxies");
+        }
+        Shared::ByUnreadableProxy if is_first() => {
+            tracing::warn!(%address, "a network of server.trusted_proxies forwards without a client address that can \
+                be read, so limits per address don't apply to its clients: let it set X-Forwarded-For");
+        }
+        Shared::ByUntrustedProxy | Shared::ByUnreadableProxy => {}
+    }
 }
 
 fn check_request(request: &Request<Body>) -> Result<String, Refusal> {
@@ -222,7 +298,7 @@ fn has_token(headers: &HeaderMap, name: &axum::http::HeaderName, token: &str) ->
 
 async fn check_token(
     app: &AppState,
-    (peer, address): (IpAddr, IpAddr),
+    bounded: Option<IpAddr>,
     headers: &HeaderMap,
     guard: &ConnectionGuard,
 ) -> Result<Option<Credential>, Refusal> {
@@ -230,37 +306,25 @@ async fn check_token(
         return Ok(None);
     };
     let token = bearer(header).ok_or(Refusal::Unauthorized)?;
-    let bounded = match is_shared(peer, address, headers, &app.node.config().server.trusted_proxies) {
-        Shared::No => Some(counted_as(address)),
-        Shared::ByProxy => None,
-        Shared::ByUntrustedProxy => {
-            if app.notices.is_first("proxy", &address.to_string()) {
-                tracing::warn!(%address, "a private address forwards for clients, so failed tokens are not limited by \
-                    address: if it is your balancer, add it to server.trusted_proxies");
-            }
-            None
-        }
-    };
-    if let Some(address) = bounded
-        && let Err(wait) = app.failed_tokens.take(address, Instant::now())
-    {
-        return Err(Refusal::TooMany("too many failed tokens from this address", wait.as_secs() + 1));
-    }
-    let checked = app.node.authenticate(&Token::new(token), guard.outbox()).await;
-    if let Some(address) = bounded
-        && checked.as_ref().err().is_none_or(|error| error.code() != ErrorCode::Unauthorized)
-    {
-        app.failed_tokens.give_back(address, Instant::now());
-    }
-    match checked {
+    match app.node.authenticate(&Token::new(token), guard.outbox(), bounded).await {
         Ok(credential) => Ok(Some(credential)),
         // 401 only if the store checked the token: a client that gets 401 forgets the token, which may be valid.
         Err(error) => Err(match error.code() {
             ErrorCode::Unauthorized => Refusal::Unauthorized,
             ErrorCode::Unavailable => Refusal::Unavailable,
+            ErrorCode::RateLimited => {
+                let wait = error.retry_after_ms().unwrap_or_default() / 1_000 + 1;
+                Refusal::TooMany("too many failed tokens from this address", wait)
+            }
             _ => Refusal::Internal,
         }),
     }
+}
+
+/// Every browser sends both headers; a program may send one of them.
+fn client_kind(headers: &HeaderMap) -> ClientKind {
+    let is_mozilla = headers.get(USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/"));
+    if headers.contains_key(ORIGIN) && is_mozilla { ClientKind::Browser } else { ClientKind::Program }
 }
 
 /// The token of an `Authorization: Bearer …` header.
@@ -283,22 +347,10 @@ fn switching_protocols(accept: &str) -> Response {
 /// The socket of an upgraded connection, and the bytes that were read after the request. hyper's own buffer is dropped:
 /// otherwise it would exist as long as the connection.
 fn into_socket(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<WriteTimeout>>().ok()?;
+    let parts = upgraded.downcast::<TokioIo<SwitchingSocket>>().ok()?;
     let socket = parts.io.into_inner().into_inner();
     if let Err(error) = SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER_BYTES) {
         tracing::debug!(%error, "can't set the size of the send buffer");
     }
     Some((socket, Bytes::copy_from_slice(&parts.read_buf)))
-}
-
-async fn refuse_full(upgraded: Upgraded) {
-    let Some((mut socket, _)) = into_socket(upgraded) else { return };
-    let close_frame = frame::close(
-        CloseReason::Full.code(),
-        &CloseReason::Full.text(Some(rand::random_range(FULL_RETRY_MS))),
-    );
-    if socket.write_all(&close_frame).await.is_ok() && socket.shutdown().await.is_ok() {
-        let mut scratch = [0; 512];
-        while matches!(socket.read(&mut scratch).await, Ok(count) if count > 0) {}
-    }
 }

@@ -6,12 +6,14 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use metrics::counter;
+use tokio::time::Instant;
 
+use super::notices::{Subject, printable};
 use super::state::AppState;
 use crate::metrics as names;
 
@@ -31,12 +33,14 @@ impl HostCheck {
         Self { app: app.clone(), is_enforced }
     }
 
-    fn serves(&self, request: &Request) -> Result<(), String> {
+    fn serves(&self, request: &Request) -> Result<(), Vec<u8>> {
         // Programs can leave the header out; browsers always send it.
-        let headers = request.headers().get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
-        let mut hosts = headers.chain(request.uri().authority().map(|authority| authority.as_str()));
+        let headers = request.headers().get_all(HOST).iter().map(HeaderValue::as_bytes);
+        let mut hosts =
+            headers.chain(request.uri().authority().map(|authority| authority.as_str().as_bytes()));
         let allowed = &self.app.node.config().server.allowed_hosts;
-        hosts.find(|host| !is_served(host, allowed)).map_or(Ok(()), |host| Err(host.to_owned()))
+        let is_served = |host: &[u8]| str::from_utf8(host).is_ok_and(|host| is_served(host, allowed));
+        hosts.find(|host| !is_served(host)).map_or(Ok(()), |host| Err(host.to_owned()))
     }
 }
 
@@ -49,14 +53,14 @@ pub(super) async fn check(State(check): State<HostCheck>, request: Request, next
         && let Err(host) = check.serves(&request)
     {
         counter!(names::REJECTIONS, "scope" => "auth").increment(1);
-        if check.app.notices.is_first("host", &host) {
-            tracing::warn!(
-                ?host,
-                "refused a request for a host name that server.allowed_hosts does not list"
-            );
+        let host = printable(&host);
+        if check.app.notices.is_first(Subject::Host, &host, Instant::now()) {
+            tracing::warn!(host, "refused a request for a host name that server.allowed_hosts does not list");
         }
-        let text = "this node does not serve this host name: add it to server.allowed_hosts\n";
-        return (StatusCode::MISDIRECTED_REQUEST, text).into_response();
+        let text =
+            format!("this node does not serve the host name \"{host}\": add it to server.allowed_hosts\n");
+        return (StatusCode::MISDIRECTED_REQUEST, [(X_CONTENT_TYPE_OPTIONS, "nosniff")], text)
+            .into_response();
     }
     next.run(request).await
 }
@@ -99,7 +103,8 @@ struct Origin {
 impl Origin {
     fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
-        let (host, port) = split_port(rest)?;
+        // Browsers send none, but some programs write the address of a site, which has one.
+        let (host, port) = split_port(rest.strip_suffix('/').unwrap_or(rest))?;
         let scheme = scheme.to_ascii_lowercase();
         Some(Self { port: port.or_else(|| default_port(&scheme)), host: host.to_ascii_lowercase(), scheme })
     }
@@ -122,17 +127,42 @@ fn default_port(scheme: &str) -> Option<u16> {
 
 /// Clients other than browsers send no Origin, and no foreign page can misuse them. The node's own page may always
 /// connect, other pages only if the settings list them.
-pub(super) fn is_origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return true };
-    let Ok(text) = origin.to_str() else { return false };
-    let origin = Origin::parse(text);
+///
+/// # Errors
+/// The reason for the client and the operator: the `Origin`, and the setting that would allow it.
+pub(super) fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), ForeignOrigin> {
+    let Some(sent) = headers.get(ORIGIN) else { return Ok(()) };
+    let origin = sent.to_str().ok().and_then(Origin::parse);
     let matches = |entry: &String| {
         entry == "*"
-            || entry.eq_ignore_ascii_case(text)
-            || origin.is_some() && Origin::parse(entry).as_ref() == origin.as_ref()
+            || entry.as_bytes().eq_ignore_ascii_case(sent.as_bytes())
+            || origin.is_some() && Origin::parse(entry) == origin
     };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    allowed.iter().any(matches) || origin.as_ref().is_some_and(|origin| origin.is_own(host))
+    if allowed.iter().any(matches) || origin.as_ref().is_some_and(|origin| origin.is_own(host)) {
+        return Ok(());
+    }
+    Err(ForeignOrigin { sent: printable(sent.as_bytes()), is_site: origin.is_some() })
+}
+
+/// An `Origin` that is not allowed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ForeignOrigin {
+    /// As it was sent, safe to print.
+    pub(super) sent: String,
+    /// Whether it is the origin of a web site, so that a setting can list it.
+    is_site: bool,
+}
+
+impl ForeignOrigin {
+    /// What the operator can do.
+    pub(super) fn setting(&self) -> &'static str {
+        if self.is_site {
+            "add it to server.allowed_origins, without a slash at its end"
+        } else {
+            "it is not the origin of a web site: only \"*\" in server.allowed_origins allows it"
+        }
+    }
 }
 
 #[cfg(test)]
@@ -173,6 +203,7 @@ mod tests {
         assert!(own("https://x", "x:443") && own("https://x:443", "x") && own("http://x:80", "X"));
         assert!(!own("https://x", "x:80") && !own("http://x", "x:443") && !own("https://x:8443", "x"));
         assert!(own("http://[::1]:8080", "[::1]:8080") && !own("https://x/x", "x") && !own("null", "null"));
+        assert!(own("https://x/", "x:443") && own("http://x:8080/", "x:8080") && !own("https://x//", "x"));
         assert_eq!(Origin::parse("HTTPS://x:443"), Origin::parse("https://X"));
     }
 }

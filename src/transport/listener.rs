@@ -1,5 +1,6 @@
-//! The listener for one port. Owns the sockets that are not yet WebSockets: their maximum number, and the deadlines for
-//! requests, for answers and for the whole connection. Run by the server, once per port.
+//! The listener for one port. Owns the sockets that are not yet WebSockets: the deadlines for requests, for answers and for
+//! the whole connection. Which of them has to end for another one is decided in `http_sockets`. Run by the server, once per
+//! port.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -8,21 +9,25 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::address::{ClientAddress, Shared};
+use super::http_sockets::{HttpPlace, HttpSockets};
+use super::switching_socket::{Switch, SwitchingSocket};
 use super::write_timeout::WriteTimeout;
 
-/// The maximum number of open HTTP connections to the public port, without upgraded ones. Others wait in the kernel's queue.
+/// The maximum number of open HTTP connections to the public port, without upgraded ones.
 pub const HTTP_SOCKETS: usize = 1_024;
 /// The same for the port for operators.
 pub const OPERATOR_SOCKETS: usize = 256;
@@ -35,35 +40,52 @@ const STALL: u32 = 2;
 /// So no client keeps its permit for ever with endless requests, or by reading a byte at a time.
 const LIFE: u32 = 12;
 
-/// Accepts connections until `stop`, at most `sockets` at the same time; the head of a request must arrive within `deadline`.
+/// How one port is served.
+#[derive(Clone)]
+pub struct ListenOptions {
+    /// The maximum number of open HTTP connections.
+    pub sockets: usize,
+    /// The head of a request must arrive within this time.
+    pub deadline: Duration,
+    /// Their sockets stand for many clients.
+    pub trusted_proxies: Arc<[IpNet]>,
+}
+
+/// Accepts connections until `stop`. Clients can't keep it from accepting: a further connection ends the one that has been
+/// idle longest.
 pub async fn listen(
     listener: TcpListener,
-    sockets: usize,
+    options: ListenOptions,
     router: Router,
-    deadline: Duration,
     tracker: TaskTracker,
     stop: CancellationToken,
 ) {
-    let permits = Arc::new(Semaphore::new(sockets));
+    let sockets = HttpSockets::new(options.sockets);
     let mut back_off = FIRST_BACK_OFF;
     loop {
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             accepted = async {
-                // The semaphore is never closed, so this always returns a permit.
-                let permit = permits.clone().acquire_owned().await.ok();
-                listener.accept().await.map(|socket| (socket, permit))
+                let (socket, peer) = listener.accept().await?;
+                let client = ClientAddress::of(peer.ip(), &HeaderMap::new(), &options.trusted_proxies);
+                let place = sockets.take(client.counted()).await;
+                Ok::<_, std::io::Error>((socket, peer, place))
             } => accepted,
         };
         match accepted {
-            Ok(((socket, peer), permit)) => {
+            Ok((socket, peer, place)) => {
                 back_off = FIRST_BACK_OFF;
-                let serve = serve(socket, peer, router.clone(), deadline, stop.clone());
-                tracker.spawn(async move {
-                    serve.await;
-                    drop(permit);
-                });
+                let serve = serve(
+                    socket,
+                    peer,
+                    place,
+                    sockets.clone(),
+                    router.clone(),
+                    options.clone(),
+                    stop.clone(),
+                );
+                tracker.spawn(serve);
             }
             // Most likely there are no file descriptors left: some will be closed soon.
             Err(error) => {
@@ -78,34 +100,67 @@ pub async fn listen(
 async fn serve(
     socket: TcpStream,
     peer: SocketAddr,
+    place: HttpPlace,
+    sockets: Arc<HttpSockets>,
     router: Router,
-    deadline: Duration,
+    options: ListenOptions,
     stop: CancellationToken,
 ) {
+    // Dropped last: the socket is closed before its place is free.
+    let place = Arc::new(place);
     // Small frames must not wait for the acknowledgement of earlier ones.
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "the connection closed immediately");
         return;
     }
+    let deadline = options.deadline;
+    let served = place.clone();
+    let switch = Switch::default();
+    let switching = switch.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let closes = served.request();
+        let client = ClientAddress::of(peer.ip(), request.headers(), &options.trusted_proxies);
+        if client.shared == Shared::ByUntrustedProxy {
+            sockets.forwards(client.network());
+        }
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(client);
         let answer = router.clone().oneshot(request);
-        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        let (served, switching) = (served.clone(), switching.clone());
+        async move {
+            let mut answer = answer.await.unwrap_or_else(|never| match never {});
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                switching.set();
+            } else {
+                served.answered();
+                if closes {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
+    let socket = SwitchingSocket::new(WriteTimeout::new(socket, deadline * STALL), switch);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(deadline)
         .max_buf_size(16 << 10)
-        .serve_connection(TokioIo::new(WriteTimeout::new(socket, deadline * STALL)), service)
+        .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     tokio::pin!(connection);
     let life = deadline * LIFE;
     let ended = tokio::select! {
         ended = connection.as_mut() => Ok(ended),
+        () = place.ended() => {
+            tracing::debug!("an idle HTTP connection was closed: another one needs its place");
+            return;
+        }
         _ = timeout(life, stop.cancelled()) => {
             connection.as_mut().graceful_shutdown();
-            timeout(life, connection).await
+            tokio::select! {
+                ended = timeout(life, connection) => ended,
+                () = place.ended() => return,
+            }
         }
     };
     match ended {

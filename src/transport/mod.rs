@@ -2,25 +2,29 @@
 //! the session, and takes finished blocks from the outbox. Started by the server.
 
 mod address;
-mod admission;
+mod address_counts;
+mod address_limit;
 mod api;
 mod codec_io;
 mod connection;
-mod failed_tokens;
+mod early_closes;
+mod frame_reader;
 mod frame_scanner;
 mod handshake;
 mod health;
 mod hosts;
+mod http_sockets;
 mod keepalive;
 mod listener;
 mod notices;
 mod router;
 mod state;
+mod switching_socket;
 mod unfinished;
 mod web;
 mod write_timeout;
 mod writer;
 
-pub use listener::{HTTP_SOCKETS, OPERATOR_SOCKETS, listen};
+pub use listener::{HTTP_SOCKETS, ListenOptions, OPERATOR_SOCKETS, listen};
 pub use router::{internal, public};
 pub use state::AppState;

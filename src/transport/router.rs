@@ -1,17 +1,18 @@
 //! The routes of a node. Owns the two sets of paths, for clients and for operators, on one port or on two; the handlers
 //! are elsewhere. Built by the server.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 
+use super::address::ClientAddress;
 use super::hosts::HostCheck;
 use super::state::AppState;
 use super::{api, handshake, health, hosts, web};
@@ -46,21 +47,29 @@ fn operator_routes(app: &Arc<AppState>) -> Router {
         .with_state(app.clone())
 }
 
-async fn root(app: State<Arc<AppState>>, peer: ConnectInfo<SocketAddr>, request: Request<Body>) -> Response {
+async fn root(
+    app: State<Arc<AppState>>,
+    client: Extension<ClientAddress>,
+    request: Request<Body>,
+) -> Response {
     if handshake::wants_upgrade(request.headers()) {
-        handshake::upgrade(app, peer, request).await
+        handshake::upgrade(app, client, request).await
     } else {
         web::index(app.node.config())
     }
 }
 
-/// Only WebSockets: a request without an upgrade gets an error that names the required version.
+/// Only WebSockets: a request without an upgrade gets the error that an upgrade would get, or one that names the required version.
 async fn socket(
     app: State<Arc<AppState>>,
-    peer: ConnectInfo<SocketAddr>,
+    client: Extension<ClientAddress>,
     request: Request<Body>,
 ) -> Response {
-    handshake::upgrade(app, peer, request).await
+    if handshake::wants_upgrade(request.headers()) {
+        handshake::upgrade(app, client, request).await
+    } else {
+        handshake::answer_in_advance(&app, client.0)
+    }
 }
 
 async fn not_found() -> Response {

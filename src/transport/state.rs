@@ -1,13 +1,14 @@
-//! The state that all requests share. Owns the node's handle, the admission control and the drain flag; holds no
+//! The state that all requests share. Owns the node's handle, the limits per address and the drain flag; holds no
 //! request's own data. Built by the server, used by every handler.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::admission::AdmissionControl;
-use super::failed_tokens::FailedTokens;
+use super::address_limit::AddressLimit;
+use super::early_closes::EarlyCloses;
 use super::notices::Notices;
 use super::unfinished::UnfinishedBudget;
 use crate::chat::Node;
@@ -15,12 +16,12 @@ use crate::chat::Node;
 /// The state that all requests share.
 pub struct AppState {
     pub(super) node: Arc<Node>,
-    pub(super) admission: Arc<AdmissionControl>,
+    pub(super) address_limit: Arc<AddressLimit>,
+    pub(super) early_closes: Arc<EarlyCloses>,
     /// One task per WebSocket connection.
     pub(super) connections: TaskTracker,
     pub(super) is_draining: AtomicBool,
     pub(super) notices: Notices,
-    pub(super) failed_tokens: FailedTokens,
     pub(super) unfinished: Arc<UnfinishedBudget>,
     pub(super) metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
@@ -33,18 +34,21 @@ impl AppState {
         metrics: Box<dyn Fn() -> String + Send + Sync>,
     ) -> Arc<Self> {
         let config = node.config();
-        let admission =
-            AdmissionControl::new(config.max_connections, config.limits.max_connections_per_address);
         Arc::new(Self {
-            admission: Arc::new(admission),
+            address_limit: AddressLimit::new(config.limits.max_connections_per_address),
+            early_closes: Arc::default(),
             connections,
             is_draining: AtomicBool::new(false),
             notices: Notices::default(),
-            failed_tokens: FailedTokens::default(),
             unfinished: UnfinishedBudget::new(config.limits.max_unfinished_bytes),
             metrics,
             node,
         })
+    }
+
+    /// Sums up the warnings that were left out of the log, until the node stops.
+    pub async fn sum_up_notices(self: Arc<Self>, stop: CancellationToken) {
+        self.notices.run(stop).await;
     }
 
     /// From now on, `/readyz` answers 503.

@@ -26,18 +26,21 @@ const FILES: [(&str, &[u8]); FILE_COUNT] = files![
     "connection.js",
     "conversation.js",
     "dom.js",
+    "health.js",
     "icon.svg",
     "message.js",
     "outbox.js",
     "page.css",
+    "pages.js",
     "session.js",
     "sidebar.js",
     "signin.js",
     "storage.js",
     "switcher.js",
     "timeline.js",
+    "words.js",
 ];
-const FILE_COUNT: usize = 16;
+const FILE_COUNT: usize = 19;
 
 const INDEX: &str = include_str!("web/index.html");
 

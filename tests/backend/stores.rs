@@ -252,7 +252,12 @@ pub async fn private_markers_move_only_forward_and_are_bounded(store: &TestStore
     }
     let kept = markers.private_markers(&alice).await.unwrap();
     assert_eq!(kept.len(), MAX_READ_MARKERS);
-    assert!(kept.iter().any(|(peer, _)| *peer == bob));
+    assert_eq!(
+        kept.iter().position(|(peer, _)| *peer == bob),
+        Some(MAX_READ_MARKERS / 2),
+        "in the order of the moves"
+    );
+    assert_eq!(kept[0].0, peers[MAX_READ_MARKERS - 1], "the one that moved last is the first");
     assert!(kept.iter().all(|(peer, _)| *peer != peers[0]));
     tokio::time::timeout(Duration::from_secs(5), node.shut_down()).await.unwrap();
 }

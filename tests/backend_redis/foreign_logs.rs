@@ -26,6 +26,8 @@ async fn log_state_out_of_range_is_an_error_and_no_loop() {
     for text in ["one", "two", "three"] {
         node.say(&lobby, text).await;
     }
+    // As an older node leaves it: with the state, the other fields are not read.
+    server.command(&["HDEL", META, "z"]).unwrap();
     let too_large = ["9007199254740992", "9223372036854775807", "18446744073709551615"];
     let malformed = ["-1", "1.5", "1e15", "0x10", "nan", "inf", "", "many"];
     for field in ["s", "b", "f", "h", "a"] {
@@ -53,6 +55,36 @@ async fn log_state_out_of_range_is_an_error_and_no_loop() {
     assert_eq!(node.say(&lobby, "four").await.position.seq, 4);
     let log = node.log(&lobby).await;
     assert_eq!((seqs(&log), bodies(&log)), (vec![3, 4], vec!["three", "four"]), "nothing was changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packed_state_out_of_range_is_an_error_and_no_loop() {
+    const CHANGE: &str = "local state = { cmsgpack.unpack(redis.call('HGET', KEYS[1], 'z')) }
+        if ARGV[1] == 'all' then return redis.call('HSET', KEYS[1], 'z', ARGV[2]) end
+        state[tonumber(ARGV[1])] = tonumber(ARGV[2]) or ARGV[2]
+        return redis.call('HSET', KEYS[1], 'z', cmsgpack.pack(unpack(state)))";
+    let server = RedisServer::start();
+    let node = Harness::redis(&server, |_| {}).await;
+    let lobby = room("lobby");
+    let change =
+        |place: &str, value: &str| server.command(&["EVAL", CHANGE, "1", META, place, value]).unwrap();
+    let valid = node.say(&lobby, "one").await.position;
+    // Bytes, and the times at which the oldest and the newest entry were stored.
+    for place in ["4", "6", "7"] {
+        for value in ["-1", "9007199254740992", "1e300", "many"] {
+            change(place, value);
+            expect_foreign(&node, &format!("place {place} = {value}")).await;
+            server.command(&["HDEL", META, "z"]).unwrap();
+            node.say(&lobby, "written again").await;
+        }
+    }
+    // A state that is not that of the log, or no state at all, is not used.
+    for (place, value) in [("1", "9007199254740992"), ("5", "7"), ("all", "not packed"), ("all", "")] {
+        change(place, value);
+        node.say(&lobby, "as before").await;
+    }
+    let log = node.log(&lobby).await;
+    assert_eq!(seqs(&log), (valid.seq..=valid.seq + 16).collect::<Vec<u64>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

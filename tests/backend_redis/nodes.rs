@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chatnode::backend::{Incarnation, Lease};
 use chatnode::protocol::RoomName;
+use tokio::time::Instant;
 
 use crate::support::backend::{Harness, room, room_name, seqs, user_name};
 use crate::support::listener::eventually;
@@ -31,6 +32,7 @@ async fn remove(node: &Harness, room: &RoomName, user: &str) -> bool {
 /// Returns the members as a node with a running lease sees them. The count must agree.
 async fn members(node: &Harness, room: &RoomName) -> Vec<String> {
     node.backend.presence.renew().await.unwrap();
+    node.backend.presence.observe_leases(Instant::now()).await.unwrap();
     let page = node.backend.presence.members(room, None, 5_000).await.unwrap();
     assert_eq!(page.count as usize, page.members.len());
     page.members.iter().map(ToString::to_string).collect()
@@ -47,6 +49,7 @@ async fn claim_while_renewing(node: &Harness, others: &[&Harness]) -> Incarnatio
         for other in others.iter().chain([&node]) {
             assert_eq!(other.backend.presence.renew().await.unwrap(), Lease::Kept);
         }
+        node.backend.presence.observe_leases(Instant::now()).await.unwrap();
         if let Some(expired) = node.backend.presence.claim_expired().await.unwrap() {
             return expired;
         }
@@ -145,7 +148,7 @@ async fn one_node_removes_the_members_of_a_dead_node() {
     let page = one.backend.presence.members(&lobby, Some(&user_name("alive")), 1).await.unwrap();
     assert_eq!((page.count, page.members, page.more), (2, vec![user_name("both")], false));
 
-    let incarnation = claim(&one).await;
+    let incarnation = claim_while_renewing(&one, &[&two]).await;
     assert_eq!(two.backend.presence.claim_expired().await.unwrap(), None, "another node has claimed it");
     assert_eq!(dead.backend.presence.renew().await.unwrap(), Lease::Claimed);
     assert_eq!(remove_members(&one, &incarnation).await, 1_102);
@@ -243,4 +246,41 @@ async fn released_lease_is_deleted_or_expires_with_its_members() {
     let expired = other.backend.presence.claim_expired().await.unwrap().unwrap();
     assert_eq!(remove_members(&other, &expired).await, 1);
     assert_eq!(other.backend.presence.nodes().await.unwrap().len(), 1);
+}
+
+/// A node of the version before stores no duration, and judges by the beat: the end of the lease by the clock of Redis.
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_of_the_version_before_are_understood() {
+    let server = RedisServer::start();
+    let (node, name) = (present(&server, "new").await, room_name("lobby"));
+    let renew = || {
+        let script = "local now = redis.call('TIME')
+            redis.call('ZADD', 'chat:leases', now[1] * 1000 + math.floor(now[2] / 1000) + 1500, 'old')
+            redis.call('HSET', 'chat:nodes', 'old', 'old')
+            return redis.call('ZCOUNT', 'chat:leases', now[1] * 1000, now[1] * 1000 + 3000)";
+        assert_eq!(
+            server.command(&["EVAL", script, "0"]).unwrap(),
+            "2",
+            "both leases run by the clock of Redis"
+        );
+    };
+    for (key, member, value) in [("chat:{r:lobby}:m", "0", "alice"), ("chat:held:old", "0", "lobby\nalice")] {
+        server.command(&["ZADD", key, member, value]).unwrap();
+    }
+    server.command(&["HSET", "chat:{r:lobby}:w", "alice", "old"]).unwrap();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(3) {
+        assert_eq!(node.backend.presence.renew().await.unwrap(), Lease::Kept);
+        renew();
+        assert_eq!(members(&node, &name).await, ["alice"]);
+        assert_eq!(node.backend.presence.claim_expired().await.unwrap(), None);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let expired = claim(&node).await;
+    assert_eq!((expired.0.as_str(), remove_members(&node, &expired).await), ("old", 1));
+    assert!(members(&node, &name).await.is_empty());
+    // Such a node deletes a lease without its duration.
+    server.command(&["HSET", "chat:durations", "deleted", "1500"]).unwrap();
+    assert!(members(&node, &name).await.is_empty());
+    assert_eq!(server.command(&["HLEN", "chat:durations"]).unwrap(), "1");
 }

@@ -64,7 +64,8 @@ async fn a_lost_connection_is_resumed() {
             Event::Disconnected { reason: LostReason::Broken(_), retry_in, .. } => Some(*retry_in),
             _ => None,
         });
-        assert!(pause.await <= Duration::from_secs(1));
+        // Short at first, and longer each time: no connection lasts for a minute here.
+        assert!(pause.await <= Duration::from_secs(1 << round));
         bob.say("ops", &format!("missed {round}")).await;
         let sending = alice.send("ops", format!("unsent {round}"));
         let mut contents = [content(&mut events).await, content(&mut events).await];
@@ -182,4 +183,36 @@ async fn a_dropped_client_sends_and_leaves() {
     drop((alice, events));
     assert_eq!(bob.hears().await, "last words");
     bob.wait_for("that alice left", |frame| frame["message_type"] == "Leave").await;
+}
+
+/// It answers no pings, since it does not read. The node hears it all the same.
+#[tokio::test]
+async fn busy_program_keeps_its_connection() {
+    let cluster = Cluster::start_with(Kind::Embedded, 1, |config| {
+        config.server.ping_interval = Duration::from_secs(1);
+        config.server.pong_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let (alice, mut events) = options(cluster.address(0), "alice").event_capacity(1).connect().await.unwrap();
+    soon(alice.join("ops")).await.unwrap();
+    let mut bob = cluster.enter(0, "bob", "ops").await;
+    for number in 0..10 {
+        bob.say("ops", &number.to_string()).await;
+    }
+    // Each comes after a second of silence.
+    for _ in 0..5 {
+        bob.ping_comes().await;
+    }
+    let mut heard = 0;
+    while heard < 10 {
+        match soon(events.next()).await.unwrap() {
+            Event::Message(message) => {
+                assert_eq!(message.content, heard.to_string());
+                heard += 1;
+            }
+            Event::Disconnected { reason, .. } => panic!("{reason:?}"),
+            _ => {}
+        }
+    }
+    soon(alice.send("ops", "back")).await.unwrap();
 }

@@ -8,4 +8,5 @@ mod support;
 mod connection;
 mod messages;
 mod program;
+mod received;
 mod requests;

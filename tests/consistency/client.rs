@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
-use crate::history::{Event, Position, Topic};
+use crate::history::{Event, Micros, Position, Topic};
 use crate::role::Role;
 use crate::run_context::{Phase, RunContext};
 use crate::wire::{NotConnected, Wire};
@@ -43,14 +43,30 @@ struct Pending {
 enum Asked {
     Join(Topic),
     Leave(Topic),
-    Members(u16, u64),
-    Publish { op: u64, pending: Pending, impersonation: bool },
+    /// The members of a room, first asked for at this time; the names came already, in pages before.
+    Members {
+        room: u16,
+        asked: Micros,
+        users: Vec<u16>,
+    },
+    Publish {
+        op: u64,
+        pending: Pending,
+        impersonation: bool,
+    },
 }
 
 /// A request to be sent later on this connection.
 enum Later {
     Join(Topic, bool, u32),
     Leave(Topic),
+    /// The next page of members, after this name.
+    Members {
+        room: u16,
+        asked: Micros,
+        users: Vec<u16>,
+        after: String,
+    },
 }
 
 pub struct Client {
@@ -58,6 +74,8 @@ pub struct Client {
     role: Role,
     rng: SmallRng,
     positions: HashMap<Topic, Position>,
+    /// A position that it had some time ago.
+    earlier: HashMap<Topic, Position>,
     pending: VecDeque<Pending>,
     /// The time of the next publish to each room.
     next: Vec<Instant>,
@@ -102,6 +120,7 @@ impl Client {
             role,
             rng,
             positions: HashMap::new(),
+            earlier: HashMap::new(),
             pending: VecDeque::new(),
             next,
             node,

@@ -141,7 +141,8 @@ impl Wire {
             Some(Ok(Message::Close(frame))) => {
                 let code = frame.as_ref().map_or(1005, |frame| frame.code.into());
                 let retry_after = frame.and_then(|frame| {
-                    frame.reason.strip_prefix("retry_after_ms=")?.parse().ok().map(Duration::from_millis)
+                    let told = frame.reason.strip_prefix("retry_after_ms=")?;
+                    told.split(';').next()?.parse().ok().map(Duration::from_millis)
                 });
                 Frame::Closed { code, retry_after }
             }

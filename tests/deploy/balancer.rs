@@ -12,10 +12,6 @@ use crate::cluster::Cluster;
 use crate::process::{Process, free_ports, with_ports};
 
 /// The programs.
-#[cfg_attr(
-    not(feature = "all-balancers"),
-    expect(dead_code, reason = "the last two run with the feature alone")
-)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Haproxy,
@@ -23,6 +19,20 @@ pub enum Kind {
     Traefik,
     Envoy,
 }
+
+/// Makes one test of each story and balancer.
+macro_rules! on_each_balancer {
+    ($($story:ident)*) => {
+        mod haproxy { $(#[tokio::test(flavor = "multi_thread")] async fn $story() { super::$story(super::Kind::Haproxy).await; })* }
+        mod nginx { $(#[tokio::test(flavor = "multi_thread")] async fn $story() { super::$story(super::Kind::Nginx).await; })* }
+        #[cfg(feature = "all-balancers")]
+        mod traefik { $(#[tokio::test(flavor = "multi_thread")] async fn $story() { super::$story(super::Kind::Traefik).await; })* }
+        #[cfg(feature = "all-balancers")]
+        mod envoy { $(#[tokio::test(flavor = "multi_thread")] async fn $story() { super::$story(super::Kind::Envoy).await; })* }
+    };
+}
+
+pub(crate) use on_each_balancer;
 
 pub struct Balancer {
     /// The address for clients.

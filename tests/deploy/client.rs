@@ -106,6 +106,26 @@ pub async fn connect(
     tokio::time::timeout(PATIENCE, attempt).await.ok()?
 }
 
+/// Opens a WebSocket as [`connect`] does, and enters a room: none if the node has no seat for it.
+pub async fn enter(
+    source: Ipv4Addr,
+    address: SocketAddr,
+    header: Option<(&'static str, &str)>,
+) -> Option<Socket> {
+    let mut socket = connect(source, address, header).await?;
+    let body = json!({ "sender_username": "seated", "room": "seats" });
+    let request = json!({ "message_type": "Enter", "id": "enter", "message_body": body });
+    socket.send(Message::text(request.to_string())).await.ok()?;
+    loop {
+        let frame = tokio::time::timeout(PATIENCE, socket.next()).await.ok()??.ok()?;
+        let Message::Text(text) = frame else { continue };
+        let frame: Value = serde_json::from_str(&text).unwrap();
+        if frame["id"] == "enter" {
+            return (frame["message_type"] == "Ack").then_some(socket);
+        }
+    }
+}
+
 struct Session {
     plan: Plan,
     record: Arc<Mutex<Record>>,
@@ -184,7 +204,8 @@ impl Session {
                 }
                 Some(Ok(Message::Close(close))) => {
                     let Some(close) = close else { return (None, None) };
-                    let wait = close.reason.strip_prefix("retry_after_ms=").and_then(|ms| ms.parse().ok());
+                    let wait = close.reason.strip_prefix("retry_after_ms=");
+                    let wait = wait.and_then(|told| told.split(';').next()?.parse().ok());
                     return (Some(close.code.into()), wait.map(Duration::from_millis));
                 }
                 Some(Ok(_)) => {}

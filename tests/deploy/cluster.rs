@@ -27,7 +27,7 @@ pub struct Cluster {
     settings: Vec<(&'static str, &'static str)>,
     redis_port: u16,
     nodes: Vec<Option<Process>>,
-    _redis: Process,
+    redis: Process,
     folder: TempDir,
 }
 
@@ -52,7 +52,7 @@ impl Cluster {
             settings: settings.to_vec(),
             redis_port,
             nodes: Vec::new(),
-            _redis: redis,
+            redis,
             folder,
         };
         for node in 0..nodes {
@@ -97,6 +97,17 @@ impl Cluster {
         process.signal("KILL");
         process.ended(START).await;
         self.dns.remove(Self::address(node));
+    }
+
+    /// SIGKILL to Redis, which does not come back.
+    pub async fn kill_redis(&mut self) {
+        self.redis.signal("KILL");
+        self.redis.ended(START).await;
+    }
+
+    /// Whether a node accepts new clients.
+    pub async fn is_ready(&self, node: usize) -> bool {
+        http::get(self.operators(node), "/readyz").await.is_some_and(|(status, _)| status == 200)
     }
 
     /// The metrics page of a node.

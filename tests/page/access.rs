@@ -96,8 +96,11 @@ async fn controls_have_roles_and_names() {
     alice.types("#name", "alice\u{e007}").await;
     alice.is_online().await;
     let mut bob = fixture.other(1, "bob", "ops").await;
+    // The page speaks a message up to a second after it shows it. Both are spoken before the dialog below opens.
     bob.say("ops", "see https://example.com/").await;
+    alice.reads("#live", "bob: see https://example.com/").await;
     bob.whisper("alice", "psst").await;
+    alice.reads("#live", "bob wrote to you").await;
     alice.says("hello").await;
     alice.unread("peer=bob", 1).await;
     alice.sees("both messages are shown", "document.querySelectorAll('#timeline .text').length === 2").await;

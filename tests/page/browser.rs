@@ -1,9 +1,9 @@
-//! A Chromium, headless or on a screen, controlled through WebDriver. Owns both processes and their folder; knows nothing
-//! of the page. Used by `Person`, which is one window.
+//! A browser, headless or on a screen, controlled through WebDriver. Owns both processes and their folder; knows nothing of
+//! the page. Used by `Person`, which is one window.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
@@ -13,52 +13,57 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
+use super::engine::Engine;
+
 /// The time limit of a command: long enough for the start of the browser on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(50);
-
-/// The browser runs as the user of the tests, even as root, and contacts no other host.
-const FLAGS: [&str; 9] = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--lang=en-GB",
-    "--window-size=1280,800",
-];
 
 /// One browser. Dropping it ends the browser and its driver.
 pub struct Browser {
     driver: Child,
     port: u16,
     session: String,
-    /// The process of Chromium, which survives if the driver is killed.
-    process: u64,
+    /// The process of the browser, which survives if the driver is killed.
+    process: Option<u64>,
     /// The folder of the profile.
     _folder: TempDir,
 }
 
+fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
 /// The driver with its port; none if it ended before it had one.
-fn start_driver(home: &std::path::Path, display: Option<&str>) -> Option<(Child, u16)> {
-    let mut command = Command::new("chromedriver");
+fn start_driver(engine: Engine, home: &std::path::Path, display: Option<&str>) -> Option<(Child, u16)> {
+    let wanted = if engine.chooses_port() { 0 } else { free_port() };
+    let mut command = Command::new(engine.driver());
     if let Some(display) = display {
         command.env("DISPLAY", display);
     }
     let mut driver = command
-        .arg("--port=0")
+        .arg(format!("--port={wanted}"))
+        .args(engine.driver_flags())
+        // Its sandbox does not start as root.
+        .env("WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS", "1")
         .env("HOME", home)
         .env("TZ", "UTC")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
-        .expect("chromedriver can't be started; tests/run installs what is missing");
-    let said = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let port = said
-        .filter_map(|line| line.split("successfully on port ").nth(1)?.trim_end_matches('.').parse().ok())
-        .next();
+        .unwrap_or_else(|error| panic!("{}: {error}; tests/run installs what is missing", engine.driver()));
+    if !engine.chooses_port() {
+        let deadline = Instant::now() + DEADLINE;
+        while std::net::TcpStream::connect(("127.0.0.1", wanted)).is_err() {
+            assert!(Instant::now() < deadline, "the driver does not listen");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        return Some((driver, wanted));
+    }
+    let mut said = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let port = said.find_map(|line| engine.port(&line));
+    // The driver must be able to go on writing.
+    std::thread::spawn(move || said.for_each(drop));
     if port.is_none() {
         // The driver has closed its output, so it is ending.
         let _ = driver.kill();
@@ -68,35 +73,32 @@ fn start_driver(home: &std::path::Path, display: Option<&str>) -> Option<(Child,
 }
 
 impl Browser {
-    /// A headless browser.
+    /// A headless Chromium.
     pub async fn start() -> Self {
-        Self::launch(None).await
+        Self::launch(Engine::Chromium, None).await
+    }
+
+    /// Another browser without a screen.
+    pub async fn start_headless(engine: Engine) -> Self {
+        Self::launch(engine, None).await
     }
 
     /// A browser on a display, as in the variable `DISPLAY`.
-    pub async fn start_on(display: &str) -> Self {
-        Self::launch(Some(display)).await
+    pub async fn start_on(engine: Engine, display: &str) -> Self {
+        Self::launch(engine, Some(display)).await
     }
 
-    async fn launch(display: Option<&str>) -> Self {
+    async fn launch(engine: Engine, display: Option<&str>) -> Self {
         let folder = TempDir::new().unwrap();
         // The driver chooses a free port for IPv4 and needs the same one for IPv6. If that is taken, the driver ends,
         // and the next attempt chooses another port.
         let (driver, port) = (0..10)
-            .find_map(|_| start_driver(folder.path(), display))
-            .expect("chromedriver does not start: its own output says why");
-        let mut browser = Self { driver, port, session: String::new(), process: 0, _folder: folder };
-        let mut flags: Vec<String> = FLAGS.map(str::to_owned).into();
-        flags.push(if display.is_some() { "--window-position=0,0" } else { "--headless" }.to_owned());
-        flags.push(format!("--user-data-dir={}", browser._folder.path().join("profile").display()));
-        let wanted = json!({ "capabilities": { "alwaysMatch": {
-            "browserName": "chrome",
-            "unhandledPromptBehavior": "ignore",
-            "goog:chromeOptions": { "binary": program("chromium"), "args": flags },
-        } } });
+            .find_map(|_| start_driver(engine, folder.path(), display))
+            .expect("the driver does not start: its own output says why");
+        let mut browser = Self { driver, port, session: String::new(), process: None, _folder: folder };
+        let wanted = engine.capabilities(browser._folder.path(), display.is_none());
         let started = browser.command("POST", "/session", wanted).await;
-        browser.process =
-            started["capabilities"]["goog:processID"].as_u64().expect("the browser's process id");
+        browser.process = engine.process(&started["capabilities"]);
         browser.session = started["sessionId"].as_str().unwrap().to_owned();
         browser
     }
@@ -164,18 +166,11 @@ impl Drop for Browser {
             );
             let _ = stream.read(&mut [0; 256]);
         }
-        if self.process != 0 {
-            let kill = format!("kill -9 {} 2>/dev/null", self.process);
+        if let Some(process) = self.process {
+            let kill = format!("kill -9 {process} 2>/dev/null");
             let _ = Command::new("sh").args(["-c", &kill]).status();
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
-}
-
-/// The path of a program.
-fn program(name: &str) -> String {
-    let path = std::env::var_os("PATH").unwrap();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
-    found.unwrap_or_else(|| panic!("{name} is missing; tests/run installs it")).to_str().unwrap().to_owned()
 }

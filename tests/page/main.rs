@@ -7,8 +7,12 @@ mod support;
 
 mod access;
 mod browser;
+mod ends;
+mod engine;
+mod firefox;
 mod hand;
 mod hostile;
+mod lists;
 mod looks;
 mod page_fixture;
 mod person;
@@ -20,3 +24,4 @@ mod store;
 mod talk;
 mod tokens;
 mod unsent;
+mod words;

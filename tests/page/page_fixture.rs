@@ -4,6 +4,7 @@
 use chatnode::config::Config;
 
 use super::browser::Browser;
+use super::engine::Engine;
 use super::person::Person;
 use crate::support::client::Client;
 use crate::support::cluster::{Cluster, Kind};
@@ -21,9 +22,19 @@ impl PageFixture {
         Self::start_with(Kind::Embedded, |_| {}).await
     }
 
+    /// The same in another browser.
+    pub async fn start_in(engine: Engine) -> Self {
+        Self::launch(Kind::Embedded, |_| {}, engine).await
+    }
+
     /// The same, with another store and other settings.
     pub async fn start_with(kind: Kind, adjust: impl FnOnce(&mut Config)) -> Self {
-        let (cluster, browser) = tokio::join!(Cluster::start_with(kind, 2, adjust), Browser::start());
+        Self::launch(kind, adjust, Engine::Chromium).await
+    }
+
+    async fn launch(kind: Kind, adjust: impl FnOnce(&mut Config), engine: Engine) -> Self {
+        let (cluster, browser) =
+            tokio::join!(Cluster::start_with(kind, 2, adjust), Browser::start_headless(engine));
         let balancer = FakeBalancer::start(vec![cluster.address(0), cluster.address(1)]).await;
         Self { browser, balancer, cluster }
     }

@@ -3,6 +3,8 @@
 use serde_json::json;
 
 use super::page_fixture::PageFixture;
+use crate::support::backend::user_name;
+use crate::support::cluster::until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn read_marker_is_sent_after_a_lost_connection() {
@@ -94,4 +96,44 @@ async fn page_that_was_left_is_absent_until_it_is_shown_again() {
     alice.js("(dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })), 0)").await;
     bob.wait_for("alice returns", is_alice("Enter")).await;
     alice.sees_messages(&["meanwhile"]).await;
+}
+
+/// The browser takes the second message and answers pings, but no script runs, as while it keeps a page that was left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn message_that_no_script_saw_is_not_received() {
+    let fixture = PageFixture::start().await;
+    let backend = fixture.cluster.backend().await;
+    let cursor = async |user: &str| {
+        backend.markers.cursor(&user_name(user)).await.unwrap().map(|position| position.seq)
+    };
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    let mut bob = fixture.other(0, "bob", "ops").await;
+    let stops = "(window.arrived = 0, window.WebSocket = class extends WebSocket {
+        set onmessage(handle) {
+            super.onmessage = handle && ((event) => (window.stopped ? (arrived += event.data.includes('the second')) : handle(event)));
+        }
+    }, 0)";
+    alice.js(stops).await;
+    fixture.balancer.cut();
+    alice.is_online().await;
+    bob.whisper("alice", "the first").await;
+    alice.unread("peer=bob", 1).await;
+    // Any request tells the server.
+    alice.says("hello").await;
+    until("the first message is received", async || cursor("alice").await == Some(1)).await;
+    alice.js("window.stopped = true").await;
+    bob.whisper("alice", "the second").await;
+    alice.sees("the second message has arrived", "arrived > 0").await;
+    // A program that answers its pings proves that the node sends them, and writes the cursors.
+    let mut carol = fixture.other(0, "carol", "den").await;
+    bob.whisper("carol", "psst").await;
+    carol.next("PrivateChat").await;
+    carol.answers_a_ping().await;
+    until("the cursors are written", async || cursor("carol").await == Some(1)).await;
+    assert_eq!(cursor("alice").await, Some(1));
+    alice.goes_to("about:blank").await;
+    let mut alice = fixture.cluster.connect(0, "alice").await;
+    alice.ok("Auth", json!({})).await;
+    assert_eq!(alice.hears_privately().await, "the second");
+    alice.heard_no("PrivateChat").await;
 }

@@ -269,3 +269,38 @@ async fn waits_ordered_by_the_server_grow_and_differ() {
     let waits: Vec<f64> = serde_json::from_value(waits).unwrap();
     assert!(waits[0] > 1_900.0 && waits[1] > 3_900.0, "{waits:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waits_after_1000_and_1002_begin_at_8_s() {
+    let fixture = PageFixture::start().await;
+    let alice = fixture.person(0, "alice", "room=ops").await;
+    // Each wait has its maximum length. The test decides when a minute has passed.
+    let watch = "(Math.random = () => 0.999, window.later = setTimeout, window.setTimeout = (f, ms) => {
+        if (f.name === 'open') window.wait = ms;
+        if (ms === 60_000) window.minute = f;
+        return later(f, ms);
+    }, window.Real = WebSocket, window.WebSocket = class extends Real {
+        constructor(url) {
+            super(url);
+            window.last = this;
+        }
+    }, 0)";
+    alice.js(watch).await;
+    fixture.balancer.cut();
+    let ends = async |code: u16, reason: &str, after_a_minute: bool| {
+        alice.sees("the new connection is signed in", "Boolean(window.minute)").await;
+        let minute = if after_a_minute { "minute()" } else { "0" };
+        let end =
+            format!("({minute}, minute = 0, last.onclose({{ code: {code}, reason: '{reason}' }}), wait)");
+        let wait = alice.js(&end).await.as_f64().unwrap();
+        // The network is there again: the page does not wait.
+        alice.js("(ononline(), 0)").await;
+        wait
+    };
+    assert!(ends(1006, "", true).await < 1_000.0, "a lost connection after a minute");
+    assert!((7_900.0..8_000.0).contains(&ends(1002, "", true).await), "1002 after a minute");
+    assert!((15_900.0..16_000.0).contains(&ends(1000, "", false).await), "1000 soon after it");
+    assert!(ends(1006, "", true).await < 1_000.0, "a lost connection after another minute");
+    // The reason counts, whatever the code.
+    assert!((1_000.0..1_200.0).contains(&ends(4003, "retry_after_ms=100", true).await));
+}

@@ -38,9 +38,9 @@ impl Screen {
         self.xdotool(&["key", key]);
     }
 
-    /// Gives the keyboard to the only window. Without a window manager, none has it.
-    pub fn focuses_window(&self) {
-        self.xdotool(&["search", "--sync", "--onlyvisible", "--class", "chromium", "windowfocus", "--sync"]);
+    /// Gives the keyboard to the only window, by its class. Without a window manager, none has it.
+    pub fn focuses_window(&self, class: &str) {
+        self.xdotool(&["search", "--sync", "--onlyvisible", "--class", class, "windowfocus", "--sync"]);
     }
 
     fn xdotool(&self, args: &[&str]) {

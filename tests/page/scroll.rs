@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::engine::Engine;
 use super::page_fixture::PageFixture;
 use super::person::Person;
 use crate::support::cluster::Kind;
@@ -148,8 +149,17 @@ async fn page_stays_fast_with_ten_thousand_messages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn long_room_opens_at_its_first_new_message() {
-    let fixture = PageFixture::start().await;
+async fn long_room_opens_at_its_first_new_message_in_chromium() {
+    long_room_opens_at_its_first_new_message(Engine::Chromium).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_room_opens_at_its_first_new_message_in_firefox() {
+    long_room_opens_at_its_first_new_message(Engine::Firefox).await;
+}
+
+async fn long_room_opens_at_its_first_new_message(engine: Engine) {
+    let fixture = PageFixture::start_in(engine).await;
     let alice = fixture.person(0, "alice", "room=ops").await;
     says_many(&fixture, 300).await;
     alice

@@ -24,7 +24,10 @@ async fn page_reports_a_stopped_and_an_emptied_store() {
         // The clock of the page moves on by a minute.
         alice.js("(window.now = Date.now, Date.now = () => now() + 61_000)").await;
         alice
-            .reads(".failure", "This message may have been sent. The server can’t store messages right now.")
+            .reads(
+                ".failure",
+                "This message may have been sent. The server can’t read or store messages right now.",
+            )
             .await;
         assert_eq!(alice.js("document.querySelectorAll('.failure button').length").await, 3);
         fixture.cluster.redis_server().cont();
@@ -42,7 +45,9 @@ async fn page_reports_a_stopped_and_an_emptied_store() {
     alice.notes("notice", "document.getElementById('notice').textContent").await;
     fixture.cluster.redis_server().command(&["FLUSHALL"]).unwrap();
     bob.say("ops", "afresh").await;
-    alice.reads(".gap", "Messages may be missing here. The message log of the server was reset.").await;
+    alice
+        .reads(".gap", "Messages may be missing here. The server lost some, or all, of its stored messages.")
+        .await;
     alice
         .sees(
             "the gap is before the newest message",
@@ -61,6 +66,22 @@ async fn page_reports_a_stopped_and_an_emptied_store() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_page_notices_that_the_store_is_away() {
+    let mut fixture = PageFixture::start_with(Kind::Redis, |_| {}).await;
+    {
+        let alice = fixture.person(0, "alice", "room=ops").await;
+        fixture.cluster.redis_server().stop();
+        // The clock of the page moves on by a minute, and the return of the network makes it send a `Ping`.
+        alice.js("(window.now = Date.now, Date.now = () => now() + 61_000, 0)").await;
+        alice.js("(dispatchEvent(new Event('online')), 0)").await;
+        alice.reads("#me", "Waiting for the server…").await;
+        fixture.cluster.redis_server().cont();
+        alice.is_online().await;
+    }
+    fixture.cluster.redis().kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unreadable_room_is_not_reported_as_caught_up() {
     let fixture = PageFixture::start_with(Kind::Redis, |_| {}).await;
     let redis = |words: &[&str]| fixture.cluster.redis_server().command(words).unwrap();
@@ -73,7 +94,7 @@ async fn unreadable_room_is_not_reported_as_caught_up() {
     // The second node has not loaded the room yet.
     fixture.balancer.prefer(fixture.cluster.address(1));
     fixture.balancer.cut();
-    alice.reads("#banner-text", "Can’t join #bad yet: the stored data can't be read").await;
+    alice.reads("#banner-text", "Can’t join #bad yet: Something is wrong on the server.").await;
     alice.says("later").await;
     alice.sees("the message waits", "document.querySelectorAll('.line.waiting').length === 1").await;
     let told = alice.js("told").await;

@@ -126,11 +126,22 @@ fn check_refuses_settings_that_contradict_each_other() {
     for (environment, error) in [
         (
             ("CHAT_REDIS__URL", "127.0.0.1:6379"),
-            "CHAT_REDIS__URL in the environment: must have the form redis://[[user]:password@]host[:port][/db]",
+            "CHAT_REDIS__URL in the environment: must have the form redis://[[user]:password@]host[:port][/db], \
+             rediss://… for TLS, or redis+unix:///path/to/socket[?db=1&user=…&pass=…]",
         ),
         (
-            ("CHAT_REDIS__URL", "rediss://127.0.0.1"),
-            "CHAT_REDIS__URL in the environment: asks for TLS, which this build does not support",
+            ("CHAT_REDIS__URL", "redis://:p@ss@127.0.0.1"),
+            "CHAT_REDIS__URL in the environment: has a user or password with special characters: percent-encode them (% is \
+             %25, @ is %40, : is %3A, / is %2F, ? is %3F, # is %23), or set redis.username and redis.password",
+        ),
+        (
+            ("CHAT_REDIS__URL", "rediss://127.0.0.1#insecure"),
+            "CHAT_REDIS__URL in the environment: must not end with #insecure: certificates are always checked. Set \
+             redis.tls.ca_file to the authority that signed the server's",
+        ),
+        (
+            ("CHAT_REDIS__URL", "redis://127.0.0.1?protocol=resp2"),
+            "CHAT_REDIS__URL in the environment: must not choose the protocol: chatnode needs RESP3",
         ),
         (
             ("CHAT_LIMITS__MAX_CONTENT_BYTES", "100000"),
@@ -223,13 +234,56 @@ fn error_explains_kubernetes_service_links() {
 }
 
 #[test]
+fn check_refuses_access_to_redis_that_contradicts_itself() {
+    let dir = WorkDir::new();
+    let (plain, tls) = (("CHAT_REDIS__URL", "redis://h"), ("CHAT_REDIS__URL", "rediss://h"));
+    for (url, more, error) in [
+        (
+            plain,
+            ("CHAT_REDIS__TLS__CA_FILE", "ca.pem"),
+            "CHAT_REDIS__TLS__CA_FILE in the environment: is used only with TLS: redis.url must begin with rediss://",
+        ),
+        (
+            tls,
+            ("CHAT_REDIS__TLS__CERT_FILE", "node.pem"),
+            "CHAT_REDIS__TLS__CERT_FILE in the environment: needs redis.tls.key_file, the private key of this certificate",
+        ),
+        (
+            tls,
+            ("CHAT_REDIS__TLS__KEY_FILE", "node.pem"),
+            "CHAT_REDIS__TLS__KEY_FILE in the environment: needs redis.tls.cert_file, the certificate of this key",
+        ),
+        (
+            plain,
+            ("CHAT_REDIS__USERNAME", "chat"),
+            "CHAT_REDIS__USERNAME in the environment: names a user, so a password is needed: set redis.password or \
+             redis.password_file",
+        ),
+    ] {
+        dir.refuses(&[url, more], &[], &[error]);
+    }
+    let both = [plain, ("CHAT_REDIS__PASSWORD", "a"), ("CHAT_REDIS__PASSWORD_FILE", "b")];
+    dir.refuses(&both, &[], &[
+        "CHAT_REDIS__PASSWORD_FILE in the environment: must be unset if redis.password is set: only one of them can be right",
+    ]);
+}
+
+#[test]
 fn output_never_contains_secrets() {
     const SECRET: &str = "Zq8-hush-hush-5Yw2";
-    let url = format!("redis://user:{SECRET}@10.0.0.7:6379/1?pass={SECRET}");
-    let good = [("CHAT_AUTH__ADMIN_KEY", SECRET), ("CHAT_REDIS__URL", url.as_str())];
+    let url = format!("redis://user:{SECRET}@10.0.0.7:6379/1");
+    let good = [
+        ("CHAT_AUTH__ADMIN_KEY", SECRET),
+        ("CHAT_REDIS__URL", url.as_str()),
+        ("CHAT_REDIS__PASSWORD", SECRET),
+    ];
     let dir = WorkDir::new();
     dir.prints(&good, &[], "admin_key = \"***\" # CHAT_AUTH__ADMIN_KEY in the environment");
-    dir.prints(&good, &[], "url = \"redis://***@10.0.0.7:6379/1?***\" # CHAT_REDIS__URL in the environment");
+    dir.prints(&good, &[], "url = \"redis://***@10.0.0.7:6379/1\" # CHAT_REDIS__URL in the environment");
+    dir.prints(&good, &[], "password = \"***\" # CHAT_REDIS__PASSWORD in the environment");
+    let socket = format!("redis+unix:///run/r.sock?pass={SECRET}");
+    let socket = [("CHAT_REDIS__URL", socket.as_str())];
+    dir.prints(&socket, &[], "url = \"redis+unix:///run/r.sock?***\" # CHAT_REDIS__URL in the environment");
 
     let unfit = format!("{SECRET} \u{7}");
     let spoilt_line = format!("CHAT_AUTH__ADMIN_KEY={SECRET} {SECRET}");

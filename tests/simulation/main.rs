@@ -1,6 +1,7 @@
 //! A whole node in simulated time, over a model of a store. Losses, late answers and rollbacks happen between any two steps
-//! of a join, a recovery or a replay, which no real store can be made to do. Each member's stream is checked against the
-//! promises to a member. The events come from proptest; the same events give the same run.
+//! of a join, a recovery or a replay, which no real store can be made to do. Members send the first requests of a connection in
+//! any order, and positions late, while connections that name no user take what they can of the waiting room. Each member's stream is checked against the promises to a member. The events come from
+//! proptest; the same events give the same run.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 #[path = "../support/mod.rs"]
@@ -9,13 +10,18 @@ mod support;
 
 mod member;
 mod store;
+mod strangers;
 mod world;
 
+use chatnode::protocol::Topic;
 use proptest::prelude::*;
 
+use member::Request;
+use strangers::ADDRESSES;
+use support::backend::{room, user};
 use world::World;
 
-/// Members of the room: one that always reads, and two that often lag.
+/// Members of the room, or devices of the user: one that always reads, and two that often lag.
 const MEMBERS: usize = 3;
 
 #[derive(Debug, Clone)]
@@ -35,15 +41,33 @@ enum Event {
     FailToRead,
     /// A member takes all that is queued for it.
     Drain(usize),
-    /// A member loses its connection, connects again and resumes.
-    Reconnect(usize),
+    /// A member loses its connection, and connects again with these first requests.
+    Reconnect(usize, Vec<Request>),
+    /// A member sends a further request.
+    Ask(usize, Request),
+    /// The store takes a member's position as that of all devices of the user.
+    MoveCursor(usize),
     /// Time passes, in ms.
     Pass(u64),
+    /// So many connections that name no user come from an address.
+    Strangers(u8, usize),
+    /// Those that had to leave are gone.
+    StrangersLeave,
     /// The store drops its oldest messages.
     Trim(usize),
     /// The store loses its newest messages.
     RollBack(usize),
     StartAfresh,
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        2 => Just(Request::Plain),
+        4 => Just(Request::Resume),
+        4 => any::<usize>().prop_map(Request::Had),
+        1 => (1_u8..20).prop_map(Request::History),
+        2 => any::<bool>().prop_map(Request::Other),
+    ]
 }
 
 fn harmless() -> impl Strategy<Value = Event> {
@@ -56,14 +80,22 @@ fn harmless() -> impl Strategy<Value = Event> {
         10 => (1_usize..4).prop_map(Event::Answer),
         1 => Just(Event::FailToRead),
         8 => (0..MEMBERS).prop_map(Event::Drain),
-        2 => (0..MEMBERS).prop_map(Event::Reconnect),
+        1 => (0..MEMBERS, Just(vec![Request::Resume])).prop_map(|(at, firsts)| Event::Reconnect(at, firsts)),
+        2 => (0..MEMBERS, prop::collection::vec(request(), 1..4))
+            .prop_map(|(at, firsts)| Event::Reconnect(at, firsts)),
+        2 => (0..MEMBERS, request()).prop_map(|(at, request)| Event::Ask(at, request)),
+        1 => (0..MEMBERS, any::<usize>()).prop_map(|(at, seq)| Event::Ask(at, Request::InLog(seq))),
+        1 => (0..MEMBERS).prop_map(Event::MoveCursor),
         3 => (1_u64..600).prop_map(Event::Pass),
+        2 => (0..ADDRESSES, 1_usize..40).prop_map(|(address, count)| Event::Strangers(address, count)),
+        1 => Just(Event::StrangersLeave),
     ]
 }
 
 fn harmful() -> impl Strategy<Value = Event> {
     prop_oneof![
         24 => harmless(),
+        1 => (0..MEMBERS).prop_map(|at| Event::Ask(at, Request::Forged)),
         1 => any::<usize>().prop_map(Event::Trim),
         1 => any::<usize>().prop_map(Event::RollBack),
         1 => Just(Event::StartAfresh),
@@ -75,12 +107,17 @@ fn cases() -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
+/// The log that the members have: of a room, or of a user.
+fn log() -> impl Strategy<Value = Topic> {
+    prop_oneof![Just(room("ops")), Just(user("alice"))]
+}
+
 /// Plays all events, and then until everything that is under way has arrived.
-fn play(events: Vec<Event>) -> World {
+fn play(log: Topic, events: Vec<Event>) -> World {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut world = World::new().await;
+        let mut world = World::new(log).await;
         for event in events {
             world.apply(event).await;
         }
@@ -94,23 +131,98 @@ proptest! {
 
     /// Messages and answers may be lost or late: every member gets every message once, in order, and no gap.
     #[test]
-    fn members_of_a_complete_log_get_every_message(events in prop::collection::vec(harmless(), 1..100)) {
-        let world = play(events);
+    fn members_of_a_complete_log_get_every_message(
+        log in log(),
+        events in prop::collection::vec(harmless(), 1..100),
+    ) {
+        let world = play(log, events);
         for member in &world.members {
-            let since = world.held_since(member);
             prop_assert_eq!(member.gaps, 0, "{} got a gap", member.name);
-            prop_assert_eq!(&member.received, &since, "{}", member.name);
+            prop_assert_eq!(world.missing(member), [], "{}", member.name);
         }
     }
 
     /// If the store loses messages, none is missing or different without a gap before it, and those that are still held
     /// come.
     #[test]
-    fn members_get_a_gap_for_what_the_log_lost(events in prop::collection::vec(harmful(), 1..100)) {
-        let world = play(events);
+    fn members_get_a_gap_for_what_the_log_lost(
+        log in log(),
+        events in prop::collection::vec(harmful(), 1..100),
+    ) {
+        let world = play(log, events);
         for member in &world.members {
-            let missing = world.held_since(member).into_iter().find(|id| !member.received.contains(id));
-            prop_assert_eq!(missing, None, "{} did not get a message that is held", member.name);
+            prop_assert_eq!(world.missing(member), [], "{} did not get messages that are held", member.name);
         }
     }
+}
+
+/// A member is ahead of its node, whose subscription is lost. The log is rolled back to before the member's place, and is
+/// longer again when the node reads it.
+#[test]
+fn member_ahead_of_its_node_gets_a_gap_after_a_rollback() {
+    let events = vec![
+        Event::StartAfresh,
+        Event::Answer(1),
+        Event::Reconnect(0, vec![Request::Resume]),
+        Event::Answer(1),
+        Event::Append(0),
+        Event::Answer(2),
+        Event::Append(1),
+        Event::Answer(3),
+        Event::Arrive(5),
+        Event::Pass(159),
+        Event::Append(1),
+        Event::Append(2),
+        Event::Pass(250),
+        Event::Interrupt,
+        Event::Answer(2),
+        Event::Pass(280),
+        Event::Answer(3),
+        Event::Append(0),
+        Event::Answer(2),
+        Event::Pass(461),
+        Event::RollBack(3),
+        Event::Append(1),
+        Event::Append(2),
+        Event::Append(0),
+    ];
+    let world = play(room("ops"), events);
+    let alice = &world.members[0];
+    assert_eq!(alice.gaps, 2, "one for the new epoch, one for the rollback");
+    assert_eq!(world.missing(alice), []);
+}
+
+/// A member is ahead of its node. The log is rolled back to where the node is, and no message comes afterwards: only the
+/// comparison of tops can tell.
+#[test]
+fn member_ahead_gets_a_gap_though_no_message_follows() {
+    let events = vec![
+        Event::StartAfresh,
+        Event::Answer(1),
+        Event::Append(1),
+        Event::Arrive(1),
+        Event::Answer(1),
+        Event::Reconnect(1, vec![Request::Other(false)]),
+        Event::Append(0),
+        Event::Append(0),
+        Event::StartAfresh,
+        Event::Append(0),
+        Event::Answer(1),
+        Event::Append(0),
+        Event::RollBack(3484875508728058),
+        Event::Reconnect(0, vec![Request::Plain]),
+        Event::FailToRead,
+        Event::Reconnect(0, vec![Request::Resume]),
+        Event::Answer(3),
+        Event::Answer(3),
+        Event::Append(2),
+        Event::Interrupt,
+        Event::Answer(2),
+        Event::Answer(2),
+        Event::Append(2),
+        Event::Append(1),
+        Event::RollBack(1731216311807924376),
+    ];
+    let world = play(user("alice"), events);
+    assert!(world.members[0].gaps > 0);
 }

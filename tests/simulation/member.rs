@@ -1,14 +1,16 @@
-//! A member that follows the protocol: it resumes from its position, and checks what it gets against the promises to a
-//! member.
+//! A member that follows the protocol: it joins and resumes in every order of requests, and checks what it gets against the
+//! promises to a member.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::future::{pending, poll_fn};
+use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
-use chatnode::chat::{Node, Outbox, Session, Work};
-use chatnode::protocol::{Epoch, MessageId, Position};
+use chatnode::chat::{ClientKind, Node, Outbox, Session, Socket};
+use chatnode::protocol::{Epoch, MessageId, Position, Topic};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -16,77 +18,143 @@ use tokio::task::JoinHandle;
 use crate::store::Store;
 use crate::support::silent_client::texts;
 
+/// One request of a member. Each of the log's requests joins it, or comes late.
+#[derive(Debug, Clone, Copy)]
+pub enum Request {
+    /// Joins without a position.
+    Plain,
+    /// Joins with the position of the last message.
+    Resume,
+    /// Joins with a position that the member once had.
+    Had(usize),
+    /// Joins with a position of the log, also one that the member never had.
+    InLog(usize),
+    /// Joins with a position that no log has.
+    Forged,
+    /// Joins a room with its newest messages.
+    History(u8),
+    /// Something else that binds the connection, and so starts its private messages.
+    Other(bool),
+}
+
 struct Connection {
+    requests: mpsc::UnboundedSender<String>,
     /// Asks for everything that is queued.
     drains: mpsc::UnboundedSender<oneshot::Sender<Vec<u8>>>,
     running: JoinHandle<()>,
 }
 
-/// Everything that is queued at this moment. Runs in the connection's task, like the transport's loops: the queue has one
-/// waker.
-async fn queued(outbox: &Outbox) -> Vec<u8> {
-    let mut blocks = VecDeque::new();
-    let work = {
-        let mut work = pin!(outbox.work(&mut blocks));
-        poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await
-    };
-    match work {
-        Poll::Pending => Vec::new(),
-        Poll::Ready(Work::Blocks) => {
-            let bytes: Vec<u8> = blocks.iter().flatten().copied().collect();
-            outbox.written(bytes.len());
-            bytes
-        }
-        Poll::Ready(Work::Close(close)) => panic!("the node closed a member: {close:?}"),
+/// What a join asked for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Join {
+    since: Option<Position>,
+    history: u8,
+    is_forged: bool,
+}
+
+/// A socket that takes nothing until the member drains it, and then everything.
+#[derive(Default)]
+struct Window(Mutex<Option<Vec<u8>>>);
+
+impl Socket for Window {
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut window = self.0.lock().unwrap();
+        let taken = window.as_mut().ok_or(io::ErrorKind::WouldBlock)?;
+        let before = taken.len();
+        slices.iter().for_each(|slice| taken.extend_from_slice(slice));
+        Ok(taken.len() - before)
     }
 }
 
+impl Window {
+    /// Everything that is queued at this moment. Runs in the connection's task, like the transport's loops: the queue has
+    /// one waker.
+    async fn drain(&self, outbox: &Outbox) -> Vec<u8> {
+        *self.0.lock().unwrap() = Some(Vec::new());
+        outbox.socket_has_room();
+        let work = {
+            let mut work = pin!(outbox.work());
+            poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await
+        };
+        assert!(work.is_pending(), "the node closed a member: {work:?}");
+        self.0.lock().unwrap().take().unwrap()
+    }
+}
+
+/// What may come next of the log.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Next {
+    Nothing,
+    /// Any message: the node chose the place, and no message has come yet.
+    Any,
+    /// The message after this place, and after this message if it is known.
+    After(Epoch, u64, Option<MessageId>),
+}
+
 pub struct Member {
-    pub name: &'static str,
+    pub name: String,
+    topic: Topic,
     connection: Option<Connection>,
-    /// The newest message when it first joined.
-    pub joined_at: Option<Position>,
-    /// Its place; after a gap, without the message id.
-    at: Option<(Epoch, u64, Option<MessageId>)>,
-    /// The position from which it resumes: as [`Member::at`], but only of a message that it has.
-    since: Option<Value>,
-    pub received: Vec<MessageId>,
+    /// Its joins on this connection, by their ids.
+    asked: HashMap<String, Join>,
+    next: Next,
+    /// The place from which this connection was served the log, once that is known.
+    served_from: Option<(Epoch, u64)>,
+    /// All messages after this one were promised to it. `None` until it has joined.
+    pub promised: Option<MessageId>,
+    /// Every position that it had, the present one last.
+    had: Vec<Position>,
+    pub received: HashSet<MessageId>,
     pub gaps: usize,
-    /// Its `Enter` failed: it has to connect again.
+    /// It could not join: it has to connect again.
     pub is_refused: bool,
 }
 
 impl Member {
-    pub fn new(name: &'static str) -> Self {
+    pub fn new(name: String, topic: Topic) -> Self {
         Self {
             name,
+            topic,
             connection: None,
-            joined_at: None,
-            at: None,
-            since: None,
-            received: Vec::new(),
+            asked: HashMap::new(),
+            next: Next::Nothing,
+            served_from: None,
+            promised: None,
+            had: Vec::new(),
+            received: HashSet::new(),
             gaps: 0,
             is_refused: false,
         }
     }
 
-    /// Connects and enters the room.
-    pub fn connect(&mut self, node: &Arc<Node>) {
-        let connection = node.connect();
+    /// Each member has its own, as it has its own name.
+    fn address(&self) -> IpAddr {
+        let last = self.name.bytes().last().unwrap();
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    /// Connects, and sends its first requests.
+    pub fn connect(&mut self, node: &Arc<Node>, firsts: &[Request], store: &Store) {
+        let mut connection = node.connect();
+        // Whatever strangers do, there is a place for a user, and a seat.
+        connection.wait(Some(self.address())).unwrap();
         let outbox = connection.outbox().clone();
         let (drains, mut to_drain) = mpsc::unbounded_channel::<oneshot::Sender<Vec<u8>>>();
-        let body = json!({ "sender_username": self.name, "room": "ops", "since": self.since });
-        let enter = json!({ "message_type": "Enter", "id": "enter", "message_body": body }).to_string();
+        let (requests, mut to_handle) = mpsc::unbounded_channel::<String>();
         let node = node.clone();
         let running = tokio::spawn(async move {
-            let mut session = Session::new(node.clone(), connection, None);
+            let window = Arc::<Window>::default();
+            outbox.attach(window.clone());
+            let mut session = Session::new(node.clone(), connection, None, ClientKind::Program, None);
             let reading = async {
-                session.handle(&enter).await;
+                while let Some(request) = to_handle.recv().await {
+                    session.handle(&request).await;
+                }
                 pending::<()>().await;
             };
             let writing = async {
                 while let Some(taker) = to_drain.recv().await {
-                    taker.send(queued(&outbox).await).unwrap();
+                    taker.send(window.drain(&outbox).await).unwrap();
                 }
             };
             tokio::select! {
@@ -96,7 +164,69 @@ impl Member {
             }
         });
         self.is_refused = false;
-        self.connection = Some(Connection { drains, running });
+        (self.next, self.served_from) = (Next::Nothing, None);
+        self.asked.clear();
+        self.connection = Some(Connection { requests, drains, running });
+        for request in firsts {
+            self.ask(*request, store);
+        }
+        // Only a join has an answer that tells where the log is.
+        if self.asked.is_empty() {
+            self.ask(Request::Resume, store);
+        }
+    }
+
+    /// Sends a request. The connection may be a member already.
+    pub fn ask(&mut self, request: Request, store: &Store) {
+        let newest = self.had.last().copied();
+        let at = |since| Join { since, ..Join::default() };
+        let join = match request {
+            Request::Plain => at(None),
+            Request::Resume => at(newest),
+            Request::Had(which) => at(self.had.get(which % self.had.len().max(1)).copied()),
+            Request::InLog(seq) => at(Some(store.with(|log| log.position(seq)))),
+            Request::Forged => {
+                let forge =
+                    |at: Position| Position { message_id: MessageId::generate(), seq: at.seq + 1, ..at };
+                Join { is_forged: true, ..at(newest.map(forge)) }
+            }
+            Request::History(history) => Join { history, ..Join::default() },
+            Request::Other(publishes) => return self.ask_otherwise(publishes),
+        };
+        let id = format!("join {}", self.asked.len());
+        self.asked.insert(id.clone(), join);
+        let (since, history) = (join.since, Some(join.history).filter(|count| *count > 0));
+        self.send(match &self.topic {
+            Topic::Room(_) => ("Enter", &id, json!({ "room": "ops", "since": since, "history": history })),
+            Topic::User(_) => ("Auth", &id, json!({ "since": since })),
+        });
+    }
+
+    fn ask_otherwise(&mut self, publishes: bool) {
+        if matches!(self.topic, Topic::Room(_)) {
+            return self.send(("Ping", "other", json!({})));
+        }
+        // It binds the connection, and private messages come from the cursor on.
+        if self.next == Next::Nothing {
+            (self.next, self.promised) = (Next::Any, None);
+        }
+        self.send(if publishes {
+            ("PrivateChat", "other", json!({ "target_username": "bob", "content": "queued" }))
+        } else {
+            ("Enter", "other", json!({ "room": "elsewhere" }))
+        });
+    }
+
+    fn send(&self, (kind, id, mut body): (&str, &str, Value)) {
+        let user = match &self.topic {
+            Topic::Room(_) => &self.name,
+            Topic::User(user) => user.as_str(),
+        };
+        body["sender_username"] = user.into();
+        let request = json!({ "message_type": kind, "id": id, "message_body": body }).to_string();
+        if let Some(connection) = &self.connection {
+            connection.requests.send(request).unwrap();
+        }
     }
 
     /// Loses its connection, with everything that was queued for it.
@@ -106,67 +236,131 @@ impl Member {
         }
     }
 
-    /// Takes everything that is queued.
-    pub async fn drain(&mut self, store: &Store) {
+    /// Takes everything that is queued. `cursor` is how far the user's devices have the private log.
+    pub async fn drain(&mut self, store: &Store, cursor: Option<Position>) {
         let Some(connection) = &self.connection else { return };
         let (taker, taken) = oneshot::channel();
         connection.drains.send(taker).unwrap();
         let bytes = taken.await.unwrap();
-        store.with(|log| texts(&bytes).iter().for_each(|frame| self.receive(frame, &log.prev)));
+        store.with(|log| texts(&bytes).iter().for_each(|frame| self.receive(frame, &log.prev, cursor)));
     }
 
-    fn receive(&mut self, frame: &Value, prev: &HashMap<MessageId, MessageId>) {
+    fn receive(&mut self, frame: &Value, prev: &HashMap<MessageId, MessageId>, cursor: Option<Position>) {
         let body = &frame["message_body"];
-        let position = || -> (Epoch, u64) {
-            (body["epoch"].as_str().unwrap().parse().unwrap(), body["seq"].as_u64().unwrap())
-        };
+        let epoch = || -> Epoch { body["epoch"].as_str().unwrap().parse().unwrap() };
         let message_id = || -> MessageId { body["message_id"].as_str().unwrap().parse().unwrap() };
+        let position =
+            || Position { epoch: epoch(), seq: body["seq"].as_u64().unwrap(), message_id: message_id() };
+        let join = frame["id"].as_str().and_then(|id| self.asked.get(id).copied());
         match frame["message_type"].as_str().unwrap() {
             "Ack" => {
-                let (epoch, seq) = position();
-                let top = Position { epoch, seq, message_id: message_id() };
-                self.joined_at.get_or_insert(top);
-                match body["recovered"].as_bool() {
-                    None => self.advance(top),
-                    Some(true) => {}
-                    Some(false) => {
-                        self.gaps += 1;
-                        self.at = Some((epoch, body["next_seq"].as_u64().unwrap() - 1, None));
-                    }
+                if let Some(join) = join {
+                    self.joined(body, join, position(), cursor);
                 }
             }
-            "Error" => self.is_refused = true,
-            "Gap" => {
-                self.gaps += 1;
-                let epoch = body["epoch"].as_str().unwrap().parse().unwrap();
-                self.at = Some((epoch, body["next_seq"].as_u64().unwrap() - 1, None));
+            // A member that has joined stays one.
+            "Error" if join.is_some() => {
+                self.is_refused |= self.promised.is_none() || matches!(self.next, Next::Nothing | Next::Any);
             }
-            "GroupChat" => {
-                let ((epoch, seq), id) = (position(), message_id());
-                let (before, last, known) = self.at.expect("no message comes before the Ack");
-                assert_eq!((epoch, seq), (before, last + 1), "{}: {frame}", self.name);
-                let follows = known.is_none_or(|known| known == prev[&id]);
-                assert!(follows, "{}: it follows another message: {frame}", self.name);
-                self.advance(Position { epoch, seq, message_id: id });
-                self.received.push(id);
-            }
+            "Gap" => self.continue_after(epoch(), body["next_seq"].as_u64().unwrap() - 1),
+            "GroupChat" | "PrivateChat" => self.message(position(), prev, frame),
             _ => {}
         }
     }
 
-    fn advance(&mut self, position: Position) {
+    fn joined(&mut self, body: &Value, join: Join, top: Position, cursor: Option<Position>) {
+        let already = body["already"] == true;
+        let recovered = body["recovered"].as_bool();
+        assert!(!(join.is_forged && recovered == Some(true)), "{}: {join:?}: {body}", self.name);
+        match (join.since, recovered) {
+            (None, None) if already => {}
+            (None, None) => self.begin_without_position(top, join.history, cursor),
+            (Some(since), Some(true)) => {
+                // If the message there came on this connection, nothing comes again.
+                let is_past = match (self.served_from, self.next) {
+                    (Some((epoch, from)), Next::After(at, reached, _)) => {
+                        (epoch, at) == (since.epoch, since.epoch) && (from..=reached).contains(&since.seq)
+                    }
+                    _ => false,
+                };
+                if !(already && is_past) {
+                    self.begin_at(since);
+                }
+            }
+            (Some(_), Some(false)) => {
+                self.continue_after(top.epoch, body["next_seq"].as_u64().unwrap() - 1);
+                self.promised = Some(MessageId::NONE);
+            }
+            (since, _) => panic!("{}: an Ack for {since:?} says {body}", self.name),
+        }
+        if matches!(self.topic, Topic::User(_)) && self.promised.is_none() {
+            self.promised = Some(cursor.map_or(MessageId::NONE, |cursor| cursor.message_id));
+        }
+    }
+
+    fn begin_without_position(&mut self, top: Position, history: u8, cursor: Option<Position>) {
+        self.next = Next::Any;
+        match self.topic {
+            // Its private messages begin at the cursor, which may have moved since then.
+            Topic::User(_) => {
+                self.promised = Some(cursor.map_or(MessageId::NONE, |cursor| cursor.message_id));
+            }
+            Topic::Room(_) => {
+                self.begin_at(top);
+                if history > 0 {
+                    (self.served_from, self.next) = (None, Next::Any);
+                }
+            }
+        }
+    }
+
+    /// The member says that it has the messages up to this position, and all after it come.
+    fn begin_at(&mut self, position: Position) {
         let Position { epoch, seq, message_id } = position;
-        self.at = Some((epoch, seq, Some(message_id)));
-        self.since = Some(json!(position));
+        self.promised = Some(message_id);
+        self.had.push(position);
+        self.served_from = Some((epoch, seq));
+        self.next = Next::After(epoch, seq, Some(message_id));
     }
 
-    pub fn at(&self) -> Option<(Epoch, u64, Option<MessageId>)> {
-        self.at
+    fn continue_after(&mut self, epoch: Epoch, seq: u64) {
+        self.gaps += 1;
+        self.served_from = Some((epoch, seq));
+        self.next = Next::After(epoch, seq, None);
     }
 
-    /// Whether it is at the log's top.
+    fn message(&mut self, at: Position, prev: &HashMap<MessageId, MessageId>, frame: &Value) {
+        let is_next = match self.next {
+            Next::Nothing => false,
+            Next::Any => true,
+            Next::After(epoch, seq, known) => {
+                (epoch, seq + 1) == (at.epoch, at.seq) && known.is_none_or(|id| id == prev[&at.message_id])
+            }
+        };
+        assert!(is_next, "{}: {:?} was to come next, not {frame}", self.name, self.next);
+        self.served_from.get_or_insert((at.epoch, at.seq - 1));
+        self.next = Next::After(at.epoch, at.seq, Some(at.message_id));
+        self.had.push(at);
+        self.received.insert(at.message_id);
+    }
+
+    pub fn next(&self) -> Next {
+        self.next
+    }
+
+    /// Its present position.
+    pub fn at(&self) -> Option<Position> {
+        self.had.last().copied()
+    }
+
+    /// Whether nothing is left to come from a log with this top, as far as the member can tell.
     pub fn is_at(&self, top: &Position) -> bool {
-        let same = |id: Option<MessageId>| id.is_none_or(|id| id == top.message_id);
-        self.at.is_some_and(|(epoch, seq, id)| (epoch, seq) == (top.epoch, top.seq) && same(id))
+        match self.next {
+            Next::Nothing => false,
+            Next::Any => true,
+            Next::After(epoch, seq, id) => {
+                (epoch, seq) == (top.epoch, top.seq) && id.is_none_or(|id| id == top.message_id)
+            }
+        }
     }
 }

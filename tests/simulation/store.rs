@@ -1,5 +1,5 @@
-//! A model of the store: a room's log and its channel, with answers that come when the test says so. Private logs exist and
-//! are empty.
+//! A model of the store: one log and its channel, with answers that come when the test says so. The logs of all other rooms and
+//! users exist and are empty.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -25,15 +25,20 @@ pub struct Log {
     pub prev: HashMap<MessageId, MessageId>,
     /// Reads that are not answered yet; `None`: reads are answered at once.
     waiting: Option<VecDeque<Answer>>,
-    private: Epoch,
+    /// The epoch of the logs that stay empty.
+    empty: Epoch,
 }
 
 #[derive(Clone)]
-pub struct Store(Arc<Mutex<Log>>);
+pub struct Store {
+    topic: Topic,
+    log: Arc<Mutex<Log>>,
+}
 
 impl Store {
-    pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Log {
+    /// A store whose messages are all in the log of this topic.
+    pub fn new(topic: Topic) -> Self {
+        let log = Log {
             epoch: Epoch::generate(),
             entries: Vec::new(),
             first_held: 0,
@@ -41,12 +46,13 @@ impl Store {
             is_subscribed: false,
             prev: HashMap::new(),
             waiting: Some(VecDeque::new()),
-            private: Epoch::generate(),
-        })))
+            empty: Epoch::generate(),
+        };
+        Self { topic, log: Arc::new(Mutex::new(log)) }
     }
 
     pub fn with<R>(&self, change: impl FnOnce(&mut Log) -> R) -> R {
-        change(&mut self.0.lock().unwrap())
+        change(&mut self.log.lock().unwrap())
     }
 
     /// Answers the oldest unanswered read, or fails it.
@@ -86,9 +92,16 @@ impl Log {
         Position { epoch: self.epoch, seq: self.entries.len() as u64, message_id }
     }
 
+    /// A position between the start of the log and its top.
+    pub fn position(&self, seq: usize) -> Position {
+        let seq = seq % (self.entries.len() + 1);
+        let message_id = seq.checked_sub(1).map_or(MessageId::NONE, |at| self.entries[at].message_id);
+        Position { epoch: self.epoch, seq: seq as u64, message_id }
+    }
+
     pub fn append(&mut self, copies: u8) {
         let (top, message_id) = (self.top(), MessageId::generate());
-        let body = Bytes::from(format!(r#""room":"ops","message_id":"{message_id}""#));
+        let body = Bytes::from(format!(r#""message_id":"{message_id}""#));
         let entry = Entry { seq: top.seq + 1, message_id, prev: top.message_id, stored_at: 0, body };
         self.prev.insert(message_id, top.message_id);
         if self.is_subscribed {
@@ -135,14 +148,14 @@ impl Broker for Store {
     }
 
     async fn subscribe(&self, topic: &Topic) -> Result<(), BackendError> {
-        if matches!(topic, Topic::Room(_)) {
+        if *topic == self.topic {
             self.with(|log| log.is_subscribed = true);
         }
         Ok(())
     }
 
     fn unsubscribe(&self, topic: &Topic) {
-        if matches!(topic, Topic::Room(_)) {
+        if *topic == self.topic {
             self.with(|log| {
                 log.is_subscribed = false;
                 log.channel.clear();
@@ -151,8 +164,8 @@ impl Broker for Store {
     }
 
     async fn history(&self, topic: &Topic, range: Range, limit: PageLimit) -> Result<Page, BackendError> {
-        if matches!(topic, Topic::User(_)) {
-            let epoch = self.with(|log| log.private);
+        if *topic != self.topic {
+            let epoch = self.with(|log| log.empty);
             let top = Position { epoch, seq: 0, message_id: MessageId::NONE };
             return Ok(Page { top, entries: Vec::new(), more: false });
         }
@@ -162,9 +175,9 @@ impl Broker for Store {
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Position>, BackendError> {
-        let top_of = |log: &Log, topic: &Topic| match topic {
-            Topic::Room(_) => log.top(),
-            Topic::User(_) => Position { epoch: log.private, seq: 0, message_id: MessageId::NONE },
+        let top_of = |log: &Log, topic: &Topic| {
+            let empty = Position { epoch: log.empty, seq: 0, message_id: MessageId::NONE };
+            if *topic == self.topic { log.top() } else { empty }
         };
         let tops = self.with(|log| topics.iter().map(|topic| top_of(log, topic)).collect());
         self.answered().await?;

@@ -4,24 +4,28 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatnode::backend::{Backend, BackendError, Deliver, Embedded, Entry, Interruption, Publication};
+use chatnode::backend::{
+    Backend, BackendError, Deliver, Embedded, Entry, Interruption, Markers, Publication,
+};
 use chatnode::chat::{Inlet, Node, RoomRules};
 use chatnode::config::Config;
-use chatnode::protocol::{Epoch, MessageId, Topic};
+use chatnode::protocol::{Epoch, MessageId, Position, Topic};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::member::Member;
+use crate::member::{Member, Request};
 use crate::store::Store;
-use crate::support::backend::room;
+use crate::strangers::Strangers;
 use crate::{Event, MEMBERS};
 
 pub struct World {
     store: Store,
     node: Arc<Node>,
     deliver: Arc<dyn Deliver>,
+    markers: Arc<dyn Markers>,
     topic: Topic,
     pub members: Vec<Member>,
+    strangers: Strangers,
     arrived: Vec<(Epoch, Entry)>,
     is_interrupted: bool,
     stop: CancellationToken,
@@ -41,33 +45,38 @@ fn settings() -> Config {
     config.node.ring_bytes = 1;
     config.node.idle_check = Duration::from_secs(1);
     config.rooms.quiet_above = 0;
+    // Enough for the members, with the connections that they have just lost.
+    config.max_connections = 4 * MEMBERS;
     config
 }
 
 impl World {
-    pub async fn new() -> Self {
+    /// Members of a room, or the devices of one user.
+    pub async fn new(topic: Topic) -> Self {
         let config = settings();
-        let (store, inlet) = (Store::new(), Inlet::new(&config));
+        let (store, inlet) = (Store::new(topic.clone()), Inlet::new(&config));
         let deliver: Arc<dyn Deliver> = inlet.registry();
         let others = Embedded::new(&config).join(&config, deliver.clone());
+        let markers = others.markers.clone();
         let backend = Backend { broker: Arc::new(store.clone()), ..others };
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let rooms = RoomRules::new(&config.rooms).unwrap();
         let node = Node::start(Arc::new(config), rooms, backend, inlet, &tracker, &stop);
-        let names = ["alice", "bob", "carol"];
-        let members = names.map(Member::new).into_iter().take(MEMBERS).collect();
+        let members = (0..MEMBERS).map(|at| Member::new(format!("member {at}"), topic.clone())).collect();
         let mut world = Self {
             store,
             node,
             deliver,
-            topic: room("ops"),
+            markers,
+            topic,
             members,
+            strangers: Strangers::default(),
             arrived: Vec::new(),
             is_interrupted: false,
             stop,
         };
         for member in &mut world.members {
-            member.connect(&world.node);
+            member.connect(&world.node, &[Request::Resume], &world.store);
         }
         world.settle().await;
         world
@@ -80,23 +89,32 @@ impl World {
         }
     }
 
-    fn hand_over(&mut self, mut publications: Vec<Publication>) {
+    fn hand_over(&mut self, publications: Vec<Publication>) {
         for publication in &publications {
             if let Publication::Message { epoch, entry } = publication {
                 self.arrived.push((*epoch, entry.clone()));
             }
         }
         if !publications.is_empty() {
-            self.deliver.deliver(&self.topic, &mut publications);
+            self.deliver.deliver(&self.topic, &mut publications.into_iter());
+        }
+    }
+
+    /// How far the user's devices have the private log, as the store says.
+    async fn cursor(&self) -> Option<Position> {
+        match &self.topic {
+            Topic::Room(_) => None,
+            Topic::User(user) => self.markers.cursor(user).await.unwrap(),
         }
     }
 
     async fn drain(&mut self, member: usize) {
+        let cursor = self.cursor().await;
         let member = &mut self.members[member];
-        member.drain(&self.store).await;
+        member.drain(&self.store, cursor).await;
         if member.is_refused {
             member.disconnect();
-            member.connect(&self.node);
+            member.connect(&self.node, &[Request::Resume], &self.store);
         }
     }
 
@@ -125,12 +143,22 @@ impl World {
             Event::Answer(count) => (0..count).for_each(|_| self.store.answer(Ok(()))),
             Event::FailToRead => self.store.answer(Err(BackendError::Refused("not now".into()))),
             Event::Drain(member) => self.drain(member).await,
-            Event::Reconnect(member) => {
+            Event::Reconnect(member, firsts) => {
                 self.members[member].disconnect();
                 self.settle().await;
-                self.members[member].connect(&self.node);
+                self.members[member].connect(&self.node, &firsts, &self.store);
+            }
+            Event::Ask(member, request) => self.members[member].ask(request, &self.store),
+            Event::MoveCursor(member) => {
+                let epoch = self.store.with(|log| log.epoch);
+                let at = self.members[member].at().filter(|at| at.epoch == epoch);
+                if let (Topic::User(user), Some(at)) = (&self.topic, at) {
+                    self.markers.advance_cursor(user, at).await.unwrap();
+                }
             }
             Event::Pass(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+            Event::Strangers(address, count) => self.strangers.come(&self.node, address, count),
+            Event::StrangersLeave => self.strangers.leave(),
             Event::Trim(at) => self.store.with(|log| {
                 log.first_held = log.first_held.max(at % (log.entries.len() + 1));
             }),
@@ -172,16 +200,16 @@ impl World {
         }
         let top = self.store.with(|log| log.top());
         for member in &self.members {
-            assert!(member.is_at(&top), "{} is at {:?}, not at the top, {top:?}", member.name, member.at());
+            assert!(member.is_at(&top), "{} is at {:?}, not at the top, {top:?}", member.name, member.next());
         }
     }
 
-    /// The messages that were stored after a member first joined, and can still be read. Ids of one process grow.
-    pub fn held_since(&self, member: &Member) -> Vec<MessageId> {
-        let joined_at = member.joined_at.unwrap().message_id;
+    /// The messages that were promised to a member, did not come, and can still be read. Ids of one process grow.
+    pub fn missing(&self, member: &Member) -> Vec<MessageId> {
+        let promised = member.promised.unwrap();
         self.store.with(|log| {
             let held = log.entries[log.first_held..].iter().map(|entry| entry.message_id);
-            held.filter(|id| *id > joined_at).collect()
+            held.filter(|id| *id > promised && !member.received.contains(id)).collect()
         })
     }
 }

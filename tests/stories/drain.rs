@@ -13,7 +13,7 @@ use crate::support::redis_server::RedisServer;
 
 /// Whether this is the close frame of a drain: its code, and a time to reconnect.
 fn is_restart((code, reason): &(u16, String)) -> bool {
-    *code == 1012 && reason.strip_prefix("retry_after_ms=").is_some_and(|ms| ms.parse::<u64>().is_ok())
+    *code == 4012 && reason.strip_prefix("retry_after_ms=").is_some_and(|ms| ms.parse::<u64>().is_ok())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,7 +63,7 @@ async fn drain_of_few_clients_is_short() {
 
 /// The client had sent half of its upgrade request when the node closed the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn client_that_connects_during_a_drain_gets_1012() {
+async fn client_that_connects_during_a_drain_gets_4012() {
     let mut node = NodeProcess::start(&[("CHAT_SERVER__ALLOWED_HOSTS", "chat.example.com")]).await;
     let mut alice = Client::enter(node.address, "alice", "ops").await;
     // This client reads nothing, so the node waits for it until its deadline.

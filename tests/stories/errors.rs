@@ -120,6 +120,7 @@ on_each_store! {
             (json!({ "message_type": "Enter", "message_body": [body] }), "message_body"),
             (json!({ "message_type": "Enter", "message_body": body, "token": 5 }), "token"),
             (json!({ "message_type": "Enter", "message_body": body, "id": 5 }), "id"),
+            (json!({ "message_type": "Enter", "message_body": body, "received": 5 }), "received"),
             (json!({ "message_type": "Enter", "message_body": body, "id": "" }), "id"),
             (json!({ "message_type": "Enter", "message_body": body, "id": long_id }), "id"),
         ] {
@@ -242,7 +243,7 @@ on_each_store! {
     async fn connection_keeps_one_name(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
-        for kind in ["Enter", "Leave", "GroupChat", "PrivateChat", "Auth", "Typing", "History", "Members", "Read", "Ping"] {
+        for kind in ["Enter", "Leave", "GroupChat", "PrivateChat", "Auth", "Typing", "History", "Members", "Markers", "Read", "Ping"] {
             let body = json!({ "sender_username": "mallory", "room": "ops", "content": "x", "seq": 0 });
             let body = if kind == "PrivateChat" { json!({ "sender_username": "mallory", "target_username": "alice", "content": "x" }) } else { body };
             alice.refused(kind, body, "identity_mismatch").await;
@@ -333,6 +334,7 @@ async fn requests_without_the_store_get_unavailable_and_an_outcome() {
         ("PrivateChat", json!({ "target_username": "bob", "content": "x" })),
         ("History", json!({})),
         ("Members", json!({})),
+        ("Markers", json!({})),
         ("Enter", json!({ "room": "other" })),
     ] {
         let error = alice.refused(kind, body, "unavailable").await;

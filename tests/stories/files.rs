@@ -14,7 +14,7 @@ use crate::support::redis_server::RedisServer;
 async fn full_node_keeps_files_for_its_store_and_operators() {
     let redis = RedisServer::start();
     let url = redis.url();
-    let limit = 300;
+    let limit = 400;
     let mut node = Program::start_with_files(
         limit,
         &[("CHAT_REDIS__URL", url.as_str()), ("CHAT_MAX_CONNECTIONS", "100"), ("CHAT_INTERNAL__PORT", "0")],
@@ -24,7 +24,9 @@ async fn full_node_keeps_files_for_its_store_and_operators() {
     let mut alice = Client::enter(node.address, "alice", "ops").await;
     let mut others = Vec::new();
     for at in 1..100 {
-        others.push(Client::connect(node.address, &format!("user-{at}")).await);
+        let mut client = Client::connect(node.address, &format!("user-{at}")).await;
+        client.ok("Auth", json!({})).await;
+        others.push(client);
     }
     assert_eq!(metric(operators, "chat_connections").await, 100.0);
 
@@ -61,8 +63,8 @@ async fn full_node_keeps_files_for_its_store_and_operators() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn low_limit_of_files_lowers_max_connections() {
     let mut node = Program::start_with_files(256, &[("CHAT_MAX_CONNECTIONS", "10000")]);
-    assert_eq!(metric(node.address, "chat_connections_limit").await, f64::from(256 - 64 - 64));
+    assert_eq!(metric(node.address, "chat_connections_limit").await, f64::from(256 - 64 - 64 - 96));
     assert_eq!(metric(node.address, "process_max_fds").await, 256.0);
     let log = node.stop();
-    assert!(log.contains("limit=256 needed=11088 connections=128"), "{log}");
+    assert!(log.contains("limit=256 needed=12963 connections=32"), "{log}");
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::client::{Client, position};
 use crate::support::cluster::{Cluster, Kind, metric};
 use crate::support::process::NodeProcess;
+use crate::support::raw::{self, RawSocket};
 
 /// A number of messages of 4 KiB that exceeds all buffers of a socket.
 const FLOOD: usize = 2_000;
@@ -191,4 +192,39 @@ async fn lagging_reader_gets_gap_and_new_messages_after_rollback() {
     }
     assert_eq!(new, [11, 12, 13]);
     slow.heard_no("GroupChat").await;
+}
+
+/// The budget no longer counts a message whose connection is being closed, however long the client lets it take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unfinished_message_is_freed_before_its_connection_ends() {
+    const SOCKETS: usize = 200;
+    const PARKED: usize = 130_000;
+    let settings = [("CHAT_LIMITS__MAX_UNFINISHED_BYTES", "1048576"), ("CHAT_SERVER__ALLOWED_HOSTS", "*")];
+    let node = NodeProcess::start(&settings).await;
+    let resident = || metric(node.address, "process_resident_memory_bytes");
+    let before = resident().await;
+    let mut sockets = Vec::new();
+    for number in 0..SOCKETS {
+        // An address that is closed so often has to wait.
+        let source = [127, 0, 1, u8::try_from(number + 1).unwrap()];
+        let mut socket = RawSocket::connect_from(source, node.address).await;
+        socket.upgrade().await;
+        sockets.push(socket);
+    }
+    let part = raw::fragment(raw::TEXT, &vec![b' '; PARKED]);
+    for socket in &mut sockets {
+        socket.send(&part).await;
+    }
+    // No client reads its close, or answers it. Samples for three seconds, because the node sets the gauge once a second.
+    let mut most = 0.0_f64;
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        most = most.max(resident().await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let bound = (SOCKETS * PARKED / 2) as f64;
+    assert!(most - before < bound, "grew by {} bytes", most - before);
+    let closed = metric(node.address, "chat_connections_closed_total{reason=\"unfinished_message\"}").await;
+    assert!(closed > (SOCKETS * 9 / 10) as f64, "{closed} of {SOCKETS} were closed");
+    drop(sockets);
 }

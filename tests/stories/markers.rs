@@ -70,6 +70,7 @@ on_each_store! {
         for count in 0..3 {
             ids.push(bob.whisper("alice", &format!("m{count}")).await["message_id"].clone());
         }
+        while phone.hears_privately().await != "m2" {}
         let read = |id: &Value| json!({ "target_username": "bob", "message_id": id });
         phone.ok("Read", read(&ids[1])).await;
         let event = json!({ "sender_username": "alice", "target_username": "bob", "message_id": ids[1] });
@@ -85,6 +86,9 @@ on_each_store! {
         for client in [&mut phone, &mut laptop, &mut bob, &mut carol] {
             client.heard_no("Read").await;
         }
+        // A marker beyond the newest message is refused: it would never move again.
+        let beyond = read(&json!("ffffffff-ffff-7fff-bfff-ffffffffffff"));
+        phone.refused("Read", beyond, "invalid_message").await;
         // The `Ack` of the user's next `Auth` contains it, and no other `Ack`.
         let mut tablet = cluster.connect(0, "alice").await;
         assert_eq!(tablet.ok("Auth", json!({})).await["read"], json!({ "bob": ids[2] }));
@@ -116,6 +120,8 @@ on_each_store! {
         alice.ok("Enter", json!({ "room": "dev" })).await;
         let mut bob = cluster.enter(1, "bob", "ops").await;
         bob.ok("Enter", json!({ "room": "dev" })).await;
+        let note = bob.whisper("alice", "a note").await["message_id"].clone();
+        alice.next("PrivateChat").await;
         let started = std::time::Instant::now();
         // Each one is acknowledged, whether it is forwarded or not.
         for _ in 0..10 {
@@ -125,7 +131,7 @@ on_each_store! {
         }
         alice.say("ops", "done").await;
         bob.wait_for("the end", |frame| frame["message_body"]["content"] == "done").await;
-        alice.ok("Read", json!({ "target_username": "bob", "message_id": "0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10" })).await;
+        alice.ok("Read", json!({ "target_username": "bob", "message_id": note })).await;
         let mut heard = Vec::new();
         loop {
             let event = next_event(&mut bob).await;

@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+use crate::support::api::{with_api, with_tokens};
+use crate::support::client::Client;
 use crate::support::cluster::Cluster;
 
 /// Names with a special meaning elsewhere: in Redis Cluster, key schemes, URLs, glob patterns.
@@ -140,6 +142,77 @@ on_each_store! {
         }
     }
 
+    async fn new_name_with_a_hidden_character_is_refused(kind) {
+        let cluster = Cluster::start_with(kind, 1, |c| c.rooms.default = "hall\u{200d}".into()).await;
+        let mut alice = cluster.connect(0, "alice").await;
+        for (kind, body, field) in [
+            ("Enter", json!({ "room": "news\u{200d}" }), "`room`"),
+            ("Enter", json!({ "sender_username": "ali\u{200c}ce" }), "`sender_username`"),
+            ("Auth", json!({ "sender_username": "alice\u{200d}" }), "`sender_username`"),
+            ("PrivateChat", json!({ "target_username": "bob\u{fe0f}", "content": "x" }), "`target_username`"),
+        ] {
+            let error = alice.refused(kind, body, "invalid_message").await;
+            let message = error["message"].as_str().unwrap();
+            assert!(message.starts_with(field) && message.contains("U+") && message.contains("leave it out"), "{message}");
+        }
+        let error = alice.refused("Enter", json!({ "room": "\u{301}" }), "invalid_message").await;
+        assert!(error["message"].as_str().unwrap().contains("can be seen"), "{error}");
+        // The connection is still nobody's, and a name of the settings is not new.
+        assert_eq!(alice.ok("Enter", json!({})).await["room"], "hall\u{200d}");
+        alice.ok("Enter", json!({ "room": "hall\u{200d}" })).await;
+    }
+
+    async fn name_that_exists_keeps_working(kind) {
+        let cluster = Cluster::start_with(kind, 2, with_api).await;
+        let said = json!({ "sender_username": "system", "content": "from before" });
+        for path in ["/rooms/news%E2%80%8D/messages", "/users/bob%E2%80%8D/messages"] {
+            assert_eq!(cluster.call(0, "POST", path, said.clone()).await.0, 201);
+        }
+        let mut alice = cluster.enter(0, "alice", "news\u{200d}").await;
+        let mut bob = cluster.enter(1, "bob\u{200d}", "news\u{200d}").await;
+        assert_eq!(bob.hears_privately().await, "from before");
+        alice.say("news\u{200d}", "still works").await;
+        assert_eq!(bob.hears().await, "still works");
+        alice.whisper("bob\u{200d}", "you too").await;
+        assert_eq!(bob.hears_privately().await, "you too");
+    }
+
+    async fn name_of_a_token_is_not_new(kind) {
+        let cluster = Cluster::start_with(kind, 1, with_tokens).await;
+        let name = "bob\u{200d}";
+        let token = cluster.token(0, name).await;
+        let header = [("authorization", format!("Bearer {token}"))];
+        let mut bob = Client::connect_with(cluster.address(0), name, &header).await.unwrap();
+        bob.ok("Enter", json!({ "room": "ops" })).await;
+        bob.say("ops", "hello").await;
+        // The same in the envelope of the first request.
+        let mut bob = cluster.connect(0, name).await;
+        let mut enter = bob.envelope("Enter", json!({ "room": "ops" }), Some("1"));
+        enter["token"] = token.into();
+        bob.send_text(enter.to_string()).await;
+        assert_eq!(bob.answer("1").await["message_type"], "Ack");
+    }
+
+    async fn room_that_looks_read_only_is_read_only(kind) {
+        let cluster = Cluster::start_with(kind, 1, |c| {
+            with_api(c);
+            c.rooms.read_only = vec!["news".into()];
+        })
+        .await;
+        let said = json!({ "sender_username": "system", "content": "from before" });
+        assert_eq!(cluster.call(0, "POST", "/rooms/news%E2%80%8D/messages", said).await.0, 201);
+        let mut alice = cluster.connect(0, "alice").await;
+        // One from before the rule, and one with a Cyrillic letter.
+        for room in ["news", "news\u{200d}", "n\u{435}ws"] {
+            alice.ok("Enter", json!({ "room": room })).await;
+            let chat = json!({ "room": room, "content": "free money" });
+            let error = alice.refused("GroupChat", chat, "forbidden").await;
+            assert!(error["message"].as_str().unwrap().contains("read-only"), "{error}");
+        }
+        alice.ok("Enter", json!({ "room": "News" })).await;
+        alice.say("News", "another name").await;
+    }
+
     async fn content_is_delivered_unchanged(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
@@ -158,7 +231,8 @@ on_each_store! {
     }
 
     async fn content_has_at_most_16384_bytes_after_decoding(kind) {
-        let cluster = Cluster::start(kind, 2).await;
+        // JSON spells a control character with six bytes.
+        let cluster = Cluster::start_with(kind, 2, |config| config.limits.max_delivery_bytes = Some(128 << 10)).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         let mut bob = cluster.enter(1, "bob", "ops").await;
         for longest in ["x".repeat(16_384), "日".repeat(5_461), "\u{0}".repeat(16_384), "\"".repeat(16_384)] {

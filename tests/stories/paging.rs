@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::api::with_api;
 use crate::support::client::Client;
 use crate::support::cluster::Cluster;
 
@@ -80,16 +81,17 @@ on_each_store! {
     }
 
     async fn history_page_has_at_most_256_kib(kind) {
-        let cluster = Cluster::start(kind, 1).await;
+        let cluster = Cluster::start_with(kind, 1, with_api).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
-        alice.ok("Enter", json!({ "room": "quotes" })).await;
+        // A user who has connected may have many unread messages.
+        cluster.connect(0, "bob").await.ok("Auth", json!({})).await;
         for count in 0..40 {
             alice.say("ops", &format!("{count:02}{}", "x".repeat(16_000))).await;
             alice.whisper("bob", &format!("{count:02}{}", "x".repeat(16_000))).await;
         }
         for target in [json!({ "room": "ops" }), json!({ "target_username": "bob" })] {
             let mut request = target.clone();
-            request["limit"] = json!(200);
+            (request["limit"], request["max_bytes"]) = (json!(200), json!(262_144));
             let page = alice.ok("History", request.clone()).await;
             let size = page.to_string().len();
             assert!(size <= 256 << 10 && size > 200 << 10, "{target}: {size} bytes");
@@ -98,6 +100,9 @@ on_each_store! {
             let numbers: Vec<usize> = all.iter().map(|content| content[..2].parse().unwrap()).collect();
             assert_eq!(numbers, (0..40).collect::<Vec<_>>(), "{target}");
         }
+        let (status, page) = cluster.call(0, "GET", "/rooms/ops/messages?limit=200", Value::Null).await;
+        let size = page.to_string().len();
+        assert!(status == 200 && page["more"] == true && size <= 256 << 10 && size > 240 << 10, "{size} bytes");
     }
 
     async fn private_history_contains_one_conversation(kind) {

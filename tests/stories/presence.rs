@@ -265,6 +265,19 @@ async fn wiped_store_gets_all_members_back() {
     let mut bob = cluster.enter(1, "bob", "ops").await;
     sees(&mut alice, "ops", &["alice", "bob"]).await;
     cluster.redis_server().command(&["FLUSHALL"]).unwrap();
+    let mut was_unknown = false;
+    let asks = tokio::sync::Mutex::new((&mut alice, &mut was_unknown));
+    until("the members are known again", async || {
+        let (alice, was_unknown) = &mut *asks.lock().await;
+        let Some((found, _)) = known_members(alice, "ops").await else {
+            **was_unknown = true;
+            return false;
+        };
+        // Never a list without the one who asks.
+        assert!(found.contains(&"alice".to_owned()), "{found:?}");
+        **was_unknown
+    })
+    .await;
     sees(&mut alice, "ops", &["alice", "bob"]).await;
     bob.ok("Leave", json!({})).await;
     sees(&mut alice, "ops", &["alice"]).await;
@@ -290,6 +303,8 @@ async fn user_that_returns_after_a_failed_departure_is_listed() {
     bob.tell("Leave", json!({})).await;
     // The user returns by another connection before the node misses the answer.
     until("the departure is sent", async || proxy.answers_lost() == 1).await;
-    let _again = cluster.enter(0, "bob", "ops").await;
+    // The connection that lost the answer is noticed and replaced.
+    let mut again = cluster.connect(0, "bob").await;
+    while again.ask("Enter", json!({ "room": "ops" })).await["message_type"] != "Ack" {}
     sees(&mut alice, "ops", &["alice", "bob"]).await;
 }

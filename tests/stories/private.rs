@@ -137,6 +137,38 @@ on_each_store! {
         laptop.heard_no("PrivateChat").await;
     }
 
+    async fn trimmed_messages_after_the_cursor_are_a_gap(kind) {
+        let cluster = Cluster::start_with(kind, 1, |config| {
+            config.history.max_messages = 10;
+            config.limits.messages_per_second = 0;
+        })
+        .await;
+        let backend = cluster.backend().await;
+        let mut alice = cluster.connect(0, "alice").await;
+        // The first has taken a message, the second has connected before it got one.
+        for (name, taken) in [("bob", 1), ("carol", 0)] {
+            let mut reader = cluster.connect(0, name).await;
+            reader.ok("Auth", json!({})).await;
+            if taken > 0 {
+                alice.whisper(name, "taken").await;
+                hears_all(&mut reader, &["taken"]).await;
+                confirms(&mut reader, &backend, taken).await;
+            }
+            reader.leave().await;
+            // Stores trim in steps.
+            for i in 0..400 {
+                alice.whisper(name, &format!("unread {i}")).await;
+            }
+            let mut reader = cluster.connect(0, name).await;
+            reader.ok("Auth", json!({})).await;
+            let gap = reader.next("Gap").await;
+            let first = reader.next("PrivateChat").await;
+            assert_eq!((&gap["reason"], &gap["room"]), (&json!("trimmed"), &Value::Null), "{gap}");
+            assert_eq!((&gap["next_seq"], &gap["epoch"]), (&first["seq"], &first["epoch"]), "{gap} {first}");
+            assert!(first["seq"].as_u64().unwrap() > taken + 1, "{first}");
+        }
+    }
+
     async fn unconfirmed_message_is_delivered_again(kind) {
         let cluster = Cluster::start_with(kind, 1, |config| {
             config.server.ping_interval = Duration::from_secs(1);

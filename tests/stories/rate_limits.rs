@@ -96,14 +96,14 @@ on_each_store! {
         }
     }
 
-    async fn enter_history_and_members_cost_five_requests(kind) {
+    async fn enter_and_requests_for_pages_cost_five(kind) {
         let cluster = Cluster::start_with(kind, 1, |c| {
             c.limits.messages_per_second = 100;
             c.limits.burst = 50;
         })
         .await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
-        for kind in ["History", "Members", "Enter"] {
+        for kind in ["History", "Members", "Markers", "Enter"] {
             // 20 × 5, minus at most 50 in the bucket, at 100 per second.
             let took = burst(&mut alice, kind, 20).await;
             assert!(took >= Duration::from_millis(450), "{kind}: {took:?}");
@@ -213,25 +213,86 @@ async fn failed_tokens_of_one_address_get_429() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failed_tokens_in_requests_count_like_those_at_the_upgrade() {
+    let cluster = Cluster::start_with(Kind::Embedded, 1, |c| {
+        crate::support::api::with_tokens(c);
+        c.limits.messages_per_second = 0;
+    })
+    .await;
+    let sign_in = async |name: &str| {
+        let mut client = cluster.connect(0, name).await;
+        client.token = Some(cluster.token(0, name).await);
+        client.ok("Auth", json!({})).await;
+        client
+    };
+    let mut alice = sign_in("alice").await;
+    let mut failed = 0;
+    'limited: loop {
+        // Connections do not help.
+        let mut mallory = cluster.connect(0, "mallory").await;
+        for _ in 0..10 {
+            mallory.token = Some(uuid::Uuid::new_v4().to_string());
+            let answer = mallory.ask("Ping", json!({})).await;
+            let error = &answer["message_body"];
+            if error["code"] == "rate_limited" && error["outcome"] == "refused" {
+                assert!(
+                    error["retry_after_ms"].as_u64().is_some_and(|ms| (1..=1_000).contains(&ms)),
+                    "{answer}"
+                );
+                break 'limited;
+            }
+            assert_eq!(error["code"], "unauthorized", "{answer}");
+            failed += 1;
+            assert!(failed < 1_000, "the address is not limited");
+        }
+    }
+    assert!(failed >= 30, "{failed}");
+    // Whoever is signed in does not notice, and a token that is right is accepted soon.
+    alice.ok("Enter", json!({ "room": "ops" })).await;
+    alice.say("ops", "hello").await;
+    let mut bob = cluster.connect(0, "bob").await;
+    bob.token = Some(cluster.token(0, "bob").await);
+    while let Some(wait) = bob.ask("Auth", json!({})).await["message_body"]["retry_after_ms"].as_u64() {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+    }
+    bob.ok("Enter", json!({ "room": "ops" })).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn private_proxy_without_trust_is_not_one_client() {
-    let cluster = Cluster::start_with(Kind::Embedded, 1, crate::support::api::with_tokens).await;
+    let cluster = Cluster::start_with(Kind::Embedded, 1, |c| {
+        crate::support::api::with_tokens(c);
+        c.limits.max_connections_per_address = 2;
+    })
+    .await;
     let wrong = uuid::Uuid::new_v4().to_string();
-    for _ in 0..100 {
-        assert_eq!(upgrade_with_token(&cluster, &wrong, "X-Forwarded-For: 198.51.100.1\r\n").await, 401);
+    for header in ["X-Forwarded-For: 198.51.100.1\r\n", "Forwarded: for=198.51.100.1\r\n"] {
+        for _ in 0..50 {
+            assert_eq!(upgrade_with_token(&cluster, &wrong, header).await, 401);
+        }
+    }
+    let mut open = Vec::new();
+    for _ in 0..5 {
+        let (socket, is_in) = connect_forwarded(&cluster, "198.51.100.1").await;
+        assert!(is_in);
+        open.push(socket);
+    }
+    // Nobody forwards here, and the sockets of the balancer take none of the places.
+    for expected in [true, true, false] {
+        let (socket, is_in) = connect_forwarded(&cluster, "").await;
+        assert_eq!(is_in, expected);
+        open.push(socket);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forged_address_does_not_evade_the_connection_limit() {
+async fn free_place_of_an_address_is_used_again() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, |c| c.limits.max_connections_per_address = 2).await;
     let (_first, is_in) = connect_forwarded(&cluster, "").await;
     assert!(is_in);
-    let (second, is_in) = connect_forwarded(&cluster, "198.51.100.1").await;
+    let (second, is_in) = connect_forwarded(&cluster, "").await;
     assert!(is_in);
-    for forwarded in ["", "198.51.100.2", "127.0.0.1"] {
-        assert!(!connect_forwarded(&cluster, forwarded).await.1, "{forwarded}");
-    }
-    // A free place is used again.
+    assert!(!connect_forwarded(&cluster, "").await.1);
     drop(second);
     until("a new client is admitted", async || connect_forwarded(&cluster, "").await.1).await;
 }
@@ -259,9 +320,18 @@ async fn trusted_proxy_sets_the_client_address() {
         // The same network.
         ("2001:db8::2", false),
         ("2001:db8:0:1::1", true),
-        // A header without an address means the proxy itself.
+        // With the port of the client, and with brackets.
+        ("198.51.100.5:50001", true),
+        ("198.51.100.5:50002", false),
+        ("198.51.100.6:50001", true),
+        ("[2001:db8:0:2::1]:443", true),
+        ("[2001:db8:0:2::2]", false),
+        ("[2001:db8:0:3::1]", true),
+        // A header without an address means the proxy itself, which may have any number of clients.
         ("unknown", true),
-        ("", false),
+        ("unknown", true),
+        ("", true),
+        ("", true),
     ] {
         let (socket, is_in) = connect_forwarded(&cluster, forwarded).await;
         assert_eq!(is_in, expected, "{forwarded:?}");

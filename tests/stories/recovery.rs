@@ -44,10 +44,12 @@ async fn store_without_channel(mute: &Harness, content: &str) {
     };
     let publish = Publish {
         topics: vec![room("ops")],
-        dedupe_key: message_id.to_string(),
+        dedupe_key: Some(message_id.to_string()),
         message_id,
         sent_at: 1,
         body: body.encode(),
+        owner: None,
+        is_repeat_only: false,
     };
     // The script failed after it had stored the message.
     let result = mute.backend.broker.publish(publish).await;

@@ -137,6 +137,34 @@ on_each_store! {
         bob.heard_no("GroupChat").await;
     }
 
+    async fn history_0_with_an_unproved_position_sends_no_old_message(kind) {
+        let mut cluster = Cluster::start_with(kind, 1, |config| {
+            config.history.max_messages = 10;
+            config.node.ring_bytes = 1;
+        })
+        .await;
+        let first = message_at(&cluster, "ops", 100, 1).await;
+        cluster.add_node().await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        let mut elsewhere = position(&first);
+        elsewhere["epoch"] = json!("0000000000000000");
+        let (mut top, mut clients) = (100, Vec::new());
+        for (node, since, reason) in
+            [(0, position(&first), "trimmed"), (1, position(&first), "trimmed"), (1, elsewhere, "epoch")]
+        {
+            let (mut bob, ack) = resume(&cluster, node, "ops", since, Some(0)).await;
+            let told = json!([ack["recovered"], ack["reason"], ack["next_seq"], ack["seq"]]);
+            assert_eq!(told, json!([false, reason, top + 1, top]));
+            bob.heard_no("GroupChat").await;
+            clients.push((bob, top));
+            top = seq(&alice.say("ops", "new").await);
+        }
+        for (mut bob, from) in clients {
+            bob.hears_seqs(from + 1..=top).await;
+            bob.heard_no("GroupChat").await;
+        }
+    }
+
     async fn more_than_1000_missed_messages_are_too_many(kind) {
         let mut cluster = Cluster::start_with(kind, 1, |config| config.history.max_messages = 5_000).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
@@ -315,7 +343,7 @@ async fn position_at_the_top_needs_no_log_read() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn room_with_an_evicted_log_reports_a_gap() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, |c| {
-        c.history.embedded_bytes = 1 << 20;
+        c.history.embedded_bytes = 2 << 20;
         // Otherwise the node would recover from its ring.
         c.node.ring_bytes = 1;
     })

@@ -17,7 +17,7 @@ async fn resume_right_after_a_lost_log_is_not_recovered() {
     .await;
     let redis = |words: &[&str]| cluster.redis_server().command(words).unwrap();
     let mut alice = cluster.enter(0, "alice", "ops").await;
-    alice.say_many("ops", "x", 5).await;
+    let kept = alice.say_many("ops", "x", 5).await;
     for part in ["meta", "log"] {
         redis(&["COPY", &format!("chat:{{r:ops}}:{part}"), &format!("old:{part}")]);
     }
@@ -30,6 +30,7 @@ async fn resume_right_after_a_lost_log_is_not_recovered() {
     }
     let (_bob, ack) = resume(&cluster, 0, "ops", position(&lost), None).await;
     assert_eq!((&ack["recovered"], &ack["reason"]), (&json!(false), &json!("rollback")), "{ack}");
+    assert_eq!((&ack["seq"], &ack["message_id"]), (&json!(5), &kept["message_id"]), "the log's top: {ack}");
     let said = alice.say("ops", "after the rollback").await;
     let (_bob, ack) = resume(&cluster, 0, "ops", position(&said), None).await;
     assert_eq!(ack["recovered"], true, "{ack}");

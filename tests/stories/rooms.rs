@@ -241,7 +241,7 @@ on_each_store! {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
         for body in [json!({}), json!({ "sender_username": "alice" })] {
-            assert_eq!(alice.ok("Ping", body).await, json!({}));
+            assert_eq!(alice.ok("Ping", body).await, json!({ "idle_timeout_ms": 35_000 }));
         }
         alice.send_text(r#"{"message_type":"Ping","message_body":{},"id":"p"}"#).await;
         assert_eq!(alice.answer("p").await["message_type"], "Ack");

@@ -91,8 +91,10 @@ async fn talk(alice: &mut Client, bob: &mut Client) -> Vec<Value> {
         ("History", json!({ "room": "ops", "limit": 2 })),
         ("History", json!({ "target_username": "bob" })),
         ("Members", json!({ "room": "ops" })),
+        ("History", json!({ "room": "ops", "max_bytes": 4_096 })),
         ("Read", json!({ "room": "ops", "seq": top["seq"] })),
         ("Read", json!({ "target_username": "bob", "message_id": private["message_id"] })),
+        ("Markers", json!({})),
         ("Ping", json!({})),
         ("Leave", json!({ "room": "elsewhere" })),
         ("Shout", json!({})),
@@ -119,13 +121,13 @@ on_each_store! {
             assert!(!matches!(decoded, Err(_) | Ok(protocol::ServerMessage::Unknown { .. })), "{frame}: {decoded:?}");
         }
         let acks = frames.iter().filter(|frame| frame["message_type"] == "Ack").count();
-        assert_eq!(acks, 14, "{frames:?}");
+        assert_eq!(acks, 16, "{frames:?}");
     }
 
     async fn enter_and_auth_list_the_features_of_the_node(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
-        let features = json!(["auth", "typing", "history", "members", "read", "ping", "resume"]);
+        let features = json!(["auth", "typing", "history", "members", "read", "ping", "markers", "resume", "received"]);
         assert_eq!(alice.ok("Auth", json!({})).await["features"], features);
         assert_eq!(alice.ok("Enter", json!({ "room": "ops" })).await["features"], features);
         // Entered again, it is still said: that may be the first answer that a client looks at.

@@ -41,6 +41,7 @@ on_each_store! {
             ("Enter", json!({ "room": "other" })),
             ("Leave", json!({})),
             ("Members", json!({})),
+            ("Markers", json!({})),
             ("History", json!({})),
             ("Typing", json!({})),
             ("Auth", json!({})),
@@ -67,8 +68,9 @@ on_each_store! {
             bob.send_text(frame.to_string()).await;
             bob.answer("whose").await["message_body"].take()
         };
+        let owner = json!({ "sender_username": "bob", "idle_timeout_ms": 35_000 });
         assert_eq!(ping(&mut bob, None).await["code"], "unauthorized");
-        assert_eq!(ping(&mut bob, Some(&token)).await, json!({ "sender_username": "bob" }));
+        assert_eq!(ping(&mut bob, Some(&token)).await, owner);
         // The connection has no user yet, so private messages are not sent.
         alice.whisper("bob", "psst").await;
         ping(&mut bob, Some(&token)).await;
@@ -78,7 +80,7 @@ on_each_store! {
         assert_eq!(bob.hears_privately().await, "psst");
 
         let mut bob = connect_with(&cluster, 0, "bob", &token).await;
-        assert_eq!(ping(&mut bob, None).await, json!({ "sender_username": "bob" }));
+        assert_eq!(ping(&mut bob, None).await, owner);
     }
 
     async fn invalid_token_is_unauthorized(kind) {

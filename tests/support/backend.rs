@@ -95,10 +95,12 @@ impl Drop for Harness {
 pub fn message(topics: &[&Topic], key: &str, body: &str) -> Publish {
     Publish {
         topics: topics.iter().map(|topic| (*topic).clone()).collect(),
-        dedupe_key: key.into(),
+        dedupe_key: Some(key.into()),
         message_id: MessageId::generate(),
         sent_at: 1_700_000_000_123,
         body: Bytes::copy_from_slice(body.as_bytes()),
+        owner: None,
+        is_repeat_only: false,
     }
 }
 

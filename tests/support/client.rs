@@ -25,11 +25,14 @@ pub struct Client {
     /// Frames that were read but not returned to the test, oldest first.
     seen: Vec<Value>,
     requests: u64,
+    largest: usize,
     /// How the connection ended.
     end: Option<String>,
     name: String,
     /// Sent with every request.
     pub token: Option<String>,
+    /// Sent with every request.
+    pub received: Option<Value>,
 }
 
 /// How a connection ended: code and reason; 1006 where there was no close frame.
@@ -54,7 +57,23 @@ impl Client {
         let connecting =
             timeout(PATIENCE, connect_async(request)).await.expect("no answer to the upgrade in time");
         let (socket, _) = connecting.map_err(Box::new)?;
-        Ok(Self { socket, seen: Vec::new(), requests: 0, end: None, name: name.into(), token: None })
+        Ok(Self {
+            socket,
+            seen: Vec::new(),
+            requests: 0,
+            largest: 0,
+            end: None,
+            name: name.into(),
+            token: None,
+            received: None,
+        })
+    }
+
+    /// Opens a connection as a browser does, for a page of the node.
+    pub async fn connect_browser(address: SocketAddr, name: &str) -> Self {
+        let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0";
+        let headers = [("origin", format!("http://{address}")), ("user-agent", agent.into())];
+        Self::connect_with(address, name, &headers).await.unwrap()
     }
 
     /// Opens a connection with a small receive buffer.
@@ -65,7 +84,16 @@ impl Client {
         let upgrade = client_async(format!("ws://{address}/"), stream);
         let (socket, _) =
             timeout(PATIENCE, upgrade).await.expect("no answer to the upgrade in time").unwrap();
-        Self { socket, seen: Vec::new(), requests: 0, end: None, name: name.into(), token: None }
+        Self {
+            socket,
+            seen: Vec::new(),
+            requests: 0,
+            largest: 0,
+            end: None,
+            name: name.into(),
+            token: None,
+            received: None,
+        }
     }
 
     /// Opens a connection and enters a room.
@@ -97,6 +125,9 @@ impl Client {
         let mut envelope = json!({ "message_type": kind, "message_body": body });
         if let Some(token) = &self.token {
             envelope["token"] = json!(token);
+        }
+        if let Some(received) = &self.received {
+            envelope["received"] = received.clone();
         }
         if let Some(id) = id {
             envelope["id"] = json!(id);
@@ -217,6 +248,16 @@ impl Client {
         &self.seen
     }
 
+    /// The size of the largest text frame that was read since the last call.
+    pub fn take_largest(&mut self) -> usize {
+        std::mem::take(&mut self.largest)
+    }
+
+    /// Takes all frames that were read but not returned to the test.
+    pub fn take_seen(&mut self) -> Vec<Value> {
+        std::mem::take(&mut self.seen)
+    }
+
     /// Waits for the first frame that fits. Keeps the frames before it.
     pub async fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         if let Some(index) = self.seen.iter().position(&fits) {
@@ -244,6 +285,7 @@ impl Client {
                 .unwrap_or_else(|_| panic!("{}: {what} did not come; seen: {:?}", self.name, self.seen));
             match received? {
                 Ok(Message::Text(text)) => {
+                    self.largest = self.largest.max(text.len());
                     return Some(serde_json::from_str(&text).expect("a frame is JSON"));
                 }
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
@@ -261,21 +303,34 @@ impl Client {
         if self.seen.is_empty() { self.read("any frame").await } else { Some(self.seen.remove(0)) }
     }
 
-    /// Waits for the next ping of the node. Keeps other frames.
-    pub async fn ping_comes(&mut self) {
-        let ping = async {
+    /// Waits for the next ping or pong of the node that is wanted. Keeps text frames.
+    async fn control_frame_comes(&mut self, what: &str, is_wanted: fn(&Message) -> bool) {
+        let frame = async {
             loop {
                 match self.socket.next().await {
-                    Some(Ok(Message::Ping(_))) => return,
+                    Some(Ok(frame)) if is_wanted(&frame) => return,
                     Some(Ok(Message::Text(text))) => {
                         self.seen.push(serde_json::from_str(&text).expect("a frame is JSON"));
                     }
-                    Some(Ok(Message::Pong(_))) => {}
-                    other => panic!("the connection ended while waiting for a ping: {other:?}"),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("the connection ended while waiting for a {what}: {other:?}"),
                 }
             }
         };
-        timeout(PATIENCE, ping).await.expect("no ping came");
+        timeout(PATIENCE, frame).await.unwrap_or_else(|_| panic!("no {what} came"));
+    }
+
+    /// Waits for the next ping of the node. Keeps other frames.
+    pub async fn ping_comes(&mut self) {
+        self.control_frame_comes("ping", Message::is_ping).await;
+    }
+
+    /// Waits for the next ping of the node, and until the node has the pong. Keeps other frames, and sends no request.
+    pub async fn answers_a_ping(&mut self) {
+        self.ping_comes().await;
+        // Frames are handled in order: the answer to this one comes after the node has read the pong.
+        self.send_frame(Message::Ping("mark".into())).await;
+        self.control_frame_comes("pong", Message::is_pong).await;
     }
 
     /// Reads until the connection ends. Keeps the frames before that.

@@ -109,6 +109,11 @@ impl Cluster {
         Self { nodes: Vec::new(), store: Store::Redis(redis), config }.with_nodes(nodes).await
     }
 
+    /// From now on new nodes have these settings.
+    pub fn adjust(&mut self, adjust: impl FnOnce(&mut Config)) {
+        adjust(&mut self.config);
+    }
+
     async fn with_nodes(mut self, nodes: usize) -> Self {
         for _ in 0..nodes {
             self.add_node().await;

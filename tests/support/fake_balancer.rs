@@ -23,6 +23,9 @@ struct BalancerState {
     is_away: AtomicBool,
     is_mute: AtomicBool,
     turned_away: AtomicUsize,
+    forwarded: AtomicUsize,
+    /// Added to each WebSocket's upgrade request.
+    token: Mutex<Option<String>>,
     /// Increases to end all connections that are open then.
     cut: watch::Sender<u64>,
 }
@@ -36,7 +39,12 @@ impl Drop for FakeBalancer {
 impl FakeBalancer {
     /// New connections go to the first of these nodes that answers.
     pub async fn start(nodes: Vec<SocketAddr>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(([127, 0, 0, 1], 0).into(), nodes).await
+    }
+
+    /// The same, at this address.
+    pub async fn start_at(address: SocketAddr, nodes: Vec<SocketAddr>) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(BalancerState {
             nodes: Mutex::new(nodes),
@@ -44,6 +52,8 @@ impl FakeBalancer {
             is_away: AtomicBool::new(false),
             is_mute: AtomicBool::new(false),
             turned_away: AtomicUsize::new(0),
+            forwarded: AtomicUsize::new(0),
+            token: Mutex::new(None),
             cut: watch::Sender::new(0),
         });
         let to_forward = shared.clone();
@@ -92,6 +102,16 @@ impl FakeBalancer {
         self.shared.is_shut.store(false, Ordering::Release);
     }
 
+    /// From now on WebSockets come with this token.
+    pub fn authorize(&self, token: &str) {
+        *self.shared.token.lock().unwrap() = Some(token.to_owned());
+    }
+
+    /// The number of connections that were forwarded to a node.
+    pub fn forwarded(&self) -> usize {
+        self.shared.forwarded.load(Ordering::Acquire)
+    }
+
     /// The number of refused WebSockets.
     pub fn turned_away(&self) -> usize {
         self.shared.turned_away.load(Ordering::Acquire)
@@ -117,6 +137,17 @@ async fn forward(mut client: TcpStream, shared: Arc<BalancerState>) {
             let Ok(mut server) = TcpStream::connect(node).await else { continue };
             client.set_nodelay(true).unwrap();
             server.set_nodelay(true).unwrap();
+            shared.forwarded.fetch_add(1, Ordering::AcqRel);
+            let token = shared.token.lock().unwrap().clone();
+            if let Some(token) = token.filter(|_| is_websocket) {
+                // Behind the first line, which the client has sent whole.
+                let mut line = Vec::new();
+                while !line.ends_with(b"\r\n") {
+                    line.push(client.read_u8().await.unwrap());
+                }
+                line.extend(format!("Authorization: Bearer {token}\r\n").bytes());
+                server.write_all(&line).await.unwrap();
+            }
             let ((mut from_client, mut to_client), (mut from_node, mut to_node)) =
                 (client.split(), server.split());
             let answers = async {

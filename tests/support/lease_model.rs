@@ -13,8 +13,7 @@ pub const NODES: usize = 3;
 pub const ROOMS: usize = 2;
 pub const USERS: usize = 3;
 
-/// No sum of units is within 2 s of the duration of a lease or of a claim, so the run time of a case on Redis does not
-/// matter.
+/// No sum of units is within 2 s of the duration of a claim, so the run time of a case on Redis does not matter.
 pub const UNIT: Duration = Duration::from_secs(7);
 pub const LEASE: Duration = Duration::from_secs(61);
 /// The duration of a claim in both stores.
@@ -68,9 +67,15 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Lease of one incarnation in the model.
 #[derive(Debug)]
 pub struct LeaseState {
-    /// End of the lease. `None`: the lease is lost.
-    pub ends: Option<Duration>,
-    pub claimed: Option<Duration>,
+    /// Time of the last renewal. `None`: the lease has ended for every node.
+    pub renewed: Option<Duration>,
+    /// Time and owner of the claim.
+    pub claimed: Option<(Duration, String)>,
+}
+
+impl LeaseState {
+    /// It ended for every node, and nobody has claimed it.
+    pub const ENDED: Self = Self { renewed: None, claimed: None };
 }
 
 pub type Entry = (usize, usize);
@@ -87,8 +92,10 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn is_live(&self, incarnation: &str) -> bool {
-        self.leases.get(incarnation).is_some_and(|lease| lease.ends.is_some_and(|ends| ends > self.now))
+    /// Whether the lease runs for a node that observes all leases since `observing`.
+    fn is_live(&self, incarnation: &str, observing: Duration) -> bool {
+        let renewed = self.leases.get(incarnation).and_then(|lease| lease.renewed);
+        renewed.is_some_and(|renewed| renewed.max(observing) + LEASE > self.now)
     }
 
     pub fn holders(&self, entry: Entry) -> impl Iterator<Item = &str> {
@@ -102,7 +109,7 @@ impl Model {
     /// Adds a holder. If the user had no holder, records an event and returns true.
     pub fn add(&mut self, incarnation: &str, entry: Entry, publishes: bool) -> bool {
         let first = self.holders(entry).next().is_none();
-        self.leases.entry(incarnation.to_owned()).or_insert(LeaseState { ends: None, claimed: None });
+        self.leases.entry(incarnation.to_owned()).or_insert(LeaseState::ENDED);
         self.held.insert((entry, incarnation.to_owned()));
         if first && publishes {
             self.events[entry.0].push(format!("+{}", entry.1));
@@ -119,25 +126,33 @@ impl Model {
         last
     }
 
-    /// Lists the incarnations that `own` may claim.
-    pub fn claimable(&self, own: &str) -> Vec<&String> {
-        let is_expired = |lease: &LeaseState| lease.ends.is_none_or(|ends| ends <= self.now);
-        let is_free = |lease: &LeaseState| lease.claimed.is_none_or(|since| since + CLAIM <= self.now);
-        let expired =
-            self.leases.iter().filter(|(name, lease)| *name != own && is_expired(lease) && is_free(lease));
+    /// Lists the incarnations that `own` may claim, a node that observes all leases since `observing`.
+    pub fn claimable(&self, own: &str, observing: Duration) -> Vec<&String> {
+        let is_free = |lease: &LeaseState| {
+            lease.claimed.as_ref().is_none_or(|(since, owner)| {
+                let has_ended = self.leases.get(owner).is_none_or(|owner| owner.renewed.is_none());
+                has_ended || *since + CLAIM <= self.now
+            })
+        };
+        let expired = self
+            .leases
+            .iter()
+            .filter(|(name, lease)| *name != own && !self.is_live(name, observing) && is_free(lease));
         expired.map(|(name, _)| name).collect()
     }
 
     pub fn forget(&mut self, incarnation: &str) {
         if self.holds(incarnation) {
-            self.leases.insert(incarnation.to_owned(), LeaseState { ends: None, claimed: None });
+            self.leases.insert(incarnation.to_owned(), LeaseState::ENDED);
         } else {
             self.leases.remove(incarnation);
         }
     }
 
-    pub fn members(&self, of: usize) -> Vec<UserName> {
-        let is_member = |user: &usize| self.holders((of, *user)).any(|incarnation| self.is_live(incarnation));
+    /// The members as a node sees them that observes all leases since `observing`.
+    pub fn members(&self, of: usize, observing: Duration) -> Vec<UserName> {
+        let is_member =
+            |user: &usize| self.holders((of, *user)).any(|incarnation| self.is_live(incarnation, observing));
         (0..USERS).filter(is_member).map(user).collect()
     }
 }

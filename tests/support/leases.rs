@@ -1,5 +1,5 @@
 //! Runs random steps on presence and compares each result with the model of leases. Owns the nodes of a run and the passing
-//! of time: the clock of the embedded store is simulated, on Redis the leases are moved back. Called by the tests of both
+//! of time: the time of the observed leases is simulated, and on Redis the claims are moved back. Called by the tests of both
 //! stores.
 
 use std::collections::BTreeSet;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chatnode::backend::{Embedded, Incarnation, Lease};
 use chatnode::protocol::UserName;
+use tokio::time::Instant;
 
 use super::backend::{Harness, room};
 use super::lease_model::{Entry, LEASE, LeaseState, Model, NODES, ROOMS, Step, UNIT, USERS, name, user};
@@ -41,11 +42,7 @@ impl TestStore<'_> {
         match self {
             Self::Embedded(_) => tokio::time::advance(time).await,
             Self::Redis(server, prefix) => {
-                let script = "local all = redis.call('ZRANGE', ARGV[1] .. ':leases', 0, -1, 'WITHSCORES')
-                    for i = 1, #all, 2 do
-                      local ends = tonumber(all[i + 1])
-                      if ends > 0 then redis.call('ZADD', ARGV[1] .. ':leases', math.max(1, ends - ARGV[2]), all[i]) end
-                    end
+                let script = "
                     for _, claim in ipairs(redis.call('KEYS', ARGV[1] .. ':claim:*')) do
                       local rest = redis.call('PTTL', claim) - ARGV[2]
                       if rest > 0 then redis.call('PEXPIRE', claim, rest) else redis.call('DEL', claim) end
@@ -61,6 +58,8 @@ impl TestStore<'_> {
 struct Node {
     harness: Harness,
     incarnation: String,
+    /// When the node observed the leases first.
+    observing: Duration,
     wanted: BTreeSet<Entry>,
     lost: Option<Lease>,
     claims: Vec<String>,
@@ -71,6 +70,8 @@ struct Run<'a> {
     observer: Harness,
     nodes: Vec<Node>,
     model: Model,
+    /// The start of the simulated time.
+    origin: Instant,
     started: usize,
 }
 
@@ -81,7 +82,14 @@ pub async fn run(store: &TestStore<'_>, steps: Vec<Step>) {
     for of in 0..ROOMS {
         observer.subscribe(&room(name(of).as_str())).await;
     }
-    let mut run = Run { store, observer, nodes: Vec::new(), model: Model::default(), started: 0 };
+    let mut run = Run {
+        store,
+        observer,
+        nodes: Vec::new(),
+        model: Model::default(),
+        origin: Instant::now(),
+        started: 0,
+    };
     for _ in 0..NODES {
         let node = run.new_node().await;
         run.nodes.push(node);
@@ -102,6 +110,7 @@ impl Run<'_> {
         let mut node = Node {
             harness,
             incarnation: String::new(),
+            observing: self.model.now,
             wanted: BTreeSet::new(),
             lost: None,
             claims: Vec::new(),
@@ -117,7 +126,7 @@ impl Run<'_> {
             nodes.into_iter().filter(|node| !self.model.leases.contains_key(&node.incarnation)).collect();
         assert_eq!(fresh.len(), 1, "one new incarnation: {fresh:?}");
         node.incarnation = fresh[0].incarnation.clone();
-        let lease = LeaseState { ends: Some(self.model.now + LEASE), claimed: None };
+        let lease = LeaseState { renewed: Some(self.model.now), claimed: None };
         self.model.leases.insert(node.incarnation.clone(), lease);
     }
 
@@ -164,8 +173,19 @@ impl Run<'_> {
     }
 
     async fn wait(&mut self, units: u32) {
-        self.model.now += UNIT * units;
-        self.store.wait(UNIT * units).await;
+        self.observe().await;
+        for _ in 0..units {
+            self.model.now += UNIT;
+            self.store.wait(UNIT).await;
+            self.observe().await;
+        }
+    }
+
+    /// All nodes look at the leases.
+    async fn observe(&self) {
+        for node in &self.nodes {
+            node.harness.backend.presence.observe_leases(self.origin + self.model.now).await.unwrap();
+        }
     }
 
     async fn forget(&mut self, node: usize) {
@@ -191,7 +211,7 @@ impl Run<'_> {
         let (node, model) = (&mut self.nodes[node], &mut self.model);
         let lease = node.harness.backend.presence.renew().await.unwrap();
         let was_claimed = model.claimed.contains(&node.incarnation);
-        let running = model.leases.get_mut(&node.incarnation).filter(|lease| lease.ends.is_some());
+        let running = model.leases.get_mut(&node.incarnation).filter(|lease| lease.renewed.is_some());
         let expected = match (running.is_some(), was_claimed) {
             (true, _) => Lease::Kept,
             (false, true) => Lease::Claimed,
@@ -199,7 +219,7 @@ impl Run<'_> {
         };
         assert_eq!(lease, expected);
         if let Some(lease) = running {
-            lease.ends = Some(model.now + LEASE);
+            lease.renewed = Some(model.now);
         }
         node.lost = (lease != Lease::Kept).then_some(lease);
     }
@@ -212,8 +232,9 @@ impl Run<'_> {
         node.lost = None;
         let old = std::mem::take(&mut node.incarnation);
         // A forgotten incarnation gets a lease again, so that other nodes find its members.
-        let ends = Some(self.model.now + LEASE);
-        self.model.leases.entry(old).or_insert(LeaseState { ends, claimed: None });
+        let renewed = Some(self.model.now);
+        let old = self.model.leases.entry(old).or_insert(LeaseState { renewed, claimed: None });
+        old.renewed = old.renewed.and(renewed);
         self.find_incarnation(&mut node).await;
         let event = |number| is_announced.then(|| Bytes::from(format!("+{number}")));
         let wanted: Vec<_> =
@@ -229,14 +250,14 @@ impl Run<'_> {
     async fn claim(&mut self, node: usize) -> bool {
         let (node, model) = (&mut self.nodes[node], &mut self.model);
         let claimed = node.harness.backend.presence.claim_expired().await.unwrap();
-        let claimable = model.claimable(&node.incarnation);
+        let claimable = model.claimable(&node.incarnation, node.observing);
         let Some(Incarnation(claimed)) = claimed else {
             assert!(claimable.is_empty(), "not claimed: {claimable:?}");
             return false;
         };
         assert!(claimable.contains(&&claimed), "claimed {claimed} of {claimable:?}");
-        let now = model.now;
-        *model.leases.get_mut(&claimed).unwrap() = LeaseState { ends: None, claimed: Some(now) };
+        let claim = Some((model.now, node.incarnation.clone()));
+        *model.leases.get_mut(&claimed).unwrap() = LeaseState { renewed: None, claimed: claim };
         model.claimed.insert(claimed.clone());
         node.claims.push(claimed);
         true
@@ -269,7 +290,7 @@ impl Run<'_> {
     async fn check_members(&self, node: usize) {
         for of in 0..ROOMS {
             let presence = &self.nodes[node].harness.backend.presence;
-            let wanted = self.model.members(of);
+            let wanted = self.model.members(of, self.nodes[node].observing);
             let page = presence.members(&name(of), None, 10).await.unwrap();
             assert_eq!((page.members, page.count, page.more), (wanted.clone(), wanted.len() as u64, false));
             let page = presence.members(&name(of), Some(&user(0)), 1).await.unwrap();
@@ -308,7 +329,10 @@ impl Run<'_> {
                 .filter(|(wanted, _)| *wanted == of)
                 .map(|(_, number)| user(*number))
                 .collect();
-            assert_eq!(self.model.members(of), wanted.into_iter().collect::<Vec<_>>());
+            assert_eq!(
+                self.model.members(of, self.nodes[0].observing),
+                wanted.into_iter().collect::<Vec<_>>()
+            );
         }
         let nodes = self.nodes[0].harness.backend.presence.nodes().await.unwrap();
         assert_eq!(nodes.len(), NODES, "expired nodes are still listed: {nodes:?}");

@@ -102,7 +102,7 @@ impl Listener {
 }
 
 impl Deliver for Listener {
-    fn deliver(&self, topic: &Topic, publications: &mut Vec<Publication>) {
+    fn deliver(&self, topic: &Topic, publications: &mut dyn Iterator<Item = Publication>) {
         if *self.is_stopped.lock().unwrap() {
             // `block_in_place` moves the other tasks of this worker away, because the node needs them meanwhile. The wait
             // has a limit, so that a failed test ends.
@@ -111,10 +111,10 @@ impl Deliver for Listener {
                 drop(self.goes_on.wait_timeout_while(stopped, PATIENCE, |is_stopped| *is_stopped).unwrap());
             });
         }
-        assert!(!publications.is_empty() && publications.len() <= 64);
-        self.record(
-            publications.drain(..).map(|publication| Delivery::Published(topic.clone(), publication)),
-        );
+        let together: Vec<Delivery> =
+            publications.map(|publication| Delivery::Published(topic.clone(), publication)).collect();
+        assert!(!together.is_empty() && together.len() <= 64);
+        self.record(together);
     }
 
     fn interrupted(&self, topics: &[Topic], _how: Interruption) {

@@ -4,11 +4,15 @@
 #![allow(unused_macros, reason = "each test program uses only some of them")]
 
 pub mod api;
+pub mod authority;
 pub mod backend;
 pub mod client;
 #[macro_use]
 pub mod cluster;
+pub mod cluster_slot;
 pub mod fake_balancer;
+pub mod fake_clock;
+pub mod frame_model;
 pub mod lease_model;
 pub mod leases;
 pub mod listener;

@@ -1,8 +1,8 @@
-//! A TCP proxy between nodes and Redis that can lose answers and hold requests. Compares bytes and understands no protocol. Used
+//! A TCP proxy between nodes and Redis that can lose answers, hold requests and lead to another server. Compares bytes and understands no protocol. Used
 //! in tests of faults.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,6 +21,8 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct Faults {
+    /// The port that new connections lead to.
+    target: AtomicU16,
     /// A connection that sends these bytes to the server gets no bytes back from then on.
     mute_after: Mutex<Option<Vec<u8>>>,
     muted: AtomicUsize,
@@ -62,13 +64,13 @@ impl Proxy {
     pub async fn start(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let faults = Arc::new(Faults::default());
+        let faults = Arc::new(Faults { target: target.into(), ..Faults::default() });
         let shared = faults.clone();
         let accepting = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                connections.spawn(forward(client, target, shared.clone()));
+                connections.spawn(forward(client, shared.clone()));
                 while connections.try_join_next().is_some() {}
             }
         });
@@ -92,6 +94,11 @@ impl Proxy {
         Held { reached: has_reached, _release: release }
     }
 
+    /// From now on new connections lead to this port. The others stay where they are.
+    pub fn switch_to(&self, target: u16) {
+        self.faults.target.store(target, Ordering::Release);
+    }
+
     /// The number of connections that get no answers.
     pub fn answers_lost(&self) -> usize {
         self.faults.muted.load(Ordering::Acquire)
@@ -103,7 +110,8 @@ impl Proxy {
     }
 }
 
-async fn forward(client: TcpStream, target: u16, faults: Arc<Faults>) {
+async fn forward(client: TcpStream, faults: Arc<Faults>) {
+    let target = faults.target.load(Ordering::Acquire);
     let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();

@@ -15,6 +15,7 @@ pub const TEXT: u8 = 0x1;
 pub const BINARY: u8 = 0x2;
 pub const CLOSE: u8 = 0x8;
 pub const PING: u8 = 0x9;
+pub const PONG: u8 = 0xa;
 
 /// A TCP connection to a node.
 pub struct RawSocket {
@@ -39,6 +40,13 @@ impl Head {
 impl RawSocket {
     pub async fn connect(address: SocketAddr) -> Self {
         Self { stream: TcpStream::connect(address).await.unwrap() }
+    }
+
+    /// Connects from this address of the machine.
+    pub async fn connect_from(source: [u8; 4], address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        Self { stream: socket.connect(address).await.unwrap() }
     }
 
     /// Connects with a small receive buffer, so that unread data stays at the node.
@@ -92,6 +100,13 @@ impl RawSocket {
         let text = String::from_utf8(head).unwrap();
         let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         Some(Head { status, text })
+    }
+
+    /// Reads so many bytes, such as the body of an HTTP answer.
+    pub async fn read_bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        timeout(PATIENCE, self.stream.read_exact(&mut bytes)).await.expect("no bytes in time").unwrap();
+        bytes
     }
 
     /// Reads one frame: opcode and payload; none if the connection ends.

@@ -1,5 +1,5 @@
 //! A real Redis for one test, with its own port and folder. Owns the process and ends it by its id; does not know the project.
-//! Used in all tests with Redis.
+//! Used in all tests with Redis. `CHATNODE_TEST_STORE` names another server than `redis-server` (tests/run --store).
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use super::fake_clock::FakeClock;
 
 /// How long a server may take to start or to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -17,6 +19,7 @@ pub struct RedisServer {
     port: u16,
     folder: TempDir,
     options: Vec<String>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl RedisServer {
@@ -35,11 +38,25 @@ impl RedisServer {
         Self::start_with(&["--appendonly", "yes", "--appendfsync", "everysec"])
     }
 
+    /// A Sentinel that watches no master.
+    pub fn start_sentinel() -> Self {
+        Self::start_with(&["--sentinel"])
+    }
+
     /// A server with more command line options.
     pub fn start_with(options: &[&str]) -> Self {
+        Self::launch(options, Vec::new())
+    }
+
+    /// A server whose clock the test sets.
+    pub fn start_with_clock(clock: &FakeClock) -> Self {
+        Self::launch(&["--appendonly", "no"], clock.environment().into())
+    }
+
+    fn launch(options: &[&str], environment: Vec<(&'static str, String)>) -> Self {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let folder = tempfile::tempdir().unwrap();
-        let mut server = Self { child: None, port: 0, folder, options };
+        let mut server = Self { child: None, port: 0, folder, options, environment };
         // Another process may take a free port before the server uses it; then the next one is tried.
         for _ in 0..20 {
             server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -60,6 +77,30 @@ impl RedisServer {
 
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("the server runs").id()
+    }
+
+    /// A server that copies this one, once it has all data.
+    pub fn start_replica(&self) -> Self {
+        let port = self.port.to_string();
+        self.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]).unwrap();
+        let replica = Self::start_with(&["--appendonly", "no", "--replicaof", &format!("127.0.0.1 {port}")]);
+        self.until_it_answers(&["INFO", "replication"], "state=online");
+        replica
+    }
+
+    /// Hands the role of the master over to a replica, without loss.
+    pub fn fail_over_to(&self, replica: &Self) {
+        self.command(&["FAILOVER", "TO", "127.0.0.1", &replica.port.to_string()]).unwrap();
+        self.until_it_answers(&["ROLE"], "slave");
+        replica.until_it_answers(&["ROLE"], "master");
+    }
+
+    fn until_it_answers(&self, words: &[&str], part: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.command(words).is_ok_and(|reply| reply.contains(part)) {
+            assert!(Instant::now() < deadline, "{words:?} did not answer {part} in time");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// `kill -9`, as a crash would.
@@ -128,13 +169,19 @@ impl RedisServer {
     /// Starts the process. True once it answers; false if it ended before that.
     fn spawn(&mut self) -> bool {
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
+        // A Sentinel needs a file that it may write.
+        let settings = self.folder.path().join("redis.conf");
+        std::fs::OpenOptions::new().create(true).append(true).open(&settings).unwrap();
+        let program = std::env::var("CHATNODE_TEST_STORE").unwrap_or_else(|_| "redis-server".into());
         // SIGXFSZ is ignored, so that a full disk is an error of `write` and does not end the process.
         let mut child = Command::new("sh")
-            .args(["-c", "trap '' XFSZ; exec redis-server \"$@\"", "redis-server"])
+            .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", &program])
+            .arg(settings)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--enable-debug-command", "local", "--dir"])
             .arg(self.folder.path())
             .args(&self.options)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

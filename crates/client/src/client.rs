@@ -164,7 +164,7 @@ impl Client {
     }
 
     /// Up to `limit` old messages (1 to 200) of a room that was joined, or of the conversation with a user: those before a
-    /// message, or the newest.
+    /// message, or the newest. A page has a limit in bytes: it can have fewer messages although there are more.
     ///
     /// ```no_run
     /// # use chatnode_client::{Client, RequestError, Topic};
@@ -244,7 +244,7 @@ impl Client {
     ) -> Result<T, RequestError> {
         self.supports::<R>()?;
         let id = new_id();
-        let frame = ClientMessage::encode(request, Some(&id), None);
+        let frame = ClientMessage::encode(request, Some(&id), None, None);
         self.queue(|reply| {
             let answered = Box::new(move |answer: Result<Ack, RequestError>, model: &Model| {
                 let answer = answer.and_then(|ack| ack.read::<R>().map_err(|_| RequestError::Unreadable));
@@ -258,7 +258,7 @@ impl Client {
     /// Sends a request without an id, which the node does not answer.
     async fn tell<R: Request>(&self, request: &R) -> Result<(), RequestError> {
         self.supports::<R>()?;
-        let frame = ClientMessage::encode(request, None, None);
+        let frame = ClientMessage::encode(request, None, None, None);
         self.queue(|reply| Command::Tell(frame, reply)).await
     }
 

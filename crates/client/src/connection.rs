@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatnode_protocol::Topic;
-use tokio::sync::{mpsc, oneshot};
+use chatnode_protocol::{Position, Topic};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::client::Client;
@@ -47,6 +47,7 @@ pub(crate) fn spawn(
     // Bounded by the permits of the handles.
     let (handle, commands) = mpsc::unbounded_channel();
     let (events, queue) = mpsc::channel(event_capacity);
+    let (take, taken) = watch::channel(None);
     let (started, has_started) = oneshot::channel();
     let task = Connection {
         session,
@@ -55,13 +56,14 @@ pub(crate) fn spawn(
         has_handles: true,
         events,
         has_reader: true,
+        taken,
         pending: VecDeque::new(),
         started: fails_at_first.then_some(started),
         waiting: Waiting::default(),
         closing: None,
     };
     tokio::spawn(task.run());
-    (Client::new(shared, handle), Events::new(queue), has_started)
+    (Client::new(shared, handle), Events::new(queue, take), has_started)
 }
 
 /// The program closes the client.
@@ -79,6 +81,8 @@ struct Connection {
     events: mpsc::Sender<Event>,
     /// Whether the program can read the events.
     has_reader: bool,
+    /// The last private message that the program has taken.
+    taken: watch::Receiver<Option<Position>>,
     /// Events that did not fit into the queue yet. While there are some, the task reads nothing from the node.
     pending: VecDeque<Event>,
     started: Option<oneshot::Sender<Result<(), StartError>>>,
@@ -91,6 +95,7 @@ enum Step {
     News(Option<News>),
     Command(Option<Queued>),
     EventQueued,
+    EventTaken,
     ReaderGone,
     Time,
 }
@@ -118,6 +123,7 @@ impl Connection {
                 Step::Command(Some(Queued(command, _place))) => self.carry_out(command),
                 Step::Command(None) => self.has_handles = false,
                 Step::EventQueued => {}
+                Step::EventTaken => self.note_taken(),
                 Step::ReaderGone => {
                     self.has_reader = false;
                     self.pending.clear();
@@ -137,7 +143,7 @@ impl Connection {
         let wake = self.session.model.wake(now).unwrap_or(now + FAR_AWAY).into();
         let wake = self.closing.as_ref().map_or(wake, |closing| closing.until.min(wake));
         tokio::select! {
-            news = self.session.next(), if may_read => Step::News(news),
+            news = news(&mut self.session, may_read) => Step::News(news),
             command = self.commands.recv(), if self.has_handles => Step::Command(command),
             place = self.events.reserve(), if is_full => match (place, self.pending.pop_front()) {
                 (Ok(place), Some(event)) => {
@@ -147,6 +153,10 @@ impl Connection {
                 _ => Step::ReaderGone,
             },
             () = self.events.closed(), if self.has_reader => Step::ReaderGone,
+            taken = self.taken.changed(), if self.has_reader => match taken {
+                Ok(()) => Step::EventTaken,
+                Err(_) => Step::ReaderGone,
+            },
             () = sleep_until(wake) => Step::Time,
         }
     }
@@ -193,6 +203,13 @@ impl Connection {
             News::Line(_, Line::Note(_)) => {}
         }
         None
+    }
+
+    /// The model learns what the program has.
+    fn note_taken(&mut self) {
+        if let Some(position) = *self.taken.borrow_and_update() {
+            self.session.model.handed_on(position, std::time::Instant::now());
+        }
     }
 
     fn report(&mut self, event: Event) {
@@ -290,6 +307,9 @@ impl Connection {
         }
         self.waiting = Waiting::default();
         self.report(Event::Closed { reason });
+        if self.taken.has_changed().unwrap_or(true) {
+            self.note_taken();
+        }
         self.session.close().await;
         for reply in self.closing.into_iter().flat_map(|closing| closing.replies) {
             let _dropped = reply.send(unsent);
@@ -300,4 +320,12 @@ impl Connection {
             }
         }
     }
+}
+
+/// The next news. None comes while the program has no room for them; the node is not to take it for dead meanwhile.
+async fn news(session: &mut Session, may_read: bool) -> Option<News> {
+    if !may_read {
+        session.speak().await;
+    }
+    session.next().await
 }

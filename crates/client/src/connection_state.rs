@@ -1,7 +1,7 @@
 //! What the model knows of its connection. Owns whether the user is signed in, and what the node knows; does not know the
 //! socket. Held by the model.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chatnode_protocol::Request;
 use chatnode_protocol::requests::Features;
@@ -27,12 +27,14 @@ pub(crate) struct ConnectionState {
     connection: Connection,
     /// What the node knows; after a loss, what the last one knew.
     features: Features,
+    /// How long the node lets the client be silent. `None` if it does not say so, as older nodes.
+    idle_timeout: Option<Duration>,
 }
 
 impl ConnectionState {
     /// No connection yet.
     pub(crate) fn new() -> Self {
-        Self { connection: Connection::Connecting, features: Features::default() }
+        Self { connection: Connection::Connecting, features: Features::default(), idle_timeout: None }
     }
 
     pub(crate) fn get(&self) -> &Connection {
@@ -58,8 +60,14 @@ impl ConnectionState {
         self.connection = Connection::SigningIn;
     }
 
-    /// The user is signed in, at a node that lists these features.
-    pub(crate) fn signed_in(&mut self, features: Features) {
+    /// How long the node lets the client be silent.
+    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
+        self.idle_timeout
+    }
+
+    /// The user is signed in, at a node that lists these features and lets clients be silent for so many milliseconds.
+    pub(crate) fn signed_in(&mut self, features: Features, idle_timeout_ms: Option<u64>) {
+        self.idle_timeout = idle_timeout_ms.map(Duration::from_millis);
         // A node that lists nothing is older than the list, and knows what this version knows.
         let has_list = features.iter().next().is_some();
         self.features = if has_list { features } else { Features::all() };
@@ -85,8 +93,9 @@ mod tests {
         assert_eq!(state.get(), &Connection::Connecting);
         state.opened();
         assert!(!state.is_live() && state.get() == &Connection::SigningIn);
-        state.signed_in(Features::all());
+        state.signed_in(Features::all(), Some(35_000));
         assert!(state.is_live());
+        assert_eq!(state.idle_timeout(), Some(Duration::from_secs(35)));
         state.lost(LostReason::NoAnswer, now);
         assert!(!state.is_live());
         assert_eq!(state.get(), &Connection::Waiting(now, LostReason::NoAnswer));
@@ -97,9 +106,9 @@ mod tests {
     fn node_without_a_list_of_features_knows_all() {
         let mut state = ConnectionState::new();
         assert!(!state.has::<History>());
-        state.signed_in(serde_json::from_value(json!(["auth"])).unwrap());
+        state.signed_in(serde_json::from_value(json!(["auth"])).unwrap(), None);
         assert!(state.has::<Auth>() && !state.has::<History>());
-        state.signed_in(Features::default());
+        state.signed_in(Features::default(), None);
         assert!(state.has::<History>());
     }
 }

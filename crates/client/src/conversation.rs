@@ -2,17 +2,24 @@
 //! read, and the position in the log; does not know the connection. Held by `Conversations`, read by the screen.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chatnode_protocol::requests::Joined;
 use chatnode_protocol::{GapReason, MessageId, Position, RoomName, Topic, UserName, Word};
 
 use crate::attention::Attention;
+use crate::back_off::BackOff;
 use crate::event::{Event, Message, describe_gap};
 use crate::membership::Membership;
 use crate::resume_point::ResumePoint;
 use crate::seen::Seen;
 use crate::text::harmless;
+
+/// The pause before the next attempt to enter a room, if the node does not name one. A random, growing one is added.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// The highest ceiling of the random part.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// The most lines kept for scrolling back.
 const MAX_LINES: usize = 5_000;
@@ -78,6 +85,7 @@ pub struct Conversation {
     resume: ResumePoint,
     /// Of a room that the node can't let the client into yet: this was reported.
     is_late: bool,
+    back_off: BackOff,
     /// Whether the log holds older messages.
     more: bool,
     pub(crate) attention: Attention,
@@ -98,6 +106,7 @@ impl Conversation {
             members: None,
             resume: ResumePoint::default(),
             is_late: false,
+            back_off: BackOff::default(),
             more: true,
             attention: Attention::default(),
             seen: Seen::default(),
@@ -110,7 +119,7 @@ impl Conversation {
         self.attention.typing(now)
     }
 
-    /// The newest message of this user that the other user has read. (Ids sort by time.)
+    /// The newest message of this user that the other user has read. (The ids of a log sort by `seq`.)
     pub fn read_by_peer(&self, me: &UserName) -> Option<MessageId> {
         let read = self.attention.peer_read()?;
         let own = self.lines.iter().rev().filter_map(Line::message).filter(|message| message.sender == *me);
@@ -147,15 +156,17 @@ impl Conversation {
     pub(crate) fn entered(&mut self, joined: &Joined, resumed: bool) {
         self.membership = Membership::In;
         self.is_late = false;
+        self.back_off.reset();
         if !resumed && !joined.already {
             self.resume.move_to(joined.position);
         }
         self.resume.answered(joined);
     }
 
-    /// The node can't let the client into the room before this time. True if this was not reported yet.
-    pub(crate) fn postpone(&mut self, until: Instant) -> bool {
-        self.membership = Membership::Out(Some(until));
+    /// The node can't let the client into the room now, and may say when to try again. True if this was not reported yet.
+    pub(crate) fn postpone(&mut self, now: Instant, ordered: Option<Duration>) -> bool {
+        let pause = self.back_off.next(Some(ordered.unwrap_or(RETRY_AFTER)), MAX_PAUSE);
+        self.membership = Membership::Out(Some(now + pause));
         !std::mem::replace(&mut self.is_late, true)
     }
 

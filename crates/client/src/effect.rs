@@ -1,7 +1,7 @@
 //! What the model wants done. Owns the list of these effects; carries none out. Made by the model, carried out by
 //! [`Session`](crate::Session).
 
-use chatnode_protocol::{Ack, ErrorBody, RequestId, RoomName, Topic};
+use chatnode_protocol::{Ack, ErrorBody, Position, RequestId, RoomName, Topic};
 
 use crate::conversation::Line;
 use crate::event::Event;
@@ -16,6 +16,9 @@ pub enum Effect {
     Send(String),
     /// Show a line, in a conversation if it belongs to one.
     Show(Option<Topic>, Line),
+    /// The private message at this position was shown, now or earlier: call [`Model::handed_on`](crate::model::Model::handed_on)
+    /// once whoever shows it has it.
+    HandedOn(Position),
     /// Report an event that is no line of a conversation.
     Report(Event),
     /// Report that a message of this client is stored.

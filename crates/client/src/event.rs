@@ -133,7 +133,7 @@ pub enum Event {
         reader: UserName,
         /// The other user of the conversation.
         peer: UserName,
-        /// The last message that was read. All older ones were read too; the ids of messages sort by time.
+        /// The last message that was read. All older ones were read too; the ids of a conversation sort in its order.
         message_id: MessageId,
     },
     /// The client has ended and does not reconnect. This is the last event.
@@ -215,7 +215,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// The id of the message. It is unique, and the ids of a log sort by time.
+    /// The id of the message. It is unique, and the ids of a log sort by `seq`.
     pub fn id(&self) -> MessageId {
         self.position.message_id
     }

@@ -44,6 +44,7 @@
 
 mod address;
 mod attention;
+mod back_off;
 mod client;
 mod command;
 mod connection;
@@ -67,6 +68,7 @@ mod resume_point;
 mod seen;
 mod sending;
 mod session;
+mod silence;
 pub mod text;
 pub mod tls;
 mod waiting;

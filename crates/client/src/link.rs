@@ -8,7 +8,6 @@ use std::time::Duration;
 use chatnode_protocol::{CloseReason, ErrorBody, retry_after};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::{Sink, SinkExt, Stream};
-use rand::Rng;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
@@ -19,27 +18,30 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
 use crate::address::Address;
+use crate::back_off::BackOff;
 use crate::reason::{ClosedReason, LostReason};
+use crate::silence::Silence;
 use crate::text::harmless;
 use crate::tls;
 
 /// The time in which the node must answer a ping.
 const PONG_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// After this time without a frame, the client sends a ping.
+/// After this time without a frame from the node, the client sends a ping.
 const PING_AFTER: Duration = Duration::from_secs(20);
 
-/// The pauses have full jitter: the first is below this ceiling, which doubles with each attempt.
-const FIRST_CEILING: Duration = Duration::from_secs(1);
+/// The highest ceiling of the pauses between attempts.
+const MAX_PAUSE: Duration = Duration::from_secs(20);
 
-/// The shortest pause, except before the first attempt.
-const MIN_PAUSE: Duration = Duration::from_millis(500);
+/// A connection on which the user was signed in for this time is a good one: the next pauses may be short. A fault that ends
+/// each connection soon after the sign-in must not bring the client back every second.
+const STABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// The highest ceiling.
-const MAX_CEILING: Duration = Duration::from_secs(20);
+/// So many attempts were in vain, as far as the next pause is concerned, if the fault may be this client's.
+const TRIES_IN_DOUBT: u32 = 3;
 
-/// The longest pause that the client accepts from a node. No node asks for more.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+/// The same if the fault is certainly this client's.
+const TRIES_AT_FAULT: u32 = 4;
 
 /// More than the largest frame of a node, which is a page of history.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -67,7 +69,7 @@ pub(crate) struct Link {
     connector: Connector,
     connect_timeout: Duration,
     phase: Phase,
-    tries: u32,
+    back_off: BackOff,
     outgoing: VecDeque<Message>,
 }
 
@@ -83,6 +85,9 @@ struct Open {
     /// When to send a ping, or to give up waiting for its answer.
     deadline: Instant,
     pinged: bool,
+    silence: Silence,
+    /// When the user was signed in on this connection.
+    signed_in: Option<Instant>,
 }
 
 impl Link {
@@ -94,7 +99,7 @@ impl Link {
             connector,
             connect_timeout: address.connect_timeout,
             phase: Phase::Waiting(Instant::now()),
-            tries: 0,
+            back_off: BackOff::default(),
             outgoing: VecDeque::new(),
         }
     }
@@ -106,9 +111,18 @@ impl Link {
         }
     }
 
-    /// The user is signed in: the pauses begin again with the shortest.
+    /// The user is signed in. Once this has lasted for some time, the pauses begin again with the shortest.
     pub(crate) fn settled(&mut self) {
-        self.tries = 0;
+        if let Phase::Open(open) = &mut self.phase {
+            open.signed_in.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// The node closes a connection on which it hears nothing for this time, if it says so.
+    pub(crate) fn set_idle_timeout(&mut self, timeout: Option<Duration>) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.silence.limit(timeout);
+        }
     }
 
     /// Closes the connection, since the node can't sign the user in now.
@@ -131,23 +145,30 @@ impl Link {
                 Phase::Connecting(connecting) => match connecting.await {
                     Ok(socket) => {
                         let deadline = Instant::now() + PING_AFTER;
-                        self.phase = Phase::Open(Box::new(Open { socket, deadline, pinged: false }));
+                        let silence = Silence::new();
+                        let open = Open { socket, deadline, pinged: false, silence, signed_in: None };
+                        self.phase = Phase::Open(Box::new(open));
                         return Happened::Opened;
                     }
                     Err(error) => return self.not_connected(&error),
                 },
                 Phase::Open(open) => {
                     let (outgoing, deadline) = (&mut self.outgoing, open.deadline);
+                    let silent_until = open.silence.until();
                     let message = tokio::select! {
                         biased;
                         message = std::future::poll_fn(|cx| open.poll(cx, outgoing)) => message,
+                        () = sleep_until(silent_until) => {
+                            open.ping(outgoing);
+                            continue;
+                        }
                         () = sleep_until(deadline) => {
                             if open.pinged {
                                 return self.lost(LostReason::NoAnswer, None);
                             }
                             open.pinged = true;
                             open.deadline = Instant::now() + PONG_TIMEOUT;
-                            outgoing.push_back(Message::Ping(Bytes::new()));
+                            open.ping(outgoing);
                             continue;
                         }
                     };
@@ -163,6 +184,21 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// Writes what is queued, and pings, without reading. Never ends. While a client does not read, it answers no ping of the
+    /// node, which would take it for dead. Cancel safe.
+    pub(crate) async fn speak(&mut self) {
+        while let Phase::Open(open) = &mut self.phase {
+            let (outgoing, silent_until) = (&mut self.outgoing, open.silence.until());
+            tokio::select! {
+                biased;
+                // Whoever reads next learns of it.
+                _error = std::future::poll_fn(|cx| open.poll_write(cx, outgoing)) => break,
+                () = sleep_until(silent_until) => open.ping(outgoing),
+            }
+        }
+        std::future::pending().await
     }
 
     /// Sends the queued frames and a close frame, so that others see at once that the user is gone.
@@ -185,18 +221,21 @@ impl Link {
         };
         let code = u16::from(code);
         let reason = CloseReason::from_code(code, &text);
-        match reason {
-            Some(CloseReason::TokenRevoked) => return self.refuse(ClosedReason::TokenRevoked),
-            Some(CloseReason::Removed) => return self.refuse(ClosedReason::Removed),
-            _ => {}
-        }
-        // The fault is this client's: a fast retry would not help.
-        if matches!(code, 1002 | 1003 | 1007 | 1008 | 1009) {
-            self.tries = self.tries.max(4);
-        }
-        let text = harmless(&text);
         let pause = retry_after(&text);
-        self.lost(reason.map_or(LostReason::ClosedWith { code, text }, LostReason::Closed), pause)
+        let was_signed_in = matches!(&self.phase, Phase::Open(open) if open.signed_in.is_some());
+        let tries = match code {
+            // Whatever the code is: the node expects the client back.
+            _ if pause.is_some() => 0,
+            4001 => return self.refuse(ClosedReason::TokenRevoked),
+            4003 => return self.refuse(ClosedReason::Removed),
+            // Also how balancers and libraries report a lost connection, and codes that they do not know.
+            1000 | 1002 if was_signed_in => TRIES_IN_DOUBT,
+            1002 | 1003 | 1007 | 1008 | 1009 => TRIES_AT_FAULT,
+            _ => 0,
+        };
+        let text = harmless(&text);
+        let reason = reason.map_or(LostReason::ClosedWith { code, text }, LostReason::Closed);
+        self.lost_after(reason, pause, tries)
     }
 
     fn not_connected(&mut self, error: &Error) -> Happened {
@@ -222,40 +261,64 @@ impl Link {
     }
 
     fn lost(&mut self, reason: LostReason, pause: Option<Duration>) -> Happened {
+        self.lost_after(reason, pause, 0)
+    }
+
+    /// The pause is at least as long as after so many attempts.
+    fn lost_after(&mut self, reason: LostReason, pause: Option<Duration>, tries: u32) -> Happened {
+        if let Phase::Open(open) = &self.phase
+            && open.signed_in.is_some_and(|since| since.elapsed() >= STABLE_AFTER)
+        {
+            self.back_off.reset();
+        }
+        self.back_off.slow_down(tries);
         self.outgoing.clear();
-        let pause = pause.map(|pause| pause.min(MAX_RETRY_AFTER));
-        let until = Instant::now() + pause.unwrap_or_else(|| jitter(self.tries));
-        self.tries += 1;
+        let until = Instant::now() + self.back_off.next(pause, MAX_PAUSE);
         self.phase = Phase::Waiting(until);
         Happened::Lost { reason, until }
     }
 }
 
 impl Open {
+    /// Queues a ping: the node hears the client, and has to answer.
+    fn ping(&mut self, outgoing: &mut VecDeque<Message>) {
+        outgoing.push_back(Message::Ping(Bytes::new()));
+        self.silence.ends();
+    }
+
+    /// Writes what can be written. Ready only with an error.
+    fn poll_write(&mut self, cx: &mut Context<'_>, outgoing: &mut VecDeque<Message>) -> Poll<Error> {
+        let mut socket = std::pin::Pin::new(&mut self.socket);
+        while !outgoing.is_empty() {
+            match socket.as_mut().poll_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(error),
+                Poll::Pending => break,
+            }
+            if let Some(message) = outgoing.pop_front()
+                && let Err(error) = socket.as_mut().start_send(message)
+            {
+                return Poll::Ready(error);
+            }
+            self.silence.ends();
+        }
+        match socket.poll_flush(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(error),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
+
     /// Writes what can be written, then reads one message.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
         outgoing: &mut VecDeque<Message>,
     ) -> Poll<Option<Result<Message, Error>>> {
-        let mut socket = std::pin::Pin::new(&mut self.socket);
-        while !outgoing.is_empty() {
-            match socket.as_mut().poll_ready(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
-                Poll::Pending => break,
-            }
-            if let Some(message) = outgoing.pop_front()
-                && let Err(error) = socket.as_mut().start_send(message)
-            {
-                return Poll::Ready(Some(Err(error)));
-            }
-        }
         // A close frame may be there to read although writing fails; it tells more.
-        let flushed = socket.as_mut().poll_flush(cx);
-        let message = socket.as_mut().poll_next(cx);
-        match (message, flushed) {
-            (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Some(Err(error))),
+        let failed = self.poll_write(cx, outgoing);
+        let message = std::pin::Pin::new(&mut self.socket).poll_next(cx);
+        match (message, failed) {
+            (Poll::Pending, Poll::Ready(error)) => Poll::Ready(Some(Err(error))),
             (message, _) => Poll::Ready(ready!(message)),
         }
     }
@@ -274,13 +337,6 @@ async fn connect(
     Ok(socket)
 }
 
-/// A pause with full jitter.
-fn jitter(tries: u32) -> Duration {
-    let ceiling = FIRST_CEILING.saturating_mul(1 << tries.min(10)).min(MAX_CEILING);
-    let least = if tries == 0 { Duration::ZERO } else { MIN_PAUSE };
-    rand::rng().random_range(least..ceiling)
-}
-
 /// The seconds of `Retry-After`.
 fn retry_after_seconds<T>(response: &Response<T>) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
@@ -288,34 +344,4 @@ fn retry_after_seconds<T>(response: &Response<T>) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_have_full_jitter_between_their_bounds() {
-        for tries in 0..40 {
-            for _ in 0..20 {
-                let pause = jitter(tries);
-                let least = if tries == 0 { Duration::ZERO } else { MIN_PAUSE };
-                let most =
-                    [1, 2, 4, 8, 16].get(tries as usize).map_or(MAX_CEILING, |s| Duration::from_secs(*s));
-                assert!(least <= pause && pause < most, "{tries}: {pause:?}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_close_frame_decides_when_and_whether_to_reconnect() {
-        let close = |code: u16, reason: &str| {
-            let frame = CloseFrame { code: code.into(), reason: reason.into() };
-            Link::new(Address::parse("ws://127.0.0.1:9/").unwrap()).closed(Some(frame))
-        };
-        let Happened::Lost { until, reason } = close(1012, "retry_after_ms=5000") else { panic!() };
-        let wait = until - Instant::now();
-        assert!(wait > Duration::from_secs(4) && wait <= Duration::from_secs(5), "{wait:?}");
-        assert_eq!(reason, LostReason::Closed(CloseReason::Restarting));
-        assert!(matches!(close(4004, "idle"), Happened::Lost { .. }));
-        assert!(matches!(close(4001, ""), Happened::Refused(ClosedReason::TokenRevoked)));
-        assert!(matches!(close(4003, ""), Happened::Refused(ClosedReason::Removed)));
-    }
-}
+mod tests;

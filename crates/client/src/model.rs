@@ -10,11 +10,11 @@ pub use crate::conversation::{Conversation, Line};
 pub use crate::effect::Effect;
 pub use crate::membership::Membership;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use chatnode_protocol::requests::{Features, History, Members, Read, Typing};
-use chatnode_protocol::{ClientMessage, Request, RequestId, RoomName, Topic, UserName};
+use chatnode_protocol::{MessageId, Request, RequestId, RoomName, Topic, UserName};
 
 use crate::connection_state::ConnectionState;
 use crate::conversations::Conversations;
@@ -26,8 +26,11 @@ use crate::reason::LostReason;
 use crate::requests;
 use crate::sending::{SendError, StopReason};
 
-// The second half of the `impl`, which is too long for one file: which part each frame concerns.
+// The other parts of the `impl`, which is too long for one file: which part each frame concerns, lists that come in pages,
+// and what was received.
 mod inbound;
+mod pages;
+mod received;
 
 /// The chat of one user.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub struct Model {
     connection: ConnectionState,
     conversations: Conversations,
     private_log: PrivateLog,
+    /// How far the user has read with each peer, as the node said.
+    read_markers: HashMap<UserName, MessageId>,
     outbox: Outbox,
     pending: PendingRequests,
     failed: usize,
@@ -53,6 +58,7 @@ impl Model {
             connection: ConnectionState::new(),
             conversations: Conversations::new(true),
             private_log: PrivateLog::default(),
+            read_markers: HashMap::new(),
             outbox: Outbox::new(SEND_TIMEOUT),
             pending: PendingRequests::default(),
             failed: 0,
@@ -130,7 +136,10 @@ impl Model {
     }
 
     fn ask<R: Request>(&mut self, request: &R, asked: Asked) {
-        let frame = self.pending.add(request, asked);
+        let frame = self.pending.add(request, asked, &self.private_log.received());
+        if self.is_live() {
+            self.private_log.told();
+        }
         self.effect(Effect::Send(frame));
     }
 
@@ -138,11 +147,6 @@ impl Model {
     pub(crate) fn ask_with(&mut self, id: RequestId, frame: String, asked: Asked) {
         self.effect(Effect::Send(frame));
         self.pending.add_with(id, asked);
-    }
-
-    /// Sends a request without an id, which the node does not answer.
-    fn tell<R: Request>(&mut self, request: &R) {
-        self.effect(Effect::Send(ClientMessage::encode(request, None, None)));
     }
 
     /// A connection is open: sign in first.
@@ -172,20 +176,26 @@ impl Model {
             let enter = requests::enter(&self.me, room.clone(), since, self.history);
             self.ask(&enter, Asked::Enter { room, resumed: since.is_some() });
         }
+        let received = self.private_log.received();
         while let Some(attempt) =
-            self.outbox.attempt(&self.me, now, |topic| self.conversations.is_open(topic))
+            self.outbox.attempt(&self.me, &received, now, |topic| self.conversations.is_open(topic))
         {
             match attempt {
-                Attempt::Send(frame) => self.effect(Effect::Send(frame)),
+                Attempt::Send(frame) => {
+                    self.private_log.told();
+                    self.effect(Effect::Send(frame));
+                }
                 Attempt::Failed(publish, error) => self.fail(publish, error),
             }
         }
+        self.tell_received(now);
     }
 
     /// When [`Model::tick`] has something to do again.
     pub fn wake(&self, now: Instant) -> Option<Instant> {
-        let room = if self.is_live() { self.conversations.wake() } else { None };
-        room.into_iter().chain(self.outbox.wake(now)).min()
+        let is_live = self.is_live();
+        let live = [self.conversations.wake(), self.private_log.tell_at()].into_iter().filter(|_| is_live);
+        live.flatten().chain(self.outbox.wake(now)).min()
     }
 
     /// Whether there is nothing left to do.
@@ -298,7 +308,7 @@ impl Model {
         let can_ask = conversation.has_more() && self.is_open(&topic) && self.connection.has::<History>();
         if can_ask && !self.pending.has_history(&topic) {
             let history = requests::history(&self.me, topic.clone(), oldest, limit);
-            self.ask(&history, Asked::History(topic));
+            self.ask(&history, Asked::History { topic, wanted: limit, later: Vec::new() });
         }
     }
 
@@ -314,13 +324,6 @@ impl Model {
         }
     }
 
-    fn load_members(&mut self, room: RoomName) {
-        let topic = Topic::Room(room.clone());
-        if self.is_open(&topic) && self.connection.has::<Members>() {
-            self.ask(&requests::members(&self.me, room, None), Asked::Members(topic));
-        }
-    }
-
     /// The user types in the conversation on show.
     pub fn typing(&mut self, now: Instant) {
         let Some(topic) = self.current_topic() else { return };
@@ -333,7 +336,8 @@ impl Model {
     }
 
     /// The user sees the newest message of the conversation on show: the other user and other devices of this user may know.
-    pub fn looked(&mut self) {
+    /// True if they are told, since it is news.
+    pub fn looked(&mut self) -> bool {
         if self.is_live()
             && self.connection.has::<Read>()
             && let Some(conversation) = self.conversations.current_mut()
@@ -341,7 +345,9 @@ impl Model {
         {
             let read = requests::read(&self.me, conversation.topic.clone(), &newest);
             self.tell(&read);
+            return true;
         }
+        false
     }
 
     /// Shows a line: in its conversation if that is open, or in the conversation on show if it belongs to none.
@@ -365,8 +371,8 @@ impl Model {
         }
     }
 
-    /// Gives up all messages, since the client ends.
-    pub(crate) fn fail_everything(&mut self) {
+    /// Gives up all messages, since the client ends, and reports each.
+    pub fn fail_everything(&mut self) {
         for publish in self.outbox.close_all() {
             let error = publish.stopped(StopReason::Closed);
             self.fail(publish, error);

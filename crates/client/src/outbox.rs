@@ -6,8 +6,9 @@ use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use chatnode_protocol::requests::{GroupChat, PrivateChat};
-use chatnode_protocol::{ClientMessage, ErrorBody, ErrorCode, Outcome, RequestId, Topic, UserName};
+use chatnode_protocol::{ClientMessage, ErrorBody, ErrorCode, Outcome, RequestId, Since, Topic, UserName};
 
+use crate::back_off::BackOff;
 use crate::seen::Seen;
 use crate::sending::{SendError, StopReason};
 
@@ -17,8 +18,11 @@ pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// A repeat must not only be sent within the dedupe window, but also arrive.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// The pause between two attempts, if the node does not name one.
+/// The pause before the next attempt, if the node does not name one. A random, growing one is added.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The highest ceiling of the random part.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// The most messages sent and not answered, over all conversations: well below what a node lets through in the time that
 /// the client tries to send a message.
@@ -43,6 +47,7 @@ pub(crate) struct Publish {
     /// The node could not store it, and this was reported.
     is_late: bool,
     not_before: Option<Instant>,
+    back_off: BackOff,
 }
 
 impl Publish {
@@ -55,16 +60,16 @@ impl Publish {
         }
     }
 
-    fn frame(&self, me: &UserName) -> String {
+    fn frame(&self, me: &UserName, received: &Since) -> String {
         let (sender_username, content) = (me.clone(), self.content.clone());
         match self.topic.clone() {
             Topic::Room(room) => {
                 let request = GroupChat { sender_username, content, room: Some(room) };
-                ClientMessage::encode(&request, Some(&self.id), None)
+                ClientMessage::encode(&request, Some(&self.id), None, Some(received))
             }
             Topic::User(target_username) => {
                 let request = PrivateChat { sender_username, target_username, content };
-                ClientMessage::encode(&request, Some(&self.id), None)
+                ClientMessage::encode(&request, Some(&self.id), None, Some(received))
             }
         }
     }
@@ -154,6 +159,7 @@ impl Outbox {
             is_in_flight: false,
             is_late: false,
             not_before: None,
+            back_off: BackOff::default(),
         });
     }
 
@@ -166,11 +172,12 @@ impl Outbox {
     pub(crate) fn attempt(
         &mut self,
         me: &UserName,
+        received: &Since,
         now: Instant,
         is_open: impl Fn(&Topic) -> bool,
     ) -> Option<Attempt> {
         let publish = self.next(now, is_open)?;
-        let frame = publish.frame(me);
+        let frame = publish.frame(me, received);
         if frame.len() <= MAX_FRAME_BYTES {
             return Some(Attempt::Send(frame));
         }
@@ -233,7 +240,8 @@ impl Outbox {
             item.first_sent = None;
         }
         self.last_error.clone_from(&error.message);
-        item.not_before = Some(now + error.retry_after_ms.map_or(RETRY_AFTER, Duration::from_millis));
+        let ordered = error.retry_after_ms.map_or(RETRY_AFTER, Duration::from_millis);
+        item.not_before = Some(now + item.back_off.next(Some(ordered), MAX_PAUSE));
         let is_first = can_pass(error) && !std::mem::replace(&mut item.is_late, true);
         is_first.then(|| Refusal::First(item.topic.clone()))
     }

@@ -1,9 +1,11 @@
 //! Requests that wait for an answer. Owns what each was about, and how a new id is made; what an answer means is not decided
 //! here. Held by the model; answers to messages belong to the outbox.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use chatnode_protocol::{ClientMessage, Request, RequestId, RoomName, Topic};
+use chatnode_protocol::{ClientMessage, Request, RequestId, RoomName, Since, Topic, UserName};
+
+use crate::event::Message;
 
 /// What a request is about that waits for its answer.
 #[derive(Debug)]
@@ -18,8 +20,19 @@ pub(crate) enum Asked {
     /// For the last of the old messages that the node sends by itself after `Enter`.
     Newest(Topic),
     Leave,
-    History(Topic),
-    Members(Topic),
+    /// For this many old messages; `later` came already, in pages before.
+    History {
+        topic: Topic,
+        wanted: u32,
+        later: Vec<Message>,
+    },
+    /// For the members of a room; `names` came already, in pages before.
+    Members {
+        topic: Topic,
+        names: BTreeSet<UserName>,
+    },
+    /// For how far the user has read with each peer.
+    Markers,
     /// Of the program, which reads the answer.
     Program,
 }
@@ -37,9 +50,9 @@ pub(crate) struct PendingRequests {
 
 impl PendingRequests {
     /// Adds a request under a new id. Returns its frame, to be sent.
-    pub(crate) fn add<R: Request>(&mut self, request: &R, asked: Asked) -> String {
+    pub(crate) fn add<R: Request>(&mut self, request: &R, asked: Asked, received: &Since) -> String {
         let id = new_id();
-        let frame = ClientMessage::encode(request, Some(&id), None);
+        let frame = ClientMessage::encode(request, Some(&id), None, Some(received));
         self.add_with(id, asked);
         frame
     }
@@ -61,19 +74,30 @@ impl PendingRequests {
 
     /// Whether a page of older messages of this conversation was asked for.
     pub(crate) fn has_history(&self, topic: &Topic) -> bool {
-        self.asked.values().any(|asked| matches!(asked, Asked::History(of) if of == topic))
+        self.asked.values().any(|asked| matches!(asked, Asked::History { topic: of, .. } if of == topic))
+    }
+
+    /// A user entered a room or left it, while its members come page by page.
+    pub(crate) fn set_present(&mut self, room: &RoomName, user: &UserName, is_present: bool) {
+        for asked in self.asked.values_mut() {
+            let Asked::Members { topic: Topic::Room(of), names } = asked else { continue };
+            if of == room && is_present {
+                names.insert(user.clone());
+            } else if of == room {
+                names.remove(user);
+            }
+        }
     }
 
     /// How many pages of old messages were asked for.
     pub(crate) fn history_count(&self) -> usize {
-        let is_history = |asked: &&Asked| matches!(asked, Asked::History(_) | Asked::Newest(_));
+        let is_history = |asked: &&Asked| matches!(asked, Asked::History { .. } | Asked::Newest(_));
         self.asked.values().filter(is_history).count()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use chatnode_protocol::UserName;
     use chatnode_protocol::requests::Ping;
 
     use super::*;
@@ -82,7 +106,7 @@ mod tests {
     fn each_answer_is_taken_once() {
         let mut pending = PendingRequests::default();
         let ping = Ping { sender_username: UserName::parse("ann").ok() };
-        let frames = [pending.add(&ping, Asked::Program), pending.add(&ping, Asked::Leave)];
+        let frames = [Asked::Program, Asked::Leave].map(|asked| pending.add(&ping, asked, &Since::NOTHING));
         let ids = frames.map(|frame| {
             let frame: serde_json::Value = serde_json::from_str(&frame).unwrap();
             RequestId::parse(frame["id"].as_str().unwrap()).unwrap()
@@ -97,9 +121,10 @@ mod tests {
         let mut pending = PendingRequests::default();
         let topic = |name: &str| Topic::Room(RoomName::parse(name).unwrap());
         let id = new_id();
-        pending.add_with(id.clone(), Asked::History(topic("ops")));
+        let history = Asked::History { topic: topic("ops"), wanted: 5, later: Vec::new() };
+        pending.add_with(id.clone(), history);
         pending.add_with(new_id(), Asked::Newest(topic("dev")));
-        pending.add_with(new_id(), Asked::Members(topic("dev")));
+        pending.add_with(new_id(), Asked::Members { topic: topic("dev"), names: BTreeSet::new() });
         assert!(pending.has_history(&topic("ops")) && !pending.has_history(&topic("dev")));
         assert_eq!(pending.history_count(), 2);
         pending.take(&id);

@@ -1,11 +1,16 @@
 //! The private log of the user: where the client resumes in it, and which of its messages came before. Owns both, and where
 //! the log was when the client began; holds no message. Held by the model.
 
+use std::time::{Duration, Instant};
+
 use chatnode_protocol::requests::Joined;
-use chatnode_protocol::{MessageId, Position};
+use chatnode_protocol::{MessageId, Position, Since};
 
 use crate::resume_point::ResumePoint;
 use crate::seen::Seen;
+
+/// How soon the node is told of a message that was handed on. As soon as a node asks other clients, with a ping.
+const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// What the client knows of the private log. The private messages with all users are in it.
 #[derive(Debug, Default)]
@@ -16,6 +21,10 @@ pub(crate) struct PrivateLog {
     /// of it has come. `None` until the user is signed in.
     began_at: Option<Position>,
     seen: Seen<MessageId>,
+    /// The last message that was handed on. Behind `resume` while messages wait for the program.
+    handed_on: Option<Position>,
+    /// When the node has to be told of it. `None` if this connection has told it.
+    tell_at: Option<Instant>,
 }
 
 impl PrivateLog {
@@ -30,6 +39,32 @@ impl PrivateLog {
         if !resumed {
             self.began_at = Some(joined.position);
         }
+    }
+
+    /// The message at this position was handed on to the program, or to whom shows it.
+    pub(crate) fn handed_on(&mut self, position: Position, now: Instant) {
+        self.handed_on = Some(position);
+        self.tell_at.get_or_insert(now + TELL_AFTER);
+    }
+
+    /// What the client has received, as the node is told with a request.
+    pub(crate) fn received(&self) -> Since {
+        self.handed_on.map_or(Since::NOTHING, Since::from)
+    }
+
+    /// The node was told on this connection.
+    pub(crate) fn told(&mut self) {
+        self.tell_at = None;
+    }
+
+    /// When the node has to be told.
+    pub(crate) fn tell_at(&self) -> Option<Instant> {
+        self.tell_at
+    }
+
+    /// A new connection is signed in. The node has to be told again: it may not have read what was told on the old connection.
+    pub(crate) fn tell_again(&mut self, now: Instant) {
+        self.tell_at = self.handed_on.map(|_| now + TELL_AFTER);
     }
 
     /// A message at this position came.

@@ -1,7 +1,9 @@
 //! The requests that the model and programs have in common. Owns how each is made; sends nothing, and does not know whether
 //! the node knows the request. Called by the model, and by the handle of a program.
 
-use chatnode_protocol::requests::{Auth, Before, Enter, History, Leave, Members, Read, ReadUpTo, Typing};
+use chatnode_protocol::requests::{
+    Auth, Before, Enter, History, Leave, MAX_MARKERS, Markers, Members, Read, ReadUpTo, Typing,
+};
 use chatnode_protocol::{MAX_MEMBERS, Position, RoomName, Topic, UserName};
 
 /// The request to sign in, and to resume the private log from this position.
@@ -27,12 +29,17 @@ pub(crate) fn leave(me: &UserName, room: RoomName) -> Leave {
 /// The request for a page of messages older than this position.
 pub(crate) fn history(me: &UserName, topic: Topic, before: Option<Position>, limit: u32) -> History {
     let before = before.map(|position| Before { epoch: Some(position.epoch), seq: position.seq });
-    History { sender_username: me.clone(), topic: Some(topic), before, limit }
+    History { sender_username: me.clone(), topic: Some(topic), before, limit, max_bytes: None }
 }
 
 /// The request for a page of the members of a room, after this name.
 pub(crate) fn members(me: &UserName, room: RoomName, after: Option<UserName>) -> Members {
-    Members { sender_username: me.clone(), room: Some(room), after, limit: MAX_MEMBERS }
+    Members { sender_username: me.clone(), room: Some(room), after, limit: MAX_MEMBERS, max_bytes: None }
+}
+
+/// The request for a page of the user's read markers with peers, after this name.
+pub(crate) fn markers(me: &UserName, after: Option<UserName>) -> Markers {
+    Markers { sender_username: me.clone(), after, limit: MAX_MARKERS }
 }
 
 /// A typing notice.

@@ -63,6 +63,11 @@ impl Session {
                     continue;
                 }
                 Effect::Show(topic, line) => News::Line(topic, line),
+                // The caller has come back for more: it has the line before this.
+                Effect::HandedOn(position) => {
+                    self.model.handed_on(position, Instant::now());
+                    continue;
+                }
                 Effect::Report(event) => News::Event(event),
                 Effect::Stored(id, receipt) => News::Stored(id, receipt),
                 Effect::Joined(room) => News::Joined(room),
@@ -98,8 +103,16 @@ impl Session {
         }
     }
 
+    /// Keeps the connection open without reading, for ever: for programs that can take no news now. Cancel safe.
+    pub async fn speak(&mut self) {
+        self.link.speak().await;
+    }
+
     /// Closes the connection, so that others see at once that the user is gone.
-    pub async fn close(self) {
+    pub async fn close(mut self) {
+        if let Some(frame) = self.model.take_received() {
+            self.link.send(frame);
+        }
         self.link.close().await;
     }
 
@@ -117,6 +130,7 @@ impl Session {
                     return None;
                 }
                 self.link.settled();
+                self.link.set_idle_timeout(self.model.idle_timeout());
                 Some(News::Connected)
             }
             Happened::Lost { reason, until } => {

@@ -35,6 +35,12 @@ pub fn harmless(text: &str) -> String {
     clean
 }
 
+/// The lines of a text, each as [`harmless`] returns it. Line breaks at the end of the text make no lines.
+pub fn harmless_lines(text: &str) -> Vec<String> {
+    let text = text.trim_end_matches(['\n', '\r']).replace("\r\n", "\n");
+    text.split(['\n', '\r', '\u{2028}', '\u{2029}', '\u{85}']).map(harmless).collect()
+}
+
 /// The text after an escape sequence. `rest` begins after the escape character. A sequence without an end hides nothing: only
 /// its start is removed.
 fn after_sequence(rest: &str) -> &str {
@@ -98,6 +104,8 @@ mod tests {
     fn a_message_becomes_one_line() {
         assert_eq!(harmless("one\r\n#ops admin: two\n"), "one ⏎ #ops admin: two");
         assert_eq!(harmless("a\u{2028}b\rc\u{85}d"), "a ⏎ b ⏎ c ⏎ d");
+        assert_eq!(harmless_lines("one\r\n\n\u{1b}[2Jtwo\rthree\n"), ["one", "", "two", "three"]);
+        assert_eq!(harmless_lines("\n"), [""]);
     }
 
     #[test]

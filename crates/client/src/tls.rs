@@ -30,7 +30,15 @@ pub enum TrustError {
 /// # Errors
 /// There are no root certificates.
 pub fn native_config() -> Result<Arc<ClientConfig>, TrustError> {
-    config(rustls_native_certs::load_native_certs(), TrustError::NoRoots)
+    config(native_roots()?)
+}
+
+/// The root certificates of this machine, as in [`native_config`]. Reads files.
+///
+/// # Errors
+/// There are no root certificates.
+pub fn native_roots() -> Result<RootCertStore, TrustError> {
+    roots(rustls_native_certs::load_native_certs(), TrustError::NoRoots)
 }
 
 /// Trusts the root certificates in this file (PEM), and no others.
@@ -38,20 +46,32 @@ pub fn native_config() -> Result<Arc<ClientConfig>, TrustError> {
 /// # Errors
 /// The file can't be read, or it contains no root certificates.
 pub fn config_from_file(file: &Path) -> Result<Arc<ClientConfig>, TrustError> {
-    let found = rustls_native_certs::load_certs_from_paths(Some(file), None);
-    config(found, |why| TrustError::NoRootsIn(file.to_owned(), why))
+    config(roots_from_file(file)?)
 }
 
-fn config(
+/// The root certificates in this file (PEM).
+///
+/// # Errors
+/// The file can't be read, or it contains no root certificates.
+pub fn roots_from_file(file: &Path) -> Result<RootCertStore, TrustError> {
+    let found = rustls_native_certs::load_certs_from_paths(Some(file), None);
+    roots(found, |why| TrustError::NoRootsIn(file.to_owned(), why))
+}
+
+fn roots(
     found: CertificateResult,
     none: impl FnOnce(String) -> TrustError,
-) -> Result<Arc<ClientConfig>, TrustError> {
+) -> Result<RootCertStore, TrustError> {
     let mut roots = RootCertStore::empty();
     // Some old authorities have certificates that can't be read any more; the others serve.
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         return Err(none(found.errors.first().map_or_else(String::new, |error| format!(" ({error})"))));
     }
+    Ok(roots)
+}
+
+fn config(roots: RootCertStore) -> Result<Arc<ClientConfig>, TrustError> {
     // Named, since the library panics where it has a choice.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;

@@ -51,7 +51,9 @@ pub async fn whoami(address: &Address) -> Result<UserName, WhoamiError> {
 async fn ask(link: &mut Link) -> Result<UserName, WhoamiError> {
     loop {
         match link.next().await {
-            Happened::Opened => link.send(ClientMessage::encode(&Ping::default(), Some(&new_id()), None)),
+            Happened::Opened => {
+                link.send(ClientMessage::encode(&Ping::default(), Some(&new_id()), None, None))
+            }
             Happened::Frame(text) => match ServerMessage::decode(&text) {
                 Ok(ServerMessage::Ack(ack)) => {
                     let answer = ack.read::<Ping>().map_err(|_| ClosedReason::Unreadable)?;

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::error::ErrorCode;
 use super::id::RequestId;
 use super::object::{self, Fault};
+use super::position::Since;
 use super::requests::{AnyRequest, Ping, Request};
 use super::token::Token;
 
@@ -22,6 +23,8 @@ pub struct ClientMessage {
     pub id: Option<RequestId>,
     /// The token, as sent. Its `Debug` shows nothing, so that it reaches no log.
     pub token: Option<Token>,
+    /// The last private message that the client has taken.
+    pub received: Option<Since>,
     /// The request.
     pub request: AnyRequest,
 }
@@ -37,6 +40,9 @@ pub struct Rejected {
     pub message: String,
 }
 
+/// How errors name the envelope's position.
+const FIELD_RECEIVED: &str = "`received`";
+
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
@@ -47,6 +53,8 @@ struct Envelope<'a> {
     token: Option<&'a RawValue>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    received: Option<&'a RawValue>,
 }
 
 impl ClientMessage {
@@ -59,13 +67,18 @@ impl ClientMessage {
         let envelope: Envelope<'_> = object::read(text, "the frame").map_err(reject(None))?;
         let id = request_id(envelope.id).map_err(reject(None))?;
         match decode_request(&envelope, max_content_bytes) {
-            Ok((token, request)) => Ok(Self { id, token, request }),
+            Ok((token, received, request)) => Ok(Self { id, token, received, request }),
             Err(fault) => Err(reject(id)(fault)),
         }
     }
 
-    /// Encodes one text frame, as a client sends it.
-    pub fn encode<R: Request>(request: &R, id: Option<&RequestId>, token: Option<&Token>) -> String {
+    /// Encodes one text frame, as a client sends it. `received` is the last private message that the client has taken.
+    pub fn encode<R: Request>(
+        request: &R,
+        id: Option<&RequestId>,
+        token: Option<&Token>,
+        received: Option<&Since>,
+    ) -> String {
         #[derive(Serialize)]
         struct Envelope<'a, R> {
             message_type: &'static str,
@@ -74,9 +87,11 @@ impl ClientMessage {
             token: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             id: Option<&'a RequestId>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            received: Option<&'a Since>,
         }
         let token = token.map(Token::as_str);
-        let envelope = Envelope { message_type: R::KIND, message_body: request, token, id };
+        let envelope = Envelope { message_type: R::KIND, message_body: request, token, id, received };
         serde_json::to_string(&envelope).expect("a request's types have string keys only")
     }
 }
@@ -84,10 +99,11 @@ impl ClientMessage {
 fn decode_request(
     envelope: &Envelope<'_>,
     max_content_bytes: usize,
-) -> Result<(Option<Token>, AnyRequest), Fault> {
+) -> Result<(Option<Token>, Option<Since>, AnyRequest), Fault> {
     let kind = string(envelope.message_type, "message_type")?
         .ok_or_else(|| Fault::invalid("message_type", "is missing"))?;
     let token = string(envelope.token, "token")?.map(Token::new);
+    let received = received(envelope.received)?;
     let is_known = AnyRequest::KINDS.contains(&kind.as_ref());
     let body = match envelope.message_body {
         Some(body) => body.get(),
@@ -101,7 +117,7 @@ fn decode_request(
             code: ErrorCode::MessageTooLarge,
             message: format!("`content` has {} bytes; the limit is {max_content_bytes}", content.len()),
         }),
-        _ => Ok((token, request)),
+        _ => Ok((token, received, request)),
     }
 }
 
@@ -115,6 +131,16 @@ fn unknown(kind: &str) -> Fault {
 fn request_id(raw: Option<&RawValue>) -> Result<Option<RequestId>, Fault> {
     let Some(text) = string(raw, "id")? else { return Ok(None) };
     RequestId::parse(&text).map(Some).ok_or_else(|| Fault::invalid("id", RequestId::RULE))
+}
+
+fn received(raw: Option<&RawValue>) -> Result<Option<Since>, Fault> {
+    raw.map(|raw| object::read(raw.get(), FIELD_RECEIVED)).transpose().map_err(|fault| {
+        // A fault inside names its own field first.
+        match fault.message.strip_prefix('`').filter(|_| !fault.message.starts_with(FIELD_RECEIVED)) {
+            Some(rest) => Fault { message: format!("`received.{rest}"), ..fault },
+            None => fault,
+        }
+    })
 }
 
 /// A field of the envelope that is a string.

@@ -29,7 +29,7 @@ pub enum CloseReason {
     TooManyInvalid,
     /// Did not authenticate in time.
     NotAuthenticated,
-    /// The node is full.
+    /// The node has no seat for it, or needs its place in the waiting room.
     Full,
     /// Its token was revoked or has expired.
     TokenRevoked,
@@ -52,8 +52,8 @@ impl CloseReason {
     /// Every reason, for metrics that show each label value from the start.
     pub const ALL: [Self; 17] = [
         Self::Normal,
-        Self::GoingAway,
         Self::Restarting,
+        Self::GoingAway,
         Self::ProtocolError,
         Self::BinaryFrame,
         Self::BadUtf8,
@@ -74,7 +74,6 @@ impl CloseReason {
     pub const fn code(self) -> u16 {
         match self {
             Self::Normal => 1000,
-            Self::GoingAway => 1001,
             Self::ProtocolError => 1002,
             Self::BinaryFrame => 1003,
             Self::Lost => 1006,
@@ -82,13 +81,13 @@ impl CloseReason {
             Self::TooManyInvalid | Self::NotAuthenticated => 1008,
             Self::TooLarge => 1009,
             Self::InternalError => 1011,
-            Self::Restarting => 1012,
-            Self::Full => 1013,
             Self::TokenRevoked => 4001,
             Self::Slow => 4002,
             Self::Removed => 4003,
             Self::Idle => 4004,
-            Self::UnfinishedMessage => 4013,
+            // Codes of our own: libraries report 1012 and 1013 as errors of the protocol, and stop at 1001.
+            Self::Restarting | Self::GoingAway => 4012,
+            Self::Full | Self::UnfinishedMessage => 4013,
         }
     }
 
@@ -118,18 +117,34 @@ impl CloseReason {
     /// The reason of a close frame with this code and text; the text tells apart the reasons that share a code. `None`
     /// for a code that this version does not know.
     pub fn from_code(code: u16, text: &str) -> Option<Self> {
+        match code {
+            // From nodes of an older version.
+            1001 => return Some(Self::GoingAway),
+            1012 => return Some(Self::Restarting),
+            1013 => return Some(Self::Full),
+            _ => {}
+        }
         let same_code = || Self::ALL.into_iter().filter(|reason| reason.code() == code);
-        same_code().find(|reason| reason.as_str() == text).or_else(|| same_code().next())
+        let says = |reason: &Self| {
+            reason.as_str() == text || reason.words().is_some_and(|words| text.ends_with(words))
+        };
+        same_code().find(says).or_else(|| same_code().next())
+    }
+
+    /// What some reasons say after the time. 4012 and 4013 have two reasons each, which a client treats alike; the words are for people.
+    const fn words(self) -> Option<&'static str> {
+        match self {
+            Self::GoingAway => Some("; node stops"),
+            Self::Full => Some("; node full"),
+            Self::UnfinishedMessage => Some("; unfinished message"),
+            _ => None,
+        }
     }
 
     /// The text of a close frame. Where the client is to come back after a time, that stands there instead of the reason.
     pub fn text(self, retry_after_ms: Option<u64>) -> Cow<'static, str> {
         match retry_after_ms {
-            // 4013 has several reasons, which a client treats alike; the words are for people.
-            Some(ms) if self == Self::UnfinishedMessage => {
-                format!("{RETRY_AFTER}{ms}; unfinished message").into()
-            }
-            Some(ms) => format!("{RETRY_AFTER}{ms}").into(),
+            Some(ms) => format!("{RETRY_AFTER}{ms}{}", self.words().unwrap_or_default()).into(),
             None => self.as_str().into(),
         }
     }
@@ -153,14 +168,24 @@ mod tests {
         for reason in CloseReason::ALL {
             assert_eq!(CloseReason::from_code(reason.code(), &reason.text(None)), Some(reason));
         }
-        assert_eq!(CloseReason::from_code(1012, "retry_after_ms=5"), Some(CloseReason::Restarting));
+        for reason in CloseReason::ALL {
+            let text = reason.text(Some(5));
+            let found = CloseReason::from_code(reason.code(), &text);
+            assert_eq!(found.map(|found| found.text(Some(5))), Some(text), "{reason:?}");
+        }
+        assert_eq!(CloseReason::from_code(1013, "retry_after_ms=5"), Some(CloseReason::Full));
+        for code in [1012, 4012] {
+            assert_eq!(CloseReason::from_code(code, "retry_after_ms=5"), Some(CloseReason::Restarting));
+        }
+        assert_eq!(CloseReason::from_code(1001, "retry_after_ms=5"), Some(CloseReason::GoingAway));
         assert_eq!(CloseReason::from_code(4999, "later"), None);
     }
 
     #[test]
     fn a_close_frame_gives_its_pause_back() {
         let text = CloseReason::Full.text(Some(250));
-        assert_eq!(text, "retry_after_ms=250");
+        assert_eq!(text, "retry_after_ms=250; node full");
+        assert_eq!(CloseReason::Slow.text(Some(9)), "retry_after_ms=9");
         assert_eq!(retry_after(&text), Some(Duration::from_millis(250)));
         assert_eq!(retry_after("restart; retry_after_ms=7, please"), Some(Duration::from_millis(7)));
         for invalid in

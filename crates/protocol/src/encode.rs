@@ -10,6 +10,7 @@ use super::events::Event;
 use super::frame;
 use super::id::{Epoch, MessageId, RequestId};
 use super::name::{RoomName, UserName};
+use super::position::MAX_SEQ;
 use super::requests::Request;
 use super::topic::Topic;
 
@@ -82,20 +83,48 @@ impl ChatBody<'_> {
     }
 }
 
-/// Appends the finished frame of one message stored in the topic's log: one copy of the body per node, none per member.
-pub fn put_chat(buffer: &mut BytesMut, topic: &Topic, stored: &[u8], epoch: Epoch, seq: u64) {
-    let head: &[u8] = match topic {
+/// What a message leaves free in its frame, for what a page or an error puts around it.
+pub const SPARE_BYTES: usize = 2_048;
+
+/// The most that the frame of an `Ack` has around its list, such as the messages of a page: names, numbers, and an `id`
+/// of 64 characters, each of which JSON may escape as six.
+pub const ACK_BYTES: usize = 1_024;
+
+/// The most that a page of history has around one of its messages.
+pub const PAGE_MESSAGE_BYTES: usize = 64;
+
+/// The payload of a message's frame, in bytes, with this stored part and the largest `seq`.
+pub fn chat_bytes(topic: &Topic, stored: &[u8]) -> usize {
+    // Every epoch has 16 digits.
+    let epoch = "0000000000000000";
+    chat_head(topic).len() + stored.len() + chat_tail(epoch, MAX_SEQ).len()
+}
+
+/// A string without control characters as JSON, with its quotes, in bytes.
+pub fn string_bytes(text: &str) -> usize {
+    2 + text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+}
+
+fn chat_head(topic: &Topic) -> &'static [u8] {
+    match topic {
         Topic::Room(_) => br#"{"message_type":"GroupChat","message_body":{"#,
         Topic::User(_) => br#"{"message_type":"PrivateChat","message_body":{"#,
-    };
-    let tail = format!(r#","epoch":"{epoch}","seq":{seq}}}}}"#);
-    frame::put_text(buffer, &[head, stored, tail.as_bytes()]);
+    }
+}
+
+fn chat_tail(epoch: impl std::fmt::Display, seq: u64) -> String {
+    format!(r#","epoch":"{epoch}","seq":{seq}}}}}"#)
+}
+
+/// Appends the finished frame of one message stored in the topic's log: one copy of the body per node, none per member.
+pub fn put_chat(buffer: &mut BytesMut, topic: &Topic, stored: &[u8], epoch: Epoch, seq: u64) {
+    frame::put_text(buffer, &[chat_head(topic), stored, chat_tail(epoch, seq).as_bytes()]);
 }
 
 /// The JSON object of a page of history: stored messages with their places, oldest first. Written by hand, since the
 /// stored bodies are spliced in as they are.
 pub fn history(messages: &[(u64, Bytes)], epoch: Epoch, more: bool) -> Vec<u8> {
-    let stored_bytes: usize = messages.iter().map(|(_, stored)| stored.len() + 64).sum();
+    let stored_bytes: usize = messages.iter().map(|(_, stored)| stored.len() + PAGE_MESSAGE_BYTES).sum();
     let mut json = Vec::with_capacity(stored_bytes + 64);
     json.extend_from_slice(br#"{"messages":["#);
     for (i, (seq, stored)) in messages.iter().enumerate() {
@@ -175,6 +204,25 @@ mod tests {
                 serde_json::from_value::<ChatMessage>(value(spliced)["message_body"].clone()).unwrap(),
                 message
             );
+        }
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_json() {
+        for message in messages() {
+            let (stored, mut frame) = (stored(&message), BytesMut::new());
+            put_chat(&mut frame, &message.topic, &stored, message.epoch, MAX_SEQ);
+            let payload = vec![b'x'; chat_bytes(&message.topic, &stored)];
+            assert_eq!(frame.len(), frame::text(&payload).len());
+            let page =
+                |count: usize| history(&vec![(MAX_SEQ, stored.clone()); count], message.epoch, false).len();
+            assert!(page(2) - page(1) <= stored.len() + PAGE_MESSAGE_BYTES);
+        }
+        let longest = RequestId::parse(&"\u{1}".repeat(64)).unwrap();
+        let ack = history_ack(&longest, &history(&[], Epoch::generate(), false));
+        assert!(ack.len() <= ACK_BYTES / 2, "{}", ack.len());
+        for name in ["bob", "\"b\\o/b\"", "日本", "👩\u{200d}💻"] {
+            assert_eq!(string_bytes(name), serde_json::to_string(name).unwrap().len());
         }
     }
 

@@ -12,8 +12,9 @@ use crate::text;
 /// The most characters in a client's own name for a request.
 pub const MAX_REQUEST_ID_CHARS: usize = 64;
 
-/// A message's id: a UUIDv7, so that ids of one node sort by time. The nil id stands for "no message" and is
-/// written as the empty string.
+/// A message's id: a UUIDv7. The ids of one log sort in the order of its `seq`: where the node's clock is behind, the
+/// store raises the time of the id ([`MessageId::after`]). The nil id stands for "no message" and is written as the
+/// empty string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct MessageId(Uuid);
 
@@ -29,6 +30,19 @@ impl MessageId {
     /// It may be a message's: every one is a UUIDv7.
     pub fn is_time_ordered(&self) -> bool {
         self.0.get_version_num() == 7
+    }
+
+    /// This id, with its time raised if it does not sort after `last`. The random part stays, so it is as unique as before.
+    #[must_use]
+    pub fn after(self, last: Self) -> Self {
+        const RANDOM_BITS: u32 = 80;
+        if self > last {
+            return self;
+        }
+        let random = self.0.as_u128() & ((1 << RANDOM_BITS) - 1);
+        let at = |time: u128| Self(Uuid::from_u128(time << RANDOM_BITS | random));
+        let time = last.0.as_u128() >> RANDOM_BITS;
+        if at(time) > last { at(time) } else { at(time + 1) }
     }
 
     /// True for [`MessageId::NONE`].
@@ -227,6 +241,21 @@ mod tests {
         for garbage in ["", "0", "zzzzzzzzzzzzzzzz", "0123456789ABCDEF", "+123456789abcdef", "日本日本日1"]
         {
             assert_eq!(garbage.parse::<Epoch>(), Err(NotAnEpoch), "{garbage}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_a_slow_clock_is_raised_above_the_last_one() {
+        let id = |text: &str| text.parse::<MessageId>().unwrap();
+        let slow = id("0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10");
+        for (last, raised) in [
+            ("", "0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10"),
+            ("0193a1c2-7d3d-7fff-9a53-2f1f0f6a9b10", "0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10"),
+            ("0193a1c2-7d3f-7000-9a53-2f1f0f6a9b10", "0193a1c2-7d3f-7c51-9a53-2f1f0f6a9b10"),
+            ("0193a1c2-7d3f-7c51-9a53-2f1f0f6a9b10", "0193a1c2-7d40-7c51-9a53-2f1f0f6a9b10"),
+            ("0193a1c2-ffff-7fff-9a53-2f1f0f6a9b10", "0193a1c3-0000-7c51-9a53-2f1f0f6a9b10"),
+        ] {
+            assert_eq!(slow.after(id(last)), id(raised), "{last}");
         }
     }
 

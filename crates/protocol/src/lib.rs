@@ -14,7 +14,7 @@
 //!     sender_username: UserName::parse("alice").unwrap(),
 //!     room: Some(RoomName::parse("ops").unwrap()),
 //! };
-//! let frame = ClientMessage::encode(&leave, Some(&id), None);
+//! let frame = ClientMessage::encode(&leave, Some(&id), None, None);
 //! assert_eq!(
 //!     frame,
 //!     r#"{"message_type":"Leave","message_body":{"sender_username":"alice","room":"ops"},"id":"a1"}"#,

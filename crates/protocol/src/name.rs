@@ -1,10 +1,11 @@
 //! Names of users and rooms. Owns what a valid name is (trimmed, Unicode NFC, 1–64 characters, nothing
 //! invisible); knows nothing of how a backend spells a name in a key. Called wherever a name enters the node.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 /// The most characters (Unicode scalar values) that a name may have, after normalisation.
@@ -39,20 +40,28 @@ fn normalise(text: &str) -> Result<Arc<str>, NameError> {
     if trimmed.len() <= MAX_NAME_CHARS && trimmed.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Ok(trimmed.into());
     }
-    let name: String = trimmed.nfc().collect();
+    // So are most others. Lists of names come from the store, where each has been brought to NFC.
+    let name: Cow<'_, str> = match is_nfc_quick(trimmed.chars()) {
+        IsNormalized::Yes => trimmed.into(),
+        _ => trimmed.nfc().collect(),
+    };
     if let Some(bad) = name.chars().find(|c| is_refused(*c)) {
         return Err(NameError::Invisible(bad));
     }
     if name.chars().count() > MAX_NAME_CHARS {
         return Err(NameError::TooLong);
     }
-    Ok(name.into())
+    Ok(name.as_ref().into())
 }
 
 /// The two joiners (U+200C, U+200D) are needed to write Persian, Indic scripts and many emoji.
 fn is_refused(c: char) -> bool {
     const ZERO_WIDTH_NON_JOINER: char = '\u{200C}';
     const ZERO_WIDTH_JOINER: char = '\u{200D}';
+    // Most characters, and the table of categories is slow.
+    if c.is_alphanumeric() {
+        return false;
+    }
     match c.general_category() {
         GeneralCategory::Control | GeneralCategory::LineSeparator | GeneralCategory::ParagraphSeparator => {
             true
@@ -139,6 +148,32 @@ mod tests {
         assert_eq!(UserName::parse("  ali\u{0301}ce ").unwrap().as_str(), "al\u{00ed}ce");
         assert_eq!(RoomName::parse("日本").unwrap().as_str(), "日本");
         assert_eq!(RoomName::parse("a}{b").unwrap().as_str(), "a}{b");
+    }
+
+    #[test]
+    fn names_are_composed_whatever_a_quick_look_says() {
+        for c in ('\0'..='\u{33ff}').filter(|c| !c.is_whitespace() && !is_refused(*c)) {
+            for text in
+                [format!("x{c}"), format!("e\u{301}{c}"), format!("{c}\u{301}"), format!("{c}\u{323}{c}")]
+            {
+                let composed: String = text.nfc().collect();
+                assert_eq!(UserName::parse(&text).unwrap().as_str(), composed.trim(), "U+{:04X}", c as u32);
+            }
+        }
+    }
+
+    #[test]
+    fn refused_characters_are_those_of_their_categories() {
+        for c in '\0'..=char::MAX {
+            let refused = match c.general_category() {
+                GeneralCategory::Control
+                | GeneralCategory::LineSeparator
+                | GeneralCategory::ParagraphSeparator => true,
+                GeneralCategory::Format => !matches!(c, '\u{200c}' | '\u{200d}'),
+                _ => false,
+            };
+            assert_eq!(is_refused(c), refused, "U+{:04X}", c as u32);
+        }
     }
 
     #[test]

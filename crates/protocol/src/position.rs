@@ -51,6 +51,16 @@ pub struct Since {
     pub message_id: Option<MessageId>,
 }
 
+impl Since {
+    /// Before every message of any log: what a client claims to have received that has taken no message yet.
+    pub const NOTHING: Self = Self { epoch: None, seq: 0, message_id: Some(MessageId::NONE) };
+
+    /// The position, if it can be one.
+    pub fn position(&self) -> Option<Position> {
+        Some(Position { epoch: self.epoch?, seq: self.seq, message_id: self.message_id? })
+    }
+}
+
 impl From<Position> for Since {
     fn from(position: Position) -> Self {
         Self { epoch: Some(position.epoch), seq: position.seq, message_id: Some(position.message_id) }
@@ -80,7 +90,7 @@ impl<'de> Deserialize<'de> for Since {
     }
 }
 
-/// The last position that the client has.
+/// A position that the client has: the last message that it received.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Claim {

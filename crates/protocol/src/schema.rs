@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::close::CloseReason;
 use super::error::ErrorBody;
 use super::id::RequestId;
+use super::position::Since;
 use super::{events, requests};
 
 /// The schema (JSON Schema 2020-12). A document is valid if it is a frame of a client or of a node; `$defs` has
@@ -16,11 +17,12 @@ use super::{events, requests};
 pub fn schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let id = generator.subschema_for::<RequestId>();
+    let received = generator.subschema_for::<Since>();
     let requests = requests::schemas(&mut generator);
     let mut client_frames = Vec::new();
     let mut acks = Vec::new();
     for (kind, body, ack) in requests {
-        client_frames.push(request(kind, &body, &id));
+        client_frames.push(request(kind, &body, &id, &received));
         if !acks.contains(&ack) {
             acks.push(ack);
         }
@@ -66,7 +68,7 @@ fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
     generator.subschema_for::<T>().to_value()
 }
 
-fn request(kind: &str, body: &Schema, id: &Schema) -> Value {
+fn request(kind: &str, body: &Schema, id: &Schema, received: &Schema) -> Value {
     let may_lack_body = kind == <requests::Ping as requests::Request>::KIND;
     let body = if may_lack_body { json!({ "anyOf": [body, { "type": "null" }] }) } else { json!(body) };
     let required: &[&str] = if may_lack_body { &["message_type"] } else { &["message_type", "message_body"] };
@@ -77,6 +79,7 @@ fn request(kind: &str, body: &Schema, id: &Schema) -> Value {
             "message_body": body,
             "token": { "type": ["string", "null"] },
             "id": { "anyOf": [id, { "type": "null" }] },
+            "received": { "anyOf": [received, { "type": "null" }] },
         },
         "required": required,
     })

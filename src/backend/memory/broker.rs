@@ -7,22 +7,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use smallvec::SmallVec;
 
-use super::budget::{Budget, Capacity};
+use super::budget::{Budget, Capacity, RETRY_AFTER};
 use super::lock::lock;
-use super::log::{First, Log, Retention};
+use super::log::{Addition, First, Log, RecordKey, Retention};
 use crate::backend::{
-    BackendError, Broker, Deliver, Notice, Page, PageLimit, Publication, Publish, Range, Stored, unix_ms,
+    BackendError, Broker, Deliver, Notice, Owner, Page, PageLimit, Publication, Publish, Range, Stored,
+    steady_ms, unix_ms,
 };
-use crate::protocol::{ConnectionId, Position, Topic};
+use crate::protocol::{ConnectionId, MessageId, Position, Topic};
 
 /// An empty log without listeners is deleted if it was unused for this time.
 const DELETE_AFTER_MS: u64 = 10 * 60 * 1_000;
+
+/// The same for the private log of a user who has connected, as in Redis: without it, the user counts as one who never has.
+const DELETE_INBOX_AFTER_MS: u64 = 30 * 86_400_000;
 
 struct Channel {
     log: Log,
     listeners: Vec<usize>,
 }
+
+/// Of each log of a message: one, or two for a private message.
+type Logs<T> = SmallVec<[T; 2]>;
 
 type Map = HashMap<Topic, Arc<Mutex<Channel>>>;
 
@@ -32,17 +40,17 @@ pub(super) struct Topics {
     nodes: RwLock<Vec<Arc<dyn Deliver>>>,
     retention: Retention,
     sweep_at: AtomicUsize,
-    budget: Budget,
+    budget: Arc<Budget>,
 }
 
 impl Topics {
-    pub(super) fn new(retention: Retention, max_bytes: usize) -> Self {
+    pub(super) fn new(retention: Retention, budget: Budget) -> Self {
         Self {
             map: RwLock::default(),
             nodes: RwLock::default(),
             retention,
             sweep_at: AtomicUsize::new(1_024),
-            budget: Budget::new(max_bytes),
+            budget: Arc::new(budget),
         }
     }
 
@@ -56,9 +64,19 @@ impl Topics {
         self.nodes.read().unwrap_or_else(PoisonError::into_inner).get(index).cloned()
     }
 
+    fn existing(&self, topic: &Topic) -> Option<Arc<Mutex<Channel>>> {
+        self.map.read().unwrap_or_else(PoisonError::into_inner).get(topic).cloned()
+    }
+
+    /// Whether a log recognises this publish. Begins no log.
+    fn holds(&self, topic: &Topic, key: Option<&RecordKey>, now: u64) -> bool {
+        self.existing(topic)
+            .is_some_and(|channel| lock(&channel).log.first(key, now, &self.retention).is_some())
+    }
+
     fn channel(&self, topic: &Topic) -> Arc<Mutex<Channel>> {
-        if let Some(channel) = self.map.read().unwrap_or_else(PoisonError::into_inner).get(topic) {
-            return channel.clone();
+        if let Some(channel) = self.existing(topic) {
+            return channel;
         }
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         // A client can invent room names without end. Whenever the map has doubled, unused logs are deleted.
@@ -66,8 +84,11 @@ impl Topics {
             self.sweep(&mut map, DELETE_AFTER_MS);
         }
         let fresh = || {
-            let log = Log::new(unix_ms());
-            self.budget.record_change(0, log.weight());
+            let name = match topic {
+                Topic::Room(room) => room.as_str(),
+                Topic::User(user) => user.as_str(),
+            };
+            let log = Log::new(steady_ms(), name.len(), self.budget.clone());
             Arc::new(Mutex::new(Channel { log, listeners: Vec::new() }))
         };
         map.entry(topic.clone()).or_insert_with(fresh).clone()
@@ -75,49 +96,61 @@ impl Topics {
 
     /// Deletes empty logs without listeners that no caller holds and that were unused for `unused_for_ms`.
     fn sweep(&self, map: &mut Map, unused_for_ms: u64) {
-        let now = unix_ms();
-        map.retain(|_, channel| {
+        let now = steady_ms();
+        map.retain(|topic, channel| {
             let mut held = lock(channel);
+            let is_inbox = held.log.is_opened && matches!(topic, Topic::User(_));
+            let unused_for_ms =
+                if is_inbox && unused_for_ms > 0 { DELETE_INBOX_AFTER_MS } else { unused_for_ms };
             let idle = now.saturating_sub(held.log.used_at) >= unused_for_ms;
             let unused = Arc::strong_count(channel) == 1 && held.listeners.is_empty();
-            let is_deleted =
-                self.change(&mut held, |log| idle && unused && log.is_unused(now, &self.retention));
-            if is_deleted {
-                self.budget.record_change(held.log.weight(), 0);
-            }
-            !is_deleted
+            !(idle && unused && held.log.is_unused(now, &self.retention))
         });
         self.sweep_at.store((map.len() * 2).max(1_024), Ordering::Relaxed);
     }
 
-    /// Changes a log and updates the budget. Every change of a log must go through here.
-    fn change<R>(&self, channel: &mut Channel, change: impl FnOnce(&mut Log) -> R) -> R {
-        let before = channel.log.weight();
-        let result = change(&mut channel.log);
-        self.budget.record_change(before, channel.log.weight());
-        result
+    /// Makes room for one more message of this owner.
+    ///
+    /// # Errors
+    /// There is none: the owner is over its share, or the dedupe records of all owners fill the store.
+    fn make_room(&self, owner: Option<Owner>, now: u64) -> Result<(), BackendError> {
+        match (self.budget.capacity(owner, now), owner) {
+            (Capacity::Available, _) => Ok(()),
+            (Capacity::Evict(target), _) if self.evict(target, now) => Ok(()),
+            (Capacity::Reclaim, Some(owner)) if self.reclaim(owner, now) => Ok(()),
+            (Capacity::Evict(_) | Capacity::Exhausted, _) => {
+                Err(BackendError::Full("the embedded store is full".into()))
+            }
+            (Capacity::Reclaim | Capacity::OverShare, _) => Err(BackendError::OverShare(RETRY_AFTER)),
+        }
     }
 
-    /// True if there is capacity for one more message. If needed, evicts the messages of the logs that were unused for
-    /// longest, and deletes the logs that are empty then.
-    fn has_capacity(&self, now: u64) -> bool {
-        let target = match self.budget.capacity(now) {
-            Capacity::Available => return true,
-            Capacity::Exhausted => return false,
-            Capacity::Evict(target) => target,
-        };
+    /// Evicts messages until at most `target` bytes are in use, and deletes the logs that are empty then: first the messages
+    /// of those who use more than their share, then of all, each time those of the logs that were unused for longest.
+    /// True if there is capacity now.
+    fn evict(&self, target: usize, now: u64) -> bool {
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
-        let mut by_use: Vec<_> = map.values().map(|channel| (lock(channel).log.used_at, channel)).collect();
-        by_use.sort_by_key(|(used_at, _)| *used_at);
+        let mut by_use: Vec<_> = map
+            .values()
+            .map(|channel| {
+                let held = lock(channel);
+                (held.log.used_at, held.log.main_owner(), channel)
+            })
+            .collect();
+        by_use.sort_by_key(|(used_at, ..)| *used_at);
         let mut trimmed = 0_usize;
-        for (_, channel) in by_use {
-            if !self.budget.is_over(target) {
-                break;
+        for of_all in [false, true] {
+            for (_, owner, channel) in &by_use {
+                if !self.budget.is_over(target) {
+                    break;
+                }
+                if of_all || owner.is_some_and(|owner| self.budget.is_heavy(owner)) {
+                    let mut held = lock(channel);
+                    let has_listeners = !held.listeners.is_empty();
+                    held.log.evict(has_listeners);
+                    trimmed += 1;
+                }
             }
-            let mut held = lock(channel);
-            let has_listeners = !held.listeners.is_empty();
-            self.change(&mut held, |log| log.evict(has_listeners));
-            trimmed += 1;
         }
         self.sweep(&mut map, 0);
         let has_capacity = self.budget.record_eviction(now);
@@ -125,9 +158,34 @@ impl Topics {
         has_capacity
     }
 
+    /// Frees what an owner over its share no longer needs: old dedupe records, and logs that hold only its messages and no
+    /// records, until it is within its share. True if it is.
+    fn reclaim(&self, owner: Owner, now: u64) -> bool {
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        self.sweep(&mut map, 0);
+        let mut old: Vec<_> = map
+            .values()
+            .filter_map(|channel| {
+                let mut held = lock(channel);
+                let is_old = held.listeners.is_empty() && held.log.has_no_records(now, &self.retention);
+                (is_old && held.log.main_owner() == Some(owner))
+                    .then_some((held.log.used_at, channel.clone()))
+            })
+            .collect();
+        if self.budget.exceeds_share(owner) && !old.is_empty() {
+            old.sort_by_key(|(used_at, _)| *used_at);
+            // Half at once, since each search scans every log.
+            let half = old.len().div_ceil(2);
+            old.drain(..half).for_each(|(_, channel)| lock(&channel).log.evict(false));
+            drop(old);
+            self.sweep(&mut map, 0);
+        }
+        self.budget.record_reclaim(owner, now)
+    }
+
     fn deliver(&self, topic: &Topic, channel: &Channel, publication: &Publication) {
         for node in channel.listeners.iter().filter_map(|index| self.node(*index)) {
-            node.deliver(topic, &mut vec![publication.clone()]);
+            node.deliver(topic, &mut std::iter::once(publication.clone()));
         }
     }
 
@@ -136,6 +194,14 @@ impl Topics {
         let channel = lock(&channel);
         self.deliver(topic, &channel, &Publication::Event { origin, body });
     }
+}
+
+/// The body with another message id. No client knows the old one yet, so its first occurrence is the one.
+fn with_id(body: Bytes, old: MessageId, new: MessageId) -> Bytes {
+    let (old, new) = (old.to_string(), new.to_string());
+    let found = (old != new).then(|| body.windows(old.len()).position(|part| part == old.as_bytes()));
+    let Some(at) = found.flatten() else { return body };
+    [&body[..at], new.as_bytes(), &body[at + old.len()..]].concat().into()
 }
 
 /// The topics, as one node uses them.
@@ -147,49 +213,70 @@ pub(super) struct MemoryBroker {
 #[async_trait]
 impl Broker for MemoryBroker {
     async fn publish(&self, publish: Publish) -> Result<Stored, BackendError> {
-        let Publish { mut topics, dedupe_key, mut message_id, mut sent_at, mut body } = publish;
+        let Publish { mut topics, dedupe_key, mut message_id, mut sent_at, mut body, owner, is_repeat_only } =
+            publish;
+        let key = dedupe_key.as_deref().map(RecordKey::of);
         let retention = &self.topics.retention;
-        let now = unix_ms();
+        let now = steady_ms();
+        if is_repeat_only && !topics.iter().any(|topic| self.topics.holds(topic, key.as_ref(), now)) {
+            return Err(BackendError::NotARepeat);
+        }
         // Before any log is locked, since an eviction locks every log.
-        let has_capacity = self.topics.has_capacity(now);
+        let room = self.topics.make_room(owner, now);
         topics.dedup();
-        let channels: Vec<_> = topics.iter().map(|topic| self.topics.channel(topic)).collect();
+        // A message that is refused must not leave the logs of invented names behind.
+        if let Err(error) = &room
+            && !topics.iter().all(|topic| self.topics.existing(topic).is_some())
+        {
+            return Err(error.clone());
+        }
+        let channels: Logs<_> = topics.iter().map(|topic| self.topics.channel(topic)).collect();
         // All channels are locked at once and in the same order by all publishes, so that two publishes can't deadlock.
-        let mut order: Vec<usize> = (0..channels.len()).collect();
+        let mut order: Logs<usize> = (0..channels.len()).collect();
         order.sort_by_key(|index| Arc::as_ptr(&channels[*index]));
-        let mut held: Vec<(usize, MutexGuard<'_, Channel>)> =
+        let mut held: Logs<(usize, MutexGuard<'_, Channel>)> =
             order.into_iter().map(|index| (index, lock(&channels[index]))).collect();
         held.sort_by_key(|(index, _)| *index);
         // If only one of two logs holds the message, the other log gets the same message under the same id.
-        let look = |log: &mut Log| log.first(&dedupe_key, now, retention);
-        let records: Vec<Option<First>> =
-            held.iter_mut().map(|(_, channel)| self.topics.change(channel, look)).collect();
+        let records: Logs<Option<First>> =
+            held.iter_mut().map(|(_, channel)| channel.log.first(key.as_ref(), now, retention)).collect();
         // A full store still answers duplicates, and still completes a message that only one of two logs holds.
-        if !has_capacity && records.iter().all(Option::is_none) {
-            return Err(BackendError::Refused("the embedded store is full".into()));
+        if records.iter().all(Option::is_none) {
+            room?;
+            if owner.is_some()
+                && let [(_, inbox), _] = &mut held[..]
+                && !inbox.log.takes(body.len(), now, retention)
+            {
+                return Err(BackendError::InboxFull);
+            }
         }
         let first =
             records.iter().zip(&held).find_map(|(record, (_, channel))| Some((record.as_ref()?, channel)));
         if let Some((first, channel)) = first {
             (message_id, sent_at) = (first.message_id, first.sent_at);
             body = channel.log.body(first.seq).unwrap_or(body);
+        } else {
+            let id = held.iter().fold(message_id, |id, (_, channel)| id.after(channel.log.top.message_id));
+            body = with_id(body, message_id, id);
+            message_id = id;
         }
         let duplicate = records.iter().all(Option::is_some);
-        let mut position = None;
+        let (mut position, mut logs_begun) = (None, 0);
         for ((index, channel), record) in held.iter_mut().zip(records) {
             let epoch = channel.log.top.epoch;
             if let Some(first) = record {
                 position = Some(Position { epoch, seq: first.seq, message_id: first.message_id });
                 continue;
             }
-            let entry = self.topics.change(channel, |log| {
-                log.append(dedupe_key.clone(), message_id, sent_at, body.clone(), now, retention)
-            });
+            let addition =
+                Addition { key, message_id, sent_at, stored_at: unix_ms(), body: body.clone(), owner };
+            logs_begun += u32::from(channel.log.top.seq == 0);
+            let entry = channel.log.append(addition, now, retention);
             position = Some(channel.log.top);
             self.topics.deliver(&topics[*index], channel, &Publication::Message { epoch, entry });
         }
         let position = position.ok_or_else(|| BackendError::Refused("a message needs a topic".into()))?;
-        Ok(Stored { position, sent_at, duplicate })
+        Ok(Stored { position, sent_at, duplicate, logs_begun })
     }
 
     async fn announce(
@@ -211,6 +298,7 @@ impl Broker for MemoryBroker {
     async fn subscribe(&self, topic: &Topic) -> Result<(), BackendError> {
         let channel = self.topics.channel(topic);
         let mut channel = lock(&channel);
+        channel.log.is_opened = true;
         if !channel.listeners.contains(&self.node) {
             channel.listeners.push(self.node);
         }
@@ -224,8 +312,7 @@ impl Broker for MemoryBroker {
     async fn history(&self, topic: &Topic, range: Range, limit: PageLimit) -> Result<Page, BackendError> {
         let channel = self.topics.channel(topic);
         let mut channel = lock(&channel);
-        let retention = &self.topics.retention;
-        Ok(self.topics.change(&mut channel, |log| log.page(range, limit, unix_ms(), retention)))
+        Ok(channel.log.page(range, limit, steady_ms(), &self.topics.retention))
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Position>, BackendError> {

@@ -2,17 +2,21 @@
 //! know the listeners. Called by the embedded broker under the topic's lock.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
-use crate::backend::{Entry, Page, PageLimit, Range};
+use super::budget::{Budget, Usage};
+use crate::backend::{Entry, Owner, Page, PageLimit, Range, UNOPENED_INBOX};
 use crate::protocol::{Epoch, MessageId, Position};
 
-/// Estimated sizes without the bodies, bytes.
+/// Estimated sizes, bytes, with the slack of the collections, which may be half empty: a log without its name, a message
+/// without its body, a dedupe record.
 const LOG_COST: usize = 1_024;
-const ENTRY_COST: usize = 160;
-const RECORD_COST: usize = 192;
+const ENTRY_COST: usize = 192;
+const RECORD_COST: usize = 160;
 
 /// Limits of what a log keeps.
 #[derive(Debug, Clone, Copy)]
@@ -31,18 +35,62 @@ pub(super) struct First {
     pub(super) sent_at: u64,
 }
 
+/// A dedupe key as a part of its SHA-256: a client chooses how long its keys are, and a record must not be longer for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct RecordKey([u8; 16]);
+
+impl RecordKey {
+    pub(super) fn of(dedupe_key: &str) -> Self {
+        let hash = Sha256::digest(dedupe_key.as_bytes());
+        Self(std::array::from_fn(|index| hash[index]))
+    }
+}
+
+/// Something that a log holds, and whom it is charged to.
+struct Charged<T> {
+    held: T,
+    owner: Option<Owner>,
+}
+
+/// An entry with the time at which it was stored, by a clock that can't be set.
+struct Aged {
+    entry: Entry,
+    since: u64,
+}
+
+/// What a publish adds to a log.
+pub(super) struct Addition {
+    /// `None` if nobody can repeat the publish.
+    pub(super) key: Option<RecordKey>,
+    pub(super) message_id: MessageId,
+    pub(super) sent_at: u64,
+    /// Unix ms.
+    pub(super) stored_at: u64,
+    pub(super) body: Bytes,
+    pub(super) owner: Option<Owner>,
+}
+
 pub(super) struct Log {
     pub(super) top: Position,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Charged<Aged>>,
     bytes: u64,
     /// Records of the current window and of the previous one. So a record lives for one to two windows.
-    records: [HashMap<String, First>; 2],
+    records: [HashMap<RecordKey, Charged<First>>; 2],
     window: u64,
     pub(super) used_at: u64,
+    /// Whether anyone has read it or listened to it.
+    pub(super) is_opened: bool,
+    budget: Arc<Budget>,
+    /// Estimated size of the log itself, and whom it is charged to: who publishes to a log that did not hold anything.
+    cost: usize,
+    creator: Option<Owner>,
 }
 
 impl Log {
-    pub(super) fn new(now: u64) -> Self {
+    /// An empty log of a topic whose name has this length, bytes. It charges all that it holds to the budget.
+    pub(super) fn new(now: u64, name_bytes: usize, budget: Arc<Budget>) -> Self {
+        let cost = LOG_COST + name_bytes;
+        budget.charge(None, Usage::of_records(cost));
         Self {
             top: Position::start(Epoch::generate()),
             entries: VecDeque::new(),
@@ -50,56 +98,108 @@ impl Log {
             records: Default::default(),
             window: 0,
             used_at: now,
+            is_opened: false,
+            budget,
+            cost,
+            creator: None,
         }
     }
 
-    /// Finds the first publish with this dedupe key.
-    pub(super) fn first(&mut self, key: &str, now: u64, retention: &Retention) -> Option<First> {
+    /// Finds the first publish with this dedupe key. Without a key there is none.
+    pub(super) fn first(
+        &mut self,
+        key: Option<&RecordKey>,
+        now: u64,
+        retention: &Retention,
+    ) -> Option<First> {
         self.rotate(now, retention);
-        self.records.iter().find_map(|records| records.get(key)).cloned()
+        let key = key?;
+        self.records.iter().find_map(|records| records.get(key)).map(|record| record.held.clone())
     }
 
     /// Returns the body of a message that the log still holds.
     pub(super) fn body(&self, seq: u64) -> Option<Bytes> {
-        let first = self.entries.front()?.seq;
-        self.entries.get(usize::try_from(seq.checked_sub(first)?).ok()?).map(|entry| entry.body.clone())
+        let first = self.entries.front()?.held.entry.seq;
+        let index = usize::try_from(seq.checked_sub(first)?).ok()?;
+        self.entries.get(index).map(|entry| entry.held.entry.body.clone())
     }
 
     /// Appends a message and its dedupe record.
-    pub(super) fn append(
-        &mut self,
-        key: String,
-        message_id: MessageId,
-        sent_at: u64,
-        body: Bytes,
-        now: u64,
-        retention: &Retention,
-    ) -> Entry {
-        self.rotate(now, retention);
+    pub(super) fn append(&mut self, addition: Addition, now: u64, retention: &Retention) -> Entry {
+        let Addition { key, message_id, sent_at, stored_at, body, owner } = addition;
+        if self.is_unused(now, retention) {
+            self.charge_log_to(owner);
+        }
         self.used_at = now;
-        let entry =
-            Entry { seq: self.top.seq + 1, message_id, prev: self.top.message_id, stored_at: now, body };
+        let entry = Entry { seq: self.top.seq + 1, message_id, prev: self.top.message_id, stored_at, body };
         self.top = Position { seq: entry.seq, message_id, ..self.top };
         self.bytes += entry.body.len() as u64;
-        self.records[0].insert(key, First { message_id, seq: entry.seq, sent_at });
-        self.entries.push_back(entry.clone());
+        let mut usage = Usage::of_messages(ENTRY_COST + entry.body.len());
+        if let Some(key) = key {
+            usage.records = RECORD_COST;
+            let first = First { message_id, seq: entry.seq, sent_at };
+            self.records[0].insert(key, Charged { held: first, owner });
+        }
+        self.budget.charge(owner, usage);
+        self.entries.push_back(Charged { held: Aged { entry: entry.clone(), since: now }, owner });
         self.trim(now, retention);
         entry
     }
 
-    /// Estimated memory of the log, bytes.
-    pub(super) fn weight(&self) -> usize {
-        let records: usize = self.records.iter().map(HashMap::len).sum();
-        LOG_COST + self.bytes as usize + self.entries.len() * ENTRY_COST + records * RECORD_COST
+    /// True if the log takes one more message of this size: nothing unread is trimmed for its size in the private log of a user
+    /// who has never connected.
+    pub(super) fn takes(&mut self, bytes: usize, now: u64, retention: &Retention) -> bool {
+        if self.is_opened {
+            return true;
+        }
+        self.trim(now, retention);
+        let max_messages = u64::from(UNOPENED_INBOX.messages).min(retention.max_messages);
+        let max_bytes = (UNOPENED_INBOX.bytes as u64).min(retention.max_bytes);
+        self.entries.is_empty()
+            || ((self.entries.len() as u64) < max_messages && self.bytes + bytes as u64 <= max_bytes)
+    }
+
+    fn charge_log_to(&mut self, owner: Option<Owner>) {
+        self.budget.release(self.creator, Usage::of_records(self.cost));
+        self.budget.charge(owner, Usage::of_records(self.cost));
+        self.creator = owner;
+    }
+
+    /// Who has most of the bytes of this log; its creator if it has no messages.
+    pub(super) fn main_owner(&self) -> Option<Owner> {
+        let mut bytes: HashMap<Option<Owner>, usize> = HashMap::new();
+        for entry in &self.entries {
+            *bytes.entry(entry.owner).or_default() += ENTRY_COST + entry.held.entry.body.len();
+        }
+        bytes.into_iter().max_by_key(|(_, bytes)| *bytes).map_or(self.creator, |(owner, _)| owner)
     }
 
     /// Deletes all messages, except the newest one if the log has listeners. Keeps the position and the dedupe records:
     /// a client that asks for these messages receives a gap with the reason `trimmed`.
     pub(super) fn evict(&mut self, has_listeners: bool) {
-        let kept = usize::from(has_listeners && !self.entries.is_empty());
-        self.entries.drain(..self.entries.len() - kept);
+        let kept = usize::from(has_listeners);
+        while self.entries.len() > kept {
+            self.drop_oldest();
+        }
         self.entries.shrink_to_fit();
-        self.bytes = self.entries.iter().map(|entry| entry.body.len() as u64).sum();
+    }
+
+    /// True if no dedupe record keeps the log.
+    pub(super) fn has_no_records(&mut self, now: u64, retention: &Retention) -> bool {
+        self.rotate(now, retention);
+        self.records.iter().all(HashMap::is_empty)
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(oldest) = self.entries.pop_front() else { return };
+        let size = oldest.held.entry.body.len();
+        self.bytes -= size as u64;
+        self.budget.release(oldest.owner, Usage::of_messages(ENTRY_COST + size));
+    }
+
+    fn drop_records(&mut self, records: HashMap<RecordKey, Charged<First>>) {
+        let cost = Usage::of_records(RECORD_COST);
+        records.into_values().for_each(|record| self.budget.release(record.owner, cost));
     }
 
     fn trim(&mut self, now: u64, retention: &Retention) {
@@ -109,41 +209,54 @@ impl Log {
             let is_newest = self.entries.len() == 1;
             let over = self.entries.len() as u64 > retention.max_messages
                 || (self.bytes > retention.max_bytes && !is_newest);
-            if !over && head.stored_at > oldest {
-                return;
+            if !over && head.held.since > oldest {
+                break;
             }
-            self.bytes -= head.body.len() as u64;
-            self.entries.pop_front();
+            self.drop_oldest();
+        }
+        // The estimate allows for a queue that is half empty.
+        if self.entries.capacity() > 4 * self.entries.len().max(4) {
+            self.entries.shrink_to(2 * self.entries.len());
         }
     }
 
     fn rotate(&mut self, now: u64, retention: &Retention) {
         let window = now / (retention.dedupe_window.as_millis() as u64).max(1);
         if window != self.window {
-            let previous = std::mem::take(&mut self.records[0]);
-            self.records[1] = if window == self.window + 1 { previous } else { HashMap::new() };
+            let newer = std::mem::take(&mut self.records[0]);
+            let older = std::mem::take(&mut self.records[1]);
+            self.drop_records(older);
+            if window == self.window + 1 {
+                self.records[1] = newer;
+            } else {
+                self.drop_records(newer);
+            }
             self.window = window;
         }
     }
 
     /// True if the log holds neither messages nor dedupe records: deleting it loses nothing.
     pub(super) fn is_unused(&mut self, now: u64, retention: &Retention) -> bool {
+        // Most logs hold a record, and need no closer look.
+        if !self.has_no_records(now, retention) {
+            return false;
+        }
         self.trim(now, retention);
-        self.rotate(now, retention);
-        self.entries.is_empty() && self.records.iter().all(HashMap::is_empty)
+        self.entries.is_empty()
     }
 
     /// Reads a page, by the rules of [`Range`] and [`PageLimit`].
     pub(super) fn page(&mut self, range: Range, limit: PageLimit, now: u64, retention: &Retention) -> Page {
         self.trim(now, retention);
         self.used_at = now;
-        let first = self.entries.front().map_or(self.top.seq + 1, |entry| entry.seq);
+        self.is_opened = true;
+        let first = self.entries.front().map_or(self.top.seq + 1, |entry| entry.held.entry.seq);
         let held = self.entries.len();
         let index = |seq: u64| usize::try_from(seq.saturating_sub(first)).unwrap_or(held).min(held);
         let mut bytes = 0;
-        let mut fits = |entry: &&Entry| {
+        let mut fits = |entry: &&Charged<Aged>| {
             let is_first = bytes == 0;
-            bytes += entry.body.len().max(1);
+            bytes += entry.held.entry.body.len().max(1);
             is_first || bytes <= limit.bytes
         };
         let count = limit.messages as usize;
@@ -151,20 +264,30 @@ impl Log {
             Range::Top => (Vec::new(), false),
             Range::After(seq) => {
                 let start = index(seq.saturating_add(1));
-                let taken: Vec<_> =
-                    self.entries.range(start..).take(count).take_while(|e| fits(e)).cloned().collect();
+                let taken = self.entries.range(start..).take(count).take_while(|entry| fits(entry));
+                let taken: Vec<Entry> = taken.map(|entry| entry.held.entry.clone()).collect();
                 let more = start + taken.len() < held;
                 (taken, more)
             }
             Range::Before(_) | Range::Newest => {
                 let end = if let Range::Before(seq) = range { index(seq) } else { held };
-                let mut taken: Vec<_> =
-                    self.entries.range(..end).rev().take(count).take_while(|e| fits(e)).cloned().collect();
+                let taken = self.entries.range(..end).rev().take(count).take_while(|entry| fits(entry));
+                let mut taken: Vec<Entry> = taken.map(|entry| entry.held.entry.clone()).collect();
                 taken.reverse();
                 let more = taken.len() < end;
                 (taken, more)
             }
         };
         Page { top: self.top, entries, more }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.evict(false);
+        for records in std::mem::take(&mut self.records) {
+            self.drop_records(records);
+        }
+        self.budget.release(self.creator, Usage::of_records(self.cost));
     }
 }

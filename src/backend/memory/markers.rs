@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use indexmap::IndexMap;
 
 use super::lock::lock;
-use crate::backend::{BackendError, MAX_READ_MARKERS, Markers, unix_ms};
+use crate::backend::{BackendError, MAX_READ_MARKERS, Markers, steady_ms};
 use crate::protocol::{MessageId, Position, RoomMarker, RoomName, UserName};
 
 /// Time until markers expire, from their last use. The same as in Redis.
@@ -100,12 +100,12 @@ pub(super) struct MemoryMarkers {
 #[async_trait]
 impl Markers for MemoryMarkers {
     async fn cursor(&self, user: &UserName) -> Result<Option<Position>, BackendError> {
-        Ok(lock(&self.users).get(user, unix_ms()).and_then(|marks| marks.cursor))
+        Ok(lock(&self.users).get(user, steady_ms()).and_then(|marks| marks.cursor))
     }
 
     async fn advance_cursor(&self, user: &UserName, position: Position) -> Result<(), BackendError> {
         let mut users = lock(&self.users);
-        let cursor = &mut users.entry(user, unix_ms()).cursor;
+        let cursor = &mut users.entry(user, steady_ms()).cursor;
         if cursor.is_none_or(|old| old.epoch != position.epoch || old.seq < position.seq) {
             *cursor = Some(position);
         }
@@ -117,7 +117,7 @@ impl Markers for MemoryMarkers {
         user: &UserName,
         room: &RoomName,
     ) -> Result<Option<RoomMarker>, BackendError> {
-        Ok(lock(&self.users).get(user, unix_ms()).and_then(|marks| marks.rooms.get(room)).copied())
+        Ok(lock(&self.users).get(user, steady_ms()).and_then(|marks| marks.rooms.get(room)).copied())
     }
 
     async fn mark_room(
@@ -127,7 +127,7 @@ impl Markers for MemoryMarkers {
         marker: RoomMarker,
     ) -> Result<bool, BackendError> {
         let mut users = lock(&self.users);
-        let rooms = &mut users.entry(user, unix_ms()).rooms;
+        let rooms = &mut users.entry(user, steady_ms()).rooms;
         if rooms.get(room).is_some_and(|old| old.epoch == marker.epoch && old.seq >= marker.seq) {
             return Ok(false);
         }
@@ -137,8 +137,8 @@ impl Markers for MemoryMarkers {
 
     async fn private_markers(&self, user: &UserName) -> Result<Vec<(UserName, MessageId)>, BackendError> {
         let mut users = lock(&self.users);
-        let Some(marks) = users.get(user, unix_ms()) else { return Ok(Vec::new()) };
-        Ok(marks.peers.iter().map(|(peer, id)| (peer.clone(), *id)).collect())
+        let Some(marks) = users.get(user, steady_ms()) else { return Ok(Vec::new()) };
+        Ok(marks.peers.iter().rev().map(|(peer, id)| (peer.clone(), *id)).collect())
     }
 
     async fn mark_private(
@@ -148,7 +148,7 @@ impl Markers for MemoryMarkers {
         id: MessageId,
     ) -> Result<bool, BackendError> {
         let mut users = lock(&self.users);
-        let peers = &mut users.entry(user, unix_ms()).peers;
+        let peers = &mut users.entry(user, steady_ms()).peers;
         if peers.get(peer).is_some_and(|old| *old >= id) {
             return Ok(false);
         }

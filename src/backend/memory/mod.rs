@@ -12,13 +12,18 @@ mod tokens;
 use std::sync::{Arc, Mutex};
 
 use broker::{MemoryBroker, Topics};
+use budget::Budget;
 use log::Retention;
 use markers::MemoryMarkers;
 use presence::{MemoryPresence, PresenceStore};
 use tokens::MemoryTokens;
 
+use super::lease_observer::LeaseObserver;
 use super::{Backend, Deliver};
 use crate::config::Config;
+
+/// A single owner may use this part of the embedded store.
+const SHARES: usize = 8;
 
 /// The stores of one process. All nodes of the process share them.
 pub struct Embedded {
@@ -37,8 +42,11 @@ impl Embedded {
             max_bytes: config.history.max_bytes,
             dedupe_window: config.history.dedupe_window,
         };
+        let max = config.history.embedded_bytes;
+        // The operator who lifts the rate of storage trusts the clients.
+        let share = if config.limits.storage_rate() == 0 { usize::MAX } else { max / SHARES };
         Self {
-            topics: Arc::new(Topics::new(retention, config.history.embedded_bytes)),
+            topics: Arc::new(Topics::new(retention, Budget::new(max, share))),
             presence: Arc::default(),
             tokens: Arc::default(),
             markers: Arc::default(),
@@ -58,6 +66,7 @@ impl Embedded {
                 lease: config.node.lease,
                 quiet_above: config.rooms.quiet_above,
                 incarnation: Mutex::default(),
+                observer: Mutex::new(LeaseObserver::new(config.node.lease)),
             }),
             tokens: self.tokens.clone(),
             markers: self.markers.clone(),

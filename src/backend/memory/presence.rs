@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::broker::Topics;
 use super::lock::lock;
+use crate::backend::lease_observer::{LeaseObserver, LeaseRecord};
 use crate::backend::{
     BackendError, CLAIM_DURATION, Incarnation, Lease, MembersPage, NodeInfo, Presence, STALE_MEMBERS_PER_PAGE,
 };
@@ -26,32 +27,52 @@ struct State {
     leases: HashMap<String, LeaseState>,
     /// Incarnations that another node has claimed, oldest first.
     claimed: VecDeque<String>,
+    /// The number of renewals so far.
+    renewals: u64,
 }
 
 struct LeaseState {
     name: String,
-    /// End of the lease. `None`: the lease is lost, and other nodes may remove the members.
-    ends: Option<Instant>,
-    claimed: Option<Instant>,
+    duration: Duration,
+    /// Changes with each renewal. `None`: the lease has ended for every node, and other nodes may remove the members.
+    beat: Option<u64>,
+    claim: Option<Claim>,
+}
+
+struct Claim {
+    since: Instant,
+    owner: Option<String>,
 }
 
 impl LeaseState {
-    fn expired(name: &str) -> Self {
-        Self { name: name.to_owned(), ends: None, claimed: None }
+    fn expired(own: &MemoryPresence) -> Self {
+        Self { name: own.name.clone(), duration: own.lease, beat: None, claim: None }
     }
 }
 
 impl State {
-    fn is_live(&self, incarnation: &str) -> bool {
-        let ends = self.leases.get(incarnation).and_then(|lease| lease.ends);
-        ends.is_some_and(|ends| ends > Instant::now())
+    fn next_beat(&mut self) -> Option<u64> {
+        self.renewals += 1;
+        Some(self.renewals)
+    }
+
+    /// The incarnations whose leases run as this observer sees it.
+    fn live(&self, observer: &LeaseObserver) -> HashSet<&str> {
+        let ended: HashSet<(&str, &str)> = observer.ended().collect();
+        let is_live =
+            |incarnation: &str, beat: u64| !ended.contains(&(incarnation, beat.to_string().as_str()));
+        let leases = self.leases.iter().filter_map(|(incarnation, lease)| Some((incarnation, lease.beat?)));
+        leases
+            .filter(|(incarnation, beat)| is_live(incarnation, *beat))
+            .map(|(live, _)| live.as_str())
+            .collect()
     }
 
     /// Adds a member. Returns true if no node held the user, and the size of the room after it.
     fn add(&mut self, own: &MemoryPresence, room: &RoomName, user: &UserName) -> (bool, usize) {
         let incarnation = own.incarnation(self);
         // An incarnation that was deleted meanwhile gets an expired lease, so that other nodes find its members.
-        self.leases.entry(incarnation.clone()).or_insert_with(|| LeaseState::expired(&own.name));
+        self.leases.entry(incarnation.clone()).or_insert_with(|| LeaseState::expired(own));
         let members = self.rooms.entry(room.clone()).or_default();
         let held_by = members.entry(user.clone()).or_default();
         let first = held_by.is_empty();
@@ -67,7 +88,7 @@ impl State {
         if !self.rooms.values().any(holds) {
             self.leases.remove(incarnation);
         } else if let Some(lease) = self.leases.get_mut(incarnation) {
-            (lease.ends, lease.claimed) = (None, None);
+            (lease.beat, lease.claim) = (None, None);
         }
     }
 
@@ -105,6 +126,7 @@ pub(super) struct MemoryPresence {
     pub(super) lease: Duration,
     pub(super) quiet_above: usize,
     pub(super) incarnation: Mutex<Option<String>>,
+    pub(super) observer: Mutex<LeaseObserver>,
 }
 
 impl MemoryPresence {
@@ -113,8 +135,8 @@ impl MemoryPresence {
         let mut own = lock(&self.incarnation);
         own.get_or_insert_with(|| {
             let fresh = format!("{}-{:08x}", self.name, rand::random::<u32>());
-            let ends = Some(Instant::now() + self.lease);
-            state.leases.insert(fresh.clone(), LeaseState { name: self.name.clone(), ends, claimed: None });
+            let beat = state.next_beat();
+            state.leases.insert(fresh.clone(), LeaseState { beat, ..LeaseState::expired(self) });
             fresh
         })
         .clone()
@@ -183,15 +205,12 @@ impl Presence for MemoryPresence {
         limit: u32,
     ) -> Result<MembersPage, BackendError> {
         let state = self.store.lock();
+        // This store is the memory of the reader: it loses nothing that the reader still has.
+        let is_complete = true;
         let Some(held) = state.rooms.get(room) else {
-            return Ok(MembersPage { members: Vec::new(), count: 0, more: false });
+            return Ok(MembersPage { members: Vec::new(), count: 0, more: false, is_complete });
         };
-        let live: HashSet<&str> = state
-            .leases
-            .keys()
-            .map(String::as_str)
-            .filter(|incarnation| state.is_live(incarnation))
-            .collect();
+        let live = state.live(&lock(&self.observer));
         let present = |held_by: &BTreeSet<String>| held_by.iter().any(|i| live.contains(i.as_str()));
         let count = held.values().filter(|held_by| present(held_by)).count() as u64;
         let rest =
@@ -200,21 +219,32 @@ impl Presence for MemoryPresence {
             rest.map(|(user, _)| user.clone()).take(limit as usize + 1).collect();
         let more = members.len() > limit as usize;
         members.truncate(limit as usize);
-        Ok(MembersPage { members, count, more })
+        Ok(MembersPage { members, count, more, is_complete })
     }
 
     async fn renew(&self) -> Result<Lease, BackendError> {
         let mut state = self.store.lock();
         let incarnation = self.incarnation(&mut state);
         let was_claimed = state.claimed.contains(&incarnation);
+        let beat = state.next_beat();
         match state.leases.get_mut(&incarnation) {
-            Some(lease) if lease.ends.is_some() => {
-                lease.ends = Some(Instant::now() + self.lease);
+            Some(lease) if lease.beat.is_some() => {
+                lease.beat = beat;
                 Ok(Lease::Kept)
             }
             _ if was_claimed => Ok(Lease::Claimed),
             _ => Ok(Lease::Lost),
         }
+    }
+
+    async fn observe_leases(&self, now: Instant) -> Result<(), BackendError> {
+        let state = self.store.lock();
+        let record = |(incarnation, lease): (&String, &LeaseState)| {
+            let (beat, duration) = (lease.beat?.to_string(), Some(lease.duration));
+            Some(LeaseRecord { incarnation: incarnation.clone(), beat, duration })
+        };
+        lock(&self.observer).observe(state.leases.iter().filter_map(record), now);
+        Ok(())
     }
 
     async fn reincarnate(&self) -> Result<(), BackendError> {
@@ -223,10 +253,10 @@ impl Presence for MemoryPresence {
         if let Some(old) = old {
             // One last lease, so that the new incarnation can restore all members before other nodes remove them. It is
             // not granted if another node has already claimed the old incarnation.
-            let last = Some(Instant::now() + self.lease);
-            let fresh = LeaseState { ends: last, ..LeaseState::expired(&self.name) };
+            let last = state.next_beat();
+            let fresh = LeaseState { beat: last, ..LeaseState::expired(self) };
             let old = state.leases.entry(old).or_insert(fresh);
-            old.ends = old.ends.and(last);
+            old.beat = old.beat.and(last);
         }
         self.incarnation(&mut state);
         Ok(())
@@ -242,21 +272,26 @@ impl Presence for MemoryPresence {
 
     async fn claim_expired(&self) -> Result<Option<Incarnation>, BackendError> {
         let mut state = self.store.lock();
-        let State { leases, claimed, .. } = &mut *state;
         let now = Instant::now();
         let own = lock(&self.incarnation).clone();
-        let expired = leases.iter_mut().find(|(incarnation, lease)| {
+        let live = state.live(&lock(&self.observer));
+        let is_free = |claim: &Claim| {
+            let owner = claim.owner.as_ref().and_then(|owner| state.leases.get(owner));
+            claim.since + CLAIM_DURATION <= now || owner.is_none_or(|owner| owner.beat.is_none())
+        };
+        let expired = state.leases.iter().find(|(incarnation, lease)| {
             Some(*incarnation) != own.as_ref()
-                && lease.ends.is_none_or(|ends| ends <= now)
-                && lease.claimed.is_none_or(|since| since + CLAIM_DURATION <= now)
+                && !live.contains(incarnation.as_str())
+                && lease.claim.as_ref().is_none_or(is_free)
         });
-        Ok(expired.map(|(incarnation, lease)| {
-            lease.ends = None;
-            lease.claimed = Some(now);
-            claimed.push_back(incarnation.clone());
-            claimed.drain(..claimed.len().saturating_sub(MAX_CLAIMED));
-            Incarnation(incarnation.clone())
-        }))
+        let Some(expired) = expired.map(|(incarnation, _)| incarnation.clone()) else { return Ok(None) };
+        if let Some(lease) = state.leases.get_mut(&expired) {
+            (lease.beat, lease.claim) = (None, Some(Claim { since: now, owner: own }));
+        }
+        state.claimed.push_back(expired.clone());
+        let excess = state.claimed.len().saturating_sub(MAX_CLAIMED);
+        state.claimed.drain(..excess);
+        Ok(Some(Incarnation(expired)))
     }
 
     async fn stale_members(
@@ -293,12 +328,16 @@ impl Presence for MemoryPresence {
     async fn nodes(&self) -> Result<Vec<NodeInfo>, BackendError> {
         let state = self.store.lock();
         let now = Instant::now();
-        let info = |(incarnation, lease): (&String, &LeaseState)| NodeInfo {
-            name: lease.name.clone(),
-            incarnation: incarnation.clone(),
-            lease_remaining_ms: lease
-                .ends
-                .map_or(0, |ends| ends.saturating_duration_since(now).as_millis() as u64),
+        let observer = lock(&self.observer);
+        let info = |(incarnation, lease): (&String, &LeaseState)| {
+            let remaining = lease
+                .beat
+                .map(|beat| observer.remaining(incarnation, &beat.to_string(), now).as_millis() as u64);
+            NodeInfo {
+                name: lease.name.clone(),
+                incarnation: incarnation.clone(),
+                lease_remaining_ms: remaining.unwrap_or(0),
+            }
         };
         Ok(state.leases.iter().map(info).collect())
     }

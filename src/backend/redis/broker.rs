@@ -1,8 +1,8 @@
-//! Logs and channels in Redis. Owns the calls of `publish.lua` and `history.lua`, and the choice of a connection for each
+//! Logs and channels in Redis. Owns what `publish.lua` and `history.lua` are called with, and the choice of a connection for each
 //! topic; the scripts do the atomic work. Called by `chat` through [`Broker`].
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,12 +10,14 @@ use redis::{Cmd, Value, from_redis_value};
 
 use super::clock::LastTime;
 use super::codec;
-use super::command_connection::CommandConnection;
+use super::command_connection::{CommandConnection, shard};
 use super::error::ConnectionRole;
-use super::keys::{KEYS_PER_LOG, Keys, LogKeys};
+use super::format_level::FormatLevel;
+use super::keys::Keys;
 use super::pool::Pool;
 use super::probe;
-use super::script::{HISTORY, PUBLISH};
+use super::publish_queue::{PublishItem, PublishQueue, PublishTerms, dedupe_hash};
+use super::script::HISTORY;
 use super::subscriber::Subscriber;
 use crate::backend::{BackendError, Broker, Entry, Notice, Page, PageLimit, Publish, Range, Stored};
 use crate::config::History;
@@ -27,22 +29,24 @@ const TOPS_PER_TRIP: usize = 100;
 /// Below this remaining time to live, reading a log's top also extends it. So an unused log is extended once a day.
 const META_TTL_FLOOR_MS: i64 = 30 * 86_400_000;
 
+/// How long a room that never had a message keeps its epoch after its last member left, at least: as in the embedded store.
+const EMPTY_ROOM_TTL: Duration = Duration::from_secs(600);
+
 /// Broker, as one node uses it.
 pub(super) struct RedisBroker {
     pub(super) keys: Keys,
     pub(super) retention: History,
     pub(super) commands: Arc<[CommandConnection]>,
+    /// One for each of `commands`.
+    pub(super) publishes: Vec<PublishQueue>,
     pub(super) subscribers: Arc<[Subscriber]>,
     pub(super) pool: Pool,
     /// When Redis last accepted a write.
     pub(super) written: Arc<LastTime>,
-}
-
-/// Returns the connection of a topic. It is always the same one, so that the connection keeps the order of the topic.
-fn shard<'a, T>(connections: &'a [T], topic: &Topic) -> &'a T {
-    let mut hasher = DefaultHasher::new();
-    topic.hash(&mut hasher);
-    &connections[(hasher.finish() % connections.len() as u64) as usize]
+    /// Whether nodes of an earlier version run.
+    pub(super) format: Arc<FormatLevel>,
+    /// How often the node looks at a topic without new messages.
+    pub(super) idle_check: Duration,
 }
 
 impl RedisBroker {
@@ -50,21 +54,43 @@ impl RedisBroker {
         self.retention.max_age.as_millis() as u64
     }
 
+    /// Time to live of a room that never had a message. A node with members looks at it every `idle_check`, and extends it
+    /// when half is left.
+    fn empty_room_ttl_ms(&self) -> u64 {
+        EMPTY_ROOM_TTL.max(4 * self.idle_check).as_millis() as u64
+    }
+
+    /// Below this remaining time to live, reading the top of a log also extends it.
+    fn ttl_floor_ms(&self, topic: &Topic, seq: u64) -> i64 {
+        match (topic, seq) {
+            (Topic::Room(_), 0) => self.empty_room_ttl_ms() as i64 / 2,
+            _ => META_TTL_FLOOR_MS,
+        }
+    }
+
     async fn page(
         &self,
-        log: &LogKeys,
+        topic: &Topic,
         direction: &str,
         seq: u64,
         limit: PageLimit,
     ) -> Result<Page, BackendError> {
         let epoch = Epoch::generate().to_string();
-        let reply: (String, u64, String, bool, Vec<Value>) = self
-            .pool
-            .script(&HISTORY, KEYS_PER_LOG, |cmd| {
-                cmd.arg(&log.all()).arg(&epoch).arg(self.max_age_ms());
-                cmd.arg(direction).arg(seq).arg(limit.messages).arg(limit.bytes);
-            })
-            .await?;
+        let keys = self.keys.log(topic).meta_and_stream();
+        let empty_ttl = match topic {
+            Topic::Room(_) => self.empty_room_ttl_ms().to_string(),
+            Topic::User(_) => String::new(),
+        };
+        let fill = |cmd: &mut Cmd| {
+            cmd.arg(&keys).arg(&epoch).arg(self.retention.max_messages).arg(self.max_age_ms());
+            cmd.arg(direction).arg(seq).arg(limit.messages).arg(limit.bytes).arg(&empty_ttl);
+        };
+        // A long page would delay what is published on the same connection.
+        let reply: (String, u64, String, bool, Vec<Value>) = if limit.messages <= 1 {
+            shard(&self.commands, topic).script(&HISTORY, keys.len(), fill).await?
+        } else {
+            self.pool.script(&HISTORY, keys.len(), fill).await?
+        };
         let (epoch, seq, message_id, more, entries) = reply;
         let top = codec::position(&epoch, seq, &message_id)
             .ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
@@ -75,14 +101,18 @@ impl RedisBroker {
 
     async fn top(&self, topic: &Topic) -> Result<Position, BackendError> {
         let none = PageLimit { messages: 0, bytes: 0 };
-        Ok(self.page(&self.keys.log(topic), "top", 0, none).await?.top)
+        Ok(self.page(topic, "top", 0, none).await?.top)
     }
 }
 
-fn stored(reply: Value) -> Option<Stored> {
-    let (epoch, seq, id, sent_at, duplicate): (String, u64, String, u64, bool) =
-        from_redis_value(reply).ok()?;
-    Some(Stored { position: codec::position(&epoch, seq, &id)?, sent_at, duplicate })
+/// Parses the reply of `publish.lua` for one item: `<epoch> <seq> <message id> <sent_at> <duplicate> <begun>`.
+fn stored(reply: &Value) -> Option<Stored> {
+    let Value::BulkString(text) = reply else { return None };
+    let mut words = std::str::from_utf8(text).ok()?.split(' ');
+    let position = codec::position(words.next()?, words.next()?.parse().ok()?, words.next()?)?;
+    let sent_at = words.next()?.parse().ok()?;
+    let duplicate = words.next()? == "1";
+    Some(Stored { position, sent_at, duplicate, logs_begun: words.next()?.parse().ok()? })
 }
 
 #[async_trait]
@@ -94,22 +124,31 @@ impl Broker for RedisBroker {
         let Some(last) = topics.last() else {
             return Err(BackendError::Refused("a message needs a topic".into()));
         };
-        let command_connection = shard(&self.commands, last);
-        let message_id = publish.message_id.to_string();
-        let epochs: Vec<String> = topics.iter().map(|_| Epoch::generate().to_string()).collect();
-        let fill = |cmd: &mut Cmd| {
-            for topic in &topics {
-                cmd.arg(&self.keys.log(topic).all());
+        let publishes = shard(&self.publishes, last);
+        let mut keys = Vec::with_capacity(4 * topics.len());
+        for log in topics.iter().map(|topic| self.keys.log(topic)) {
+            keys.extend(log.meta_and_stream());
+            if publish.dedupe_key.is_some() {
+                keys.extend(log.dedupe());
             }
-            cmd.arg(&publish.dedupe_key).arg(&message_id).arg(publish.sent_at).arg(&publish.body[..]);
-            cmd.arg(self.retention.max_messages).arg(self.max_age_ms()).arg(self.retention.max_bytes);
-            cmd.arg(self.retention.dedupe_window.as_millis() as u64);
-            for (topic, epoch) in topics.iter().zip(&epochs) {
-                cmd.arg(self.keys.channel(topic)).arg(epoch);
-            }
+        }
+        let log = |topic: &Topic| (self.keys.channel_on_server(topic), Epoch::generate().to_string());
+        let terms = match publish.owner {
+            _ if publish.is_repeat_only => PublishTerms::OnlyRepeat,
+            Some(_) => PublishTerms::Charged,
+            None => PublishTerms::Free,
         };
-        let reply = command_connection.script(&PUBLISH, topics.len() * KEYS_PER_LOG, fill).await?;
-        stored(reply).ok_or_else(|| ConnectionRole::Command.malformed_reply())
+        let item = PublishItem {
+            keys,
+            dedupe: publish.dedupe_key.map(|key| (dedupe_hash(&key), key)),
+            message_id: publish.message_id.to_string(),
+            sent_at: publish.sent_at,
+            terms,
+            body: publish.body,
+            logs: topics.iter().map(log).collect(),
+        };
+        let reply = publishes.publish(item).await?;
+        stored(&reply).ok_or_else(|| ConnectionRole::Command.malformed_reply())
     }
 
     async fn announce(
@@ -119,14 +158,14 @@ impl Broker for RedisBroker {
         body: Bytes,
     ) -> Result<(), BackendError> {
         let mut publish = redis::cmd("PUBLISH");
-        publish.arg(self.keys.channel(topic)).arg(codec::event(origin, &body));
-        shard(&self.commands, topic).command(&publish).await.map(drop)
+        publish.arg(self.keys.channel_on_server(topic)).arg(codec::event(origin, &body));
+        shard(&self.commands, topic).command::<()>(&publish).await
     }
 
     async fn notify(&self, notice: Notice) -> Result<(), BackendError> {
         let mut publish = redis::cmd("PUBLISH");
-        publish.arg(self.keys.notices()).arg(codec::notice(&notice));
-        self.commands[0].command(&publish).await.map(drop)
+        publish.arg(self.keys.notices_on_server()).arg(codec::notice(&notice));
+        self.commands[0].command::<()>(&publish).await
     }
 
     async fn subscribe(&self, topic: &Topic) -> Result<(), BackendError> {
@@ -138,27 +177,26 @@ impl Broker for RedisBroker {
     }
 
     async fn history(&self, topic: &Topic, range: Range, limit: PageLimit) -> Result<Page, BackendError> {
-        let log = self.keys.log(topic);
         // The script returns at least one entry if it may return any.
         let limit = PageLimit { messages: limit.messages.max(1), ..limit };
         match range {
             // No entry has a seq below 1, and XREVRANGE rejects an exclusive end of 0-0.
-            Range::Top | Range::Before(0) => self.page(&log, "top", 0, limit).await,
-            Range::After(seq) => self.page(&log, "after", seq, limit).await,
-            Range::Newest => Ok(reversed(self.page(&log, "newest", 0, limit).await?)),
-            Range::Before(seq) => Ok(reversed(self.page(&log, "before", seq, limit).await?)),
+            Range::Top | Range::Before(0) => self.page(topic, "top", 0, limit).await,
+            Range::After(seq) => self.page(topic, "after", seq, limit).await,
+            Range::Newest => Ok(reversed(self.page(topic, "newest", 0, limit).await?)),
+            Range::Before(seq) => Ok(reversed(self.page(topic, "before", seq, limit).await?)),
         }
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Position>, BackendError> {
-        type Meta = (Option<String>, Option<u64>, Option<String>);
+        type Meta = (Option<String>, Option<u64>, Option<String>, Option<u64>);
         let mut tops = Vec::with_capacity(topics.len());
         for topics in topics.chunks(TOPS_PER_TRIP) {
             // Plain reads: nodes read the tops of quiet topics every few seconds, which must not write to Redis.
             let mut pipeline = redis::Pipeline::with_capacity(2 * topics.len());
             for topic in topics {
                 let meta = self.keys.log(topic).meta();
-                pipeline.cmd("HMGET").arg(&meta).arg(&["e", "s", "i"]);
+                pipeline.cmd("HMGET").arg(&meta).arg(&["e", "s", "i", "n"]);
                 pipeline.cmd("PTTL").arg(&meta);
             }
             let replies: Vec<Value> = self.pool.pipeline(&pipeline).await?;
@@ -171,11 +209,11 @@ impl Broker for RedisBroker {
                     from_redis_value(meta).map_err(|_| ConnectionRole::Pool.malformed_reply())?;
                 let ttl: i64 = from_redis_value(ttl).map_err(|_| ConnectionRole::Pool.malformed_reply())?;
                 let top = match meta {
-                    (Some(epoch), Some(seq), Some(id)) if ttl >= META_TTL_FLOOR_MS => {
+                    (Some(epoch), Some(seq), Some(id), None) if ttl >= self.ttl_floor_ms(topic, seq) => {
                         codec::position(&epoch, seq, &id)
                             .ok_or_else(|| ConnectionRole::Pool.malformed_reply())?
                     }
-                    // There is no log yet, or its expiry must be extended.
+                    // There is no log yet, its user has not read it yet, or its expiry must be extended.
                     _ => self.top(topic).await?,
                 };
                 tops.push(top);
@@ -185,7 +223,7 @@ impl Broker for RedisBroker {
     }
 
     fn ready(&self) -> bool {
-        probe::ready(&self.commands, &self.subscribers, &self.written)
+        self.format.is_known() && probe::ready(&self.commands, &self.subscribers, &self.written)
     }
 }
 

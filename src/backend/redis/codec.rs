@@ -1,5 +1,5 @@
 //! Format of publications and notices on Redis channels, and of log entries. Owns their text form, a short header line
-//! and an opaque body; knows no connections. `publish.lua` writes the header of messages, this file that of events; the
+//! and an opaque body; knows no connections. `append.lua` writes the header of messages, this file that of events; the
 //! dispatcher parses both.
 //!
 //! `M <epoch> <seq> <message_id> <prev or -> <stored_at>\n<body>` is a message, `E <origin or ->\n<body>` an event.

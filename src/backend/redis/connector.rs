@@ -1,56 +1,67 @@
-//! Connecting to Redis. Owns the address, the deadlines, the back-off and the checks of a new connection; keeps no
-//! connection. Called by the command connections, the subscribers and the pool.
+//! Connecting to Redis. Owns the deadlines and the checks of a new connection; keeps no connection. Called by the command
+//! connections, the subscribers and the pool.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, Value,
-};
+use redis::{AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, Value};
 use secrecy::ExposeSecret;
 
-use crate::config::Redis;
+use super::backoff::Backoff;
+use super::connection::Connection;
+use super::credentials::Credentials;
+use super::demotion::{DemotionSignal, DemotionWatch};
+use super::dialer::Dialer;
+use super::error::is_demoted;
+use super::rights;
+use super::tls::Tls;
+use crate::config::{Redis, RedisAddress, RedisUrl};
 
-/// Pause after the first failed attempt. Each further failure doubles it.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// What is wrong with a replica.
+pub(super) const NOT_A_MASTER: &str =
+    "the server is a replica: let `redis.url` lead to the master. The node tries again until it does";
 
-/// All settings of a connection.
+/// All settings of a connection. Only the dialer knows the address.
 #[derive(Clone)]
 pub(super) struct Connector {
-    client: Client,
+    dialer: Dialer,
+    credentials: Credentials,
+    database: u32,
     timeout: Duration,
     max_pause: Duration,
+    demotion: DemotionSignal,
 }
 
 impl Connector {
-    /// Parses the URL. The error never contains the URL, which may hold a password.
+    /// Parses the URL and reads the files of TLS. The error never contains the URL, which may hold a password.
     pub(super) fn new(settings: &Redis) -> Result<Self, String> {
         let url = settings.url.as_ref().ok_or("`redis.url` is not set")?;
-        if url.expose_secret().starts_with("rediss:") {
-            return Err("`redis.url` asks for TLS (rediss:), which this build does not support".into());
-        }
-        let why = |error: RedisError| {
-            let form = "redis://[[user]:password@]host[:port][/db]";
-            format!("`redis.url` is invalid ({}): use the form {form}", error.category())
-        };
-        let info = url.expose_secret().into_connection_info().map_err(why)?;
-        let settings_of_server = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
-        let info = info
-            .set_redis_settings(settings_of_server)
-            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let client = Client::open(info).map_err(why)?;
-        Ok(Self { client, timeout: settings.timeout, max_pause: settings.max_reconnect_delay })
+        let url = RedisUrl::parse(url.expose_secret()).map_err(|what| format!("`redis.url` {what}"))?;
+        let is_tls = matches!(url.address, RedisAddress::Tcp { is_tls: true, .. });
+        // Shorter than the deadline of connecting, which would not tell the reason.
+        let handshake = settings.timeout / 4 * 3;
+        let tls = is_tls.then(|| Tls::new(&settings.tls, handshake)).transpose()?.map(Arc::new);
+        let credentials = Credentials::new(settings, &url);
+        credentials.check()?;
+        Ok(Self {
+            credentials,
+            database: url.database,
+            dialer: Dialer::new(url.address, tls),
+            timeout: settings.timeout,
+            max_pause: settings.max_reconnect_delay,
+            demotion: DemotionSignal::new(),
+        })
     }
 
-    /// Connection parameters, with the credentials.
-    pub(super) fn info(&self) -> ConnectionInfo {
-        self.client.get_connection_info().clone()
+    /// Number of the database.
+    pub(super) fn database(&self) -> i64 {
+        self.database.into()
     }
 
-    /// Host and port, for messages.
+    /// Host and port, or the path of a socket, for messages.
     pub(super) fn address(&self) -> String {
-        self.client.get_connection_info().addr().to_string()
+        self.dialer.to_string()
     }
 
     /// Deadline of a command.
@@ -58,31 +69,88 @@ impl Connector {
         self.timeout
     }
 
-    /// Options of a connection. Each call has its own deadline here, so the deadlines of redis-rs are off, except the one
-    /// for connecting.
+    /// Options of a connection. Each call has its own deadline here, so the deadlines of redis-rs are off.
     pub(super) fn config(&self) -> AsyncConnectionConfig {
-        AsyncConnectionConfig::new().set_connection_timeout(Some(self.timeout)).set_response_timeout(None)
+        AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
     }
 
     /// Connects and authenticates, within the deadline.
-    pub(super) async fn connect(
-        &self,
-        config: &AsyncConnectionConfig,
-    ) -> Result<MultiplexedConnection, RedisError> {
-        self.within(self.client.get_multiplexed_async_connection_with_config(config)).await
+    pub(super) async fn connect(&self, config: &AsyncConnectionConfig) -> Result<Connection, RedisError> {
+        let connected = self.within(self.open(config)).await;
+        if connected.is_err() {
+            self.dialer.refresh().await;
+        }
+        connected
     }
 
-    /// Checks that the server is a master. After a failover the address may lead to a replica, which refuses or loses
-    /// writes.
-    pub(super) async fn check_master(
-        &self,
-        connection: &mut MultiplexedConnection,
-    ) -> Result<(), RedisError> {
-        let role: Vec<Value> = self.within(redis::cmd("ROLE").query_async(connection)).await?;
-        match role.first() {
-            Some(Value::BulkString(role)) if role == b"master" => Ok(()),
-            _ => Err((ErrorKind::Client, "the server is not a master").into()),
+    async fn open(&self, config: &AsyncConnectionConfig) -> Result<Connection, RedisError> {
+        let info =
+            RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_db(self.database());
+        // CLIENT SETINFO is not in every server, and one more right.
+        let info = info.set_skip_set_lib_name();
+        let info = self.credentials.add_to(info).await.map_err(std::io::Error::other)?;
+        let stream = self.dialer.dial().await?;
+        let made = MultiplexedConnection::new_with_config(&info, stream, config.clone()).await;
+        match made {
+            Ok((connection, driver)) => Ok(Connection::spawn(connection, driver)),
+            Err(error) => Err(match self.explain(&error) {
+                Some(text) => std::io::Error::other(text).into(),
+                None => error,
+            }),
         }
+    }
+
+    /// What to do about the error of a new connection, if it is known.
+    fn explain(&self, error: &RedisError) -> Option<String> {
+        match error.code() {
+            Some("WRONGPASS") => Some(format!(
+                "Redis refuses the user or the password: check redis.username and redis.password, redis.password_file or \
+                 redis.url ({error})"
+            )),
+            Some("NOAUTH") => {
+                Some("Redis asks for a password: set redis.password or redis.password_file".into())
+            }
+            // A server that asks for a certificate says so only now.
+            _ if self.dialer.is_tls() => self.dialer.explain(error),
+            // A server with TLS does not understand the first bytes.
+            _ if error.is_connection_dropped() => Some(format!(
+                "Redis ended the connection at once ({error}): for a port with TLS, use rediss://"
+            )),
+            _ => None,
+        }
+    }
+
+    /// Checks that the server is a master. After a failover the address or an open connection may lead to a replica, which
+    /// refuses or loses writes.
+    pub(super) async fn check_master(&self, connection: &mut Connection) -> Result<(), RedisError> {
+        match self.is_master(connection).await? {
+            true => Ok(()),
+            false => Err((ErrorKind::Client, NOT_A_MASTER).into()),
+        }
+    }
+
+    /// Whether the server is a master. If it is not, all connections are checked.
+    pub(super) async fn is_master(&self, connection: &mut Connection) -> Result<bool, RedisError> {
+        let role: Vec<Value> = self.within(redis::cmd("ROLE").query_async(&mut **connection)).await?;
+        let is_master = matches!(role.first(), Some(Value::BulkString(role)) if role == b"master");
+        if !is_master {
+            self.demotion.raise();
+        }
+        Ok(is_master)
+    }
+
+    /// Lets all connections be checked if this is the error of a server that is not a master. Returns whether it is.
+    pub(super) fn notice_demotion(&self, error: &RedisError) -> bool {
+        let is_demoted = is_demoted(error);
+        if is_demoted {
+            self.demotion.raise();
+        }
+        is_demoted
+    }
+
+    /// Watches for a server that is not a master.
+    pub(super) fn watch_demotion(&self) -> DemotionWatch {
+        self.demotion.watch()
     }
 
     /// Applies the deadline to a call while connecting.
@@ -91,40 +159,14 @@ impl Connector {
         call: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, RedisError> {
         match tokio::time::timeout(self.timeout, call).await {
-            Ok(result) => result,
+            Ok(result) => result.inspect_err(rights::report),
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
         }
     }
 
     /// Creates the back-off between attempts.
     pub(super) fn backoff(&self) -> Backoff {
-        Backoff { next: FIRST_PAUSE, max: self.max_pause }
-    }
-}
-
-/// Growing pauses between attempts, without end. Each pause is random, so that not all nodes connect to a restarted Redis
-/// in the same millisecond.
-pub(super) struct Backoff {
-    next: Duration,
-    max: Duration,
-}
-
-impl Backoff {
-    /// Starts again with the shortest pause, after a success.
-    pub(super) fn reset(&mut self) {
-        self.next = FIRST_PAUSE;
-    }
-
-    /// True if no attempt has failed since the last success.
-    pub(super) fn is_fresh(&self) -> bool {
-        self.next == FIRST_PAUSE
-    }
-
-    /// Waits for the next pause, by a random factor of 0.5 to 1.
-    pub(super) async fn pause(&mut self) {
-        let pause = self.next.min(self.max);
-        self.next = (pause * 2).min(self.max);
-        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..=1.0))).await;
+        Backoff::up_to(self.max_pause)
     }
 }
 
@@ -136,7 +178,7 @@ mod tests {
 
     #[test]
     fn error_of_an_invalid_url_does_not_show_it() {
-        for url in ["http://x:s3cret@h", "s3cret", "rediss://:s3cret@h", "redis://:s3cret@h:99999", ""] {
+        for url in ["http://x:s3cret@h", "s3cret", "redis://:s3cret@h:99999", ""] {
             let settings = Redis { url: Some(SecretString::from(url)), ..Redis::default() };
             let Err(error) = Connector::new(&settings) else { panic!("{url} was accepted") };
             assert!(!error.contains("s3cret") && error.contains("redis.url"), "{error}");
@@ -145,9 +187,13 @@ mod tests {
 
     #[test]
     fn address_contains_no_password() {
-        let settings =
-            Redis { url: Some(SecretString::from("redis://me:s3cret@127.0.0.1:7/2")), ..Redis::default() };
-        let connector = Connector::new(&settings).unwrap();
-        assert_eq!(connector.address(), "127.0.0.1:7");
+        for (url, address) in [
+            ("redis://me:s3cret@127.0.0.1:7/2", "127.0.0.1:7"),
+            ("redis://:s3cret@[::1]", "[::1]:6379"),
+            ("redis+unix:///run/r.sock?pass=s3cret", "/run/r.sock"),
+        ] {
+            let settings = Redis { url: Some(SecretString::from(url)), ..Redis::default() };
+            assert_eq!(Connector::new(&settings).unwrap().address(), address);
+        }
     }
 }

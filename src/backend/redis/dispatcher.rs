@@ -39,17 +39,20 @@ pub(super) struct InboundQueue {
     queue: mpsc::Sender<PushMessage>,
     waiting: AtomicUsize,
     overflowed: AtomicBool,
+    /// What comes before the names of channels on this connection.
+    pub(super) prefix: String,
     /// Cancelled when the connection is no longer usable.
     pub(super) ended: CancellationToken,
 }
 
 impl InboundQueue {
-    pub(super) fn new() -> (Arc<Self>, mpsc::Receiver<PushMessage>) {
+    pub(super) fn new(prefix: String) -> (Arc<Self>, mpsc::Receiver<PushMessage>) {
         let (queue, receiver) = mpsc::channel(QUEUE);
         let inbound = Self {
             queue,
             waiting: AtomicUsize::new(0),
             overflowed: AtomicBool::new(false),
+            prefix,
             ended: CancellationToken::new(),
         };
         (Arc::new(inbound), receiver)
@@ -61,7 +64,9 @@ impl InboundQueue {
             return Err(SendError);
         }
         let mut data = push.data.into_iter();
-        let message = match (push.kind, text(data.next())) {
+        let channel =
+            text(data.next()).and_then(|channel| Some(channel.strip_prefix(&self.prefix)?.to_owned()));
+        let message = match (push.kind, channel) {
             (PushKind::Disconnection, _) => {
                 self.ended.cancel();
                 return Ok(());
@@ -208,8 +213,7 @@ impl<'a> Dispatcher<'a> {
             self.restored.clear();
         }
         for (_, topic, mut group) in self.groups.drain(..) {
-            self.deliver.deliver(&topic, &mut group);
-            group.clear();
+            self.deliver.deliver(&topic, &mut group.drain(..));
             self.spare.push(group);
         }
     }

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use metrics::counter;
 use redis::{ErrorKind, RedisError, ServerError};
 
+use super::rights;
 use crate::backend::BackendError;
 use crate::metrics::REDIS_ERRORS;
 
 /// Purpose of a connection: the label `role` of [`REDIS_ERRORS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConnectionRole {
-    /// Publishing.
+    /// Publishing, members who come and go, markers, and reads of at most one message.
     Command,
     /// Subscriptions.
     Subscriber,
-    /// History, presence, tokens, markers.
+    /// Pages of history and members, leases, tokens.
     Pool,
 }
 
@@ -58,8 +59,19 @@ impl ConnectionRole {
 
     /// Classifies the error of a command that was sent.
     pub(super) fn classify(self, error: &RedisError) -> BackendError {
+        rights::report(error);
         if error.is_timeout() {
             return self.timed_out();
+        }
+        if error.code() == Some("OOM") {
+            self.count("refused");
+            return BackendError::Full(error.to_string());
+        }
+        // Of `publish.lua`: the limits of a sender, and no failure of a call.
+        match error.code() {
+            Some("INBOXFULL") => return BackendError::InboxFull,
+            Some("NOREPEAT") => return BackendError::NotARepeat,
+            _ => {}
         }
         if refuses(error) {
             return self.refused(error.to_string());
@@ -79,8 +91,7 @@ impl ConnectionRole {
 /// True for error replies that Redis sends before it has written anything; in a script, before its first write. Other
 /// error replies of a script (`ERR`, `WRONGTYPE`, `NOPERM`) may come after a write.
 fn refuses(error: &RedisError) -> bool {
-    const BEFORE_WRITING: [&str; 15] = [
-        "OOM",
+    const BEFORE_WRITING: [&str; 14] = [
         "READONLY",
         "LOADING",
         "MISCONF",
@@ -102,11 +113,7 @@ fn refuses(error: &RedisError) -> bool {
 /// True if a key has another type or holds an invalid value, or if a reply is malformed: another program writes under the
 /// prefix.
 fn is_corrupt(error: &RedisError) -> bool {
-    // `code` does not see the errors inside a pipeline.
-    let is_foreign =
-        |errors: Arc<[(usize, ServerError)]>| errors.iter().any(|(_, error)| FOREIGN.contains(&error.code()));
-    matches!(error.kind(), ErrorKind::UnexpectedReturnType | ErrorKind::Parse)
-        || error.clone().into_server_errors().is_some_and(is_foreign)
+    matches!(error.kind(), ErrorKind::UnexpectedReturnType | ErrorKind::Parse) || has_code(error, &FOREIGN)
 }
 
 /// Error codes of a key with another type, and of a script that read an invalid value (`log.lua`).
@@ -114,7 +121,14 @@ const FOREIGN: [&str; 2] = ["WRONGTYPE", "BADLOG"];
 
 /// True if the server is no longer a master: the connection must be replaced.
 pub(super) fn is_demoted(error: &RedisError) -> bool {
-    error.code() == Some("READONLY")
+    has_code(error, &["READONLY"])
+}
+
+/// True if this error, or one inside a pipeline, which `RedisError::code` does not see, has one of these codes.
+fn has_code(error: &RedisError, codes: &[&str]) -> bool {
+    let has_one =
+        |errors: Arc<[(usize, ServerError)]>| errors.iter().any(|(_, error)| codes.contains(&error.code()));
+    error.clone().into_server_errors().is_some_and(has_one)
 }
 
 /// True if the server does not know the script.
@@ -134,8 +148,13 @@ mod tests {
 
     #[test]
     fn errors_are_refused_corrupt_or_unknown() {
+        let full = reply("-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+        assert!(matches!(ConnectionRole::Command.classify(&full), BackendError::Full(_)));
+        let inbox = reply("-INBOXFULL the user has never connected\r\n");
+        assert_eq!(ConnectionRole::Command.classify(&inbox), BackendError::InboxFull);
+        let fresh = reply("-NOREPEAT no log holds the message\r\n");
+        assert_eq!(ConnectionRole::Command.classify(&fresh), BackendError::NotARepeat);
         for text in [
-            "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
             "-READONLY You can't write against a read only replica.\r\n",
             "-LOADING Redis is loading the dataset in memory\r\n",
             "-MISCONF Errors writing to the AOF file: No space left on device\r\n",

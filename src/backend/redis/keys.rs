@@ -5,6 +5,7 @@
 //! key. A name is user input: `%`, `{` and `}` are percent-encoded, so that no name can end the tag early or produce
 //! the key of another name. All other characters stay as they are, in UTF-8.
 
+use super::channel_names::ChannelNames;
 use crate::backend::{Incarnation, TokenHash};
 use crate::protocol::{RoomName, Topic, UserName};
 
@@ -12,6 +13,7 @@ use crate::protocol::{RoomName, Topic, UserName};
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     prefix: String,
+    names: ChannelNames,
 }
 
 /// The keys of one log.
@@ -19,13 +21,15 @@ pub(super) struct LogKeys {
     tag: String,
 }
 
-/// Number of keys in [`LogKeys::all`].
-pub(super) const KEYS_PER_LOG: usize = 4;
-
 impl LogKeys {
-    /// Meta hash, stream and the two dedupe hashes, in the order of `log.lua`.
-    pub(super) fn all(&self) -> [String; KEYS_PER_LOG] {
-        [self.meta(), self.with("log"), self.with("d0"), self.with("d1")]
+    /// Meta hash and stream, in the order of `log.lua`.
+    pub(super) fn meta_and_stream(&self) -> [String; 2] {
+        [self.meta(), self.with("log")]
+    }
+
+    /// HASH, twice: dedupe records, alternately for one window each.
+    pub(super) fn dedupe(&self) -> [String; 2] {
+        [self.with("d0"), self.with("d1")]
     }
 
     /// HASH: epoch, top and sums of the log.
@@ -40,9 +44,9 @@ impl LogKeys {
 
 impl Keys {
     /// The prefix has no braces, which would start a hash tag. The settings reject them.
-    pub(super) fn new(prefix: &str) -> Self {
+    pub(super) fn new(prefix: &str, names: ChannelNames) -> Self {
         debug_assert!(!prefix.contains(['{', '}']), "the settings reject braces in the prefix");
-        Self { prefix: prefix.to_owned() }
+        Self { prefix: prefix.to_owned(), names }
     }
 
     fn room(&self, room: &RoomName) -> String {
@@ -71,7 +75,12 @@ impl Keys {
         key
     }
 
-    /// Channel of a topic.
+    /// Channel of a topic, to publish there.
+    pub(super) fn channel_on_server(&self, topic: &Topic) -> String {
+        self.names.on_server(&self.channel(topic))
+    }
+
+    /// Channel of a topic, to subscribe to: the connection knows its name on the server.
     pub(super) fn channel(&self, topic: &Topic) -> String {
         match topic {
             Topic::Room(room) => self.room(room),
@@ -84,9 +93,19 @@ impl Keys {
         LogKeys { tag: self.channel(topic) }
     }
 
-    /// Channel of all nodes.
+    /// Channel of all nodes, to publish there.
+    pub(super) fn notices_on_server(&self) -> String {
+        self.names.on_server(&self.notices())
+    }
+
+    /// Channel of all nodes, to subscribe to.
     pub(super) fn notices(&self) -> String {
         format!("{}:notices", self.prefix)
+    }
+
+    /// The channel of [`Keys::probe`], to publish there.
+    pub(super) fn probe_on_server(&self, node: &str) -> String {
+        self.names.on_server(&self.probe(node))
     }
 
     /// Channel of one node, for the probe of its subscriptions.
@@ -104,7 +123,7 @@ impl Keys {
         format!("{}:w", self.room(room))
     }
 
-    /// ZSET: incarnations by the end of their lease.
+    /// ZSET: incarnations by the beat of their lease.
     pub(super) fn leases(&self) -> String {
         format!("{}:leases", self.prefix)
     }
@@ -112,6 +131,16 @@ impl Keys {
     /// HASH: incarnation to the name of its node.
     pub(super) fn nodes(&self) -> String {
         format!("{}:nodes", self.prefix)
+    }
+
+    /// HASH: incarnation to the duration of its lease, ms.
+    pub(super) fn lease_durations(&self) -> String {
+        format!("{}:durations", self.prefix)
+    }
+
+    /// HASH: incarnation to the format level of its node.
+    pub(super) fn levels(&self) -> String {
+        format!("{}:levels", self.prefix)
     }
 
     /// ZSET: members that an incarnation holds, as room, newline, user, all with score 0.
@@ -124,9 +153,19 @@ impl Keys {
         format!("{}:claim:{}", self.prefix, incarnation.0)
     }
 
-    /// ZSET: incarnations that another node has claimed, by the time of the claim.
+    /// ZSET: incarnations that another node has claimed, in the order of the claims.
     pub(super) fn claimed(&self) -> String {
         format!("{}:claimed", self.prefix)
+    }
+
+    /// STRING: a random value in place of the run id of a server that does not tell it.
+    pub(super) fn run(&self) -> String {
+        format!("{}:run", self.prefix)
+    }
+
+    /// HASH: offset of the nodes' common time from the clock of Redis, ms.
+    pub(super) fn clock(&self) -> String {
+        format!("{}:clock", self.prefix)
     }
 
     /// STRING: record of a token.
@@ -165,8 +204,13 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::sync::Arc;
 
     use super::*;
+
+    fn keys() -> Keys {
+        Keys::new("chat", ChannelNames::new(0, Arc::default()))
+    }
 
     fn room(name: &str) -> Topic {
         Topic::Room(RoomName::parse(name).unwrap())
@@ -182,12 +226,13 @@ mod tests {
     fn different_names_have_different_hash_tags() {
         let names =
             ["a", "a}", "{a}", "a}{b", "a%7D%7Bb", "a%257D", "%", "%25", "a:b", "a:meta", "日本", "u:a"];
-        let keys = Keys::new("chat");
+        let keys = keys();
         let mut tags = HashSet::new();
         for name in names {
             let user = Topic::User(UserName::parse(name).unwrap());
             for topic in [room(name), user] {
-                for key in keys.log(&topic).all() {
+                let log = keys.log(&topic);
+                for key in log.meta_and_stream().into_iter().chain(log.dedupe()) {
                     assert_eq!(hash_tag(&key), hash_tag(&keys.channel(&topic)), "{key}");
                     assert!(key.starts_with("chat:{"), "{key}");
                 }
@@ -200,7 +245,7 @@ mod tests {
         /// Names from a few characters, including the special ones, so that similar names are frequent.
         #[test]
         fn keys_are_equal_only_for_equal_names(one in "[a%{}:B7D日]{1,6}", other in "[a%{}:B7D日]{1,6}") {
-            let keys = Keys::new("chat");
+            let keys = keys();
             let [one_key, other_key] = [&one, &other].map(|name| keys.channel(&room(name)));
             proptest::prop_assert_eq!(one == other, hash_tag(&one_key) == hash_tag(&other_key));
             let user = keys.channel(&Topic::User(UserName::parse(&one).unwrap()));
@@ -210,8 +255,8 @@ mod tests {
 
     #[test]
     fn plain_names_appear_unchanged_in_keys() {
-        let keys = Keys::new("chat");
-        assert_eq!(keys.log(&room("lobby")).all()[1], "chat:{r:lobby}:log");
+        let keys = keys();
+        assert_eq!(keys.log(&room("lobby")).meta_and_stream()[1], "chat:{r:lobby}:log");
         assert_eq!(keys.channel(&room("日本 %")), "chat:{r:日本 %25}");
     }
 }

@@ -16,11 +16,14 @@ pub(super) struct MembersPager<'a> {
     pub(super) keys: &'a Keys,
     /// Incarnation of the reader.
     pub(super) own: &'a Incarnation,
+    /// Leases that have ended for the reader: incarnation and beat.
+    pub(super) ended: &'a [(String, String)],
     pub(super) room: &'a RoomName,
 }
 
-/// Reply of the script: (every holder is live, size of the room, last name, number of names, live members).
-type Reply = (bool, u64, String, usize, Vec<String>);
+/// Reply of the script: (the reader's lease runs, every holder is live, size of the room, last name, number of names, live
+/// members).
+type Reply = (bool, bool, u64, String, usize, Vec<String>);
 
 /// A place between two names, as ZRANGEBYLEX takes it.
 struct Cursor {
@@ -36,6 +39,8 @@ impl Cursor {
 
 /// A step of the cursor.
 struct Step {
+    /// The lease of the reader runs.
+    own_live: bool,
     /// Every holder of a member of the room is live, so that `room_size` is the number of its members.
     all_live: bool,
     room_size: u64,
@@ -50,11 +55,12 @@ impl MembersPager<'_> {
         after: Option<&UserName>,
         limit: usize,
     ) -> Result<MembersPage, BackendError> {
-        let mut page = MembersPage { members: Vec::new(), count: 0, more: false };
+        let mut page = MembersPage { members: Vec::new(), count: 0, more: false, is_complete: true };
         let mut cursor = Cursor::after(after);
         let mut counted = 0;
         loop {
             let step = self.step(&mut cursor, NAMES_PER_CALL.min(limit + 1)).await?;
+            page.is_complete &= step.own_live;
             counted += step.members.len() as u64;
             page.members.extend(step.members.iter().filter_map(|name| UserName::parse(name).ok()));
             page.more = page.members.len() > limit;
@@ -89,15 +95,15 @@ impl MembersPager<'_> {
 
     /// Reads the members among the next names, and moves the cursor past them.
     async fn step(&self, cursor: &mut Cursor, names: usize) -> Result<Step, BackendError> {
-        let (all_live, room_size, last, names_read, members): Reply = self
+        let (own_live, all_live, room_size, last, names_read, members): Reply = self
             .pool
             .script(&MEMBERS, 4, |cmd| {
                 cmd.arg(self.keys.members(self.room)).arg(self.keys.holders(self.room));
                 cmd.arg(self.keys.leases()).arg(self.keys.nodes());
-                cmd.arg(&self.own.0).arg(&cursor.bound).arg(names);
+                cmd.arg(&self.own.0).arg(&cursor.bound).arg(names).arg(self.ended);
             })
             .await?;
         *cursor = Cursor { bound: format!("({last}"), is_at_end: names_read < names };
-        Ok(Step { all_live, room_size, last, members })
+        Ok(Step { own_live, all_live, room_size, last, members })
     }
 }

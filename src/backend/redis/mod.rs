@@ -1,29 +1,41 @@
 //! Redis backend, which several nodes share. Owns the connections and the tasks that use them; the traits that it
 //! implements are in `backend`. Called by `backend::connect`, and afterwards only through the traits.
 //!
-//! A node has a few connections for publishing ([`command_connection`]), a few for subscriptions ([`subscriber`],
-//! [`dispatcher`], [`subscriptions`]) and a pool for slow calls ([`pool`]). Commands and subscriptions never share a
+//! A node has a few connections for calls with short replies ([`command_connection`]), a few for subscriptions
+//! ([`subscriber`], [`dispatcher`], [`subscriptions`]) and a pool for calls that read much or are rare ([`pool`]). Commands and subscriptions never share a
 //! connection, because a push of the server could be mistaken for the reply to a command. Every atomic change is a Lua
 //! script.
 
+mod backoff;
 mod broker;
+mod channel_names;
 mod clock;
 mod codec;
 mod command_connection;
+mod connection;
 mod connector;
+mod credentials;
+mod demotion;
+mod dialer;
 mod dispatcher;
 mod error;
+mod format_level;
 mod keys;
 mod markers;
 mod members_pager;
+mod memory;
 mod pool;
 mod preflight;
 mod presence;
 mod probe;
+mod publish_queue;
+mod rights;
 mod script;
+mod steady_clock;
 mod subscriber;
 mod subscription_state;
 mod subscriptions;
+mod tls;
 mod tokens;
 
 use std::sync::Arc;
@@ -32,15 +44,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::broker::RedisBroker;
+use self::channel_names::ChannelNames;
 use self::clock::{LastTime, MonotonicClock};
 use self::command_connection::CommandConnection;
 use self::connector::Connector;
+use self::format_level::{FormatLevel, FormatReader};
 use self::keys::Keys;
 use self::markers::RedisMarkers;
+use self::memory::MemoryGauge;
 use self::pool::Pool;
 use self::preflight::{Preflight, Unsuitable};
 use self::presence::RedisPresence;
 use self::probe::Probe;
+use self::publish_queue::{PublishHeader, PublishQueue};
+use self::steady_clock::ClockReader;
 use self::subscriber::Subscriber;
 use self::subscription_state::SystemChannels;
 use self::tokens::RedisTokens;
@@ -59,13 +76,19 @@ pub enum ConnectError {
         "Redis at {0} is in cluster mode, which is not supported. Use a standalone server or a master with replicas"
     )]
     Cluster(String),
+    /// The server is a Sentinel.
+    #[error(
+        "the server at {0} is a Sentinel, which stores no messages, and chatnode does not ask it for the master: set \
+         `redis.url` to the master, or to a proxy that follows it"
+    )]
+    Sentinel(String),
     /// The server is too old.
-    #[error("Redis at {address} has version {version}; chatnode needs version 7.0 or later")]
+    #[error("the server at {address} is {server}; chatnode needs Redis 7.0 or later, or Valkey")]
     Old {
         /// Host and port.
         address: String,
-        /// The server's version.
-        version: String,
+        /// The server's name and version.
+        server: String,
     },
 }
 
@@ -73,7 +96,8 @@ impl ConnectError {
     fn unsuitable(reason: Unsuitable, address: String) -> Self {
         match reason {
             Unsuitable::Cluster => Self::Cluster(address),
-            Unsuitable::Old(version) => Self::Old { address, version },
+            Unsuitable::Sentinel => Self::Sentinel(address),
+            Unsuitable::Old(server) => Self::Old { address, server },
         }
     }
 }
@@ -94,7 +118,7 @@ pub async fn connect(
         Ok(Preflight { unsuitable: Some(reason), .. }) => {
             return Err(ConnectError::unsuitable(reason, connector.address()));
         }
-        Ok(preflight) => preflight.warnings,
+        Ok(preflight) => preflight.announced(&connector),
         Err(error) => {
             let late = preflight_late(connector.clone(), shutdown.clone());
             tracker.spawn(shutdown.clone().run_until_cancelled_owned(late));
@@ -102,7 +126,9 @@ pub async fn connect(
         }
     };
 
-    let keys = Keys::new(&config.redis.prefix);
+    let format = Arc::<FormatLevel>::default();
+    let names = ChannelNames::new(connector.database(), format.clone());
+    let keys = Keys::new(&config.redis.prefix, names.clone());
     let node = format!("{:016x}", rand::random::<u64>());
     let clock = MonotonicClock::start();
     let commands: Arc<[CommandConnection]> = (0..config.redis.command_connections.max(1))
@@ -113,7 +139,7 @@ pub async fn connect(
             let system_channels =
                 SystemChannels { probe: keys.probe(&node), notices: (i == 0).then(|| keys.notices()) };
             Subscriber::spawn(
-                connector.clone(),
+                (connector.clone(), names.clone()),
                 system_channels,
                 deliver.clone(),
                 clock,
@@ -123,29 +149,61 @@ pub async fn connect(
         })
         .collect();
     let pool = Pool::new(&connector, config.redis.pool_size).map_err(ConnectError::Settings)?;
+    tracker.spawn(until_stopped("pool", &shutdown, pool.clone().close_demoted()));
     let written = Arc::new(LastTime::never(clock));
+    let memory = Arc::new(MemoryGauge::default());
     let probe = Probe {
-        channel: keys.probe(&node),
+        keys: keys.clone(),
+        node: node.clone(),
         commands: commands.clone(),
         subscribers: subscribers.clone(),
         written: written.clone(),
+        memory: memory.clone(),
     };
     tracker.spawn(until_stopped("probe", &shutdown, probe.run()));
 
+    let clock_reader = ClockReader::new(pool.clone(), keys.clock());
+    let steady = clock_reader.clock();
+    tracker.spawn(until_stopped("clock", &shutdown, clock_reader.run()));
+
+    let format_reader = FormatReader::new(pool.clone(), [keys.leases(), keys.levels()], format.clone());
+    tracker.spawn(until_stopped("format", &shutdown, format_reader.run()));
+
+    let header = PublishHeader { retention: config.history.clone(), steady, memory, format: format.clone() };
+    let publishes = (0..commands.len())
+        .map(|index| {
+            let queue = (commands.clone(), index, header.clone());
+            PublishQueue::spawn(queue, config.redis.timeout, tracker, shutdown.clone())
+        })
+        .collect();
+
     let name = config.node.name.clone().unwrap_or(node);
-    let presence =
-        RedisPresence::new(pool.clone(), keys.clone(), name, config.node.lease, config.rooms.quiet_above);
+    let presence = RedisPresence::new(
+        commands.clone(),
+        pool.clone(),
+        keys.clone(),
+        name,
+        config.node.lease,
+        config.rooms.quiet_above,
+    );
     let backend = Backend {
         presence: Arc::new(presence),
         tokens: Arc::new(RedisTokens { pool: pool.clone(), keys: keys.clone() }),
-        markers: Arc::new(RedisMarkers { pool: pool.clone(), keys: keys.clone() }),
+        markers: Arc::new(RedisMarkers {
+            commands: commands.clone(),
+            pool: pool.clone(),
+            keys: keys.clone(),
+        }),
         broker: Arc::new(RedisBroker {
             keys,
             retention: config.history.clone(),
             commands,
+            publishes,
             subscribers,
             pool,
             written,
+            format,
+            idle_check: config.node.idle_check,
         }),
     };
     Ok((backend, warnings))
@@ -161,11 +219,11 @@ async fn preflight_late(connector: Connector, shutdown: CancellationToken) {
             break preflight;
         }
     };
-    if let Some(reason) = preflight.unsuitable {
+    if let Some(reason) = preflight.unsuitable.clone() {
         tracing::error!(error = %ConnectError::unsuitable(reason, connector.address()), "stopping the node");
         shutdown.cancel();
     }
-    for warning in preflight.warnings {
+    for warning in preflight.announced(&connector) {
         tracing::warn!("{warning}");
     }
 }

@@ -1,13 +1,13 @@
-//! Pool of connections for slow calls: history pages, presence, tokens and markers. Owns the connections and deadlines, so
+//! Pool of connections for slow calls: pages of history and members, leases and tokens. Owns the connections and deadlines, so
 //! that a large reply never delays a publish; does not know the commands. Called by the stores and by the broker's reads.
 
-use std::time::Duration;
-
-use deadpool_redis::{Connection, Manager, Pool as Deadpool, PoolError, Runtime};
+use deadpool::managed::{Manager, Metrics, Object, Pool as Deadpool, RecycleResult};
+use deadpool_redis::{PoolError, Runtime};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
+use super::connection::Connection;
 use super::connector::Connector;
 use super::error::{ConnectionRole, is_no_script};
 use super::script::Script;
@@ -16,8 +16,27 @@ use crate::backend::BackendError;
 /// Connections that are checked before each use. Waiting, connecting and each command have a deadline.
 #[derive(Clone)]
 pub(super) struct Pool {
-    pool: Deadpool,
-    timeout: Duration,
+    pool: Deadpool<PoolManager>,
+    connector: Connector,
+}
+
+/// Makes connections for the pool, and checks each before it is used again.
+struct PoolManager(Connector);
+
+impl Manager for PoolManager {
+    type Type = Connection;
+    type Error = RedisError;
+
+    async fn create(&self) -> Result<Connection, RedisError> {
+        let mut connection = self.0.connect(&self.0.config()).await?;
+        self.0.check_master(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// A replica would answer reads, with old data. The commands of the pool leave no state behind in a connection.
+    async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<RedisError> {
+        Ok(self.0.check_master(connection).await?)
+    }
 }
 
 impl Pool {
@@ -26,9 +45,7 @@ impl Pool {
         let timeout = connector.timeout();
         // An idle connection may be half-open. The check must leave enough time to make another connection.
         let check = timeout / 4;
-        let manager =
-            Manager::new_with_config(connector.info(), connector.config()).map_err(|e| e.to_string())?;
-        let pool = Deadpool::builder(manager)
+        let pool = Deadpool::builder(PoolManager(connector.clone()))
             .max_size(size.max(1))
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(timeout))
@@ -36,14 +53,23 @@ impl Pool {
             .recycle_timeout(Some(check))
             .build()
             .map_err(|e| e.to_string())?;
-        Ok(Self { pool, timeout })
+        Ok(Self { pool, connector: connector.clone() })
+    }
+
+    /// Closes the idle connections whenever a server is no longer a master; the others are checked before their next use.
+    pub(super) async fn close_demoted(self) {
+        let mut demotion = self.connector.watch_demotion();
+        loop {
+            demotion.raised().await;
+            self.pool.retain(|_, _| false);
+        }
     }
 
     /// Runs one command.
     pub(super) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, BackendError> {
         let (mut connection, deadline) = self.take().await?;
-        let outcome = timeout_at(deadline, command.query_async(&mut connection)).await;
-        finish(connection, outcome)
+        let outcome = timeout_at(deadline, command.query_async(&mut **connection)).await;
+        self.finish(connection, outcome)
     }
 
     /// Runs a script.
@@ -55,27 +81,27 @@ impl Pool {
     ) -> Result<T, BackendError> {
         let (mut connection, deadline) = self.take().await?;
         let call = async {
-            match script.by_hash(keys, &fill).query_async(&mut connection).await {
+            match script.by_hash(keys, &fill).query_async(&mut **connection).await {
                 Err(error) if is_no_script(&error) => {
-                    script.by_text(keys, &fill).query_async(&mut connection).await
+                    script.by_text(keys, &fill).query_async(&mut **connection).await
                 }
                 reply => reply,
             }
         };
         let outcome = timeout_at(deadline, call).await;
-        finish(connection, outcome)
+        self.finish(connection, outcome)
     }
 
     /// Runs many commands in one round trip.
     pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, BackendError> {
         let (mut connection, deadline) = self.take().await?;
-        let outcome = timeout_at(deadline, pipeline.query_async(&mut connection)).await;
-        finish(connection, outcome)
+        let outcome = timeout_at(deadline, pipeline.query_async(&mut **connection)).await;
+        self.finish(connection, outcome)
     }
 
     /// Takes a connection. Returns it with the deadline of the whole call.
-    async fn take(&self) -> Result<(Connection, Instant), BackendError> {
-        let deadline = Instant::now() + self.timeout;
+    async fn take(&self) -> Result<(Object<PoolManager>, Instant), BackendError> {
+        let deadline = Instant::now() + self.connector.timeout();
         match timeout_at(deadline, self.pool.get()).await {
             Ok(Ok(connection)) => Ok((connection, deadline)),
             Ok(Err(PoolError::Backend(error))) => Err(ConnectionRole::Pool.refused(error.to_string())),
@@ -83,19 +109,23 @@ impl Pool {
             Err(_) => Err(ConnectionRole::Pool.refused("no connection to Redis was free in time")),
         }
     }
-}
 
-/// Classifies the outcome of a call.
-fn finish<T>(
-    connection: Connection,
-    outcome: Result<Result<T, RedisError>, Elapsed>,
-) -> Result<T, BackendError> {
-    match outcome {
-        Ok(result) => result.map_err(|error| ConnectionRole::Pool.classify(&error)),
-        Err(_) => {
-            // The connection may be half-open. Back in the pool, its check would cost the next caller time.
-            drop(Connection::take(connection));
-            Err(ConnectionRole::Pool.timed_out())
+    /// Classifies the outcome of a call.
+    fn finish<T>(
+        &self,
+        connection: Object<PoolManager>,
+        outcome: Result<Result<T, RedisError>, Elapsed>,
+    ) -> Result<T, BackendError> {
+        match outcome {
+            Ok(result) => result.map_err(|error| {
+                self.connector.notice_demotion(&error);
+                ConnectionRole::Pool.classify(&error)
+            }),
+            Err(_) => {
+                // The connection may be half-open. Back in the pool, its check would cost the next caller time.
+                drop(Object::take(connection));
+                Err(ConnectionRole::Pool.timed_out())
+            }
         }
     }
 }

@@ -3,22 +3,27 @@
 
 use std::collections::HashMap;
 
-use redis::RedisError;
-use redis::aio::MultiplexedConnection;
+use redis::{Cmd, FromRedisValue, RedisError, Value, from_redis_value};
 
-use super::connector::Connector;
+use super::connection::Connection;
+use super::connector::{Connector, NOT_A_MASTER};
 
 /// Reasons why a server can't be used at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unsuitable {
     /// The server is in cluster mode: topics would be on different servers.
     Cluster,
-    /// The server has this version. Scripts need flags, which came with version 7.
+    /// The server is a Sentinel, which stores nothing.
+    Sentinel,
+    /// The server is this one. Scripts need flags, which came with version 7.
     Old(String),
 }
 
 /// Result of the check.
+#[derive(Debug)]
 pub(super) struct Preflight {
+    /// Name and version of the server.
+    pub(super) server: String,
     /// Why the server can't be used, if it can't.
     pub(super) unsuitable: Option<Unsuitable>,
     /// Warnings for the operator, one line each.
@@ -29,33 +34,71 @@ impl Preflight {
     /// Queries the server over a separate connection.
     pub(super) async fn run(connector: &Connector) -> Result<Self, RedisError> {
         let mut connection = connector.connect(&connector.config()).await?;
-        let info: String =
-            connector.within(redis::cmd("INFO").arg("server").query_async(&mut connection)).await?;
-        let settings = config(connector, &mut connection).await?;
-        Ok(Self::judge(&info, settings.as_ref()))
+        let hello: HashMap<String, Value> =
+            connector.within(redis::cmd("HELLO").query_async(&mut *connection)).await?;
+        let hello = hello.into_iter().filter_map(|(name, value)| Some((name, from_redis_value(value).ok()?)));
+        let mut info = redis::cmd("INFO");
+        info.arg("server");
+        let info: Option<String> = allowed(connector, &mut connection, &info).await?;
+        let mut get = redis::cmd("CONFIG");
+        get.arg("GET").arg(&["appendonly", "appendfsync", "maxmemory-policy"]);
+        let settings = allowed(connector, &mut connection, &get).await?;
+        Ok(Self::judge(&hello.collect(), info.as_deref(), settings.as_ref()))
     }
 
-    fn judge(info: &str, settings: Option<&HashMap<String, String>>) -> Self {
+    /// Logs what the server is, and returns the warnings.
+    pub(super) fn announced(self, connector: &Connector) -> Vec<String> {
+        tracing::info!(server = self.server, address = connector.address(), "found the store");
+        self.warnings
+    }
+
+    /// What a server is, it says in `hello` and, more exactly, in `info`: its name proves nothing, and servers that are
+    /// compatible report the version of Redis that they imitate.
+    fn judge(
+        hello: &HashMap<String, String>,
+        info: Option<&str>,
+        settings: Option<&HashMap<String, String>>,
+    ) -> Self {
+        let told = |name: &str| hello.get(name).cloned();
         let field = |name: &str| {
-            let value = |line: &str| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned);
-            info.lines().find_map(value).unwrap_or_default()
+            let value = |line: &str| line.strip_prefix(name)?.strip_prefix(':').map(|v| v.trim().to_owned());
+            info.unwrap_or_default().lines().find_map(value)
+        };
+        let mode = told("mode").or_else(|| field("redis_mode")).or_else(|| field("server_mode"));
+        let (name, version) = match (field("valkey_version"), field("redis_version")) {
+            (Some(version), _) => ("Valkey".to_owned(), Some(version)),
+            (None, Some(version)) => ("Redis".to_owned(), Some(version)),
+            (None, None) => (told("server").unwrap_or_else(|| "Redis".into()), told("version")),
         };
         let mut warnings = Vec::new();
-        let version = field("redis_version");
-        let major: Option<u32> = version.split('.').next().and_then(|major| major.parse().ok());
+        let major: Option<u32> = version.as_deref().and_then(|v| v.split('.').next()?.parse().ok());
         if major.is_none() {
-            warnings.push("Redis does not report its version; version 7.0 or later is needed".into());
+            warnings.push(format!("{name} does not report its version; version 7.0 or later is needed"));
         }
-        let is_cluster = (field("redis_mode") == "cluster").then_some(Unsuitable::Cluster);
-        let is_old = major.is_some_and(|major| major < 7).then_some(Unsuitable::Old(version));
+        let server = format!("{name} {}", version.as_deref().unwrap_or("of unknown version"));
+        let unsuitable = match (mode.as_deref(), major) {
+            (Some("sentinel"), _) => Some(Unsuitable::Sentinel),
+            (Some("cluster"), _) => Some(Unsuitable::Cluster),
+            (_, Some(..7)) => Some(Unsuitable::Old(server.clone())),
+            _ => None,
+        };
+        if told("role").is_some_and(|role| role != "master") {
+            warnings.push(NOT_A_MASTER.into());
+        }
+        if info.is_none() {
+            warnings.push(format!(
+                "{name} does not allow INFO, so its memory cannot be watched: messages are refused only when it \
+                 is full: see docs/operations.md#the-redis-user"
+            ));
+        }
         match settings {
-            None => warnings.push(
-                "Redis does not allow CONFIG GET, so its durability and eviction settings cannot be checked"
-                    .into(),
-            ),
+            None => warnings.push(format!(
+                "{name} does not allow CONFIG GET, so its durability and eviction settings cannot be checked: see \
+                 docs/operations.md#the-redis-user"
+            )),
             Some(settings) => judge_settings(settings, &mut warnings),
         }
-        Self { unsuitable: is_cluster.or(is_old), warnings }
+        Self { server, unsuitable, warnings }
     }
 }
 
@@ -77,16 +120,16 @@ fn judge_settings(settings: &HashMap<String, String>, warnings: &mut Vec<String>
     }
 }
 
-/// Reads the relevant settings; `None` if the server forbids it.
-async fn config(
+/// The reply to a command; `None` if the server refuses the command.
+async fn allowed<T: FromRedisValue>(
     connector: &Connector,
-    connection: &mut MultiplexedConnection,
-) -> Result<Option<HashMap<String, String>>, RedisError> {
-    let mut get = redis::cmd("CONFIG");
-    get.arg("GET").arg(&["appendonly", "appendfsync", "maxmemory-policy"]);
-    match connector.within(get.query_async(connection)).await {
-        Ok(settings) => Ok(Some(settings)),
-        Err(error) if error.code().is_some() => Ok(None),
+    connection: &mut Connection,
+    command: &Cmd,
+) -> Result<Option<T>, RedisError> {
+    match connector.within(command.query_async(&mut **connection)).await {
+        Ok(reply) => Ok(Some(reply)),
+        // One that is loading or busy answers later.
+        Err(error) if error.code().is_some_and(|code| matches!(code, "NOPERM" | "ERR")) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -95,9 +138,13 @@ async fn config(
 mod tests {
     use super::*;
 
+    fn judge_as(hello: &[(&str, &str)], info: Option<&str>, settings: &[(&str, &str)]) -> Preflight {
+        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        Preflight::judge(&map(hello), info, Some(&map(settings)))
+    }
+
     fn judge(info: &str, settings: &[(&str, &str)]) -> Preflight {
-        let settings = settings.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
-        Preflight::judge(info, Some(&settings))
+        judge_as(&[("server", "redis"), ("role", "master")], Some(info), settings)
     }
 
     const GOOD: [(&str, &str); 3] =
@@ -123,8 +170,36 @@ mod tests {
             assert_eq!(preflight.warnings.len(), 1, "{:?}", preflight.warnings);
             assert!(preflight.warnings[0].contains(expected), "{:?}", preflight.warnings);
         }
-        assert!(Preflight::judge("redis_version:7.0.0\n", None).warnings[0].contains("CONFIG"));
+        let without_config = Preflight::judge(&HashMap::new(), Some("redis_version:7.0.0\n"), None);
+        assert!(without_config.warnings[0].contains("CONFIG"));
         assert!(judge("redis_mode:standalone\n", &GOOD).warnings[0].contains("version"));
+    }
+
+    #[test]
+    fn server_is_known_by_what_it_says() {
+        let valkey = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2\r\nserver_mode:";
+        let hello = |mode, role| [("server", "valkey"), ("version", "9.1.2"), ("mode", mode), ("role", role)];
+        let no_hello: [(&str, &str); 0] = [];
+        let old = |server: &str| Some(Unsuitable::Old(server.into()));
+        for (hello, info, server, unsuitable) in [
+            (&hello("standalone", "master")[..], Some("standalone"), "Valkey 9.1.2", None),
+            (&hello("cluster", "master")[..], Some("cluster"), "Valkey 9.1.2", Some(Unsuitable::Cluster)),
+            (&hello("sentinel", "")[..3], None, "valkey 9.1.2", Some(Unsuitable::Sentinel)),
+            (&hello("cluster", "replica")[..], None, "valkey 9.1.2", Some(Unsuitable::Cluster)),
+            (&no_hello[..], Some("cluster"), "Valkey 9.1.2", Some(Unsuitable::Cluster)),
+            (&[("server", "redis"), ("version", "6.2.1")][..], None, "redis 6.2.1", old("redis 6.2.1")),
+        ] {
+            let info = info.map(|mode| format!("{valkey}{mode}\r\n"));
+            let preflight = judge_as(hello, info.as_deref(), &GOOD);
+            assert_eq!((preflight.server.as_str(), &preflight.unsuitable), (server, &unsuitable));
+        }
+        let replica = judge_as(&hello("standalone", "replica"), Some("redis_version:8.2.3\n"), &GOOD);
+        assert_eq!(
+            (replica.server.as_str(), &replica.warnings[..]),
+            ("Redis 8.2.3", &[NOT_A_MASTER.into()][..])
+        );
+        let silent = judge_as(&hello("standalone", "master"), None, &GOOD);
+        assert!(silent.warnings.len() == 1 && silent.warnings[0].contains("INFO"), "{silent:?}");
     }
 
     #[test]
@@ -132,7 +207,7 @@ mod tests {
         let cluster = judge("redis_version:6.2.1\r\nredis_mode:cluster\r\n", &GOOD);
         assert_eq!(cluster.unsuitable, Some(Unsuitable::Cluster));
         let old = judge("redis_version:6.2.1\r\nredis_mode:standalone\r\n", &GOOD);
-        assert_eq!(old.unsuitable, Some(Unsuitable::Old("6.2.1".into())));
+        assert_eq!(old.unsuitable, Some(Unsuitable::Old("Redis 6.2.1".into())));
         assert_eq!(judge("redis_version:10.0.0\r\n", &GOOD).unsuitable, None);
     }
 }

@@ -2,20 +2,24 @@
 //! renew a lease or to remove members. Called by `chat` through [`Presence`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, FromRedisValue};
+use tokio::time::Instant;
 
 use super::codec;
+use super::command_connection::{CommandConnection, shard};
 use super::error::ConnectionRole;
+use super::format_level;
 use super::keys::Keys;
 use super::members_pager::MembersPager;
 use super::pool::Pool;
 use super::script::{ADD, LEASE, REMOVE};
+use crate::backend::lease_observer::{LeaseObserver, LeaseRecord};
 use crate::backend::{
     BackendError, CLAIM_DURATION, Incarnation, Lease, MembersPage, NodeInfo, Presence, STALE_MEMBERS_PER_PAGE,
 };
@@ -32,35 +36,61 @@ const CANDIDATES: usize = 16;
 
 /// Presence, as one node uses it.
 pub(super) struct RedisPresence {
+    /// For single members, as they come and go.
+    commands: Arc<[CommandConnection]>,
+    /// For what is long or rare.
     pool: Pool,
     keys: Keys,
     node: String,
     lease: Duration,
     quiet_above: usize,
     incarnation: Mutex<Incarnation>,
+    observer: Mutex<LeaseObserver>,
     /// True once the first lease was acquired.
     has_lease: AtomicBool,
+    /// What this node would store in place of the run id of a server that does not tell it.
+    run_value: String,
     /// Run id of the server at the last renewal. It changes when the server restarts.
     run_id: Mutex<Option<String>>,
 }
 
 impl RedisPresence {
     /// Acquires no lease: the first `renew` does.
-    pub(super) fn new(pool: Pool, keys: Keys, node: String, lease: Duration, quiet_above: usize) -> Self {
+    pub(super) fn new(
+        commands: Arc<[CommandConnection]>,
+        pool: Pool,
+        keys: Keys,
+        node: String,
+        lease: Duration,
+        quiet_above: usize,
+    ) -> Self {
         Self {
+            commands,
             pool,
             keys,
             node,
             lease,
             quiet_above,
             incarnation: Mutex::new(new_incarnation()),
+            observer: Mutex::new(LeaseObserver::new(lease)),
             has_lease: AtomicBool::new(false),
+            run_value: format!("{:032x}", rand::random::<u128>()),
             run_id: Mutex::new(None),
         }
     }
 
     fn own(&self) -> Incarnation {
         self.incarnation.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn observer(&self) -> MutexGuard<'_, LeaseObserver> {
+        self.observer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The leases that have ended for this node: incarnation and beat.
+    fn ended(&self) -> Vec<(String, String)> {
+        let observer = self.observer();
+        observer.ended().map(|(incarnation, beat)| (incarnation.to_owned(), beat.to_owned())).collect()
     }
 
     async fn lease_action<T: FromRedisValue>(
@@ -71,8 +101,9 @@ impl RedisPresence {
         fill: impl Fn(&mut Cmd) + Send + Sync,
     ) -> Result<T, BackendError> {
         self.pool
-            .script(&LEASE, 2 + keys.len(), |cmd| {
-                cmd.arg(self.keys.leases()).arg(self.keys.nodes()).arg(keys);
+            .script(&LEASE, 4 + keys.len(), |cmd| {
+                cmd.arg(self.keys.leases()).arg(self.keys.nodes()).arg(self.keys.lease_durations());
+                cmd.arg(self.keys.levels()).arg(keys);
                 cmd.arg(action).arg(&incarnation.0);
                 fill(cmd);
             })
@@ -81,17 +112,20 @@ impl RedisPresence {
 
     async fn add_users(&self, room: &RoomName, users: &[(UserName, Vec<u8>)]) -> Result<bool, BackendError> {
         let own = self.own();
-        let channel = self.keys.channel(&Topic::Room(room.clone()));
-        self.pool
-            .script(&ADD, 4, |cmd| {
-                cmd.arg(self.keys.members(room)).arg(self.keys.holders(room));
-                cmd.arg(self.keys.held(&own)).arg(self.keys.leases());
-                cmd.arg(&own.0).arg(room.as_str()).arg(&channel).arg(self.quiet_above);
-                for (user, event) in users {
-                    cmd.arg(user.as_str()).arg(event);
-                }
-            })
-            .await
+        let topic = Topic::Room(room.clone());
+        let channel = self.keys.channel_on_server(&topic);
+        let fill = |cmd: &mut Cmd| {
+            cmd.arg(self.keys.members(room)).arg(self.keys.holders(room));
+            cmd.arg(self.keys.held(&own)).arg(self.keys.leases());
+            cmd.arg(&own.0).arg(room.as_str()).arg(&channel).arg(self.quiet_above);
+            for (user, event) in users {
+                cmd.arg(user.as_str()).arg(event);
+            }
+        };
+        match users.len() {
+            1 => shard(&self.commands, &topic).script(&ADD, 4, fill).await,
+            _ => self.pool.script(&ADD, 4, fill).await,
+        }
     }
 
     async fn remove_user(
@@ -102,14 +136,14 @@ impl RedisPresence {
         left: &[u8],
     ) -> Result<bool, BackendError> {
         let event = codec::event(None, left);
-        let channel = self.keys.channel(&Topic::Room(room.clone()));
-        self.pool
-            .script(&REMOVE, 3, |cmd| {
-                cmd.arg(self.keys.members(room)).arg(self.keys.holders(room)).arg(self.keys.held(holder));
-                cmd.arg(&holder.0).arg(room.as_str()).arg(&channel).arg(&event).arg(self.quiet_above);
-                cmd.arg(user.as_str());
-            })
-            .await
+        let topic = Topic::Room(room.clone());
+        let channel = self.keys.channel_on_server(&topic);
+        let fill = |cmd: &mut Cmd| {
+            cmd.arg(self.keys.members(room)).arg(self.keys.holders(room)).arg(self.keys.held(holder));
+            cmd.arg(&holder.0).arg(room.as_str()).arg(&channel).arg(&event).arg(self.quiet_above);
+            cmd.arg(user.as_str());
+        };
+        shard(&self.commands, &topic).script(&REMOVE, 3, fill).await
     }
 }
 
@@ -156,8 +190,8 @@ impl Presence for RedisPresence {
         after: Option<&UserName>,
         limit: u32,
     ) -> Result<MembersPage, BackendError> {
-        let own = self.own();
-        let pager = MembersPager { pool: &self.pool, keys: &self.keys, own: &own, room };
+        let (own, ended) = (self.own(), self.ended());
+        let pager = MembersPager { pool: &self.pool, keys: &self.keys, own: &own, ended: &ended, room };
         pager.page(after, limit as usize).await
     }
 
@@ -165,8 +199,9 @@ impl Presence for RedisPresence {
         let acquire = !self.has_lease.load(Ordering::Relaxed);
         let lease = self.lease.as_millis() as u64;
         let (is_kept, run_id, was_claimed): (bool, String, bool) = self
-            .lease_action("renew", &self.own(), &[self.keys.claimed()], |cmd| {
-                cmd.arg(lease).arg(&self.node).arg(u8::from(acquire));
+            .lease_action("renew", &self.own(), &[self.keys.claimed(), self.keys.run()], |cmd| {
+                cmd.arg(lease).arg(&self.node).arg(u8::from(acquire)).arg(format_level::LEVEL);
+                cmd.arg(&self.run_value);
             })
             .await?;
         self.has_lease.store(true, Ordering::Relaxed);
@@ -181,12 +216,24 @@ impl Presence for RedisPresence {
         })
     }
 
+    async fn observe_leases(&self, now: Instant) -> Result<(), BackendError> {
+        let leases: Vec<(String, String, String)> =
+            self.lease_action("observe", &self.own(), &[], |_| {}).await?;
+        let record = |(incarnation, beat, duration): (String, String, String)| LeaseRecord {
+            incarnation,
+            beat,
+            duration: duration.parse().ok().map(Duration::from_millis),
+        };
+        self.observer().observe(leases.into_iter().map(record), now);
+        Ok(())
+    }
+
     async fn reincarnate(&self) -> Result<(), BackendError> {
         let lease = self.lease.as_millis() as u64;
         let next = new_incarnation();
         let _: (bool, String, bool) = self
-            .lease_action("renew", &next, &[self.keys.claimed()], |cmd| {
-                cmd.arg(lease).arg(&self.node).arg(1);
+            .lease_action("renew", &next, &[self.keys.claimed(), self.keys.run()], |cmd| {
+                cmd.arg(lease).arg(&self.node).arg(1).arg(format_level::LEVEL).arg(&self.run_value);
             })
             .await?;
         let old = {
@@ -209,16 +256,19 @@ impl Presence for RedisPresence {
 
     async fn claim_expired(&self) -> Result<Option<Incarnation>, BackendError> {
         let own = self.own();
-        let candidates: Vec<String> = self
+        let expired: Vec<String> = self
             .lease_action("expired", &own, &[], |cmd| {
                 cmd.arg(CANDIDATES);
             })
             .await?;
-        for expired in candidates.into_iter().map(Incarnation).filter(|expired| *expired != own) {
+        let for_all = expired.into_iter().map(|incarnation| (incarnation, String::new()));
+        let candidates = for_all.chain(self.ended()).take(CANDIDATES);
+        for (expired, beat) in candidates.filter(|(expired, _)| *expired != own.0) {
+            let expired = Incarnation(expired);
             let keys = [self.keys.claim(&expired), self.keys.claimed()];
             let claimed: bool = self
                 .lease_action("claim", &expired, &keys, |cmd| {
-                    cmd.arg(CLAIM_DURATION.as_millis() as u64).arg(&own.0);
+                    cmd.arg(CLAIM_DURATION.as_millis() as u64).arg(&own.0).arg(&beat);
                 })
                 .await?;
             if claimed {
@@ -268,9 +318,14 @@ impl Presence for RedisPresence {
     }
 
     async fn nodes(&self) -> Result<Vec<NodeInfo>, BackendError> {
-        let list: Vec<(String, String, u64)> = self.lease_action("list", &self.own(), &[], |_| {}).await?;
-        let node =
-            |(incarnation, name, lease_remaining_ms)| NodeInfo { name, incarnation, lease_remaining_ms };
+        let list: Vec<(String, String, String)> = self.lease_action("list", &self.own(), &[], |_| {}).await?;
+        let (observer, now) = (self.observer(), Instant::now());
+        let node = |(incarnation, name, beat): (String, String, String)| {
+            let is_running = beat.parse().is_ok_and(|beat: f64| beat > 0.0);
+            let remaining = observer.remaining(&incarnation, &beat, now);
+            let lease_remaining_ms = if is_running { remaining.as_millis() as u64 } else { 0 };
+            NodeInfo { name, incarnation, lease_remaining_ms }
+        };
         Ok(list.into_iter().map(node).collect())
     }
 }

@@ -9,6 +9,9 @@ use metrics::gauge;
 
 use super::clock::LastTime;
 use super::command_connection::CommandConnection;
+use super::keys::Keys;
+use super::memory::MemoryGauge;
+use super::rights;
 use super::subscriber::Subscriber;
 use crate::metrics::PUBSUB_SILENCE;
 
@@ -27,11 +30,15 @@ const READY_WITHIN: Duration = Duration::from_secs(10);
 
 /// The connections of one node.
 pub(super) struct Probe {
-    pub(super) channel: String,
+    pub(super) keys: Keys,
+    /// Id of this node.
+    pub(super) node: String,
     pub(super) commands: Arc<[CommandConnection]>,
     pub(super) subscribers: Arc<[Subscriber]>,
     /// When Redis last accepted a write.
     pub(super) written: Arc<LastTime>,
+    /// Whether Redis has memory for messages.
+    pub(super) memory: Arc<MemoryGauge>,
 }
 
 impl Probe {
@@ -40,15 +47,25 @@ impl Probe {
         // A server that can't save refuses writes and still publishes. This write deletes a key that never exists: it gets
         // every such refusal, but nothing is written to the append-only file, and a server with full memory allows it.
         let mut write = redis::cmd("DEL");
-        write.arg(&self.channel);
-        let mut publish = redis::cmd("PUBLISH");
-        publish.arg(&self.channel).arg("");
+        write.arg(self.keys.probe(&self.node));
+        let mut info = redis::cmd("INFO");
+        info.arg("memory");
+        // Where INFO is forbidden, once is enough: the preflight has said so.
+        let mut asks_for_memory = true;
         loop {
+            if asks_for_memory {
+                match self.commands[0].command::<String>(&info).await {
+                    Ok(info) => self.memory.record(&info),
+                    Err(error) => asks_for_memory = !rights::denies(&error.to_string()),
+                }
+            }
             // A failure is counted by the command connection, and says nothing of the subscriptions.
-            if self.commands[0].command(&write).await.is_ok() {
+            if self.commands[0].command::<()>(&write).await.is_ok() {
                 self.written.record();
             }
-            if self.commands[0].command(&publish).await.is_ok() {
+            let mut publish = redis::cmd("PUBLISH");
+            publish.arg(self.keys.probe_on_server(&self.node)).arg("");
+            if self.commands[0].command::<()>(&publish).await.is_ok() {
                 self.subscribers.iter().for_each(Subscriber::record_probe);
             }
             for subscriber in self.subscribers.iter().filter(|s| s.overdue() >= REPLACE_AFTER) {

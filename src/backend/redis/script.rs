@@ -61,11 +61,14 @@ macro_rules! scripts {
     };
 }
 
+/// The scripts that the command connections load before their first use.
+pub(super) static ON_COMMAND_CONNECTIONS: [&LazyLock<Script>; 5] = [&PUBLISH, &HISTORY, &ADD, &REMOVE, &MARK];
+
 scripts! {
-    /// Appends a message to one or two logs and publishes it.
-    PUBLISH = "log.lua", "publish.lua";
+    /// Appends messages to one or two logs each, and publishes them.
+    PUBLISH = "state.lua", "append.lua", "log.lua", "publish.lua";
     /// Reads a page of a log.
-    HISTORY = "log.lua", "history.lua";
+    HISTORY = "state.lua", "log.lua", "history.lua";
     /// Adds users to a room.
     ADD = "add.lua";
     /// Removes a user from a room.
@@ -76,6 +79,8 @@ scripts! {
     LEASE = "lease.lua";
     /// Stores a token.
     TOKEN = "token.lua";
+    /// Changes the offset of the common time.
+    CLOCK = "clock.lua";
     /// Moves a marker forward.
     MARK = "mark.lua";
 }

@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use redis::RedisResult;
-use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::backoff::Backoff;
+use super::channel_names::ChannelNames;
 use super::clock::MonotonicClock;
-use super::connector::{Backoff, Connector};
+use super::connection::Connection;
+use super::connector::{Connector, NOT_A_MASTER};
 use super::dispatcher::{BURST, Dispatcher, InboundQueue, PushMessage};
 use super::error::ConnectionRole;
 use super::subscription_state::{SubscriptionState, SystemChannels};
@@ -26,6 +29,9 @@ use crate::supervise::until_stopped;
 
 /// Maximum of channels per SUBSCRIBE: one round trip for all of them, and no long reply that delays messages.
 const BATCH: usize = 500;
+
+/// Interval between two checks that the server is still a master.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Reason to replace a connection that did not deliver a probe.
 const SILENT: &str = "no probe arrived";
@@ -39,7 +45,7 @@ pub(super) struct Subscriber {
 impl Subscriber {
     /// Starts the task that keeps the connection.
     pub(super) fn spawn(
-        connector: Connector,
+        (connector, names): (Connector, ChannelNames),
         system_channels: SystemChannels,
         deliver: Arc<dyn Deliver>,
         clock: MonotonicClock,
@@ -49,7 +55,8 @@ impl Subscriber {
         let state = Arc::new(SubscriptionState::new(clock));
         let timeout = connector.timeout();
         let backoff = connector.backoff();
-        let task = SubscriberTask { connector, backoff, system_channels, deliver, state: state.clone() };
+        let task =
+            SubscriberTask { connector, names, backoff, system_channels, deliver, state: state.clone() };
         tracker.spawn(until_stopped("subscriptions", &stop, task.run()));
         Self { state, timeout }
     }
@@ -115,6 +122,7 @@ impl Drop for Waiting<'_> {
 /// The task that keeps one connection alive.
 struct SubscriberTask {
     connector: Connector,
+    names: ChannelNames,
     backoff: Backoff,
     /// Subscribed before any topic.
     system_channels: SystemChannels,
@@ -125,7 +133,8 @@ struct SubscriberTask {
 impl SubscriberTask {
     async fn run(mut self) {
         loop {
-            let (inbound, queue) = InboundQueue::new();
+            self.names.known().await;
+            let (inbound, queue) = InboundQueue::new(self.names.prefix());
             match self.connect(&inbound).await {
                 Ok(connection) => {
                     self.backoff.reset();
@@ -151,38 +160,62 @@ impl SubscriberTask {
         }
     }
 
-    async fn connect(&self, inbound: &Arc<InboundQueue>) -> RedisResult<MultiplexedConnection> {
-        let inbound = inbound.clone();
-        let config = self.connector.config().set_push_sender(move |push| inbound.push(push));
+    async fn connect(&self, inbound: &Arc<InboundQueue>) -> RedisResult<Connection> {
+        let queue = inbound.clone();
+        let config = self.connector.config().set_push_sender(move |push| queue.push(push));
         let mut connection = self.connector.connect(&config).await?;
         self.connector.check_master(&mut connection).await?;
-        self.connector.within(connection.subscribe(self.system_channels.all())).await?;
+        let channels: Vec<String> =
+            self.system_channels.all().into_iter().map(|channel| inbound.prefix.clone() + channel).collect();
+        self.connector.within(connection.subscribe(channels)).await?;
         Ok(connection)
+    }
+
+    /// Resolves once the server is no longer a master.
+    async fn demoted(&self, mut connection: Connection) {
+        let mut signal = self.connector.watch_demotion();
+        let mut tick = tokio::time::interval_at(Instant::now() + CHECK_INTERVAL, CHECK_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = signal.raised() => {}
+                _ = tick.tick() => {}
+            }
+            // Without an answer the connection may be slow or lost, which the probe decides.
+            if matches!(self.connector.is_master(&mut connection).await, Ok(false)) {
+                return;
+            }
+        }
     }
 
     /// Dispatches messages and sends changes of the subscriptions, until the connection is lost. Returns the reason.
     async fn serve(
         &self,
-        connection: MultiplexedConnection,
+        connection: Connection,
         inbound: &InboundQueue,
         mut queue: mpsc::Receiver<PushMessage>,
     ) -> &'static str {
         let mut dispatcher = Dispatcher::new(&self.state, &*self.deliver, &self.system_channels);
         let mut burst = Vec::with_capacity(BURST);
         let mut batch_call = BatchCall::default();
+        // A replica passes on what is published at its master, so the probe does not show a demotion.
+        let demoted = self.demoted(connection.clone());
+        tokio::pin!(demoted);
         let reason = loop {
             if batch_call.is_complete(dispatcher.confirmed()) {
                 batch_call = BatchCall::start(
                     &self.state,
                     &connection,
                     dispatcher.confirmed(),
-                    self.connector.timeout(),
+                    (self.connector.timeout(), &inbound.prefix),
                 );
             }
             tokio::select! {
                 biased;
                 () = inbound.ended.cancelled() => break inbound.reason(),
                 () = self.state.replace.notified() => break SILENT,
+                () = self.names.differ_from(&inbound.prefix) => break "the channels have other names",
+                () = &mut demoted => break NOT_A_MASTER,
                 () = batch_call.failed() => break "a subscription was not confirmed",
                 _ = queue.recv_many(&mut burst, BURST) => {
                     inbound.release(&burst);
@@ -214,14 +247,17 @@ struct BatchCall {
 impl BatchCall {
     fn start(
         state: &SubscriptionState,
-        connection: &MultiplexedConnection,
+        connection: &Connection,
         confirmed: u64,
-        timeout: Duration,
+        (timeout, prefix): (Duration, &str),
     ) -> Self {
-        let batch = state.subscriptions().next_batch(BATCH);
+        let mut batch = state.subscriptions().next_batch(BATCH);
         let until = confirmed + (batch.subscribe.len() + batch.unsubscribe.len()) as u64;
         if until == confirmed {
             return Self { until, call: None };
+        }
+        for channel in batch.subscribe.iter_mut().chain(&mut batch.unsubscribe) {
+            channel.insert_str(0, prefix);
         }
         let mut connection = connection.clone();
         let call = async move {

@@ -49,9 +49,10 @@ impl Tokens for RedisTokens {
             // As bytes: as text, a single record that is not UTF-8 would make the whole reply invalid.
             let records: Vec<Option<Vec<u8>>> = self.pool.command(&get).await?;
             found.extend(records.into_iter().map(|record| {
-                record
-                    .map(|bytes| parse(&bytes).ok_or_else(|| ConnectionRole::Pool.malformed_reply()))
-                    .transpose()
+                let record = record
+                    .map(|bytes| parse(&bytes))
+                    .map(|record| record.ok_or_else(|| ConnectionRole::Pool.malformed_reply()));
+                Ok(record.transpose()?.filter(TokenRecord::is_current))
             }));
         }
         Ok(found)

@@ -2,6 +2,8 @@
 //! order, the member's stream is checked against the promises to a member.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::{self, IoSlice};
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -11,8 +13,9 @@ use serde_json::Value;
 
 use super::*;
 use crate::backend::{Entry, Publication};
-use crate::chat::outbox::Outbox;
+use crate::chat::outbox::{Outbox, Urgency};
 use crate::chat::registry::Registry;
+use crate::chat::send_queue::Socket;
 use crate::protocol::{ConnectionId, Epoch, RoomName, Topic};
 
 #[derive(Debug, Clone)]
@@ -59,6 +62,19 @@ fn harmful() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// A socket that takes everything, and keeps it for the member.
+#[derive(Default)]
+struct Taken(Mutex<Vec<u8>>);
+
+impl Socket for Taken {
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut taken = self.0.lock().unwrap();
+        let before = taken.len();
+        slices.iter().for_each(|slice| taken.extend_from_slice(slice));
+        Ok(taken.len() - before)
+    }
+}
+
 /// A log with its channel, the topic of a node with its worker, and one member.
 struct World {
     epoch: Epoch,
@@ -70,6 +86,7 @@ struct World {
     stored: HashMap<MessageId, MessageId>,
     topic: Arc<LocalTopic>,
     outbox: Arc<Outbox>,
+    socket: Arc<Taken>,
     /// How often the store lost messages.
     losses: usize,
     /// A message arrived from the channel after the store had lost it.
@@ -92,6 +109,8 @@ impl World {
         let topic = Arc::clone(&Arc::new(registry).hold(&name).topic);
         let outbox = Outbox::new(ConnectionId::generate(), 1 << 20, topic.shared.queued.clone());
         let outbox = Arc::new(outbox);
+        let socket = Arc::<Taken>::default();
+        outbox.attach(socket.clone());
         topic.begin_join(&outbox);
         Self {
             epoch: Epoch::generate(),
@@ -102,6 +121,7 @@ impl World {
             stored: HashMap::new(),
             topic,
             outbox,
+            socket,
             losses: 0,
             has_ghosts: false,
             is_subscribed: true,
@@ -135,8 +155,10 @@ impl World {
         self.arrived.extend(together.iter().cloned());
         let is_lost = |id| self.log.iter().all(|stored| stored.message_id != id);
         self.has_ghosts |= together.iter().any(|(_, entry)| is_lost(entry.message_id));
-        let publications = together.into_iter().map(|(epoch, entry)| Publication::Message { epoch, entry });
-        self.has_work |= self.topic.deliver(&mut publications.collect());
+        let mut publications =
+            together.into_iter().map(|(epoch, entry)| Publication::Message { epoch, entry });
+        let _ = self.topic.receive(&mut publications);
+        self.has_work |= self.topic.deliver_received();
     }
 
     fn page(&self, range: Range, most: usize) -> Page {
@@ -246,11 +268,10 @@ impl World {
 
     /// Each message follows the one before, or the place that a gap announced.
     fn receive(&mut self) {
-        let mut blocks = VecDeque::new();
-        if self.outbox.work(&mut blocks).now_or_never().is_none() {
-            return;
-        }
-        for frame in blocks.iter().flat_map(|block| frames(block)) {
+        self.outbox.flush(Urgency::Soon);
+        assert!(self.outbox.work().now_or_never().is_none(), "the outbox has no reason to close");
+        let block = std::mem::take(&mut *self.socket.0.lock().unwrap());
+        for frame in frames(&block) {
             let body = &frame["message_body"];
             let epoch: Epoch = body["epoch"].as_str().unwrap().parse().unwrap();
             let (before, seq, id) = self.at.expect("the member gets nothing before it has joined");
@@ -268,7 +289,6 @@ impl World {
             self.at = Some((epoch, seq + 1, Some(message_id)));
             self.received.push(message_id);
         }
-        self.outbox.written(blocks.iter().map(Bytes::len).sum());
     }
 
     /// Delivers the rest of the channel, and lets the worker finish. After that, the next message reveals what is missing, or

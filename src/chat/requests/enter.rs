@@ -3,25 +3,23 @@
 
 use std::time::Instant;
 
-use super::{Handle, Id, Reply, Result, Session, ack, unready};
+use super::{Handle, Id, Reply, Result, Session, unready};
 use crate::chat::error::RequestError;
 use crate::chat::join::{Joined, ReplayFrom};
 use crate::chat::session::{MemberGuard, Membership};
 use crate::protocol::requests::{Enter, EnterAck};
-use crate::protocol::{ErrorCode, Topic, encode};
+use crate::protocol::{ErrorCode, RoomName, Since, Topic, UserName, encode};
 
 impl Handle for Enter {
     async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
         let Self { sender_username: user, room, since, history } = self;
         let room = room.unwrap_or_else(|| session.node.rooms.default().clone());
-        let dedupe_ms = session.dedupe_ms();
+        let durations = session.durations();
         session.bind_quietly(&user).await?;
         if let Some(index) = session.rooms.get_index_of(&room) {
-            let read = session.node.backend.markers.room_marker(&user, &room).await?;
+            again(session, id, &user, &room, since.map(|since| (since, history))).await?;
             session.rooms.move_index(index, session.rooms.len() - 1);
-            let top = session.rooms[&room].member.hold.topic.top().ok_or_else(unready)?;
-            let joined = Session::joined(dedupe_ms, &Joined { top, recovery: None }, true);
-            return Ok(ack::<Self>(id, &EnterAck { room, joined, read }));
+            return Ok(Reply::Done);
         }
         let most = session.node.config().limits.max_rooms_per_connection;
         if session.rooms.len() >= most {
@@ -46,12 +44,36 @@ impl Handle for Enter {
         let outbox = session.outbox().clone();
         let queue_ack = |joined: &Joined| {
             if let Some(id) = id {
-                let joined = Session::joined(dedupe_ms, joined, false);
+                let joined = Session::joined(durations, joined, false);
                 outbox.reply(encode::ack::<Self>(id, &EnterAck { room: room.clone(), joined, read }));
             }
         };
         node.joins.complete(&member.hold.topic, &outbox, past, asked, queue_ack).await?;
-        session.rooms.insert(room, Membership { member, present });
+        session.rooms.insert(room, Membership { member, present: Some(present) });
         Ok(Reply::Done)
     }
+}
+
+/// Queues the `Ack` for a room that the connection is in. Only a position that comes late can change what it receives.
+async fn again(
+    session: &Session,
+    id: Id<'_>,
+    user: &UserName,
+    room: &RoomName,
+    late: Option<(Since, Option<u32>)>,
+) -> Result<()> {
+    let (node, outbox, durations) = (&session.node, session.outbox(), session.durations());
+    let read = node.backend.markers.room_marker(user, room).await?;
+    let topic = &session.rooms[room].member.hold.topic;
+    let queue_ack = |joined: &Joined| {
+        if let Some(id) = id {
+            let joined = Session::joined(durations, joined, true);
+            outbox.reply(encode::ack::<Enter>(id, &EnterAck { room: room.clone(), joined, read }));
+        }
+    };
+    match late {
+        Some(late) => node.joins.resume_late(topic, outbox, late, queue_ack).await?,
+        None => queue_ack(&Joined { top: topic.top().ok_or_else(unready)?, recovery: None }),
+    }
+    Ok(())
 }

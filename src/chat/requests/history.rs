@@ -1,11 +1,13 @@
 //! `History`. Owns whose log is read; the page is made by `chat::history`. Called by `dispatch`.
 
 use super::{Handle, Id, Reply, Result, Session};
+use crate::backend::PageLimit;
 use crate::protocol::requests::History;
 use crate::protocol::{Topic, encode};
 
 impl Handle for History {
     async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
+        let owner = session.owner(&self.sender_username);
         let (topic, peer) = match session.addressed(self.topic)? {
             room @ Topic::Room(_) => (room, None),
             Topic::User(peer) => {
@@ -13,7 +15,11 @@ impl Handle for History {
                 (Topic::User(self.sender_username), Some(peer))
             }
         };
-        let page = session.node.history.conversation(&topic, peer.as_ref(), self.before, self.limit).await?;
-        Ok(id.map_or(Reply::Done, |id| Reply::Ack(encode::history_ack(id, &page))))
+        session.outbox().has_page_room().await;
+        let reader = &session.node.history;
+        let limit = PageLimit { messages: self.limit, bytes: session.list_bytes(self.max_bytes) };
+        let page = reader.conversation(&topic, peer.as_ref(), self.before, limit, Some(owner)).await?;
+        session.owe(page.bytes_read);
+        Ok(session.page(id.map(|id| encode::history_ack(id, &page.json))))
     }
 }

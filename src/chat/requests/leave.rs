@@ -14,7 +14,9 @@ impl Handle for Leave {
         };
         // Out of the fan-out first: the client sees neither its own `Leave` nor anything after the `Ack`.
         drop(member);
-        if let Err(error) = session.node.presence.leave(present).await {
+        if let Some(present) = present
+            && let Err(error) = session.node.presence.leave(present).await
+        {
             // The connection has left, and can't do so again. The store learns of it with the next heartbeat that it
             // answers; an error would only have the client repeat what is `not_in_room` by now.
             tracing::debug!(%error, "a departure waits for the store");

@@ -1,13 +1,19 @@
 //! `Members`. Owns that only members may ask; the list is the business of `chat::members`. Called by `dispatch`.
 
-use super::{Handle, Id, Reply, Result, Session, ack};
+use super::{Handle, Id, Reply, Result, Session};
+use crate::protocol::encode;
 use crate::protocol::requests::{Members, MembersAck};
 
 impl Handle for Members {
     async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
         let room = session.membership(self.room)?;
-        let page = session.node.members.page(&room, self.after.as_ref(), self.limit).await?;
+        let owner = Some(session.owner(&self.sender_username));
+        session.outbox().has_page_room().await;
+        let bytes = session.list_bytes(self.max_bytes);
+        let read = session.node.members.read(&room, self.after.as_ref(), self.limit, bytes, owner).await?;
+        session.owe(read.bytes_read);
+        let page = read.page;
         let body = MembersAck { room, members: page.members, count: page.count, more: page.more };
-        Ok(ack::<Self>(id, &body))
+        Ok(session.page(id.map(|id| encode::ack::<Self>(id, &body))))
     }
 }

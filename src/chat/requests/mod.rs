@@ -7,7 +7,9 @@ mod auth;
 mod enter;
 mod history;
 mod leave;
+mod markers;
 mod members;
+mod names;
 mod ping;
 mod publish;
 mod read;
@@ -17,7 +19,10 @@ use bytes::Bytes;
 
 use super::error::RequestError;
 use super::join::{Joined, ResumeOutcome};
+use super::limits::read_cost;
 use super::session::{Reply, Session};
+use crate::backend::Owner;
+use crate::protocol::encode::ACK_BYTES;
 use crate::protocol::requests::{self, Features};
 use crate::protocol::{
     AnyRequest, ErrorCode, Outcome, Request, RequestId, RoomName, Topic, UserName, encode,
@@ -25,6 +30,15 @@ use crate::protocol::{
 
 type Result<T> = std::result::Result<T, RequestError>;
 type Id<'a> = Option<&'a RequestId>;
+
+/// What a client is told of the node's times.
+#[derive(Clone, Copy)]
+struct Durations {
+    /// For how long a repeated publish is recognised.
+    dedupe_ms: u64,
+    /// For how long the client may send nothing.
+    idle_timeout_ms: u64,
+}
 
 /// Carries one kind of request out.
 trait Handle: Request {
@@ -36,14 +50,24 @@ impl Session {
         match request {
             AnyRequest::GroupChat(request) => request.handle(self, id).await,
             AnyRequest::PrivateChat(request) => request.handle(self, id).await,
-            AnyRequest::Enter(request) => request.handle(self, id).await,
-            AnyRequest::Leave(request) => request.handle(self, id).await,
-            AnyRequest::Auth(request) => request.handle(self, id).await,
-            AnyRequest::Typing(request) => request.handle(self, id).await,
-            AnyRequest::History(request) => request.handle(self, id).await,
-            AnyRequest::Members(request) => request.handle(self, id).await,
-            AnyRequest::Read(request) => request.handle(self, id).await,
-            AnyRequest::Ping(request) => request.handle(self, id).await,
+            // Boxed: their states are large, and each publish would have to allocate as much.
+            AnyRequest::Enter(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::Leave(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::Auth(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::Typing(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::History(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::Members(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::Read(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::Ping(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::Markers(request) => Box::pin(request.handle(self, id)).await,
+        }
+    }
+
+    /// What a request costs of the connection's rate. A position that comes late has the log read, as an `Enter` has.
+    pub(super) fn cost(&self, request: &AnyRequest) -> u32 {
+        match request {
+            AnyRequest::Auth(auth) if auth.since.is_some() && self.bound.is_some() => requests::Enter::COST,
+            _ => request.cost(),
         }
     }
 
@@ -69,8 +93,32 @@ impl Session {
         }
     }
 
+    /// Whom the messages of this user are charged to: the address where anyone can use any name.
+    fn owner(&self, user: &UserName) -> Owner {
+        match self.address {
+            Some(address) if !self.node.config().auth.enabled => Owner::from(address),
+            _ => Owner::from(user),
+        }
+    }
+
+    /// The request has read so many bytes: its connection pays for them once it has its answer.
+    fn owe(&mut self, bytes: usize) {
+        self.owed = read_cost(bytes, &self.node.config().limits);
+    }
+
+    /// How many bytes the list in an answer may have, without the `Ack` around it. Clients may ask for another size of frames.
+    fn list_bytes(&self, max_bytes: Option<u32>) -> usize {
+        let max_bytes = max_bytes.map(|bytes| bytes as usize);
+        max_bytes.unwrap_or(self.node.config().limits.delivery_bytes()).saturating_sub(ACK_BYTES)
+    }
+
+    /// The `Ack` of a request that reads a page, counted among the pages that wait for the sockets of the node.
+    fn page(&self, frame: Option<Bytes>) -> Reply {
+        frame.map_or(Reply::Done, |frame| Reply::Ack(self.node.registry.queued().answer(frame)))
+    }
+
     async fn bind_quietly(&mut self, user: &UserName) -> Result<()> {
-        if self.bound.is_some() { Ok(()) } else { self.bind(user, None, |_| {}).await }
+        if self.bound.is_some() { Ok(()) } else { Box::pin(self.bind(user, None, |_| {})).await }
     }
 
     async fn announce(&self, topic: &Topic, event: Bytes) -> Result<()> {
@@ -79,7 +127,9 @@ impl Session {
     }
 
     /// What the `Ack` of `Enter` and `Auth` says of the log; `already` where nothing changes.
-    fn joined(dedupe_ms: u64, joined: &Joined, already: bool) -> requests::Joined {
+    fn joined(durations: Durations, joined: &Joined, already: bool) -> requests::Joined {
+        let Durations { dedupe_ms, idle_timeout_ms } = durations;
+        let idle_timeout_ms = Some(idle_timeout_ms);
         let (recovered, reason, next_seq) = match joined.recovery {
             None => (None, None, None),
             Some(ResumeOutcome::Recovered) => (Some(true), None, None),
@@ -88,11 +138,24 @@ impl Session {
             }
         };
         let (position, features) = (joined.top, Features::all());
-        requests::Joined { position, dedupe_ms, recovered, reason, next_seq, already, features }
+        requests::Joined {
+            position,
+            dedupe_ms,
+            idle_timeout_ms,
+            recovered,
+            reason,
+            next_seq,
+            already,
+            features,
+        }
     }
 
-    fn dedupe_ms(&self) -> u64 {
-        self.node.config().history.dedupe_window.as_millis() as u64
+    fn durations(&self) -> Durations {
+        let config = self.node.config();
+        Durations {
+            dedupe_ms: config.history.dedupe_window.as_millis() as u64,
+            idle_timeout_ms: config.server.idle_timeout().as_millis() as u64,
+        }
     }
 }
 

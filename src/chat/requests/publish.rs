@@ -29,7 +29,9 @@ async fn publish(
     topic: &Topic,
     content: &str,
 ) -> Result<PublishAck> {
-    let stored = session.node.publish(sender, topic, content, id.map(RequestId::as_str)).await?;
+    let owner = Some(session.owner(sender));
+    let stored = session.node.publish(sender, topic, content, id.map(RequestId::as_str), owner).await?;
+    session.node.registry.write_soon(session.outbox());
     Ok(PublishAck {
         message_id: stored.position.message_id,
         epoch: stored.position.epoch,

@@ -2,6 +2,7 @@
 //! business. Called by `dispatch`.
 
 use super::{Handle, Id, Reply, Result, Session, ack, unready};
+use crate::backend::{PageLimit, Range};
 use crate::chat::error::RequestError;
 use crate::protocol::requests::{Done, Read, ReadUpTo};
 use crate::protocol::{ErrorCode, MessageId, RoomMarker, RoomName, Topic, UserName, encode, events};
@@ -42,6 +43,7 @@ async fn read_private(
     message_id: MessageId,
 ) -> Result<()> {
     session.bind_quietly(&user).await?;
+    check_is_written(session, &user, message_id).await?;
     if session.node.backend.markers.mark_private(&user, &peer, message_id).await? {
         let up_to = events::ReadUpTo::User { target_username: peer.clone(), message_id };
         let event = encode::event_json(&events::Read { sender_username: user.clone(), up_to });
@@ -51,4 +53,20 @@ async fn read_private(
         }
     }
     Ok(())
+}
+
+/// Refuses a marker in the future: it would count messages as read that nobody has written yet. The ids of a log sort by `seq`.
+async fn check_is_written(session: &Session, user: &UserName, message_id: MessageId) -> Result<()> {
+    let inbox = session.bound.as_ref().map(|bound| &bound.inbox.hold.topic);
+    if inbox.and_then(|inbox| inbox.top()).is_some_and(|top| message_id <= top.message_id) {
+        return Ok(());
+    }
+    // This node may be the last to hear of a message: its `Ack`, or another node, may have been faster.
+    let none = PageLimit { messages: 0, bytes: 0 };
+    let log = session.node.backend.broker.history(&Topic::User(user.clone()), Range::Top, none).await?;
+    if message_id <= log.top.message_id {
+        return Ok(());
+    }
+    let message = "`message_id` is beyond your newest private message";
+    Err(RequestError::new(ErrorCode::InvalidMessage, message))
 }

@@ -1,7 +1,7 @@
 //! Chat without a screen: lines in, lines out. Owns the format of a printed line, and when a pipe is done; knows no protocol.
 //! Called by the subcommand.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,12 @@ use chatnode_client::model::Line;
 use chatnode_client::{News, Session, Topic};
 use tokio::sync::mpsc;
 
-use super::command;
+use super::command::{self, Outcome};
 use super::input::{self, Input};
+use super::not_sent;
+use super::printer::Printer;
 use super::signals::Signals;
-use crate::cli::output::print_error;
+use crate::cli::output::print_errors;
 
 /// With this many messages on their way, reading the input pauses.
 const MAX_UNSENT: usize = 4;
@@ -41,25 +43,29 @@ impl Progress {
     }
 }
 
-/// Where messages are printed. Owns the first error of it; what that means for the input is not decided here.
+/// Where messages are printed. What the first error of it means for the input is not decided here.
 struct Output {
     /// Whether to leave out the user's own private messages from earlier runs, which come because no device of the user has
     /// received them yet. Messages of others that waited for the user are always printed.
     is_brief: bool,
-    failure: Option<io::Error>,
+    printer: Printer,
 }
 
 impl Output {
-    fn print(&mut self, line: &str) {
-        if self.failure.is_none() {
-            let mut out = io::stdout().lock();
-            self.failure = out.write_all(line.as_bytes()).and_then(|()| out.flush()).err();
+    /// Waits until the line is written. Meanwhile the connection stays open, and the rest stays with the node. Returns the end if a
+    /// signal asks for it.
+    async fn written(&mut self, session: &mut Session, signals: &mut Signals) -> Option<End> {
+        tokio::select! {
+            biased;
+            () = self.printer.done() => None,
+            code = signals.next() => Some(End::Signal(code)),
+            () = session.speak() => None,
         }
     }
 
     /// How a chat ends that has nothing left to do. `is_cut` if part of the input was not read.
     fn end(self, is_cut: bool) -> End {
-        match self.failure {
+        match self.printer.into_failure() {
             None => End::Done,
             // Nobody reads the output any more (`chatnode chat | head -1`), and there was nothing left to send.
             Some(error) if !is_cut && error.kind() == io::ErrorKind::BrokenPipe => End::Done,
@@ -82,42 +88,50 @@ enum End {
 
 /// Runs until the input ends and every message is stored. With `follow`, goes on printing messages.
 pub(super) async fn run(mut session: Session, follow: bool, node: &str) -> ExitCode {
-    let end = match (input::read(), Signals::new()) {
-        (Ok(input), Ok(signals)) => chat(&mut session, input, signals, follow, node).await,
-        (Err(error), _) | (_, Err(error)) => End::Failed(error.to_string()),
+    let end = match (input::read(), Signals::new(), Printer::start()) {
+        (Ok(input), Ok(signals), Ok(printer)) => {
+            let is_brief = !follow && session.model.history() == 0;
+            let output = Output { is_brief, printer };
+            chat(&mut session, input, output, signals, follow, node).await
+        }
+        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => End::Failed(error.to_string()),
     };
     let (failed, unsent) = (session.model.failed(), session.model.unsent());
+    let mut errors = not_sent::give_up(&mut session);
     session.close().await;
-    match end {
+    let code = match end {
         End::Done if failed == 0 && unsent == 0 => ExitCode::SUCCESS,
         End::Done => {
             if failed > 0 {
-                print_error(&format_args!("{failed} failed"));
+                errors.push(format!("{failed} failed"));
             }
-            print_unconfirmed(unsent);
+            errors.extend(unconfirmed(unsent));
             ExitCode::FAILURE
         }
         End::Failed(why) => {
-            print_error(&why);
-            print_unconfirmed(unsent);
+            errors.push(why);
+            errors.extend(unconfirmed(unsent));
             ExitCode::FAILURE
         }
         End::Signal(code) => ExitCode::from(code),
-    }
+    };
+    print_errors(errors).await;
+    code
 }
 
 /// Reports messages that are not known to be stored.
-pub(super) fn print_unconfirmed(unsent: usize) {
+fn unconfirmed(unsent: usize) -> Option<String> {
     match unsent {
-        0 => {}
-        1 => print_error(&"1 message unconfirmed"),
-        _ => print_error(&format_args!("{unsent} messages unconfirmed")),
+        0 => None,
+        1 => Some("1 message unconfirmed".into()),
+        _ => Some(format!("{unsent} messages unconfirmed")),
     }
 }
 
 async fn chat(
     session: &mut Session,
     input: mpsc::Receiver<Input>,
+    mut output: Output,
     mut signals: Signals,
     follow: bool,
     node: &str,
@@ -125,16 +139,16 @@ async fn chat(
     let mut input = Some(input);
     // Only a person types commands; text from a pipe may begin with a slash too.
     let is_person = io::stdin().is_terminal();
-    let mut output = Output { is_brief: !follow && session.model.history() == 0, failure: None };
     let mut is_cut = false;
     let mut progress = Progress::new(Instant::now());
     loop {
         while let Some(news) = session.settle() {
-            if let Some(end) = show(session, &mut output, news, node) {
+            let end = show(session, &mut output, news, node);
+            if let Some(end) = end.or(output.written(session, &mut signals).await) {
                 return end;
             }
         }
-        let is_unread = output.failure.is_some();
+        let is_unread = output.printer.has_failed();
         // What was read is still sent, but no more is read: the input may have no end.
         if is_unread && input.take().is_some() {
             is_cut = !is_person;
@@ -150,7 +164,7 @@ async fn chat(
             line = next(&mut input), if may_read && input.is_some() => {
                 match line {
                     Some(Input::Line(line)) if is_person => {
-                        if command::run_command(&mut session.model, &line, Instant::now()) {
+                        if command::run_command(&mut session.model, &line, Instant::now()) == Outcome::Quit {
                             return End::Done;
                         }
                     }
@@ -162,7 +176,7 @@ async fn chat(
                     }
                     Some(Input::TooLong) => {
                         session.model.count_failure();
-                        print_error(&"not sent: a line is too long");
+                        output.printer.print_error(&"not sent: a line is too long");
                     }
                     Some(Input::Broken(error)) => return End::Failed(format!("can't read the input: {error}")),
                     None => input = None,
@@ -174,9 +188,8 @@ async fn chat(
                 return End::Failed(format!("{node}: no progress for {} s", STANDSTILL.as_secs()));
             }
         };
-        if let Some(news) = news
-            && let Some(end) = show(session, &mut output, news, node)
-        {
+        let end = news.and_then(|news| show(session, &mut output, news, node));
+        if let Some(end) = end.or(output.written(session, &mut signals).await) {
             return end;
         }
     }
@@ -197,7 +210,8 @@ fn show(session: &Session, output: &mut Output, news: News, node: &str) -> Optio
             return Some(End::Failed(format!("{node}: {reason}")));
         }
         News::Lost(reason, wait) => {
-            print_error(&format_args!("{reason}; retrying in {:.1} s", wait.as_secs_f64()));
+            let wait = wait.as_secs_f64();
+            output.printer.print_error(&format_args!("{reason}; retrying in {wait:.1} s"));
         }
         News::Stopped(reason) => return Some(End::Failed(reason.to_string())),
         _ => {}
@@ -213,11 +227,11 @@ fn show_line(session: &Session, output: &mut Output, topic: Option<&Topic>, line
                 && message.sender == *session.model.me()
                 && session.model.is_older_than_client(message);
             if message.own_id.is_none() && !is_old {
-                output.print(&printed(topic, line));
+                output.printer.print(printed(topic, line));
             }
         }
-        Line::Gap(_) => output.print(&printed(topic, line)),
-        Line::Event(_) | Line::Note(_) => print_error(&line.text()),
+        Line::Gap(_) => output.printer.print(printed(topic, line)),
+        Line::Event(_) | Line::Note(_) => output.printer.print_error(&line.text()),
     }
 }
 

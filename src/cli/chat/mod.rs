@@ -3,16 +3,37 @@
 //! only lines.
 
 mod command;
+#[cfg(feature = "tui")]
+mod drafts;
+#[cfg(feature = "tui")]
+mod history;
 mod input;
+#[cfg(feature = "tui")]
+mod job;
+#[cfg(feature = "tui")]
+mod keyboard;
+#[cfg(feature = "tui")]
+mod keys;
 mod lines;
 #[cfg(feature = "tui")]
 mod local_time;
+#[cfg(feature = "tui")]
+mod modes;
+mod not_sent;
 mod options;
+#[cfg(feature = "tui")]
+mod painter;
+#[cfg(feature = "tui")]
+mod place;
+mod printer;
 #[cfg(feature = "tui")]
 mod prompt;
 #[cfg(feature = "tui")]
+mod prompt_rows;
+#[cfg(feature = "tui")]
 mod screen;
 mod signals;
+mod surface;
 #[cfg(feature = "tui")]
 mod terminal;
 #[cfg(feature = "tui")]
@@ -20,12 +41,12 @@ mod transcript;
 
 pub(super) use options::Options;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use chatnode_client::model::Model;
 use chatnode_client::{Session, WhoamiError, whoami};
 
+use self::surface::Surface;
 use super::output::{MISUSE, block_on, load, print_error};
 use crate::config::{Config, Flags};
 
@@ -45,8 +66,11 @@ pub(super) fn run(flags: &Flags, options: &Options) -> ExitCode {
             return ExitCode::from(MISUSE);
         }
     };
-    let has_screen =
-        cfg!(feature = "tui") && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let surface = Surface::of_process();
+    let has_screen = surface == Surface::Screen;
+    if let Surface::Lines(Some(why)) = surface {
+        print_error(&format_args!("plain lines instead of the full screen: {why}"));
+    }
     let history = options.history.unwrap_or(if has_screen { command::PAGE } else { 0 });
     let node = plan.address.url().to_owned();
     block_on(async {

@@ -1,20 +1,24 @@
 //! The chat as a screen. Owns the layout and the look of everything except the rows of a conversation; changes nothing in the
-//! model. Called by the terminal after every change.
+//! model. Called by the terminal.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use chatnode_client::Topic;
 use chatnode_client::model::{Connection, Model};
 use chatnode_client::text::harmless;
-use ratatui::Frame;
+use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line as Row, Span, Text};
-use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
+use ratatui::widgets::{Block, Borders, Paragraph, Widget, Wrap};
 
+use super::drafts::Drafts;
 use super::local_time::LocalTime;
-use super::prompt::Prompt;
-use super::transcript;
+use super::painter::Picture;
+use super::place::Place;
+use super::prompt_rows::PromptRows;
+use super::transcript::{Transcript, Wrapped};
 
 /// The width of the lists beside the conversation.
 const LIST_WIDTH: u16 = 20;
@@ -23,45 +27,85 @@ const LIST_WIDTH: u16 = 20;
 const WIDE: u16 = 90;
 const NARROW: u16 = 50;
 
+/// The most rows of the prompt, if the screen is high enough. On a lower one it takes a third.
+const MAX_PROMPT_ROWS: u16 = 8;
+
 /// The state of the screen beside the model.
 #[derive(Debug, Default)]
 pub(super) struct View {
-    pub(super) prompt: Prompt,
-    /// The number of rows scrolled up from the newest.
-    pub(super) scroll: usize,
-    /// The conversation that was drawn last, and how many lines it had received by then.
-    drawn: Option<(Topic, usize)>,
-    /// The number of lines that came while the user was scrolled up.
-    below: usize,
-    /// Whether the oldest row was visible. Set by drawing.
-    pub(super) at_top: bool,
+    pub(super) drafts: Drafts,
+    pub(super) place: Place,
     /// The number of visible rows of the conversation. Set by drawing.
     pub(super) height: u16,
+    /// The first visible row of the prompt.
+    prompt_top: usize,
+    wrapped: Wrapped,
+}
+
+impl View {
+    /// The user sees another conversation, or one anew: at its end, with its own draft.
+    pub(super) fn turn_to(&mut self, model: &Model) {
+        self.place = Place::default();
+        self.wrapped = Wrapped::default();
+        self.drafts.open(model.current().map(|current| &current.topic));
+    }
+
+    /// Follows the model to another conversation.
+    pub(super) fn look_at(&mut self, model: &Model) {
+        if self.drafts.open(model.current().map(|current| &current.topic)) {
+            self.turn_to(model);
+        }
+    }
 }
 
 /// Draws everything.
-pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, view: &mut View, local: &LocalTime, now: Instant) {
-    let [body, status, prompt] =
-        Layout::vertical([Constraint::Min(1), Constraint::Length(1), Constraint::Length(1)])
-            .areas(frame.area());
+pub(super) fn draw(area: Rect, model: &Model, view: &mut View, local: &LocalTime, now: Instant) -> Picture {
+    view.look_at(model);
+    let mut cells = Buffer::empty(area);
+    let most = MAX_PROMPT_ROWS.min(area.height / 3);
+    let typed =
+        PromptRows::new(view.drafts.prompt(), usize::from(area.width), usize::from(most), view.prompt_top);
+    view.prompt_top = typed.top;
+    let [body, status, prompt] = Layout::vertical([
+        Constraint::Min(1),
+        Constraint::Length(1),
+        Constraint::Length(typed.rows.len() as u16),
+    ])
+    .areas(area);
     let lists = if body.width >= NARROW { LIST_WIDTH } else { 0 };
     let is_room = model.current().is_some_and(|current| matches!(current.topic, Topic::Room(_)));
     let members = if body.width >= WIDE && is_room { LIST_WIDTH } else { 0 };
     let [left, middle, right] =
         Layout::horizontal([Constraint::Length(lists), Constraint::Min(1), Constraint::Length(members)])
             .areas(body);
-    conversations(frame, model, left);
-    lines(frame, model, view, local, middle);
+    conversations(&mut cells, model, left);
+    lines(&mut cells, model, view, local, middle);
     if members > 0 {
-        people(frame, model, right);
+        people(&mut cells, model, right);
     }
-    let text = status_text(model, view, now, usize::from(status.width));
-    frame.render_widget(Paragraph::new(text).style(Style::new().reversed()), status);
-    typed(frame, &view.prompt, prompt);
+    let listed = if lists > 0 { listed(model, left.height) } else { 0..0 };
+    let text = status_text(model, view, now, usize::from(status.width), &listed);
+    Paragraph::new(text).style(Style::new().reversed()).render(status, &mut cells);
+    let (row, column) = typed.cursor;
+    let cursor = Position::new(
+        prompt.x + (column as u16).min(prompt.width.saturating_sub(1)),
+        prompt.y + (row as u16).min(prompt.height.saturating_sub(1)),
+    );
+    Text::from_iter(typed.rows).render(prompt, &mut cells);
+    Picture { cells, cursor }
 }
 
-fn conversations(frame: &mut Frame<'_>, model: &Model, area: Rect) {
-    let rows = model.conversations().iter().enumerate().map(|(index, each)| {
+/// The conversations that a list of this height shows: the open one is always among them.
+fn listed(model: &Model, height: u16) -> Range<usize> {
+    let height = usize::from(height);
+    let skipped = (model.current_index() + 1).saturating_sub(height);
+    skipped..skipped + height
+}
+
+fn conversations(cells: &mut Buffer, model: &Model, area: Rect) {
+    let Range { start, end } = listed(model, area.height);
+    let visible = model.conversations().iter().enumerate().take(end).skip(start);
+    let rows = visible.map(|(index, each)| {
         let unread = if each.unread > 0 { format!(" ({})", each.unread) } else { String::new() };
         let style = match (index == model.current_index(), each.unread > 0) {
             (true, _) => Style::new().add_modifier(Modifier::REVERSED),
@@ -73,49 +117,31 @@ fn conversations(frame: &mut Frame<'_>, model: &Model, area: Rect) {
         let name = shortened(&each.topic.to_string(), most);
         Row::styled(format!("{name}{unread}"), style)
     });
-    // The open conversation is always visible.
-    let skipped = (model.current_index() + 1).saturating_sub(usize::from(area.height));
-    let list = Text::from_iter(rows.skip(skipped));
-    frame.render_widget(Paragraph::new(list).block(Block::new().borders(Borders::RIGHT)), area);
+    let list = Text::from_iter(rows);
+    Paragraph::new(list).block(Block::new().borders(Borders::RIGHT)).render(area, cells);
 }
 
-fn lines(frame: &mut Frame<'_>, model: &Model, view: &mut View, local: &LocalTime, area: Rect) {
+fn lines(cells: &mut Buffer, model: &Model, view: &mut View, local: &LocalTime, area: Rect) {
     view.height = area.height;
     let Some(conversation) = model.current() else {
-        view.at_top = false;
-        view.drawn = None;
+        view.place = Place::default();
         let hint = "No room is open. Use /join ROOM to enter a room, or /help to list the commands.";
-        return frame.render_widget(Paragraph::new(hint).wrap(Wrap { trim: false }), area);
+        return Paragraph::new(hint).wrap(Wrap { trim: false }).render(area, cells);
     };
     let (height, width) = (usize::from(area.height), usize::from(area.width));
-    let drawn = view.drawn.replace((conversation.topic.clone(), conversation.added));
-    let before = drawn.filter(|(target, _)| *target == conversation.topic).map(|(_, added)| added);
-    // A conversation that was closed and opened again counts from the start.
-    let arrived = before.map_or(0, |before| conversation.added.saturating_sub(before));
-    // The rows that the user reads stay in place.
-    if view.scroll == 0 {
-        view.below = 0;
-    } else if arrived > 0 {
-        view.below += arrived;
-        view.scroll += transcript::rows_of_newest(conversation, model.me(), local, width, arrived);
-    }
-    let wanted = height + view.scroll;
-    let rows = transcript::newest(conversation, model.me(), local, width, wanted + 1);
-    view.at_top = rows.len() <= wanted;
-    view.scroll = view.scroll.min(rows.len().saturating_sub(height));
-    let mut seen: Vec<Row<'_>> = rows.into_iter().skip(view.scroll).take(height).collect();
-    seen.reverse();
+    let mut transcript = Transcript::new(conversation, model.me(), local, width, &mut view.wrapped);
+    let rows = view.place.visible(&mut transcript, height);
     // The newest row is at the bottom.
-    let top = area.height - seen.len() as u16;
-    let area = Rect { y: area.y + top, height: seen.len() as u16, ..area };
-    frame.render_widget(Paragraph::new(seen), area);
+    let free = area.height.saturating_sub(rows.len() as u16);
+    let area = Rect { y: area.y + free, height: area.height - free, ..area };
+    Text::from(rows).render(area, cells);
 }
 
-fn people(frame: &mut Frame<'_>, model: &Model, area: Rect) {
+fn people(cells: &mut Buffer, model: &Model, area: Rect) {
     let members = model.current().and_then(|current| current.members.as_ref());
     let rows = members.into_iter().flatten().take(usize::from(area.height));
     let list = Text::from_iter(rows.map(|name| Row::from(harmless(name.as_str()))));
-    frame.render_widget(Paragraph::new(list).block(Block::new().borders(Borders::LEFT)), area);
+    Paragraph::new(list).block(Block::new().borders(Borders::LEFT)).render(area, cells);
 }
 
 /// As much of a name as fits, safe for a terminal.
@@ -134,23 +160,29 @@ fn shortened(name: &str, most: usize) -> String {
     short + "…"
 }
 
-fn status_text(model: &Model, view: &View, now: Instant, width: usize) -> String {
+fn status_text(model: &Model, view: &View, now: Instant, width: usize, listed: &Range<usize>) -> String {
     let connection = match model.connection() {
         Connection::Connecting => "connecting".to_owned(),
         Connection::SigningIn => "signing in".to_owned(),
         Connection::Live => "connected".to_owned(),
         Connection::Waiting(until, why) => {
             let seconds = until.saturating_duration_since(now).as_secs_f64().ceil();
-            format!("{why}; retrying in {seconds:.0} s")
+            format!("retrying in {seconds:.0} s: {why}")
         }
     };
     let unsent = match model.unsent() {
         0 => String::new(),
         count => format!(" · {count} unsent"),
     };
-    let below = match view.below {
+    let below = match model.current().map_or(0, |current| view.place.new_below(current)) {
         0 => String::new(),
         count => format!(" · {count} new below"),
+    };
+    // Only this tells of the conversations that are not in the list.
+    let hidden = model.conversations().iter().enumerate().filter(|(index, _)| !listed.contains(index));
+    let unread = match hidden.map(|(_, each)| each.unread).sum::<usize>() {
+        0 => String::new(),
+        count => format!(" {count} unread ·"),
     };
     // The state of the connection stays visible however long the names are.
     let most = width / 4;
@@ -160,18 +192,7 @@ fn status_text(model: &Model, view: &View, now: Instant, width: usize) -> String
     let typing = model.current().and_then(|current| current.typing(now));
     let typing = typing.map_or_else(String::new, |who| format!(" · {who}"));
     let me = shortened(model.me().as_str(), most);
-    format!(" {me}{place}{below}{unsent}{typing} · {connection}")
-}
-
-fn typed(frame: &mut Frame<'_>, prompt: &Prompt, area: Rect) {
-    let (before, after) = prompt.parts();
-    let column = Span::raw(&before).width();
-    // The cursor stays visible however long the line is.
-    let hidden = (column + 3).saturating_sub(usize::from(area.width));
-    let line = Row::from(format!("> {before}{after}"));
-    frame.render_widget(Paragraph::new(line).scroll((0, hidden as u16)), area);
-    let x = area.x + (column + 2 - hidden.min(column + 2)) as u16;
-    frame.set_cursor_position(Position::new(x.min(area.right().saturating_sub(1)), area.y));
+    format!("{unread} {me}{place}{below}{unsent}{typing} · {connection}")
 }
 
 #[cfg(test)]
@@ -181,8 +202,6 @@ mod tests {
     use chatnode_client::model::Effect;
     use chatnode_client::{LostReason, UserName};
     use jiff::tz::TimeZone;
-    use ratatui::Terminal;
-    use ratatui::backend::TestBackend;
     use serde_json::{Value, json};
 
     use super::*;
@@ -191,10 +210,8 @@ mod tests {
 
     /// What the user sees.
     fn shown(model: &Model, view: &mut View, width: u16, height: u16) -> Vec<String> {
-        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let local = LocalTime::new(&TimeZone::UTC, SystemTime::UNIX_EPOCH);
-        terminal.draw(|frame| draw(frame, model, view, &local, Instant::now())).unwrap();
-        let buffer = terminal.backend().buffer().clone();
+        let buffer = draw(Rect::new(0, 0, width, height), model, view, &local, Instant::now()).cells;
         let row = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
         (0..height).map(|y| row(y).trim_end().to_owned()).collect()
     }
@@ -244,7 +261,8 @@ mod tests {
         model.receive(&said("dev", "bob", "hi \u{1b}[31mann", 1), now);
         model.receive(&said("ops", "bob", "elsewhere", 1), now);
         let mut view = View::default();
-        "typed".chars().for_each(|c| view.prompt.insert(c));
+        view.turn_to(&model);
+        view.drafts.prompt().insert("typed");
         let rows = shown(&model, &mut view, 100, 8);
         assert_eq!(rows[0].split_whitespace().collect::<Vec<_>>(), ["#ops", "(1)", "│", "│ann"]);
         assert!(rows[1].contains("#dev") && rows[1].ends_with("│bob"), "{rows:#?}");
@@ -254,9 +272,10 @@ mod tests {
         assert_eq!(rows[7], "> typed");
         model.lost(LostReason::NoAnswer, now + Duration::from_millis(2_500));
         run_command(&mut model, "later", now);
+        // However long the reason is, the countdown before it stays visible.
         let rows = shown(&model, &mut view, 100, 8);
         assert!(
-            rows[6].starts_with(" ann · #dev · 1 unsent · the node does not answer; retrying in "),
+            rows[6].starts_with(" ann · #dev · 1 unsent · retrying in 3 s: the node does not answer"),
             "{rows:#?}"
         );
     }
@@ -270,12 +289,18 @@ mod tests {
         }
         let mut view = View::default();
         let rows = shown(&model, &mut view, 30, 6);
-        assert_eq!(rows[2..4], ["12:34 bob: number 10 is a long", "one, 日 本 語  too"]);
-        assert!(!view.at_top);
-        view.scroll = 1_000;
+        assert_eq!(rows[2..4], ["12:34 bob: number 10 is a long", "  one, 日 本 語  too"]);
+        assert!(!view.place.at_top);
+        view.place.scroll(1_000);
         let rows = shown(&model, &mut view, 30, 6);
         assert_eq!(rows[..2], ["─────────── Today ────────────", "12:34 bob: number 1 is a long"]);
-        assert_eq!((view.at_top, view.scroll), (true, 17));
+        assert!(view.place.at_top);
+        view.place.scroll(-16);
+        shown(&model, &mut view, 30, 6);
+        assert!(!view.place.is_at_end());
+        view.place.scroll(-1);
+        assert_eq!(shown(&model, &mut view, 30, 6)[2], "12:34 bob: number 10 is a long");
+        assert!(view.place.is_at_end());
     }
 
     #[test]
@@ -285,7 +310,9 @@ mod tests {
         for seq in 1..=30 {
             model.receive(&said("dev", "bob", &format!("number {seq}"), seq), now);
         }
-        let mut view = View { scroll: 10, ..View::default() };
+        let mut view = View::default();
+        shown(&model, &mut view, 60, 8);
+        view.place.scroll(10);
         let before = shown(&model, &mut view, 60, 8);
         model.receive(&said("dev", "bob", &"long ".repeat(30), 31), now);
         model.receive(&said("dev", "bob", "next", 32), now);
@@ -297,7 +324,6 @@ mod tests {
         assert!(!shown(&model, &mut view, 60, 8)[6].contains("0 new"), "it counts from the start");
         answer(&mut model, now);
         model.receive(&said("dev", "bob", "next", 33), now);
-        view.scroll = 0;
         let newest = shown(&model, &mut view, 60, 8);
         assert!(newest[5].ends_with("next") && !newest[6].contains("new below"), "{newest:#?}");
     }
@@ -317,12 +343,33 @@ mod tests {
     }
 
     #[test]
+    fn unread_messages_below_and_above_the_list_are_told() {
+        let now = Instant::now();
+        let mut model = opened(now);
+        for number in 0..10 {
+            run_command(&mut model, &format!("/join r{number}"), now);
+        }
+        answer(&mut model, now);
+        model.receive(&said("ops", "bob", "above", 1), now);
+        let mut view = View::default();
+        assert!(shown(&model, &mut view, 80, 8)[6].starts_with(" 1 unread · ann · #r9 · connected"));
+        run_command(&mut model, "/join ops", now);
+        for seq in 1..=2 {
+            model.receive(&said("r9", "bob", "below", seq), now);
+        }
+        model.receive(&said("r0", "bob", "in the list", 1), now);
+        let rows = shown(&model, &mut view, 80, 8);
+        assert!(rows[2].starts_with("#r0 (1)"), "{rows:#?}");
+        assert!(rows[6].starts_with(" 2 unread · ann · #ops · connected"), "{rows:#?}");
+    }
+
+    #[test]
     fn the_screen_fits_every_size() {
         let now = Instant::now();
         let mut model = opened(now);
         model.receive(&said("dev", "bob", "日本語", 1), now);
         let mut view = View::default();
-        "日本語".chars().for_each(|c| view.prompt.insert(c));
+        view.drafts.prompt().insert("日本語");
         for (width, height) in [(1, 1), (1, 5), (2, 3), (60, 1), (200, 2), (91, 40)] {
             shown(&model, &mut view, width, height);
         }

@@ -1,164 +1,245 @@
-//! The chat on the full screen. Owns the modes of the terminal, the keys, and when the screen is drawn; what it shows is the
-//! model. Called by the subcommand.
+//! The chat on the full screen. Owns when the screen is drawn, and what happens at the end; what it shows is the model. Called by
+//! the subcommand.
 
-use std::io::stdout;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
-use chatnode_client::{News, Session};
-use crossterm::event::{
-    DisableBracketedPaste, EnableBracketedPaste, Event, EventStream, KeyCode, KeyEvent, KeyEventKind,
-    KeyModifiers,
-};
-use crossterm::execute;
-use futures_util::StreamExt;
-use ratatui::DefaultTerminal;
+use chatnode_client::model::Line;
+use chatnode_client::{Event as ChatEvent, News, Session, Topic};
+use crossterm::event::Event;
+use jiff::tz::TimeZone;
+use ratatui::layout::Rect;
 
 use super::command;
-use super::lines::print_unconfirmed;
+use super::job::{self, Call, Job};
+use super::keyboard;
+use super::keys::{self, Next};
 use super::local_time::{LocalTime, local_zone};
+use super::not_sent;
+use super::painter::Painter;
 use super::screen::{self, View};
-use super::signals::Signals;
 use crate::cli::output::print_error;
+
+/// At most 30 pictures a second: everything that has happened meanwhile is in the next one.
+const DRAW_EVERY: Duration = Duration::from_millis(33);
 
 /// The screen is drawn at least this often: for the countdown to the next attempt, and for the names of days.
 const REDRAW_EVERY: Duration = Duration::from_secs(1);
 
-/// The terminal in its modes, until dropped.
-struct Screen(DefaultTerminal);
+/// Others are told at most this often how far the user has read.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-impl Screen {
-    fn open() -> std::io::Result<Self> {
-        // This also restores the modes if the program panics.
-        let terminal = ratatui::try_init()?;
-        execute!(stdout(), EnableBracketedPaste)?;
-        Ok(Self(terminal))
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _gone = execute!(stdout(), DisableBracketedPaste);
-        ratatui::restore();
-    }
+/// The chat, its screen, and when the screen is drawn next.
+struct Chat<'a> {
+    session: &'a mut Session,
+    view: &'a mut View,
+    zone: TimeZone,
+    area: Rect,
+    drawn: Instant,
+    looked: Option<Instant>,
+    /// Whether something has changed since the last drawing.
+    is_stale: bool,
+    is_suspended: bool,
 }
 
 /// Runs until the user quits.
 pub(super) async fn run(mut session: Session) -> ExitCode {
-    let ended = match (Screen::open(), Signals::new()) {
-        (Ok(screen), Ok(signals)) => chat(&mut session, screen, signals).await,
+    let mut view = View::default();
+    let mut has_terminal = true;
+    let ended = match (Job::new(), Painter::start()) {
+        (Ok(job), Ok(mut painter)) => {
+            let ended = chat(&mut session, &mut view, &mut painter, job).await;
+            has_terminal = painter.leave().await;
+            ended
+        }
         (Err(error), _) | (_, Err(error)) => Err(format!("can't use the terminal: {error}")),
     };
-    let left = session.model.unsent();
+    // What is on its way gets what is known of it.
+    let unsent = session.model.unsent();
+    // A terminal that takes nothing would hold the program back.
+    if has_terminal || !io::stderr().is_terminal() {
+        print_unsent(&mut session, &view);
+        if let Err(why) = &ended {
+            print_error(why);
+        }
+    }
     session.close().await;
-    print_unconfirmed(left);
     match ended {
-        Ok(ExitCode::SUCCESS) if left > 0 => ExitCode::FAILURE,
+        Ok(ExitCode::SUCCESS) if unsent > 0 => ExitCode::FAILURE,
         Ok(code) => code,
-        Err(why) => {
-            print_error(&why);
-            ExitCode::FAILURE
-        }
+        Err(_) => ExitCode::FAILURE,
     }
 }
 
-async fn chat(session: &mut Session, mut screen: Screen, mut signals: Signals) -> Result<ExitCode, String> {
-    let zone = local_zone();
-    let mut view = View::default();
-    let mut keys = EventStream::new();
+/// Prints every text that is lost with the program.
+fn print_unsent(session: &mut Session, view: &View) {
+    not_sent::give_up(session).iter().for_each(|error| print_error(error));
+    for (topic, text) in view.drafts.unsent() {
+        let to = topic.map(|topic| format!(" to {topic}")).unwrap_or_default();
+        print_error(&format_args!("never sent{to}:\n{}", not_sent::indented(text)));
+    }
+}
+
+async fn chat(
+    session: &mut Session,
+    view: &mut View,
+    painter: &mut Painter,
+    mut job: Job,
+) -> Result<ExitCode, String> {
+    let mut keys = keyboard::start().map_err(|error| format!("can't read the keys: {error}"))?;
+    let now = Instant::now();
+    let drawn = now.checked_sub(REDRAW_EVERY).unwrap_or(now);
+    let mut chat = Chat {
+        session,
+        view,
+        zone: local_zone(),
+        area: size()?,
+        drawn,
+        looked: None,
+        is_stale: true,
+        is_suspended: false,
+    };
     loop {
-        if view.scroll == 0 {
-            session.model.looked();
+        while let Some(news) = chat.session.settle() {
+            chat.take(news)?;
         }
-        while let Some(news) = session.settle() {
-            if let News::Stopped(reason) = news {
-                return Err(reason.to_string());
-            }
+        if !chat.is_suspended && !painter.is_busy() && Instant::now() >= chat.due() {
+            chat.draw(painter);
         }
-        let (now, local) = (Instant::now(), LocalTime::new(&zone, SystemTime::now()));
-        let drawn = screen.0.draw(|frame| screen::draw(frame, &session.model, &mut view, &local, now));
-        drawn.map_err(|error| format!("can't draw: {error}"))?;
+        let due = tokio::time::Instant::from(chat.due());
         tokio::select! {
-            news = session.next() => {
-                if let Some(News::Stopped(reason)) = news {
-                    return Err(reason.to_string());
+            news = chat.session.next() => {
+                chat.is_stale = true;
+                if let Some(news) = news {
+                    chat.take(news)?;
                 }
             }
-            event = keys.next() => match event {
-                Some(Ok(event)) => {
-                    if handle(session, &mut view, event) {
-                        return Ok(ExitCode::SUCCESS);
-                    }
+            event = keys.recv() => {
+                if let Some(code) = chat.handle(event, painter)? {
+                    return Ok(code);
                 }
-                Some(Err(error)) => return Err(format!("can't read the keys: {error}")),
-                None => return Ok(ExitCode::SUCCESS),
-            },
-            code = signals.next() => return Ok(ExitCode::from(code)),
-            () = tokio::time::sleep(REDRAW_EVERY) => {}
+            }
+            call = job.next() => {
+                if let Some(code) = chat.obey(call, painter).await? {
+                    return Ok(code);
+                }
+            }
+            done = painter.done(), if painter.is_busy() => done.map_err(cannot_draw)?,
+            () = tokio::time::sleep_until(due), if !painter.is_busy() && !chat.is_suspended => {}
         }
     }
 }
 
-/// Handles a key or pasted text. True if the user quits.
-fn handle(session: &mut Session, view: &mut View, event: Event) -> bool {
-    match event {
-        Event::Key(key) if key.kind != KeyEventKind::Release => press(session, view, key),
-        Event::Paste(text) => {
-            text.chars().for_each(|c| view.prompt.insert(c));
-            false
-        }
-        _ => false,
+impl Chat<'_> {
+    /// When the screen is drawn next.
+    fn due(&self) -> Instant {
+        self.drawn + if self.is_stale { DRAW_EVERY } else { REDRAW_EVERY }
     }
-}
 
-fn press(session: &mut Session, view: &mut View, key: KeyEvent) -> bool {
-    let model = &mut session.model;
-    let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    let alt = key.modifiers.contains(KeyModifiers::ALT);
-    let page = usize::from(view.height.saturating_sub(1).max(1));
-    match key.code {
-        KeyCode::Char('c') if control => return true,
-        KeyCode::Char('d') if control && view.prompt.parts() == (String::new(), String::new()) => {
-            return true;
+    fn draw(&mut self, painter: &mut Painter) {
+        let now = Instant::now();
+        let local = LocalTime::new(&self.zone, SystemTime::now());
+        painter.paint(screen::draw(self.area, &self.session.model, self.view, &local, now));
+        (self.drawn, self.is_stale) = (now, false);
+        let may_tell = self.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK_EVERY);
+        if may_tell && self.view.place.is_at_end() && self.session.model.looked() {
+            self.looked = Some(now);
         }
-        KeyCode::Char('w') if control => view.prompt.delete_word(),
-        KeyCode::Char('u') if control => view.prompt.clear(),
-        KeyCode::Char('a') if control => view.prompt.go(isize::MIN),
-        KeyCode::Char('e') if control => view.prompt.go(isize::MAX),
-        KeyCode::Char(c) if !control && !alt => {
-            view.prompt.insert(c);
-            if !view.prompt.parts().0.starts_with('/') {
-                model.typing(Instant::now());
+    }
+
+    fn take(&mut self, news: News) -> Result<(), String> {
+        match news {
+            News::Stopped(reason) => return Err(reason.to_string()),
+            News::Line(Some(topic), Line::Event(event @ ChatEvent::NotSent { .. })) => {
+                self.not_sent(&topic, event);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A text that was not sent comes back into the prompt.
+    fn not_sent(&mut self, topic: &Topic, event: ChatEvent) {
+        let model = &mut self.session.model;
+        let is_open = model.conversations().iter().any(|each| each.topic == *topic);
+        if !is_open {
+            // Its conversation was closed, and can't show it.
+            model.show(None, Line::Event(event.clone()));
+        }
+        let ChatEvent::NotSent { content, error, .. } = event else { return };
+        // To send it again might store it twice.
+        if error.may_be_stored() {
+            return;
+        }
+        let text = if content.starts_with('/') { format!("/{content}") } else { content };
+        let is_back = is_open && self.view.drafts.put_back(Some(topic), &text);
+        let hint = if is_back { "the text is back in the prompt" } else { "press Up to get the text back" };
+        model.show(is_open.then(|| topic.clone()), Line::Note(hint.to_owned()));
+    }
+
+    /// Handles a key. The exit code if the user quits.
+    fn handle(
+        &mut self,
+        event: Option<io::Result<Event>>,
+        painter: &mut Painter,
+    ) -> Result<Option<ExitCode>, String> {
+        self.is_stale = true;
+        let event = match event {
+            Some(Ok(event)) => event,
+            Some(Err(error)) => return Err(format!("can't read the keys: {error}")),
+            None => return Ok(Some(ExitCode::SUCCESS)),
+        };
+        if let Event::Resize(width, height) = event {
+            self.area = area(width, height);
+        }
+        self.view.look_at(&self.session.model);
+        match keys::handle(&mut self.session.model, self.view, event) {
+            Next::Draw => {}
+            Next::DrawAnew => painter.begin_anew(),
+            Next::Suspend if job::has_shell() => job::ask_to_suspend(),
+            Next::Suspend => {
+                command::note(&mut self.session.model, "not suspended: no shell could continue the chat");
+            }
+            Next::Quit => return Ok(Some(ExitCode::SUCCESS)),
+        }
+        Ok(None)
+    }
+
+    /// Does what a signal asks for. The exit code if it is to end.
+    async fn obey(&mut self, call: Call, painter: &mut Painter) -> Result<Option<ExitCode>, String> {
+        match call {
+            Call::End(code) => return Ok(Some(ExitCode::from(code))),
+            Call::Suspend if job::has_shell() => {
+                self.is_suspended = true;
+                painter.leave().await;
+                job::stop();
+            }
+            // As the kernel does it: nobody could continue the chat.
+            Call::Suspend => {}
+            Call::Continued => {
+                painter.begin_anew();
+                self.area = size()?;
+                (self.is_suspended, self.is_stale) = (false, true);
             }
         }
-        KeyCode::Enter => {
-            view.scroll = 0;
-            return command::run_command(model, &view.prompt.take(), Instant::now());
-        }
-        KeyCode::Tab => switch(session, view, true),
-        KeyCode::BackTab => switch(session, view, false),
-        KeyCode::Right | KeyCode::Down if alt => switch(session, view, true),
-        KeyCode::Left | KeyCode::Up if alt => switch(session, view, false),
-        KeyCode::Backspace => view.prompt.backspace(),
-        KeyCode::Delete => view.prompt.delete(),
-        KeyCode::Left => view.prompt.go(-1),
-        KeyCode::Right => view.prompt.go(1),
-        KeyCode::Home => view.prompt.go(isize::MIN),
-        KeyCode::End => view.prompt.go(isize::MAX),
-        KeyCode::PageUp | KeyCode::Up => {
-            if view.at_top {
-                model.ask_history(command::PAGE);
-            }
-            view.scroll += if key.code == KeyCode::Up { 1 } else { page };
-        }
-        KeyCode::PageDown => view.scroll = view.scroll.saturating_sub(page),
-        KeyCode::Down => view.scroll = view.scroll.saturating_sub(1),
-        _ => {}
+        Ok(None)
     }
-    false
 }
 
-fn switch(session: &mut Session, view: &mut View, forwards: bool) {
-    session.model.switch(forwards);
-    view.scroll = 0;
+fn size() -> Result<Rect, String> {
+    let (width, height) = crossterm::terminal::size().map_err(|error| format!("no size: {error}"))?;
+    Ok(area(width, height))
+}
+
+/// A terminal that does not tell its size, such as a serial line, has the usual one.
+fn area(width: u16, height: u16) -> Rect {
+    match (width, height) {
+        (0, _) | (_, 0) => Rect::new(0, 0, 80, 24),
+        _ => Rect::new(0, 0, width, height),
+    }
+}
+
+fn cannot_draw(error: io::Error) -> String {
+    format!("can't draw: {error}")
 }

@@ -1,53 +1,112 @@
 //! A conversation as rows of the screen. Owns the look of messages, gaps, notes and new days, and where a line wraps; does not
 //! know which rows are visible. Called by the screen.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use chatnode_client::model::{Conversation, Line};
-use chatnode_client::text::harmless;
-use chatnode_client::{MessageId, UserName};
+use chatnode_client::text::{harmless, harmless_lines};
+use chatnode_client::{MessageId, Topic, UserName};
 use jiff::civil::Date;
+use ratatui::buffer::CellWidth;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line as Row, Span};
 
 use super::local_time::LocalTime;
 
-/// The rows of at most this width, the newest first: all, or at least this many. It works backwards from the newest, and only
-/// as far as needed: a long conversation costs no more than a short one.
-pub(super) fn newest(
-    conversation: &Conversation,
-    me: &UserName,
-    local: &LocalTime,
-    width: usize,
-    at_least: usize,
-) -> Vec<Row<'static>> {
-    let mut rows = Vec::new();
-    let read = conversation.read_by_peer(me);
-    for (index, line) in conversation.lines.iter().enumerate().rev() {
-        rows.extend(wrapped(&row(line, me, local, read), width).into_iter().rev());
-        if let Some(day) = begun_by(conversation, index, local) {
-            rows.extend(wrapped(&day_row(&local.name(day), width), width).into_iter().rev());
-        }
-        if rows.len() >= at_least {
-            break;
-        }
-    }
-    rows
+/// Stands before each further line of a message, so that no line can imitate another message.
+const NEXT_LINE: &str = "⏎ ";
+
+/// Stands before each further row of a line, for the same reason: its text would choose where a row begins.
+const NEXT_ROW: &str = "  ";
+
+/// On a narrower screen, rows have no space to lose.
+const WIDE_ENOUGH: usize = 20;
+
+/// The rows of lines that were on the screen last, so that a line is wrapped once while it stays there.
+#[derive(Debug, Default)]
+pub(super) struct Wrapped {
+    /// The conversation, the width, and the message with the read mark.
+    of: Option<(Topic, usize, Option<MessageId>)>,
+    /// By the number of the line.
+    rows: HashMap<i64, Rc<[Row<'static>]>>,
 }
 
-/// The number of rows of the newest lines. A user who has scrolled up must not be moved by them.
-pub(super) fn rows_of_newest(
-    conversation: &Conversation,
-    me: &UserName,
-    local: &LocalTime,
+#[cfg(test)]
+impl Wrapped {
+    /// How many lines the last drawing looked at.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+/// A conversation in rows of a width.
+pub(super) struct Transcript<'a> {
+    pub(super) conversation: &'a Conversation,
+    me: &'a UserName,
+    local: &'a LocalTime,
     width: usize,
-    lines: usize,
-) -> usize {
-    let first = conversation.lines.len().saturating_sub(lines);
-    let read = conversation.read_by_peer(me);
-    let rows = conversation.lines.iter().enumerate().skip(first).map(|(index, line)| {
-        let day = usize::from(begun_by(conversation, index, local).is_some());
-        wrapped(&row(line, me, local, read), width).len() + day
-    });
-    rows.sum()
+    /// The newest message that the other user has read.
+    read: Option<MessageId>,
+    before: HashMap<i64, Rc<[Row<'static>]>>,
+    wrapped: &'a mut Wrapped,
+}
+
+impl<'a> Transcript<'a> {
+    pub(super) fn new(
+        conversation: &'a Conversation,
+        me: &'a UserName,
+        local: &'a LocalTime,
+        width: usize,
+        wrapped: &'a mut Wrapped,
+    ) -> Self {
+        let read = conversation.read_by_peer(me);
+        let of = Some((conversation.topic.clone(), width, read));
+        let rows = std::mem::take(&mut wrapped.rows);
+        let before = if wrapped.of == of { rows } else { HashMap::new() };
+        wrapped.of = of;
+        Self { conversation, me, local, width, read, before, wrapped }
+    }
+
+    /// The number of a line, which it keeps while lines are added before and after it.
+    pub(super) fn number(&self, index: usize) -> i64 {
+        self.conversation.added as i64 - (self.conversation.lines.len() - index) as i64
+    }
+
+    /// The index of the line with a number: of the oldest line if that line is no longer there.
+    pub(super) fn index(&self, number: i64) -> usize {
+        usize::try_from(number - self.number(0)).unwrap_or(0)
+    }
+
+    /// How many rows a line takes, with the row of the day that begins with it.
+    pub(super) fn count(&mut self, index: usize) -> usize {
+        self.line(index).len() + self.day(index).len()
+    }
+
+    /// The rows of a line, with the row of the day that begins with it.
+    pub(super) fn rows(&mut self, index: usize) -> Vec<Row<'static>> {
+        let mut rows = self.day(index);
+        rows.extend_from_slice(&self.line(index));
+        rows
+    }
+
+    fn day(&self, index: usize) -> Vec<Row<'static>> {
+        let day = begun_by(self.conversation, index, self.local);
+        day.map_or_else(Vec::new, |day| wrapped(&day_row(&self.local.name(day), self.width), self.width))
+    }
+
+    fn line(&mut self, index: usize) -> Rc<[Row<'static>]> {
+        let number = self.number(index);
+        if let Some(rows) = self.wrapped.rows.get(&number) {
+            return rows.clone();
+        }
+        let rows = self.before.remove(&number).unwrap_or_else(|| {
+            let rows = rows(&self.conversation.lines[index], self.me, self.local, self.read);
+            rows.iter().flat_map(|row| wrapped(row, self.width)).collect()
+        });
+        self.wrapped.rows.insert(number, rows.clone());
+        rows
+    }
 }
 
 /// The day that begins with the line at this index. A line without a time, or with one out of range, begins and ends no day.
@@ -67,55 +126,76 @@ fn day_row(name: &str, width: usize) -> Row<'static> {
     Row::styled(text, Style::new().fg(Color::DarkGray))
 }
 
-/// A line in rows of at most this width, wrapped between words where possible.
-fn wrapped(line: &Row<'_>, width: usize) -> Vec<Row<'static>> {
+/// A row in rows of at most this width, wrapped between words where possible. All but the first are indented.
+fn wrapped(row: &Row<'_>, full_width: usize) -> Vec<Row<'static>> {
+    let indent = if full_width < WIDE_ENOUGH { "" } else { NEXT_ROW };
+    let mut width = full_width;
+    let graphemes = row.styled_graphemes(Style::new());
+    let pieces: Vec<_> =
+        graphemes.map(|it| (it.symbol, it.style, usize::from(it.symbol.cell_width()))).collect();
     let mut rows = Vec::new();
-    let (mut row, mut taken, mut space) = (Vec::new(), 0, None);
-    for grapheme in line.styled_graphemes(Style::new()) {
-        let piece = Span::styled(grapheme.symbol.to_owned(), grapheme.style);
-        let wide = piece.width();
-        let is_space = piece.content == " ";
-        if taken + wide > width && !row.is_empty() {
-            // A space at the edge becomes the line break.
-            if is_space {
-                rows.push(Row::from(std::mem::take(&mut row)));
-                (taken, space) = (0, None);
-                continue;
-            }
-            let rest = space.take().map_or_else(Vec::new, |at| row.split_off(at));
-            taken = rest.iter().map(Span::width).sum();
-            rows.push(Row::from(std::mem::replace(&mut row, rest)));
+    let (mut start, mut taken, mut space) = (0, 0, None);
+    for (at, &(symbol, _, wide)) in pieces.iter().enumerate() {
+        // A space at the edge becomes the line break.
+        if taken + wide > width && start < at && symbol == " " {
+            rows.push(joined(&pieces[start..at]));
+            (start, taken, space) = (at + 1, 0, None);
+            width = full_width - indent.len();
+            continue;
         }
-        row.push(piece);
+        while taken + wide > width && start < at {
+            let cut = space.take().unwrap_or(at);
+            rows.push(joined(&pieces[start..cut]));
+            start = cut;
+            width = full_width - indent.len();
+            taken = pieces[start..at].iter().map(|(_, _, wide)| wide).sum();
+        }
         taken += wide;
-        if is_space {
-            space = Some(row.len());
+        if symbol == " " {
+            space = Some(at + 1);
         }
     }
-    rows.push(Row::from(row));
+    rows.push(joined(&pieces[start..]));
+    rows.iter_mut().skip(1).for_each(|row| row.spans.insert(0, Span::raw(indent)));
     rows
 }
 
-/// `read` is the newest message that the other user has read.
-fn row(line: &Line, me: &UserName, local: &LocalTime, read: Option<MessageId>) -> Row<'static> {
+/// A row of graphemes, with one span for each run of the same style.
+fn joined(pieces: &[(&str, Style, usize)]) -> Row<'static> {
+    let runs = pieces.chunk_by(|(_, left, _), (_, right, _)| left == right);
+    let spans = runs.map(|run| {
+        let text: String = run.iter().map(|(symbol, _, _)| *symbol).collect();
+        Span::styled(text, run[0].1)
+    });
+    Row::from_iter(spans)
+}
+
+/// The rows of a line before they are wrapped. `read` is the newest message that the other user has read.
+fn rows(line: &Line, me: &UserName, local: &LocalTime, read: Option<MessageId>) -> Vec<Row<'static>> {
+    let gray = Style::new().fg(Color::DarkGray);
     match line {
         Line::Message(message) => {
-            let is_read = read == Some(message.id());
             let color = if message.sender == *me { Color::Green } else { Color::Cyan };
-            Row::from(vec![
-                Span::styled(local.time_of_day(message.sent_at), Style::new().fg(Color::DarkGray)),
+            let mut start = vec![
+                Span::styled(local.time_of_day(message.sent_at), gray),
                 Span::styled(
                     harmless(&format!(" {}", message.sender)),
                     Style::new().fg(color).add_modifier(Modifier::BOLD),
                 ),
-                Span::raw(format!(": {}", line.text())),
-                Span::styled(if is_read { " (read)" } else { "" }, Style::new().fg(Color::DarkGray)),
-            ])
+                Span::raw(": "),
+            ];
+            let mut rows = Vec::new();
+            for text in harmless_lines(&message.content) {
+                start.push(Span::raw(text));
+                rows.push(Row::from(std::mem::replace(&mut start, vec![Span::styled(NEXT_LINE, gray)])));
+            }
+            if let Some(last) = rows.last_mut().filter(|_| read == Some(message.id())) {
+                last.push_span(Span::styled(" (read)", gray));
+            }
+            rows
         }
-        Line::Gap(_) => Row::styled(format!("-- {} --", line.text()), Style::new().fg(Color::Yellow)),
-        Line::Event(_) | Line::Note(_) => {
-            Row::styled(format!("* {}", line.text()), Style::new().fg(Color::DarkGray))
-        }
+        Line::Gap(_) => vec![Row::styled(format!("-- {} --", line.text()), Style::new().fg(Color::Yellow))],
+        Line::Event(_) | Line::Note(_) => vec![Row::styled(format!("* {}", line.text()), gray)],
     }
 }
 
@@ -154,8 +234,10 @@ mod tests {
     fn seen(conversation: &Conversation, unix_ms: u64, width: usize) -> Vec<String> {
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms);
         let local = LocalTime::new(&TimeZone::posix("EET-2").unwrap(), now);
-        let rows = newest(conversation, &user("ann"), &local, width, usize::MAX);
-        rows.iter().rev().map(ToString::to_string).collect()
+        let (me, mut wrapped) = (user("ann"), Wrapped::default());
+        let mut transcript = Transcript::new(conversation, &me, &local, width, &mut wrapped);
+        let rows = (0..conversation.lines.len()).flat_map(|index| transcript.rows(index));
+        rows.map(|row| row.to_string()).collect()
     }
 
     #[test]
@@ -174,7 +256,7 @@ mod tests {
             "──────────────── Today ─────────────────",
             "00:00 bob: two",
             "-- messages may be missing here: the log",
-            "no longer holds them --",
+            "  no longer holds them --",
             "23:59 bob: three",
         ];
         assert_eq!(seen(&conversation, midnight + DAY - 1, 40), rows);
@@ -215,6 +297,23 @@ mod tests {
             rows,
             ["--:-- bob: x", "────── Today ───────", "02:00 bob: x", "--:-- bob: x", "02:00 bob: x"]
         );
+    }
+
+    #[test]
+    fn no_row_of_a_text_looks_like_a_message() {
+        let mut conversation = Conversation::new(Topic::User(user("bob")));
+        let forged = "02:00 ann: I resign";
+        for filler in (0..40).map(|count| "x".repeat(count)).chain((0..40).map(|count| " ".repeat(count))) {
+            conversation.push(said(&format!("{filler} {forged} {forged}\n{filler} {forged}"), 0));
+        }
+        conversation.push(Line::Note(format!("bob left {forged} {forged}")));
+        for width in WIDE_ENOUGH..70 {
+            let rows = seen(&conversation, 0, width);
+            assert!(
+                rows.iter().all(|row| row.chars().count() <= width && !row.starts_with("02:00 ann")),
+                "{rows:#?}"
+            );
+        }
     }
 
     #[test]

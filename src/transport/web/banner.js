@@ -2,6 +2,7 @@
 // Shows the state of the connection: nothing for a short interruption, then a countdown, then the result.
 
 import { $, announce, say } from './dom.js';
+import { NO_CONNECTION } from './words.js';
 
 /** @import { Session } from './session.js' */
 
@@ -15,16 +16,20 @@ export function banner(session) {
 	/** Whether the user has seen that the connection was lost. */
 	let away = false;
 	let until = 0;
+	/** What the banner is about, for screen readers. */
+	let topic = '';
 	$('retry').onclick = session.connection.retryNow;
 
 	/**
 	 * @param {string} text
 	 * @param {string} look
 	 * @param {boolean} [waits]
+	 * @param {string} [why]
 	 */
-	function show(text, look, waits) {
+	function show(text, look, waits, why = '') {
 		// Screen readers speak each change of the state, but not each second of the countdown.
-		if (node.hidden || node.className !== look) announce(text);
+		if (node.hidden || topic !== look + why) announce(text);
+		topic = look + why;
 		node.hidden = false;
 		node.className = look;
 		$('retry').hidden = !waits;
@@ -57,9 +62,9 @@ export function banner(session) {
 		else if (state !== 'stopped' && now - lostAt > PATIENCE) {
 			const seconds = Math.ceil((retryAt - now) / 1000);
 			const waits = state === 'waiting' && seconds > 0;
-			const why = navigator.onLine ? 'No connection to the server.' : 'You are offline.';
+			const why = navigator.onLine ? session.connection.why || NO_CONNECTION : 'You are offline.';
 			away = true;
-			show(`${why} ${waits ? `Trying again in ${seconds} s.` : 'Connecting…'}`, 'lost', waits);
+			show(`${why} ${waits ? `Trying again in ${seconds} s.` : 'Connecting…'}`, 'lost', waits, why);
 		}
 	}
 

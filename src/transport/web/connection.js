@@ -2,6 +2,7 @@
 // Owns the WebSocket: detects a dead connection, and reconnects. Knows no rooms.
 
 import { uuid } from './dom.js';
+import { NO_CONNECTION, refusalFor, wordsFor } from './words.js';
 
 /** @import { Acks, ConnectionHandler, ConnectionState, Failure } from './page.d.ts' */
 /** @typedef {ReturnType<typeof connect>} Connection */
@@ -11,20 +12,28 @@ const PING_EVERY = 20_000;
 const DEADLINE = 10_000;
 const WAKE_DEADLINE = 4_000;
 const LONGEST_WAIT = 20_000;
+/** A connection that lasted so long is a good one. A fault that ends each soon must not bring the page back every second. */
+const STABLE_AFTER = 60_000;
 /** The server closes the connection with 1009 for a larger frame. */
 const LARGEST_FRAME = Number(document.documentElement.dataset.frame);
-/** What the user reads instead of the server's words, which are for programmers. */
-const WORDS = new Map([
-	['forbidden', 'Only administrators can write in this room.'],
-	['identity_mismatch', 'This access token belongs to another user.'],
-	['message_too_large', 'The message is too long.'],
-	['not_in_room', 'You are no longer in this room.'],
-	['too_many_rooms', 'You are in too many rooms. Leave another room first.'],
-	['unauthorized', 'The server does not accept this access token.'],
-	['unavailable', 'The server can’t reach its message store.'],
-]);
 /** The close codes for errors of this page. */
 const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
+
+/**
+ * What the server would answer to a new connection. A browser tells the page nothing of a connection that is refused.
+ * @param {AbortSignal} signal
+ */
+async function askServer(signal) {
+	const options = { method: 'HEAD', signal, cache: /** @type {const} */ ('no-store') };
+	const answer = await fetch('/ws', options).catch(() => null);
+	const seconds = Number(answer?.headers.get('Retry-After'));
+	return {
+		isThere: Boolean(answer && answer.status < 500 && answer.status !== 429),
+		// A balancer that finds no server answers without it.
+		why: refusalFor(answer?.headers.get('X-Chat-Refused')),
+		order: seconds ? `retry_after_ms=${seconds * 1000}` : '',
+	};
+}
 
 /** @param {ConnectionHandler} on */
 export function connect(on) {
@@ -42,24 +51,29 @@ export function connect(on) {
 	 */
 	let asking = null;
 	let tries = 0;
-	/** @type {Map<string, { Ack(ack: any): void, Error(failure: Failure): void }>} */
+	/** @type {Map<string, { type: string, Ack(ack: any): void, Error(failure: Failure): void }>} */
 	const pending = new Map();
 	const link = {
 		/** @type {ConnectionState} */
 		state: 'stopped',
 		lostAt: 0,
 		retryAt: 0,
+		/** Why the server lets the page not in, for people; empty if it did not say. */
+		why: '',
 		token: '',
 		get live() {
 			return link.state === 'live';
 		},
 		open,
 		request,
-		/** The page is signed in. When the connection has lasted for some time, waits are short again. */
-		proveLive() {
+		/**
+		 * The page is signed in. When the connection has lasted for some time, waits are short again.
+		 * @param {number} [idleTimeout] How long the server lets the page be silent. Older servers do not say it.
+		 */
+		proveLive(idleTimeout = 2 * PING_EVERY) {
 			link.lostAt = 0;
-			timers.proven = setTimeout(() => (tries = 0), DEADLINE);
-			timers.pings = setInterval(() => probe(DEADLINE), PING_EVERY);
+			timers.proven = setTimeout(() => (tries = 0), STABLE_AFTER);
+			timers.pings = setInterval(() => probe(DEADLINE), Math.min(PING_EVERY, idleTimeout / 2));
 			become('live');
 		},
 		/** @param {number} [wait] */
@@ -107,19 +121,15 @@ export function connect(on) {
 
 	/**
 	 * Firefox delays each WebSocket to a server that did not answer earlier ones, by up to a minute, even after the server
-	 * is back. Failed fetches have no such effect, so a fetch finds out first whether the server is there.
+	 * is back. Failed fetches have no such effect, so a fetch finds out first whether the server is there and has room.
 	 */
 	async function ask() {
 		const mine = new AbortController();
 		asking = mine;
 		expect(DEADLINE);
-		const options = { method: 'HEAD', signal: mine.signal, cache: /** @type {const} */ ('no-store') };
-		const isThere = await fetch('/assets/icon.svg', options).then(
-			({ ok }) => ok,
-			() => false,
-		);
+		const { isThere, why, order } = await askServer(mine.signal);
 		if (asking !== mine) return;
-		if (!isThere) return lost(1006, '');
+		if (!isThere) return lost(1006, order, why);
 		asking = null;
 		dial();
 	}
@@ -146,12 +156,13 @@ export function connect(on) {
 	 * @returns {Promise<Acks[Type]>}
 	 */
 	async function request(message_type, message_body, id = uuid()) {
-		const text = JSON.stringify({ message_type, message_body, id, token: link.token || null });
-		if (new Blob([text]).size > LARGEST_FRAME) throw { message: 'The message is too long.' };
+		const received = on.received?.();
+		const text = JSON.stringify({ message_type, message_body, id, token: link.token || null, received });
+		if (new Blob([text]).size > LARGEST_FRAME) throw { message: wordsFor('message_too_large') };
 		const openSocket = socket?.readyState === WebSocket.OPEN ? socket : null;
 		if (!openSocket) throw { code: 'offline' };
 		return new Promise((Ack, Error) => {
-			pending.set(id, { Ack, Error });
+			pending.set(id, { type: message_type, Ack, Error });
 			openSocket.send(text);
 		});
 	}
@@ -178,8 +189,8 @@ export function connect(on) {
 	function receive(data) {
 		clearTimeout(timers.deadline);
 		const { message_type: type, message_body: body = {}, id } = JSON.parse(data);
-		if (type === 'Error') body.message = WORDS.get(body.code) ?? body.message;
 		const settle = pending.get(id);
+		if (type === 'Error') body.message = wordsFor(body.code, settle?.type);
 		if (!settle) return on.frame?.(type, body);
 		pending.delete(id);
 		settle[/** @type {'Ack' | 'Error'} */ (type)](body);
@@ -199,19 +210,24 @@ export function connect(on) {
 	/**
 	 * @param {number} code
 	 * @param {string} reason
+	 * @param {string} [why]
 	 */
-	function lost(code, reason) {
+	function lost(code, reason, why = code === 4013 ? refusalFor('full') : '') {
 		if (!socket && !asking) return;
+		link.why = why;
 		link.lostAt ||= Date.now();
 		drop();
 		on.closed();
-		if (code === 4001 || code === 4003) {
+		// Whatever the code: the server expects the page back.
+		const ordered = /retry_after_ms=(\d+)/.exec(reason);
+		isOrdered = Boolean(ordered);
+		if (!ordered && (code === 4001 || code === 4003)) {
 			become('stopped');
 			return on.refused?.(code);
 		}
-		const ordered = /retry_after_ms=(\d+)/.exec(reason);
-		isOrdered = Boolean(ordered);
-		if (OUR_FAULT.includes(code)) tries = Math.max(tries, 4);
+		// Balancers report lost connections as 1000, and codes that they do not know as 1002.
+		const isDoubtful = link.live && (code === 1000 || code === 1002);
+		if (!ordered && (isDoubtful || OUR_FAULT.includes(code))) tries = Math.max(tries, isDoubtful ? 3 : 4);
 		// The server may order the same wait of everybody, so each page adds its own.
 		const wait = backOff() + (ordered ? Math.min(Number(ordered[1]), 3_600_000) : 0);
 		link.retryAt = Date.now() + wait;
@@ -236,10 +252,15 @@ export function connect(on) {
 export function ownerOf(token) {
 	/** @type {Connection} */
 	let link;
+	let isOver = false;
 	const answer = new Promise((found, failed) => {
 		link = connect({
-			opened: () => link.request('Ping', {}).then(found, failed),
-			closed: () => failed({ message: 'No connection to the server.' }),
+			opened: () => isOver || link.request('Ping', {}).then(found, failed),
+			async closed() {
+				isOver = true;
+				const { why } = await askServer(AbortSignal.timeout(DEADLINE));
+				failed({ message: why || NO_CONNECTION });
+			},
 		});
 		link.token = token;
 		link.open();

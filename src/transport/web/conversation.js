@@ -64,6 +64,11 @@ export class Conversation {
 	more = true;
 	/** @type {Set<string> | null} */
 	members = null;
+	/**
+	 * The members that came so far, while they come page by page.
+	 * @type {Set<string> | null}
+	 */
+	arriving = null;
 	count = 0;
 	/** Whether `members` may be out of date. */
 	stale = true;
@@ -165,6 +170,7 @@ export class Conversation {
 	 */
 	presence(user, online) {
 		if (!online) this.typing.delete(user);
+		this.arriving?.[online ? 'add' : 'delete'](user);
 		if (!this.members || this.members.has(user) === online) return;
 		this.count += online ? 1 : -1;
 		this.members[online ? 'add' : 'delete'](user);

@@ -73,8 +73,9 @@ export function bubble(item, { first, last, mine, named, state }, actions) {
 /** @param {string} reason */
 export function gapLine(reason) {
 	const isReset = reason === 'epoch' || reason === 'rollback';
+	const why = reason === 'too_many' ? 'There were too many to load.' : 'The server no longer has them.';
 	const text = isReset
-		? 'Messages may be missing here. The message log of the server was reset.'
-		: 'Messages are missing here. The server no longer has them.';
+		? 'Messages may be missing here. The server lost some, or all, of its stored messages.'
+		: `Messages are missing here. ${why}`;
 	return el('li', { class: 'gap' }, text);
 }

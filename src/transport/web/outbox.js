@@ -106,9 +106,9 @@ export function outbox(session, store) {
 			if (code === 'lost' || outcome === 'unknown' || (code === 'internal' && !outcome)) item.unknown = true;
 			else if (!item.unknown) item.sentAt = null;
 			if (isPassing(code)) {
-				if (Date.now() - item.since > KEEP_TRYING) return fail('The server can’t store messages right now.');
+				if (Date.now() - item.since > KEEP_TRYING) return fail(message);
 				const backOff = () => Math.min(10_000, 1000 * 2 ** item.tries++) * (0.5 + Math.random() / 2);
-				const wait = retry_after_ms ?? backOff();
+				const wait = (retry_after_ms ?? 0) + backOff();
 				item.notBefore = Date.now() + wait;
 				setTimeout(flush, wait + 5, conv);
 			} else if (code === 'not_in_room' && !item.entered) {

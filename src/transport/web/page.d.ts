@@ -15,6 +15,9 @@ export interface Position {
 	message_id: string;
 }
 
+/** A position as the page reports it. Without a `message_id`, it is before the first message. */
+export type Claim = Position | { epoch: ''; seq: 0 };
+
 /** A read marker. In direct messages only the message id counts. */
 export type Marker = Partial<Position>;
 
@@ -37,23 +40,26 @@ export interface EventBody extends Partial<StoredMessage> {
 
 /** The fields that the answers to `Auth` and `Enter` share. */
 interface ResumeAck extends Position {
+	already?: boolean;
 	recovered?: boolean;
 	reason?: string;
 	next_seq: number;
 	dedupe_ms?: number;
+	idle_timeout_ms?: number;
 }
 
 /** The answer to each request of the page. */
 export interface Acks {
-	Auth: ResumeAck & { read?: Record<string, string> };
-	Enter: ResumeAck & { already?: boolean; read?: Marker };
+	Auth: ResumeAck & { read?: Record<string, string>; read_more?: boolean };
+	Enter: ResumeAck & { read?: Marker };
 	Leave: unknown;
 	GroupChat: PublishAck;
 	PrivateChat: PublishAck;
 	Typing: unknown;
 	Read: unknown;
 	History: { messages: StoredMessage[]; more: boolean };
-	Members: { members: string[]; count: number };
+	Members: { members: string[]; count: number; more: boolean };
+	Markers: { markers: { target_username: string; message_id: string }[]; more: boolean };
 	Ping: { sender_username: string };
 }
 
@@ -81,6 +87,8 @@ export interface ConnectionHandler {
 	refused?(code: number): void;
 	/** A `Ping` was answered. */
 	alive?(): void;
+	/** The last private message that the page has. */
+	received?(): Claim;
 	frame?(type: string, body: EventBody): void;
 }
 

@@ -3,13 +3,14 @@
 
 import { connect } from './connection.js';
 import { Conversation, keyOf, positionOf } from './conversation.js';
+import { storeHealth } from './health.js';
 import { isPassing, isSilent, outbox } from './outbox.js';
+import { addMembers, allMarkers, MOST_NAMES } from './pages.js';
 import { storage } from './storage.js';
 
-/** @import { Acks, CaughtUp, EventBody, Failure, Kind, Position, SessionHandler, StoredMessage } from './page.d.ts' */
+/** @import { Acks, CaughtUp, Claim, EventBody, Failure, Kind, Position, SessionHandler, StoredMessage } from './page.d.ts' */
 
 const PAGE = 80;
-const MOST_MEMBERS = 1000;
 const TYPING_EVERY = 3_000;
 const READ_EVERY = 700;
 const SAVE_EVERY = 400;
@@ -49,6 +50,7 @@ export class Session {
 		this.outbox = outbox(this, this.store);
 		this.connection = connect(this);
 		this.connection.token = token;
+		this.health = storeHealth(this, (room) => this.#tell('Members', room, { limit: 1 }));
 		const { position, conversations = [] } = this.store.load();
 		this.position = position;
 		for (const saved of conversations) Object.assign(this.conversation(saved.kind, saved.name), saved);
@@ -163,7 +165,7 @@ export class Session {
 	/** What the user reads about the connection. The server can be there while it can't reach its message store. */
 	get status() {
 		if (!this.connection.live) return 'Connecting…';
-		const isLate = this.outbox.isLate() || this.list('room').some(({ late }) => late);
+		const isLate = this.health.isAway || this.outbox.isLate() || this.list('room').some(({ late }) => late);
 		return isLate ? 'Waiting for the server…' : 'Online';
 	}
 
@@ -203,14 +205,17 @@ export class Session {
 		const since = this.position;
 		const peers = this.list('peer');
 		const back = { missed: 0, gaps: 0 };
+		/** @type {number | undefined} */
+		let idleTimeout;
 		try {
 			const ack = await this.#ask('Auth', null, { since });
-			// A user can have the name of a property that every object has.
-			const reads = new Map(Object.entries(ack.read ?? {}));
-			for (const conv of peers) {
-				if (conv.readElsewhere({ message_id: reads.get(conv.name) })) this.#tellRead(conv);
-			}
+			idleTimeout = ack.idle_timeout_ms;
 			this.#resumed(this, peers, since, ack, back);
+			allMarkers((page) => this.#ask('Markers', null, page), ack).then((reads) => {
+				for (const conv of this.list('peer'))
+					if (conv.readElsewhere({ message_id: reads.get(conv.name) })) this.#tellRead(conv);
+				this.changed();
+			});
 		} catch (error) {
 			const { code, message, retry_after_ms } = /** @type {Failure} */ (error);
 			if (isSilent(code)) return;
@@ -218,7 +223,7 @@ export class Session {
 			this.connection.stop();
 			return this.on.stopped(code, message);
 		}
-		this.connection.proveLive();
+		this.connection.proveLive(idleTimeout);
 		peers.forEach(this.outbox.flush);
 		const rooms = this.list('room').sort((a, b) => Number(b === this.current) - Number(a === this.current));
 		await Promise.all(rooms.map((conv) => this.enter(conv, back)));
@@ -243,7 +248,8 @@ export class Session {
 		try {
 			const ack = await this.#ask('Enter', conv, { since, history: since ? null : PAGE });
 			Object.assign(conv, { joined: true, late: null });
-			if (!ack.already) {
+			// An `Ack` for a room that was entered before says nothing, unless it says what follows `since`.
+			if (!ack.already || ack.recovered !== undefined) {
 				conv.position ??= positionOf(ack);
 				conv.read ??= ack.read ?? conv.position;
 				const marker = ack.read?.epoch === ack.epoch ? ack.read : undefined;
@@ -289,21 +295,34 @@ export class Session {
 	}
 
 	closed() {
+		this.health.clear();
 		for (const conv of this.all) {
 			Object.assign(conv, { joined: false, stale: true, late: null });
 			conv.typing.clear();
 		}
 	}
 
+	/**
+	 * The browser answers pings of the server even if no script runs, so the server learns from this what has arrived.
+	 * @returns {Claim}
+	 */
+	received() {
+		return this.position ?? { epoch: '', seq: 0 };
+	}
+
 	alive() {
 		// Large rooms have no presence events.
-		if (this.current?.joined && this.current.count > MOST_MEMBERS) this.#loadMembers(this.current);
+		if (this.current?.joined && this.current.count > MOST_NAMES) this.#loadMembers(this.current);
+		else this.health.check();
 	}
 
 	/** @param {Conversation} conv */
 	async #loadMembers(conv) {
-		const ack = await this.#ask('Members', conv, { limit: MOST_MEMBERS }).catch(() => null);
-		if (ack) Object.assign(conv, { members: new Set(ack.members), count: ack.count, stale: false });
+		if (conv.arriving) return;
+		const members = (conv.arriving = new Set());
+		const count = await addMembers((page) => this.#ask('Members', conv, page), members).catch(() => null);
+		if (count !== null) Object.assign(conv, { members, count, stale: false });
+		conv.arriving = null;
 		this.changed();
 	}
 
@@ -340,6 +359,7 @@ export class Session {
 	 * @param {StoredMessage} body
 	 */
 	#message(conv, body) {
+		this.health.clear();
 		const log = conv.isRoom ? conv : this;
 		if (log.position?.epoch !== body.epoch) log.replayedTo = 0;
 		log.position = positionOf(body);
@@ -368,9 +388,13 @@ export class Session {
 	 */
 	async #ask(type, conv, more, id) {
 		try {
-			return await this.connection.request(type, { sender_username: this.name, ...conv?.target, ...more }, id);
+			const body = { sender_username: this.name, ...conv?.target, ...more };
+			const ack = await this.connection.request(type, body, id);
+			this.health.answered(type);
+			return ack;
 		} catch (error) {
 			const { code } = /** @type {Failure} */ (error);
+			if (code === 'unavailable') this.health.failed();
 			if (code === 'unauthorized' && this.connection.state !== 'stopped') {
 				this.connection.stop();
 				this.on.stopped(code);

@@ -3,6 +3,7 @@
 
 import { ownerOf } from './connection.js';
 import { $, say, tidy } from './dom.js';
+import { NO_CONNECTION } from './words.js';
 
 /** @import { Failure } from './page.d.ts' */
 
@@ -54,7 +55,7 @@ export function signIn({ name, room, problem = '', needsToken = false, again = f
 			try {
 				chosen = (await ownerOf(given)).sender_username;
 			} catch (error) {
-				why = /** @type {Failure} */ (error).message ?? why;
+				why = /** @type {Failure} */ (error).message ?? NO_CONNECTION;
 			}
 			$('enter').disabled = false;
 		}

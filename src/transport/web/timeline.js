@@ -13,11 +13,18 @@ const WINDOW = 200;
 const STEP = 80;
 /** In px: nearer to an end of the window, it moves. */
 const NEAR = 700;
+/** In ms: so long after another height of the list, the browser may move it by itself, to where the old height ended. */
+const SETTLING = 3_000;
 /** In px: a move down that ends nearer to the end of the conversation follows it again. */
 const AT_END = 40;
 /** In px: browsers round positions. */
 const ROUNDING = 1;
 const GROUP_WITHIN = 300_000;
+
+/** When the user last did something that may scroll. */
+let usedAt = 0;
+for (const input of ['wheel', 'touchmove', 'keydown', 'pointerdown'])
+	addEventListener(input, () => (usedAt = performance.now()), { capture: true, passive: true });
 
 /**
  * @param {Session} session
@@ -36,6 +43,7 @@ export function timeline(session, edit) {
 	let toDivider = false;
 	let lastTop = 0;
 	let lastHeight = 0;
+	let resizedAt = 0;
 	/** The window, in absolute indices. */
 	let start = 0;
 	let end = 0;
@@ -242,10 +250,14 @@ export function timeline(session, edit) {
 	 */
 	function track() {
 		const { scrollTop, clientHeight } = scroller;
+		if (clientHeight !== lastHeight) resizedAt = performance.now();
 		// Another height of the list must not look as if the user scrolled.
 		const moved = clientHeight === lastHeight ? scrollTop - lastTop : 0;
-		if (moved < 0 && below() > ROUNDING) view.following = false;
-		else if (moved > 0 && atEnd()) view.following = true;
+		if (moved < 0 && below() >= ROUNDING) {
+			const bySelf = usedAt < resizedAt && performance.now() - resizedAt <= SETTLING;
+			if (view.following && bySelf) return pin();
+			view.following = false;
+		} else if (moved > 0 && atEnd()) view.following = true;
 		lastTop = scrollTop;
 		lastHeight = clientHeight;
 	}

@@ -33,7 +33,10 @@ fn gather(index: &Index<'_>) -> (Streams, Spans) {
             Event::Join { client, topic, since, .. } => {
                 streams.entry((*topic, *client)).or_default().since = since.map(|since| since.place());
             }
-            Event::Joined { client, topic, top, verdict, already: false, .. } => {
+            // A later join changes something only if it begins anew.
+            Event::Joined { client, topic, top, verdict, already, .. }
+                if !*already || matches!(verdict, Some(Verdict::Not { .. })) =>
+            {
                 let stream = streams.entry((*topic, *client)).or_default();
                 if stream.wanted.last().is_none_or(|wanted| wanted.1 != Micros::MAX) {
                     stream.wanted.push((at, Micros::MAX));

@@ -93,6 +93,13 @@ impl Sample {
         self.joined[client as usize] = true;
     }
 
+    /// A client that has joined sends a position.
+    pub fn join_late(&mut self, client: u32, since: Position, verdict: Verdict) {
+        let (conn, top) = (self.conn(client), self.top());
+        self.record(Event::Join { client, conn, topic: ROOM, since: Some(since), history: 0 });
+        self.record(Event::Joined { client, conn, topic: ROOM, top, verdict: Some(verdict), already: true });
+    }
+
     /// Starts a client's private messages with an empty log.
     pub fn auth(&mut self, client: u32) {
         let (conn, topic) = (self.conn(client), Topic::Inbox(self.history.setup.users[client as usize]));

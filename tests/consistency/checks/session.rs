@@ -41,7 +41,7 @@ mod tests {
     use super::super::sample::Sample;
     use super::*;
     use crate::checks::Check;
-    use crate::history::{Damage, Verdict};
+    use crate::history::{Damage, Reason, Verdict};
 
     #[test]
     fn resume_without_a_gap_passes() {
@@ -201,6 +201,70 @@ mod tests {
         run.deliver(1, leaked);
         run.finish();
         assert_eq!(run.names(), [Check::PhantomOrLeak]);
+    }
+
+    /// A client that has been a member from the first message on sends the position of this message.
+    fn late_position(seq: u64) -> Sample {
+        let mut run = Sample::new(2);
+        run.enter(0, 0);
+        run.say(0, 1);
+        let first = run.top();
+        run.enter(1, 1);
+        run.say(0, 2);
+        run.say(0, 3);
+        let since = if seq == 1 { first } else { run.top() };
+        run.join_late(1, since, Verdict::Recovered);
+        run
+    }
+
+    #[test]
+    fn late_position_repeats_only_what_was_not_served() {
+        // It was served from the first message on.
+        for (seq, repeats, found) in [(3, 0..0, vec![]), (1, 0..0, vec![]), (1, 1..3, vec![Check::Duplicate])]
+        {
+            let mut run = late_position(seq);
+            for index in repeats {
+                let again = run.log[index].clone();
+                run.deliver(1, again);
+            }
+            run.say(0, 4);
+            run.finish();
+            assert_eq!(run.names(), found, "{seq}");
+        }
+    }
+
+    #[test]
+    fn late_position_before_the_served_place_begins_anew() {
+        for (repeats, found) in [(0..3, vec![]), (1..3, vec![Check::LostAtMember])] {
+            let mut run = Sample::new(2);
+            run.enter(0, 0);
+            let start = run.top();
+            run.say(0, 1);
+            run.enter(1, 1);
+            run.say(0, 2);
+            run.say(0, 3);
+            run.join_late(1, start, Verdict::Recovered);
+            for index in repeats {
+                let again = run.log[index].clone();
+                run.deliver(1, again);
+            }
+            run.say(0, 4);
+            run.finish();
+            assert_eq!(run.names(), found);
+        }
+    }
+
+    #[test]
+    fn late_position_that_is_not_proved_begins_anew() {
+        let mut run = Sample::conversation();
+        let mut since = run.top();
+        since.message_id = uuid::Uuid::from_u128(5);
+        run.join_late(1, since, Verdict::Not { reason: Reason::Rollback, next_seq: 1 });
+        for entry in run.log.clone() {
+            run.deliver(1, entry);
+        }
+        run.finish();
+        assert_eq!(run.names(), []);
     }
 
     #[test]

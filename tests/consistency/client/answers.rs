@@ -19,7 +19,11 @@ impl Client {
             Frame::Chat { topic, at, message_id, sender, id } => {
                 self.record(Event::Received { client, conn, topic, at, message_id, sender, id });
                 if session.replaying.get(&topic).is_none_or(|until| at.seq > *until) {
-                    self.positions.insert(topic, Position { epoch: at.epoch, seq: at.seq, message_id });
+                    let position = Position { epoch: at.epoch, seq: at.seq, message_id };
+                    self.positions.insert(topic, position);
+                    if self.rng.random_range(0..30) == 0 {
+                        self.earlier.insert(topic, position);
+                    }
                 }
             }
             Frame::Gap { topic, reason, next } => {
@@ -54,13 +58,11 @@ impl Client {
                 let already = body["already"].as_bool().unwrap_or(false);
                 self.record(Event::Joined { client, conn, topic, top, verdict, already });
                 session.joined.insert(topic);
-                if matches!(topic, Topic::Inbox(_)) {
+                if matches!(topic, Topic::Inbox(_)) && !already {
                     self.enter_rooms(session);
                 }
-                if already {
-                    return;
-                }
                 match verdict {
+                    None if already => {}
                     None => {
                         self.positions.insert(topic, top);
                         session.replaying.insert(topic, top.seq);
@@ -72,12 +74,19 @@ impl Client {
                 }
             }
             Asked::Leave(topic) => self.record(Event::Left { client, conn, topic }),
-            Asked::Members(room, asked) => {
-                let names = body["members"].as_array().into_iter().flatten();
-                let users =
-                    names.map(|name| name.as_str().and_then(user_number).unwrap_or(u16::MAX)).collect();
+            Asked::Members { room, asked, mut users } => {
                 debug_assert_eq!(body["room"].as_str().and_then(room_number), Some(room));
-                self.record(Event::Members { room, asked, users });
+                let names: Vec<&str> =
+                    body["members"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                users.extend(names.iter().map(|name| user_number(name).unwrap_or(u16::MAX)));
+                // Who takes one page for all members finds the others absent.
+                match names.last().filter(|_| body["more"] == true) {
+                    Some(last) => {
+                        let next = Later::Members { room, asked, users, after: (*last).to_owned() };
+                        session.later.push((Instant::now(), next));
+                    }
+                    None => self.record(Event::Members { room, asked, users }),
+                }
             }
             Asked::Publish { op, mut pending, .. } => {
                 let position = position(body).expect("the Ack of a publish bears a position");
@@ -101,7 +110,9 @@ impl Client {
         outcome: Option<String>,
         retry_after: Option<Duration>,
     ) {
-        let again = Instant::now() + retry_after.unwrap_or(Duration::from_millis(300));
+        // On the same connection. All clients of a node may be told the same time.
+        let extra = Duration::from_millis(self.rng.random_range(0..1_000));
+        let again = Instant::now() + retry_after.unwrap_or(Duration::from_millis(300)) + extra;
         match asked {
             Asked::Join(topic) => {
                 let (client, conn) = (self.role.client, session.conn);
@@ -111,7 +122,7 @@ impl Client {
             }
             // The client joins the room again in any case.
             Asked::Leave(_) => {}
-            Asked::Members(..) => {}
+            Asked::Members { .. } => {}
             Asked::Publish { op, mut pending, impersonation } => {
                 let unknown =
                     code == "internal" || (code == "unavailable" && outcome.as_deref() != Some("refused"));

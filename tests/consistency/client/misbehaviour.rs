@@ -25,7 +25,7 @@ impl Client {
             self.forge(if private { inbox } else { room });
             return Some(Leaving::Drop(Duration::from_millis(100)));
         }
-        match self.rng.random_range(0..6) {
+        match self.rng.random_range(0..7) {
             0 | 1 => return Some(Leaving::Drop(away)),
             2 => return Some(Leaving::Close(away)),
             3 => {
@@ -34,15 +34,33 @@ impl Client {
                 session.later.push((Instant::now() + away, Later::Join(room, resume, history)));
                 session.later.push((Instant::now(), Later::Leave(room)));
             }
-            // Joins again while it is a member: nothing may be replayed.
-            4 if session.joined.contains(&room) => {
-                if !self.join(wire, session, room, true, 0).await {
+            // Joins again while it is a member. Only messages that were not sent on this connection may come again.
+            4 | 5 => {
+                let inbox = Topic::Inbox(self.role.user);
+                let private = self.role.keeps_inbox && self.rng.random_range(0..3) == 0;
+                let topic = if private { inbox } else { room };
+                if session.joined.contains(&topic) && !self.join_late(wire, session, topic).await {
                     return Some(Leaving::Lost(1006, Duration::ZERO));
                 }
             }
             _ => return Some(Leaving::Drop(Duration::from_millis(1))),
         }
         None
+    }
+
+    /// Sends a position to the log of a topic that it has joined: mostly a recent one.
+    async fn join_late(&mut self, wire: &mut Wire, session: &mut Session, topic: Topic) -> bool {
+        let recent = self.positions.get(&topic).copied();
+        let since = match self.rng.random_range(0..8) {
+            0 => None,
+            1 => {
+                self.forge(topic);
+                recent.and_then(|recent| self.positions.insert(topic, recent))
+            }
+            2..5 => self.earlier.get(&topic).copied(),
+            _ => recent,
+        };
+        self.join_from(wire, session, topic, since, 0).await
     }
 
     /// Replaces a position with one that can't be proved: another epoch, a position beyond the log, an earlier position with

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Asked, Client, Pending, Session};
-use crate::history::{Event, Topic};
+use crate::history::{Event, Position, Topic};
 use crate::wire::{Wire, content, request, room_name, since, user_name};
 
 impl Client {
@@ -22,7 +22,12 @@ impl Client {
             Asked::Publish { pending, .. } => pending.id.to_string(),
             _ => format!("q{}", self.context.recorder.number()),
         };
-        let frame = request(kind, &id, &body);
+        let mut frame = request(kind, &id, &body);
+        // Half of the clients say what they have. For the others their pongs do.
+        if self.role.client.is_multiple_of(2) {
+            let taken = self.positions.get(&Topic::Inbox(self.role.user)).copied();
+            frame["received"] = taken.map_or_else(|| json!({ "epoch": "", "seq": 0 }), since);
+        }
         session.asked.insert(id, (asked, Instant::now()));
         wire.send(&frame).await
     }
@@ -35,11 +40,23 @@ impl Client {
         resume: bool,
         history: u32,
     ) -> bool {
+        let position = self.positions.get(&topic).copied().filter(|_| resume);
+        session.retries.insert(topic, resume);
+        self.join_from(wire, session, topic, position, history).await
+    }
+
+    pub(super) async fn join_from(
+        &mut self,
+        wire: &mut Wire,
+        session: &mut Session,
+        topic: Topic,
+        position: Option<Position>,
+        history: u32,
+    ) -> bool {
         // One join per topic at a time, so that its answer is not mistaken for the answer to another.
         if session.asked.values().any(|(asked, _)| matches!(asked, Asked::Join(other) if *other == topic)) {
             return true;
         }
-        let position = self.positions.get(&topic).copied().filter(|_| resume);
         let (client, conn) = (self.role.client, session.conn);
         let mut body = json!({ "sender_username": user_name(self.role.user) });
         if let Some(position) = position {
@@ -49,7 +66,6 @@ impl Client {
             body["history"] = history.into();
         }
         session.replaying.remove(&topic);
-        session.retries.insert(topic, resume);
         self.record(Event::Join { client, conn, topic, since: position, history });
         let kind = match topic {
             Topic::Room(room) => {
@@ -69,6 +85,27 @@ impl Client {
         self.record(Event::Leave { client: self.role.client, conn: session.conn, topic });
         let body = json!({ "sender_username": user_name(self.role.user), "room": room_name(room) });
         self.ask(wire, session, "Leave", body, Asked::Leave(topic)).await
+    }
+
+    /// Asks for a page of members, after a name; not while the client is outside the room.
+    pub(super) async fn members(
+        &mut self,
+        wire: &mut Wire,
+        session: &mut Session,
+        asked: Asked,
+        after: Option<String>,
+    ) -> bool {
+        let Asked::Members { room, .. } = asked else { return true };
+        if !session.joined.contains(&Topic::Room(room)) {
+            return true;
+        }
+        let body = json!({
+            "sender_username": user_name(self.role.user),
+            "room": room_name(room),
+            "after": after,
+            "limit": 1000,
+        });
+        self.ask(wire, session, "Members", body, asked).await
     }
 
     pub(super) async fn publish(

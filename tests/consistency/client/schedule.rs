@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use rand::Rng;
-use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Asked, Client, IN_FLIGHT, Later, Leaving, PING, Pending, SILENCE, Session, UNANSWERED};
 use crate::history::{Event, Topic};
 use crate::run_context::Phase;
-use crate::wire::{Wire, room_name, user_name};
+use crate::wire::Wire;
 
 impl Client {
     /// The time of the next action.
@@ -66,6 +65,9 @@ impl Client {
             let sent = match session.later.swap_remove(at).1 {
                 Later::Join(topic, resume, history) => self.join(wire, session, topic, resume, history).await,
                 Later::Leave(topic) => self.leave(wire, session, topic).await,
+                Later::Members { room, asked, users, after } => {
+                    self.members(wire, session, Asked::Members { room, asked, users }, Some(after)).await
+                }
             };
             if !sent {
                 return lost();
@@ -104,11 +106,8 @@ impl Client {
         if self.role.observes.is_some() && session.members <= now {
             session.members = now + Duration::from_millis(500);
             let room = self.role.rooms[self.rng.random_range(0..self.role.rooms.len())];
-            let body = json!({ "sender_username": user_name(self.role.user), "room": room_name(room), "limit": 1000 });
-            let asked = Asked::Members(room, self.context.recorder.now());
-            if session.joined.contains(&Topic::Room(room))
-                && !self.ask(wire, session, "Members", body, asked).await
-            {
+            let asked = Asked::Members { room, asked: self.context.recorder.now(), users: Vec::new() };
+            if !self.members(wire, session, asked, None).await {
                 return lost();
             }
         }

@@ -54,17 +54,28 @@ fn room_that_was_entered_before_keeps_its_position() {
     room.entered(&Joined { already: true, ..joined(1, 4) }, false);
     room.lost();
     assert_eq!(room.enter(now).unwrap().1, None);
+    // With a position, the answer means what it means for a first join.
+    receive(&mut room, "bob", 5);
+    room.entered(&Joined { already: true, recovered: Some(true), ..joined(1, 9) }, true);
+    room.lost();
+    assert_eq!(room.enter(now).unwrap().1, Some(position(1, 5)));
+    room.entered(&Joined { already: true, ..unproved(2, 0, 1) }, true);
+    room.lost();
+    assert_eq!(room.enter(now).unwrap().1, Some(position(2, 0)));
 }
 
 #[test]
 fn delay_is_reported_once_until_the_room_is_entered() {
     let (mut room, now) = (room(), Instant::now());
-    let later = now + Duration::from_secs(1);
-    assert!(room.postpone(later) && !room.postpone(later));
-    assert!(room.enter(now).is_none() && room.enter(later).is_some());
+    let second = Duration::from_secs(1);
+    assert!(room.postpone(now, Some(second)) && !room.postpone(now, Some(second)));
+    let later = room.membership.waits_until().unwrap();
+    // After what the node asked for comes a random time, here of the second attempt.
+    assert!(later >= now + second + second / 2 && later < now + 3 * second);
+    assert!(room.enter(now + second).is_none() && room.enter(later).is_some());
     assert!(room.is_awaited(false) && !room.is_awaited(true));
     room.entered(&joined(1, 0), false);
-    assert!(room.postpone(later));
+    assert!(room.postpone(now, None));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use chatnode_protocol::events::{self, ChatMessage, ReadUpTo};
-use chatnode_protocol::requests::{Auth, Enter, GroupChat, History, Joined, Members};
+use chatnode_protocol::requests::{Auth, AuthAck, Enter, GroupChat, History, Joined};
 use chatnode_protocol::{
     Ack, AnyEvent, ErrorBody, ErrorCode, GapReason, RequestId, RoomMarker, RoomName, ServerMessage, Topic,
     UserName, Word,
@@ -20,14 +20,11 @@ use crate::resume_point::gap;
 use crate::sending::{Receipt, SendError, StopReason};
 use crate::text::harmless;
 
-/// The pause between two attempts to enter a room, if the node does not name one.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
-
 impl Model {
     /// A frame came.
     pub fn receive(&mut self, text: &str, now: Instant) {
         match ServerMessage::decode(text) {
-            Ok(ServerMessage::Ack(ack)) => self.acknowledged(ack),
+            Ok(ServerMessage::Ack(ack)) => self.acknowledged(ack, now),
             Ok(ServerMessage::Error { id, mut body }) => {
                 body.message = harmless(&body.message);
                 match id {
@@ -76,13 +73,10 @@ impl Model {
         let report = match up_to {
             ReadUpTo::User { target_username: peer, message_id } => {
                 let is_mine = reader == self.me;
-                let other = Topic::User(if is_mine { peer.clone() } else { reader.clone() });
-                match self.conversations.find(&other) {
-                    Some(conversation) if is_mine => {
-                        conversation.read_elsewhere(&self.me, |message| message.id() <= message_id);
-                    }
-                    Some(conversation) => conversation.attention.peer_has_read(message_id),
-                    None => {}
+                if is_mine {
+                    self.read_elsewhere(&peer, message_id);
+                } else if let Some(other) = self.conversations.find(&Topic::User(reader.clone())) {
+                    other.attention.peer_has_read(message_id);
                 }
                 Event::ReadPrivate { reader, peer, message_id }
             }
@@ -101,6 +95,7 @@ impl Model {
     fn presence(&mut self, room: RoomName, user: UserName, is_present: bool) {
         let Some(conversation) = self.conversations.find(&Topic::Room(room.clone())) else { return };
         conversation.set_present(&user, is_present);
+        self.pending.set_present(&room, &user, is_present);
         let event = if is_present { Event::Entered { room, user } } else { Event::Left { room, user } };
         self.effect(Effect::Report(event));
     }
@@ -116,6 +111,7 @@ impl Model {
             self.effect(Effect::Stored(id, receipt));
         }
         let message = self.as_seen(message);
+        let position = message.position;
         let topic = message.topic.clone();
         let is_new = match topic {
             // Nothing comes after the answer to a `Leave`, but messages may come before it.
@@ -129,8 +125,14 @@ impl Model {
                 }
             }
         };
+        let is_private = matches!(topic, Topic::User(_));
         if is_new {
-            self.show(Some(topic), Line::Message(message));
+            self.show(Some(topic.clone()), Line::Message(message));
+            self.apply_read_marker(&topic);
+        }
+        // A program has its messages only once it has taken their events.
+        if is_private && self.conversations.keeps_history() {
+            self.effect(Effect::HandedOn(position));
         }
     }
 
@@ -158,7 +160,7 @@ impl Model {
         }
     }
 
-    fn acknowledged(&mut self, ack: Ack) {
+    fn acknowledged(&mut self, ack: Ack, now: Instant) {
         if self.outbox.topic(&ack.id).is_some() {
             if let Ok(stored) = ack.read::<GroupChat>() {
                 self.outbox.stored(&ack.id);
@@ -168,15 +170,16 @@ impl Model {
         }
         match self.pending.take(&ack.id) {
             Some(Asked::Auth { resumed }) => match ack.read::<Auth>() {
-                Ok(answer) => self.signed_in(answer.joined, resumed),
+                Ok(answer) => self.signed_in(answer, resumed, now),
                 Err(_) => self.effect(Effect::Stop(ClosedReason::Unreadable)),
             },
             Some(Asked::Enter { room, resumed }) => match ack.read::<Enter>() {
                 Ok(answer) => self.entered(room, resumed, answer.joined),
                 Err(_) => self.effect(Effect::Stop(ClosedReason::Unreadable)),
             },
-            Some(Asked::History(topic)) => self.history_came(&topic, &ack),
-            Some(Asked::Members(topic)) => self.members_came(topic, &ack),
+            Some(Asked::History { topic, wanted, later }) => self.history_came(topic, wanted, later, &ack),
+            Some(Asked::Members { topic, names }) => self.members_came(topic, names, &ack),
+            Some(Asked::Markers) => self.markers_came(&ack),
             Some(Asked::Newest(topic)) => {
                 let newest =
                     ack.read::<History>().ok().and_then(|page| Some(page.messages.last()?.message_id));
@@ -189,14 +192,22 @@ impl Model {
         }
     }
 
-    fn signed_in(&mut self, joined: Joined, resumed: bool) {
+    fn signed_in(&mut self, answer: AuthAck, resumed: bool, now: Instant) {
+        let joined = &answer.joined;
         self.outbox.set_dedupe(Duration::from_millis(joined.dedupe_ms));
-        self.private_log.signed_in(&joined, resumed);
-        if let Some(reason) = gap(&joined) {
+        self.private_log.signed_in(joined, resumed);
+        self.private_log.tell_again(now);
+        if let Some(reason) = gap(joined) {
             self.private_gap(reason);
         }
-        self.connection.signed_in(joined.features);
+        self.connection.signed_in(joined.features.clone(), joined.idle_timeout_ms);
+        self.read_in_auth(&answer);
         self.look_back();
+    }
+
+    /// How long the node lets the client be silent, if it says so.
+    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
+        self.connection.idle_timeout()
     }
 
     fn entered(&mut self, name: RoomName, resumed: bool, joined: Joined) {
@@ -216,28 +227,6 @@ impl Model {
         self.effect(Effect::Joined(name));
     }
 
-    fn members_came(&mut self, topic: Topic, ack: &Ack) {
-        let (Ok(answer), Some(room)) = (ack.read::<Members>(), self.conversations.find(&topic)) else {
-            return;
-        };
-        let names: Vec<&str> = answer.members.iter().map(UserName::as_str).collect();
-        let line = Line::Note(format!("{} in {topic}: {}", answer.count, names.join(", ")));
-        // The first list is for the screen alone: nobody asked for it.
-        let was_asked_for = room.members.replace(answer.members.into_iter().collect()).is_some();
-        if was_asked_for {
-            self.show(Some(topic), line);
-        }
-    }
-
-    fn history_came(&mut self, topic: &Topic, ack: &Ack) {
-        let Ok(page) = ack.read::<History>() else { return };
-        let messages: Vec<Message> = page.messages.into_iter().map(|message| self.as_seen(message)).collect();
-        let Some(conversation) = self.conversations.find(topic) else { return };
-        for line in conversation.receive_page(messages, page.more) {
-            self.effect(Effect::Show(Some(topic.clone()), line));
-        }
-    }
-
     fn refused(&mut self, id: &RequestId, error: ErrorBody, now: Instant) {
         let ErrorBody { code, message, retry_after_ms, .. } = error.clone();
         match self.pending.take(id) {
@@ -248,8 +237,7 @@ impl Model {
                 let topic = Topic::Room(room.clone());
                 let Some(conversation) = self.conversations.find(&topic) else { return };
                 if can_pass(&error) {
-                    let wait = retry_after_ms.map_or(RETRY_AFTER, Duration::from_millis);
-                    if conversation.postpone(now + wait) {
+                    if conversation.postpone(now, retry_after_ms.map(Duration::from_millis)) {
                         let delayed = Event::JoinDelayed { room, code, message };
                         self.show(Some(topic), Line::Event(delayed));
                     }
@@ -261,11 +249,15 @@ impl Model {
                 self.show(Some(topic.clone()), Line::Event(refused));
                 self.fail_all(&topic, &StopReason::RoomRefused);
             }
-            Some(Asked::History(topic) | Asked::Members(topic)) => {
+            Some(Asked::History { topic, later, .. }) => {
+                self.show_history(&topic, later, true);
+                self.show(Some(topic), Line::Event(Event::NodeError { code, message }));
+            }
+            Some(Asked::Members { topic, .. }) => {
                 self.show(Some(topic), Line::Event(Event::NodeError { code, message }));
             }
             Some(Asked::Program) => self.effect(Effect::Answer(id.clone(), Err(error))),
-            Some(Asked::Leave | Asked::Newest(_)) => {}
+            Some(Asked::Leave | Asked::Newest(_) | Asked::Markers) => {}
         }
     }
 

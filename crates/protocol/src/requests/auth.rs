@@ -38,6 +38,9 @@ pub struct AuthAck {
     /// Where the user's private log is.
     #[serde(flatten)]
     pub joined: Joined,
-    /// How far the user has read, for each peer the last message.
+    /// How far the user has read, for each peer the last message: the peers whose messages were read last, as many as fit.
     pub read: BTreeMap<UserName, MessageId>,
+    /// There are more: [`Markers`](super::Markers) lists all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_more: bool,
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
+use super::page;
 use super::{Request, topic};
 use crate::events::ChatMessage;
 use crate::id::Epoch;
@@ -27,6 +28,8 @@ pub struct History {
     pub before: Option<Before>,
     /// The most messages wanted, from 1 to 200.
     pub limit: u32,
+    /// The largest frame wanted, in bytes, from 4,096 to 262,144; without it, the node's own limit counts.
+    pub max_bytes: Option<u32>,
 }
 
 /// Where a page of history ends, exclusively.
@@ -74,6 +77,10 @@ struct Body {
     #[serde(default, deserialize_with = "limit")]
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = MAX_HISTORY)))]
     limit: Option<u32>,
+    /// The largest frame wanted, in bytes. A page has at least one message, of any size.
+    #[serde(default, deserialize_with = "page::max_bytes")]
+    #[cfg_attr(feature = "schema", schemars(range(min = page::MIN_PAGE_BYTES, max = page::MAX_PAGE_BYTES)))]
+    max_bytes: Option<u32>,
 }
 
 fn before<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
@@ -86,7 +93,7 @@ fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::E
 
 impl<'de> Deserialize<'de> for History {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Body { sender_username, room, target_username, before, epoch, limit } =
+        let Body { sender_username, room, target_username, before, epoch, limit, max_bytes } =
             Body::deserialize(deserializer)?;
         let topic = topic(room, target_username).map_err(de::Error::custom)?;
         let before = match (before, epoch) {
@@ -100,7 +107,7 @@ impl<'de> Deserialize<'de> for History {
                 Some(Before { epoch: epoch.parse().ok(), seq })
             }
         };
-        Ok(Self { sender_username, topic, before, limit: limit.unwrap_or(DEFAULT_LIMIT) })
+        Ok(Self { sender_username, topic, before, limit: limit.unwrap_or(DEFAULT_LIMIT), max_bytes })
     }
 }
 
@@ -116,6 +123,8 @@ impl Serialize for History {
             #[serde(skip_serializing_if = "Option::is_none")]
             epoch: Option<String>,
             limit: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            max_bytes: Option<u32>,
         }
         let epoch = |before: Before| before.epoch.map_or_else(|| NO_ID.to_owned(), |epoch| epoch.to_string());
         Body {
@@ -124,6 +133,7 @@ impl Serialize for History {
             before: self.before.map(|before| before.seq),
             epoch: self.before.map(epoch),
             limit: self.limit,
+            max_bytes: self.max_bytes,
         }
         .serialize(serializer)
     }

@@ -13,6 +13,9 @@ use crate::word::Word;
 /// The word in `features` for `since`, the resuming after a position.
 pub const RESUME: &str = "resume";
 
+/// The word in `features` for `received`, the position in the envelope of a request.
+pub const RECEIVED: &str = "received";
+
 /// The part of an `Ack` that `Enter` and `Auth` have in common.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -22,6 +25,9 @@ pub struct Joined {
     pub position: Position,
     /// For how long the node recognises a repeated publish, in milliseconds.
     pub dedupe_ms: u64,
+    /// How long the client may send nothing at all, pongs included, in milliseconds. Older nodes do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_ms: Option<u64>,
     /// Whether everything after `since` follows. Only where the request had `since`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovered: Option<bool>,
@@ -49,7 +55,7 @@ impl Features {
     /// Everything that this version knows.
     pub fn all() -> Self {
         let requests = AnyRequest::FEATURES.iter().flatten();
-        Self(requests.chain([&RESUME]).map(|word| Cow::Borrowed(*word)).collect())
+        Self(requests.chain([&RESUME, &RECEIVED]).map(|word| Cow::Borrowed(*word)).collect())
     }
 
     /// Whether the node knows this request.
@@ -77,7 +83,10 @@ mod tests {
     fn features_name_the_requests_beyond_the_four() {
         let features = Features::all();
         let words: Vec<&str> = features.iter().collect();
-        assert_eq!(words, ["auth", "typing", "history", "members", "read", "ping", "resume"]);
+        assert_eq!(
+            words,
+            ["auth", "typing", "history", "members", "read", "ping", "markers", "resume", "received"]
+        );
         assert!(features.has_request::<Typing>());
         // A node of an earlier version lists none.
         let features = Features::default();

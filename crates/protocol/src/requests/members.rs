@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Request;
+use super::page;
 use crate::name::{RoomName, UserName};
 use crate::number;
 
@@ -25,6 +26,11 @@ pub struct Members {
     #[serde(default = "default_limit", deserialize_with = "limit")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<u32>", range(min = 1, max = MAX_MEMBERS)))]
     pub limit: u32,
+    /// The largest frame wanted, in bytes, from 4,096 to 262,144; without it, the node's own limit counts. A page has at least
+    /// one name.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "page::max_bytes")]
+    #[cfg_attr(feature = "schema", schemars(range(min = page::MIN_PAGE_BYTES, max = page::MAX_PAGE_BYTES)))]
+    pub max_bytes: Option<u32>,
 }
 
 impl Request for Members {

@@ -9,7 +9,9 @@ mod group_chat;
 mod history;
 mod joined;
 mod leave;
+mod markers;
 mod members;
+mod page;
 mod ping;
 mod private_chat;
 mod read;
@@ -26,9 +28,11 @@ pub use auth::{Auth, AuthAck};
 pub use enter::{Enter, EnterAck};
 pub use group_chat::{GroupChat, PublishAck};
 pub use history::{Before, History, HistoryAck, MAX_HISTORY};
-pub use joined::{Features, Joined, RESUME};
+pub use joined::{Features, Joined, RECEIVED, RESUME};
 pub use leave::{Leave, LeaveAck};
+pub use markers::{MAX_MARKERS, Marker, Markers, MarkersAck};
 pub use members::{MAX_MEMBERS, Members, MembersAck};
+pub use page::{MAX_PAGE_BYTES, MIN_PAGE_BYTES};
 pub use ping::{Ping, PingAck};
 pub use private_chat::PrivateChat;
 pub use read::{Read, ReadUpTo};
@@ -140,4 +144,4 @@ macro_rules! requests {
     };
 }
 
-requests! { Enter, Leave, GroupChat, PrivateChat, Auth, Typing, History, Members, Read, Ping }
+requests! { Enter, Leave, GroupChat, PrivateChat, Auth, Typing, History, Members, Read, Ping, Markers }

@@ -32,4 +32,7 @@ pub struct PingAck {
     /// The user of the connection's token, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender_username: Option<UserName>,
+    /// How long the client may send nothing at all, pongs included, in milliseconds. Older nodes do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_ms: Option<u64>,
 }

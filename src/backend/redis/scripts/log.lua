@@ -1,103 +1,113 @@
--- Access to a log. This text precedes publish.lua and history.lua, which use `now`, `int`, `open_log`, `trim`, `save` and
--- `extend_expiry`.
+-- Access to a log in all cases. This text follows state.lua, and precedes publish.lua and history.lua, which use `fail`,
+-- `read_log`, `begin`, `plan_trim` and `META_FIELDS`.
 --
--- KEYS of a log, four in a row: meta (hash), log (stream of <seq>-0), d0 and d1 (dedupe hashes).
 -- Fields of meta: e epoch, s seq of the newest entry, i its message id, b total bytes of the bodies in the log, f seq of
---                 the oldest entry, h lower bound of the time at which it was stored, a time at which the newest was.
--- Numbers are written with %.0f, because Lua 5.1 would write a large number as 1e+15.
--- Every number that is read is checked: above MAX_INT, `n + 1 == n` may be true, and a loop over `seq` would never end.
+--                 the oldest entry, h lower bound of the time at which it was stored, a time at which the newest was;
+--                 n only in the private log of a user who has never connected; z all of them except n (see state.lua);
+--                 y the bytes of each block of entries (see publish.lua).
+-- Every number that is read is checked.
 
 local DAY = 86400000
-local META_TTL = 30 * DAY
-local MAX_INT = 2 ^ 53 - 1
+local META_FIELDS = { 'z', 's', 'f', 'b', 'i', 'a', 'e', 'h', 'n', 'y' }
 
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-
-local function int(number)
-  return string.format('%.0f', number)
-end
-
--- Ends the script: a key holds a value that no node wrote.
+-- Ends the script, or the item in hand: a key holds a value that no node wrote.
 local function fail(key, what)
   error({ err = 'BADLOG ' .. key .. ' has an invalid ' .. what })
 end
 
--- Reads a number of the log: an integer from 0 to MAX_INT.
+-- Reads a number: an integer from 0 to MAX_INT.
 local function parse(key, what, text)
   local number = string.match(text or '', '^%d+$') and tonumber(text)
   if not number or number > MAX_INT then fail(key, what) end
   return number
 end
 
--- Extends an expiry, but at most once a day: each extension is a write to the append-only file.
-local function extend_expiry(key, ttl)
-  if redis.call('PTTL', key) < ttl - DAY then
-    redis.call('PEXPIRE', key, int(ttl))
-  end
+-- Longer than the life of any entry, and longer than clients usually stay offline.
+local function meta_ttl(max_age)
+  return math.max(30 * DAY, 2 * max_age) + DAY
 end
 
--- Reads the meta of a log. Without it, the epoch of any remaining entries is unknown: the log starts again with the new
--- epoch.
-local function open_log(first_key, new_epoch, max_age)
-  local log = { meta = KEYS[first_key], stream = KEYS[first_key + 1] }
-  -- Longer than the life of any entry, and longer than clients usually stay offline.
-  log.meta_ttl = math.max(META_TTL, 2 * max_age) + DAY
-  log.max_age = max_age
-  local meta = redis.call('HMGET', log.meta, 'e', 's', 'i', 'b', 'f', 'h', 'a')
-  if meta[1] then
-    log.epoch, log.last_id = meta[1], meta[3] or fail(log.meta, 'i')
-    log.seq, log.bytes = parse(log.meta, 's', meta[2]), parse(log.meta, 'b', meta[4])
-    log.first_seq, log.first_stored_at = parse(log.meta, 'f', meta[5]), parse(log.meta, 'h', meta[6])
-    log.last_stored_at = parse(log.meta, 'a', meta[7])
-    if log.first_seq < 1 or log.first_seq > log.seq + 1 then fail(log.meta, 'f') end
-  else
-    log.epoch, log.seq, log.last_id = new_epoch, 0, ''
-    log.bytes, log.first_seq, log.first_stored_at, log.last_stored_at = 0, 1, 0, 0
-    -- The first write must be one that a full server refuses. After an allowed one, such as DEL, the server would also
-    -- accept the following writes of this script.
-    redis.call('HSET', log.meta, 'e', new_epoch, 's', 0, 'i', '', 'b', 0, 'f', 1, 'h', 0, 'a', 0)
-    redis.call('PEXPIRE', log.meta, int(log.meta_ttl))
-    redis.call('DEL', log.stream, KEYS[first_key + 2], KEYS[first_key + 3])
+-- Unpacks field z, if it is that of the log as it is now.
+local function read_state(meta, found)
+  if not found[1] then return end
+  local state = { pcall(cmsgpack.unpack, found[1]) }
+  if not table.remove(state, 1) or state[SEQ] ~= found[2] or state[FIRST] ~= found[3] then return end
+  for _, place in ipairs({ BYTES, FIRST_AT, AT, WINDOW, HAS_PREVIOUS, HASH_ENDS, OLDER_WINDOW, EXTEND_AT }) do
+    local number = state[place]
+    if type(number) ~= 'number' or number < 0 or number > MAX_INT or number % 1 ~= 0 then fail(meta, 'z') end
   end
+  if type(state[EPOCH]) ~= 'string' or type(state[ID]) ~= 'string' then fail(meta, 'z') end
+  return state
+end
+
+-- Reads the state of a log. Without a meta, the epoch of any remaining entries is unknown: the log starts again with the new
+-- epoch, once `begin` has been called. The state has the fields meta, stream, is_new, has_remains (of an earlier epoch),
+-- is_older (a node of an earlier version wrote last) and is_unopened.
+local function read_log(meta, stream, new_epoch)
+  local found = redis.call('HMGET', meta, unpack(META_FIELDS))
+  local log = read_state(meta, found)
+  if not log and found[7] then
+    log = { found[2], found[7], found[5] or fail(meta, 'i'), parse(meta, 'b', found[4]), found[3],
+      parse(meta, 'h', found[8]), parse(meta, 'a', found[6]), 0, 0, 0, 0, 0 }
+    log.is_older = true
+  elseif not log then
+    local kind = redis.call('TYPE', stream).ok
+    if kind ~= 'none' and kind ~= 'stream' then fail(stream, 'type') end
+    log = { '0', new_epoch, '', 0, '1', 0, 0, 0, 0, 0, 0, 0 }
+    log.is_new, log.has_remains = true, kind == 'stream'
+  end
+  log.meta, log.stream, log.is_unopened, log.blocks = meta, stream, found[9], found[10]
+  local seq, first = parse(meta, 's', log[SEQ]), parse(meta, 'f', log[FIRST])
+  if first < 1 or first > seq + 1 then fail(meta, 'f') end
   return log
 end
 
--- Deletes entries that exceed the limits, oldest first, and reads no other entries. The newest entry stays until it is
--- too old, whatever its size. Afterwards `first_stored_at` may be too low, but never too high: a low value costs one
--- extra read of the oldest entry, a high one would keep expired entries. Returns true if entries were deleted.
-local function trim(log, max_messages, max_bytes)
-  local deadline = now - log.max_age
-  local old_first_seq, batch = log.first_seq, 1
+-- Writes the meta of a new log. With `may_exceed`, a server with full memory starts it too.
+local function begin(log, max_age, may_exceed)
+  -- A full server refuses the first write of a script, unless it is one that needs no memory, such as PERSIST: then it also
+  -- accepts those that follow. The flag `allow-oom` would do the same, but a script with flags can't read while the
+  -- server refuses writes for another reason.
+  if may_exceed then redis.call('PERSIST', log.meta) end
+  redis.call('HSET', log.meta, 'z', cmsgpack.pack(unpack(log)), 's', 0, 'f', 1, 'b', 0, 'i', '', 'a', 0, 'e', log[EPOCH],
+    'h', 0)
+  redis.call('PEXPIRE', log.meta, int(meta_ttl(max_age)))
+  -- Not DEL, since the stream is written next. Dedupe records of the old epoch have no effect.
+  if log.has_remains then
+    redis.call('XTRIM', log.stream, 'MAXLEN', 0)
+    redis.call('XSETID', log.stream, '0-0')
+  end
+end
+
+-- Moves the oldest seq beyond the entries that exceed the limits, and reads no other entries. Writes nothing. The newest
+-- entry stays until it is too old, whatever its size; `size` are the bytes of one that is only about to be stored.
+-- Afterwards FIRST_AT may be too low, but never too high: a low value costs one extra read of the oldest entry, a high one
+-- would keep expired entries. Returns true if there are entries to delete.
+local function plan_trim(log, max_age, max_messages, max_bytes, size)
+  local deadline, seq, first, batch = now - max_age, log[SEQ] + 0, log[FIRST] + 0, 1
+  local last = size and seq + 1 or seq
   local function exceeds_limits()
-    if log.first_seq > log.seq then return false end
-    if log.first_stored_at <= deadline then return true end
-    return log.first_seq < log.seq and (log.seq - log.first_seq + 1 > max_messages or log.bytes > max_bytes)
+    if first > seq then return false end
+    if log[FIRST_AT] <= deadline then return true end
+    return first < last and (last - first + 1 > max_messages or log[BYTES] + (size or 0) > max_bytes)
   end
   while exceeds_limits() do
-    local oldest = redis.call('XRANGE', log.stream, int(log.first_seq) .. '-0', '+', 'COUNT', batch)
+    local oldest = redis.call('XRANGE', log.stream, int(first) .. '-0', '+', 'COUNT', batch)
     if #oldest == 0 then
-      log.first_seq, log.bytes = log.seq + 1, 0
+      first, log[BYTES] = seq + 1, 0
     end
     for _, entry in ipairs(oldest) do
       local fields = entry[2]
       -- This skips entries that no longer exist, because the whole stream expired.
-      log.first_seq = parse(log.stream, 'id', string.match(entry[1], '^(%d+)-0$'))
-      log.first_stored_at = parse(log.stream, 't', fields[6])
-      if log.first_seq > log.seq or not fields[8] then fail(log.stream, 'entry') end
-      if log.first_seq == log.seq then log.bytes = #fields[8] end
+      first = parse(log.stream, 'id', string.match(entry[1], '^(%d+)-0$'))
+      log[FIRST_AT] = parse(log.stream, 't', fields[6])
+      if first > seq or not fields[8] then fail(log.stream, 'entry') end
+      if first == seq then log[BYTES] = #fields[8] end
       if not exceeds_limits() then break end
-      log.first_seq, log.bytes = log.first_seq + 1, math.max(0, log.bytes - #fields[8])
+      first, log[BYTES] = first + 1, math.max(0, log[BYTES] - #fields[8])
     end
     batch = math.min(batch * 4, 64)
   end
-  if log.first_seq == old_first_seq then return false end
-  redis.call('XTRIM', log.stream, 'MINID', int(log.first_seq) .. '-0')
-  return true
-end
-
--- Writes the meta of a log.
-local function save(log)
-  redis.call('HSET', log.meta, 's', int(log.seq), 'i', log.last_id, 'b', int(log.bytes), 'f', int(log.first_seq),
-    'h', int(log.first_stored_at), 'a', int(log.last_stored_at))
+  local is_changed = int(first) ~= log[FIRST]
+  log[FIRST] = int(first)
+  return is_changed
 end

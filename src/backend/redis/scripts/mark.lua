@@ -1,7 +1,8 @@
+#!lua flags=allow-oom
 -- Moves a marker forward, or leaves it unchanged. A position is `<epoch> <seq>` and optional further words: another epoch
--- replaces it, a larger seq of the same epoch too. A message id is compared as text, because UUIDv7s sort by time.
+-- replaces it, a larger seq of the same epoch too. A message id is compared as text, because the ids of a log sort by seq.
 --
--- KEYS: markers (hash), moved (zset of fields by the time of their last move; the same key as markers if not needed).
+-- KEYS: markers (hash), moved (zset of fields in the order of their last move; the same key as markers if not needed).
 -- ARGV: field, value, time to live in ms, max fields. Returns 1 if the marker moved.
 
 local markers, moved, field, value, ttl, max_fields = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -19,7 +20,10 @@ redis.call('HSET', markers, field, value)
 redis.call('PEXPIRE', markers, ttl)
 if moved ~= markers then
   local clock = redis.call('TIME')
-  redis.call('ZADD', moved, string.format('%.0f', clock[1] * 1000000 + clock[2]), field)
+  -- Later than every other field, even if the clock was set back.
+  local last = redis.call('ZRANGE', moved, -1, -1, 'WITHSCORES')[2]
+  local now = math.max(clock[1] * 1000000 + clock[2], (tonumber(last) or 0) + 1)
+  redis.call('ZADD', moved, string.format('%.0f', now), field)
   redis.call('PEXPIRE', moved, ttl)
   local excess = redis.call('ZCARD', moved) - max_fields
   if excess > 0 then

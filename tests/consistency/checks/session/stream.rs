@@ -36,6 +36,8 @@ pub struct Stream {
     recovered: bool,
     /// The connection on which the client has joined and not left.
     inside: Option<u64>,
+    /// The place from which this connection was served the log. None until it is known.
+    served_from: Option<Place>,
     here: HashSet<(Place, Uuid)>,
     ever: HashMap<Place, Uuid>,
 }
@@ -57,6 +59,7 @@ impl Stream {
             history: 0,
             recovered: false,
             inside: None,
+            served_from: None,
             here: HashSet::new(),
             ever: HashMap::new(),
         }
@@ -65,7 +68,7 @@ impl Stream {
     /// The client has a new connection.
     pub fn connected(&mut self) {
         self.here.clear();
-        self.inside = None;
+        (self.inside, self.served_from) = (None, None);
         if !self.keeps_position {
             self.expected = None;
             self.ever.clear();
@@ -83,13 +86,16 @@ impl Stream {
                 self.history = *history;
                 self.asked = line.at;
             }
-            Event::Joined { conn, already: true, .. } => self.inside = Some(*conn),
-            Event::Joined { conn, top, verdict, .. } => {
+            // Without a position it changes nothing.
+            Event::Joined { conn, already: true, verdict: None, .. } if self.since.is_none() => {
                 self.inside = Some(*conn);
-                self.joined(index, log, line.at, *top, *verdict, findings);
+            }
+            Event::Joined { conn, top, verdict, already, .. } => {
+                self.inside = Some(*conn);
+                self.joined(index, log, line.at, (*top, *verdict, *already), findings);
             }
             Event::Left { .. } => {
-                self.inside = None;
+                (self.inside, self.served_from) = (None, None);
                 self.expected = None;
             }
             Event::Gap { reason, next, .. } => {
@@ -99,6 +105,7 @@ impl Stream {
                 }
                 // A later gap is measured from what follows this one, no longer from the old position.
                 self.position = None;
+                self.served_from = Some(Place { epoch: next.epoch, seq: next.seq.saturating_sub(1) });
                 self.expected = Some(Expected { epoch: next.epoch, seq: next.seq, after: None });
                 self.here.clear();
                 self.ever.clear();
@@ -117,11 +124,11 @@ impl Stream {
         index: &Index<'_>,
         log: Option<&RawLog<'_>>,
         at: Micros,
-        top: Position,
-        verdict: Option<Verdict>,
+        (top, verdict, already): (Position, Option<Verdict>, bool),
         findings: &mut Findings,
     ) {
         let (client, topic) = (self.client, self.topic);
+        let was_served = self.served_from.take();
         self.recovered = false;
         match (self.since.take(), verdict) {
             (None, _) => {
@@ -136,6 +143,7 @@ impl Stream {
                 let after = (replayed == 0).then_some(top.message_id);
                 self.expected = known.then_some(Expected { epoch: top.epoch, seq, after });
                 self.position = (replayed == 0 && known).then_some(top);
+                self.served_from = self.position.as_ref().map(Position::place);
             }
             (Some(since), Some(Verdict::Recovered)) => {
                 findings.look(Check::FalseRecoveryOrGap);
@@ -148,6 +156,17 @@ impl Stream {
                         ),
                     );
                 }
+                // If the client was sent the message there on this connection, nothing comes again.
+                if let (true, Some(from), Some(next)) = (already, was_served, self.expected)
+                    && from.epoch == since.epoch
+                    && next.epoch == since.epoch
+                    && from.seq <= since.seq
+                    && since.seq < next.seq
+                {
+                    self.served_from = was_served;
+                    return;
+                }
+                self.served_from = Some(since.place());
                 self.recovered = true;
                 // A client that leaves and joins again on one connection may name a position before its last message, because
                 // it asked while an earlier request was waiting. Only the messages after that position come again.
@@ -164,6 +183,7 @@ impl Stream {
                 self.ever.clear();
                 self.here.clear();
                 self.position = None;
+                self.served_from = Some(Place { epoch: top.epoch, seq: next_seq.saturating_sub(1) });
                 // If the client asked for `history`, at most that many messages follow, the last of them being the newest.
                 self.expected = Some(Expected { epoch: top.epoch, seq: next_seq, after: None });
             }
@@ -267,6 +287,7 @@ impl Stream {
         }
         self.recovered = false;
         self.ever.insert(place, message_id);
+        self.served_from.get_or_insert(Place { epoch: place.epoch, seq: place.seq.saturating_sub(1) });
         self.position = Some(Position { epoch: place.epoch, seq: place.seq, message_id });
         self.expected = Some(Expected { epoch: place.epoch, seq: place.seq + 1, after: Some(message_id) });
     }

@@ -1,5 +1,5 @@
-//! Failed tokens at the upgrade, by address. Owns how many look-ups of tokens an address may cause in the store before one
-//! succeeds. Asked at the handshake, before the token is checked.
+//! Failed tokens, at the upgrade and in requests, by address. Owns how many look-ups of tokens an address may cause in the
+//! store before one succeeds. Asked by the node before a token is checked.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures at once: many people behind one address whose tokens have just expired.
-const BURST: f64 = 30.0;
+use super::limits::TokenBucket;
+
+/// Failures at once: many people behind one address whose tokens have just expired. One more than the bucket holds, because
+/// it may be overdrawn.
+const BURST: u32 = 30;
 /// Failures per second after that.
-const PER_SECOND: f64 = 1.0;
+const PER_SECOND: u32 = 1;
 /// Addresses that are remembered. More than these share one place, so that no number of addresses takes more memory.
 const MAX_ADDRESSES: usize = 16_384;
 const OTHERS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -24,59 +27,28 @@ pub(super) struct FailedTokens {
 
 #[derive(Default)]
 struct Addresses {
-    left: HashMap<IpAddr, Left>,
+    left: HashMap<IpAddr, TokenBucket>,
     /// When addresses that have everything left were last forgotten.
     swept: Option<Instant>,
-}
-
-struct Left {
-    level: f64,
-    at: Instant,
-}
-
-impl Left {
-    fn level_at(&self, now: Instant) -> f64 {
-        let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
-        (self.level + elapsed * PER_SECOND).min(BURST)
-    }
 }
 
 impl FailedTokens {
     /// Takes one look-up from an address. If none is left, returns how long it takes until there is one. All look-ups
     /// count until they succeed, or any number of them could be under way.
     pub(super) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
-        self.change(address, now, |level| {
-            if *level < 1.0 {
-                false
-            } else {
-                *level -= 1.0;
-                true
-            }
-        })
+        self.with(address, now, |bucket| bucket.try_take(1, now))
     }
 
     /// The look-up did not fail: it was no guess.
     pub(super) fn give_back(&self, address: IpAddr, now: Instant) {
-        let _always_succeeds = self.change(address, now, |level| {
-            *level += 1.0;
-            true
-        });
+        self.with(address, now, |bucket| bucket.give_back(1, now));
     }
 
-    fn change(
-        &self,
-        address: IpAddr,
-        now: Instant,
-        change: impl FnOnce(&mut f64) -> bool,
-    ) -> Result<(), Duration> {
+    fn with<T>(&self, address: IpAddr, now: Instant, act: impl FnOnce(&mut TokenBucket) -> T) -> T {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let address = addresses.place_of(address, now);
-        let left = addresses.left.entry(address).or_insert(Left { level: BURST, at: now });
-        *left = Left { level: left.level_at(now), at: now };
-        if change(&mut left.level) {
-            return Ok(());
-        }
-        Err(Duration::from_secs_f64((1.0 - left.level) / PER_SECOND))
+        let fresh = || TokenBucket::new(PER_SECOND, BURST - 1, now);
+        act(addresses.left.entry(address).or_insert_with(fresh))
     }
 }
 
@@ -88,7 +60,7 @@ impl Addresses {
         let is_due = self.swept.is_none_or(|swept| now - swept >= Duration::from_secs(1));
         if self.left.len() >= MAX_ADDRESSES && is_due {
             self.swept = Some(now);
-            self.left.retain(|_, left| left.level_at(now) < BURST);
+            self.left.retain(|_, bucket| !bucket.is_full(now));
         }
         if self.left.len() >= MAX_ADDRESSES { OTHERS } else { address }
     }

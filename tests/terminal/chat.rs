@@ -1,148 +1,16 @@
-//! `chatnode chat` on the full screen: the real program in a pseudo-terminal, against real nodes.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+//! Rooms, users, scrolling and lost connections on the screen.
 
-#[path = "support/mod.rs"]
-#[macro_use]
-mod support;
-
-use std::io::{Read, Write};
-use std::net::SocketAddr;
-use std::num::NonZero;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, SlavePty, native_pty_system};
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
-use vt100::Parser;
 
-use support::api::with_api;
-use support::client::PATIENCE;
-use support::cluster::{Cluster, Kind};
-use support::fake_balancer::FakeBalancer;
-use support::process::NodeProcess;
-use support::redis_server::RedisServer;
-
-const PAGE_UP: &str = "\u{1b}[5~";
-const PAGE_DOWN: &str = "\u{1b}[6~";
-const BACK_TAB: &str = "\u{1b}[Z";
-const CONTROL_C: &str = "\u{3}";
-
-/// The program, its terminal and its screen. Killed when dropped.
-struct Terminal {
-    child: Box<dyn Child + Send + Sync>,
-    master: Box<dyn MasterPty + Send>,
-    keys: Box<dyn Write + Send>,
-    screen: Arc<Mutex<Parser>>,
-    /// The modes of the terminal before the program started.
-    modes: String,
-    /// Kept open, as a shell does, so that the modes outlive the program.
-    _shell: Box<dyn SlavePty + Send>,
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // The program may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn size(rows: u16, cols: u16) -> PtySize {
-    PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }
-}
-
-fn cells(count: u16) -> NonZero<u16> {
-    NonZero::new(count).unwrap()
-}
-
-impl Terminal {
-    fn start(node: SocketAddr, args: &[&str]) -> Self {
-        Self::start_with(node, args, &[])
-    }
-
-    fn start_with(node: SocketAddr, args: &[&str], environment: &[(&str, &str)]) -> Self {
-        let pty = native_pty_system().openpty(size(24, 100)).unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_chatnode"));
-        command.env_clear();
-        command.env("TERM", "xterm-256color");
-        environment.iter().for_each(|(name, value)| command.env(name, value));
-        command.cwd(std::env::temp_dir());
-        command.args(["chat", &format!("ws://{node}/ws"), "--name", "ann"]);
-        command.args(args);
-        let modes = format!("{:?}", pty.master.get_termios().unwrap());
-        let child = pty.slave.spawn_command(command).unwrap();
-        let screen = Arc::new(Mutex::new(Parser::new(cells(24), cells(100), 0)));
-        let (shown, mut output) = (screen.clone(), pty.master.try_clone_reader().unwrap());
-        // This thread ends with the terminal.
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4_096];
-            while let Ok(count @ 1..) = output.read(&mut bytes) {
-                shown.lock().unwrap().process(&bytes[..count]);
-            }
-        });
-        let keys = pty.master.take_writer().unwrap();
-        Self { child, master: pty.master, keys, screen, modes, _shell: pty.slave }
-    }
-
-    fn types(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-        self.keys.flush().unwrap();
-    }
-
-    /// Gives the window another size.
-    fn resize(&self, rows: u16, cols: u16) {
-        self.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(cols));
-        self.master.resize(size(rows, cols)).unwrap();
-    }
-
-    fn rows(&self) -> Vec<String> {
-        self.screen.lock().unwrap().screen().contents().lines().map(|row| row.trim_end().to_owned()).collect()
-    }
-
-    /// Waits until the condition holds for the screen.
-    async fn shows_so(&self, what: &str, fits: impl Fn(&[String]) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !fits(&self.rows()) {
-            assert!(Instant::now() < deadline, "{what} is not on the screen: {:#?}", self.rows());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    async fn shows(&self, text: &str) {
-        self.shows_so(text, |rows| rows.iter().any(|row| row.contains(text))).await;
-    }
-
-    /// Waits until the screen shows this conversation and this state of the connection.
-    async fn stands(&self, place: &str, connection: &str) {
-        let standing = format!(" ann · {place} · {connection}");
-        self.shows_so(&standing, |rows| rows.iter().any(|row| row.starts_with(&standing))).await;
-    }
-
-    /// Waits for the end of the program, and returns its exit code. The terminal must be restored.
-    async fn ended(&mut self) -> u32 {
-        let deadline = Instant::now() + PATIENCE;
-        let code = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status.exit_code();
-            }
-            assert!(Instant::now() < deadline, "the program does not end: {:#?}", self.rows());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        };
-        // Its last output may still be on the way.
-        let is_restored = || {
-            let parser = self.screen.lock().unwrap();
-            let screen = parser.screen();
-            !screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste()
-        };
-        while !is_restored() {
-            assert!(Instant::now() < deadline, "the terminal is not restored");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        assert_eq!(format!("{:?}", self.master.get_termios().unwrap()), self.modes, "echo and the others");
-        code
-    }
-}
+use crate::support::client::{Client, PATIENCE};
+use crate::support::cluster::{Cluster, Kind};
+use crate::support::fake_balancer::FakeBalancer;
+use crate::support::process::NodeProcess;
+use crate::support::redis_server::RedisServer;
+use crate::window::{BACK_TAB, CONTROL_C, PAGE_DOWN, PAGE_UP, Window};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_chats_with_rooms_and_users() {
@@ -150,7 +18,7 @@ async fn a_user_chats_with_rooms_and_users() {
     let mut bob = cluster.enter(0, "bob", "ops").await;
     bob.ok("Enter", json!({ "room": "dev" })).await;
     bob.say("ops", "what was said before").await;
-    let mut ann = Terminal::start(cluster.address(0), &["--room", "ops", "--room", "dev"]);
+    let mut ann = Window::start(cluster.address(0), &["--room", "ops", "--room", "dev"]);
     ann.stands("#ops", "connected").await;
     ann.shows("bob: what was said before").await;
     // The lists on both sides: the rooms, and the members of this room.
@@ -212,7 +80,7 @@ async fn a_user_scrolls_to_old_messages_and_resizes_the_window() {
     for number in 1..=120 {
         bob.say("ops", &format!("number {number}.")).await;
     }
-    let mut ann = Terminal::start(cluster.address(0), &["--room", "ops"]);
+    let mut ann = Window::start(cluster.address(0), &["--room", "ops"]);
     ann.shows("number 120.").await;
     // Fifty are there from the start. The others come when she scrolls to the top.
     let deadline = Instant::now() + PATIENCE;
@@ -267,7 +135,7 @@ async fn times_and_days_follow_the_time_zone_of_the_user() {
     let zones = time_zones(east);
     let start = |zone| {
         let environment = [("TZDIR", zones.path().to_str().unwrap()), ("TZ", zone)];
-        Terminal::start_with(cluster.address(0), &["--room", "ops"], &environment)
+        Window::start_with(cluster.address(0), &["--room", "ops"], &environment)
     };
     let mut ann = start("Far/Away");
     ann.shows_so("the local time below its day", |rows| {
@@ -294,11 +162,12 @@ async fn a_killed_node_costs_no_message() {
     let mut first = NodeProcess::start(&settings).await;
     let second = NodeProcess::start(&settings).await;
     let balancer = FakeBalancer::start(vec![first.address, second.address]).await;
-    let mut bob = support::client::Client::enter(second.address, "bob", "ops").await;
-    let mut ann = Terminal::start(balancer.address, &["--room", "ops"]);
+    let mut bob = Client::enter(second.address, "bob", "ops").await;
+    let mut ann = Window::start(balancer.address, &["--room", "ops"]);
     ann.stands("#ops", "connected").await;
     ann.types("one\r");
     assert_eq!(bob.hears().await, "one");
+    ann.shows("ann: one").await;
 
     balancer.shut();
     first.kill();
@@ -320,20 +189,4 @@ async fn a_killed_node_costs_no_message() {
     .await;
     ann.types(CONTROL_C);
     assert_eq!(ann.ended().await, 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_terminal_is_restored_after_every_end() {
-    let cluster = Cluster::start_with(Kind::Embedded, 1, with_api).await;
-    let mut ann = Terminal::start(cluster.address(0), &[]);
-    ann.stands("#lobby", "connected").await;
-    let kill = format!("kill -TERM {}", ann.child.process_id().unwrap());
-    assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    assert_eq!(ann.ended().await, 143);
-
-    let mut ann = Terminal::start(cluster.address(0), &[]);
-    ann.stands("#lobby", "connected").await;
-    assert_eq!(cluster.call(0, "POST", "/users/ann/disconnect", Value::Null).await.0, 204);
-    assert_eq!(ann.ended().await, 1);
-    ann.shows("chatnode: removed by an administrator").await;
 }

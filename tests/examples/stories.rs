@@ -1,148 +1,16 @@
-//! The clients in `examples/` against real nodes: connections break, answers are lost, and each message comes once.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+//! What the clients lose, repeat, hide and tell, while connections break and the store fails.
 
-#[path = "support/mod.rs"]
-#[macro_use]
-mod support;
+use std::time::Duration;
 
-#[path = "page/browser.rs"]
-#[allow(dead_code, reason = "the page's own stories use the rest")]
-mod browser;
-
-#[path = "../examples/client.rs"]
-#[allow(dead_code, reason = "its `main` is not called")]
-mod client;
-
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-
-use chatnode_client::ConnectOptions;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
-use browser::Browser;
-use support::api::with_api;
-use support::client::PATIENCE;
-use support::cluster::{Cluster, Kind};
-use support::fake_balancer::FakeBalancer;
-
-/// One of the clients, as a story uses it: its input and its output.
-enum Example {
-    JavaScript(Browser),
-    Python { child: Child, stdin: ChildStdin, shown: Arc<Mutex<Vec<String>>> },
-    Rust { running: JoinHandle<()>, say: mpsc::Sender<String>, shown: Arc<Mutex<Vec<String>>> },
-}
-
-impl Drop for Example {
-    fn drop(&mut self) {
-        match self {
-            Self::JavaScript(_) => {}
-            Self::Python { child, .. } => {
-                // It may have ended already.
-                let _ = child.kill();
-                let _ = child.wait();
-            }
-            Self::Rust { running, .. } => running.abort(),
-        }
-    }
-}
-
-impl Example {
-    /// In a browser, on a page of the node without any script.
-    async fn javascript(url: &str) -> Self {
-        let browser = Browser::start().await;
-        browser
-            .post("/url", json!({ "url": url.replace("ws://", "http://").replace("/ws", "/healthz") }))
-            .await;
-        let source = include_str!("../examples/client.mjs");
-        // As on a page with plain http, beyond localhost.
-        let script = "delete Crypto.prototype.randomUUID;
-            const [source, url, done] = arguments;
-            window.shown = [];
-            import('data:text/javascript,' + encodeURIComponent(source)).then(({ chat }) => {
-                window.say = chat(url, { sender_username: 'alice', room: 'ops' }, (line) => shown.push(line));
-                done();
-            });";
-        browser.post("/execute/async", json!({ "script": script, "args": [source, url] })).await;
-        Self::JavaScript(browser)
-    }
-
-    fn python(url: &str) -> Self {
-        // The first Python that has the package. Debian has a package for its own Python.
-        let has_package = |python: &&str| {
-            let asked = Command::new(python).args(["-c", "import websockets"]).stderr(Stdio::null()).status();
-            asked.is_ok_and(|status| status.success())
-        };
-        let python = ["/usr/bin/python3", "python3"].into_iter().find(has_package);
-        let mut child =
-            Command::new(python.expect("websockets for Python is missing; tests/run installs it"))
-                .args([concat!(env!("CARGO_MANIFEST_DIR"), "/examples/client.py"), url, "alice", "ops"])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let shown = Arc::new(Mutex::new(Vec::new()));
-        let lines = shown.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                lines.lock().unwrap().push(line);
-            }
-        });
-        Self::Python { child, stdin, shown }
-    }
-
-    fn rust(url: &str) -> Self {
-        let (say, said) = mpsc::channel(100);
-        let shown = Arc::new(Mutex::new(Vec::new()));
-        let lines = shown.clone();
-        let show = move |line| lines.lock().unwrap().push(line);
-        let options = ConnectOptions::new(url).user("alice");
-        let running = tokio::spawn(async move {
-            let (client, events) = options.connect().await.unwrap();
-            client.join("ops").await.unwrap();
-            client::chat((client, events), "ops", said, show).await;
-        });
-        Self::Rust { running, say, shown }
-    }
-
-    async fn say(&mut self, text: &str) {
-        match self {
-            Self::JavaScript(browser) => {
-                let script = json!({ "script": "say(arguments[0])", "args": [text] });
-                browser.post("/execute/sync", script).await;
-            }
-            Self::Python { stdin, .. } => writeln!(stdin, "{text}").unwrap(),
-            Self::Rust { say, .. } => say.send(text.to_owned()).await.unwrap(),
-        }
-    }
-
-    async fn shown(&self) -> Vec<String> {
-        match self {
-            Self::JavaScript(browser) => {
-                let script = json!({ "script": "return shown", "args": [] });
-                serde_json::from_value(browser.post("/execute/sync", script).await).unwrap()
-            }
-            Self::Python { shown, .. } | Self::Rust { shown, .. } => shown.lock().unwrap().clone(),
-        }
-    }
-
-    /// Waits until the condition holds for the output.
-    async fn shows(&self, what: &str, fits: impl Fn(&[String]) -> bool) -> Vec<String> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let shown = self.shown().await;
-            if fits(&shown) {
-                return shown;
-            }
-            assert!(Instant::now() < deadline, "{what} was not shown: {shown:#?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
+use super::example::Example;
+use super::support::api::with_api;
+use super::support::backend::user_name;
+use super::support::cluster::{Cluster, Kind, metric, until};
+use super::support::fake_balancer::FakeBalancer;
+use super::support::process::NodeProcess;
+use super::support::redis_server::RedisServer;
 
 /// The lines with this start, in order.
 fn of<'a>(shown: &'a [String], start: &str) -> Vec<&'a str> {
@@ -250,6 +118,97 @@ async fn hides_nothing(start: impl AsyncFnOnce(&str) -> Example) {
     bob.ok("Enter", json!({ "room": "ops", "history": 50 })).await;
     assert_eq!((bob.hears().await, bob.hears().await), ("meanwhile 1".into(), "meanwhile 2".into()));
     bob.heard_no("GroupChat").await;
+}
+
+/// The server learns from the client what was shown, and not from its library, which answers pings.
+async fn receives_what_is_shown(start: impl AsyncFnOnce(&str) -> Example) {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let backend = cluster.backend().await;
+    let cursor = async |user: &str| {
+        backend.markers.cursor(&user_name(user)).await.unwrap().map(|position| position.seq)
+    };
+    let mut alice = start(&format!("ws://{}/ws", cluster.address(0))).await;
+    alice.say("here").await;
+    alice.shows("what she said", |shown| shown.len() == 1).await;
+    let (mut bob, mut carol) = (cluster.connect(0, "bob").await, cluster.connect(0, "carol").await);
+    carol.ok("Auth", json!({})).await;
+    bob.whisper("alice", "psst").await;
+    alice.shows("what bob said", |shown| shown.len() == 2).await;
+    // Another user's pong counts, and is written together with all that count.
+    bob.whisper("carol", "psst").await;
+    carol.answers_a_ping().await;
+    until("carol's cursor moves", async || cursor("carol").await == Some(1)).await;
+    assert_eq!(cursor("alice").await, None);
+    alice.say("any request").await;
+    until("alice's cursor moves", async || cursor("alice").await == Some(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_in_javascript_receives_what_is_shown() {
+    receives_what_is_shown(Example::javascript).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_in_python_receives_what_is_shown() {
+    receives_what_is_shown(async |url: &str| Example::python(url)).await;
+}
+
+/// The store is away: each connection is refused with the same time to come back.
+async fn comes_back_less_and_less_often(start: impl AsyncFnOnce(&str) -> Example) {
+    let redis = RedisServer::start();
+    // The metrics of a process are those of one node only if it has no other.
+    let node = NodeProcess::start(&[("CHAT_REDIS__URL", &redis.url())]).await;
+    let balancer = FakeBalancer::start(vec![node.address]).await;
+    let mut alice = start(&format!("ws://{}/ws", balancer.address)).await;
+    alice.say("before").await;
+    alice.shows("that she is there", |shown| shown.len() == 1).await;
+    let upgrades = async || metric(node.address, "chat_handshakes_total{result=\"ok\"}").await;
+    let before = upgrades().await;
+    redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]).unwrap();
+    balancer.cut();
+    // The test is about a number in a time.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let tries = upgrades().await - before;
+    assert!((1.0..=8.0).contains(&tries), "{tries} upgrades in 12 s");
+    redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]).unwrap();
+    alice.say("after").await;
+    let is_back = |shown: &[String]| shown.last().unwrap() == "alice: after";
+    alice.shows("that she came back", is_back).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_in_javascript_comes_back_less_often() {
+    comes_back_less_and_less_often(Example::javascript).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_in_python_comes_back_less_often() {
+    comes_back_less_and_less_often(async |url: &str| Example::python(url)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_in_rust_comes_back_less_often() {
+    comes_back_less_and_less_often(async |url: &str| Example::rust(url)).await;
+}
+
+/// As in Node, where a refused upgrade is an `error` without a `close`; and as in libraries that report 1012 as 1002.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_in_javascript_returns_after_odd_ends() {
+    let node = NodeProcess::start(&[]).await;
+    let prelude = "const Real = WebSocket;
+        const ends = [(s) => s.onerror({}), (s) => s.onclose({ code: 1002, reason: '' }),
+            (s) => { s.onerror({}); s.onclose({ code: 1000, reason: '' }); }];
+        window.WebSocket = function (url) {
+            const end = ends.shift();
+            if (!end) return new Real(url);
+            setTimeout(() => end(this));
+        };";
+    let url = format!("ws://{}/ws", node.address);
+    let mut alice = Example::javascript_after(prelude, &url).await;
+    alice.say("still here").await;
+    let shown = alice.shows("what she said", |shown| !shown.is_empty()).await;
+    assert_eq!(shown, ["alice: still here"]);
+    assert_eq!(metric(node.address, "chat_handshakes_total{result=\"ok\"}").await, 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,139 @@
+-- Appends messages to one or two logs each, and publishes them on their channels, in the ordinary case: a log that goes on,
+-- with space left, and a message that is no repeat. One look reads the state of a log, and one write saves it. What is not
+-- ordinary is left to publish.lua, which follows and goes on from there.
+--
+-- KEYS: for each log of each item its meta (hash) and log (stream of <seq>-0), and if the item has a dedupe key, d0 and d1
+--       (hashes).
+-- ARGV: max messages, max age in ms, max bytes, dedupe window in ms, number of the current window (empty: by the clock of
+--       Redis), 1 if the memory for messages is used up, max messages and max bytes in the first of two logs while its user
+--       has never connected, 1 if a node of an earlier version runs; then the items, one after the other: number of logs,
+--       hash of the dedupe key (empty: nothing repeats the message), the dedupe key, message id, sent_at, 1 if the limits of
+--       the first of two logs apply (2: only a repeat is answered, and nothing new is stored), body, then for each log its
+--       channel and the epoch for a new log.
+-- Returns for each item an error, or the text `<epoch> <seq> <message id> <sent_at> <duplicate> <begun>`: of the last log, 1 if
+-- all logs already held the message, and the number of logs that were empty before.
+
+local HEADER = 9
+local call, pack, unpack_state = redis.call, cmsgpack.pack, cmsgpack.unpack
+local max_messages, max_age, max_bytes, window = ARGV[1] + 0, ARGV[2] + 0, ARGV[3] + 0, ARGV[4] + 0
+local window_number = tonumber(ARGV[5]) or math.floor(now / window)
+local is_full, has_older_nodes = ARGV[6] == '1', ARGV[9] == '1'
+-- Entries are deleted in blocks, so a log may have a few more than it may hold, by count and age; no node hands these out.
+-- The limit of bytes is exact.
+local block = math.max(1, math.floor(max_messages / 32))
+local max_count = block == 1 and max_messages or max_messages + 2 * block
+local oldest_at = now - max_age - math.floor(max_age / 16)
+-- Whether the item in hand has written anything.
+local has_written = false
+
+-- Returns the next seq of a log, and the start of the record of a message there.
+local function next_record(log, id)
+  local seq = string.format('%d', log[SEQ] + 1)
+  return seq, log[EPOCH] .. ' ' .. seq .. ' ' .. id .. ' '
+end
+
+-- Appends a message to a log and publishes it. Entries before `min_id`, if there is one, are deleted. Returns an error if
+-- nothing was written.
+local function append(log, key, seq, start, id, body, channel, min_id)
+  local prev, bytes, at, added = log[ID], log[BYTES] + #body, log[AT], nil
+  -- Never earlier than the previous entry, so that expired entries are always the oldest ones.
+  if at < now then at = now end
+  local at_text = string.format('%d', at)
+  if min_id then
+    added = redis.pcall('XADD', KEYS[key + 1], 'MINID', min_id, seq .. '-0', 'i', id, 'p', prev, 't', at_text, 'b', body)
+  else
+    added = redis.pcall('XADD', KEYS[key + 1], seq .. '-0', 'i', id, 'p', prev, 't', at_text, 'b', body)
+  end
+  if type(added) == 'table' then
+    -- The stream has had an entry beyond the newest message of the log.
+    local is_foreign = string.find(added.err, 'equal or smaller', 1, true)
+    return is_foreign and { err = 'BADLOG ' .. KEYS[key + 1] .. ' has an invalid entry' } or added
+  end
+  has_written = true
+  call('HSET', KEYS[key], 'z', pack(seq, log[EPOCH], id, bytes, log[FIRST], log[FIRST_AT], at, log[WINDOW],
+    log[HAS_PREVIOUS], log[HASH_ENDS], log[OLDER_WINDOW], log[EXTEND_AT]), 's', seq, 'b', string.format('%d', bytes),
+    'i', id, 'a', at_text)
+  call('PUBLISH', channel, 'M ' .. start .. (prev == '' and '-' or prev) .. ' ' .. at_text .. '\n' .. body)
+end
+
+-- Reads the state of a log. Returns nothing if the log, or the message for it, is not ordinary.
+local function read_ordinary(key, id, size, field, found)
+  if not found[1] or found[4] then return end
+  local log = { unpack_state(found[1]) }
+  local seq, first = log[SEQ], log[FIRST]
+  if seq ~= found[2] or first ~= found[3] or log[ID] >= id then return end
+  local held = seq - first
+  if held < 0 or held + 2 > max_count or seq % block == 0 or seq + 0 >= MAX_INT or log[AT] > MAX_INT
+    or log[FIRST_AT] > log[AT] or log[BYTES] < 0 or log[BYTES] + size > max_bytes or log[FIRST_AT] <= oldest_at
+    or now >= log[EXTEND_AT] then
+    return
+  end
+  if not field then return log end
+  if log[WINDOW] ~= window_number or now >= log[HASH_ENDS] or log[OLDER_WINDOW] >= window_number - 1 then return end
+  if log[HAS_PREVIOUS] == 1 and call('HEXISTS', KEYS[key + 2 + (window_number + 1) % 2], field) == 1 then return end
+  return log
+end
+
+-- Handles an item whose arguments begin at `at`, and its keys at `key`. Returns nothing if it is not ordinary.
+local function append_ordinary(at, key)
+  if ARGV[at + 5] == '2' then return end
+  local id, sent_at, body, field, hash = ARGV[at + 3], ARGV[at + 4], ARGV[at + 6], nil, nil
+  local other_key = key + 2
+  if ARGV[at + 1] ~= '' then field, other_key, hash = 'h' .. ARGV[at + 1], key + 4, 2 + window_number % 2 end
+  if ARGV[at] == '1' then
+    local log = read_ordinary(key, id, #body, field, call('HMGET', KEYS[key], 'z', 's', 'f'))
+    if not log then return end
+    local seq, start = next_record(log, id)
+    -- This is also the look for a repeat.
+    if field and call('HSETNX', KEYS[key + hash], field, start .. sent_at) == 0 then return end
+    local failed = append(log, key, seq, start, id, body, ARGV[at + 7])
+    if failed and field then call('HDEL', KEYS[key + hash], field) end
+    return failed or start .. sent_at .. ' 0 0'
+  end
+  local found = ARGV[at + 5] == '1' and call('HMGET', KEYS[key], 'z', 's', 'f', 'n')
+    or call('HMGET', KEYS[key], 'z', 's', 'f')
+  local log = read_ordinary(key, id, #body, field, found)
+  local own = log and read_ordinary(other_key, id, #body, field, call('HMGET', KEYS[other_key], 'z', 's', 'f'))
+  if not own then return end
+  local seq, start = next_record(log, id)
+  local own_seq, own_start = next_record(own, id)
+  if field then
+    if call('HSETNX', KEYS[key + hash], field, start .. sent_at) == 0 then return end
+    if call('HSETNX', KEYS[other_key + hash], field, own_start .. sent_at) == 0 then
+      call('HDEL', KEYS[key + hash], field)
+      return
+    end
+  end
+  local failed = append(log, key, seq, start, id, body, ARGV[at + 7])
+  if failed and field then call('HDEL', KEYS[key + hash], field) end
+  failed = failed or append(own, other_key, own_seq, own_start, id, body, ARGV[at + 9])
+  if failed and field then call('HDEL', KEYS[other_key + hash], field) end
+  return failed or own_start .. sent_at .. ' 0 0'
+end
+
+local replies, at, key = {}, HEADER + 1, 1
+
+-- Notes the reply to the item in hand, and goes on to the next one. If it was not done, the reply is what was raised: a text
+-- or a table.
+local function reply_with(is_done, reply)
+  if not is_done and type(reply) == 'string' then
+    reply = { err = string.find(reply, '^%u+ ') and reply or 'ERR ' .. reply }
+  end
+  replies[#replies + 1] = reply
+  local logs = ARGV[at] + 0
+  key = key + logs * (ARGV[at + 1] == '' and 2 or 4)
+  at = at + 7 + 2 * logs
+end
+
+-- Handles the item in hand, and goes on. Returns nothing if it is not ordinary.
+local function append_next()
+  if is_full or has_older_nodes then return end
+  has_written = false
+  local is_done, reply = pcall(append_ordinary, at, key)
+  if not (has_written or is_done and reply) then return end
+  reply_with(is_done, reply)
+  return true
+end
+
+while ARGV[at] and append_next() do end
+if not ARGV[at] then return replies end

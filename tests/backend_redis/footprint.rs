@@ -1,0 +1,75 @@
+//! What logs leave behind in Redis: rooms that were only entered, and dedupe records.
+
+use crate::support::backend::{ALL, Harness, room, user};
+use crate::support::redis_server::RedisServer;
+use chatnode::backend::Range;
+
+fn ttl_minutes(server: &RedisServer, key: &str) -> i64 {
+    server.command(&["PTTL", key]).unwrap().trim().parse::<i64>().unwrap() / 60_000
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn room_without_messages_is_forgotten_after_ten_minutes() {
+    let server = RedisServer::start();
+    let node = Harness::redis(&server, |_| {}).await;
+    let (empty, used, alice) = (room("empty"), room("used"), user("alice"));
+    for topic in [&empty, &used, &alice] {
+        node.page(topic, Range::Top, ALL).await;
+    }
+    node.say(&used, "hello").await;
+    assert!((9..=10).contains(&ttl_minutes(&server, "chat:{r:empty}:meta")));
+    assert!(ttl_minutes(&server, "chat:{r:used}:meta") > 30 * 24 * 60);
+    assert!(ttl_minutes(&server, "chat:{u:alice}:meta") > 30 * 24 * 60, "this user has connected");
+    // A node with members looks at the room again and again.
+    server.command(&["PEXPIRE", "chat:{r:empty}:meta", "200000"]).unwrap();
+    let epoch = node.backend.broker.tops(std::slice::from_ref(&empty)).await.unwrap()[0].epoch;
+    assert!((9..=10).contains(&ttl_minutes(&server, "chat:{r:empty}:meta")));
+    assert_eq!(node.page(&empty, Range::Top, ALL).await.top.epoch, epoch);
+    // With the first message, it is a room like any other.
+    assert_eq!(node.say(&empty, "hello").await.position.epoch, epoch);
+    assert!(ttl_minutes(&server, "chat:{r:empty}:meta") > 30 * 24 * 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dedupe_record_has_one_size_whatever_its_key() {
+    let server = RedisServer::start();
+    let node = Harness::redis(&server, |_| {}).await;
+    let sizes =
+        [("a", "1".to_owned()), ("b", "\u{10348}".repeat(200))].map(|(name, key)| (room(name), name, key));
+    let mut bytes = Vec::new();
+    for (topic, name, key) in sizes {
+        node.publish(&[&topic], &key, "x").await.unwrap();
+        assert!(node.publish(&[&topic], &key, "x").await.unwrap().duplicate);
+        // The time decides which of the two holds it.
+        let halves = ["0", "1"].map(|half| {
+            let usage = server.command(&["MEMORY", "USAGE", &format!("chat:{{r:{name}}}:d{half}")]).unwrap();
+            usage.parse().unwrap_or(0_u64)
+        });
+        bytes.push(halves.iter().sum::<u64>());
+    }
+    assert!(bytes[0] > 0 && bytes[0] == bytes[1], "{bytes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dedupe_record_of_an_older_node_is_recognised() {
+    let server = RedisServer::start();
+    let node = Harness::redis(&server, |_| {}).await;
+    let ops = room("ops");
+    let first = node.publish(&[&ops], "key", "x").await.unwrap();
+    let rename = "for _, half in ipairs({ 'd0', 'd1' }) do
+        local key = 'chat:{r:ops}:' .. half
+        local all = redis.call('HGETALL', key)
+        for i = 1, #all, 2 do
+          if all[i] ~= 'w' then
+            redis.call('HDEL', key, all[i])
+            redis.call('HSET', key, 'kkey', all[i + 1])
+          end
+        end
+      end";
+    server.command(&["EVAL", rename, "0"]).unwrap();
+    // Such a node leaves a state that is not that of the log.
+    server.command(&["HDEL", "chat:{r:ops}:meta", "z"]).unwrap();
+    let again = node.publish(&[&ops], "key", "x").await.unwrap();
+    assert!(again.duplicate && again.position == first.position);
+    assert!(!node.publish(&[&ops], "another key", "x").await.unwrap().duplicate);
+}

@@ -1,0 +1,188 @@
+//! A node of this version beside one of the first version that is still supported, on one Redis: an upgrade, and the way back.
+//! Building an older node would double the time of the tests. What such a node does to logs and leases are its scripts, so the
+//! tests run these: `older_scripts/` holds them as they were.
+
+use chatnode::protocol::MessageId;
+
+use crate::support::backend::{ALL, Harness, bodies, message, room, seqs};
+use crate::support::listener::eventually;
+use crate::support::redis_server::RedisServer;
+use chatnode::backend::Range;
+
+const LOG: &str = include_str!("older_scripts/log.lua");
+const PUBLISH: &str = include_str!("older_scripts/publish.lua");
+const HISTORY: &str = include_str!("older_scripts/history.lua");
+const LEASE: &str = include_str!("older_scripts/lease.lua");
+
+const KEYS: [&str; 4] =
+    ["chat:{r:lobby}:meta", "chat:{r:lobby}:log", "chat:{r:lobby}:d0", "chat:{r:lobby}:d1"];
+const DAY: &str = "86400000";
+
+/// The scripts of an older node.
+struct OlderNode<'a> {
+    server: &'a RedisServer,
+    max_messages: &'a str,
+    max_bytes: &'a str,
+}
+
+/// What a publish returned.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    seq: u64,
+    message_id: String,
+    is_duplicate: bool,
+}
+
+impl OlderNode<'_> {
+    fn call(&self, script: &str, keys: &[&str], arguments: &[&str]) -> String {
+        let count = keys.len().to_string();
+        let command = [&["EVAL", script, &count], keys, arguments].concat();
+        self.server.command(&command).unwrap()
+    }
+
+    fn starts(&self) {
+        self.call(LEASE, &["chat:leases", "chat:nodes"], &["renew", "0ld", "15000", "older", "1"]);
+    }
+
+    fn ends(&self) {
+        self.call(LEASE, &["chat:leases", "chat:nodes", "chat:held:0ld", "chat:claim:0ld"], &["bury", "0ld"]);
+    }
+
+    fn publish(&self, key: &str, body: &str) -> Answer {
+        let id = MessageId::generate().to_string();
+        let limits = [self.max_messages, DAY, self.max_bytes, "300000"];
+        let script = [LOG, PUBLISH].concat();
+        let message = [key, &id, "1700000000123", body];
+        let answer = self.call(
+            &script,
+            &KEYS,
+            &[&message[..], &limits, &["chat:{r:lobby}", "0123456789abcdef"]].concat(),
+        );
+        let lines: Vec<&str> = answer.lines().collect();
+        let [_, seq, message_id, _, duplicate] = lines[..] else { panic!("{answer}") };
+        Answer { seq: seq.parse().unwrap(), message_id: message_id.into(), is_duplicate: duplicate == "1" }
+    }
+
+    /// Reads the whole log, and returns the bodies. Deletes entries above this age.
+    fn read(&self, max_age: &str) -> Vec<String> {
+        let script = [LOG, HISTORY].concat();
+        let answer =
+            self.call(&script, &KEYS, &["0123456789abcdef", max_age, "after", "0", "10000", "1000000000"]);
+        let lines: Vec<&str> = answer.lines().collect();
+        let bodies = lines.windows(2).filter(|pair| pair[0] == "b").map(|pair| pair[1].to_owned());
+        bodies.collect()
+    }
+}
+
+/// The state of the log is that of its entries, for a node of any version.
+fn assert_whole(server: &RedisServer) {
+    let field = |name| server.command(&["HGET", KEYS[0], name]).unwrap().parse::<u64>().unwrap();
+    let entries = server.command(&["XRANGE", KEYS[1], "-", "+"]).unwrap();
+    let lines: Vec<&str> = entries.split('\n').collect();
+    let held: Vec<(u64, usize)> = lines
+        .chunks(9)
+        .map(|entry| (entry[0].strip_suffix("-0").unwrap().parse().unwrap(), entry[8].len()))
+        .filter(|(seq, _)| *seq >= field("f"))
+        .collect();
+    let seqs: Vec<u64> = held.iter().map(|(seq, _)| *seq).collect();
+    assert_eq!(seqs, (field("f")..=field("s")).collect::<Vec<u64>>());
+    assert_eq!(held.iter().map(|(_, bytes)| *bytes as u64).sum::<u64>(), field("b"));
+    assert_eq!(lines[lines.len() - 7], server.command(&["HGET", KEYS[0], "i"]).unwrap());
+}
+
+/// Whether the new node writes records in its own format.
+async fn writes_own_format(node: &Harness, server: &RedisServer) -> bool {
+    node.say(&room("lobby"), "which format?").await;
+    let fields = ["chat:{r:lobby}:d0", "chat:{r:lobby}:d1"].map(|key| {
+        server
+            .command(&[
+                "EVAL",
+                "local n = 0 for _, f in ipairs(redis.call('HKEYS', KEYS[1])) do
+            if string.sub(f, 1, 1) == 'h' then n = n + 1 end end return n",
+                "1",
+                key,
+            ])
+            .unwrap()
+    });
+    let count: u64 = fields.iter().map(|count| count.parse::<u64>().unwrap()).sum();
+    server
+        .command(&[
+            "EVAL",
+            "for _, k in ipairs(KEYS) do for _, f in ipairs(redis.call('HKEYS', k)) do
+        if string.sub(f, 1, 1) == 'h' then redis.call('HDEL', k, f) end end end",
+            "2",
+            KEYS[2],
+            KEYS[3],
+        ])
+        .unwrap();
+    count > 0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn older_node_and_new_one_share_a_log_and_go_back() {
+    let server = RedisServer::start();
+    let older = OlderNode { server: &server, max_messages: "40", max_bytes: "3000" };
+    older.starts();
+    let node = Harness::redis(&server, |config| {
+        config.history.max_messages = 40;
+        config.history.max_bytes = 3_000;
+    })
+    .await;
+    let lobby = room("lobby");
+    node.subscribe(&lobby).await;
+
+    // Mixed: each recognises the repeats of the other.
+    let mut seq = 0;
+    for round in 0..60 {
+        let body = "x".repeat(round * 3);
+        let first = older.publish(&format!("older {round}"), &body);
+        assert_eq!((first.seq, first.is_duplicate), (seq + 1, false));
+        let again = node.publish(&[&lobby], &format!("older {round}"), "again").await.unwrap();
+        assert_eq!((again.duplicate, again.position.seq), (true, first.seq));
+        let first = node.publish(&[&lobby], &format!("new {round}"), &body).await.unwrap();
+        assert_eq!((first.position.seq, first.duplicate), (seq + 2, false));
+        let again = older.publish(&format!("new {round}"), "again");
+        assert_eq!((again.is_duplicate, again.seq), (true, first.position.seq));
+        assert_eq!(again.message_id, first.position.message_id.to_string());
+        seq += 2;
+        assert_whole(&server);
+    }
+    assert_eq!(node.listener.messages(&lobby, 120).await.len(), 120);
+    assert!(!writes_own_format(&node, &server).await);
+
+    // Only new nodes.
+    older.ends();
+    eventually("the node knows that the older one has ended", || async {
+        writes_own_format(&node, &server).await
+    })
+    .await;
+    for round in 0..200 {
+        let key = format!("alone {round}");
+        let first = node.publish(&[&lobby], &key, &"y".repeat(round)).await.unwrap();
+        let again = node.backend.broker.publish(message(&[&lobby], &key, "again")).await.unwrap();
+        assert_eq!((again.duplicate, again.position), (true, first.position));
+        assert_whole(&server);
+    }
+    let held = node.log(&lobby).await;
+
+    // Back to the older one, with the new one still there.
+    older.starts();
+    assert!(older.read(DAY).ends_with(&bodies(&held).iter().map(ToString::to_string).collect::<Vec<_>>()));
+    eventually("the node knows that an older one is there", || async {
+        !writes_own_format(&node, &server).await
+    })
+    .await;
+    let top = node.page(&lobby, Range::Top, ALL).await.top;
+    assert_eq!(older.publish("back", "by the older").seq, top.seq + 1);
+    assert_whole(&server);
+    assert_eq!(node.say(&lobby, "by the new").await.position.seq, top.seq + 2);
+    assert_whole(&server);
+    // The older one deletes what is too old for it, without a new message.
+    assert_eq!(older.read("0"), Vec::<String>::new());
+    assert_eq!(node.say(&lobby, "by the new again").await.position.seq, top.seq + 3);
+    assert_whole(&server);
+    assert_eq!(seqs(&node.log(&lobby).await), [top.seq + 3]);
+    node.shut_down().await;
+    assert_eq!(older.publish("alone", "at last").seq, top.seq + 4);
+    assert_whole(&server);
+}

@@ -1,0 +1,4 @@
+import websocket from 'websocket';
+import { drive } from './lines.mjs';
+
+drive((url) => new websocket.w3cwebsocket(url));
