@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::Config;
 use super::args::Flags;
 use super::dot_env;
+use super::host;
 use super::problem::{Problem, Refused};
 use super::providers::{self, Assignment};
 use super::sources::Sources;
@@ -81,7 +82,7 @@ pub fn resolve(sources: Sources) -> Result<Loaded, Refused> {
 /// People write an IPv6 address as in a URL, `[::1]`; only the address itself can be listened on.
 fn strip_brackets(host: &mut String) {
     let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    if let Some(address) = address.filter(|address| validate::is_ipv6(address)) {
+    if let Some(address) = address.filter(|address| host::is_ipv6(address)) {
         *host = address.to_owned();
     }
 }

@@ -4,10 +4,14 @@
 mod args;
 mod defaults;
 mod dot_env;
+mod findings;
+mod host;
 mod load;
 mod print;
 mod problem;
 mod providers;
+mod redis;
+mod redis_rules;
 mod redis_url;
 mod schema;
 mod secret;
@@ -15,7 +19,6 @@ mod shape;
 mod sources;
 mod validate;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -25,6 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use args::Flags;
 pub use load::{Loaded, Origins, load, resolve};
 pub use problem::{Problem, Refused};
+pub use redis::{Redis, RedisTls};
 pub use redis_url::{RedisAddress, RedisUrl};
 pub use sources::Sources;
 pub use validate::warnings;
@@ -96,53 +100,6 @@ pub struct Auth {
     /// How often the tokens of open connections are checked again, in case a notice of revocation was lost.
     #[serde(with = "humantime_serde")]
     pub recheck_interval: Duration,
-}
-
-/// The store that the nodes share.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Redis {
-    /// The address of Redis; if unset, the node uses the embedded store and works alone. Secret, because it may contain
-    /// a password.
-    #[serde(serialize_with = "secret::hidden_url")]
-    pub url: Option<SecretString>,
-    /// The user of Redis; wins over the URL's.
-    pub username: Option<String>,
-    /// The user's password; wins over the URL's.
-    #[serde(serialize_with = "secret::hidden")]
-    pub password: Option<SecretString>,
-    /// The file that contains the password; wins over the URL's. Read at each connect.
-    pub password_file: Option<PathBuf>,
-    /// TLS to Redis, for a URL that asks for it.
-    pub tls: RedisTls,
-    /// The prefix of every key and channel.
-    pub prefix: String,
-    /// Connections for commands on the hot path. Each topic always uses the same one.
-    pub command_connections: usize,
-    /// Connections for subscriptions. Each topic always uses the same one.
-    pub subscriber_connections: usize,
-    /// Connections for slow operations: history, presence, tokens.
-    pub pool_size: usize,
-    /// How long a command may take.
-    #[serde(with = "humantime_serde")]
-    pub timeout: Duration,
-    /// The longest pause between two attempts to connect.
-    #[serde(with = "humantime_serde")]
-    pub max_reconnect_delay: Duration,
-}
-
-/// TLS to Redis. The files are PEM; they are read again after they have changed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RedisTls {
-    /// The authorities that may sign the server's certificate; if unset, those that the machine trusts.
-    pub ca_file: Option<PathBuf>,
-    /// This node's certificate, for a server that asks for one.
-    pub cert_file: Option<PathBuf>,
-    /// The private key of the certificate.
-    pub key_file: Option<PathBuf>,
-    /// The name that the server's certificate must have; if unset, the host in the URL.
-    pub server_name: Option<String>,
 }
 
 /// This node.

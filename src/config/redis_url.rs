@@ -8,15 +8,17 @@ use secrecy::SecretString;
 
 /// The forms of the URL, for errors.
 const FORM: &str = "must have the form redis://[[user]:password@]host[:port][/db], rediss://… for TLS, or \
-                    redis+unix:///path/to/socket[?db=1&user=…&pass=…]";
+                    redis+unix:///path/to/socket[?db=1&user=…&pass=…]; several addresses have commas in between, as in \
+                    redis://a:26379,b:26379/0";
 
-const DEFAULT_PORT: u16 = 6379;
+const REDIS_PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
 
 /// What the URL says.
 #[derive(Debug)]
 pub struct RedisUrl {
-    /// Where the server listens.
-    pub address: RedisAddress,
+    /// Where the servers listen: at least one address, and more than one only for TCP.
+    pub addresses: Vec<RedisAddress>,
     /// Number of the database.
     pub database: u32,
     /// The user's name, if it is not the default user.
@@ -42,11 +44,28 @@ pub enum RedisAddress {
 }
 
 impl RedisUrl {
-    /// Parses a URL.
+    /// Parses the URL of Redis.
     ///
     /// # Errors
     /// The text says what the URL must be, as in "redis.url must …"; it contains no part of the URL.
     pub fn parse(url: &str) -> Result<Self, String> {
+        Self::parse_with(url, REDIS_PORT)
+    }
+
+    /// Parses the URL of Sentinels. User, password and database are those of the servers that the Sentinels watch.
+    ///
+    /// # Errors
+    /// As of [`RedisUrl::parse`].
+    pub fn parse_sentinels(url: &str) -> Result<Self, String> {
+        Self::parse_with(url, SENTINEL_PORT)
+    }
+
+    /// Whether the servers speak TLS.
+    pub fn is_tls(&self) -> bool {
+        self.addresses.iter().any(|address| matches!(address, RedisAddress::Tcp { is_tls: true, .. }))
+    }
+
+    fn parse_with(url: &str, port: u16) -> Result<Self, String> {
         let (scheme, rest) = url.split_once("://").ok_or(FORM)?;
         if rest.ends_with("#insecure") {
             return Err(
@@ -59,14 +78,17 @@ impl RedisUrl {
             return Err("contains a #: percent-encode it as %23".into());
         }
         match scheme {
-            "redis" | "valkey" => Self::parse_tcp(rest, false),
-            "rediss" | "valkeys" => Self::parse_tcp(rest, true),
+            "redis" | "valkey" => Self::parse_tcp(rest, false, port),
+            "rediss" | "valkeys" => Self::parse_tcp(rest, true, port),
             "redis+unix" | "valkey+unix" | "unix" => Self::parse_unix(rest),
             _ => Err(FORM.into()),
         }
     }
 
-    fn parse_tcp(rest: &str, is_tls: bool) -> Result<Self, String> {
+    fn parse_tcp(rest: &str, is_tls: bool, default_port: u16) -> Result<Self, String> {
+        if rest.contains(",redis://") || rest.contains(",rediss://") {
+            return Err(FORM.into());
+        }
         // A password may contain a stray `@`, so the last one counts.
         let (user, rest) = rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user), rest));
         let (username, password) = match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
@@ -78,22 +100,15 @@ impl RedisUrl {
             return Err(unknown(name));
         }
         let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-        let (host, port) = match authority.strip_prefix('[') {
-            Some(rest) => rest.split_once(']').ok_or(FORM)?,
-            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-        };
-        let port = match port.strip_prefix(':') {
-            Some(port) => {
-                port.parse().ok().filter(|port| *port > 0).ok_or("must have a port from 1 to 65535")?
+        let mut addresses = Vec::new();
+        for text in authority.split(',') {
+            let address = RedisAddress::parse_tcp(text, is_tls, default_port)?;
+            if addresses.contains(&address) {
+                return Err("has one address twice".into());
             }
-            None if port.is_empty() => DEFAULT_PORT,
-            None => return Err(FORM.into()),
-        };
-        if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(FORM.into());
+            addresses.push(address);
         }
-        let address = RedisAddress::Tcp { host: host.into(), port, is_tls };
-        Ok(Self::new(address, database_number(database)?, username, password))
+        Ok(Self::new(addresses, database_number(database)?, username, password))
     }
 
     fn parse_unix(rest: &str) -> Result<Self, String> {
@@ -113,12 +128,44 @@ impl RedisUrl {
         }
         let path = percent_decode_str(path).decode_utf8().map_err(|_| FORM)?;
         let address = RedisAddress::Unix(PathBuf::from(path.into_owned()));
-        Ok(Self::new(address, database, username, password))
+        Ok(Self::new(vec![address], database, username, password))
     }
 
-    fn new(address: RedisAddress, database: u32, username: String, password: String) -> Self {
+    fn new(addresses: Vec<RedisAddress>, database: u32, username: String, password: String) -> Self {
         let given = |text: String| Some(text).filter(|text| !text.is_empty());
-        Self { address, database, username: given(username), password: given(password).map(Into::into) }
+        Self { addresses, database, username: given(username), password: given(password).map(Into::into) }
+    }
+}
+
+impl RedisAddress {
+    /// Parses a host and a port.
+    fn parse_tcp(text: &str, is_tls: bool, default_port: u16) -> Result<Self, String> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').ok_or(FORM)?,
+            None => text.split_at(text.find(':').unwrap_or(text.len())),
+        };
+        let port = match port.strip_prefix(':') {
+            Some(port) => {
+                port.parse().ok().filter(|port| *port > 0).ok_or("must have a port from 1 to 65535")?
+            }
+            None if port.is_empty() => default_port,
+            None => return Err(FORM.into()),
+        };
+        if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(FORM.into());
+        }
+        Ok(Self::Tcp { host: host.into(), port, is_tls })
+    }
+}
+
+/// Host and port, or the path.
+impl std::fmt::Display for RedisAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
     }
 }
 
@@ -183,10 +230,21 @@ mod tests {
             ("unix:///r?db=2&user=u&pass=p%26", RedisAddress::Unix("/r".into()), 2, (Some("u"), Some("p&"))),
         ] {
             let parsed = RedisUrl::parse(url).unwrap();
-            assert_eq!((&parsed.address, parsed.database), (&address, database), "{url}");
+            assert_eq!((&parsed.addresses[..], parsed.database), (&[address][..], database), "{url}");
             let password = parsed.password.as_ref().map(|password| password.expose_secret());
             assert_eq!((parsed.username.as_deref(), password), credentials, "{url}");
         }
+    }
+
+    #[test]
+    fn url_has_several_addresses_with_commas_in_between() {
+        let parsed = RedisUrl::parse_sentinels("rediss://u:p,w@a,[::1]:7,c:26380/3").unwrap();
+        assert_eq!(parsed.addresses, [tcp("a", 26379, true), tcp("::1", 7, true), tcp("c", 26380, true)]);
+        assert_eq!(parsed.password.as_ref().map(|password| password.expose_secret()), Some("p,w"));
+        assert!(parsed.is_tls() && parsed.database == 3);
+        let shown: Vec<String> = parsed.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["a:26379", "[::1]:7", "c:26380"]);
+        assert_eq!(RedisUrl::parse("redis://a,b").unwrap().addresses[1], tcp("b", 6379, false));
     }
 
     #[test]
@@ -208,6 +266,9 @@ mod tests {
             ("redis://:s3cret@h/x", "database"),
             ("redis://:s3cret@", "must have the form"),
             ("redis+unix://s3cret", "must have the form"),
+            ("redis://:s3cret@a,", "must have the form"),
+            ("redis://:s3cret@a,a:6379", "twice"),
+            ("redis://:s3cret@a,redis://:s3cret@b", "commas"),
             ("redis+unix:///r?pass=s3cret&x=s3cret", "%3F"),
         ] {
             let error = RedisUrl::parse(url).unwrap_err();

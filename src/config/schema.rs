@@ -42,7 +42,7 @@ impl Setting {
 }
 
 /// Every setting. Bounds that depend on another setting are in `validate`.
-pub(super) static SETTINGS: [Setting; 64] = [
+pub(super) static SETTINGS: [Setting; 68] = [
     Setting::new("host", Text),
     Setting::new("port", Number(0, 65_535)),
     Setting::new("max_connections", Number(1, 10_000_000)),
@@ -56,6 +56,10 @@ pub(super) static SETTINGS: [Setting; 64] = [
     Setting::optional("redis.username", Text),
     Setting::secret("redis.password"),
     Setting::optional("redis.password_file", Text),
+    Setting::optional("redis.sentinel_master", Text),
+    Setting::optional("redis.sentinel_username", Text),
+    Setting::secret("redis.sentinel_password"),
+    Setting::optional("redis.sentinel_password_file", Text),
     Setting::optional("redis.tls.ca_file", Text),
     Setting::optional("redis.tls.cert_file", Text),
     Setting::optional("redis.tls.key_file", Text),
@@ -181,11 +185,12 @@ mod tests {
         config.auth.admin_key = Some(String::new().into());
         config.redis.url = Some(String::new().into());
         config.redis.password = Some(String::new().into());
+        config.redis.sentinel_password = Some(String::new().into());
         let shown = flat(&config);
         let hidden: Vec<_> =
             shown.iter().filter(|(_, value)| *value == "***").map(|(key, _)| key.as_str()).collect();
         let secrets: Vec<_> = SETTINGS.iter().filter(|setting| setting.is_secret).map(|s| s.key).collect();
-        assert_eq!(hidden, ["auth.admin_key", "redis.password", "redis.url"]);
+        assert_eq!(hidden, ["auth.admin_key", "redis.password", "redis.sentinel_password", "redis.url"]);
         let mut secrets = secrets;
         secrets.sort_unstable();
         assert_eq!(secrets, hidden);

@@ -46,6 +46,7 @@ mod tests {
             ("redis://10.0.0.7:6379/1", "redis://10.0.0.7:6379/1"),
             ("redis://user:pw@host", "redis://***@host"),
             ("rediss://:p@ss@word@host:6380", "rediss://***@host:6380"),
+            ("redis://u:pw@a:1,b:2/0", "redis://***@a:1,b:2/0"),
             ("redis://:a@one,redis://:b@two", "redis://***@two"),
             ("redis+unix:///run/r.sock?db=1&pass=pw", "redis+unix:///run/r.sock?***"),
             ("redis://:p?w@host", "redis://***@host"),

@@ -2,15 +2,14 @@
 //! (the ranges of single values are in the schema); changes nothing. Called by `config::load` before anything is
 //! opened, and by the command for its warnings.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use secrecy::ExposeSecret;
 use tracing_subscriber::EnvFilter;
 
-use super::{
-    Auth, COMMON_CLIENT_BYTES, Config, Drain, History, Limits, Log, Node, Redis, RedisAddress, RedisUrl,
-    Server,
-};
+use super::findings::Findings;
+use super::host::{LISTEN_HOST, is_host, is_listen_host};
+use super::{Auth, COMMON_CLIENT_BYTES, Config, Drain, History, Limits, Log, Node, Server, redis_rules};
 use crate::protocol::RoomName;
 
 /// The minimum length of the key of the server API: nobody can guess 16 random characters over a network.
@@ -24,27 +23,12 @@ const BURST: std::ops::RangeInclusive<u32> = 5..=10_000_000;
 const MAX_JSON_GROWTH: usize = 6;
 const MAX_ENVELOPE_BYTES: usize = 4096;
 
-/// What [`Config::host`] requires.
-const LISTEN_HOST: &str = "must be an IP address or a host name, without a port";
-
-/// The problems found so far, each with the key of the setting to change.
-#[derive(Default)]
-struct Findings(Vec<(&'static str, String)>);
-
-impl Findings {
-    fn require(&mut self, key: &'static str, holds: bool, what: impl Into<String>) {
-        if !holds {
-            self.0.push((key, what.into()));
-        }
-    }
-}
-
 /// All problems of the settings: the key, and what is required. Empty if they are valid.
 pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
     let mut found = Findings::default();
     found.require("host", is_listen_host(&config.host), LISTEN_HOST);
     auth(&config.auth, &mut found);
-    redis(&config.redis, &config.limits, &mut found);
+    redis_rules::check(&config.redis, &config.limits, &mut found);
     node(&config.node, &mut found);
     found.require("internal.host", is_listen_host(&config.internal.host), LISTEN_HOST);
     let same_port = config.port != 0 && config.internal.port == Some(config.port);
@@ -72,20 +56,6 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
     found.0
 }
 
-/// Whether a node can listen there: unlike in a URL, brackets and a port are not part of it.
-fn is_listen_host(host: &str) -> bool {
-    is_host(host) && (is_ipv6(host) || !host.contains([':', '[', ']']))
-}
-
-/// Whether this is an IPv6 address without brackets, with or without the name of an interface (`fe80::1%eth0`).
-pub(super) fn is_ipv6(host: &str) -> bool {
-    host.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
-}
-
-fn is_host(host: &str) -> bool {
-    !host.is_empty() && !host.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '/' | '@'))
-}
-
 fn auth(auth: &Auth, found: &mut Findings) {
     if let Some(key) = &auth.admin_key {
         let key = key.expose_secret();
@@ -95,52 +65,6 @@ fn auth(auth: &Auth, found: &mut Findings) {
         let visible = key.chars().all(|c| c.is_ascii_graphic());
         found.require("auth.admin_key", visible, "must consist of visible ASCII characters without spaces");
     }
-}
-
-fn redis(redis: &Redis, limits: &Limits, found: &mut Findings) {
-    match redis.url.as_ref().map(|url| RedisUrl::parse(url.expose_secret())) {
-        None => {}
-        Some(Err(what)) => found.require("redis.url", false, what),
-        Some(Ok(url)) => redis_access(redis, &url, found),
-    }
-    // Braces would change the hash tag that keeps a topic's keys on one shard; other characters make lists of keys
-    // unreadable.
-    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '{' | '}');
-    let good = (1..=64).contains(&redis.prefix.len()) && redis.prefix.chars().all(plain);
-    found.require("redis.prefix", good, "must consist of 1 to 64 visible ASCII characters without braces");
-    // Otherwise the request would time out first whenever Redis is slow: its outcome would be `unknown`, even where
-    // Redis refused it.
-    let in_time = redis.url.is_none() || redis.timeout < limits.request_timeout;
-    found.require("redis.timeout", in_time, "must be shorter than limits.request_timeout");
-}
-
-/// Whether the user's password and the settings of TLS fit the URL.
-fn redis_access(redis: &Redis, url: &RedisUrl, found: &mut Findings) {
-    let (is_set, in_file) = (redis.password.is_some(), redis.password_file.is_some());
-    let what = "must be unset if redis.password is set: only one of them can be right";
-    found.require("redis.password_file", !(is_set && in_file), what);
-    let has_user = redis.username.is_some() || url.username.is_some();
-    let has_password = is_set || in_file || url.password.is_some();
-    let key = if redis.username.is_some() { "redis.username" } else { "redis.url" };
-    let what = "names a user, so a password is needed: set redis.password or redis.password_file";
-    found.require(key, has_password || !has_user, what);
-    let tls = &redis.tls;
-    let is_tls = matches!(url.address, RedisAddress::Tcp { is_tls: true, .. });
-    let what = "is used only with TLS: redis.url must begin with rediss://";
-    for (key, is_set) in [
-        ("redis.tls.ca_file", tls.ca_file.is_some()),
-        ("redis.tls.cert_file", tls.cert_file.is_some()),
-        ("redis.tls.key_file", tls.key_file.is_some()),
-        ("redis.tls.server_name", tls.server_name.is_some()),
-    ] {
-        found.require(key, is_tls || !is_set, what);
-    }
-    let what = "needs redis.tls.key_file, the private key of this certificate";
-    found.require("redis.tls.cert_file", tls.cert_file.is_none() || tls.key_file.is_some(), what);
-    let what = "needs redis.tls.cert_file, the certificate of this key";
-    found.require("redis.tls.key_file", tls.key_file.is_none() || tls.cert_file.is_some(), what);
-    let is_name = tls.server_name.as_deref().is_none_or(is_listen_host);
-    found.require("redis.tls.server_name", is_name, LISTEN_HOST);
 }
 
 fn node(node: &Node, found: &mut Findings) {
@@ -279,8 +203,6 @@ fn is_example(key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -314,17 +236,6 @@ mod tests {
         let problems = problems(&config);
         assert_eq!(problems[0].0, "limits.max_delivery_bytes");
         assert!(problems[0].1.contains("= 5096, not 5095"), "{}", problems[0].1);
-    }
-
-    #[test]
-    fn redis_timeout_must_be_below_the_request_timeout() {
-        let mut config = Config::default();
-        config.redis.timeout = config.limits.request_timeout;
-        assert_eq!(problems(&config), [], "without Redis the timeout is unused");
-        config.redis.url = Some("redis://127.0.0.1".into());
-        assert_eq!(problems(&config)[0].0, "redis.timeout");
-        config.redis.timeout -= Duration::from_millis(1);
-        assert_eq!(problems(&config), []);
     }
 
     #[test]

@@ -127,7 +127,18 @@ fn check_refuses_settings_that_contradict_each_other() {
         (
             ("CHAT_REDIS__URL", "127.0.0.1:6379"),
             "CHAT_REDIS__URL in the environment: must have the form redis://[[user]:password@]host[:port][/db], \
-             rediss://… for TLS, or redis+unix:///path/to/socket[?db=1&user=…&pass=…]",
+             rediss://… for TLS, or redis+unix:///path/to/socket[?db=1&user=…&pass=…]; several addresses have commas in \
+             between, as in redis://a:26379,b:26379/0",
+        ),
+        (
+            ("CHAT_REDIS__URL", "redis://10.0.0.1:26379,10.0.0.2:26379"),
+            "CHAT_REDIS__URL in the environment: has several addresses: if they are Sentinels, set \
+             redis.sentinel_master to the name of the master; Redis Cluster is not supported",
+        ),
+        (
+            ("CHAT_REDIS__SENTINEL_MASTER", "main"),
+            "CHAT_REDIS__SENTINEL_MASTER in the environment: needs redis.url with the addresses of the Sentinels, such \
+             as redis://a:26379,b:26379,c:26379",
         ),
         (
             ("CHAT_REDIS__URL", "redis://:p@ss@127.0.0.1"),

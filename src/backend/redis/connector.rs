@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, Value};
-use secrecy::ExposeSecret;
 
 use super::backoff::Backoff;
 use super::connection::Connection;
@@ -16,7 +15,7 @@ use super::dialer::Dialer;
 use super::error::is_demoted;
 use super::rights;
 use super::tls::Tls;
-use crate::config::{Redis, RedisAddress, RedisUrl};
+use crate::config::{Redis, RedisAddress};
 
 /// What is wrong with a replica.
 pub(super) const NOT_A_MASTER: &str =
@@ -36,22 +35,33 @@ pub(super) struct Connector {
 impl Connector {
     /// Parses the URL and reads the files of TLS. The error never contains the URL, which may hold a password.
     pub(super) fn new(settings: &Redis) -> Result<Self, String> {
-        let url = settings.url.as_ref().ok_or("`redis.url` is not set")?;
-        let url = RedisUrl::parse(url.expose_secret()).map_err(|what| format!("`redis.url` {what}"))?;
-        let is_tls = matches!(url.address, RedisAddress::Tcp { is_tls: true, .. });
+        let url = settings.parse_url().ok_or("`redis.url` is not set")?;
+        let url = url.map_err(|what| format!("`redis.url` {what}"))?;
+        if settings.sentinel_master.is_some() {
+            return Err("`redis.sentinel_master` is not supported yet".into());
+        }
+        let [address] = &url.addresses[..] else {
+            return Err("`redis.url` has several addresses: Redis Cluster is not supported".into());
+        };
         // Shorter than the deadline of connecting, which would not tell the reason.
         let handshake = settings.timeout / 4 * 3;
-        let tls = is_tls.then(|| Tls::new(&settings.tls, handshake)).transpose()?.map(Arc::new);
+        let tls = url.is_tls().then(|| Tls::new(&settings.tls, handshake)).transpose()?.map(Arc::new);
         let credentials = Credentials::new(settings, &url);
         credentials.check()?;
         Ok(Self {
             credentials,
             database: url.database,
-            dialer: Dialer::new(url.address, tls),
+            dialer: Dialer::new(address.clone(), tls),
             timeout: settings.timeout,
             max_pause: settings.max_reconnect_delay,
             demotion: DemotionSignal::new(),
         })
+    }
+
+    /// Connections to another server of the same store, with the same settings. A demotion there concerns only them.
+    #[cfg_attr(not(test), allow(dead_code, reason = "used with Sentinels and clusters, which come next"))]
+    pub(super) fn at(&self, address: RedisAddress) -> Self {
+        Self { dialer: self.dialer.at(address), demotion: DemotionSignal::new(), ..self.clone() }
     }
 
     /// Number of the database.
@@ -193,7 +203,10 @@ mod tests {
             ("redis+unix:///run/r.sock?pass=s3cret", "/run/r.sock"),
         ] {
             let settings = Redis { url: Some(SecretString::from(url)), ..Redis::default() };
-            assert_eq!(Connector::new(&settings).unwrap().address(), address);
+            let connector = Connector::new(&settings).unwrap();
+            assert_eq!(connector.address(), address);
+            let other = RedisAddress::Tcp { host: "h".into(), port: 9, is_tls: false };
+            assert_eq!((connector.at(other).address(), connector.address()), ("h:9".into(), address.into()));
         }
     }
 }

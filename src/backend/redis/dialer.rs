@@ -41,6 +41,12 @@ impl Dialer {
         Self { address, tls }
     }
 
+    /// Streams to another address of the same store.
+    #[cfg_attr(not(test), allow(dead_code, reason = "used with Sentinels and clusters, which come next"))]
+    pub(super) fn at(&self, address: RedisAddress) -> Self {
+        Self { address, tls: self.tls.clone() }
+    }
+
     /// Opens a stream. Has no deadline.
     ///
     /// # Errors
@@ -78,11 +84,7 @@ impl Dialer {
 
 impl std::fmt::Display for Dialer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.address {
-            RedisAddress::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            RedisAddress::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
-            RedisAddress::Unix(path) => write!(f, "{}", path.display()),
-        }
+        self.address.fmt(f)
     }
 }
 
