@@ -91,6 +91,7 @@ for_each_backend! {
     stores:
         presence_publishes_one_enter_and_one_leave,
         members_are_paged_in_byte_order,
+        rooms_are_paged_in_byte_order,
         large_room_publishes_no_presence_events,
         restoring_members_publishes_no_events,
         first_renewal_acquires_the_lease,

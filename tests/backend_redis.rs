@@ -23,6 +23,8 @@ mod nodes;
 mod older_node;
 #[path = "backend_redis/publishes.rs"]
 mod publishes;
+#[path = "backend_redis/rooms.rs"]
+mod rooms;
 #[path = "backend_redis/start.rs"]
 mod start;
 #[path = "backend_redis/tls.rs"]

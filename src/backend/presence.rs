@@ -47,6 +47,26 @@ pub struct MembersPage {
     pub is_complete: bool,
 }
 
+/// A room with members.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct RoomSize {
+    /// Its name.
+    pub room: RoomName,
+    /// Number of its members in the cluster. Until the members of a lost node are removed, they may count.
+    pub count: u64,
+}
+
+/// One page of the rooms that have members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomsPage {
+    /// Rooms, sorted by the bytes of their names.
+    pub rooms: Vec<RoomSize>,
+    /// True if another page follows.
+    pub more: bool,
+    /// False if the lease of the reader does not run, as in [`MembersPage`].
+    pub is_complete: bool,
+}
+
 /// A node of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct NodeInfo {
@@ -83,6 +103,9 @@ pub trait Presence: Send + Sync + 'static {
         after: Option<&UserName>,
         limit: u32,
     ) -> Result<MembersPage, BackendError>;
+
+    /// Reads a page of the rooms with members, after a room. Rooms that only expired incarnations hold are left out.
+    async fn rooms(&self, after: Option<&RoomName>, limit: u32) -> Result<RoomsPage, BackendError>;
 
     /// Renews this node's lease. The first call acquires it.
     async fn renew(&self) -> Result<Lease, BackendError>;

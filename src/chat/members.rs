@@ -1,4 +1,4 @@
-//! Lists of a room's members. Owns the rule that presence is unknown, and never empty, while leases can't be renewed; the
+//! Lists of rooms and of their members. Owns the rule that presence is unknown, and never empty, while leases can't be renewed; the
 //! store has the lists. Called by `Members` and by the server API.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::error::RequestError;
 use super::lease_health::LeaseHealth;
 use super::read_slots::ReadSlots;
 use super::send_budget::{ANSWER_BYTES, SendBudget};
-use crate::backend::{MembersPage, Owner, Presence};
+use crate::backend::{MembersPage, Owner, Presence, RoomsPage};
 use crate::protocol::{Outcome, RoomName, UserName};
 
 /// A name of one letter in a list: its quotes, and the comma behind it.
@@ -54,6 +54,20 @@ impl MembersReader {
         limit: u32,
     ) -> Result<MembersPage, RequestError> {
         Ok(self.read(room, after, limit, ANSWER_BYTES, None).await?.page)
+    }
+
+    /// A page of the rooms that have members, in the whole cluster.
+    ///
+    /// # Errors
+    /// As for [`MembersReader::read`].
+    pub async fn rooms(&self, after: Option<&RoomName>, limit: u32) -> Result<RoomsPage, RequestError> {
+        let unknown = || RequestError::unavailable(Outcome::Refused);
+        if !self.health.knows_presence() {
+            return Err(unknown());
+        }
+        let _slot = self.slots.take(None).await;
+        let page = self.presence.rooms(after, limit).await?;
+        if page.is_complete && self.health.knows_presence() { Ok(page) } else { Err(unknown()) }
     }
 
     /// A page of a room's members, with as many names as fit into so many bytes of JSON, at least one. An owner reads one page

@@ -28,6 +28,9 @@ use crate::protocol::{ErrorCode, MAX_HISTORY, MAX_MEMBERS, NameError, RequestId,
 /// The maximum lifetime of a token: a year. After that, a new one has to be issued.
 const MAX_TTL_SECONDS: u64 = 366 * 24 * 3_600;
 
+/// The maximum number of rooms on a page: for each one, the store looks once at what each node holds.
+const MAX_ROOMS: u32 = 200;
+
 /// An error of a call: `{"code", "message"}` with a status.
 struct ApiError {
     status: StatusCode,
@@ -124,7 +127,7 @@ struct SendMessage {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct MembersQuery {
+struct NamesQuery {
     after: Option<String>,
     limit: Option<u32>,
 }
@@ -147,6 +150,7 @@ pub(super) fn routes(app: &Arc<AppState>) -> Router<Arc<AppState>> {
         .route("/users/{user}/tokens", delete(revoke_tokens_of))
         .route("/users/{user}/disconnect", post(disconnect))
         .route("/users/{user}/messages", post(send_to_user))
+        .route("/rooms", get(rooms))
         .route("/rooms/{room}/members", get(members))
         .route("/rooms/{room}/messages", get(messages).post(send_to_room))
         .route("/nodes", get(nodes))
@@ -195,8 +199,8 @@ fn user(field: &str, name: &str) -> Result<UserName, ApiError> {
     UserName::parse(name).map_err(|error| ApiError::name(field, &error))
 }
 
-fn room(name: &str) -> Result<RoomName, ApiError> {
-    RoomName::parse(name).map_err(|error| ApiError::name("room", &error))
+fn room(field: &str, name: &str) -> Result<RoomName, ApiError> {
+    RoomName::parse(name).map_err(|error| ApiError::name(field, &error))
 }
 
 async fn issue_token(
@@ -249,7 +253,7 @@ async fn send_to_room(
     Name(name): Name<String>,
     Body(call): Body<SendMessage>,
 ) -> Result<Response, ApiError> {
-    send(&app, Topic::Room(room(&name)?), call).await
+    send(&app, Topic::Room(room("room", &name)?), call).await
 }
 
 async fn send(app: &AppState, to: Topic, call: SendMessage) -> Result<Response, ApiError> {
@@ -278,12 +282,22 @@ async fn send(app: &AppState, to: Topic, call: SendMessage) -> Result<Response, 
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
+async fn rooms(
+    State(app): State<Arc<AppState>>,
+    Params(query): Params<NamesQuery>,
+) -> Result<Response, ApiError> {
+    let after = query.after.as_deref().map(|after| room("after", after)).transpose()?;
+    let limit = bounded(query.limit, MAX_ROOMS, MAX_ROOMS)?;
+    let page = app.node.members().rooms(after.as_ref(), limit).await?;
+    Ok(Json(json!({ "rooms": page.rooms, "more": page.more })).into_response())
+}
+
 async fn members(
     State(app): State<Arc<AppState>>,
     Name(name): Name<String>,
-    Params(query): Params<MembersQuery>,
+    Params(query): Params<NamesQuery>,
 ) -> Result<Response, ApiError> {
-    let room = room(&name)?;
+    let room = room("room", &name)?;
     let after = query.after.as_deref().map(|after| user("after", after)).transpose()?;
     let limit = bounded(query.limit, MAX_MEMBERS, MAX_MEMBERS)?;
     let page = app.node.members().page(&room, after.as_ref(), limit).await?;
@@ -302,7 +316,7 @@ async fn messages(
         (Some(seq), Some(epoch)) => Some(Before { epoch: epoch.parse().ok(), seq }),
         (Some(_), None) => return Err(ApiError::invalid("`epoch` must be given together with `before`")),
     };
-    let topic = Topic::Room(room(&name)?);
+    let topic = Topic::Room(room("room", &name)?);
     let page = app.node.history().page(&topic, before, limit).await?;
     Ok(([(CONTENT_TYPE, "application/json")], page).into_response())
 }

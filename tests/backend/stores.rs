@@ -81,6 +81,37 @@ pub async fn members_are_paged_in_byte_order(store: &TestStore) {
     assert_eq!((exactly.members.len(), exactly.more), (33, false));
 }
 
+pub async fn rooms_are_paged_in_byte_order(store: &TestStore) {
+    let (one, two) = (present(store, 0).await, present(store, 0).await);
+    let page = one.backend.presence.rooms(None, 10).await.unwrap();
+    assert_eq!((page.rooms, page.more, page.is_complete), (vec![], false, true));
+    // A name may be the beginning of another, and sort before it although a longer member follows.
+    let mut names: Vec<String> = (0..25).map(|i| format!("room {i}")).collect();
+    names.extend(["room", "roo", "Zoë", "日本", "日", "-", "(a", "[b", "+", "a}{b"].map(String::from));
+    for (at, name) in names.iter().enumerate() {
+        for user in 0..=at % 3 {
+            add(if (at + user) % 2 == 0 { &one } else { &two }, &room_name(name), &format!("~ {user}")).await;
+        }
+    }
+    let mut expected: Vec<(String, u64)> =
+        names.iter().enumerate().map(|(at, name)| (name.clone(), at as u64 % 3 + 1)).collect();
+    expected.sort();
+    for limit in [1, 10, 34, 35, 200] {
+        let (mut paged, mut after): (Vec<(String, u64)>, Option<RoomName>) = (Vec::new(), None);
+        loop {
+            let page = two.backend.presence.rooms(after.as_ref(), limit).await.unwrap();
+            assert!(page.is_complete && page.rooms.len() <= limit as usize);
+            paged.extend(page.rooms.iter().map(|size| (size.room.to_string(), size.count)));
+            assert_eq!(page.more, paged.len() < expected.len());
+            if !page.more {
+                break;
+            }
+            after = page.rooms.last().map(|size| size.room.clone());
+        }
+        assert_eq!(paged, expected, "{limit}");
+    }
+}
+
 pub async fn large_room_publishes_no_presence_events(store: &TestStore) {
     let node = present(store, 2).await;
     let (name, topic) = (room_name("lobby"), room("lobby"));

@@ -99,6 +99,7 @@ fn cases() -> Vec<Case> {
         case("remove", file("remove"), room, "{t}m {t}w {t}held", "one lobby ch ev 500 bob"),
         case("remove", file("remove"), room, "{t}m {t}w {t}held", "two lobby ch ev 500 bob"),
         case("members", file("members"), room, "{t}m {t}w {t}leases {t}nodes", "one - 100"),
+        case("rooms", file("rooms"), "ZADD {t}held 0 lobby-bob", "{t}held", "~ 100"),
         mark("c 3 1000000 2"),
         mark("a 3 1000000 1"),
         case(

@@ -99,6 +99,7 @@ async fn rights_of_the_handbook_are_enough_for_everything() {
     assert_eq!(status, 204);
     assert_eq!(alice.closed().await.0, 4001);
     assert_eq!(bob.closed().await.0, 4001);
+    assert_eq!(api::call(stays.address, "GET", "/rooms", json!(null)).await.0, 200);
     let (status, nodes) = api::call(stays.address, "GET", "/nodes", json!(null)).await;
     assert_eq!(status, 200, "{nodes}");
     assert_eq!(redis.command(&["ACL", "LOG"]).unwrap(), "");

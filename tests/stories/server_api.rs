@@ -19,12 +19,13 @@ fn is(status: u16, code: &str) -> (u16, String) {
     (status, code.to_owned())
 }
 
-const PATHS: [(&str, &str); 10] = [
+const PATHS: [(&str, &str); 11] = [
     ("POST", "/tokens"),
     ("POST", "/tokens/revoke"),
     ("DELETE", "/users/alice/tokens"),
     ("POST", "/users/alice/disconnect"),
     ("POST", "/users/alice/messages"),
+    ("GET", "/rooms"),
     ("GET", "/rooms/ops/members"),
     ("GET", "/rooms/ops/messages"),
     ("POST", "/rooms/ops/messages"),
@@ -171,6 +172,40 @@ on_each_store! {
             let answer = cluster.call(0, "GET", &format!("{path}?{bad}"), Value::Null).await;
             assert_eq!(refusal(answer), is(400, "invalid_message"), "{bad}");
         }
+    }
+
+    async fn rooms_of_the_whole_cluster_are_paged(kind) {
+        let cluster = Cluster::start_with(kind, 2, with_api).await;
+        // Presence is known from the first heartbeat on.
+        until("rooms can be listed", async || cluster.call(1, "GET", "/rooms", Value::Null).await.0 == 200).await;
+        let (_, none) = cluster.call(0, "GET", "/rooms", Value::Null).await;
+        assert_eq!(none, json!({ "rooms": [], "more": false }));
+        let mut clients = Vec::new();
+        for (node, name, room) in [(0, "alice", "ops"), (1, "bob", "ops"), (1, "bob", "a}{b /日本"), (0, "carol", "op")] {
+            clients.push(cluster.enter(node, name, room).await);
+        }
+        let (first, second, third) = (
+            json!({ "room": "a}{b /日本", "count": 1 }),
+            json!({ "room": "op", "count": 1 }),
+            json!({ "room": "ops", "count": 2 }),
+        );
+        for node in [0, 1] {
+            let (status, all) = cluster.call(node, "GET", "/rooms", Value::Null).await;
+            assert_eq!((status, all), (200, json!({ "rooms": [first, second, third], "more": false })));
+            let (_, page) = cluster.call(node, "GET", "/rooms?limit=1&after=a%7D%7Bb%20%2F%E6%97%A5%E6%9C%AC", Value::Null).await;
+            assert_eq!(page, json!({ "rooms": [second], "more": true }));
+            let (_, page) = cluster.call(node, "GET", "/rooms?limit=1&after=op", Value::Null).await;
+            assert_eq!(page, json!({ "rooms": [third], "more": false }));
+        }
+        for bad in ["limit=0", "limit=201", "limit=x", "after=%20", "offset=5"] {
+            let answer = cluster.call(0, "GET", &format!("/rooms?{bad}"), Value::Null).await;
+            assert_eq!(refusal(answer), is(400, "invalid_message"), "{bad}");
+        }
+        clients.truncate(1);
+        until("empty rooms are not listed", async || {
+            cluster.call(0, "GET", "/rooms", Value::Null).await.1 == json!({ "rooms": [{ "room": "ops", "count": 1 }], "more": false })
+        })
+        .await;
     }
 
     async fn messages_are_paged_backwards(kind) {

@@ -2,6 +2,7 @@
 //! a lease. Called by `chat` through [`Presence`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use super::broker::Topics;
 use super::lock::lock;
 use crate::backend::lease_observer::{LeaseObserver, LeaseRecord};
 use crate::backend::{
-    BackendError, CLAIM_DURATION, Incarnation, Lease, MembersPage, NodeInfo, Presence, STALE_MEMBERS_PER_PAGE,
+    BackendError, CLAIM_DURATION, Incarnation, Lease, MembersPage, NodeInfo, Presence, RoomSize, RoomsPage,
+    STALE_MEMBERS_PER_PAGE,
 };
 use crate::protocol::{RoomName, Topic, UserName};
 
@@ -23,7 +25,7 @@ const MAX_CLAIMED: usize = 1_000;
 
 #[derive(Default)]
 struct State {
-    rooms: HashMap<RoomName, BTreeMap<UserName, BTreeSet<String>>>,
+    rooms: BTreeMap<RoomName, BTreeMap<UserName, BTreeSet<String>>>,
     leases: HashMap<String, LeaseState>,
     /// Incarnations that another node has claimed, oldest first.
     claimed: VecDeque<String>,
@@ -220,6 +222,24 @@ impl Presence for MemoryPresence {
         let more = members.len() > limit as usize;
         members.truncate(limit as usize);
         Ok(MembersPage { members, count, more, is_complete })
+    }
+
+    async fn rooms(&self, after: Option<&RoomName>, limit: u32) -> Result<RoomsPage, BackendError> {
+        let state = self.store.lock();
+        let live = state.live(&lock(&self.observer));
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let is_live =
+            |held: &BTreeMap<_, BTreeSet<String>>| held.values().flatten().any(|i| live.contains(i.as_str()));
+        let rest =
+            state.rooms.range::<RoomName, _>((from, Bound::Unbounded)).filter(|(_, held)| is_live(held));
+        let size = |(room, held): (&RoomName, &BTreeMap<_, _>)| RoomSize {
+            room: room.clone(),
+            count: held.len() as u64,
+        };
+        let mut rooms: Vec<RoomSize> = rest.take(limit as usize + 1).map(size).collect();
+        let more = rooms.len() > limit as usize;
+        rooms.truncate(limit as usize);
+        Ok(RoomsPage { rooms, more, is_complete: true })
     }
 
     async fn renew(&self) -> Result<Lease, BackendError> {

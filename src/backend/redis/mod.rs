@@ -30,6 +30,7 @@ mod presence;
 mod probe;
 mod publish_queue;
 mod rights;
+mod rooms_pager;
 mod script;
 mod steady_clock;
 mod subscriber;

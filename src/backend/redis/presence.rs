@@ -18,10 +18,12 @@ use super::format_level;
 use super::keys::Keys;
 use super::members_pager::MembersPager;
 use super::pool::Pool;
+use super::rooms_pager::RoomsPager;
 use super::script::{ADD, LEASE, REMOVE};
 use crate::backend::lease_observer::{LeaseObserver, LeaseRecord};
 use crate::backend::{
-    BackendError, CLAIM_DURATION, Incarnation, Lease, MembersPage, NodeInfo, Presence, STALE_MEMBERS_PER_PAGE,
+    BackendError, CLAIM_DURATION, Incarnation, Lease, MembersPage, NodeInfo, Presence, RoomsPage,
+    STALE_MEMBERS_PER_PAGE,
 };
 use crate::protocol::{RoomName, Topic, UserName};
 
@@ -193,6 +195,20 @@ impl Presence for RedisPresence {
         let (own, ended) = (self.own(), self.ended());
         let pager = MembersPager { pool: &self.pool, keys: &self.keys, own: &own, ended: &ended, room };
         pager.page(after, limit as usize).await
+    }
+
+    async fn rooms(&self, after: Option<&RoomName>, limit: u32) -> Result<RoomsPage, BackendError> {
+        let (own, ended) = (self.own(), self.ended());
+        let leases: Vec<(String, String, String)> = self.lease_action("list", &own, &[], |_| {}).await?;
+        let is_live = |incarnation: &str, beat: &str| {
+            let has_ended =
+                ended.iter().any(|(ended, at)| (ended.as_str(), at.as_str()) == (incarnation, beat));
+            !has_ended && beat.parse().is_ok_and(|beat: f64| beat > 0.0)
+        };
+        let live = leases.into_iter().filter(|(incarnation, _, beat)| is_live(incarnation, beat));
+        let live: Vec<Incarnation> = live.map(|(incarnation, ..)| Incarnation(incarnation)).collect();
+        let is_complete = live.contains(&own);
+        RoomsPager { pool: &self.pool, keys: &self.keys, live }.page(after, limit as usize, is_complete).await
     }
 
     async fn renew(&self) -> Result<Lease, BackendError> {

@@ -75,6 +75,8 @@ scripts! {
     REMOVE = "remove.lua";
     /// Reads a page of a room's members.
     MEMBERS = "members.lua";
+    /// Reads a page of the rooms that an incarnation holds.
+    ROOMS = "rooms.lua";
     /// Acquires, renews, claims and deletes leases.
     LEASE = "lease.lua";
     /// Stores a token.
