@@ -102,7 +102,10 @@ fn refusal_prints_the_message_of_the_node() {
     let node = Node::answering("401 Unauthorized", r#"{"code":"unauthorized","message":"wrong key"}"#);
     let args = ["token", "issue", "ann", "--url", &node.url()];
     let output = chatnode(&[("CHAT_AUTH__ADMIN_KEY", KEY)], &args, "");
-    assert_eq!(text(&output.stderr), "chatnode: the node answered 401 Unauthorized: wrong key\n");
+    assert_eq!(
+        text(&output.stderr),
+        "chatnode: the node answered 401 Unauthorized: wrong key; CHAT_AUTH__ADMIN_KEY is not the key of this node\n"
+    );
     assert_eq!(output.status.code(), Some(1));
     assert!(node.request().contains(r#"{"username":"ann"}"#));
 }
@@ -169,6 +172,74 @@ fn every_shell_gets_a_completion_script() {
     for shell in ["bash", "zsh", "fish"] {
         let output = chatnode(&[], &["completions", shell], "");
         assert!(output.status.success() && text(&output.stdout).contains("max-connections"), "{shell}");
+    }
+}
+
+/// The long options in the help of a command, in its order.
+fn options(args: &[&str]) -> Vec<String> {
+    let output = chatnode(&[], &[args, &["--help"]].concat(), "");
+    assert!(output.status.success(), "{args:?} {}", text(&output.stderr));
+    let lines = text(&output.stdout).lines().filter_map(|line| {
+        let line = line.trim_start();
+        line.strip_prefix("--")
+            .or_else(|| line.split_once(", --").filter(|_| line.starts_with('-')).map(|at| at.1))
+    });
+    lines.map(|line| line.split([' ', '[']).next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn help_lists_only_the_options_that_are_used() {
+    let node = ["config", "host", "port", "internal-port"];
+    for (args, own, used) in [
+        (&["chat"][..], &["room", "name", "to", "token-file", "history", "follow"][..], &node[..3]),
+        (&["health"], &["url", "live", "timeout"], &node),
+        (&["token"], &[], &node),
+        (&["token", "issue"], &["ttl", "url"], &node),
+        (&["token", "revoke"], &["user", "url"], &node),
+        (&["rooms"], &["url"], &node),
+        (&["who"], &["url"], &node),
+        (&["say"], &["name", "new", "url"], &node),
+        (&["kick"], &["url"], &node),
+        (&["nodes"], &["url"], &node),
+        (&["completions"], &[], &[]),
+    ] {
+        let mut found = options(args);
+        let mut expected: Vec<&str> = own.iter().chain(used).copied().chain(["help"]).collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{args:?}");
+    }
+    for args in [&[][..], &["serve"], &["config"], &["config", "check"], &["config", "print"]] {
+        let found = options(args);
+        let all = node.iter().chain(&["max-connections", "auth", "redis-url", "node-name"]);
+        assert!(all.clone().all(|flag| found.contains(&(*flag).to_owned())), "{args:?} {found:?}");
+    }
+}
+
+/// So that one set of flags fits every command.
+#[test]
+fn flag_before_or_behind_a_command_is_the_same() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port().to_string();
+    for args in [
+        &["--port", &port, "--redis-url", "redis://h", "health", "--timeout", "1ms"][..],
+        &["health", "--port", &port, "--redis-url", "redis://h", "--timeout", "1ms"],
+    ] {
+        let output = chatnode(&[], args, "");
+        assert_eq!(
+            text(&output.stderr),
+            format!("chatnode: no answer from 127.0.0.1:{port} in 1ms\n"),
+            "{args:?}"
+        );
+    }
+    for args in [
+        &["--port", "0", "--max-connections", "x", "token", "issue", "ann"][..],
+        &["token", "--port", "0", "--max-connections", "x", "issue", "ann"],
+        &["token", "issue", "ann", "--port", "0", "--max-connections", "x"],
+    ] {
+        let output = chatnode(&[], args, "");
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("--max-connections"), "{}", text(&output.stderr));
     }
 }
 

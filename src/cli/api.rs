@@ -47,7 +47,7 @@ pub(super) enum ApiError {
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// There is no connection.
-    #[error("can't connect to {0}: {why}", why = tls::explain(.1).unwrap_or_else(|| .1.to_string()))]
+    #[error("can't connect to {0}: {why}: is the node running? --url names another one", why = tls::explain(.1).unwrap_or_else(|| .1.to_string()))]
     Connect(Authority, io::Error),
     /// The connection failed before the answer was complete.
     #[error("no answer from {0}: {1}")]

@@ -5,16 +5,18 @@
 
 mod api;
 mod chat;
+mod cluster;
 mod files;
 mod health;
 mod output;
 mod serve;
+mod server_api;
 mod settings;
 mod token;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::output::{print_result, print_usage};
 use crate::config::Flags;
@@ -46,6 +48,8 @@ enum Action {
     Config(settings::Action),
     /// Check whether a running node is ready; exits with 0 or 1
     Health(health::Options),
+    #[command(flatten)]
+    Cluster(cluster::Action),
     /// Print the completion script for a shell
     Completions {
         /// The shell to complete for
@@ -55,7 +59,11 @@ enum Action {
 
 /// Runs the command with the arguments of the process.
 pub fn main() -> ExitCode {
-    let Command { flags, action } = match Command::try_parse() {
+    let mut command = command();
+    let parsed = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|matches| Command::from_arg_matches(&matches).map_err(|error| error.format(&mut command)));
+    let Command { flags, action } = match parsed {
         Ok(command) => command,
         Err(usage) => return print_usage(&usage),
     };
@@ -65,10 +73,39 @@ pub fn main() -> ExitCode {
         Action::Token(action) => token::run(&flags, &action),
         Action::Config(action) => settings::run(&flags, &action),
         Action::Health(options) => health::run(&flags, &options),
+        Action::Cluster(action) => cluster::run(&flags, &action),
         Action::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Command::command(), "chatnode", &mut script);
+            clap_complete::generate(shell, &mut command, "chatnode", &mut script);
             print_result(&String::from_utf8_lossy(&script))
         }
     }
+}
+
+/// The flags that find a node on this machine.
+const NODE: &[&str] = &["config", "host", "port", "internal_port"];
+/// The flags that find its port for clients.
+const CLIENTS: &[&str] = &["config", "host", "port"];
+
+/// The command line. Every subcommand accepts every flag, so that one set of flags fits all; its help lists those that it uses.
+fn command() -> clap::Command {
+    let mut command = Command::command();
+    for (name, used) in [
+        ("chat", CLIENTS),
+        ("token", NODE),
+        ("health", NODE),
+        ("rooms", NODE),
+        ("who", NODE),
+        ("say", NODE),
+        ("kick", NODE),
+        ("nodes", NODE),
+        ("completions", &[]),
+    ] {
+        let flags = Flags::augment_args(clap::Command::new("flags"));
+        let unused = flags.get_arguments().filter(|flag| !used.contains(&flag.get_id().as_str()));
+        // An argument of its own comes before the global one with the same id.
+        let unused: Vec<clap::Arg> = unused.map(|flag| flag.clone().hide(true)).collect();
+        command = command.mut_subcommand(name, |subcommand| subcommand.args(unused));
+    }
+    command
 }

@@ -1,21 +1,16 @@
 //! `chatnode token`: issues and revokes tokens through the server API of a running node. Owns the requests and the
 //! output; the node manages the tokens. Called by the command.
 
-use std::fmt::Write;
 use std::io::Read;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::{Method, StatusCode};
+use hyper::Method;
 use serde_json::json;
 
-use super::api::{Api, ApiError};
 use super::output::{MISUSE, block_on, load, print, print_error, unwritten};
+use super::server_api::{CallError, NodeOptions, ServerApi, path_segment};
 use crate::config::Flags;
-
-/// How long the node may take: longer than the node's own deadline for a request.
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What to do with tokens.
 #[derive(Debug, clap::Subcommand)]
@@ -44,27 +39,15 @@ pub(super) enum Action {
     },
 }
 
-/// The node to use.
-#[derive(Debug, clap::Args)]
-pub(super) struct NodeOptions {
-    /// The URL of the server API of any node of the cluster [default: the node with these settings on this machine]
-    #[arg(long)]
-    url: Option<String>,
-}
-
 /// Why the command failed.
 #[derive(Debug, thiserror::Error)]
 enum TokenError {
-    #[error("auth.admin_key is unset: set CHAT_AUTH__ADMIN_KEY in the environment to the key of the node")]
-    NoKey,
     #[error("--ttl must be at least 1s")]
     ShortLife,
     #[error("can't read the token: {0}")]
     Input(#[from] std::io::Error),
     #[error(transparent)]
-    Api(#[from] ApiError),
-    #[error("the node answered {0}: {1}")]
-    Refused(StatusCode, String),
+    Call(#[from] CallError),
     #[error("the answer of the node contains no token")]
     NoToken,
     #[error("{0}; the token was revoked again")]
@@ -81,10 +64,7 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
     let (Action::Issue { node, .. } | Action::Revoke { node, .. }) = action;
     block_on(async {
         let done = async {
-            if config.auth.admin_key.is_none() {
-                return Err(TokenError::NoKey);
-            }
-            let api = Api::new(node.url.as_deref(), &config, DEADLINE)?;
+            let api = ServerApi::new(node, &config)?;
             match perform(&api, action).await? {
                 Some(token) => deliver(&api, &token).await,
                 None => Ok(()),
@@ -95,9 +75,8 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
             Err(error) => {
                 print_error(&error);
                 match error {
-                    TokenError::NoKey
-                    | TokenError::ShortLife
-                    | TokenError::Api(ApiError::Url(_) | ApiError::Trust(_)) => ExitCode::from(MISUSE),
+                    TokenError::Call(error) => error.exit_code(),
+                    TokenError::ShortLife => ExitCode::from(MISUSE),
                     _ => ExitCode::FAILURE,
                 }
             }
@@ -106,7 +85,7 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
 }
 
 /// Performs the action. Returns the token that it issued.
-async fn perform(api: &Api, action: &Action) -> Result<Option<String>, TokenError> {
+async fn perform(api: &ServerApi, action: &Action) -> Result<Option<String>, TokenError> {
     match action {
         Action::Issue { user, ttl, .. } => {
             let mut body = json!({ "username": user });
@@ -116,15 +95,13 @@ async fn perform(api: &Api, action: &Action) -> Result<Option<String>, TokenErro
                 }
                 body["ttl_seconds"] = ttl.as_secs().into();
             }
-            let answer = accepted(api.send(Method::POST, "/api/v1/tokens", Some(&body)).await?)?;
-            let answer: serde_json::Value =
-                serde_json::from_slice(&answer).map_err(|_| TokenError::NoToken)?;
+            let answer = api.call(Method::POST, "/tokens", Some(&body)).await?;
             let token = answer["token"].as_str().ok_or(TokenError::NoToken)?;
             Ok(Some(token.to_owned()))
         }
         Action::Revoke { user: Some(user), .. } => {
-            let path = format!("/api/v1/users/{}/tokens", path_segment(user));
-            accepted(api.send(Method::DELETE, &path, None).await?)?;
+            let path = format!("/users/{}/tokens", path_segment(user));
+            api.call(Method::DELETE, &path, None).await?;
             Ok(None)
         }
         Action::Revoke { token, .. } => {
@@ -140,7 +117,7 @@ async fn perform(api: &Api, action: &Action) -> Result<Option<String>, TokenErro
 }
 
 /// Prints the token, alone on its line. A token that nobody receives is revoked again.
-async fn deliver(api: &Api, token: &str) -> Result<(), TokenError> {
+async fn deliver(api: &ServerApi, token: &str) -> Result<(), TokenError> {
     let Err(error) = print(&format!("{token}\n")) else { return Ok(()) };
     match revoke(api, token).await {
         Ok(()) => Err(TokenError::Undelivered(unwritten(&error))),
@@ -148,42 +125,8 @@ async fn deliver(api: &Api, token: &str) -> Result<(), TokenError> {
     }
 }
 
-async fn revoke(api: &Api, token: &str) -> Result<(), TokenError> {
+async fn revoke(api: &ServerApi, token: &str) -> Result<(), TokenError> {
     let body = json!({ "token": token });
-    accepted(api.send(Method::POST, "/api/v1/tokens/revoke", Some(&body)).await?)?;
+    api.call(Method::POST, "/tokens/revoke", Some(&body)).await?;
     Ok(())
-}
-
-/// The body of a successful answer, or the `message` of an error.
-fn accepted((status, body): (StatusCode, Bytes)) -> Result<Bytes, TokenError> {
-    if status.is_success() {
-        return Ok(body);
-    }
-    let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    let message =
-        answer["message"].as_str().map_or_else(|| String::from_utf8_lossy(&body).into_owned(), str::to_owned);
-    Err(TokenError::Refused(status, message))
-}
-
-/// A name as one segment of a path: every character is percent-encoded, except the unreserved ones of RFC 3986.
-fn path_segment(name: &str) -> String {
-    let mut segment = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            segment.push(char::from(byte));
-        } else {
-            let _never_fails = write!(segment, "%{byte:02X}");
-        }
-    }
-    segment
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn name_becomes_one_segment_of_a_path() {
-        assert_eq!(path_segment("a/b c?é"), "a%2Fb%20c%3F%C3%A9");
-    }
 }
