@@ -43,6 +43,12 @@ pub const REDIS_ERRORS: &str = "chat_redis_errors_total";
 pub const PUBSUB_SILENCE: &str = "chat_pubsub_silence_seconds";
 /// Memory that Redis uses, as a part of its `maxmemory`; 0 without a limit.
 pub const REDIS_MEMORY: &str = "chat_redis_memory_ratio";
+/// Sentinels that answered the last question. 0 without Sentinels.
+pub const SENTINELS_ANSWERING: &str = "chat_sentinels_answering";
+/// Masters that were replaced by another server, as this node saw it.
+pub const REDIS_FAILOVERS: &str = "chat_redis_failovers_total";
+/// Connections for commands that were asked and gave no answer for a second: new writes waited for a proof of the master.
+pub const REDIS_STALLS: &str = "chat_redis_stalls_total";
 /// Rejected requests and connections, by `scope` ([`REJECTION_SCOPES`]).
 pub const REJECTIONS: &str = "chat_rejections_total";
 /// Memberships (a user in a room) that this node holds.
@@ -136,6 +142,9 @@ pub fn register() {
         Unit::Seconds,
         "Time since the last probe arrived, on the subscription connection with the longest silence."
     );
+    describe_gauge!(SENTINELS_ANSWERING, "Sentinels that answered the last question. 0 without Sentinels.");
+    describe_counter!(REDIS_FAILOVERS, "Masters that were replaced by another server.");
+    describe_counter!(REDIS_STALLS, "Connections for commands that gave no answer for a second.");
     describe_counter!(REJECTIONS, "Rejected requests and connections, by scope.");
     describe_gauge!(PRESENCE_ENTRIES, "Memberships (a user in a room) that this node holds.");
     describe_gauge!(DRAINING, "1 while the node drains.");
@@ -167,7 +176,9 @@ pub fn register() {
             counter!(REDIS_ERRORS, "role" => role, "kind" => kind).absolute(0);
         }
     }
-    counter!(SLOW_CONSUMER_DISCONNECTS).absolute(0);
+    for name in [SLOW_CONSUMER_DISCONNECTS, REDIS_FAILOVERS, REDIS_STALLS] {
+        counter!(name).absolute(0);
+    }
     counter!(LAGGED).absolute(0);
     for name in [
         CONNECTIONS,
@@ -176,6 +187,7 @@ pub fn register() {
         SEND_QUEUE_BYTES,
         PUBSUB_SILENCE,
         REDIS_MEMORY,
+        SENTINELS_ANSWERING,
         CLOCK_DIFFERENCE,
         PRESENCE_ENTRIES,
         DRAINING,

@@ -25,6 +25,8 @@ mod older_node;
 mod publishes;
 #[path = "backend_redis/rooms.rs"]
 mod rooms;
+#[path = "backend_redis/sentinel.rs"]
+mod sentinel;
 #[path = "backend_redis/start.rs"]
 mod start;
 #[path = "backend_redis/tls.rs"]

@@ -50,6 +50,7 @@ impl Default for Redis {
             sentinel_username: None,
             sentinel_password: None,
             sentinel_password_file: None,
+            address_map: Vec::new(),
             tls: RedisTls::default(),
             prefix: "chat".into(),
             command_connections: 1,

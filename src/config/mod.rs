@@ -1,6 +1,7 @@
 //! The settings of a node. Owns their structure and values; [`load()`] knows where they come from, and each layer gives
 //! its own settings their effect. Built once by the command, read by every layer.
 
+mod address_map;
 mod args;
 mod defaults;
 mod dot_env;
@@ -25,6 +26,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+pub use address_map::AddressMap;
 pub use args::Flags;
 pub use load::{Loaded, Origins, load, resolve};
 pub use problem::{Problem, Refused};

@@ -34,6 +34,8 @@ pub struct Redis {
     pub sentinel_password: Option<SecretString>,
     /// The file that contains the password of the Sentinels. Read at each connect.
     pub sentinel_password_file: Option<PathBuf>,
+    /// Addresses that Redis or the Sentinels announce and that are others for this node, as `announced=reachable`.
+    pub address_map: Vec<String>,
     /// TLS to Redis and to the Sentinels, for a URL that asks for it.
     pub tls: RedisTls,
     /// The prefix of every key and channel.

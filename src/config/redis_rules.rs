@@ -2,7 +2,7 @@
 
 use super::findings::Findings;
 use super::host::{LISTEN_HOST, is_listen_host};
-use super::{Limits, Redis, RedisAddress, RedisUrl};
+use super::{AddressMap, Limits, Redis, RedisAddress, RedisUrl};
 
 /// Checks the settings of Redis as a whole.
 pub(super) fn check(redis: &Redis, limits: &Limits, found: &mut Findings) {
@@ -19,6 +19,12 @@ pub(super) fn check(redis: &Redis, limits: &Limits, found: &mut Findings) {
         }
     }
     sentinels(redis, found);
+    if let Err(what) = AddressMap::parse(&redis.address_map) {
+        found.require("redis.address_map", false, what);
+    }
+    let what = "is used only with Sentinels: set redis.sentinel_master, or let redis.url have the address that this node \
+                reaches";
+    found.require("redis.address_map", redis.sentinel_master.is_some() || redis.address_map.is_empty(), what);
     // Braces would change the hash tag that keeps a topic's keys on one shard; other characters make lists of keys
     // unreadable.
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '{' | '}');
@@ -132,6 +138,16 @@ mod tests {
             (good.clone(), "", ""),
             (redis("", Some("main")), "redis.sentinel_master", "redis://a:26379,b:26379"),
             (redis(several, None), "redis.url", "set redis.sentinel_master"),
+            (
+                Redis { address_map: vec!["a".into()], ..good.clone() },
+                "redis.address_map",
+                "announced address",
+            ),
+            (
+                Redis { address_map: vec!["a=b".into()], ..redis("redis://a", None) },
+                "redis.address_map",
+                "only with Sentinels",
+            ),
             (redis("redis+unix:///r", Some("main")), "redis.url", "addresses of the Sentinels"),
             (redis(several, Some("my main")), "redis.sentinel_master", "sentinel monitor"),
             (with_user, "redis.sentinel_username", "redis.sentinel_password"),

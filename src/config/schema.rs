@@ -42,7 +42,7 @@ impl Setting {
 }
 
 /// Every setting. Bounds that depend on another setting are in `validate`.
-pub(super) static SETTINGS: [Setting; 68] = [
+pub(super) static SETTINGS: [Setting; 69] = [
     Setting::new("host", Text),
     Setting::new("port", Number(0, 65_535)),
     Setting::new("max_connections", Number(1, 10_000_000)),
@@ -60,6 +60,7 @@ pub(super) static SETTINGS: [Setting; 68] = [
     Setting::optional("redis.sentinel_username", Text),
     Setting::secret("redis.sentinel_password"),
     Setting::optional("redis.sentinel_password_file", Text),
+    Setting::new("redis.address_map", Texts),
     Setting::optional("redis.tls.ca_file", Text),
     Setting::optional("redis.tls.cert_file", Text),
     Setting::optional("redis.tls.key_file", Text),

@@ -59,8 +59,11 @@ async fn node_refuses_a_redis_in_cluster_mode() {
 async fn node_refuses_a_sentinel_and_says_what_to_do() {
     let sentinel = RedisServer::start_sentinel();
     let error = warnings(&sentinel.url()).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Sentinel(_)));
-    assert!(error.to_string().contains("set `redis.url` to the master"), "{error}");
+    assert!(matches!(error, ConnectError::Sentinel { .. }));
+    assert!(error.to_string().contains("set `redis.sentinel_master` to the name of its master"), "{error}");
+    sentinel.command(&["SENTINEL", "MONITOR", "main", "127.0.0.1", "1", "2"]).unwrap();
+    let error = warnings(&sentinel.url()).await.unwrap_err().to_string();
+    assert!(error.contains("its master (it knows main), and"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

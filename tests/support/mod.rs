@@ -21,4 +21,5 @@ pub mod program;
 pub mod proxy;
 pub mod raw;
 pub mod redis_server;
+pub mod sentinel_set;
 pub mod silent_client;

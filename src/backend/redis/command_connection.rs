@@ -4,6 +4,9 @@
 //! What is asked at the same time goes to Redis with one system call, and needs no check before: a join asks for five things,
 //! and a connection of the pool would be pinged for each.
 //!
+//! A server that did not answer for a second may be replaced meanwhile. New calls then wait until it has answered a question, and,
+//! with Sentinels, until they confirm that it is the master.
+//!
 //! The `ConnectionManager` of redis-rs is not used: it notices a lost connection only when a command is sent, never
 //! notices a half-open one, and stays with a master that was demoted.
 
@@ -21,8 +24,10 @@ use tokio_util::task::TaskTracker;
 use super::backoff::Backoff;
 use super::clock::{LastTime, MonotonicClock};
 use super::connection::Connection;
-use super::connector::{Connector, NOT_A_MASTER};
+use super::connector::Connector;
 use super::error::{ConnectionRole, is_no_script};
+use super::master::Master;
+use super::reply_flow::{Question, ReplyFlow, STALL};
 use super::script::{ON_COMMAND_CONNECTIONS, Script};
 use crate::backend::BackendError;
 use crate::protocol::Topic;
@@ -54,9 +59,10 @@ pub(super) fn shard<'a, T>(connections: &'a [T], topic: &Topic) -> &'a T {
 
 /// One connection to Redis, with its number in the order of connecting.
 #[derive(Clone)]
-struct LiveConnection {
+pub(super) struct LiveConnection {
     generation: u64,
     connection: Connection,
+    flow: Arc<ReplyFlow>,
 }
 
 /// A failure that a caller noticed before the watchdog. It names a generation, so that a late failure of an old connection
@@ -101,6 +107,7 @@ impl CommandConnection {
             failure: failure.clone(),
             generation: 0,
             last_reply: last_reply.clone(),
+            clock,
         };
         tracker.spawn(until_stopped("commands", &stop, task.run()));
         Self { connector, live, failure, last_reply }
@@ -119,7 +126,9 @@ impl CommandConnection {
         fill: impl Fn(&mut Cmd) + Send + Sync,
     ) -> Result<T, BackendError> {
         let deadline = Instant::now() + self.connector.timeout();
-        let LiveConnection { generation, mut connection } = self.live().await?;
+        let live = self.live().await?;
+        let question = live.flow.ask();
+        let mut connection = live.connection.clone();
         let call = async {
             match connection.send_packed_command(&script.by_hash(keys, &fill)).await.and_then(checked) {
                 Err(error) if is_no_script(&error) => {
@@ -128,54 +137,98 @@ impl CommandConnection {
                 reply => reply,
             }
         };
-        let reply: Value = self.finish(generation, timeout_at(deadline, call).await)?;
+        let reply: Value = self.finish(&live, &question, timeout_at(deadline, call).await)?;
         from_redis_value(reply).map_err(|_| ConnectionRole::Command.malformed_reply())
     }
 
     /// Runs one command, within the deadline.
     pub(super) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, BackendError> {
         let deadline = Instant::now() + self.connector.timeout();
-        let LiveConnection { generation, mut connection } = self.live().await?;
+        let live = self.live().await?;
+        let question = live.flow.ask();
+        let mut connection = live.connection.clone();
         let call = async { connection.send_packed_command(command).await.and_then(checked) };
-        let reply: Value = self.finish(generation, timeout_at(deadline, call).await)?;
+        let reply: Value = self.finish(&live, &question, timeout_at(deadline, call).await)?;
         from_redis_value(reply).map_err(|_| ConnectionRole::Command.malformed_reply())
     }
 
     /// Runs commands one directly after the other, within the deadline.
     pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, BackendError> {
         let deadline = Instant::now() + self.connector.timeout();
-        let LiveConnection { generation, mut connection } = self.live().await?;
-        self.finish(generation, timeout_at(deadline, pipeline.query_async(&mut *connection)).await)
+        let live = self.live().await?;
+        let question = live.flow.ask();
+        let mut connection = live.connection.clone();
+        let outcome = timeout_at(deadline, pipeline.query_async(&mut *connection)).await;
+        self.finish(&live, &question, outcome)
     }
 
-    /// Returns the live connection. Without one, waits for it for half of the deadline.
+    /// Returns the live connection. Without one that may be written to, waits for it for half of the deadline.
     async fn live(&self) -> Result<LiveConnection, BackendError> {
-        if let Some(live) = &*self.live.borrow() {
+        if let Some(live) = &*self.live.borrow()
+            && self.is_usable(live)
+        {
             return Ok(live.clone());
         }
+        let found = tokio::time::timeout(self.connector.timeout() / 2, self.usable()).await;
+        found.ok().flatten().ok_or_else(|| ConnectionRole::Command.refused("not connected to Redis"))
+    }
+
+    /// Resolves with a live connection that may be written to. `None` once the node stops.
+    pub(super) async fn usable(&self) -> Option<LiveConnection> {
         let mut live = self.live.clone();
-        let found =
-            match tokio::time::timeout(self.connector.timeout() / 2, live.wait_for(Option::is_some)).await {
-                Ok(Ok(live)) => live.clone(),
-                _ => None,
-            };
-        found.ok_or_else(|| ConnectionRole::Command.refused("not connected to Redis"))
+        loop {
+            if let Some(master) = self.connector.master() {
+                master.released().await;
+            }
+            let found = live.wait_for(|live| live.as_ref().is_some_and(|live| self.is_proved(live))).await;
+            if let Some(found) = found.ok()?.as_ref().filter(|live| self.is_usable(live)) {
+                return Some(found.clone());
+            }
+        }
+    }
+
+    /// Whether something may be written to this connection now.
+    fn is_usable(&self, live: &LiveConnection) -> bool {
+        !self.connector.master().is_some_and(Master::is_held) && self.is_proved(live)
+    }
+
+    /// Whether this connection leads to the master, as far as is known.
+    fn is_proved(&self, live: &LiveConnection) -> bool {
+        let has_stalled = live.flow.has_stalled();
+        if has_stalled {
+            self.failure.suspected.notify_one();
+        }
+        !has_stalled && self.connector.is_current(&live.connection)
+    }
+
+    /// Whether a reply counts that came after the server had been silent for so long: a replaced master may send it.
+    fn counts(&self, live: &LiveConnection, silence: Duration) -> bool {
+        let window = self.connector.master().and_then(Master::window);
+        window.is_none_or(|window| silence < window) && self.connector.is_current(&live.connection)
     }
 
     /// Records a reply, or signals a failure.
     fn finish<T>(
         &self,
-        generation: u64,
+        live: &LiveConnection,
+        question: &Question<'_>,
         outcome: Result<Result<T, RedisError>, tokio::time::error::Elapsed>,
     ) -> Result<T, BackendError> {
         match outcome {
             Ok(Ok(value)) => {
+                if !self.counts(live, question.answered()) {
+                    self.failure.raise(live.generation);
+                    return Err(ConnectionRole::Command.replaced());
+                }
                 self.last_reply.record();
                 Ok(value)
             }
             Ok(Err(error)) => {
+                if error.code().is_some() {
+                    question.answered();
+                }
                 if self.connector.notice_demotion(&error) || error.is_connection_dropped() {
-                    self.failure.raise(generation);
+                    self.failure.raise(live.generation);
                 }
                 Err(ConnectionRole::Command.classify(&error))
             }
@@ -204,6 +257,7 @@ struct ConnectionTask {
     generation: u64,
     failure: Arc<FailureSignal>,
     last_reply: Arc<LastTime>,
+    clock: MonotonicClock,
 }
 
 impl ConnectionTask {
@@ -213,15 +267,18 @@ impl ConnectionTask {
             match self.connect(lost.clone()).await {
                 Ok(connection) => {
                     self.generation += 1;
-                    let live = LiveConnection { generation: self.generation, connection: connection.clone() };
+                    let flow = Arc::new(ReplyFlow::new(self.clock));
+                    let (generation, flow_here) = (self.generation, flow.clone());
+                    let live = LiveConnection { generation, connection: connection.clone(), flow };
                     self.live.send_replace(Some(live));
                     self.backoff.reset();
-                    let reason = self.watch(connection, &lost).await;
+                    let reason = self.watch(connection, &flow_here, &lost).await;
                     // Callers that hold a clone get their reply or reach their deadline. New callers wait for the next
                     // connection.
                     self.live.send_replace(None);
                     ConnectionRole::Command.lost();
                     tracing::warn!(reason, "replacing the command connection to Redis");
+                    self.connector.ask_for_master();
                 }
                 Err(error) => {
                     ConnectionRole::Command.lost();
@@ -258,11 +315,9 @@ impl ConnectionTask {
         Ok(connection)
     }
 
-    async fn watch(&self, mut connection: Connection, lost: &Notify) -> &'static str {
+    async fn watch(&self, mut connection: Connection, flow: &ReplyFlow, lost: &Notify) -> &'static str {
         let mut misses = 0;
         let mut demotion = self.connector.watch_demotion();
-        let mut tick = tokio::time::interval(WATCH_INTERVAL);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = lost.notified() => return "connection lost",
@@ -270,16 +325,16 @@ impl ConnectionTask {
                 // One more answer that does not come, and the connection is replaced.
                 () = self.failure.suspected.notified() => misses = misses.max(WATCH_MISSES - 1),
                 () = demotion.raised() => {}
-                _ = tick.tick() => {}
+                () = tokio::time::sleep(self.watch_interval(flow)) => {}
             }
             tokio::select! {
                 () = lost.notified() => return "connection lost",
-                reply = self.connector.is_master(&mut connection) => match reply {
+                reply = self.prove(&mut connection, flow) => match reply {
                     Ok(true) => {
                         misses = 0;
                         self.last_reply.record();
                     }
-                    Ok(false) => return NOT_A_MASTER,
+                    Ok(false) => return self.connector.why_no_master(),
                     // An error reply is a reply: a server that is loading or busy is alive.
                     Err(error) if error.code().is_some() => misses = 0,
                     Err(_) => misses += 1,
@@ -288,6 +343,29 @@ impl ConnectionTask {
             if misses >= WATCH_MISSES {
                 return "no reply to the watchdog";
             }
+        }
+    }
+
+    /// Asks whether the server is the master. After a stall, calls go on only if it and the Sentinels say so.
+    async fn prove(&self, connection: &mut Connection, flow: &ReplyFlow) -> Result<bool, RedisError> {
+        let question = flow.ask();
+        let is_master = self.connector.is_master(connection).await?;
+        question.answered();
+        if is_master && flow.has_stalled() && self.connector.confirm_master(connection).await {
+            flow.prove();
+            // Those who wait look again.
+            self.live.send_modify(|_| {});
+        }
+        Ok(is_master)
+    }
+
+    /// The time until the next question. Between two answers must be less than the time in which a master is replaced.
+    fn watch_interval(&self, flow: &ReplyFlow) -> Duration {
+        let window = self.connector.master().and_then(Master::window);
+        match window {
+            _ if flow.has_stalled() => STALL / 10,
+            Some(window) => WATCH_INTERVAL.min(window / 4),
+            None => WATCH_INTERVAL,
         }
     }
 }

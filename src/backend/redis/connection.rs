@@ -10,6 +10,8 @@ use tokio::task::JoinHandle;
 #[derive(Clone)]
 pub(super) struct Connection {
     connection: MultiplexedConnection,
+    /// Number of the master that it leads to; 0 where masters have no numbers.
+    pub(super) term: u64,
     _driver: Arc<Driver>,
 }
 
@@ -23,12 +25,13 @@ impl Drop for Driver {
 }
 
 impl Connection {
-    /// A connection and the future that moves its bytes.
+    /// A connection to the master of this number, and the future that moves its bytes.
     pub(super) fn spawn(
         connection: MultiplexedConnection,
         driver: impl Future<Output = ()> + Send + 'static,
+        term: u64,
     ) -> Self {
-        Self { connection, _driver: Arc::new(Driver(tokio::spawn(driver))) }
+        Self { connection, term, _driver: Arc::new(Driver(tokio::spawn(driver))) }
     }
 }
 

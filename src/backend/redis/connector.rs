@@ -13,6 +13,7 @@ use super::credentials::Credentials;
 use super::demotion::{DemotionSignal, DemotionWatch};
 use super::dialer::Dialer;
 use super::error::is_demoted;
+use super::master::Master;
 use super::rights;
 use super::tls::Tls;
 use crate::config::{Redis, RedisAddress};
@@ -21,7 +22,13 @@ use crate::config::{Redis, RedisAddress};
 pub(super) const NOT_A_MASTER: &str =
     "the server is a replica: let `redis.url` lead to the master. The node tries again until it does";
 
-/// All settings of a connection. Only the dialer knows the address.
+/// What is wrong with a server that the Sentinels do not name as the master.
+const REPLACED: &str = "the Sentinels name another master";
+
+/// How long a Sentinel may take to connect or to answer. They are asked side by side, and their answer is needed soon.
+const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// All settings of a connection. Only the dialer and the master know the address.
 #[derive(Clone)]
 pub(super) struct Connector {
     dialer: Dialer,
@@ -30,6 +37,8 @@ pub(super) struct Connector {
     timeout: Duration,
     max_pause: Duration,
     demotion: DemotionSignal,
+    /// The master, if it can move: then the address of the dialer does not count.
+    master: Option<Master>,
 }
 
 impl Connector {
@@ -37,11 +46,13 @@ impl Connector {
     pub(super) fn new(settings: &Redis) -> Result<Self, String> {
         let url = settings.parse_url().ok_or("`redis.url` is not set")?;
         let url = url.map_err(|what| format!("`redis.url` {what}"))?;
-        if settings.sentinel_master.is_some() {
-            return Err("`redis.sentinel_master` is not supported yet".into());
-        }
-        let [address] = &url.addresses[..] else {
-            return Err("`redis.url` has several addresses: Redis Cluster is not supported".into());
+        let master = settings.sentinel_master.as_ref();
+        let master =
+            master.map(|name| Master::unknown(format!("the Sentinels were not asked yet for {name}")));
+        let address = match &url.addresses[..] {
+            [address] => address,
+            [first, ..] if master.is_some() => first,
+            _ => return Err("`redis.url` has several addresses: Redis Cluster is not supported".into()),
         };
         // Shorter than the deadline of connecting, which would not tell the reason.
         let handshake = settings.timeout / 4 * 3;
@@ -55,13 +66,41 @@ impl Connector {
             timeout: settings.timeout,
             max_pause: settings.max_reconnect_delay,
             demotion: DemotionSignal::new(),
+            master,
         })
     }
 
+    /// Connections to each of the Sentinels.
+    ///
+    /// # Errors
+    /// As of [`Connector::new`].
+    pub(super) fn sentinels(&self, settings: &Redis) -> Result<Vec<Self>, String> {
+        let url = settings.parse_url().ok_or("`redis.url` is not set")?;
+        let credentials = Credentials::of_sentinels(settings);
+        credentials.check()?;
+        let sentinel = |address| Self {
+            credentials: credentials.clone(),
+            database: 0,
+            timeout: SENTINEL_TIMEOUT,
+            ..self.at(address)
+        };
+        Ok(url.map_err(|what| format!("`redis.url` {what}"))?.addresses.into_iter().map(sentinel).collect())
+    }
+
     /// Connections to another server of the same store, with the same settings. A demotion there concerns only them.
-    #[cfg_attr(not(test), allow(dead_code, reason = "used with Sentinels and clusters, which come next"))]
     pub(super) fn at(&self, address: RedisAddress) -> Self {
-        Self { dialer: self.dialer.at(address), demotion: DemotionSignal::new(), ..self.clone() }
+        let demotion = DemotionSignal::new();
+        Self { dialer: self.dialer.at(address), demotion, master: None, ..self.clone() }
+    }
+
+    /// The master, if it can move.
+    pub(super) fn master(&self) -> Option<&Master> {
+        self.master.as_ref()
+    }
+
+    /// Whether connections have TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.dialer.is_tls()
     }
 
     /// Number of the database.
@@ -71,7 +110,11 @@ impl Connector {
 
     /// Host and port, or the path of a socket, for messages.
     pub(super) fn address(&self) -> String {
-        self.dialer.to_string()
+        match self.master.as_ref().map(Master::term) {
+            Some(Ok(term)) => term.address.to_string(),
+            Some(Err(_)) => "an address that the Sentinels have to name".into(),
+            None => self.dialer.to_string(),
+        }
     }
 
     /// Deadline of a command.
@@ -89,8 +132,57 @@ impl Connector {
         let connected = self.within(self.open(config)).await;
         if connected.is_err() {
             self.dialer.refresh().await;
+            self.ask_for_master();
         }
-        connected
+        match (connected, &self.master) {
+            (Err(error), Some(_)) if error.is_timeout() => Err(self.unreachable(&error)),
+            (connected, _) => connected,
+        }
+    }
+
+    /// The error of a master that can't be reached at the address that the Sentinels name.
+    fn unreachable(&self, error: &dyn std::fmt::Display) -> RedisError {
+        let text = format!(
+            "the Sentinels say that the master is at {}, which can't be reached from here ({error}): if that is an \
+             address of another network, map it in redis.address_map",
+            self.address()
+        );
+        std::io::Error::other(text).into()
+    }
+
+    /// Lets the Sentinels be asked at once: something has happened to the connection or to the server.
+    pub(super) fn ask_for_master(&self) {
+        if let Some(master) = &self.master {
+            master.ask();
+        }
+    }
+
+    /// Lets all connections be checked, and those to a replaced master be closed.
+    pub(super) fn raise_demotion(&self) {
+        self.demotion.raise();
+    }
+
+    /// Whether a connection still leads to the master, as far as the Sentinels say. Asks nobody.
+    pub(super) fn is_current(&self, connection: &Connection) -> bool {
+        let is_current = |master: &Master| master.is_current(connection.term);
+        self.master.as_ref().is_none_or(is_current)
+    }
+
+    /// Whether a server that stood still is the present master, by those who know it. Without Sentinels its own word, which is
+    /// asked before, has to do.
+    pub(super) async fn confirm_master(&self, connection: &Connection) -> bool {
+        match &self.master {
+            Some(master) => {
+                let confirmed = tokio::time::timeout(self.timeout, master.confirm(connection.term)).await;
+                confirmed.unwrap_or(false)
+            }
+            None => true,
+        }
+    }
+
+    /// What is wrong with a server for which [`Connector::is_master`] is false.
+    pub(super) fn why_no_master(&self) -> &'static str {
+        if self.master.is_some() { REPLACED } else { NOT_A_MASTER }
     }
 
     async fn open(&self, config: &AsyncConnectionConfig) -> Result<Connection, RedisError> {
@@ -99,10 +191,17 @@ impl Connector {
         // CLIENT SETINFO is not in every server, and one more right.
         let info = info.set_skip_set_lib_name();
         let info = self.credentials.add_to(info).await.map_err(std::io::Error::other)?;
-        let stream = self.dialer.dial().await?;
+        let (stream, term) = match self.master.as_ref().map(Master::term) {
+            None => (self.dialer.dial().await?, 0),
+            Some(Err(why)) => return Err(std::io::Error::other(why).into()),
+            Some(Ok(term)) => {
+                let stream = self.dialer.at(term.address).dial().await;
+                (stream.map_err(|error| self.unreachable(&error))?, term.number)
+            }
+        };
         let made = MultiplexedConnection::new_with_config(&info, stream, config.clone()).await;
         match made {
-            Ok((connection, driver)) => Ok(Connection::spawn(connection, driver)),
+            Ok((connection, driver)) => Ok(Connection::spawn(connection, driver, term)),
             Err(error) => Err(match self.explain(&error) {
                 Some(text) => std::io::Error::other(text).into(),
                 None => error,
@@ -112,14 +211,8 @@ impl Connector {
 
     /// What to do about the error of a new connection, if it is known.
     fn explain(&self, error: &RedisError) -> Option<String> {
-        match error.code() {
-            Some("WRONGPASS") => Some(format!(
-                "Redis refuses the user or the password: check redis.username and redis.password, redis.password_file or \
-                 redis.url ({error})"
-            )),
-            Some("NOAUTH") => {
-                Some("Redis asks for a password: set redis.password or redis.password_file".into())
-            }
+        match error.code().map(|code| self.credentials.explain(code)) {
+            Some(Some(text)) => Some(format!("{text} ({error})")),
             // A server that asks for a certificate says so only now.
             _ if self.dialer.is_tls() => self.dialer.explain(error),
             // A server with TLS does not understand the first bytes.
@@ -135,16 +228,20 @@ impl Connector {
     pub(super) async fn check_master(&self, connection: &mut Connection) -> Result<(), RedisError> {
         match self.is_master(connection).await? {
             true => Ok(()),
-            false => Err((ErrorKind::Client, NOT_A_MASTER).into()),
+            false => Err((ErrorKind::Client, self.why_no_master()).into()),
         }
     }
 
     /// Whether the server is a master. If it is not, all connections are checked.
     pub(super) async fn is_master(&self, connection: &mut Connection) -> Result<bool, RedisError> {
+        if !self.is_current(connection) {
+            return Ok(false);
+        }
         let role: Vec<Value> = self.within(redis::cmd("ROLE").query_async(&mut **connection)).await?;
         let is_master = matches!(role.first(), Some(Value::BulkString(role)) if role == b"master");
         if !is_master {
             self.demotion.raise();
+            self.ask_for_master();
         }
         Ok(is_master)
     }
@@ -154,6 +251,7 @@ impl Connector {
         let is_demoted = is_demoted(error);
         if is_demoted {
             self.demotion.raise();
+            self.ask_for_master();
         }
         is_demoted
     }

@@ -42,7 +42,6 @@ impl Dialer {
     }
 
     /// Streams to another address of the same store.
-    #[cfg_attr(not(test), allow(dead_code, reason = "used with Sentinels and clusters, which come next"))]
     pub(super) fn at(&self, address: RedisAddress) -> Self {
         Self { address, tls: self.tls.clone() }
     }

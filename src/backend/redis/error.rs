@@ -42,6 +42,12 @@ impl ConnectionRole {
         BackendError::Unknown("no reply from Redis in time".into())
     }
 
+    /// The server was replaced as the master while it was asked. The new master may not have what this one did.
+    pub(super) fn replaced(self) -> BackendError {
+        self.count("io");
+        BackendError::Unknown("the master was replaced meanwhile".into())
+    }
+
     /// The reply has an unexpected format. The call may have changed data.
     pub(super) fn malformed_reply(self) -> BackendError {
         self.corrupt("unexpected reply format from Redis")

@@ -19,9 +19,11 @@ mod demotion;
 mod dialer;
 mod dispatcher;
 mod error;
+mod failover_time;
 mod format_level;
 mod keys;
 mod markers;
+mod master;
 mod members_pager;
 mod memory;
 mod pool;
@@ -29,9 +31,13 @@ mod preflight;
 mod presence;
 mod probe;
 mod publish_queue;
+mod reply_flow;
 mod rights;
 mod rooms_pager;
 mod script;
+mod sentinel_link;
+mod sentinel_report;
+mod sentinel_resolver;
 mod steady_clock;
 mod subscriber;
 mod subscription_state;
@@ -58,6 +64,7 @@ use self::preflight::{Preflight, Unsuitable};
 use self::presence::RedisPresence;
 use self::probe::Probe;
 use self::publish_queue::{PublishHeader, PublishQueue};
+use self::sentinel_resolver::{FirstRound, SentinelResolver};
 use self::steady_clock::ClockReader;
 use self::subscriber::Subscriber;
 use self::subscription_state::SystemChannels;
@@ -79,10 +86,18 @@ pub enum ConnectError {
     Cluster(String),
     /// The server is a Sentinel.
     #[error(
-        "the server at {0} is a Sentinel, which stores no messages, and chatnode does not ask it for the master: set \
-         `redis.url` to the master, or to a proxy that follows it"
+        "the server at {address} is a Sentinel, which stores no messages: set `redis.sentinel_master` to the name of its \
+         master{}, and `redis.url` to the addresses of all Sentinels", known(.masters)
     )]
-    Sentinel(String),
+    Sentinel {
+        /// Host and port.
+        address: String,
+        /// The masters that it watches.
+        masters: Vec<String>,
+    },
+    /// A call to Redis may take longer than a failover.
+    #[error("{0}")]
+    SlowCalls(String),
     /// The server is too old.
     #[error("the server at {address} is {server}; chatnode needs Redis 7.0 or later, or Valkey")]
     Old {
@@ -93,11 +108,17 @@ pub enum ConnectError {
     },
 }
 
+/// The names of masters, in brackets.
+fn known(masters: &[String]) -> String {
+    if masters.is_empty() { String::new() } else { format!(" (it knows {})", masters.join(", ")) }
+}
+
 impl ConnectError {
     fn unsuitable(reason: Unsuitable, address: String) -> Self {
         match reason {
             Unsuitable::Cluster => Self::Cluster(address),
-            Unsuitable::Sentinel => Self::Sentinel(address),
+            Unsuitable::Sentinel(masters) => Self::Sentinel { address, masters },
+            Unsuitable::SlowCalls(text) => Self::SlowCalls(text),
             Unsuitable::Old(server) => Self::Old { address, server },
         }
     }
@@ -115,6 +136,14 @@ pub async fn connect(
     shutdown: CancellationToken,
 ) -> Result<(Backend, Vec<String>), ConnectError> {
     let connector = Connector::new(&config.redis).map_err(ConnectError::Settings)?;
+    if let Some(mut resolver) =
+        SentinelResolver::new(&config.redis, &connector).map_err(ConnectError::Settings)?
+    {
+        if let FirstRound::Wrong(why) = resolver.first_round().await {
+            return Err(ConnectError::Settings(why));
+        }
+        tracker.spawn(until_stopped("sentinels", &shutdown, resolver.run()));
+    }
     let warnings = match Preflight::run(&connector).await {
         Ok(Preflight { unsuitable: Some(reason), .. }) => {
             return Err(ConnectError::unsuitable(reason, connector.address()));

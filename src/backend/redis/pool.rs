@@ -102,7 +102,13 @@ impl Pool {
     /// Takes a connection. Returns it with the deadline of the whole call.
     async fn take(&self) -> Result<(Object<PoolManager>, Instant), BackendError> {
         let deadline = Instant::now() + self.connector.timeout();
-        match timeout_at(deadline, self.pool.get()).await {
+        let get = async {
+            if let Some(master) = self.connector.master() {
+                master.released().await;
+            }
+            self.pool.get().await
+        };
+        match timeout_at(deadline, get).await {
             Ok(Ok(connection)) => Ok((connection, deadline)),
             Ok(Err(PoolError::Backend(error))) => Err(ConnectionRole::Pool.refused(error.to_string())),
             Ok(Err(error)) => Err(ConnectionRole::Pool.refused(error.to_string())),
@@ -116,6 +122,11 @@ impl Pool {
         connection: Object<PoolManager>,
         outcome: Result<Result<T, RedisError>, Elapsed>,
     ) -> Result<T, BackendError> {
+        // Also a reply that came: a replaced master may still answer, for a moment.
+        if !self.connector.is_current(&connection) {
+            drop(Object::take(connection));
+            return Err(ConnectionRole::Pool.replaced());
+        }
         match outcome {
             Ok(result) => result.map_err(|error| {
                 self.connector.notice_demotion(&error);

@@ -7,14 +7,22 @@ use redis::{Cmd, FromRedisValue, RedisError, Value, from_redis_value};
 
 use super::connection::Connection;
 use super::connector::{Connector, NOT_A_MASTER};
+use super::failover_time;
+use super::master::Master;
+use super::sentinel_link::master_names;
+
+/// The setting of Sentinels that says how long a master must be silent before it is replaced.
+const DOWN_AFTER: &str = "down-after-milliseconds of the Sentinels";
 
 /// Reasons why a server can't be used at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unsuitable {
     /// The server is in cluster mode: topics would be on different servers.
     Cluster,
-    /// The server is a Sentinel, which stores nothing.
-    Sentinel,
+    /// The server is a Sentinel, which stores nothing, and watches the masters of these names.
+    Sentinel(Vec<String>),
+    /// A call may take longer than a failover.
+    SlowCalls(String),
     /// The server is this one. Scripts need flags, which came with version 7.
     Old(String),
 }
@@ -43,7 +51,16 @@ impl Preflight {
         let mut get = redis::cmd("CONFIG");
         get.arg("GET").arg(&["appendonly", "appendfsync", "maxmemory-policy"]);
         let settings = allowed(connector, &mut connection, &get).await?;
-        Ok(Self::judge(&hello.collect(), info.as_deref(), settings.as_ref()))
+        let mut preflight = Self::judge(&hello.collect(), info.as_deref(), settings.as_ref());
+        if let Some(Unsuitable::Sentinel(names)) = &mut preflight.unsuitable {
+            // An error means that it does not say.
+            *names = connector.within(master_names(&mut connection)).await.unwrap_or_default();
+        }
+        if let Some(window) = connector.master().and_then(Master::window) {
+            let checked = failover_time::check(connector.timeout(), window, DOWN_AFTER);
+            preflight.unsuitable = preflight.unsuitable.or(checked.err().map(Unsuitable::SlowCalls));
+        }
+        Ok(preflight)
     }
 
     /// Logs what the server is, and returns the warnings.
@@ -77,7 +94,7 @@ impl Preflight {
         }
         let server = format!("{name} {}", version.as_deref().unwrap_or("of unknown version"));
         let unsuitable = match (mode.as_deref(), major) {
-            (Some("sentinel"), _) => Some(Unsuitable::Sentinel),
+            (Some("sentinel"), _) => Some(Unsuitable::Sentinel(Vec::new())),
             (Some("cluster"), _) => Some(Unsuitable::Cluster),
             (_, Some(..7)) => Some(Unsuitable::Old(server.clone())),
             _ => None,
@@ -184,7 +201,7 @@ mod tests {
         for (hello, info, server, unsuitable) in [
             (&hello("standalone", "master")[..], Some("standalone"), "Valkey 9.1.2", None),
             (&hello("cluster", "master")[..], Some("cluster"), "Valkey 9.1.2", Some(Unsuitable::Cluster)),
-            (&hello("sentinel", "")[..3], None, "valkey 9.1.2", Some(Unsuitable::Sentinel)),
+            (&hello("sentinel", "")[..3], None, "valkey 9.1.2", Some(Unsuitable::Sentinel(vec![]))),
             (&hello("cluster", "replica")[..], None, "valkey 9.1.2", Some(Unsuitable::Cluster)),
             (&no_hello[..], Some("cluster"), "Valkey 9.1.2", Some(Unsuitable::Cluster)),
             (&[("server", "redis"), ("version", "6.2.1")][..], None, "redis 6.2.1", old("redis 6.2.1")),

@@ -146,7 +146,9 @@ impl PublishQueue {
         let (queue, receiver) = mpsc::channel(QUEUE);
         let task = async move {
             let mut gatherer = Gatherer { queue: receiver, next: None };
-            while let Some(batch) = gatherer.batch().await {
+            // What waits for a connection is not sent, and so its caller can give it up.
+            while commands[index].usable().await.is_some() {
+                let Some(batch) = gatherer.batch().await else { break };
                 send(&commands[index], &header, batch).await;
             }
             // The broker is gone, and so the node stops.

@@ -18,7 +18,7 @@ use super::backoff::Backoff;
 use super::channel_names::ChannelNames;
 use super::clock::MonotonicClock;
 use super::connection::Connection;
-use super::connector::{Connector, NOT_A_MASTER};
+use super::connector::Connector;
 use super::dispatcher::{BURST, Dispatcher, InboundQueue, PushMessage};
 use super::error::ConnectionRole;
 use super::subscription_state::{SubscriptionState, SystemChannels};
@@ -143,6 +143,7 @@ impl SubscriberTask {
                     let _ = self.state.replace.notified().now_or_never();
                     let reason = self.serve(connection, &inbound, queue).await;
                     tracing::warn!(reason, "replacing the subscription connection to Redis");
+                    self.connector.ask_for_master();
                     let interrupted = self.state.subscriptions().connection_lost();
                     if !interrupted.is_empty() {
                         let how = if reason == SILENT { Interruption::Silent } else { Interruption::Lost };
@@ -215,7 +216,7 @@ impl SubscriberTask {
                 () = inbound.ended.cancelled() => break inbound.reason(),
                 () = self.state.replace.notified() => break SILENT,
                 () = self.names.differ_from(&inbound.prefix) => break "the channels have other names",
-                () = &mut demoted => break NOT_A_MASTER,
+                () = &mut demoted => break self.connector.why_no_master(),
                 () = batch_call.failed() => break "a subscription was not confirmed",
                 _ = queue.recv_many(&mut burst, BURST) => {
                     inbound.release(&burst);

@@ -1,0 +1,238 @@
+//! A real set of Sentinels: nodes follow the master that they name, and nothing that was acknowledged is lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chatnode::backend::redis::{ConnectError, connect};
+use chatnode::config::Config;
+use chatnode::protocol::Topic;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::support::backend::{Harness, bodies, room};
+use crate::support::listener::{Delivery, Listener, eventually};
+use crate::support::redis_server::RedisServer;
+use crate::support::sentinel_set::{DOWN_AFTER, MASTER, SentinelSet, TIMEOUT};
+
+/// Settings of a node that follows Sentinels.
+fn follow(config: &mut Config) {
+    config.redis.sentinel_master = Some(MASTER.into());
+    config.redis.timeout = TIMEOUT;
+}
+
+async fn node_on(set: &SentinelSet) -> Harness {
+    let node = Harness::redis_unready(&set.url(), follow).await;
+    node.ready().await;
+    node
+}
+
+/// The error or the warnings of a start.
+async fn start(url: &str, tune: impl FnOnce(&mut Config)) -> Result<Vec<String>, ConnectError> {
+    let mut config = Config::default();
+    config.redis.url = Some(url.into());
+    follow(&mut config);
+    tune(&mut config);
+    let stop = CancellationToken::new();
+    let connected = connect(&config, Listener::new(), &TaskTracker::new(), stop.clone()).await;
+    stop.cancel();
+    connected.map(|(_, warnings)| warnings)
+}
+
+/// Publishes one message after the other, each again until it is acknowledged.
+struct Publisher {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<Vec<String>>,
+}
+
+impl Publisher {
+    fn start(node: &Arc<Harness>, topic: &Topic) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (node, topic, stopped) = (node.clone(), topic.clone(), stop.clone());
+        let task = tokio::spawn(async move {
+            let mut acknowledged = Vec::new();
+            while !stopped.load(Ordering::Acquire) {
+                let body = acknowledged.len().to_string();
+                if node.publish(&[&topic], &body, &body).await.is_ok() {
+                    acknowledged.push(body);
+                }
+                tokio::task::yield_now().await;
+            }
+            acknowledged
+        });
+        Self { stop, task }
+    }
+
+    /// What was acknowledged, in order.
+    async fn stop(self) -> Vec<String> {
+        self.stop.store(true, Ordering::Release);
+        self.task.await.unwrap()
+    }
+}
+
+/// Until a new message is acknowledged.
+async fn until_stored(node: &Harness, topic: &Topic, body: &str) {
+    eventually("a message is stored", || async { node.publish(&[topic], body, body).await.is_ok() }).await;
+}
+
+/// Checks that the log has everything that was acknowledged, once and in order.
+async fn assert_complete(node: &Harness, topic: &Topic, acknowledged: &[String]) {
+    let log = node.log(topic).await;
+    let kept: Vec<&str> = bodies(&log).into_iter().filter(|body| body.parse::<u64>().is_ok()).collect();
+    assert!(acknowledged.len() > 10, "{} were acknowledged", acknowledged.len());
+    // The last one may have been stored without an acknowledgement.
+    assert_eq!(&kept[..acknowledged.len()], acknowledged);
+    assert!(kept.len() <= acknowledged.len() + 1, "{} for {}", kept.len(), acknowledged.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_follows_after_the_master_was_killed() {
+    let mut set = SentinelSet::start();
+    let node = Arc::new(node_on(&set).await);
+    let lobby = room("lobby");
+    node.subscribe(&lobby).await;
+    let publisher = Publisher::start(&node, &lobby);
+    node.listener.messages(&lobby, 20).await;
+    set.servers[0].kill();
+    let new = set.until_replaced(0, &[0, 1, 2]);
+    until_stored(&node, &lobby, "after").await;
+    let restored = Delivery::Restored(lobby.clone());
+    node.listener.until("the topic is restored", |all| all.contains(&restored)).await;
+    assert!(set.servers[new].command(&["EXISTS", "chat:{r:lobby}:log"]).unwrap() == "1");
+    let acknowledged = publisher.stop().await;
+    assert_complete(&node, &lobby, &acknowledged).await;
+    eventually("the lease is renewed", || async { node.backend.presence.renew().await.is_ok() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn planned_failover_moves_all_connections_without_loss() {
+    let set = SentinelSet::start();
+    for server in &set.servers {
+        server.command(&["ACL", "SETUSER", "chat", "on", ">pw", "~*", "&*", "+@all"]).unwrap();
+    }
+    let user = |config: &mut Config| {
+        follow(config);
+        config.redis.username = Some("chat".into());
+        config.redis.password = Some("pw".into());
+    };
+    let node = Arc::new(Harness::redis_unready(&set.url(), user).await);
+    node.ready().await;
+    let lobby = room("lobby");
+    node.subscribe(&lobby).await;
+    let publisher = Publisher::start(&node, &lobby);
+    node.listener.messages(&lobby, 20).await;
+    set.fail_over();
+    let new = set.until_replaced(0, &[0, 1, 2]);
+    let list = |server: usize| set.servers[server].command(&["CLIENT", "LIST"]).unwrap();
+    eventually("nobody is connected to the old master", || async { !list(0).contains("user=chat") }).await;
+    until_stored(&node, &lobby, "after").await;
+    assert!(list(new).contains("user=chat"));
+    let acknowledged = publisher.stop().await;
+    assert_complete(&node, &lobby, &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn master_that_was_paused_past_its_failover_loses_nothing() {
+    let set = SentinelSet::start();
+    let node = Arc::new(node_on(&set).await);
+    let lobby = room("lobby");
+    node.subscribe(&lobby).await;
+    let publisher = Publisher::start(&node, &lobby);
+    node.listener.messages(&lobby, 20).await;
+    set.servers[0].stop();
+    set.until_promoted(0);
+    set.servers[0].cont();
+    until_stored(&node, &lobby, "after").await;
+    set.until_replaced(0, &[0, 1, 2]);
+    until_stored(&node, &lobby, "later").await;
+    let acknowledged = publisher.stop().await;
+    assert_complete(&node, &lobby, &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_keeps_its_master_while_all_sentinels_are_down() {
+    let mut set = SentinelSet::start();
+    let node = node_on(&set).await;
+    let lobby = room("lobby");
+    set.sentinels.iter_mut().for_each(RedisServer::kill);
+    for turn in 0..20 {
+        node.say(&lobby, &turn.to_string()).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(node.backend.broker.ready());
+    // A node that starts now can't know the master.
+    let warned = start(&set.url(), |_| {}).await.unwrap();
+    assert!(warned[0].contains("the master main is not known, since 0 of 3 Sentinels answer"), "{warned:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_settings_are_named_with_the_way_out() {
+    let set = SentinelSet::start();
+    let error = start(&set.url(), |config| config.redis.sentinel_master = Some("mian".into())).await;
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("know no master named mian; they know main: set redis.sentinel_master"),
+        "{error}"
+    );
+    let error = start(&set.servers[0].url(), |_| {}).await.unwrap_err().to_string();
+    assert!(error.contains("is no Sentinel: redis.url must have the addresses of Sentinels"), "{error}");
+    let error = start(&set.url(), |config| config.redis.timeout = DOWN_AFTER).await.unwrap_err().to_string();
+    assert!(error.contains("set redis.timeout to 1100ms"), "{error}");
+    // An address that the Sentinels announce and that leads nowhere from here.
+    let port = set.servers[0].port();
+    let away = format!("127.0.0.1:{port}=127.0.0.1:1");
+    let warned = start(&set.url(), |config| config.redis.address_map = vec![away]).await.unwrap();
+    assert!(
+        warned[0].contains("can't be reached from here") && warned[0].contains("redis.address_map"),
+        "{warned:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_may_have_users_whose_password_changes() {
+    let set = SentinelSet::start();
+    // The rights of docs/operations.md.
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
+    let (_, rights) = page.split_once("The user of a Sentinel needs `").unwrap();
+    let rights: Vec<&str> = rights.split_once('`').unwrap().0.split_whitespace().collect();
+    let set_user = |password: &str| {
+        for sentinel in &set.sentinels {
+            let user =
+                ["ACL", "SETUSER", "node", "reset", "on", password, "resetkeys", "allchannels", "-@all"];
+            sentinel.command(&[&user[..], &rights].concat()).unwrap();
+        }
+    };
+    set_user(">first");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "wr0ng\n").unwrap();
+    let user = |config: &mut Config| {
+        config.redis.sentinel_username = Some("node".into());
+        config.redis.sentinel_password_file = Some(file.clone());
+    };
+    let warned = start(&set.url(), user).await.unwrap();
+    assert!(warned[0].contains("check redis.sentinel_username and redis.sentinel_password"), "{warned:?}");
+    assert!(!warned[0].contains("wr0ng"), "{warned:?}");
+    std::fs::write(&file, "first\n").unwrap();
+    let node = Harness::redis_unready(&set.url(), |config| {
+        follow(config);
+        user(config);
+    })
+    .await;
+    node.ready().await;
+    set_user(">second");
+    for sentinel in &set.sentinels {
+        sentinel.command(&["CLIENT", "KILL", "USER", "node"]).unwrap();
+        assert!(sentinel.command(&["ACL", "LOG"]).unwrap().matches("reason\ncommand").next().is_none());
+    }
+    // The master stays, and the next failover is followed with the new password.
+    let lobby = room("lobby");
+    node.say(&lobby, "before").await;
+    std::fs::write(&file, "second\n").unwrap();
+    set.fail_over();
+    let new = set.until_replaced(0, &[0, 1, 2]);
+    until_stored(&node, &lobby, "after").await;
+    let stored = set.servers[new].command(&["XLEN", "chat:{r:lobby}:log"]).unwrap();
+    assert_eq!(stored, "2");
+}
