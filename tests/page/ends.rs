@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::page_fixture::PageFixture;
-use super::person::{ENTER, Person};
+use super::person::{ENTER, PATIENCE, Person};
 use crate::support::api::with_tokens;
-use crate::support::client::{Client, PATIENCE};
+use crate::support::client::Client;
 use crate::support::cluster::{Kind, until};
 use crate::support::fake_balancer::FakeBalancer;
 use crate::support::raw::RawSocket;

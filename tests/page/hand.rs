@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::browser::Browser;
 use super::engine::Engine;
-use super::person::Person;
+use super::person::{PATIENCE, Person};
 use super::screen::Screen;
-use crate::support::client::{Client, PATIENCE};
+use crate::support::client::Client;
 use crate::support::cluster::{Cluster, Kind};
 
 const BELOW: &str = "(() => {

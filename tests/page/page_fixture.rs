@@ -5,7 +5,7 @@ use chatnode::config::Config;
 
 use super::browser::Browser;
 use super::engine::Engine;
-use super::person::Person;
+use super::person::{PATIENCE, Person};
 use crate::support::client::Client;
 use crate::support::cluster::{Cluster, Kind};
 use crate::support::fake_balancer::FakeBalancer;
@@ -33,8 +33,13 @@ impl PageFixture {
     }
 
     async fn launch(kind: Kind, adjust: impl FnOnce(&mut Config), engine: Engine) -> Self {
+        let settings = |config: &mut Config| {
+            // A test client answers pings only while it is read, and a browser may take long on a busy machine.
+            config.server.pong_timeout = PATIENCE;
+            adjust(config);
+        };
         let (cluster, browser) =
-            tokio::join!(Cluster::start_with(kind, 2, adjust), Browser::start_headless(engine));
+            tokio::join!(Cluster::start_with(kind, 2, settings), Browser::start_headless(engine));
         let balancer = FakeBalancer::start(vec![cluster.address(0), cluster.address(1)]).await;
         Self { browser, balancer, cluster }
     }

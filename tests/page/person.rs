@@ -6,8 +6,9 @@ use base64::Engine;
 use serde_json::{Value, json};
 
 use super::browser::Browser;
-use crate::support::client::PATIENCE;
 
+/// How long the page may take for what it does. A browser gets little time while other tests run.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The Enter key in WebDriver.
 pub const ENTER: &str = "\u{e007}";
 /// The Shift key in WebDriver, held until it is sent again.

@@ -5,8 +5,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::page_fixture::PageFixture;
-use super::person::{ENTER, SHIFT};
-use crate::support::client::PATIENCE;
+use super::person::{ENTER, PATIENCE, SHIFT};
 use crate::support::cluster::Kind;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
