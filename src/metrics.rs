@@ -49,6 +49,8 @@ pub const SENTINELS_ANSWERING: &str = "chat_sentinels_answering";
 pub const REDIS_FAILOVERS: &str = "chat_redis_failovers_total";
 /// Connections for commands that were asked and gave no answer for a second: new writes waited for a proof of the master.
 pub const REDIS_STALLS: &str = "chat_redis_stalls_total";
+/// Publishes that too few replicas had in time, so that their outcome is unknown.
+pub const PUBLISH_REPLICAS_SHORT: &str = "chat_publish_replicas_short_total";
 /// Rejected requests and connections, by `scope` ([`REJECTION_SCOPES`]).
 pub const REJECTIONS: &str = "chat_rejections_total";
 /// Memberships (a user in a room) that this node holds.
@@ -145,6 +147,7 @@ pub fn register() {
     describe_gauge!(SENTINELS_ANSWERING, "Sentinels that answered the last question. 0 without Sentinels.");
     describe_counter!(REDIS_FAILOVERS, "Masters that were replaced by another server.");
     describe_counter!(REDIS_STALLS, "Connections for commands that gave no answer for a second.");
+    describe_counter!(PUBLISH_REPLICAS_SHORT, "Publishes that too few replicas had in time.");
     describe_counter!(REJECTIONS, "Rejected requests and connections, by scope.");
     describe_gauge!(PRESENCE_ENTRIES, "Memberships (a user in a room) that this node holds.");
     describe_gauge!(DRAINING, "1 while the node drains.");
@@ -176,7 +179,7 @@ pub fn register() {
             counter!(REDIS_ERRORS, "role" => role, "kind" => kind).absolute(0);
         }
     }
-    for name in [SLOW_CONSUMER_DISCONNECTS, REDIS_FAILOVERS, REDIS_STALLS] {
+    for name in [SLOW_CONSUMER_DISCONNECTS, REDIS_FAILOVERS, REDIS_STALLS, PUBLISH_REPLICAS_SHORT] {
         counter!(name).absolute(0);
     }
     counter!(LAGGED).absolute(0);

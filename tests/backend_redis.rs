@@ -23,6 +23,8 @@ mod nodes;
 mod older_node;
 #[path = "backend_redis/publishes.rs"]
 mod publishes;
+#[path = "backend_redis/replicas.rs"]
+mod replicas;
 #[path = "backend_redis/rooms.rs"]
 mod rooms;
 #[path = "backend_redis/sentinel.rs"]

@@ -57,6 +57,7 @@ impl Default for Redis {
             subscriber_connections: 1,
             pool_size: 8,
             timeout: Duration::from_secs(2),
+            min_replicas_acked: 0,
             max_reconnect_delay: Duration::from_secs(1),
         }
     }

@@ -77,7 +77,9 @@ impl Config {
     pub fn store_connections(&self) -> usize {
         let redis = &self.redis;
         if self.is_clustered() {
-            redis.command_connections + redis.subscriber_connections + redis.pool_size
+            // Publishes that wait for replicas have connections of their own.
+            let publishing = if redis.min_replicas_acked > 0 { redis.command_connections } else { 0 };
+            redis.command_connections + publishing + redis.subscriber_connections + redis.pool_size
         } else {
             0
         }

@@ -49,6 +49,8 @@ pub struct Redis {
     /// How long a command may take.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
+    /// How many replicas must have a message before it is acknowledged; 0: the master's own answer is enough.
+    pub min_replicas_acked: usize,
     /// The longest pause between two attempts to connect.
     #[serde(with = "humantime_serde")]
     pub max_reconnect_delay: Duration,

@@ -20,6 +20,9 @@ use crate::support::sentinel_set::{DOWN_AFTER, MASTER, SentinelSet, TIMEOUT};
 fn follow(config: &mut Config) {
     config.redis.sentinel_master = Some(MASTER.into());
     config.redis.timeout = TIMEOUT;
+    // The log keeps all that a test publishes.
+    config.history.max_messages = 1_000_000;
+    config.history.max_bytes = 1 << 30;
 }
 
 async fn node_on(set: &SentinelSet) -> Harness {

@@ -12,7 +12,6 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, Pipeline, PushInfo, PushKind, RedisError, Value, from_redis_value};
@@ -26,6 +25,7 @@ use super::clock::{LastTime, MonotonicClock};
 use super::connection::Connection;
 use super::connector::Connector;
 use super::error::{ConnectionRole, is_no_script};
+use super::failure_signal::FailureSignal;
 use super::master::Master;
 use super::reply_flow::{Question, ReplyFlow, STALL};
 use super::script::{ON_COMMAND_CONNECTIONS, Script};
@@ -65,30 +65,6 @@ pub(super) struct LiveConnection {
     flow: Arc<ReplyFlow>,
 }
 
-/// A failure that a caller noticed before the watchdog. It names a generation, so that a late failure of an old connection
-/// does not replace the current one.
-#[derive(Default)]
-struct FailureSignal {
-    generation: AtomicU64,
-    raised: Notify,
-    /// A call got no answer in time: the watchdog asks at once.
-    suspected: Notify,
-}
-
-impl FailureSignal {
-    fn raise(&self, generation: u64) {
-        self.generation.fetch_max(generation, Ordering::Relaxed);
-        self.raised.notify_one();
-    }
-
-    /// Resolves once a failure of this generation, or of a later one, was raised.
-    async fn wait(&self, generation: u64) {
-        while self.generation.load(Ordering::Relaxed) < generation {
-            self.raised.notified().await;
-        }
-    }
-}
-
 impl CommandConnection {
     /// Starts the task that keeps the connection.
     pub(super) fn spawn(
@@ -125,20 +101,31 @@ impl CommandConnection {
         keys: usize,
         fill: impl Fn(&mut Cmd) + Send + Sync,
     ) -> Result<T, BackendError> {
+        let (reply, _) = self.script_then(script, keys, fill, None).await?;
+        from_redis_value(reply).map_err(|_| ConnectionRole::Command.malformed_reply())
+    }
+
+    /// Runs a script, and right behind it a command that returns a number, within the deadline of both.
+    pub(super) async fn script_then(
+        &self,
+        script: &Script,
+        keys: usize,
+        fill: impl Fn(&mut Cmd) + Send + Sync,
+        then: Option<&Cmd>,
+    ) -> Result<(Value, usize), BackendError> {
         let deadline = Instant::now() + self.connector.timeout();
         let live = self.live().await?;
         let question = live.flow.ask();
         let mut connection = live.connection.clone();
         let call = async {
-            match connection.send_packed_command(&script.by_hash(keys, &fill)).await.and_then(checked) {
+            match send(&mut connection, script.by_hash(keys, &fill), then).await {
                 Err(error) if is_no_script(&error) => {
-                    connection.send_packed_command(&script.by_text(keys, &fill)).await.and_then(checked)
+                    send(&mut connection, script.by_text(keys, &fill), then).await
                 }
                 reply => reply,
             }
         };
-        let reply: Value = self.finish(&live, &question, timeout_at(deadline, call).await)?;
-        from_redis_value(reply).map_err(|_| ConnectionRole::Command.malformed_reply())
+        self.finish(&live, &question, timeout_at(deadline, call).await)
     }
 
     /// Runs one command, within the deadline.
@@ -238,6 +225,23 @@ impl CommandConnection {
             }
         }
     }
+}
+
+/// Sends a call, and right behind it another one that returns a number.
+async fn send(
+    connection: &mut Connection,
+    call: Cmd,
+    then: Option<&Cmd>,
+) -> Result<(Value, usize), RedisError> {
+    let Some(then) = then else {
+        return Ok((connection.send_packed_command(&call).await.and_then(checked)?, 0));
+    };
+    let mut both = Pipeline::with_capacity(2);
+    both.add_command(call).add_command(then.clone());
+    let mut replies = connection.send_packed_commands(&both, 0, 2).await?.into_iter().map(checked);
+    let mut next = || replies.next().unwrap_or(Ok(Value::Nil));
+    let reply = next()?;
+    Ok((reply, from_redis_value(next()?)?))
 }
 
 /// Turns an error reply into an error: redis-rs returns it as a value. Not so the errors within an array: each concerns one

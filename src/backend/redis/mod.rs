@@ -20,6 +20,7 @@ mod dialer;
 mod dispatcher;
 mod error;
 mod failover_time;
+mod failure_signal;
 mod format_level;
 mod keys;
 mod markers;
@@ -63,7 +64,7 @@ use self::pool::Pool;
 use self::preflight::{Preflight, Unsuitable};
 use self::presence::RedisPresence;
 use self::probe::Probe;
-use self::publish_queue::{PublishHeader, PublishQueue};
+use self::publish_queue::{PublishHeader, PublishQueue, Replicas};
 use self::sentinel_resolver::{FirstRound, SentinelResolver};
 use self::steady_clock::ClockReader;
 use self::subscriber::Subscriber;
@@ -161,9 +162,14 @@ pub async fn connect(
     let keys = Keys::new(&config.redis.prefix, names.clone());
     let node = format!("{:016x}", rand::random::<u64>());
     let clock = MonotonicClock::start();
-    let commands: Arc<[CommandConnection]> = (0..config.redis.command_connections.max(1))
-        .map(|_| CommandConnection::spawn(connector.clone(), clock, tracker, shutdown.clone()))
-        .collect();
+    let connections = || -> Arc<[CommandConnection]> {
+        let spawn = |_| CommandConnection::spawn(connector.clone(), clock, tracker, shutdown.clone());
+        (0..config.redis.command_connections.max(1)).map(spawn).collect()
+    };
+    let commands = connections();
+    let replicas = Replicas::new(config.redis.min_replicas_acked, config.redis.timeout);
+    // What waits for replicas would delay everything else on its connection.
+    let publishing = if replicas.is_some() { connections() } else { commands.clone() };
     let subscribers: Arc<[Subscriber]> = (0..config.redis.subscriber_connections.max(1))
         .map(|i| {
             let system_channels =
@@ -200,10 +206,10 @@ pub async fn connect(
     tracker.spawn(until_stopped("format", &shutdown, format_reader.run()));
 
     let header = PublishHeader { retention: config.history.clone(), steady, memory, format: format.clone() };
-    let publishes = (0..commands.len())
+    let publishes = (0..publishing.len())
         .map(|index| {
-            let queue = (commands.clone(), index, header.clone());
-            PublishQueue::spawn(queue, config.redis.timeout, tracker, shutdown.clone())
+            let queue = (publishing.clone(), index, header.clone());
+            PublishQueue::spawn(queue, replicas.clone(), config.redis.timeout, tracker, shutdown.clone())
         })
         .collect();
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use metrics::counter;
 use redis::{Cmd, RedisError, Value};
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +25,7 @@ use super::script::PUBLISH;
 use super::steady_clock::SteadyClock;
 use crate::backend::{BackendError, UNOPENED_INBOX};
 use crate::config::History;
+use crate::metrics::PUBLISH_REPLICAS_SHORT;
 use crate::supervise::until_stopped;
 
 /// Maximum of publishes in one call. Redis works on nothing else during a call.
@@ -34,6 +36,9 @@ const BYTES_PER_CALL: usize = 64 << 10;
 
 /// Publishes that wait in the queue before a caller waits. The number of callers is bounded: one per client connection.
 const QUEUE: usize = 512;
+
+/// How long Redis waits for its replicas behind a call. Everything on the connection waits with it.
+const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// Length of the hash of a dedupe key.
 const DEDUPE_HASH_BYTES: usize = 16;
@@ -129,6 +134,22 @@ struct Waiting {
     reply: oneshot::Sender<Result<Value, BackendError>>,
 }
 
+/// How many replicas must have a publish before it is acknowledged.
+#[derive(Clone)]
+pub(super) struct Replicas {
+    count: usize,
+    wait: Cmd,
+}
+
+impl Replicas {
+    /// `None` where the master's own answer is enough.
+    pub(super) fn new(count: usize, timeout: Duration) -> Option<Self> {
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(count).arg(MAX_WAIT.min(timeout / 4).as_millis() as u64);
+        (count > 0).then_some(Self { count, wait })
+    }
+}
+
 /// The publishes of one command connection.
 pub(super) struct PublishQueue {
     queue: mpsc::Sender<Waiting>,
@@ -139,6 +160,7 @@ impl PublishQueue {
     /// Starts the task that sends the publishes of the connection with this index.
     pub(super) fn spawn(
         (commands, index, header): (Arc<[CommandConnection]>, usize, PublishHeader),
+        replicas: Option<Replicas>,
         timeout: Duration,
         tracker: &TaskTracker,
         stop: CancellationToken,
@@ -149,7 +171,7 @@ impl PublishQueue {
             // What waits for a connection is not sent, and so its caller can give it up.
             while commands[index].usable().await.is_some() {
                 let Some(batch) = gatherer.batch().await else { break };
-                send(&commands[index], &header, batch).await;
+                send(&commands[index], &header, replicas.as_ref(), batch).await;
             }
             // The broker is gone, and so the node stops.
             std::future::pending::<()>().await;
@@ -225,7 +247,12 @@ impl Gatherer {
 }
 
 /// Sends one call, and gives each caller its reply.
-async fn send(connection: &CommandConnection, header: &PublishHeader, batch: Vec<Waiting>) {
+async fn send(
+    connection: &CommandConnection,
+    header: &PublishHeader,
+    replicas: Option<&Replicas>,
+    batch: Vec<Waiting>,
+) {
     let (items, replies): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|waiting| (waiting.item, waiting.reply)).unzip();
     let keys = items.iter().map(|item| item.keys.len()).sum();
@@ -236,9 +263,11 @@ async fn send(connection: &CommandConnection, header: &PublishHeader, batch: Vec
         header.write_to(cmd);
         items.iter().for_each(|item| item.write_to(cmd));
     };
-    let results = match connection.script(&PUBLISH, keys, fill).await {
-        Ok(Value::Array(results)) if results.len() == replies.len() => {
-            results.into_iter().map(result).collect()
+    let wait = replicas.map(|replicas| &replicas.wait);
+    let results = match connection.script_then(&PUBLISH, keys, fill, wait).await {
+        Ok((Value::Array(results), had)) if results.len() == replies.len() => {
+            let wanted = replicas.map_or(0, |replicas| replicas.count);
+            results.into_iter().map(result).map(|result| replicated(result, had, wanted)).collect()
         }
         Ok(_) => vec![Err(ConnectionRole::Command.malformed_reply()); replies.len()],
         Err(error) => vec![Err(error); replies.len()],
@@ -247,6 +276,15 @@ async fn send(connection: &CommandConnection, header: &PublishHeader, batch: Vec
         // An error means that the caller has given up.
         let _ = reply.send(result);
     }
+}
+
+/// The result of one publish that so many replicas have. The master has stored it in any case.
+fn replicated(result: Result<Value, BackendError>, had: usize, wanted: usize) -> Result<Value, BackendError> {
+    if result.is_err() || had >= wanted {
+        return result;
+    }
+    counter!(PUBLISH_REPLICAS_SHORT).increment(1);
+    Err(BackendError::Unknown(format!("{had} of {wanted} replicas have the message")))
 }
 
 /// The result of one publish: an error reply concerns this one only.
