@@ -17,7 +17,7 @@ use crate::chat::{Inlet, Node, RoomRules};
 use crate::config::Config;
 use crate::protocol::CloseReason;
 use crate::supervise::critical;
-use crate::transport::{self, AppState, ListenOptions};
+use crate::transport::{self, AppState, ListenOptions, Tls};
 use crate::{metrics as names, telemetry};
 
 /// How long background tasks may take to end after the drain.
@@ -63,6 +63,14 @@ impl From<ShutdownKind> for CloseReason {
     }
 }
 
+/// Checks the files that the settings name, as a start does.
+///
+/// # Errors
+/// The text names the setting and the file.
+pub fn check_files(config: &Config) -> Result<(), String> {
+    Tls::new(&config.tls).map(drop)
+}
+
 /// A node that listens but does not serve yet.
 pub struct Server {
     listener: TcpListener,
@@ -72,6 +80,7 @@ pub struct Server {
     http_sockets: (usize, usize),
     node: Arc<Node>,
     app: Arc<AppState>,
+    tls: Option<Arc<Tls>>,
     connections: TaskTracker,
     background: TaskTracker,
     stop: CancellationToken,
@@ -91,6 +100,7 @@ impl Server {
     async fn bind_to(config: Config, store: Option<&Embedded>) -> Result<Self, ServeError> {
         let recorder = telemetry::install_recorder();
         let rooms = RoomRules::new(&config.rooms).map_err(ServeError::Setting)?;
+        let tls = Tls::new(&config.tls).map_err(ServeError::Setting)?;
         let (listener, address) = open(&config.host, config.port).await?;
         let (internal, internal_address) = match config.internal.port {
             Some(port) => open(&config.internal.host, port).await.map(|(l, a)| (Some(l), Some(a)))?,
@@ -122,9 +132,23 @@ impl Server {
         background.spawn(critical("metrics", &stop, upkeep(recorder, stop.clone())));
         let app = AppState::new(node.clone(), connections.clone(), render);
         background.spawn(critical("notices", &stop, app.clone().sum_up_notices(stop.clone())));
+        if let Some(tls) = tls.clone() {
+            background.spawn(critical("certificate", &stop, tls.follow_files(stop.clone())));
+        }
         let addresses = (address, internal_address);
         let http_sockets = (transport::HTTP_SOCKETS, transport::OPERATOR_SOCKETS);
-        Ok(Self { listener, internal, addresses, http_sockets, node, app, connections, background, stop })
+        Ok(Self {
+            listener,
+            internal,
+            addresses,
+            http_sockets,
+            node,
+            app,
+            tls,
+            connections,
+            background,
+            stop,
+        })
     }
 
     /// The same node with fewer HTTP connections to the port for clients and to the port for operators.
@@ -136,6 +160,11 @@ impl Server {
     /// The address that clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.addresses.0
+    }
+
+    /// Whether clients connect by TLS.
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// The address of the endpoints for operators, if they have their own.
@@ -156,12 +185,14 @@ impl Server {
         let clients = no_more_clients.clone();
         let (sockets, operator_sockets) = self.http_sockets;
         let trusted_proxies: Arc<[_]> = config.server.trusted_proxies.as_slice().into();
-        let options = |sockets| ListenOptions { sockets, deadline, trusted_proxies: trusted_proxies.clone() };
-        let listen = transport::listen(self.listener, options(sockets), public, http.clone(), clients);
+        let options =
+            |sockets, tls| ListenOptions { sockets, deadline, trusted_proxies: trusted_proxies.clone(), tls };
+        let listen =
+            transport::listen(self.listener, options(sockets, self.tls), public, http.clone(), clients);
         http.spawn(critical("listener", &no_more_clients, listen));
         if let (Some(internal), Some(address)) = (self.internal, self.addresses.1) {
             let router = transport::internal(&self.app, address.ip());
-            let options = options(operator_sockets);
+            let options = options(operator_sockets, None);
             let listen = transport::listen(internal, options, router, http.clone(), self.stop.clone());
             http.spawn(critical("internal listener", &self.stop, listen));
         }

@@ -20,6 +20,15 @@ pub trait Socket: Send + Sync {
     /// # Errors
     /// `WouldBlock` if there is no room. Any other error means that the connection is gone.
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Sends what it has taken and still holds: a socket with TLS takes plain bytes, and sends them encrypted. Says whether any
+    /// bytes were sent.
+    ///
+    /// # Errors
+    /// As for [`Socket::try_write`].
+    fn try_send(&self, _has_progress: &mut bool) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What the socket did with the last bytes.
@@ -43,6 +52,8 @@ pub(super) struct SendQueue {
     state: SocketState,
     /// Some bytes of the first block are written.
     is_inside_block: bool,
+    /// The socket may hold bytes that it has taken and not sent.
+    is_unsent: bool,
     has_progress: bool,
 }
 
@@ -62,6 +73,8 @@ impl SendQueue {
 
     pub(super) fn attach(&mut self, socket: Arc<dyn Socket>) {
         self.socket = Some(socket);
+        // Of the handshake.
+        self.is_unsent = true;
     }
 
     /// The socket, which was full, has room again.
@@ -84,10 +97,19 @@ impl SendQueue {
     /// Writes what the socket takes at once, in one system call unless that is very much. Returns the number of bytes.
     pub(super) fn write(&mut self) -> usize {
         let before = self.bytes;
-        while let (Some(socket), SocketState::Open, false) = (&self.socket, self.state, self.is_empty()) {
-            match try_write(socket.as_ref(), &self.blocks) {
-                Ok(0) => self.state = SocketState::Lost,
-                Ok(count) => self.advance(count),
+        while let (Some(socket), SocketState::Open) = (&self.socket, self.state) {
+            let written = match (self.is_unsent, self.is_empty()) {
+                (true, _) => socket.try_send(&mut self.has_progress).map(|()| None),
+                (false, false) => try_write(socket.as_ref(), &self.blocks).map(Some),
+                (false, true) => break,
+            };
+            match written {
+                Ok(None) => self.is_unsent = false,
+                Ok(Some(0)) => self.state = SocketState::Lost,
+                Ok(Some(count)) => {
+                    self.is_unsent = true;
+                    self.advance(count);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.state = SocketState::Full,
                 Err(_) => self.state = SocketState::Lost,

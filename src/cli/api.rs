@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::own_certificate::{self, OwnCertificateError};
 use crate::config::Config;
 use chatnode_client::tls::{self, TrustError};
 
@@ -46,8 +47,11 @@ pub(super) enum ApiError {
     /// The URL needs TLS, and there are no trusted root certificates.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The certificate of the node on this machine can't be read.
+    #[error(transparent)]
+    Own(#[from] OwnCertificateError),
     /// There is no connection.
-    #[error("can't connect to {0}: {why}: is the node running? --url names another one", why = tls::explain(.1).unwrap_or_else(|| .1.to_string()))]
+    #[error("can't connect to {0}: {why}", why = tls::explain(.1).unwrap_or_else(|| no_node(.1)))]
     Connect(Authority, io::Error),
     /// The connection failed before the answer was complete.
     #[error("no answer from {0}: {1}")]
@@ -60,6 +64,7 @@ pub(super) enum ApiError {
 impl Api {
     /// The node at this URL; without a URL, the node with these settings on this machine.
     pub(super) fn new(url: Option<&str>, config: &Config, deadline: Duration) -> Result<Self, ApiError> {
+        let is_own = url.is_none();
         let own = own_url(config);
         let url = url.unwrap_or(&own);
         let bad = || ApiError::Url(url.to_owned());
@@ -71,7 +76,11 @@ impl Api {
         let authority = parts.authority.ok_or_else(bad)?;
         let path =
             parts.path_and_query.map_or_else(String::new, |path| path.path().trim_end_matches('/').into());
-        let tls = (!is_plain).then(tls::native_config).transpose()?;
+        let tls = match (is_plain, is_own) {
+            (true, _) => None,
+            (false, true) => own_certificate::config(config)?,
+            (false, false) => Some(tls::native_config()?),
+        };
         Ok(Self { authority, path, tls, key: config.auth.admin_key.clone(), deadline })
     }
 
@@ -134,13 +143,18 @@ impl Api {
     }
 }
 
+fn no_node(error: &io::Error) -> String {
+    format!("{error}: is the node running? --url names another one")
+}
+
 /// The URL of a node with these settings on this machine.
 fn own_url(config: &Config) -> String {
-    let (host, port) = match config.internal.port {
-        Some(port) => (&config.internal.host, port),
-        None => (&config.host, config.port),
+    let (scheme, host, port) = match config.internal.port {
+        Some(port) => ("http", &config.internal.host, port),
+        None if config.tls.cert_file.is_some() => ("https", &config.host, config.port),
+        None => ("http", &config.host, config.port),
     };
-    format!("http://{}", reachable(host, port))
+    format!("{scheme}://{}", reachable(host, port))
 }
 
 /// The address at which this machine reaches a listener on this host and port.
@@ -164,6 +178,8 @@ mod tests {
         assert_eq!(own_url(&config), "http://127.0.0.1:8080");
         config.host = "::".into();
         assert_eq!(own_url(&config), "http://[::1]:8080");
+        config.tls.cert_file = Some("cert.pem".into());
+        assert_eq!(own_url(&config), "https://[::1]:8080");
         config.internal.host = "0.0.0.0".into();
         config.internal.port = Some(8081);
         assert_eq!(own_url(&config), "http://127.0.0.1:8081");

@@ -9,6 +9,7 @@ mod cluster;
 mod files;
 mod health;
 mod output;
+mod own_certificate;
 mod serve;
 mod server_api;
 mod settings;

@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::files::FileBudget;
-use super::output::{load, print, print_error};
+use super::output::{MISUSE, load, print, print_error};
 use crate::config::{self, Config, Flags};
-use crate::server::{Server, ShutdownKind};
+use crate::server::{ServeError, Server, ShutdownKind};
 use crate::telemetry;
 
 pub(super) fn run(flags: &Flags) -> ExitCode {
@@ -68,7 +68,11 @@ async fn serve(mut config: Config) -> ExitCode {
         Ok(server) => server,
         Err(error) => {
             error!(%error, "can't start");
-            return ExitCode::FAILURE;
+            return if matches!(error, ServeError::Setting(_)) {
+                ExitCode::from(MISUSE)
+            } else {
+                ExitCode::FAILURE
+            };
         }
     };
     let greeting = greeting(&server, &backend);
@@ -114,8 +118,9 @@ fn greeting(server: &Server, backend: &str) -> String {
     let at = server.address();
     let operators =
         server.internal_address().map_or_else(String::new, |at| format!("; operators at http://{at}/"));
+    let s = if server.has_tls() { "s" } else { "" };
     format!(
-        "chatnode {version} listens at ws://{at}/ ({backend} backend; chat page at http://{at}/{operators})\n"
+        "chatnode {version} listens at ws{s}://{at}/ ({backend} backend; chat page at http{s}://{at}/{operators})\n"
     )
 }
 

@@ -40,7 +40,9 @@ impl CallError {
     /// The exit code of a command that ends with it.
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::NoKey | Self::Api(ApiError::Url(_) | ApiError::Trust(_)) => ExitCode::from(MISUSE),
+            Self::NoKey | Self::Api(ApiError::Url(_) | ApiError::Trust(_) | ApiError::Own(_)) => {
+                ExitCode::from(MISUSE)
+            }
             _ => ExitCode::FAILURE,
         }
     }

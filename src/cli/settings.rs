@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::output::{load, print_error, print_result};
+use super::output::{MISUSE, load, print_error, print_result};
 use crate::config::{self, Flags};
+use crate::server;
 
 /// What to do with the settings.
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
-    /// Report invalid settings, and warn about dangerous ones
+    /// Report invalid settings and certificates that can't be used, and warn about dangerous settings
     Check,
     /// Print the effective settings with the source of each; secrets are hidden
     Print,
@@ -24,6 +25,10 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
     };
     match action {
         Action::Check => {
+            if let Err(error) = server::check_files(&loaded.config) {
+                print_error(&error);
+                return ExitCode::from(MISUSE);
+            }
             for warning in config::warnings(&loaded.config) {
                 print_error(&format_args!("warning: {warning}"));
             }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{
-    Auth, Config, Drain, History, Internal, Limits, Log, LogFormat, Node, Redis, RedisTls, Rooms, Server,
+    Auth, Config, Drain, History, Internal, Limits, Log, LogFormat, Node, Redis, RedisTls, Rooms, Server, Tls,
 };
 
 impl Default for Config {
@@ -17,6 +17,7 @@ impl Default for Config {
             redis: Redis::default(),
             node: Node::default(),
             internal: Internal::default(),
+            tls: Tls::default(),
             history: History::default(),
             limits: Limits::default(),
             server: Server::default(),

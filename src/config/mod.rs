@@ -20,6 +20,7 @@ mod shape;
 mod sources;
 mod validate;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -53,6 +54,8 @@ pub struct Config {
     pub node: Node,
     /// The second listener, for operators.
     pub internal: Internal,
+    /// TLS on the port for clients.
+    pub tls: Tls,
     /// The size of the message logs.
     pub history: History,
     /// Limits for clients.
@@ -138,6 +141,16 @@ pub struct Internal {
     pub host: String,
     /// Its port; if unset, `/healthz`, `/readyz`, `/metrics` and `/api/v1` are on the public port.
     pub port: Option<u16>,
+}
+
+/// TLS on the port for clients. The files are PEM; they are read again after they have changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// The certificate of this node, followed by its chain. If unset, the port has no TLS.
+    pub cert_file: Option<PathBuf>,
+    /// The private key of the certificate.
+    pub key_file: Option<PathBuf>,
 }
 
 /// The size of the message logs; whichever limit is reached first applies.

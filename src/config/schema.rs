@@ -42,7 +42,7 @@ impl Setting {
 }
 
 /// Every setting. Bounds that depend on another setting are in `validate`.
-pub(super) static SETTINGS: [Setting; 70] = [
+pub(super) static SETTINGS: [Setting; 72] = [
     Setting::new("host", Text),
     Setting::new("port", Number(0, 65_535)),
     Setting::new("max_connections", Number(1, 10_000_000)),
@@ -81,6 +81,8 @@ pub(super) static SETTINGS: [Setting; 70] = [
     Setting::new("node.threads", Number(0, 1_024)),
     Setting::new("internal.host", Text),
     Setting::optional("internal.port", Number(0, 65_535)),
+    Setting::optional("tls.cert_file", Text),
+    Setting::optional("tls.key_file", Text),
     Setting::new("history.max_messages", Number(1, 10_000_000)),
     Setting::new("history.max_age", Duration("1s", "3650days")),
     Setting::new("history.max_bytes", Number(1, 1 << 40)),

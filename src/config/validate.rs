@@ -37,6 +37,10 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
         !same_port,
         "must differ from port; to use one port for both, leave internal.port unset",
     );
+    let what = "needs tls.key_file, the private key of this certificate";
+    found.require("tls.cert_file", config.tls.cert_file.is_none() || config.tls.key_file.is_some(), what);
+    let what = "needs tls.cert_file, the certificate of this key";
+    found.require("tls.key_file", config.tls.key_file.is_none() || config.tls.cert_file.is_some(), what);
     history(&config.history, &config.limits, &mut found);
     let holds_a_log =
         config.is_clustered() || config.history.embedded_bytes as u64 >= config.history.max_bytes;

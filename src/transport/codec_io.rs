@@ -9,16 +9,16 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::tcp::OwnedReadHalf;
 
 use super::frame_scanner::FrameScanner;
+use super::read_half::ReadHalf;
 use super::unfinished::Unfinished;
 use crate::chat::Outbox;
 
 /// Reads from the socket, writes to the outbox. The codec only writes answers to frames that it reads, at most 127
 /// bytes each, and reading waits for space in the outbox: so the queue stays bounded.
 pub(super) struct CodecIo {
-    read: OwnedReadHalf,
+    read: ReadHalf,
     /// What the client sent directly after its request; read before the socket.
     early: Bytes,
     outbox: Arc<Outbox>,
@@ -32,16 +32,11 @@ pub(super) struct CodecIo {
 }
 
 impl CodecIo {
-    pub(super) fn new(
-        read: OwnedReadHalf,
-        early: Bytes,
-        outbox: Arc<Outbox>,
-        unfinished: Unfinished,
-    ) -> Self {
+    pub(super) fn new(read: ReadHalf, early: Bytes, outbox: Arc<Outbox>, unfinished: Unfinished) -> Self {
         Self { read, early, outbox, scanner: FrameScanner::default(), unfinished, cost: 0, has_read: false }
     }
 
-    pub(super) fn into_read_half(self) -> OwnedReadHalf {
+    pub(super) fn into_read_half(self) -> ReadHalf {
         self.read
     }
 
@@ -62,7 +57,7 @@ impl CodecIo {
 
     /// Whether there may be something to read. Otherwise the task is woken when there is.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.early.is_empty() { self.read.as_ref().poll_read_ready(cx) } else { Poll::Ready(Ok(())) }
+        if self.early.is_empty() { self.read.poll_ready(cx) } else { Poll::Ready(Ok(())) }
     }
 
     /// Lets the codec try to read, once.
@@ -73,6 +68,13 @@ impl CodecIo {
     /// Whether anything arrived since the last call, parts of frames included.
     pub(super) fn take_read(&mut self) -> bool {
         std::mem::take(&mut self.has_read)
+    }
+
+    /// Tells the budget what is received and not complete: of a message, and of a record of TLS.
+    fn count_unfinished(&mut self) {
+        let open = self.scanner.open();
+        let bytes = open.unwrap_or(0) + self.read.unfinished();
+        self.unfinished.update((open.is_some() || bytes > 0).then_some(bytes));
     }
 
     /// Reads at least one byte, unless the peer has ended its direction.
@@ -106,13 +108,14 @@ impl Read for Attempt<'_, '_> {
         }
         let mut buffer = ReadBuf::new(buffer);
         let Poll::Ready(read) = io.poll_some(self.cx, &mut buffer) else {
+            io.count_unfinished();
             return Err(ErrorKind::WouldBlock.into());
         };
         let bytes = buffer.filled();
         io.scanner.feed(bytes);
         io.cost = io.scanner.take_cost();
         io.has_read |= !bytes.is_empty();
-        io.unfinished.update(io.scanner.open());
+        io.count_unfinished();
         read.map(|()| bytes.len())
     }
 }

@@ -14,7 +14,6 @@ use futures_util::FutureExt;
 use metrics::{counter, gauge};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -23,6 +22,8 @@ use super::codec_io::CodecIo;
 use super::early_closes::Young;
 use super::frame_reader::FrameReader;
 use super::keepalive::{Due, Keepalive};
+use super::read_half::ReadHalf;
+use super::tls_session::TlsSession;
 use super::unfinished::{self, Unfinished};
 use super::writer::{Ended, Writer};
 use crate::chat::{Close, Flow, Node, Outbox, RequestError, Session};
@@ -52,7 +53,7 @@ impl From<CloseReason> for End {
 /// Serves a connection after its upgrade; `early` contains the bytes that the client sent directly after its request.
 pub(super) fn serve(
     node: Arc<Node>,
-    socket: TcpStream,
+    (socket, tls): (TcpStream, Option<TlsSession>),
     early: Bytes,
     session: Box<Session>,
     unfinished: Unfinished,
@@ -61,7 +62,9 @@ pub(super) fn serve(
     gauge!(names::CONNECTIONS).increment(1.0);
     let outbox = session.outbox().clone();
     let (read, write) = socket.into_split();
-    let writer = Writer::new(write, outbox.clone(), node.config().limits.write_timeout);
+    let tls = tls.map(Arc::new);
+    let read = ReadHalf::new(read, tls.clone());
+    let writer = Writer::new(write, tls, outbox.clone(), node.config().limits.write_timeout);
     let codec_io = CodecIo::new(read, early, outbox.clone(), unfinished);
     let frames = FrameReader::new(codec_io, node.config().limits.max_frame_bytes);
     let reader = Reader { keepalive: Keepalive::new(&node.config().server), session, opened: Instant::now() };
@@ -142,13 +145,7 @@ impl From<Close> for End {
 
 /// Writes the queue and the close frame, then reads until the peer closes too: closing a socket with unread bytes
 /// resets it, and the reset can overtake the close frame.
-async fn close(
-    writer: &mut Writer,
-    outbox: &Outbox,
-    mut read: OwnedReadHalf,
-    end: End,
-    flush_timeout: Duration,
-) {
+async fn close(writer: &mut Writer, outbox: &Outbox, mut read: ReadHalf, end: End, flush_timeout: Duration) {
     let Close { reason, retry_after_ms } = end.close;
     if reason == CloseReason::Lost {
         return;

@@ -4,11 +4,11 @@
 use std::io::ErrorKind;
 use std::task::{Context, Poll, Waker};
 
-use tokio::net::tcp::OwnedReadHalf;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::codec_io::CodecIo;
+use super::read_half::ReadHalf;
 
 /// Enough for most requests; the codec takes more for a longer one.
 const READ_BUFFER_BYTES: usize = 2_048;
@@ -79,7 +79,7 @@ impl FrameReader {
     }
 
     /// The socket alone. The codec goes, and with it the bytes of an unfinished message.
-    pub(super) fn into_read_half(self) -> OwnedReadHalf {
+    pub(super) fn into_read_half(self) -> ReadHalf {
         self.io.into_read_half()
     }
 
@@ -125,6 +125,7 @@ mod tests {
         let outbox = Arc::new(Outbox::new(ConnectionId::generate(), 1 << 20, Arc::default()));
         let budget = UnfinishedBudget::new(1 << 20);
         let unfinished = Unfinished::new(budget, outbox.clone(), Ipv4Addr::LOCALHOST.into());
+        let read = ReadHalf::new(read, None);
         let io = CodecIo::new(read, Bytes::from_static(early), outbox, unfinished);
         (client, FrameReader::new(io, 1 << 20))
     }

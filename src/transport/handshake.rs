@@ -24,6 +24,7 @@ use metrics::counter;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::Instrument;
 
@@ -33,8 +34,10 @@ use super::early_closes::Young;
 use super::hosts::{ForeignOrigin, check_origin};
 use super::notices::{Notices, Subject};
 use super::state::AppState;
-use super::switching_socket::SwitchingSocket;
+use super::switching_socket::{HttpSocket, SwitchingSocket};
+use super::tls_session::TlsSession;
 use super::unfinished::Unfinished;
+use super::write_timeout::WriteTimeout;
 use crate::chat::{ClientKind, ConnectionGuard, Credential, NoPlace, Session};
 use crate::metrics as names;
 use crate::protocol::{ErrorCode, Token};
@@ -344,13 +347,23 @@ fn switching_protocols(accept: &str) -> Response {
     response
 }
 
+/// A socket, its TLS, and the bytes that were read after the request.
+type Parts = ((TcpStream, Option<TlsSession>), Bytes);
+
 /// The socket of an upgraded connection, and the bytes that were read after the request. hyper's own buffer is dropped:
 /// otherwise it would exist as long as the connection.
-fn into_socket(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<SwitchingSocket>>().ok()?;
-    let socket = parts.io.into_inner().into_inner();
+fn into_socket(upgraded: Upgraded) -> Option<Parts> {
+    let ((socket, tls), early) = match into_parts::<WriteTimeout>(upgraded) {
+        Ok(plain) => plain,
+        Err(upgraded) => into_parts::<TlsStream<WriteTimeout>>(upgraded).ok()?,
+    };
     if let Err(error) = SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER_BYTES) {
         tracing::debug!(%error, "can't set the size of the send buffer");
     }
-    Some((socket, Bytes::copy_from_slice(&parts.read_buf)))
+    Some(((socket, tls), early))
+}
+
+fn into_parts<S: HttpSocket>(upgraded: Upgraded) -> Result<Parts, Upgraded> {
+    let parts = upgraded.downcast::<TokioIo<SwitchingSocket<S>>>()?;
+    Ok((parts.io.into_inner().into_parts(), Bytes::copy_from_slice(&parts.read_buf)))
 }

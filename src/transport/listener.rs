@@ -24,7 +24,8 @@ use tower::ServiceExt;
 
 use super::address::{ClientAddress, Shared};
 use super::http_sockets::{HttpPlace, HttpSockets};
-use super::switching_socket::{Switch, SwitchingSocket};
+use super::switching_socket::{HttpSocket, Switch, SwitchingSocket};
+use super::tls::Tls;
 use super::write_timeout::WriteTimeout;
 
 /// The maximum number of open HTTP connections to the public port, without upgraded ones.
@@ -49,6 +50,8 @@ pub struct ListenOptions {
     pub deadline: Duration,
     /// Their sockets stand for many clients.
     pub trusted_proxies: Arc<[IpNet]>,
+    /// The certificate, if this port speaks TLS.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// Accepts connections until `stop`. Clients can't keep it from accepting: a further connection ends the one that has been
@@ -114,6 +117,33 @@ async fn serve(
         return;
     }
     let deadline = options.deadline;
+    let write_limit = deadline * STALL;
+    let Some(tls) = options.tls.clone() else {
+        let socket = WriteTimeout::new(socket, write_limit);
+        return serve_http(socket, peer, place, sockets, router, options, stop).await;
+    };
+    // Its place is idle meanwhile: it ends for another one, as a slow request does.
+    let accepted = tokio::select! {
+        accepted = tls.accept(socket, write_limit, deadline) => accepted,
+        () = place.ended() => return,
+        () = stop.cancelled() => return,
+    };
+    match accepted {
+        Ok(socket) => serve_http(socket, peer, place, sockets, router, options, stop).await,
+        Err(error) => tracing::debug!(%error, client = %peer.ip(), "a TLS handshake failed"),
+    }
+}
+
+async fn serve_http(
+    socket: impl HttpSocket,
+    peer: SocketAddr,
+    place: Arc<HttpPlace>,
+    sockets: Arc<HttpSockets>,
+    router: Router,
+    options: ListenOptions,
+    stop: CancellationToken,
+) {
+    let deadline = options.deadline;
     let served = place.clone();
     let switch = Switch::default();
     let switching = switch.clone();
@@ -140,7 +170,7 @@ async fn serve(
             Ok::<_, Infallible>(answer)
         }
     });
-    let socket = SwitchingSocket::new(WriteTimeout::new(socket, deadline * STALL), switch);
+    let socket = SwitchingSocket::new(socket, switch);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(deadline)

@@ -10,7 +10,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
+use super::tls_session::TlsSession;
 use super::write_timeout::WriteTimeout;
 
 /// What hyper appends to the value of `Connection`, with the end of the line.
@@ -29,19 +31,39 @@ impl Switch {
     }
 }
 
+/// A socket that HTTP is served over.
+pub(super) trait HttpSocket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The plain socket, and its TLS.
+    fn into_parts(self) -> (TcpStream, Option<TlsSession>);
+}
+
+impl HttpSocket for WriteTimeout {
+    fn into_parts(self) -> (TcpStream, Option<TlsSession>) {
+        (self.into_inner().0, None)
+    }
+}
+
+impl HttpSocket for TlsStream<WriteTimeout> {
+    fn into_parts(self) -> (TcpStream, Option<TlsSession>) {
+        let (socket, tls) = self.into_inner();
+        let (socket, scanner) = socket.into_inner();
+        (socket, Some(TlsSession::new(tls, scanner.unwrap_or_default())))
+    }
+}
+
 /// A socket that leaves `, close` out of the head of a 101.
-pub(super) struct SwitchingSocket {
-    socket: WriteTimeout,
+pub(super) struct SwitchingSocket<S> {
+    socket: S,
     switch: Switch,
 }
 
-impl SwitchingSocket {
-    pub(super) fn new(socket: WriteTimeout, switch: Switch) -> Self {
+impl<S: HttpSocket> SwitchingSocket<S> {
+    pub(super) fn new(socket: S, switch: Switch) -> Self {
         Self { socket, switch }
     }
 
-    pub(super) fn into_inner(self) -> TcpStream {
-        self.socket.into_inner()
+    pub(super) fn into_parts(self) -> (TcpStream, Option<TlsSession>) {
+        self.socket.into_parts()
     }
 
     fn is_switching(&self) -> bool {
@@ -49,7 +71,7 @@ impl SwitchingSocket {
     }
 }
 
-impl AsyncRead for SwitchingSocket {
+impl<S: HttpSocket> AsyncRead for SwitchingSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -59,7 +81,7 @@ impl AsyncRead for SwitchingSocket {
     }
 }
 
-impl AsyncWrite for SwitchingSocket {
+impl<S: HttpSocket> AsyncWrite for SwitchingSocket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let close = self.is_switching().then(|| bytes.windows(CLOSE.len()).position(|part| part == CLOSE));
         match close.flatten() {

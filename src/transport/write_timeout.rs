@@ -1,5 +1,5 @@
-//! A socket with a timeout for writes. Owns the timer of a write that makes no progress; knows nothing of HTTP. The
-//! listener serves HTTP over it, and an upgrade takes the plain socket out again.
+//! A socket with a timeout for writes. Owns the timer of a write that makes no progress, and below TLS what is known of the records
+//! that arrive; knows nothing of HTTP. The listener serves HTTP over it, and an upgrade takes the plain socket out again.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -10,21 +10,30 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::record_scanner::RecordScanner;
+
 /// A write that makes no progress for `limit` fails with `TimedOut`. Reads have no limit here: HTTP has its own.
 pub(super) struct WriteTimeout {
     socket: TcpStream,
     limit: Duration,
     /// Ends when the current write has made no progress for too long.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Below TLS.
+    scanner: Option<RecordScanner>,
 }
 
 impl WriteTimeout {
     pub(super) fn new(socket: TcpStream, limit: Duration) -> Self {
-        Self { socket, limit, stalled: None }
+        Self { socket, limit, stalled: None, scanner: None }
     }
 
-    pub(super) fn into_inner(self) -> TcpStream {
-        self.socket
+    /// The same below TLS.
+    pub(super) fn with_scanner(socket: TcpStream, limit: Duration) -> Self {
+        Self { scanner: Some(RecordScanner::default()), ..Self::new(socket, limit) }
+    }
+
+    pub(super) fn into_inner(self) -> (TcpStream, Option<RecordScanner>) {
+        (self.socket, self.scanner)
     }
 
     fn check(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -45,7 +54,12 @@ impl AsyncRead for WriteTimeout {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
+        if let Some(scanner) = &mut self.scanner {
+            scanner.feed(&buf.filled()[before..]);
+        }
+        read
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::{Instant, timeout_at};
 
+use super::tls_session::TlsSession;
 use crate::chat::{Close, Outbox, Socket, Work};
 
 /// Why writing ended.
@@ -28,17 +29,43 @@ pub(super) enum Ended {
 /// The write half of a socket, shared with its outbox.
 struct WriteHalf {
     half: OwnedWriteHalf,
+    tls: Option<Arc<TlsSession>>,
     /// The next write asks the kernel, even if the runtime has not heard from it that there is room.
     insists: AtomicBool,
 }
 
-impl Socket for WriteHalf {
-    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+impl WriteHalf {
+    fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.insists.swap(false, Ordering::Relaxed) {
             let socket: &TcpStream = self.half.as_ref();
             return SockRef::from(socket).send_vectored(slices);
         }
         self.half.try_write_vectored(slices)
+    }
+
+    /// Nothing follows.
+    fn end(&self) -> io::Result<()> {
+        if let Some(tls) = &self.tls {
+            tls.end(|slices| self.send(slices));
+        }
+        let socket: &TcpStream = self.half.as_ref();
+        SockRef::from(socket).shutdown(std::net::Shutdown::Write)
+    }
+}
+
+impl Socket for WriteHalf {
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match &self.tls {
+            Some(tls) => tls.encrypt(slices),
+            None => self.send(slices),
+        }
+    }
+
+    fn try_send(&self, has_progress: &mut bool) -> io::Result<()> {
+        match &self.tls {
+            Some(tls) => tls.send(|slices| self.send(slices), has_progress),
+            None => Ok(()),
+        }
     }
 }
 
@@ -53,8 +80,13 @@ pub(super) struct Writer {
 
 impl Writer {
     /// From now on, the outbox is written to the socket.
-    pub(super) fn new(socket: OwnedWriteHalf, outbox: Arc<Outbox>, timeout: Duration) -> Self {
-        let socket = Arc::new(WriteHalf { half: socket, insists: AtomicBool::new(false) });
+    pub(super) fn new(
+        socket: OwnedWriteHalf,
+        tls: Option<Arc<TlsSession>>,
+        outbox: Arc<Outbox>,
+        timeout: Duration,
+    ) -> Self {
+        let socket = Arc::new(WriteHalf { half: socket, tls, insists: AtomicBool::new(false) });
         outbox.attach(socket.clone());
         Self { socket, outbox, timeout, stuck_at: None }
     }
@@ -108,7 +140,6 @@ impl Writer {
             Ended::Closing(_) => {}
             ended => return Err(ended),
         }
-        let socket: &TcpStream = self.socket.half.as_ref();
-        SockRef::from(socket).shutdown(std::net::Shutdown::Write).map_err(|_| Ended::Lost)
+        self.socket.end().map_err(|_| Ended::Lost)
     }
 }

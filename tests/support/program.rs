@@ -62,7 +62,9 @@ impl Program {
         let after = |words: &str| -> Option<SocketAddr> {
             greeting.split(words).nth(1).and_then(|rest| rest.split('/').next()?.parse().ok())
         };
-        let address = after("ws://").unwrap_or_else(|| panic!("no address in {greeting:?}"));
+        let address = after("ws://")
+            .or_else(|| after("wss://"))
+            .unwrap_or_else(|| panic!("no address in {greeting:?}"));
         Self { child, folder, address, operators: after("operators at http://") }
     }
 

@@ -58,6 +58,14 @@ impl Address {
         Self::parse_with(url, tls::native_config)
     }
 
+    /// The same, with this configuration if the URL asks for TLS.
+    ///
+    /// # Errors
+    /// The URL is invalid.
+    pub fn parse_with_tls(url: &str, tls: Arc<ClientConfig>) -> Result<Self, AddressError> {
+        Self::parse_with(url, || Ok(tls))
+    }
+
     /// The same, with the TLS configuration from elsewhere.
     pub(crate) fn parse_with(
         url: &str,

@@ -92,6 +92,8 @@ pub fn explain(error: &io::Error) -> Option<String> {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 format!("the certificate has expired: {certificate}")
             }
+            // Only the debug form of the library has the text.
+            CertificateError::Other(why) => format!("the certificate is not accepted: {}", why.0),
             other => format!("the certificate is not accepted: {other}"),
         },
         rustls::Error::InvalidMessage(_) => "the server does not speak TLS".into(),

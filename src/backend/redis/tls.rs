@@ -1,20 +1,19 @@
-//! TLS to Redis. Owns the certificates that a node trusts and shows, reads their files again after they have changed, and says
-//! what a refused certificate means for people. Called by the dialer.
+//! TLS to Redis. Owns the certificates that a node trusts and shows, and says what a refused certificate means for people; when their
+//! files have changed, `tls_files` knows. Called by the dialer.
 
 use std::io;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use chatnode_client::tls::{native_roots, roots_from_file};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, AlertDescription, CertificateError, ClientConfig};
 
 use crate::config::RedisTls;
+use crate::tls_files::{Change, Identity, Renewed, provider};
 
 /// What is wrong with a server that does not answer as one with TLS.
 const NO_TLS: &str = "the server does not speak TLS there: use its TLS port, or redis:// without TLS";
@@ -24,17 +23,8 @@ pub(super) struct Tls {
     settings: RedisTls,
     /// How long a handshake may take.
     timeout: Duration,
-    loaded: Mutex<Loaded>,
+    config: Renewed<ClientConfig>,
 }
-
-/// What was read, and the state of the files before that.
-struct Loaded {
-    config: Arc<ClientConfig>,
-    files: FileTimes,
-}
-
-/// Time of the last change and size of each file that is set.
-type FileTimes = Vec<Option<(SystemTime, u64)>>;
 
 impl Tls {
     /// Reads the files. A handshake may take as long as `timeout`.
@@ -42,9 +32,11 @@ impl Tls {
     /// # Errors
     /// A file can't be used. The text names the setting and the file.
     pub(super) fn new(settings: &RedisTls, timeout: Duration) -> Result<Self, String> {
-        let files = file_times(settings);
-        let loaded = Loaded { config: load(settings)?, files };
-        Ok(Self { settings: settings.clone(), timeout, loaded: Mutex::new(loaded) })
+        let files = [&settings.ca_file, &settings.cert_file, &settings.key_file];
+        let files = files.into_iter().flatten().cloned().collect();
+        let read = settings.clone();
+        let config = Renewed::new(files, move || load(&read))?;
+        Ok(Self { settings: settings.clone(), timeout, config })
     }
 
     /// Starts TLS on a stream to this host.
@@ -54,8 +46,7 @@ impl Tls {
     pub(super) async fn start(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = self.settings.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-        let config = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).config.clone();
-        let handshake = TlsConnector::from(config).connect(name, stream);
+        let handshake = TlsConnector::from(self.config.current()).connect(name, stream);
         match tokio::time::timeout(self.timeout, handshake).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(match self.explain(&error) {
@@ -71,18 +62,10 @@ impl Tls {
     /// several steps.
     pub(super) async fn refresh(self: &Arc<Self>) {
         let tls = self.clone();
-        let refresh = tokio::task::spawn_blocking(move || {
-            let files = file_times(&tls.settings);
-            if tls.loaded.lock().unwrap_or_else(PoisonError::into_inner).files == files {
-                return;
-            }
-            match load(&tls.settings) {
-                Ok(config) => {
-                    *tls.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Loaded { config, files };
-                    tracing::info!("read the changed TLS files for Redis");
-                }
-                Err(error) => tracing::warn!(error, "can't use the changed TLS files for Redis"),
-            }
+        let refresh = tokio::task::spawn_blocking(move || match tls.config.refresh() {
+            Change::None => {}
+            Change::Renewed => tracing::info!("read the changed TLS files for Redis"),
+            Change::Broken(error) => tracing::warn!(error, "can't use the changed TLS files for Redis"),
         });
         // An error means that the task has panicked or the node ends: the files before stay.
         let _ = refresh.await;
@@ -146,39 +129,23 @@ fn find<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::
     }
 }
 
-fn load(settings: &RedisTls) -> Result<Arc<ClientConfig>, String> {
+fn load(settings: &RedisTls) -> Result<ClientConfig, String> {
     let roots = match &settings.ca_file {
         Some(file) => roots_from_file(file).map_err(|error| format!("redis.tls.ca_file: {error}"))?,
         None => native_roots().map_err(|error| format!("{error}, or set redis.tls.ca_file"))?,
     };
-    // Named, since the library panics where it has a choice.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots);
     let config = match (&settings.cert_file, &settings.key_file) {
         (Some(cert), Some(key)) => {
-            let unusable = |setting: &str, path: &Path, why: &dyn std::fmt::Display| {
-                format!("{setting}: can't use {}: {why}", path.display())
-            };
-            let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect);
-            let chain = chain.map_err(|error| unusable("redis.tls.cert_file", cert, &error))?;
-            let private = PrivateKeyDer::from_pem_file(key)
-                .map_err(|error| unusable("redis.tls.key_file", key, &error))?;
-            let config = config.with_client_auth_cert(chain, private);
-            config.map_err(|error| unusable("redis.tls.cert_file", cert, &error))?
+            let Identity { chain, key } = Identity::read("redis.tls", cert, key)?;
+            config
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| format!("redis.tls.cert_file: {error}"))?
         }
         _ => config.with_no_client_auth(),
     };
-    Ok(Arc::new(config))
-}
-
-fn file_times(settings: &RedisTls) -> FileTimes {
-    let files = [&settings.ca_file, &settings.cert_file, &settings.key_file];
-    let time = |file: &std::path::PathBuf| {
-        let data = std::fs::metadata(file).ok()?;
-        Some((data.modified().ok()?, data.len()))
-    };
-    files.into_iter().flatten().map(time).collect()
+    Ok(config)
 }

@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::api::reachable;
+use crate::cli::own_certificate::{self, OwnCertificateError};
 use crate::config::Config;
 
 /// The variable with the token. Other users of the machine can read a flag, but not a variable.
@@ -49,6 +50,8 @@ pub(crate) struct Options {
 pub(super) enum OptionError {
     #[error(transparent)]
     Address(#[from] AddressError),
+    #[error(transparent)]
+    Own(#[from] OwnCertificateError),
     #[error("{0} {1:?} {2}")]
     Name(&'static str, String, NameError),
     #[error("no user name: use --name")]
@@ -80,10 +83,11 @@ impl Options {
 
     /// Checks the flags.
     pub(super) fn plan(&self, config: &Config) -> Result<Plan, OptionError> {
-        let own = format!("ws://{}/", reachable(&config.host, config.port));
-        let url = self.url.as_deref().unwrap_or(&own);
-        let mut address = Address::parse(url)?;
-        let (linked_room, linked_user) = link(url);
+        let (url, mut address) = match &self.url {
+            Some(url) => (url.clone(), Address::parse(url)?),
+            None => own_address(config)?,
+        };
+        let (linked_room, linked_user) = link(&url);
         let token = self.token()?;
         let login = || std::env::var("USER").ok().filter(|_| token.is_none());
         let me = match self.name.clone().or_else(login) {
@@ -117,6 +121,18 @@ impl Options {
         let text = text.map(|text| text.trim().to_owned());
         Ok(text.filter(|text| !text.is_empty()).map(SecretString::from))
     }
+}
+
+/// The node with these settings on this machine.
+fn own_address(config: &Config) -> Result<(String, Address), OptionError> {
+    let tls = own_certificate::config(config)?;
+    let scheme = if tls.is_some() { "wss" } else { "ws" };
+    let url = format!("{scheme}://{}/", reachable(&config.host, config.port));
+    let address = match tls {
+        Some(tls) => Address::parse_with_tls(&url, tls)?,
+        None => Address::parse(&url)?,
+    };
+    Ok((url, address))
 }
 
 /// The room or the user that a link of the chat page opens, `#room=ops` or `#peer=bob`.
