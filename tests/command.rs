@@ -316,3 +316,13 @@ fn health_ignores_a_full_disk() {
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stderr).contains("can't write to standard output"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn authentication_needs_a_key_to_start() {
+    for environment in [&[][..], &[("CHAT_AUTH__ADMIN_KEY", "")]] {
+        let output = chatnode(environment, &["--auth", "--port", "0"], "");
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
+        let error = text(&output.stderr);
+        assert!(error.contains("set CHAT_AUTH__ADMIN_KEY to the same random key on every node"), "{error}");
+    }
+}

@@ -14,11 +14,19 @@ use crate::config::{self, Config, Flags};
 use crate::server::{ServeError, Server, ShutdownKind};
 use crate::telemetry;
 
+/// Not an error of the settings alone: other commands, such as `chatnode health`, need no key.
+const NO_KEY: &str = "auth.enabled is true and auth.admin_key is unset, so nobody could get a token: set CHAT_AUTH__ADMIN_KEY to \
+                      the same random key on every node (openssl rand -hex 32), or set auth.enabled to false";
+
 pub(super) fn run(flags: &Flags) -> ExitCode {
     let config = match load(flags) {
         Ok(loaded) => loaded.config,
         Err(code) => return code,
     };
+    if config.auth.enabled && config.auth.admin_key.is_none() {
+        print_error(&NO_KEY);
+        return ExitCode::from(MISUSE);
+    }
     // Dropped last: it writes the lines that still wait.
     let _log = match telemetry::install_logs(&config.log) {
         Ok(guard) => guard,

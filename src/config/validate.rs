@@ -158,8 +158,9 @@ pub fn warnings(config: &Config) -> Vec<String> {
         ));
     }
     if config.auth.enabled && config.auth.admin_key.is_none() {
-        warnings
-            .push("authentication is on and auth.admin_key is unset: this node can't issue tokens".into());
+        warnings.push(
+            "authentication is on and auth.admin_key is unset: nobody could get a token, so a node does not start".into(),
+        );
     }
     if let Some(key) = &config.auth.admin_key
         && is_example(key.expose_secret())
@@ -260,7 +261,7 @@ mod tests {
         config.auth.enabled = true;
         config.internal.port = Some(9090);
         config.server.allowed_hosts = vec!["chat.example.com".into()];
-        assert!(warnings(&config)[0].contains("can't issue tokens"));
+        assert!(warnings(&config)[0].contains("nobody could get a token"));
         config.auth.admin_key = Some("change-me-change-me".into());
         assert!(warnings(&config)[0].contains("example"));
         config.auth.admin_key = Some("8Jq2-mVd7-Rz4x-Kp9w".into());
