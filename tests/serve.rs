@@ -38,8 +38,17 @@ impl Node {
             .spawn()
             .unwrap();
         let mut greeting = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut greeting).unwrap();
-        Self { child, directory, greeting }
+        let has_greeting = !environment.contains(&("CHAT_LOG__FORMAT", "json"));
+        if has_greeting {
+            BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut greeting).unwrap();
+        }
+        let node = Self { child, directory, greeting };
+        let until = Instant::now() + PATIENCE;
+        while !has_greeting && !node.log().contains("\"started\"") {
+            assert!(Instant::now() < until, "{}", node.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        node
     }
 
     /// The address that follows some words of the greeting.
@@ -300,6 +309,31 @@ fn dangerous_settings_log_warnings_without_secrets() {
     assert!(warned("authentication is off and 0.0.0.0 can be reached from outside"), "{log}");
     assert!(warned("auth.admin_key is an example"), "{log}");
     assert!(!log.contains("change-me"), "{log}");
+}
+
+/// Where programs read the log, no other line is between its lines.
+#[test]
+fn log_tells_the_start_with_its_settings() {
+    let environment =
+        [("CHAT_AUTH__ADMIN_KEY", KEY), ("CHAT_MAX_CONNECTIONS", "77"), ("CHAT_LOG__FORMAT", "json")];
+    let mut node = Node::start(env!("CARGO_BIN_EXE_chatnode"), &environment, &["--port", "0"]);
+    node.signal("TERM");
+    let mut output = String::new();
+    node.child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    let (status, log) = node.end();
+    assert!(status.success(), "{log}");
+    assert_eq!(output, "");
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let start = lines.iter().find(|line| line["message"] == "started").unwrap();
+    assert_eq!((&start["level"], &start["store"]), (&"INFO".into(), &"embedded".into()));
+    assert_eq!(start["version"], env!("CARGO_PKG_VERSION"));
+    assert!(start["url"].as_str().unwrap().starts_with("ws://127.0.0.1:"), "{start}");
+    assert_eq!(
+        start["settings"],
+        "auth.admin_key = \"***\" (CHAT_AUTH__ADMIN_KEY in the environment), log.format = \"json\" (CHAT_LOG__FORMAT in \
+         the environment), max_connections = 77 (CHAT_MAX_CONNECTIONS in the environment), port = 0 (--port on the \
+         command line)"
+    );
 }
 
 #[test]

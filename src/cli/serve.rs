@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::files::FileBudget;
 use super::output::{MISUSE, load, print, print_error};
-use crate::config::{self, Config, Flags};
+use crate::config::{self, Config, Flags, LogFormat};
 use crate::server::{ServeError, Server, ShutdownKind};
 use crate::telemetry;
 
@@ -19,8 +19,8 @@ const NO_KEY: &str = "auth.enabled is true and auth.admin_key is unset, so nobod
                       the same random key on every node (openssl rand -hex 32), or set auth.enabled to false";
 
 pub(super) fn run(flags: &Flags) -> ExitCode {
-    let config = match load(flags) {
-        Ok(loaded) => loaded.config,
+    let (changed, config) = match load(flags) {
+        Ok(loaded) => (loaded.changed(), loaded.config),
         Err(code) => return code,
     };
     if config.auth.enabled && config.auth.admin_key.is_none() {
@@ -46,13 +46,14 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(serve(config));
+    let code = runtime.block_on(serve(config, &changed));
     // Nobody needs the result of what still runs, such as a DNS lookup.
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
 }
 
-async fn serve(mut config: Config) -> ExitCode {
+async fn serve(mut config: Config, changed: &str) -> ExitCode {
+    let log_format = config.log.format;
     for warning in config::warnings(&config) {
         warn!("{warning}");
     }
@@ -83,13 +84,24 @@ async fn serve(mut config: Config) -> ExitCode {
             };
         }
     };
-    let greeting = greeting(&server, &backend);
-    // On a thread of its own: a pipe that nobody reads must not keep the node from serving.
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = print(&greeting) {
-            warn!(%error, "can't write the greeting to standard output");
-        }
-    });
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        url = format_args!("{}://{}/", if server.has_tls() { "wss" } else { "ws" }, server.address()),
+        operators = server.internal_address().map(|at| tracing::field::display(format!("http://{at}/"))),
+        store = backend,
+        settings = changed,
+        "started"
+    );
+    // Where the log is for programs, standard output often goes to the same place.
+    if log_format == LogFormat::Text {
+        let greeting = greeting(&server, &backend);
+        // On a thread of its own: a pipe that nobody reads must not keep the node from serving.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = print(&greeting) {
+                warn!(%error, "can't write the greeting to standard output");
+            }
+        });
+    }
     let (request, shutdown) = oneshot::channel();
     let mut request = Some(request);
     // The sender is dropped only at the end of this function, together with the node.

@@ -18,6 +18,15 @@ impl Config {
     }
 }
 
+impl Loaded {
+    /// The settings that some source sets, with that source, on one line: for the log.
+    pub fn changed(&self) -> String {
+        let all = flat(&self.config);
+        let set = all.iter().filter_map(|(key, value)| Some((key, value, self.origins.of(key)?)));
+        set.map(|(key, value, origin)| format!("{key} = {value} ({origin})")).collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl fmt::Display for Loaded {
     /// TOML that `--config` accepts again (except for the secrets), with the source of each value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

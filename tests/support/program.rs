@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -57,8 +58,13 @@ impl Program {
             .unwrap();
         // It holds the node's end of the log: with it, a closed pipe would not be closed.
         drop(command);
-        let mut greeting = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut greeting).unwrap();
+        let greeting = if environment.contains(&("CHAT_LOG__FORMAT", "json")) {
+            first_line(&folder.path().join("log"), "\"started\"")
+        } else {
+            let mut greeting = String::new();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut greeting).unwrap();
+            greeting
+        };
         let after = |words: &str| -> Option<SocketAddr> {
             greeting.split(words).nth(1).and_then(|rest| rest.split('/').next()?.parse().ok())
         };
@@ -97,6 +103,20 @@ impl Program {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+}
+
+/// The first line of a log with these words, once it is there.
+fn first_line(log: &Path, words: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let text = std::fs::read_to_string(log).unwrap();
+        let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        if let Some(line) = lines.into_iter().find(|line| line.contains(words)) {
+            return line.to_owned();
+        }
+        assert!(Instant::now() < deadline, "no {words} in the log: {text}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
