@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod engine;
+mod faults;
 mod group;
 #[path = "../deploy/http.rs"]
 #[allow(dead_code, reason = "the tests of balancers use the rest")]

@@ -92,3 +92,29 @@ fn settings_page_lists_every_setting_with_its_default() {
     assert!(missing.is_empty(), "docs/settings.md lacks {missing:#?}");
     assert_eq!(page.matches("\n| `").count(), rows.len(), "docs/settings.md has rows for unknown settings");
 }
+
+/// A setting in `.env` that no node gets would be worse than an error.
+#[test]
+fn compose_file_passes_every_setting_or_sets_it() {
+    let compose =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docker-compose.yml")).unwrap();
+    let lines = compose.lines().filter_map(|line| line.strip_prefix("      CHAT_")?.split_once(':'));
+    let mut in_file: Vec<String> = lines.map(|(name, _)| format!("CHAT_{name}")).collect();
+    // Those of the listeners, which the Dockerfile sets and HAProxy is in front of; those of the file's own Redis, which has no
+    // replica; and the name, which each node needs for itself.
+    let own = |key: &str| {
+        ["redis.tls.", "redis.sentinel_", "tls."].iter().any(|section| key.starts_with(section))
+            || matches!(key, "host" | "port" | "internal.host" | "internal.port" | "node.name")
+            || matches!(key, "redis.username" | "redis.password" | "redis.password_file")
+            || matches!(key, "redis.address_map" | "redis.min_replicas_acked")
+    };
+    let (text, unset) = default_toml();
+    let mut settings = Vec::new();
+    keys(&serde_json::to_value(toml::from_str::<toml::Table>(&text).unwrap()).unwrap(), "", &mut settings);
+    let all = settings.into_iter().map(|(key, _)| key).chain(unset).filter(|key| !own(key));
+    let mut all: Vec<String> =
+        all.map(|key| format!("CHAT_{}", key.to_uppercase().replace('.', "__"))).collect();
+    all.sort();
+    in_file.sort();
+    assert_eq!(in_file, all);
+}
