@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chatnode::backend::redis::{ConnectError, connect};
 use chatnode::config::Config;
-use chatnode::protocol::Topic;
+use chatnode::protocol::{Outcome, Topic};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -238,4 +238,35 @@ async fn sentinels_may_have_users_whose_password_changes() {
     until_stored(&node, &lobby, "after").await;
     let stored = set.servers[new].command(&["XLEN", "chat:{r:lobby}:log"]).unwrap();
     assert_eq!(stored, "2");
+}
+
+/// One Sentinel that sees nobody but the master may be on the smaller side of a cut network, where the master was replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_wait_while_a_lonely_sentinel_sees_no_replica() {
+    let mut set = SentinelSet::start();
+    let node = node_on(&set).await;
+    let lobby = room("lobby");
+    for sentinel in 1..3 {
+        set.sentinels[sentinel].kill();
+    }
+    eventually("the last Sentinel is alone", || async {
+        set.sentinels[0].command(&["SENTINEL", "CKQUORUM", MASTER]).is_err()
+    })
+    .await;
+    for turn in 0..20 {
+        node.say(&lobby, &turn.to_string()).await;
+    }
+    for replica in 1..3 {
+        set.servers[replica].kill();
+    }
+    eventually("a publish is refused", || async {
+        let published = node.publish(&[&lobby], "held", "held").await;
+        published.is_err_and(|error| error.outcome() == Outcome::Refused)
+    })
+    .await;
+    let length = set.servers[0].command(&["XLEN", "chat:{r:lobby}:log"]).unwrap();
+    assert!(node.publish(&[&lobby], "late", "late").await.is_err());
+    assert_eq!(set.servers[0].command(&["XLEN", "chat:{r:lobby}:log"]).unwrap(), length);
+    set.servers[1].restart();
+    until_stored(&node, &lobby, "late").await;
 }

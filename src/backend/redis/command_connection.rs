@@ -164,9 +164,7 @@ impl CommandConnection {
     pub(super) async fn usable(&self) -> Option<LiveConnection> {
         let mut live = self.live.clone();
         loop {
-            if let Some(master) = self.connector.master() {
-                master.released().await;
-            }
+            self.connector.released().await;
             let found = live.wait_for(|live| live.as_ref().is_some_and(|live| self.is_proved(live))).await;
             if let Some(found) = found.ok()?.as_ref().filter(|live| self.is_usable(live)) {
                 return Some(found.clone());
@@ -176,7 +174,7 @@ impl CommandConnection {
 
     /// Whether something may be written to this connection now.
     fn is_usable(&self, live: &LiveConnection) -> bool {
-        !self.connector.master().is_some_and(Master::is_held) && self.is_proved(live)
+        !self.connector.is_held() && self.is_proved(live)
     }
 
     /// Whether this connection leads to the master, as far as is known.

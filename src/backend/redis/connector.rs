@@ -180,6 +180,18 @@ impl Connector {
         }
     }
 
+    /// Whether the master is being replaced: then nothing is written to it, and what it says last does not count.
+    pub(super) fn is_held(&self) -> bool {
+        self.master.as_ref().is_some_and(Master::is_held)
+    }
+
+    /// Resolves once the master is not being replaced.
+    pub(super) async fn released(&self) {
+        if let Some(master) = &self.master {
+            master.released().await;
+        }
+    }
+
     /// What is wrong with a server for which [`Connector::is_master`] is false.
     pub(super) fn why_no_master(&self) -> &'static str {
         if self.master.is_some() { REPLACED } else { NOT_A_MASTER }

@@ -103,9 +103,7 @@ impl Pool {
     async fn take(&self) -> Result<(Object<PoolManager>, Instant), BackendError> {
         let deadline = Instant::now() + self.connector.timeout();
         let get = async {
-            if let Some(master) = self.connector.master() {
-                master.released().await;
-            }
+            self.connector.released().await;
             self.pool.get().await
         };
         match timeout_at(deadline, get).await {

@@ -218,18 +218,24 @@ impl SubscriberTask {
                 () = self.names.differ_from(&inbound.prefix) => break "the channels have other names",
                 () = &mut demoted => break self.connector.why_no_master(),
                 () = batch_call.failed() => break "a subscription was not confirmed",
-                _ = queue.recv_many(&mut burst, BURST) => {
+                () = self.connector.released(), if !burst.is_empty() => {
                     inbound.release(&burst);
                     dispatcher.run(&mut burst);
                 }
+                _ = queue.recv_many(&mut burst, BURST), if burst.is_empty() => {}
                 () = self.state.changed.notified() => {}
             }
         };
+        inbound.ended.cancel();
+        queue.close();
+        // What a replaced master published last, its successor may not have. What the log has is read when the topics are restored.
+        if self.connector.is_held() || !self.connector.is_current(&connection) {
+            return reason;
+        }
         // Messages that arrived before the end are complete and in order. They are delivered before the topics are
         // reported as interrupted.
-        inbound.ended.cancel();
         drop((batch_call, connection));
-        queue.close();
+        dispatcher.run(&mut burst);
         while queue.recv_many(&mut burst, BURST).await > 0 {
             dispatcher.run(&mut burst);
         }
