@@ -1,8 +1,8 @@
 //! Deliberate flaws, to show that the history checker finds them. Owns the list of their names, which the node and the
 //! checker share, and which flaw this process has. That is none, unless it was built with the feature `failpoints` and
 //! `CHATNODE_FAILPOINT` names one: without the feature every question is a constant `false`, and no flaw is in the
-//! program. Each flaw stands in one place, which asks here: those that a store can show in `backend::flawed_broker`,
-//! the others in the chat layer.
+//! program. Each flaw stands where it asks here: those that a store can show in `backend::flawed_broker`,
+//! the others in the layer that would prevent them.
 
 use clap::ValueEnum;
 
@@ -26,6 +26,8 @@ pub enum Failpoint {
     NoCatchUp,
     /// The name in a request counts, not the token's.
     TrustName,
+    /// After a stall, a server that calls itself master is believed, whatever the Sentinels say, and a late answer counts.
+    TrustStall,
     /// A revocation of a user's tokens stays on the node that was asked for it.
     LocalRevoke,
 }

@@ -1,14 +1,19 @@
 //! The cluster under test: Redis, nodes, and a proxy on every connection between them and to the clients. Owns how they are
 //! connected and the order in which they start; does not cause faults. Built by the run.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::fault::Fault;
 use crate::process::{Fsync, Node, NodeSettings, RedisServer};
 use crate::proxy::Proxy;
+use crate::sentinel_set::SentinelSet;
 
 pub struct Cluster {
     pub redis: RedisServer,
-    /// The proxy from each node to Redis.
+    /// Replicas and Sentinels around it, if the fault is one of theirs.
+    pub set: Option<SentinelSet>,
+    /// The proxy from each node to Redis; none with Sentinels, which have their own.
     pub to_redis: Vec<Proxy>,
     /// The proxy from clients to each node.
     pub to_nodes: Vec<Proxy>,
@@ -22,12 +27,20 @@ impl Cluster {
     pub async fn start(
         dir: &Path,
         nodes: usize,
-        fsync: Fsync,
+        fault: Fault,
         settings: &NodeSettings,
     ) -> std::io::Result<Self> {
-        let redis = RedisServer::start(dir.join("redis-0"), fsync).await?;
+        let fsync = fault.fsync();
+        let mut redis = RedisServer::new(dir.join("redis-0"), fsync)?;
+        let set = if fault.is_of_sentinels() {
+            Some(SentinelSet::start(&mut redis, dir, fsync, fault == Fault::SentinelMinority).await?)
+        } else {
+            redis.up().await?;
+            None
+        };
         let mut cluster = Self {
             redis,
+            set,
             to_redis: Vec::new(),
             to_nodes: Vec::new(),
             nodes: Vec::new(),
@@ -36,10 +49,17 @@ impl Cluster {
             servers: 1,
         };
         for number in 0..nodes {
-            let to_redis = Proxy::start(cluster.redis.address).await?;
-            let node = Node::new(number, to_redis.address, settings.clone(), dir);
+            let url = match &cluster.set {
+                Some(set) => set.url(),
+                None => {
+                    let to_redis = Proxy::start(cluster.redis.address).await?;
+                    let url = format!("redis://{}", to_redis.address);
+                    cluster.to_redis.push(to_redis);
+                    url
+                }
+            };
+            let node = Node::new(number, url, settings.clone(), dir);
             cluster.to_nodes.push(Proxy::start(node.address).await?);
-            cluster.to_redis.push(to_redis);
             cluster.nodes.push(node);
         }
         for node in &mut cluster.nodes {
@@ -49,6 +69,14 @@ impl Cluster {
             node.ready().await?;
         }
         Ok(cluster)
+    }
+
+    /// The address of the server that has the logs.
+    pub async fn master(&self) -> std::io::Result<SocketAddr> {
+        match &self.set {
+            Some(set) => set.master_address(&self.redis).await,
+            None => Ok(self.redis.address),
+        }
     }
 
     /// Starts another Redis beside the one in use.

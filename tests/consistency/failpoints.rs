@@ -65,6 +65,7 @@ impl Flaw {
             Failpoint::IgnorePrev => (Fault::StaleReplica, 5, &[Check::FalseRecoveryOrGap]),
             Failpoint::NoCatchUp => (Fault::KillPubsub, 5, &[Check::LostAtMember]),
             Failpoint::TrustName => (Fault::None, 4, &[Check::Impersonation]),
+            Failpoint::TrustStall => (Fault::PauseMaster, 20, &[Check::LostAcknowledged]),
             Failpoint::LocalRevoke => (Fault::None, 12, &[Check::Revocation]),
         }
     }

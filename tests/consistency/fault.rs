@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use crate::history::{Event, History};
 use crate::process::Fsync;
 use crate::run_context::Sizes;
+use crate::sentinel_set::MASTER;
 
 /// The length of each log if trimming is the fault.
 const KEPT_WHERE_TRIMMED: usize = 20;
@@ -80,6 +81,16 @@ pub enum Fault {
     NeverReader,
     /// The logs are short, and clients stay away for long
     Trimmed,
+    /// A Sentinel replaces the master, which runs
+    SentinelFailover,
+    /// kill -9 of the master; an Ack needs a replica
+    SentinelKill,
+    /// The master stands still until its successor is promoted, and continues
+    PauseMaster,
+    /// One Sentinel and the old master are on the nodes' side of a cut network
+    SentinelMinority,
+    /// All Sentinels are down
+    SentinelAllDown,
     /// A random choice of all faults that need not lose data
     Mix,
     /// The same, but every second fault makes Redis lose data
@@ -107,6 +118,7 @@ impl Fault {
             | Self::MixLossy
             | Self::StaleReplica
             | Self::EmptyRedis
+            | Self::SentinelKill
             | Self::DiskFullAlways => Fsync::Always,
             _ => Fsync::EverySecond,
         }
@@ -127,12 +139,32 @@ impl Fault {
 
     /// The node settings for this fault.
     pub fn environment(self) -> Vec<(String, String)> {
+        let sentinels = |more: &[(&str, &str)]| {
+            let all = [("CHAT_REDIS__SENTINEL_MASTER", MASTER)].into_iter().chain(more.iter().copied());
+            all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+        };
         match self {
+            Self::SentinelKill | Self::SentinelMinority => {
+                sentinels(&[("CHAT_REDIS__MIN_REPLICAS_ACKED", "1")])
+            }
+            fault if fault.is_of_sentinels() => sentinels(&[]),
             Self::Trimmed => vec![("CHAT_HISTORY__MAX_MESSAGES".into(), KEPT_WHERE_TRIMMED.to_string())],
             // 2,000 clients that each announce themselves to 200 others would measure the clients, not the nodes.
             Self::Storm => vec![("CHAT_ROOMS__QUIET_ABOVE".into(), "50".into())],
             _ => Vec::new(),
         }
+    }
+
+    /// Whether Redis has replicas and Sentinels.
+    pub fn is_of_sentinels(self) -> bool {
+        matches!(
+            self,
+            Self::SentinelFailover
+                | Self::SentinelKill
+                | Self::PauseMaster
+                | Self::SentinelMinority
+                | Self::SentinelAllDown
+        )
     }
 
     /// How many of a thousand members stay away until the end after they lost their connection. Only these leave ghosts.

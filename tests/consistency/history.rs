@@ -104,6 +104,8 @@ pub enum Damage {
     Wiped,
     /// The store lost the last data, from `since` on.
     RolledBack { since: Micros },
+    /// The store lost messages from `since` on that somebody may have heard, but none that it had acknowledged.
+    Unacknowledged { since: Micros },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,15 +22,15 @@ pub struct Injector<'a> {
 }
 
 impl Injector<'_> {
-    fn began(&self, fault: Fault, damage: Damage) {
+    pub fn began(&self, fault: Fault, damage: Damage) {
         self.recorder.record(Event::FaultBegan { name: fault.name(), damage });
     }
 
-    fn ended(&self, fault: Fault) {
+    pub fn ended(&self, fault: Fault) {
         self.recorder.record(Event::FaultEnded { name: fault.name() });
     }
 
-    async fn wait(&mut self, least_ms: u64, most_ms: u64) {
+    pub async fn wait(&mut self, least_ms: u64, most_ms: u64) {
         sleep(Duration::from_millis(self.rng.random_range(least_ms..=most_ms))).await;
     }
 
@@ -122,6 +122,11 @@ impl Injector<'_> {
                 self.cluster.redis.resume();
                 self.ended(fault);
             }
+            Fault::SentinelFailover
+            | Fault::SentinelKill
+            | Fault::PauseMaster
+            | Fault::SentinelMinority
+            | Fault::SentinelAllDown => self.inject_at_sentinels(fault).await?,
             Fault::StaleReplica => self.stale_replica().await?,
             Fault::RedisCut => self.between_redis(fault, Mode::Cut, 500, 8_000).await,
             Fault::RedisStall => self.between_redis(fault, Mode::Stall, 1_000, 10_000).await,

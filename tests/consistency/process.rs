@@ -80,31 +80,64 @@ pub struct RedisServer {
     pub address: SocketAddr,
     dir: PathBuf,
     fsync: Fsync,
+    options: Vec<String>,
+    is_sentinel: bool,
     process: Option<Process>,
 }
 
 impl RedisServer {
-    pub async fn start(dir: PathBuf, fsync: Fsync) -> std::io::Result<Self> {
+    /// One that is not started yet.
+    pub fn new(dir: PathBuf, fsync: Fsync) -> std::io::Result<Self> {
         std::fs::create_dir_all(&dir)?;
-        let mut server = Self { address: local(free_port()), dir, fsync, process: None };
+        let address = local(free_port());
+        Ok(Self { address, dir, fsync, options: Vec::new(), is_sentinel: false, process: None })
+    }
+
+    pub async fn start(dir: PathBuf, fsync: Fsync) -> std::io::Result<Self> {
+        let mut server = Self::new(dir, fsync)?;
         server.up().await?;
         Ok(server)
     }
 
-    /// Starts it on the same port, with the data that it had written.
-    pub async fn up(&mut self) -> std::io::Result<()> {
+    /// Options of the command line, from the next start on.
+    pub fn set_options(&mut self, options: Vec<String>) {
+        self.options = options;
+    }
+
+    /// From the first start on it is a Sentinel with these settings.
+    pub fn make_sentinel(&mut self, settings: &str) -> std::io::Result<()> {
+        self.is_sentinel = true;
+        let common = format!("port {}\nbind 127.0.0.1\ndir {}\n", self.address.port(), self.dir.display());
+        std::fs::write(self.settings(), common + settings)
+    }
+
+    /// The file that a Sentinel writes again.
+    fn settings(&self) -> PathBuf {
+        self.dir.join("sentinel.conf")
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        if self.is_sentinel {
+            return vec![self.settings().display().to_string(), "--sentinel".to_owned()];
+        }
         let fsync = match self.fsync {
             Fsync::Always => "always",
             Fsync::EverySecond => "everysec",
         };
+        let port = self.address.port();
+        let fixed = format!(
+            "--port {port} --bind 127.0.0.1 --appendonly yes --appendfsync {fsync} --maxmemory-policy noeviction --dir"
+        );
+        let fixed = fixed.split(' ').map(str::to_owned);
+        let rest = [self.dir.display().to_string(), "--save".to_owned(), String::new()];
+        fixed.chain(rest).chain(self.options.iter().cloned()).collect()
+    }
+
+    /// Starts it on the same port, with the data that it had written.
+    pub async fn up(&mut self) -> std::io::Result<()> {
         // SIGXFSZ is ignored, so that a full disk is an error of `write` and does not end the process.
         let mut command = Command::new("sh");
-        command
-            .args(["-c", "trap '' XFSZ; exec redis-server \"$@\"", "redis-server"])
-            .args(["--port", &self.address.port().to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .args(["--appendonly", "yes", "--appendfsync", fsync, "--maxmemory-policy", "noeviction"])
-            .arg("--dir")
-            .arg(&self.dir);
+        command.args(["-c", "trap '' XFSZ; exec redis-server \"$@\"", "redis-server"]).args(self.arguments());
         self.process = Some(Process::start(&mut command, &self.dir.join("redis.log"))?);
         let start = Instant::now();
         while self.command(&["PING"]).await.is_none() {
@@ -185,14 +218,15 @@ pub struct Node {
     pub number: usize,
     pub address: SocketAddr,
     pub internal: SocketAddr,
-    redis: SocketAddr,
+    /// The URL of Redis.
+    redis: String,
     settings: NodeSettings,
     log: PathBuf,
     process: Option<Process>,
 }
 
 impl Node {
-    pub fn new(number: usize, redis: SocketAddr, settings: NodeSettings, dir: &Path) -> Self {
+    pub fn new(number: usize, redis: String, settings: NodeSettings, dir: &Path) -> Self {
         Self {
             number,
             address: local(free_port()),
@@ -212,7 +246,7 @@ impl Node {
             .env("CHAT_LIMITS__STORED_BYTES_PER_SECOND", "0")
             .env("CHAT_PORT", self.address.port().to_string())
             .env("CHAT_INTERNAL__PORT", self.internal.port().to_string())
-            .env("CHAT_REDIS__URL", format!("redis://{}", self.redis))
+            .env("CHAT_REDIS__URL", &self.redis)
             .env("CHAT_NODE__NAME", format!("node-{}", self.number))
             .envs(self.settings.environment.iter().cloned());
         self.process = Some(Process::start(&mut command, &self.log)?);

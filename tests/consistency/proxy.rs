@@ -30,8 +30,23 @@ pub enum Mode {
     Slice,
 }
 
+/// A set of those who connect, one bit each.
+pub type Sources = u8;
+
+/// The bit of everybody without an address of its own. The others connect from 127.0.2.N, which is bit N.
+pub const NODES: Sources = 1;
+
+fn source_of(peer: SocketAddr) -> Sources {
+    match peer {
+        SocketAddr::V4(peer) if peer.ip().octets()[..3] == [127, 0, 2] => NODES << peer.ip().octets()[3],
+        _ => NODES,
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct State {
+    /// Who has no connection.
+    blocked: Sources,
     mode: Mode,
     since: Instant,
     target: SocketAddr,
@@ -48,7 +63,7 @@ impl Proxy {
     pub async fn start(target: SocketAddr) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let state = State { mode: Mode::Pass, since: Instant::now(), target, generation: 0 };
+        let state = State { blocked: 0, mode: Mode::Pass, since: Instant::now(), target, generation: 0 };
         let state = Arc::new(watch::Sender::new(state));
         tokio::spawn(accept(listener, state.clone()));
         Ok(Self { address, state })
@@ -60,6 +75,11 @@ impl Proxy {
             state.since = Instant::now();
             state.generation += u64::from(mode == Mode::Cut);
         });
+    }
+
+    /// Closes the connections of these, and serves no new ones.
+    pub fn block(&self, sources: Sources) {
+        self.state.send_modify(|state| state.blocked = sources);
     }
 
     /// Closes all open connections; new ones are served.
@@ -78,18 +98,19 @@ impl Proxy {
 
 async fn accept(listener: TcpListener, state: Arc<watch::Sender<State>>) {
     loop {
-        let Ok((client, _)) = listener.accept().await else {
+        let Ok((client, peer)) = listener.accept().await else {
             sleep(Duration::from_millis(10)).await;
             continue;
         };
         let state = state.subscribe();
-        if state.borrow().mode != Mode::Cut {
-            tokio::spawn(serve(client, state));
+        let (source, now) = (source_of(peer), *state.borrow());
+        if now.mode != Mode::Cut && now.blocked & source == 0 {
+            tokio::spawn(serve(client, source, state));
         }
     }
 }
 
-async fn serve(client: TcpStream, state: watch::Receiver<State>) {
+async fn serve(client: TcpStream, source: Sources, state: watch::Receiver<State>) {
     let State { target, generation, .. } = *state.borrow();
     let Ok(server) = TcpStream::connect(target).await else { return };
     for stream in [&client, &server] {
@@ -97,7 +118,8 @@ async fn serve(client: TcpStream, state: watch::Receiver<State>) {
             return;
         }
     }
-    let link = Arc::new(Link { generation, born: Instant::now(), subscribes: AtomicBool::new(false) });
+    let link =
+        Arc::new(Link { generation, source, born: Instant::now(), subscribes: AtomicBool::new(false) });
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::spawn(copy(from_client, to_server, state.clone(), link.clone(), true));
@@ -106,6 +128,7 @@ async fn serve(client: TcpStream, state: watch::Receiver<State>) {
 
 struct Link {
     generation: u64,
+    source: Sources,
     born: Instant,
     subscribes: AtomicBool,
 }
@@ -119,10 +142,11 @@ async fn copy(
     upstream: bool,
 ) {
     let cut = {
-        let (mut state, generation) = (state.clone(), link.generation);
+        let (mut state, generation, source) = (state.clone(), link.generation, link.source);
         async move {
             // An error means that the proxy was dropped, which ends its connections.
-            let _ = state.wait_for(|state| state.generation != generation).await;
+            let _ =
+                state.wait_for(|state| state.generation != generation || state.blocked & source != 0).await;
         }
     };
     let passing = async {
@@ -264,6 +288,20 @@ mod tests {
         proxy.set(Mode::Pass);
         let mut stream = TcpStream::connect(proxy.address).await.unwrap();
         assert!(say(&mut stream, b"four").await.is_some());
+    }
+
+    #[tokio::test]
+    async fn block_concerns_only_its_sources() {
+        let proxy = Proxy::start(echo().await).await.unwrap();
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.2.3:0".parse().unwrap()).unwrap();
+        let mut third = socket.connect(proxy.address).await.unwrap();
+        let mut node = TcpStream::connect(proxy.address).await.unwrap();
+        assert!(say(&mut third, b"one").await.is_some() && say(&mut node, b"one").await.is_some());
+        proxy.block(NODES << 3);
+        assert!(say(&mut third, b"two").await.is_none() && say(&mut node, b"two").await.is_some());
+        proxy.block(NODES);
+        assert!(say(&mut node, b"three").await.is_none());
     }
 
     #[tokio::test]

@@ -113,7 +113,7 @@ async fn phases(
     recorder: Arc<Recorder>,
 ) -> std::io::Result<()> {
     let sizes = plan.fault.sizes(plan.sizes);
-    let mut cluster = Cluster::start(dir, NODES, plan.fault.fsync(), &settings(plan)).await?;
+    let mut cluster = Cluster::start(dir, NODES, plan.fault, &settings(plan)).await?;
     let (phase, phases) = watch::channel(Phase::Join);
     let (reconnect, reconnects) = watch::channel(0);
     let (start_non_readers, non_readers_start) = watch::channel(false);
@@ -301,7 +301,7 @@ async fn record_logs(cluster: &Cluster, context: &RunContext, users: &[u16]) -> 
     let rooms = context.sizes.all_rooms().map(Topic::Room);
     let mut inboxes: Vec<Topic> = users.iter().copied().map(Topic::Inbox).collect();
     inboxes.dedup();
-    let mut connection = raw_log::connect(cluster.redis.address).await.map_err(std::io::Error::other)?;
+    let mut connection = raw_log::connect(cluster.master().await?).await.map_err(std::io::Error::other)?;
     for topic in rooms.chain(inboxes) {
         let read = raw_log::read(&mut connection, PREFIX, topic).await;
         if let Some(log) = read.map_err(std::io::Error::other)? {

@@ -15,14 +15,16 @@ pub struct Soak {
     pub lasts: Duration,
     /// The workload, the length of each run, and the first seed. Each run has another fault and another seed.
     pub plan: Plan,
+    /// Only these faults; all if there are none.
+    pub faults: Vec<Fault>,
     /// Written again after each run.
     pub results: PathBuf,
 }
 
-/// Each fault once, and then repeatedly the faults that are injected. The storm is not repeated: it has many clients that
+/// Each of these faults, or each fault, once, and then repeatedly the faults that are injected. The storm is not repeated: it has many clients that
 /// publish little.
-fn turns() -> impl Iterator<Item = Fault> {
-    let all = Fault::value_variants();
+fn turns(only: &[Fault]) -> impl Iterator<Item = Fault> {
+    let all = if only.is_empty() { Fault::value_variants() } else { only };
     let again = all.iter().filter(|fault| fault.injects() && **fault != Fault::Storm);
     all.iter().chain(again.cycle()).copied()
 }
@@ -35,7 +37,7 @@ impl Soak {
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let mut seed = self.plan.seed;
-        for fault in turns() {
+        for fault in turns(&self.faults) {
             if start.elapsed() >= self.lasts {
                 break;
             }
@@ -77,7 +79,7 @@ mod tests {
     #[test]
     fn soak_runs_each_injected_fault_once_per_round() {
         let all = Fault::value_variants();
-        let turns: Vec<Fault> = turns().take(4 * all.len()).collect();
+        let turns: Vec<Fault> = turns(&[]).take(4 * all.len()).collect();
         assert_eq!(&turns[..all.len()], all);
         assert!(turns[all.len()..].iter().all(|fault| fault.injects() && *fault != Fault::Storm));
         for fault in all.iter().filter(|fault| fault.injects() && **fault != Fault::Storm) {

@@ -21,6 +21,8 @@ mod role;
 mod roles;
 mod run;
 mod run_context;
+mod sentinel_faults;
+mod sentinel_set;
 mod soak;
 mod summary;
 mod thresholds;
@@ -84,6 +86,9 @@ enum Action {
         seconds: u64,
         #[arg(long)]
         seed: Option<u64>,
+        /// Only these faults, with commas in between
+        #[arg(long, value_enum, value_delimiter = ',')]
+        faults: Vec<Fault>,
         /// The file for the table of all runs, written after each run
         #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/soak.md"))]
         results: PathBuf,
@@ -151,10 +156,10 @@ async fn perform(arguments: &Arguments) -> std::io::Result<bool> {
             println!("the short set took {:.0} s", start.elapsed().as_secs_f64());
             Ok(good)
         }
-        Action::Soak { hours, seconds, seed, results } => {
+        Action::Soak { hours, seconds, seed, faults, results } => {
             let plan = plan(Fault::None, *seconds, *seed)?;
             let lasts = Duration::from_secs_f64(hours * 3_600.0);
-            Soak { lasts, plan, results: results.clone() }.run(arguments.small).await
+            Soak { lasts, plan, faults: faults.clone(), results: results.clone() }.run(arguments.small).await
         }
         Action::Failpoints { flaw, healthy, seed } => {
             let binary = node(arguments, true)?;
@@ -172,8 +177,14 @@ async fn perform(arguments: &Arguments) -> std::io::Result<bool> {
 }
 
 /// The faults that CI runs: one of each kind.
-const CI: [Fault; 5] =
-    [Fault::KillNode, Fault::KillRedis, Fault::StaleReplica, Fault::KillPubsub, Fault::RedisStall];
+const CI: [Fault; 6] = [
+    Fault::KillNode,
+    Fault::KillRedis,
+    Fault::StaleReplica,
+    Fault::KillPubsub,
+    Fault::RedisStall,
+    Fault::SentinelFailover,
+];
 
 impl Plan {
     /// The command that repeats the run.

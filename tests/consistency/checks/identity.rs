@@ -140,8 +140,10 @@ fn revoked_tokens_are_refused(index: &Index<'_>, findings: &mut Findings) {
         let Event::Probed { user, answered, asked, node, by, admitted } = &line.event else { continue };
         findings.look(Check::Revocation);
         let rolled_back = index.windows.iter().any(|window| {
-            matches!(window.damage, Damage::RolledBack { since } if since <= *answered)
-                && *answered <= window.to
+            matches!(
+                window.damage,
+                Damage::RolledBack { since } | Damage::Unacknowledged { since } if since <= *answered
+            ) && *answered <= window.to
         });
         if *admitted && !rolled_back && *asked > revoked_by(index, *answered) {
             findings.find(

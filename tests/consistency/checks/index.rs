@@ -159,7 +159,7 @@ impl<'a> Index<'a> {
     pub fn excused(&self, attempt: &Attempt) -> bool {
         let ended = attempt.end.as_ref().map_or(Micros::MAX, |(at, _)| *at);
         self.windows.iter().any(|window| match window.damage {
-            Damage::None => false,
+            Damage::None | Damage::Unacknowledged { .. } => false,
             Damage::Wiped => attempt.sent <= window.to,
             Damage::RolledBack { since } => attempt.sent <= window.to && ended >= since,
         })
@@ -173,7 +173,8 @@ impl<'a> Index<'a> {
     /// Whether the message of an attempt may have been rolled back, so that another message has its position now.
     pub fn rolled_back(&self, attempt: &Attempt) -> bool {
         let ended = attempt.end.as_ref().map_or(Micros::MAX, |(at, _)| *at);
-        self.rollback_between(attempt.sent, ended).is_some()
+        let window = self.rollback_between(attempt.sent, ended);
+        window.is_some_and(|window| matches!(window.damage, Damage::RolledBack { .. }))
     }
 
     /// The fault that rolled a message back: the message was sent before the fault ended, no client saw it before the
@@ -186,7 +187,9 @@ impl<'a> Index<'a> {
 
     fn rollback_between(&self, sent: Micros, seen: Micros) -> Option<&Window> {
         self.windows.iter().find(|window| match window.damage {
-            Damage::RolledBack { since } => sent <= window.to && seen >= since,
+            Damage::RolledBack { since } | Damage::Unacknowledged { since } => {
+                sent <= window.to && seen >= since
+            }
             Damage::None | Damage::Wiped => false,
         })
     }
