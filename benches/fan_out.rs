@@ -84,7 +84,7 @@ impl OneRoom {
         let rooms = RoomRules::new(&config.rooms).unwrap();
         let node = {
             let _guard = runtime.enter();
-            Node::start(Arc::new(config), rooms, backend, inlet, &tracker, &stop)
+            Node::start(config, rooms, backend, inlet, &tracker, &stop)
         };
         let mut sessions = Vec::new();
         let taken = Arc::<Counted>::default();

@@ -120,7 +120,7 @@ impl Server {
             }
         };
         gauge!(names::CONNECTIONS_LIMIT).set(config.max_connections as f64);
-        let node = Node::start(Arc::new(config), rooms, backend, inlet, &background, &stop);
+        let node = Node::start(config, rooms, backend, inlet, &background, &stop);
         let render = {
             let node = node.clone();
             let recorder = recorder.clone();
@@ -162,6 +162,11 @@ impl Server {
         self.addresses.0
     }
 
+    /// The control of the node while it runs.
+    pub fn control(&self) -> Control {
+        Control { node: self.node.clone(), app: self.app.clone(), tls: self.tls.clone() }
+    }
+
     /// Whether clients connect by TLS.
     pub fn has_tls(&self) -> bool {
         self.tls.is_some()
@@ -177,7 +182,7 @@ impl Server {
     /// # Errors
     /// [`ServeError::Broken`] if a background task ended by itself; the node drains in this case too.
     pub async fn run(self, shutdown: impl Future<Output = ShutdownKind>) -> Result<(), ServeError> {
-        let config = self.node.config().clone();
+        let config = self.node.config();
         let deadline = config.server.handshake_timeout;
         let no_more_clients = self.stop.child_token();
         let http = TaskTracker::new();
@@ -235,6 +240,37 @@ impl Server {
         gauge!(names::DRAINING).set(0.0);
         tracing::info!("stopped");
         if is_broken { Err(ServeError::Broken) } else { Ok(()) }
+    }
+}
+
+/// What can be asked of a node that runs, and changed.
+pub struct Control {
+    node: Arc<Node>,
+    app: Arc<AppState>,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Control {
+    /// The settings now.
+    pub fn config(&self) -> Arc<Config> {
+        self.node.config()
+    }
+
+    /// Takes other settings over, of those that a running node can change.
+    pub fn apply(&self, config: Config) {
+        self.app.apply(config);
+    }
+
+    /// Reads the certificate for clients again, if its files have changed. Waits for the disk.
+    pub fn renew_certificate(&self) {
+        if let Some(tls) = &self.tls {
+            tls.refresh();
+        }
+    }
+
+    /// Whether the store answers and the node can serve clients.
+    pub fn is_ready(&self) -> bool {
+        self.node.is_ready()
     }
 }
 

@@ -33,7 +33,7 @@ use super::room_rules::RoomRules;
 use super::storage_rate::StorageRate;
 use super::topic_worker::TopicWorker;
 use crate::backend::{Backend, Notice, Owner, Stored};
-use crate::config::Config;
+use crate::config::{Config, Live};
 use crate::metrics as names;
 use crate::protocol::{CloseReason, ConnectionId, ErrorCode, Token, Topic, UserName};
 use crate::supervise::critical;
@@ -59,7 +59,7 @@ impl Inlet {
 
 /// The chat layer of one node.
 pub struct Node {
-    pub(super) config: Arc<Config>,
+    config: Live,
     pub(super) rooms: RoomRules,
     pub(super) backend: Backend,
     pub(super) registry: Arc<Registry>,
@@ -79,7 +79,7 @@ pub struct Node {
 impl Node {
     /// Puts the parts together and starts their background tasks on `tracker`; `stop` ends them.
     pub fn start(
-        config: Arc<Config>,
+        config: Config,
         rooms: RoomRules,
         backend: Backend,
         inlet: Inlet,
@@ -111,7 +111,7 @@ impl Node {
             rooms,
             registry,
             backend,
-            config,
+            config: Live::new(config),
         });
         node.spawn_all(notices, tracker, stop);
         node
@@ -123,7 +123,8 @@ impl Node {
         tracker: &TaskTracker,
         stop: &CancellationToken,
     ) {
-        let settings = &self.config.node;
+        let config = self.config();
+        let settings = &config.node;
         let worker = Arc::new(TopicWorker {
             registry: self.registry.clone(),
             broker: self.backend.broker.clone(),
@@ -140,7 +141,7 @@ impl Node {
         let health = self.lease_health.clone();
         let lease = LeaseKeeper::new(presence, backend, settings.heartbeat, settings.lease, health);
         tracker.spawn(critical("lease", stop, lease.run(stop.clone())));
-        let recheck = self.config.auth.recheck_interval;
+        let recheck = config.auth.recheck_interval;
         spawn!("flush", self.registry, |part, stop| part.flush(stop));
         spawn!("topics", worker, |part, stop| part.run(stop));
         spawn!("quiet topics", worker, |part, stop| part.check_quiet_topics(idle_check, stop));
@@ -151,9 +152,15 @@ impl Node {
         spawn!("upkeep", self, |part, stop| part.upkeep(stop));
     }
 
-    /// The settings that the node was started with.
-    pub fn config(&self) -> &Arc<Config> {
-        &self.config
+    /// The settings now.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.get()
+    }
+
+    /// Takes other settings over, of those that a running node can change.
+    pub fn apply(&self, config: Config) {
+        self.publisher.set_storage_rate(config.limits.storage_rate(), config.limits.stored_bytes_burst);
+        self.config.set(config);
     }
 
     /// Whether the store answers, accepts writes and keeps this node's lease, and its subscriptions are proved to deliver.
@@ -169,7 +176,7 @@ impl Node {
     /// Adds a new connection, which has no place yet.
     pub fn connect(&self) -> ConnectionGuard {
         let queued = self.registry.queued().clone();
-        let outbox = Outbox::new(ConnectionId::generate(), self.config.limits.max_queue_bytes, queued);
+        let outbox = Outbox::new(ConnectionId::generate(), self.config().limits.max_queue_bytes, queued);
         self.connections.open(Arc::new(outbox))
     }
 
@@ -187,7 +194,7 @@ impl Node {
             let taken = self.failed_tokens.take(address, Instant::now());
             taken.map_err(RequestError::too_many_failed_tokens)?;
         }
-        let deadline = self.config.limits.request_timeout;
+        let deadline = self.config().limits.request_timeout;
         let checked = timeout(deadline, self.tokens.authenticate(token, outbox)).await;
         let checked = checked.unwrap_or_else(|_| Err(RequestError::timed_out()));
         if let Some(address) = address

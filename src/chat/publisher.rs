@@ -26,6 +26,11 @@ impl Publisher {
         Self { broker, rate, counters: PublishCounters::new(), max_bytes }
     }
 
+    /// From now on, owners may store so many bytes per second and at once.
+    pub(super) fn set_storage_rate(&self, per_second: u32, burst: u32) {
+        self.rate.set(per_second, burst);
+    }
+
     /// Stores and publishes a message. This is the only place in the cluster where its body is encoded. One round trip.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! the publisher before each message of a user.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
@@ -22,8 +23,8 @@ const FIRST_PRUNE: usize = 1_024;
 
 /// The rate of new storage of every owner on this node.
 pub(super) struct StorageRate {
-    per_second: u32,
-    burst: u32,
+    per_second: AtomicU32,
+    burst: AtomicU32,
     buckets: Mutex<Buckets>,
 }
 
@@ -36,7 +37,23 @@ impl StorageRate {
     /// Bytes per second and at once; with `per_second` 0 there is no limit.
     pub(super) fn new(per_second: u32, burst: u32) -> Self {
         let buckets = Buckets { by_owner: HashMap::new(), prune_at: FIRST_PRUNE };
-        Self { per_second, burst, buckets: Mutex::new(buckets) }
+        Self { per_second: per_second.into(), burst: burst.into(), buckets: Mutex::new(buckets) }
+    }
+
+    /// Changes the rate. Every owner begins anew.
+    pub(super) fn set(&self, per_second: u32, burst: u32) {
+        let before = (self.per_second.load(Ordering::Relaxed), self.burst.load(Ordering::Relaxed));
+        if before == (per_second, burst) {
+            return;
+        }
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        self.per_second.store(per_second, Ordering::Relaxed);
+        self.burst.store(burst, Ordering::Relaxed);
+        buckets.by_owner.clear();
+    }
+
+    fn is_unlimited(&self) -> bool {
+        self.per_second.load(Ordering::Relaxed) == 0
     }
 
     /// Estimated size in the store, bytes, of a body that goes to so many logs.
@@ -49,7 +66,7 @@ impl StorageRate {
     /// # Errors
     /// The owner has stored too much: it may try again after a time.
     pub(super) fn take(&self, owner: Owner, cost: u32, now: Instant) -> Result<(), BackendError> {
-        if self.per_second == 0 {
+        if self.is_unlimited() {
             return Ok(());
         }
         self.with(owner, now, |bucket| bucket.try_take(cost, now)).map_err(BackendError::OverShare)
@@ -57,14 +74,14 @@ impl StorageRate {
 
     /// Takes the cost of logs that a message has begun. Only the store can tell that they were empty.
     pub(super) fn charge_for_logs(&self, owner: Owner, logs_begun: u32, now: Instant) {
-        if self.per_second > 0 && logs_begun > 0 {
+        if !self.is_unlimited() && logs_begun > 0 {
             self.with(owner, now, |bucket| bucket.take(LOG_COST * logs_begun, now));
         }
     }
 
     /// Gives the cost of a message back that was not stored.
     pub(super) fn give_back(&self, owner: Owner, cost: u32, now: Instant) {
-        if self.per_second > 0 {
+        if !self.is_unlimited() {
             self.with(owner, now, |bucket| bucket.give_back(cost, now));
         }
     }
@@ -75,7 +92,9 @@ impl StorageRate {
             buckets.by_owner.retain(|_, bucket| !bucket.is_full(now));
             buckets.prune_at = (buckets.by_owner.len() * 2).max(FIRST_PRUNE);
         }
-        let fresh = || TokenBucket::new(self.per_second, self.burst, now);
+        let (per_second, burst) =
+            (self.per_second.load(Ordering::Relaxed), self.burst.load(Ordering::Relaxed));
+        let fresh = || TokenBucket::new(per_second, burst, now);
         act(buckets.by_owner.entry(owner).or_insert_with(fresh))
     }
 }
@@ -106,6 +125,19 @@ mod tests {
         rate.give_back(owner(1), 1_000, start + Duration::from_secs(1));
         rate.take(owner(1), 1_000, start + Duration::from_secs(1)).unwrap();
         rate.take(owner(1), 1_000, start + Duration::from_secs(1)).unwrap_err();
+    }
+
+    #[test]
+    fn changed_rate_holds_for_every_owner() {
+        let rate = StorageRate::new(0, 1_000);
+        let start = Instant::now();
+        rate.take(owner(1), 1 << 30, start).unwrap();
+        rate.set(1_000, 1_000);
+        rate.take(owner(1), 2_000, start).unwrap();
+        rate.set(1_000, 1_000);
+        rate.take(owner(1), 1, start).unwrap_err();
+        rate.set(1_000, 2_000);
+        rate.take(owner(1), 1, start).unwrap();
     }
 
     #[test]

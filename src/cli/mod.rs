@@ -10,9 +10,11 @@ mod files;
 mod health;
 mod output;
 mod own_certificate;
+mod reload;
 mod serve;
 mod server_api;
 mod settings;
+mod supervisor;
 mod token;
 
 use std::process::ExitCode;

@@ -2,6 +2,7 @@
 //! start; `server` owns the node. Called by the command.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,6 +11,8 @@ use tracing::{error, info, warn};
 
 use super::files::FileBudget;
 use super::output::{MISUSE, load, print, print_error};
+use super::reload::Reloader;
+use super::supervisor::Supervisor;
 use crate::config::{self, Config, Flags, LogFormat};
 use crate::server::{ServeError, Server, ShutdownKind};
 use crate::telemetry;
@@ -46,13 +49,15 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(serve(config, &changed));
+    let reloader = Reloader::new(flags, config.clone());
+    let code = runtime.block_on(serve(config, &changed, reloader));
     // Nobody needs the result of what still runs, such as a DNS lookup.
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
 }
 
-async fn serve(mut config: Config, changed: &str) -> ExitCode {
+async fn serve(mut config: Config, changed: &str, reloader: Reloader) -> ExitCode {
+    let supervisor = Arc::new(Supervisor::of_process());
     let log_format = config.log.format;
     for warning in config::warnings(&config) {
         warn!("{warning}");
@@ -71,7 +76,7 @@ async fn serve(mut config: Config, changed: &str) -> ExitCode {
     let bound = tokio::select! {
         bound = Server::bind(config) => bound.map(|server| server.with_http_sockets(files.http, files.operators)),
         // No client is connected yet, so there is nothing to drain.
-        _ = signals.next() => return ExitCode::SUCCESS,
+        _ = signals.end() => return ExitCode::SUCCESS,
     };
     let server = match bound {
         Ok(server) => server,
@@ -102,6 +107,13 @@ async fn serve(mut config: Config, changed: &str) -> ExitCode {
             }
         });
     }
+    let control = Arc::new(server.control());
+    let alive = supervisor.clone();
+    tokio::spawn(async move { alive.keep_alive().await });
+    let started = tokio::spawn({
+        let (supervisor, control) = (supervisor.clone(), control.clone());
+        async move { supervisor.follow_start(&control).await }
+    });
     let (request, shutdown) = oneshot::channel();
     let mut request = Some(request);
     // The sender is dropped only at the end of this function, together with the node.
@@ -117,12 +129,23 @@ async fn serve(mut config: Config, changed: &str) -> ExitCode {
                 }
             },
             kind = signals.next() => {
+                if kind == SignalKind::hangup() {
+                    supervisor.reloading();
+                    reloader.reload(&control);
+                    // Else the end of the start tells it.
+                    if started.is_finished() {
+                        supervisor.ready("ready; the settings were read again");
+                    }
+                    continue;
+                }
+                started.abort();
                 let Some(request) = request.take() else {
                     warn!("second signal: exiting at once");
                     telemetry::flush_logs();
                     // The exit code that a shell reports for a program that the signal killed.
                     std::process::exit(128 + kind.as_raw_value());
                 };
+                supervisor.stopping();
                 info!("shutting down; send a second signal to exit at once");
                 // A supervisor sends SIGTERM, and starts the next node; Ctrl-C means that the node goes away. A node
                 // that is already stopping has dropped the receiver and needs no notice.
@@ -148,7 +171,8 @@ fn greeting(server: &Server, backend: &str) -> String {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    ignored: [(&'static str, Signal); 3],
+    hangup: Signal,
+    ignored: [(&'static str, Signal); 2],
 }
 
 impl Signals {
@@ -156,30 +180,41 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
             // By default, each of them would kill the node without a drain.
             ignored: [
-                ("SIGHUP", signal(SignalKind::hangup())?),
                 ("SIGUSR1", signal(SignalKind::user_defined1())?),
                 ("SIGUSR2", signal(SignalKind::user_defined2())?),
             ],
         })
     }
 
-    /// Waits for the next signal that stops the node. Logs the ignored ones.
+    /// Waits for the next signal that stops the node.
+    async fn end(&mut self) -> SignalKind {
+        loop {
+            match self.next().await {
+                kind if kind == SignalKind::hangup() => {
+                    info!("ignoring SIGHUP: the node has not started yet")
+                }
+                kind => return kind,
+            }
+        }
+    }
+
+    /// Waits for the next signal that stops the node, or lets it read its settings. Logs the ignored ones.
     async fn next(&mut self) -> SignalKind {
         loop {
-            let [(first, hangup), (second, user1), (third, user2)] = &mut self.ignored;
+            let [(first, user1), (second, user2)] = &mut self.ignored;
             let name = tokio::select! {
                 _ = self.interrupt.recv() => return SignalKind::interrupt(),
                 _ = self.terminate.recv() => return SignalKind::terminate(),
-                _ = hangup.recv() => first,
-                _ = user1.recv() => second,
-                _ = user2.recv() => third,
+                _ = self.hangup.recv() => return SignalKind::hangup(),
+                _ = user1.recv() => first,
+                _ = user2.recv() => second,
             };
             info!(
                 signal = *name,
-                "ignoring a signal: a node reads its settings only at the start; to change them, restart the node \
-                 with SIGTERM"
+                "ignoring a signal: SIGHUP lets the node read its settings again, SIGTERM ends it"
             );
         }
     }

@@ -7,6 +7,7 @@ mod defaults;
 mod dot_env;
 mod findings;
 mod host;
+mod live;
 mod load;
 mod print;
 mod problem;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub use address_map::AddressMap;
 pub use args::Flags;
+pub use live::{Live, Reload};
 pub use load::{Loaded, Origins, load, resolve};
 pub use problem::{Problem, Refused};
 pub use redis::{Redis, RedisTls};

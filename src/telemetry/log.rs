@@ -14,7 +14,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, reload};
 
 use super::log_writer::LogWriter;
 use super::repeat_limit::RepeatLimit;
@@ -34,6 +34,24 @@ static LOG: OnceLock<ProcessLog> = OnceLock::new();
 struct ProcessLog {
     writer: LogWriter,
     limit: RepeatLimit,
+}
+
+/// Replaces the filter of this process.
+static SET_FILTER: OnceLock<Box<SetFilter>> = OnceLock::new();
+type SetFilter = dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync;
+
+/// Why the filter of the log can't be replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    /// The text is no filter.
+    #[error(transparent)]
+    Invalid(#[from] tracing_subscriber::filter::ParseError),
+    /// This process has no log of ours.
+    #[error("this process has another log")]
+    NoLog,
+    /// The log has ended.
+    #[error(transparent)]
+    Gone(#[from] reload::Error),
 }
 
 /// Sends the waiting log lines when it is dropped. Keep it until the end of the program.
@@ -59,21 +77,34 @@ pub fn install_logs(log: &Log) -> io::Result<LogGuard> {
     let writer = LogWriter::start(file, move || idle.report(false))?;
     // Checked settings have a valid filter. If the settings were not checked, no log at all would be the worst outcome.
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let (filter, handle) = reload::Layer::new(filter);
     // On an error, the layer would print to standard error by itself, which panics if that fails too.
     let lines = layer().with_writer(writer.clone()).log_internal_errors(false);
     let lines = match log.format {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    let _already = tracing_subscriber::registry()
+    let installed = tracing_subscriber::registry()
         .with(lines)
         .with(filter)
         .with(limit.clone())
         .with(filter_fn(|line| !contains_messages(line)))
         .try_init();
+    if installed.is_ok() {
+        SET_FILTER.get_or_init(|| Box::new(move |filter| handle.reload(filter)));
+    }
     let log = LOG.get_or_init(|| ProcessLog { writer, limit });
     std::panic::set_hook(Box::new(|panic| log_panic(log, panic)));
     Ok(LogGuard(()))
+}
+
+/// Replaces the filter of the log.
+///
+/// # Errors
+/// It is invalid, or this process has another log.
+pub fn set_log_filter(filter: &str) -> Result<(), FilterError> {
+    let filter = EnvFilter::try_new(filter)?;
+    Ok(SET_FILTER.get().ok_or(FilterError::NoLog)?(filter)?)
 }
 
 /// Writes the waiting log lines, as far as the log accepts them within a second.

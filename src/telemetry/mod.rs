@@ -27,7 +27,7 @@ use std::time::Duration;
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-pub use self::log::{LogGuard, flush_logs, install_logs};
+pub use self::log::{LogGuard, flush_logs, install_logs, set_log_filter};
 use crate::metrics::{
     LOG_LINES_DROPPED, RUNTIME_BUSY, RUNTIME_QUEUE, RUNTIME_TASKS, RUNTIME_WORKERS, SECONDS_BUCKETS, register,
 };

@@ -1,13 +1,13 @@
-//! The open connections of each address. Owns their counts, for the limit in the settings. Asked at the upgrade.
+//! The open connections of each address. Owns their counts; the limit is in the settings of the moment. Asked at the upgrade.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::address_counts::AddressCounts;
 
-/// How many connections each address may have.
+/// How many connections each address has.
+#[derive(Default)]
 pub(super) struct AddressLimit {
-    most: usize,
     open: Mutex<AddressCounts>,
 }
 
@@ -25,27 +25,22 @@ impl Drop for AddressPermit {
 }
 
 impl AddressLimit {
-    /// `most` 0: no limit.
-    pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, open: Mutex::default() })
-    }
-
     fn open(&self) -> MutexGuard<'_, AddressCounts> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the address would get a permit now.
-    pub(super) fn has_room(&self, address: Option<IpAddr>) -> bool {
-        address.is_none_or(|address| self.most == 0 || self.open().get(address) < self.most)
+    /// Whether the address would get a permit now. With `most` 0 there is no limit.
+    pub(super) fn has_room(&self, address: Option<IpAddr>, most: usize) -> bool {
+        address.is_none_or(|address| most == 0 || self.open().get(address) < most)
     }
 
-    /// A permit for this address; none if it has too many connections. Without an address, nothing is counted.
-    pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<AddressPermit> {
-        let Some(address) = address.filter(|_| self.most > 0) else {
+    /// A permit for this address; none if it has too many connections. Without an address or a limit, nothing is counted.
+    pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>, most: usize) -> Option<AddressPermit> {
+        let Some(address) = address.filter(|_| most > 0) else {
             return Some(AddressPermit { counted: None });
         };
         let mut open = self.open();
-        if open.get(address) >= self.most {
+        if open.get(address) >= most {
             return None;
         }
         open.add(address);

@@ -167,13 +167,13 @@ async fn check_key(
     request: Request,
     next: Next,
 ) -> Response {
-    let Some(key) = &app.node.config().auth.admin_key else {
+    let config = app.node.config();
+    let Some(key) = &config.auth.admin_key else {
         let message = "the server API is off: set auth.admin_key to turn it on".to_owned();
         return ApiError { status: StatusCode::NOT_FOUND, code: "forbidden", message }.into_response();
     };
     let given = headers.get(AUTHORIZATION).and_then(bearer).unwrap_or_default();
     if bool::from(given.as_bytes().ct_eq(key.expose_secret().as_bytes())) {
-        let config = app.node.config();
         // Within this time, the body has to arrive and the store has to answer.
         let deadline = config.server.handshake_timeout + config.limits.request_timeout;
         return match timeout(deadline, next.run(request)).await {

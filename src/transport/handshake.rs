@@ -189,7 +189,12 @@ pub(super) async fn upgrade(
 pub(super) fn answer_in_advance(app: &AppState, client: ClientAddress) -> Response {
     let bounded = client.counted();
     let is_admitted = check_pause(app, bounded)
-        .and_then(|()| app.address_limit.has_room(bounded).then_some(()).ok_or(TOO_MANY_CONNECTIONS))
+        .and_then(|()| {
+            app.address_limit
+                .has_room(bounded, app.node.config().limits.max_connections_per_address)
+                .then_some(())
+                .ok_or(TOO_MANY_CONNECTIONS)
+        })
         .and_then(|()| check_seat(app));
     is_admitted.err().unwrap_or(Refusal::BadVersion).into_response()
 }
@@ -199,7 +204,7 @@ async fn try_upgrade(
     client: ClientAddress,
     mut request: Request<Body>,
 ) -> Result<Response, Refusal> {
-    let config = app.node.config().clone();
+    let config = app.node.config();
     let accept = check_request(&request)?;
     if let Err(origin) = check_origin(request.headers(), &config.server.allowed_origins) {
         if app.notices.is_first(Subject::Origin, &origin.sent, Instant::now()) {
@@ -215,7 +220,8 @@ async fn try_upgrade(
         .ok_or(Refusal::BadRequest("this request can't be upgraded: use HTTP/1.1"))?;
     let kind = client_kind(request.headers());
     check_pause(&app, bounded)?;
-    let permit = app.address_limit.admit(bounded).ok_or(TOO_MANY_CONNECTIONS)?;
+    let most = config.limits.max_connections_per_address;
+    let permit = app.address_limit.admit(bounded, most).ok_or(TOO_MANY_CONNECTIONS)?;
     // Asked before the token is looked up, which costs the store a request.
     check_seat(&app)?;
     let mut guard = app.node.connect();

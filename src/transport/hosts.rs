@@ -21,24 +21,27 @@ use crate::metrics as names;
 #[derive(Clone)]
 pub(super) struct HostCheck {
     app: Arc<AppState>,
-    is_enforced: bool,
+    /// Only this machine can reach the listener.
+    is_on_loopback: bool,
 }
 
 impl HostCheck {
     /// A listener that only this machine can reach serves no unknown names: only rebinding could bring them there. Any
     /// other listener may have names that the settings don't list.
     pub(super) fn new(app: &Arc<AppState>, listens_on: IpAddr) -> Self {
-        let allowed = &app.node.config().server.allowed_hosts;
-        let is_enforced = !allowed.is_empty() || listens_on.to_canonical().is_loopback();
-        Self { app: app.clone(), is_enforced }
+        Self { app: app.clone(), is_on_loopback: listens_on.to_canonical().is_loopback() }
     }
 
     fn serves(&self, request: &Request) -> Result<(), Vec<u8>> {
+        let config = self.app.node.config();
+        let allowed = &config.server.allowed_hosts;
+        if allowed.is_empty() && !self.is_on_loopback {
+            return Ok(());
+        }
         // Programs can leave the header out; browsers always send it.
         let headers = request.headers().get_all(HOST).iter().map(HeaderValue::as_bytes);
         let mut hosts =
             headers.chain(request.uri().authority().map(|authority| authority.as_str().as_bytes()));
-        let allowed = &self.app.node.config().server.allowed_hosts;
         let is_served = |host: &[u8]| str::from_utf8(host).is_ok_and(|host| is_served(host, allowed));
         hosts.find(|host| !is_served(host)).map_or(Ok(()), |host| Err(host.to_owned()))
     }
@@ -48,10 +51,7 @@ impl HostCheck {
 pub(super) async fn check(State(check): State<HostCheck>, request: Request, next: Next) -> Response {
     // Balancers ask these under names of their own. They reveal nothing, and a 421 would take every node out at once.
     let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
-    if check.is_enforced
-        && !is_probe
-        && let Err(host) = check.serves(&request)
-    {
+    if !is_probe && let Err(host) = check.serves(&request) {
         counter!(names::REJECTIONS, "scope" => "auth").increment(1);
         let host = printable(&host);
         if check.app.notices.is_first(Subject::Host, &host, Instant::now()) {

@@ -55,7 +55,7 @@ async fn root(
     if handshake::wants_upgrade(request.headers()) {
         handshake::upgrade(app, client, request).await
     } else {
-        web::index(app.node.config())
+        web::index(&app.node.config())
     }
 }
 

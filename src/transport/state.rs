@@ -12,6 +12,7 @@ use super::early_closes::EarlyCloses;
 use super::notices::Notices;
 use super::unfinished::UnfinishedBudget;
 use crate::chat::Node;
+use crate::config::Config;
 
 /// The state that all requests share.
 pub struct AppState {
@@ -35,7 +36,7 @@ impl AppState {
     ) -> Arc<Self> {
         let config = node.config();
         Arc::new(Self {
-            address_limit: AddressLimit::new(config.limits.max_connections_per_address),
+            address_limit: Arc::default(),
             early_closes: Arc::default(),
             connections,
             is_draining: AtomicBool::new(false),
@@ -49,6 +50,12 @@ impl AppState {
     /// Sums up the warnings that were left out of the log, until the node stops.
     pub async fn sum_up_notices(self: Arc<Self>, stop: CancellationToken) {
         self.notices.run(stop).await;
+    }
+
+    /// Takes other settings over, of those that a running node can change.
+    pub fn apply(&self, config: Config) {
+        self.unfinished.set(config.limits.max_unfinished_bytes);
+        self.node.apply(config);
     }
 
     /// From now on, `/readyz` answers 503.

@@ -54,7 +54,8 @@ impl Tls {
         }
     }
 
-    fn refresh(&self) {
+    /// Reads the files again, if they have changed. Waits for the disk.
+    pub fn refresh(&self) {
         match self.0.refresh() {
             Change::None => {}
             Change::Renewed => tracing::info!("read the changed TLS certificate: new connections get it"),

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ const RETRY_MS: std::ops::RangeInclusive<u64> = 2_000..=8_000;
 
 /// The budget of one node.
 pub(super) struct UnfinishedBudget {
-    most: u64,
+    most: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -45,7 +46,12 @@ pub(super) fn close() -> Close {
 
 impl UnfinishedBudget {
     pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most: most as u64, state: Mutex::default() })
+        Arc::new(Self { most: (most as u64).into(), state: Mutex::default() })
+    }
+
+    /// Changes the budget, for the bytes that arrive from now on.
+    pub(super) fn set(&self, most: usize) {
+        self.most.store(most as u64, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -58,7 +64,8 @@ impl UnfinishedBudget {
         if let Some(before) = state.parked.insert(id, parked) {
             state.total -= before.bytes;
         }
-        while state.total > self.most
+        let most = self.most.load(Ordering::Relaxed);
+        while state.total > most
             && let Some(id) = state.victim()
             && let Some(victim) = state.parked.remove(&id)
         {

@@ -61,7 +61,7 @@ impl World {
         let backend = Backend { broker: Arc::new(store.clone()), ..others };
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let rooms = RoomRules::new(&config.rooms).unwrap();
-        let node = Node::start(Arc::new(config), rooms, backend, inlet, &tracker, &stop);
+        let node = Node::start(config, rooms, backend, inlet, &tracker, &stop);
         let members = (0..MEMBERS).map(|at| Member::new(format!("member {at}"), topic.clone())).collect();
         let mut world = Self {
             store,

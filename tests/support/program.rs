@@ -80,10 +80,25 @@ impl Program {
         self.log()
     }
 
+    /// The working directory, from which it reads `.env`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The id of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: &str) {
+        let asked = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(asked.success());
+    }
+
     /// Sends SIGTERM, and waits for its end.
     pub fn terminate(&mut self) -> ExitStatus {
-        let asked = Command::new("sh").args(["-c", &format!("kill {}", self.child.id())]).status().unwrap();
-        assert!(asked.success());
+        self.signal("-TERM");
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
