@@ -18,6 +18,8 @@ pub enum Kind {
     Nginx,
     Traefik,
     Envoy,
+    #[cfg(feature = "all-balancers")]
+    Caddy,
 }
 
 /// Makes one test of each story and balancer.
@@ -29,6 +31,8 @@ macro_rules! on_each_balancer {
         mod traefik { $(#[tokio::test(flavor = "multi_thread")] async fn $story() { super::$story(super::Kind::Traefik).await; })* }
         #[cfg(feature = "all-balancers")]
         mod envoy { $(#[tokio::test(flavor = "multi_thread")] async fn $story() { super::$story(super::Kind::Envoy).await; })* }
+        #[cfg(feature = "all-balancers")]
+        mod caddy { $(#[tokio::test(flavor = "multi_thread")] async fn $story() { super::$story(super::Kind::Caddy).await; })* }
     };
 }
 
@@ -111,6 +115,24 @@ impl Balancer {
                 let mut command = Command::new("envoy");
                 // Each Envoy needs its own number for its shared memory.
                 command.arg("-c").arg(file).args(["--base-id", &operators.to_string(), "--concurrency", "2"]);
+                command
+            }
+            #[cfg(feature = "all-balancers")]
+            Kind::Caddy => {
+                let mut ports = vec![
+                    ("\n:8080", format!("\n:{front}")),
+                    ("health_port 8081", format!("health_port {internal}")),
+                    ("admin 127.0.0.1:8405", format!("admin 127.0.0.1:{operators}")),
+                ];
+                each_node(&mut ports);
+                write(folder, "Caddyfile", &with_ports("deploy/caddy/Caddyfile", &ports));
+                let mut command = Command::new("caddy");
+                // Where it would keep certificates.
+                command
+                    .arg("run")
+                    .current_dir(folder)
+                    .env("XDG_DATA_HOME", folder)
+                    .env("XDG_CONFIG_HOME", folder);
                 command
             }
         };
