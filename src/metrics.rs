@@ -51,6 +51,14 @@ pub const REDIS_FAILOVERS: &str = "chat_redis_failovers_total";
 pub const REDIS_STALLS: &str = "chat_redis_stalls_total";
 /// Publishes that too few replicas had in time, so that their outcome is unknown.
 pub const PUBLISH_REPLICAS_SHORT: &str = "chat_publish_replicas_short_total";
+/// Masters of the Redis Cluster that this node knows; 0 for a single Redis.
+pub const REDIS_MASTERS: &str = "chat_redis_masters";
+/// Slots of the Redis Cluster without a master.
+pub const REDIS_SLOTS_UNCOVERED: &str = "chat_redis_slots_uncovered";
+/// Changes of the slots of the Redis Cluster.
+pub const REDIS_TOPOLOGY_CHANGES: &str = "chat_redis_topology_changes_total";
+/// Calls that a server of the Redis Cluster did not execute, by `kind` ([`REDIS_REDIRECT_KINDS`]).
+pub const REDIS_REDIRECTS: &str = "chat_redis_redirects_total";
 /// Rejected requests and connections, by `scope` ([`REJECTION_SCOPES`]).
 pub const REJECTIONS: &str = "chat_rejections_total";
 /// Memberships (a user in a room) that this node holds.
@@ -98,6 +106,8 @@ pub const GAP_SOURCES: [&str; 4] = ["hole", "probe", "idle_check", "reconnect"];
 pub const GAP_REASONS: [&str; 4] = ["trimmed", "epoch", "rollback", "too_many"];
 /// Values of `role` of [`REDIS_ERRORS`].
 pub const REDIS_ROLES: [&str; 3] = ["command", "subscriber", "pool"];
+/// Values of `kind` of [`REDIS_REDIRECTS`].
+pub const REDIS_REDIRECT_KINDS: [&str; 5] = ["moved", "ask", "tryagain", "clusterdown", "unconnected"];
 /// Values of `kind` of [`REDIS_ERRORS`].
 pub const REDIS_ERROR_KINDS: [&str; 4] = ["refused", "timeout", "io", "corrupt"];
 /// Values of `scope` of [`REJECTIONS`].
@@ -138,7 +148,14 @@ pub fn register() {
     describe_counter!(LAGGED, "Times a connection fell behind and left the fan-out.");
     describe_gauge!(SEND_QUEUE_BYTES, Unit::Bytes, "Bytes queued for all connections.");
     describe_counter!(REDIS_ERRORS, "Failed calls to Redis, by role of the connection and kind of error.");
-    describe_gauge!(REDIS_MEMORY, "Memory that Redis uses, as a part of its maxmemory; 0 without a limit.");
+    describe_gauge!(
+        REDIS_MEMORY,
+        "Memory that Redis uses, as a part of its maxmemory; 0 without a limit. In a cluster, that of the fullest master."
+    );
+    describe_gauge!(REDIS_MASTERS, "Masters of the Redis Cluster; 0 for a single Redis.");
+    describe_gauge!(REDIS_SLOTS_UNCOVERED, "Slots of the Redis Cluster without a master.");
+    describe_counter!(REDIS_TOPOLOGY_CHANGES, "Changes of the slots of the Redis Cluster.");
+    describe_counter!(REDIS_REDIRECTS, "Calls that a server of the Redis Cluster did not execute, by kind.");
     describe_gauge!(
         PUBSUB_SILENCE,
         Unit::Seconds,
@@ -179,7 +196,14 @@ pub fn register() {
             counter!(REDIS_ERRORS, "role" => role, "kind" => kind).absolute(0);
         }
     }
-    for name in [SLOW_CONSUMER_DISCONNECTS, REDIS_FAILOVERS, REDIS_STALLS, PUBLISH_REPLICAS_SHORT] {
+    each(REDIS_REDIRECTS, "kind", &REDIS_REDIRECT_KINDS);
+    for name in [
+        SLOW_CONSUMER_DISCONNECTS,
+        REDIS_FAILOVERS,
+        REDIS_STALLS,
+        PUBLISH_REPLICAS_SHORT,
+        REDIS_TOPOLOGY_CHANGES,
+    ] {
         counter!(name).absolute(0);
     }
     counter!(LAGGED).absolute(0);
@@ -191,6 +215,8 @@ pub fn register() {
         PUBSUB_SILENCE,
         REDIS_MEMORY,
         SENTINELS_ANSWERING,
+        REDIS_MASTERS,
+        REDIS_SLOTS_UNCOVERED,
         CLOCK_DIFFERENCE,
         PRESENCE_ENTRIES,
         DRAINING,

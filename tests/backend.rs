@@ -13,13 +13,15 @@ mod subscriptions;
 use std::sync::OnceLock;
 
 use chatnode::backend::Embedded;
-use chatnode::config::Config;
+use chatnode::config::{ClusterPubSub, Config};
 use support::backend::Harness;
+use support::redis_cluster::{RedisCluster, TIMEOUT};
 use support::redis_server::RedisServer;
 
 /// The store of the nodes of one test.
 pub enum TestStore {
     Redis(RedisServer),
+    Cluster(RedisCluster, ClusterPubSub),
     /// Created by the first node, with the retention of its settings.
     Embedded(OnceLock<Embedded>),
 }
@@ -27,6 +29,14 @@ pub enum TestStore {
 impl TestStore {
     fn redis() -> Self {
         Self::Redis(RedisServer::start())
+    }
+
+    fn sharded_cluster() -> Self {
+        Self::Cluster(RedisCluster::start(3), ClusterPubSub::Sharded)
+    }
+
+    fn broadcast_cluster() -> Self {
+        Self::Cluster(RedisCluster::start(3), ClusterPubSub::Broadcast)
     }
 
     fn embedded() -> Self {
@@ -37,6 +47,17 @@ impl TestStore {
     pub async fn node(&self, tune: impl FnOnce(&mut Config)) -> Harness {
         match self {
             Self::Redis(server) => Harness::redis(server, tune).await,
+            Self::Cluster(cluster, way) => {
+                let url = cluster.url();
+                let node = Harness::redis_unready(&url, |config| {
+                    config.redis.cluster_pubsub = *way;
+                    config.redis.timeout = TIMEOUT;
+                    tune(config);
+                });
+                let node = node.await;
+                node.ready().await;
+                node
+            }
             Self::Embedded(store) => Harness::embedded(store, tune),
         }
     }
@@ -50,6 +71,22 @@ macro_rules! for_each_backend {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
                     crate::$file::$test(&crate::TestStore::redis()).await;
+                }
+            )+)+
+        }
+        mod sharded {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$file::$test(&crate::TestStore::sharded_cluster()).await;
+                }
+            )+)+
+        }
+        mod broadcast {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$file::$test(&crate::TestStore::broadcast_cluster()).await;
                 }
             )+)+
         }

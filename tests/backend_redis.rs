@@ -3,6 +3,10 @@
 
 mod support;
 
+#[path = "backend_redis/cluster.rs"]
+mod cluster;
+#[path = "backend_redis/cluster_start.rs"]
+mod cluster_start;
 #[path = "backend_redis/databases.rs"]
 mod databases;
 #[path = "backend_redis/failover.rs"]

@@ -144,8 +144,9 @@ pub trait Broker: Send + Sync + 'static {
     /// Reads a page of the log.
     async fn history(&self, topic: &Topic, range: Range, limit: PageLimit) -> Result<Page, BackendError>;
 
-    /// Reads the tops of many logs, in the given order, with one round trip per hundred logs.
-    async fn tops(&self, topics: &[Topic]) -> Result<Vec<Position>, BackendError>;
+    /// Reads the tops of many logs, in the given order, with one round trip per hundred logs and server. `None` for a log whose
+    /// server does not answer while others do.
+    async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError>;
 
     /// True if the store answers and every subscription connection has recently delivered a probe.
     fn ready(&self) -> bool;

@@ -86,7 +86,7 @@ impl Broker for FlawedBroker {
         self.broker.history(topic, range, limit).await
     }
 
-    async fn tops(&self, topics: &[Topic]) -> Result<Vec<Position>, BackendError> {
+    async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {
         self.broker.tops(topics).await
     }
 

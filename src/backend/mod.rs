@@ -29,7 +29,7 @@ pub use markers::{MAX_READ_MARKERS, Markers};
 pub use memory::Embedded;
 pub use owner::Owner;
 use presence::{CLAIM_DURATION, STALE_MEMBERS_PER_PAGE};
-pub use presence::{Incarnation, Lease, MembersPage, NodeInfo, Presence, RoomSize, RoomsPage};
+pub use presence::{Incarnation, Lease, LostRooms, MembersPage, NodeInfo, Presence, RoomSize, RoomsPage};
 pub use redis::ConnectError;
 pub use tokens::{TokenHash, TokenLookup, TokenRecord, Tokens};
 

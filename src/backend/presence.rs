@@ -78,6 +78,9 @@ pub struct NodeInfo {
     pub lease_remaining_ms: u64,
 }
 
+/// Tells whether the store may have lost members of a room.
+pub type LostRooms = Box<dyn Fn(&RoomName) -> bool + Send>;
+
 /// Presence in the whole cluster. `add` and `remove` are idempotent. If the user's first node is added or the last one
 /// removed, they publish the event on the room's channel in the same atomic step, unless the room has more than
 /// `quiet_above` members.
@@ -109,6 +112,12 @@ pub trait Presence: Send + Sync + 'static {
 
     /// Renews this node's lease. The first call acquires it.
     async fn renew(&self) -> Result<Lease, BackendError>;
+
+    /// The rooms of which the store may have lost members since the last call, though the lease was kept: a part of the store is
+    /// on another server now. `None` if there are none.
+    fn take_lost_rooms(&self) -> Option<LostRooms> {
+        None
+    }
 
     /// Looks at the leases of all nodes. A lease that was not renewed for its whole duration has then ended for this node:
     /// `members` leaves its users out, and `claim_expired` may claim it. Called after each renewal, with the current time.

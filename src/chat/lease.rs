@@ -127,8 +127,12 @@ impl LeaseKeeper {
 
     /// Where the store may have lost members, adds all of them again, until that is done or the time is up.
     async fn restore(&mut self, until: Instant) -> Result<(), BackendError> {
+        let lost_rooms = self.backend.take_lost_rooms();
         if self.presence.take_restore() {
             self.to_restore = self.presence.all();
+        } else if let Some(is_lost) = lost_rooms {
+            let all = self.presence.all().into_iter();
+            self.to_restore.extend(all.filter(|membership| is_lost(&membership.key.0)));
         }
         while !self.to_restore.is_empty() && Instant::now() < until {
             let start = self.to_restore.len().saturating_sub(RESTORE_AT_ONCE);

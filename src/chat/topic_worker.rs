@@ -193,6 +193,7 @@ impl TopicWorker {
         let names: Vec<Topic> = before.iter().map(|(topic, _)| topic.name.clone()).collect();
         let tops = self.broker.tops(&names).await?;
         for ((topic, before), top) in before.into_iter().zip(tops) {
+            let Some(top) = top else { continue };
             let mut state = topic.lock();
             let moved_on = state.last != Some(before);
             let is_behind = top.epoch == before.epoch && top.seq > before.seq;

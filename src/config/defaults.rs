@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::{
-    Auth, Config, Drain, History, Internal, Limits, Log, LogFormat, Node, Redis, RedisTls, Rooms, Server, Tls,
+    Auth, ClusterPubSub, Config, Drain, History, Internal, Limits, Log, LogFormat, Node, Redis, RedisTls,
+    Rooms, Server, Tls,
 };
 
 impl Default for Config {
@@ -57,6 +58,7 @@ impl Default for Redis {
             command_connections: 1,
             subscriber_connections: 1,
             pool_size: 8,
+            cluster_pubsub: ClusterPubSub::Auto,
             timeout: Duration::from_secs(2),
             min_replicas_acked: 0,
             max_reconnect_delay: Duration::from_secs(1),

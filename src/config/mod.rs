@@ -33,7 +33,7 @@ pub use args::Flags;
 pub use live::{Live, Reload};
 pub use load::{Loaded, Origins, load, resolve};
 pub use problem::{Problem, Refused};
-pub use redis::{Redis, RedisTls};
+pub use redis::{ClusterPubSub, Redis, RedisTls};
 pub use redis_url::{RedisAddress, RedisUrl};
 pub use sources::Sources;
 pub use validate::warnings;

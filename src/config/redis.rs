@@ -10,11 +10,24 @@ use serde::{Deserialize, Serialize};
 use super::redis_url::RedisUrl;
 use super::secret;
 
+/// How messages reach the other nodes through a Redis Cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClusterPubSub {
+    /// Sharded.
+    #[default]
+    Auto,
+    /// Only the servers of a topic's slot get its messages (`SPUBLISH`).
+    Sharded,
+    /// Every server of the cluster gets every message (`PUBLISH`).
+    Broadcast,
+}
+
 /// The store that the nodes share.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Redis {
-    /// The address of Redis, or the addresses of its Sentinels; if unset, the node uses the embedded store and works alone.
+    /// The address of Redis, or addresses of a Redis Cluster or of the Sentinels; if unset, the node uses the embedded store and works alone.
     /// Secret, because it may contain a password.
     #[serde(serialize_with = "secret::hidden_url")]
     pub url: Option<SecretString>,
@@ -46,6 +59,8 @@ pub struct Redis {
     pub subscriber_connections: usize,
     /// Connections for slow operations: history, presence, tokens.
     pub pool_size: usize,
+    /// How messages reach the other nodes through a Redis Cluster.
+    pub cluster_pubsub: ClusterPubSub,
     /// How long a command may take.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,

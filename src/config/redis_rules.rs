@@ -70,9 +70,10 @@ fn tls(redis: &Redis, url: &RedisUrl, found: &mut Findings) {
 
 /// Whether the number of addresses and their kind fit what listens there.
 fn several(redis: &Redis, url: &RedisUrl, found: &mut Findings) {
-    let what = "has several addresses: if they are Sentinels, set redis.sentinel_master to the name of the master; \
-                Redis Cluster is not supported";
-    found.require("redis.url", redis.sentinel_master.is_some() || url.addresses.len() == 1, what);
+    let what = "has several addresses, so it leads to a Redis Cluster, which has only database 0: remove the number of the database. If \
+                the addresses are those of Sentinels, set redis.sentinel_master to the name of the master";
+    let is_cluster = redis.sentinel_master.is_none() && url.addresses.len() > 1;
+    found.require("redis.url", !is_cluster || url.database == 0, what);
     let is_socket = matches!(url.addresses[..], [RedisAddress::Unix(_)]);
     let what = "must be redis:// or rediss:// with the addresses of the Sentinels, since redis.sentinel_master is set";
     found.require("redis.url", redis.sentinel_master.is_none() || !is_socket, what);

@@ -28,7 +28,7 @@ pub struct RedisUrl {
 }
 
 /// Where a server listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RedisAddress {
     /// A host name or an IP address (without brackets), and a port.
     Tcp {

@@ -42,7 +42,7 @@ impl Setting {
 }
 
 /// Every setting. Bounds that depend on another setting are in `validate`.
-pub(super) static SETTINGS: [Setting; 72] = [
+pub(super) static SETTINGS: [Setting; 73] = [
     Setting::new("host", Text),
     Setting::new("port", Number(0, 65_535)),
     Setting::new("max_connections", Number(1, 10_000_000)),
@@ -69,6 +69,7 @@ pub(super) static SETTINGS: [Setting; 72] = [
     Setting::new("redis.command_connections", Number(1, 64)),
     Setting::new("redis.subscriber_connections", Number(1, 64)),
     Setting::new("redis.pool_size", Number(1, 1_024)),
+    Setting::new("redis.cluster_pubsub", Word(&["auto", "sharded", "broadcast"])),
     Setting::new("redis.timeout", Duration("10ms", "1m")),
     Setting::new("redis.min_replicas_acked", Number(0, 16)),
     Setting::new("redis.max_reconnect_delay", Duration("10ms", "1m")),

@@ -158,9 +158,17 @@ pub async fn publish_to_two_topics_stores_one_message_in_both(store: &TestStore)
     assert_eq!(node.listener.messages(&own, 2).await, at_own);
 }
 
+/// Which of two logs can hold a message alone. In a cluster, the log of the sender is always written last.
+fn halves(store: &TestStore) -> &'static [usize] {
+    match store {
+        TestStore::Cluster(..) => &[0],
+        _ => &[0, 1],
+    }
+}
+
 pub async fn duplicate_completes_a_half_stored_message(store: &TestStore) {
     let node = store.node(|_| {}).await;
-    for done_first in [0, 1] {
+    for &done_first in halves(store) {
         let topics = [user(&format!("target{done_first}")), user(&format!("own{done_first}"))];
         let first = node.publish(&[&topics[done_first]], "key", "as it was").await.unwrap();
         let repeat = Publish { sent_at: 42, ..message(&[&topics[0], &topics[1]], "key", "other text") };
@@ -203,10 +211,13 @@ pub async fn only_a_repeat_is_answered_if_nothing_new_may_be_stored(store: &Test
     let first = node.publish(&[&lobby], "key", "as it was").await.unwrap();
     let again = repeat(&[&lobby], "key").await.unwrap();
     assert_eq!((again.position, again.sent_at, again.duplicate), (first.position, first.sent_at, true));
-    let half = node.publish(&[&alice], "half", "as it was").await.unwrap();
-    let completed = repeat(&[&user("carol"), &alice], "half").await.unwrap();
-    assert_eq!((completed.position, completed.duplicate), (half.position, false));
-    assert_eq!(bodies(&node.log(&user("carol")).await), ["as it was"]);
+    for &done in halves(store) {
+        let topics = [user(&format!("target{done}")), user(&format!("own{done}"))];
+        let half = node.publish(&[&topics[done]], "half", "as it was").await.unwrap();
+        let completed = repeat(&[&topics[0], &topics[1]], "half").await.unwrap();
+        assert_eq!((completed.position.message_id, completed.duplicate), (half.position.message_id, false));
+        assert_eq!(bodies(&node.log(&topics[1 - done]).await), ["as it was"]);
+    }
 }
 
 /// The ids are a clock's: of a node that is ahead, and of one that is behind.
@@ -316,8 +327,9 @@ pub async fn tops_returns_the_top_of_each_log(store: &TestStore) {
     let tops = node.backend.broker.tops(&topics).await.unwrap();
     assert_eq!(tops.len(), topics.len());
     for (i, (topic, top)) in topics.iter().zip(&tops).enumerate() {
+        let top = top.unwrap();
         assert_eq!(top.seq, if i % 3 == 0 { 1 + i as u64 % 2 } else { 0 });
-        assert_eq!(node.page(topic, Range::Top, ALL).await.top, *top);
+        assert_eq!(node.page(topic, Range::Top, ALL).await.top, top);
     }
     assert_eq!(node.backend.broker.tops(&topics).await.unwrap(), tops);
     assert_eq!(node.backend.broker.tops(&[]).await.unwrap(), []);

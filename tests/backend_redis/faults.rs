@@ -163,9 +163,13 @@ async fn kills_under_load_neither_lose_nor_repeat_messages() {
         })
         .collect();
     for _ in 0..3 {
-        let before = node.backend.broker.tops(&[room("lobby")]).await.unwrap()[0].seq;
+        let before = node.backend.broker.tops(&[room("lobby")]).await.unwrap()[0].unwrap().seq;
         eventually("some messages are stored", || async {
-            node.backend.broker.tops(&[room("lobby")]).await.is_ok_and(|tops| tops[0].seq > before + 200)
+            node.backend
+                .broker
+                .tops(&[room("lobby")])
+                .await
+                .is_ok_and(|tops| tops[0].unwrap().seq > before + 200)
         })
         .await;
         server.kill();

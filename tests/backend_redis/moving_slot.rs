@@ -55,18 +55,26 @@ const LEASE_KEYS: &str = "{t}leases {t}nodes {t}durations {t}levels";
 const TWICE_ONE_LOG: &str = "{t}meta {t}log {t}d0 {t}d1 {t}meta {t}log {t}d0 {t}d1";
 const TWICE_TWO_LOGS: &str = "{t}meta {t}log {t}d0 {t}d1 {t}meta2 {t}log2 {t}d2 {t}d3
     {t}meta {t}log {t}d0 {t}d1 {t}meta2 {t}log2 {t}d2 {t}d3";
-const TWO_TO_A_ROOM: &str = "1000 9000000000000 1000000 300000 3 0 64 65536 ~
+const TWO_TO_A_ROOM: &str = "1000 9000000000000 1000000 300000 3 0 64 65536 ~ PUBLISH
     1 hash1 key1 00000000-0000-7000-8000-000000000002 5 1 body ch1 e1
     1 hash2 key2 00000000-0000-7000-8000-000000000003 5 1 body ch1 e1";
-const TWO_BESIDE_AN_OLDER_NODE: &str = "1000 86400000 1000000 300000 3 0 64 65536 1
+const TWO_BESIDE_AN_OLDER_NODE: &str = "1000 86400000 1000000 300000 3 0 64 65536 1 PUBLISH
     1 hash1 key1 00000000-0000-7000-8000-000000000002 5 1 body ch1 e1
     1 hash2 key2 00000000-0000-7000-8000-000000000003 5 1 body ch1 e1";
-const TWO_WITHOUT_ID: &str = "1000 9000000000000 1000000 300000 3 0 64 65536 ~
+const TWO_WITHOUT_ID: &str = "1000 9000000000000 1000000 300000 3 0 64 65536 ~ PUBLISH
     1 ~ ~ 00000000-0000-7000-8000-000000000002 5 1 body ch1 e1
     1 ~ ~ 00000000-0000-7000-8000-000000000003 5 1 body ch1 e1";
-const TWO_TO_A_USER: &str = "1000 9000000000000 1000000 300000 3 0 64 65536 ~
+const TWO_TO_A_USER: &str = "1000 9000000000000 1000000 300000 3 0 64 65536 ~ PUBLISH
     2 hash1 key1 00000000-0000-7000-8000-000000000002 5 1 body ch1 e1 ch2 e2
     2 hash2 key2 00000000-0000-7000-8000-000000000003 5 1 body ch1 e1 ch2 e2";
+
+/// The logs of the targets of two messages, and those of their senders.
+const TWO_FIRST_LOGS: &str = "1000 9000000000000 1000000 300000 3 0 64 65536 ~ SPUBLISH
+    1 hash1 key1 00000000-0000-7000-8000-000000000002 5 5 body {t}ch e1
+    1 hash2 key2 00000000-0000-7000-8000-000000000000 5 5 body {t}ch e1";
+const TWO_SECOND_LOGS: &str = "1000 9000000000000 1000000 300000 3 0 64 65536 ~ SPUBLISH
+    1 hash1 key1 00000000-0000-7000-8000-000000000002 5 8 body {t}ch e1
+    1 hash2 key2 00000000-0000-7000-8000-000000000000 5 8 body {t}ch e1";
 
 fn cases() -> Vec<Case> {
     let case = |name, script, state, keys, arguments| Case { name, script, state, keys, arguments };
@@ -92,12 +100,23 @@ fn cases() -> Vec<Case> {
         publish(LOGS, TWICE_TWO_LOGS, TWO_TO_A_USER),
         publish(LOGS, TWICE_ONE_LOG, TWO_BESIDE_AN_OLDER_NODE),
         publish(REMAINS, TWICE_ONE_LOG, TWO_TO_A_ROOM),
+        publish(LOGS, TWICE_ONE_LOG, TWO_FIRST_LOGS),
+        publish(LOGS, TWICE_ONE_LOG, TWO_SECOND_LOGS),
         history(LOGS, "ff 1000 86400000 after 0 100 100000 ~"),
         history(LOGS, "ff 1000 9000000000000 after 0 100 100000 ~"),
         history(REMAINS, "ff 1000 86400000 newest 0 100 100000 600000"),
-        case("add", file("add"), room, "{t}m {t}w {t}held {t}leases", "two lobby ch 500 eve ev bob ~ zoe ev"),
-        case("remove", file("remove"), room, "{t}m {t}w {t}held", "one lobby ch ev 500 bob"),
-        case("remove", file("remove"), room, "{t}m {t}w {t}held", "two lobby ch ev 500 bob"),
+        case(
+            "add",
+            file("add"),
+            room,
+            "{t}m {t}w {t}held {t}leases",
+            "two lobby ch PUBLISH 500 eve ev bob ~ zoe ev",
+        ),
+        case("remove", file("remove"), room, "{t}m {t}w {t}held", "one lobby ch PUBLISH ev 500 bob"),
+        case("remove", file("remove"), room, "{t}m {t}w {t}held", "two lobby ch PUBLISH ev 500 bob"),
+        case("add", file("add"), room, "{t}m {t}w", "two lobby ch PUBLISH 500 eve ev bob ~ zoe ev"),
+        case("remove", file("remove"), room, "{t}m {t}w", "one lobby ch PUBLISH ev 500 bob"),
+        case("members", file("members"), room, "{t}m {t}w", "one - 100 one 1 two 0"),
         case("members", file("members"), room, "{t}m {t}w {t}leases {t}nodes", "one - 100"),
         case("rooms", file("rooms"), "ZADD {t}held 0 lobby-bob", "{t}held", "~ 100"),
         mark("c 3 1000000 2"),
@@ -107,22 +126,25 @@ fn cases() -> Vec<Case> {
             file("token"),
             "ZADD {t}tokens 1 old\nSET {t}token x",
             "{t}tokens {t}token",
-            "new u 2 99999999999999",
+            "new u 2 99999999999999 both",
         ),
         case(
             "token",
             file("token"),
             "ZADD {t}tokens 1 old\nSET {t}token x",
             "{t}tokens {t}token",
-            "new u ~ 99999999999999",
+            "new u ~ 99999999999999 both",
         ),
+        case("token", file("token"), "ZADD {t}tokens 1 old", "{t}tokens", "new u 2 99999999999999 index"),
+        case("token", file("token"), "SET {t}token x", "{t}token", "new u 2 99999999999999 record"),
         case("clock", file("clock"), "HSET {t}clock offset 5", "{t}clock", "5 7"),
         lease("{t}leases {t}nodes {t}durations {t}levels {t}claimed", "renew one 15000 a 1 2"),
         lease(LEASE_KEYS, "retire one 15000"),
         lease(LEASE_KEYS, "observe one"),
         lease(LEASE_KEYS, "expired one 16"),
         lease("{t}leases {t}nodes {t}durations {t}levels {t}claim {t}claimed", "claim two 30000 one 6000"),
-        lease("{t}leases {t}nodes {t}durations {t}levels {t}held {t}claim", "forget two"),
+        lease("{t}leases {t}nodes {t}durations {t}levels {t}claim {t}held", "forget two 0"),
+        lease("{t}leases {t}nodes {t}durations {t}levels {t}claim", "forget two 1"),
         lease(LEASE_KEYS, "list one"),
     ]
 }

@@ -50,12 +50,6 @@ async fn error_of_an_invalid_url_hides_the_password() {
 }
 
 #[tokio::test]
-async fn node_refuses_a_redis_in_cluster_mode() {
-    let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
-    assert!(matches!(warnings(&server.url()).await, Err(ConnectError::Cluster(_))));
-}
-
-#[tokio::test]
 async fn node_refuses_a_sentinel_and_says_what_to_do() {
     let sentinel = RedisServer::start_sentinel();
     let error = warnings(&sentinel.url()).await.unwrap_err();

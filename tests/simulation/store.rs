@@ -174,12 +174,12 @@ impl Broker for Store {
         Ok(page)
     }
 
-    async fn tops(&self, topics: &[Topic]) -> Result<Vec<Position>, BackendError> {
+    async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {
         let top_of = |log: &Log, topic: &Topic| {
             let empty = Position { epoch: log.empty, seq: 0, message_id: MessageId::NONE };
             if *topic == self.topic { log.top() } else { empty }
         };
-        let tops = self.with(|log| topics.iter().map(|topic| top_of(log, topic)).collect());
+        let tops = self.with(|log| topics.iter().map(|topic| Some(top_of(log, topic))).collect());
         self.answered().await?;
         Ok(tops)
     }

@@ -9,6 +9,7 @@ mod support;
 mod away;
 mod clocks;
 mod close_codes;
+mod cluster_move;
 mod deduplication;
 mod drain;
 mod errors;

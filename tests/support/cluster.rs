@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::client::{Client, PATIENCE};
 use super::listener::Listener;
 use super::proxy::Proxy;
+use super::redis_cluster::{RedisCluster, TIMEOUT};
 use super::redis_server::RedisServer;
 
 /// The store of a test.
@@ -34,6 +35,7 @@ pub struct Cluster {
 pub enum Store {
     Embedded(Embedded),
     Redis(RedisServer),
+    RedisCluster(RedisCluster),
 }
 
 /// One node. Dropping it ends it without a drain, like the end of a process.
@@ -109,6 +111,15 @@ impl Cluster {
         Self { nodes: Vec::new(), store: Store::Redis(redis), config }.with_nodes(nodes).await
     }
 
+    /// Nodes on this Redis Cluster.
+    pub async fn start_on_cluster(redis: RedisCluster, nodes: usize) -> Self {
+        let mut config = settings();
+        config.redis.url = Some(redis.url().into());
+        config.redis.timeout = TIMEOUT;
+        config.limits.request_timeout = 3 * TIMEOUT;
+        Self { nodes: Vec::new(), store: Store::RedisCluster(redis), config }.with_nodes(nodes).await
+    }
+
     /// From now on new nodes have these settings.
     pub fn adjust(&mut self, adjust: impl FnOnce(&mut Config)) {
         adjust(&mut self.config);
@@ -133,7 +144,7 @@ impl Cluster {
         let listener = Listener::new();
         match &self.store {
             Store::Embedded(store) => store.join(&self.config, listener),
-            Store::Redis(_) => {
+            Store::Redis(_) | Store::RedisCluster(_) => {
                 let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
                 chatnode::backend::connect(&self.config, listener, &tasks, stop).await.unwrap().0
             }
@@ -153,7 +164,7 @@ impl Cluster {
         let config = self.config.clone();
         let server = match &self.store {
             Store::Embedded(store) => Server::bind_in(config, store).await,
-            Store::Redis(_) => Server::bind(config).await,
+            Store::Redis(_) | Store::RedisCluster(_) => Server::bind(config).await,
         }
         .unwrap();
         let address = server.address();
@@ -177,7 +188,7 @@ impl Cluster {
     pub fn redis(&mut self) -> &mut RedisServer {
         match &mut self.store {
             Store::Redis(redis) => redis,
-            Store::Embedded(_) => panic!("this test needs Redis"),
+            Store::Embedded(_) | Store::RedisCluster(_) => panic!("this test needs one Redis"),
         }
     }
 
@@ -185,7 +196,7 @@ impl Cluster {
     pub fn redis_server(&self) -> &RedisServer {
         match &self.store {
             Store::Redis(redis) => redis,
-            Store::Embedded(_) => panic!("this test needs Redis"),
+            Store::Embedded(_) | Store::RedisCluster(_) => panic!("this test needs one Redis"),
         }
     }
 

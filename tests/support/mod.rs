@@ -20,6 +20,7 @@ pub mod process;
 pub mod program;
 pub mod proxy;
 pub mod raw;
+pub mod redis_cluster;
 pub mod redis_server;
 pub mod sentinel_set;
 pub mod silent_client;

@@ -120,6 +120,12 @@ impl RedisServer {
         }
     }
 
+    /// Restarts it on the same port and data, with other options.
+    pub fn restart_with(&mut self, options: &[&str]) {
+        self.options = options.iter().map(|option| (*option).to_owned()).collect();
+        self.restart();
+    }
+
     /// SIGSTOP: the process exists but does not answer.
     pub fn stop(&self) {
         self.signal("-STOP");

@@ -315,8 +315,8 @@ impl Broker for MemoryBroker {
         Ok(channel.log.page(range, limit, steady_ms(), &self.topics.retention))
     }
 
-    async fn tops(&self, topics: &[Topic]) -> Result<Vec<Position>, BackendError> {
-        Ok(topics.iter().map(|topic| lock(&self.topics.channel(topic)).log.top).collect())
+    async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {
+        Ok(topics.iter().map(|topic| Some(lock(&self.topics.channel(topic)).log.top)).collect())
     }
 
     fn ready(&self) -> bool {

@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use redis::{Cmd, Value, from_redis_value};
+use redis::{Cmd, Pipeline, Value, from_redis_value};
 
-use super::clock::LastTime;
 use super::codec;
-use super::command_connection::{CommandConnection, shard};
 use super::error::ConnectionRole;
 use super::format_level::FormatLevel;
-use super::keys::Keys;
-use super::pool::Pool;
-use super::probe;
-use super::publish_queue::{PublishItem, PublishQueue, PublishTerms, dedupe_hash};
+use super::keys::{Keys, Layout};
+use super::probe::Readiness;
+use super::publish_item::{PublishItem, PublishTerms, dedupe_hash};
+use super::router::Router;
 use super::script::HISTORY;
-use super::subscriber::Subscriber;
+use super::server::Lane;
+use super::slot::Slot;
+use super::subscribers::Subscribers;
 use crate::backend::{BackendError, Broker, Entry, Notice, Page, PageLimit, Publish, Range, Stored};
 use crate::config::History;
 use crate::protocol::{ConnectionId, Epoch, Position, Topic};
@@ -36,13 +36,11 @@ const EMPTY_ROOM_TTL: Duration = Duration::from_secs(600);
 pub(super) struct RedisBroker {
     pub(super) keys: Keys,
     pub(super) retention: History,
-    pub(super) commands: Arc<[CommandConnection]>,
-    /// One for each of `commands`.
-    pub(super) publishes: Vec<PublishQueue>,
-    pub(super) subscribers: Arc<[Subscriber]>,
-    pub(super) pool: Pool,
-    /// When Redis last accepted a write.
-    pub(super) written: Arc<LastTime>,
+    pub(super) router: Router,
+    pub(super) subscribers: Subscribers,
+    pub(super) readiness: Readiness,
+    /// The command that publishes to the channels of topics.
+    pub(super) publish_command: &'static str,
     /// Whether nodes of an earlier version run.
     pub(super) format: Arc<FormatLevel>,
     /// How often the node looks at a topic without new messages.
@@ -86,17 +84,28 @@ impl RedisBroker {
             cmd.arg(direction).arg(seq).arg(limit.messages).arg(limit.bytes).arg(&empty_ttl);
         };
         // A long page would delay what is published on the same connection.
-        let reply: (String, u64, String, bool, Vec<Value>) = if limit.messages <= 1 {
-            shard(&self.commands, topic).script(&HISTORY, keys.len(), fill).await?
-        } else {
-            self.pool.script(&HISTORY, keys.len(), fill).await?
-        };
-        let (epoch, seq, message_id, more, entries) = reply;
+        let lane = if limit.messages <= 1 { Lane::Short } else { Lane::Long };
+        let (epoch, seq, message_id, more, entries): (String, u64, String, bool, Vec<Value>) =
+            self.router.script((lane, &keys[0]), &HISTORY, keys.len(), fill).await?;
         let top = codec::position(&epoch, seq, &message_id)
             .ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
         let entries: Option<Vec<Entry>> = entries.into_iter().map(codec::parse_entry).collect();
         let entries = entries.ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
         Ok(Page { top, entries, more })
+    }
+
+    /// The top of a log from the replies to `HMGET` and `PTTL`. `None` if there is no log yet, its user has not read it yet, or its
+    /// expiry must be extended.
+    fn known_top(&self, topic: &Topic, replies: Vec<Value>) -> Result<Option<Position>, BackendError> {
+        let malformed = || ConnectionRole::Pool.malformed_reply();
+        type Replies = ((Option<String>, Option<u64>, Option<String>, Option<u64>), i64);
+        let (meta, ttl): Replies = from_redis_value(Value::Array(replies)).map_err(|_| malformed())?;
+        match meta {
+            (Some(epoch), Some(seq), Some(id), None) if ttl >= self.ttl_floor_ms(topic, seq) => {
+                codec::position(&epoch, seq, &id).map(Some).ok_or_else(malformed)
+            }
+            _ => Ok(None),
+        }
     }
 
     async fn top(&self, topic: &Topic) -> Result<Position, BackendError> {
@@ -105,50 +114,118 @@ impl RedisBroker {
     }
 }
 
-/// Parses the reply of `publish.lua` for one item: `<epoch> <seq> <message id> <sent_at> <duplicate> <begun>`.
-fn stored(reply: &Value) -> Option<Stored> {
-    let Value::BulkString(text) = reply else { return None };
-    let mut words = std::str::from_utf8(text).ok()?.split(' ');
-    let position = codec::position(words.next()?, words.next()?.parse().ok()?, words.next()?)?;
-    let sent_at = words.next()?.parse().ok()?;
-    let duplicate = words.next()? == "1";
-    Some(Stored { position, sent_at, duplicate, logs_begun: words.next()?.parse().ok()? })
+/// What `publish.lua` says of one item: where the message is, and its body if another one is stored than was given.
+struct PublishReply {
+    stored: Stored,
+    body: Option<Bytes>,
 }
 
-#[async_trait]
-impl Broker for RedisBroker {
-    async fn publish(&self, publish: Publish) -> Result<Stored, BackendError> {
-        let mut topics = publish.topics;
-        // A private message to the sender itself goes to one log, once.
-        topics.dedup();
-        let Some(last) = topics.last() else {
-            return Err(BackendError::Refused("a message needs a topic".into()));
-        };
-        let publishes = shard(&self.publishes, last);
+impl PublishReply {
+    /// Parses `<epoch> <seq> <message id> <sent_at> <duplicate> <begun>`, and what follows a newline.
+    fn parse(reply: Value) -> Option<Self> {
+        let Value::BulkString(reply) = reply else { return None };
+        let reply = Bytes::from(reply);
+        let end = reply.iter().position(|byte| *byte == b'\n');
+        let mut words = std::str::from_utf8(&reply[..end.unwrap_or(reply.len())]).ok()?.split(' ');
+        let position = codec::position(words.next()?, words.next()?.parse().ok()?, words.next()?)?;
+        let sent_at = words.next()?.parse().ok()?;
+        let duplicate = words.next()? == "1";
+        let stored = Stored { position, sent_at, duplicate, logs_begun: words.next()?.parse().ok()? };
+        Some(Self { stored, body: end.map(|end| reply.slice(end + 1..)) })
+    }
+}
+
+impl RedisBroker {
+    /// A publish to these logs, in one call.
+    fn item(
+        &self,
+        publish: &Publish,
+        topics: &[Topic],
+        dedupe_key: Option<String>,
+        terms: PublishTerms,
+    ) -> PublishItem {
         let mut keys = Vec::with_capacity(4 * topics.len());
         for log in topics.iter().map(|topic| self.keys.log(topic)) {
             keys.extend(log.meta_and_stream());
-            if publish.dedupe_key.is_some() {
+            if dedupe_key.is_some() {
                 keys.extend(log.dedupe());
             }
         }
         let log = |topic: &Topic| (self.keys.channel_on_server(topic), Epoch::generate().to_string());
+        PublishItem {
+            slot: Slot::number(0),
+            keys,
+            dedupe: dedupe_key.map(|key| (dedupe_hash(&key), key)),
+            message_id: publish.message_id.to_string(),
+            sent_at: publish.sent_at,
+            terms,
+            is_first_of_two: topics.len() < publish.topics.len(),
+            body: publish.body.clone(),
+            logs: topics.iter().map(log).collect(),
+        }
+    }
+
+    async fn publish_item(&self, item: PublishItem) -> Result<PublishReply, BackendError> {
+        let reply = self.router.publish(item).await?;
+        PublishReply::parse(reply).ok_or_else(|| ConnectionRole::Command.malformed_reply())
+    }
+
+    /// Publishes to two logs of a cluster, which may be on different servers, in two calls. The first one decides whether the message
+    /// is stored, and its id. If the second one fails, the outcome is unknown, and a repeat completes it: the other way round, the
+    /// sender's log could have a message that its target never gets.
+    async fn publish_twice(&self, mut publish: Publish, terms: PublishTerms) -> Result<Stored, BackendError> {
+        let key = publish.dedupe_key.take();
+        let first = self.publish_item(self.item(&publish, &publish.topics[..1], key.clone(), terms)).await?;
+        let given_id = publish.message_id.to_string();
+        publish.message_id = first.stored.position.message_id;
+        publish.sent_at = first.stored.sent_at;
+        publish.body = match first.body {
+            Some(body) => body,
+            // The entry is trimmed already: the message as it is repeated, but with the id that it has.
+            None => with_id(publish.body, &given_id, &publish.message_id.to_string()),
+        };
+        publish.topics.remove(0);
+        let second = self.item(&publish, &publish.topics, key, PublishTerms::Second);
+        let second = self.publish_item(second).await;
+        let PublishReply { stored, .. } = second.map_err(|error| match error {
+            BackendError::Unknown(_) | BackendError::Corrupt(_) => error,
+            error => BackendError::Unknown(format!("only the log of the target has the message: {error}")),
+        })?;
+        Ok(Stored {
+            duplicate: first.stored.duplicate && stored.duplicate,
+            logs_begun: first.stored.logs_begun + stored.logs_begun,
+            ..stored
+        })
+    }
+}
+
+/// The body with another id in the place of the one that it names.
+fn with_id(body: Bytes, old: &str, new: &str) -> Bytes {
+    match std::str::from_utf8(&body) {
+        // The first occurrence is the id: no client knows it before.
+        Ok(text) if old != new => text.replacen(old, new, 1).into(),
+        _ => body,
+    }
+}
+
+#[async_trait]
+impl Broker for RedisBroker {
+    async fn publish(&self, mut publish: Publish) -> Result<Stored, BackendError> {
+        // A private message to the sender itself goes to one log, once.
+        publish.topics.dedup();
         let terms = match publish.owner {
             _ if publish.is_repeat_only => PublishTerms::OnlyRepeat,
             Some(_) => PublishTerms::Charged,
             None => PublishTerms::Free,
         };
-        let item = PublishItem {
-            keys,
-            dedupe: publish.dedupe_key.map(|key| (dedupe_hash(&key), key)),
-            message_id: publish.message_id.to_string(),
-            sent_at: publish.sent_at,
-            terms,
-            body: publish.body,
-            logs: topics.iter().map(log).collect(),
-        };
-        let reply = publishes.publish(item).await?;
-        stored(&reply).ok_or_else(|| ConnectionRole::Command.malformed_reply())
+        match publish.topics.len() {
+            0 => Err(BackendError::Refused("a message needs a topic".into())),
+            2.. if self.keys.layout() == Layout::Cluster => self.publish_twice(publish, terms).await,
+            _ => {
+                let key = publish.dedupe_key.take();
+                Ok(self.publish_item(self.item(&publish, &publish.topics, key, terms)).await?.stored)
+            }
+        }
     }
 
     async fn announce(
@@ -157,23 +234,24 @@ impl Broker for RedisBroker {
         origin: Option<ConnectionId>,
         body: Bytes,
     ) -> Result<(), BackendError> {
-        let mut publish = redis::cmd("PUBLISH");
-        publish.arg(self.keys.channel_on_server(topic)).arg(codec::event(origin, &body));
-        shard(&self.commands, topic).command::<()>(&publish).await
+        let channel = self.keys.channel_on_server(topic);
+        let mut publish = redis::cmd(self.publish_command);
+        publish.arg(&channel).arg(codec::event(origin, &body));
+        self.router.command((Lane::Short, &channel), &publish).await
     }
 
     async fn notify(&self, notice: Notice) -> Result<(), BackendError> {
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(self.keys.notices_on_server()).arg(codec::notice(&notice));
-        self.commands[0].command::<()>(&publish).await
+        self.router.anywhere(Lane::Short, &publish).await
     }
 
     async fn subscribe(&self, topic: &Topic) -> Result<(), BackendError> {
-        shard(&self.subscribers, topic).subscribe(self.keys.channel(topic), topic).await
+        self.subscribers.subscribe(self.keys.channel(topic), topic).await
     }
 
     fn unsubscribe(&self, topic: &Topic) {
-        shard(&self.subscribers, topic).unsubscribe(&self.keys.channel(topic));
+        self.subscribers.unsubscribe(&self.keys.channel(topic));
     }
 
     async fn history(&self, topic: &Topic, range: Range, limit: PageLimit) -> Result<Page, BackendError> {
@@ -188,42 +266,33 @@ impl Broker for RedisBroker {
         }
     }
 
-    async fn tops(&self, topics: &[Topic]) -> Result<Vec<Position>, BackendError> {
-        type Meta = (Option<String>, Option<u64>, Option<String>, Option<u64>);
-        let mut tops = Vec::with_capacity(topics.len());
+    async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {
+        let (mut tops, mut failed) = (Vec::with_capacity(topics.len()), None);
         for topics in topics.chunks(TOPS_PER_TRIP) {
+            let keys: Vec<String> = topics.iter().map(|topic| self.keys.log(topic).meta()).collect();
             // Plain reads: nodes read the tops of quiet topics every few seconds, which must not write to Redis.
-            let mut pipeline = redis::Pipeline::with_capacity(2 * topics.len());
-            for topic in topics {
-                let meta = self.keys.log(topic).meta();
-                pipeline.cmd("HMGET").arg(&meta).arg(&["e", "s", "i", "n"]);
-                pipeline.cmd("PTTL").arg(&meta);
-            }
-            let replies: Vec<Value> = self.pool.pipeline(&pipeline).await?;
-            let mut replies = replies.into_iter();
-            for topic in topics {
-                let (Some(meta), Some(ttl)) = (replies.next(), replies.next()) else {
-                    return Err(ConnectionRole::Pool.malformed_reply());
+            let add = |pipeline: &mut Pipeline, meta: &str| {
+                pipeline.cmd("HMGET").arg(meta).arg(&["e", "s", "i", "n"]);
+                pipeline.cmd("PTTL").arg(meta);
+            };
+            let replies = self.router.for_each_key(Lane::Long, &keys, 2, add).await;
+            for (topic, reply) in topics.iter().zip(replies) {
+                let top = match reply.and_then(|reply| self.known_top(topic, reply)) {
+                    Ok(Some(top)) => Ok(top),
+                    Ok(None) => self.top(topic).await,
+                    Err(error) => Err(error),
                 };
-                let meta: Meta =
-                    from_redis_value(meta).map_err(|_| ConnectionRole::Pool.malformed_reply())?;
-                let ttl: i64 = from_redis_value(ttl).map_err(|_| ConnectionRole::Pool.malformed_reply())?;
-                let top = match meta {
-                    (Some(epoch), Some(seq), Some(id), None) if ttl >= self.ttl_floor_ms(topic, seq) => {
-                        codec::position(&epoch, seq, &id)
-                            .ok_or_else(|| ConnectionRole::Pool.malformed_reply())?
-                    }
-                    // There is no log yet, its user has not read it yet, or its expiry must be extended.
-                    _ => self.top(topic).await?,
-                };
-                tops.push(top);
+                tops.push(top.map_err(|error| failed = Some(error)).ok());
             }
         }
-        Ok(tops)
+        match failed {
+            Some(error) if tops.iter().all(Option::is_none) => Err(error),
+            _ => Ok(tops),
+        }
     }
 
     fn ready(&self) -> bool {
-        self.format.is_known() && probe::ready(&self.commands, &self.subscribers, &self.written)
+        self.format.is_known() && self.readiness.is_ready()
     }
 }
 

@@ -10,28 +10,27 @@
 //! The `ConnectionManager` of redis-rs is not used: it notices a lost connection only when a command is sent, never
 //! notices a half-open one, and stays with a master that was demoted.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue, Pipeline, PushInfo, PushKind, RedisError, Value, from_redis_value};
+use redis::{Pipeline, PushInfo, PushKind, RedisError, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::backoff::Backoff;
+use super::call::Call;
 use super::clock::{LastTime, MonotonicClock};
 use super::connection::Connection;
 use super::connector::Connector;
-use super::error::{ConnectionRole, is_no_script};
+use super::error::ConnectionRole;
 use super::failure_signal::FailureSignal;
 use super::master::Master;
+use super::redirect::Failure;
 use super::reply_flow::{Question, ReplyFlow, STALL};
-use super::script::{ON_COMMAND_CONNECTIONS, Script};
-use crate::backend::BackendError;
+use super::script::ON_COMMAND_CONNECTIONS;
 use crate::failpoints::{self, Failpoint};
-use crate::protocol::Topic;
 use crate::supervise::until_stopped;
 
 /// Interval between two questions of the watchdog.
@@ -49,13 +48,6 @@ pub(super) struct CommandConnection {
     live: watch::Receiver<Option<LiveConnection>>,
     failure: Arc<FailureSignal>,
     last_reply: Arc<LastTime>,
-}
-
-/// Returns the connection of a topic. It is always the same one, so that the connection keeps the order of the topic.
-pub(super) fn shard<'a, T>(connections: &'a [T], topic: &Topic) -> &'a T {
-    let mut hasher = DefaultHasher::new();
-    topic.hash(&mut hasher);
-    &connections[(hasher.finish() % connections.len() as u64) as usize]
 }
 
 /// One connection to Redis, with its number in the order of connecting.
@@ -95,70 +87,30 @@ impl CommandConnection {
         self.last_reply.age()
     }
 
-    /// Runs a script, within the deadline. Concurrent calls have no order.
-    pub(super) async fn script<T: FromRedisValue>(
+    /// Makes a call, until the deadline. Concurrent calls have no order. For `asking`, see [`Call::send`].
+    pub(super) async fn call(
         &self,
-        script: &Script,
-        keys: usize,
-        fill: impl Fn(&mut Cmd) + Send + Sync,
-    ) -> Result<T, BackendError> {
-        let (reply, _) = self.script_then(script, keys, fill, None).await?;
-        from_redis_value(reply).map_err(|_| ConnectionRole::Command.malformed_reply())
-    }
-
-    /// Runs a script, and right behind it a command that returns a number, within the deadline of both.
-    pub(super) async fn script_then(
-        &self,
-        script: &Script,
-        keys: usize,
-        fill: impl Fn(&mut Cmd) + Send + Sync,
-        then: Option<&Cmd>,
-    ) -> Result<(Value, usize), BackendError> {
-        let deadline = Instant::now() + self.connector.timeout();
+        call: &Call<'_>,
+        asking: bool,
+        deadline: Instant,
+    ) -> Result<Value, Failure> {
         let live = self.live().await?;
         let question = live.flow.ask();
         let mut connection = live.connection.clone();
-        let call = async {
-            match send(&mut connection, script.by_hash(keys, &fill), then).await {
-                Err(error) if is_no_script(&error) => {
-                    send(&mut connection, script.by_text(keys, &fill), then).await
-                }
-                reply => reply,
-            }
-        };
-        self.finish(&live, &question, timeout_at(deadline, call).await)
-    }
-
-    /// Runs one command, within the deadline.
-    pub(super) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, BackendError> {
-        let deadline = Instant::now() + self.connector.timeout();
-        let live = self.live().await?;
-        let question = live.flow.ask();
-        let mut connection = live.connection.clone();
-        let call = async { connection.send_packed_command(command).await.and_then(checked) };
-        let reply: Value = self.finish(&live, &question, timeout_at(deadline, call).await)?;
-        from_redis_value(reply).map_err(|_| ConnectionRole::Command.malformed_reply())
-    }
-
-    /// Runs commands one directly after the other, within the deadline.
-    pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, BackendError> {
-        let deadline = Instant::now() + self.connector.timeout();
-        let live = self.live().await?;
-        let question = live.flow.ask();
-        let mut connection = live.connection.clone();
-        let outcome = timeout_at(deadline, pipeline.query_async(&mut *connection)).await;
+        let outcome = timeout_at(deadline, call.send(&mut connection, asking)).await;
         self.finish(&live, &question, outcome)
     }
 
     /// Returns the live connection. Without one that may be written to, waits for it for half of the deadline.
-    async fn live(&self) -> Result<LiveConnection, BackendError> {
+    async fn live(&self) -> Result<LiveConnection, Failure> {
         if let Some(live) = &*self.live.borrow()
             && self.is_usable(live)
         {
             return Ok(live.clone());
         }
         let found = tokio::time::timeout(self.connector.timeout() / 2, self.usable()).await;
-        found.ok().flatten().ok_or_else(|| ConnectionRole::Command.refused("not connected to Redis"))
+        let unconnected = || Failure::unconnected(ConnectionRole::Command.refused("not connected to Redis"));
+        found.ok().flatten().ok_or_else(unconnected)
     }
 
     /// Resolves with a live connection that may be written to. `None` once the node stops.
@@ -200,12 +152,12 @@ impl CommandConnection {
         live: &LiveConnection,
         question: &Question<'_>,
         outcome: Result<Result<T, RedisError>, tokio::time::error::Elapsed>,
-    ) -> Result<T, BackendError> {
+    ) -> Result<T, Failure> {
         match outcome {
             Ok(Ok(value)) => {
                 if !self.counts(live, question.answered()) {
                     self.failure.raise(live.generation);
-                    return Err(ConnectionRole::Command.replaced());
+                    return Err(ConnectionRole::Command.replaced().into());
                 }
                 self.last_reply.record();
                 Ok(value)
@@ -217,39 +169,13 @@ impl CommandConnection {
                 if self.connector.notice_demotion(&error) || error.is_connection_dropped() {
                     self.failure.raise(live.generation);
                 }
-                Err(ConnectionRole::Command.classify(&error))
+                Err(Failure::classify(ConnectionRole::Command, &error))
             }
             Err(_) => {
                 self.failure.suspected.notify_one();
-                Err(ConnectionRole::Command.timed_out())
+                Err(ConnectionRole::Command.timed_out().into())
             }
         }
-    }
-}
-
-/// Sends a call, and right behind it another one that returns a number.
-async fn send(
-    connection: &mut Connection,
-    call: Cmd,
-    then: Option<&Cmd>,
-) -> Result<(Value, usize), RedisError> {
-    let Some(then) = then else {
-        return Ok((connection.send_packed_command(&call).await.and_then(checked)?, 0));
-    };
-    let mut both = Pipeline::with_capacity(2);
-    both.add_command(call).add_command(then.clone());
-    let mut replies = connection.send_packed_commands(&both, 0, 2).await?.into_iter().map(checked);
-    let mut next = || replies.next().unwrap_or(Ok(Value::Nil));
-    let reply = next()?;
-    Ok((reply, from_redis_value(next()?)?))
-}
-
-/// Turns an error reply into an error: redis-rs returns it as a value. Not so the errors within an array: each concerns one
-/// item of a call.
-fn checked(value: Value) -> Result<Value, RedisError> {
-    match value {
-        Value::ServerError(error) => Err(error.into()),
-        value => Ok(value),
     }
 }
 

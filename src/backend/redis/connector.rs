@@ -16,15 +16,15 @@ use super::error::is_demoted;
 use super::master::Master;
 use super::rights;
 use super::tls::Tls;
-use crate::config::{Redis, RedisAddress};
+use crate::config::{AddressMap, Redis, RedisAddress};
 use crate::failpoints::{self, Failpoint};
 
 /// What is wrong with a replica.
 pub(super) const NOT_A_MASTER: &str =
     "the server is a replica: let `redis.url` lead to the master. The node tries again until it does";
 
-/// What is wrong with a server that the Sentinels do not name as the master.
-const REPLACED: &str = "the Sentinels name another master";
+/// What is wrong with a server that neither the Sentinels nor the other servers of its cluster name as a master.
+const REPLACED: &str = "another server is the master now";
 
 /// How long a Sentinel may take to connect or to answer. They are asked side by side, and their answer is needed soon.
 const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -40,41 +40,47 @@ pub(super) struct Connector {
     demotion: DemotionSignal,
     /// The master, if it can move: then the address of the dialer does not count.
     master: Option<Master>,
+    /// Where servers are that say of themselves, or of others, where they are.
+    address_map: Arc<AddressMap>,
 }
 
 impl Connector {
-    /// Parses the URL and reads the files of TLS. The error never contains the URL, which may hold a password.
-    pub(super) fn new(settings: &Redis) -> Result<Self, String> {
+    /// Parses the URL and reads the files of TLS. With Sentinels, there is one connector, to the master. Without them there is one
+    /// for each address. The error never contains the URL, which may hold a password.
+    pub(super) fn all(settings: &Redis) -> Result<Vec<Self>, String> {
         let url = settings.parse_url().ok_or("`redis.url` is not set")?;
         let url = url.map_err(|what| format!("`redis.url` {what}"))?;
         let master = settings.sentinel_master.as_ref();
         let master =
             master.map(|name| Master::unknown(format!("the Sentinels were not asked yet for {name}")));
-        let address = match &url.addresses[..] {
-            [address] => address,
-            [first, ..] if master.is_some() => first,
-            _ => return Err("`redis.url` has several addresses: Redis Cluster is not supported".into()),
+        let [first, others @ ..] = &url.addresses[..] else {
+            return Err("`redis.url` has no address".into());
         };
+        let address_map = AddressMap::parse(&settings.address_map);
         // Shorter than the deadline of connecting, which would not tell the reason.
         let handshake = settings.timeout / 4 * 3;
         let tls = url.is_tls().then(|| Tls::new(&settings.tls, handshake)).transpose()?.map(Arc::new);
         let credentials = Credentials::new(settings, &url);
         credentials.check()?;
-        Ok(Self {
+        let others = if master.is_some() { &[] } else { others };
+        let first = Self {
             credentials,
             database: url.database,
-            dialer: Dialer::new(address.clone(), tls),
+            dialer: Dialer::new(first.clone(), tls),
             timeout: settings.timeout,
             max_pause: settings.max_reconnect_delay,
             demotion: DemotionSignal::new(),
             master,
-        })
+            address_map: Arc::new(address_map.map_err(|what| format!("`redis.address_map` {what}"))?),
+        };
+        let others = others.iter().map(|address| first.at(address.clone()));
+        Ok([first.clone()].into_iter().chain(others).collect())
     }
 
     /// Connections to each of the Sentinels.
     ///
     /// # Errors
-    /// As of [`Connector::new`].
+    /// As of [`Connector::all`].
     pub(super) fn sentinels(&self, settings: &Redis) -> Result<Vec<Self>, String> {
         let url = settings.parse_url().ok_or("`redis.url` is not set")?;
         let credentials = Credentials::of_sentinels(settings);
@@ -92,6 +98,33 @@ impl Connector {
     pub(super) fn at(&self, address: RedisAddress) -> Self {
         let demotion = DemotionSignal::new();
         Self { dialer: self.dialer.at(address), demotion, master: None, ..self.clone() }
+    }
+
+    /// Connections to a master of a cluster, until `master` says that it is one no longer.
+    pub(super) fn to_master(&self, master: Master) -> Self {
+        Self { master: Some(master), ..self.clone() }
+    }
+
+    /// The same without the number of a database, which a server of a cluster refuses.
+    pub(super) fn without_database(&self) -> Self {
+        Self { database: 0, ..self.clone() }
+    }
+
+    /// The address of the settings, or that of a server of a cluster.
+    pub(super) fn redis_address(&self) -> &RedisAddress {
+        self.dialer.redis_address()
+    }
+
+    /// The address that this server gave for one of its cluster. An empty host is its own.
+    pub(super) fn named_by_server(&self, host: &str, port: u16) -> RedisAddress {
+        let is_tls = self.dialer.is_tls();
+        match self.redis_address() {
+            // This node has reached it there already.
+            RedisAddress::Tcp { host: own, .. } if host.is_empty() => {
+                RedisAddress::Tcp { host: own.clone(), port, is_tls }
+            }
+            _ => self.address_map.reachable(host, port, is_tls),
+        }
     }
 
     /// The master, if it can move.
@@ -113,7 +146,7 @@ impl Connector {
     pub(super) fn address(&self) -> String {
         match self.master.as_ref().map(Master::term) {
             Some(Ok(term)) => term.address.to_string(),
-            Some(Err(_)) => "an address that the Sentinels have to name".into(),
+            Some(Err(_)) => "an address that is not known yet".into(),
             None => self.dialer.to_string(),
         }
     }
@@ -144,8 +177,8 @@ impl Connector {
     /// The error of a master that can't be reached at the address that the Sentinels name.
     fn unreachable(&self, error: &dyn std::fmt::Display) -> RedisError {
         let text = format!(
-            "the Sentinels say that the master is at {}, which can't be reached from here ({error}): if that is an \
-             address of another network, map it in redis.address_map",
+            "the master is said to be at {}, which can't be reached from here ({error}): if that is an address of another network, \
+             map it in redis.address_map",
             self.address()
         );
         std::io::Error::other(text).into()
@@ -301,7 +334,7 @@ mod tests {
     fn error_of_an_invalid_url_does_not_show_it() {
         for url in ["http://x:s3cret@h", "s3cret", "redis://:s3cret@h:99999", ""] {
             let settings = Redis { url: Some(SecretString::from(url)), ..Redis::default() };
-            let Err(error) = Connector::new(&settings) else { panic!("{url} was accepted") };
+            let Err(error) = Connector::all(&settings) else { panic!("{url} was accepted") };
             assert!(!error.contains("s3cret") && error.contains("redis.url"), "{error}");
         }
     }
@@ -314,7 +347,7 @@ mod tests {
             ("redis+unix:///run/r.sock?pass=s3cret", "/run/r.sock"),
         ] {
             let settings = Redis { url: Some(SecretString::from(url)), ..Redis::default() };
-            let connector = Connector::new(&settings).unwrap();
+            let connector = Connector::all(&settings).unwrap().remove(0);
             assert_eq!(connector.address(), address);
             let other = RedisAddress::Tcp { host: "h".into(), port: 9, is_tls: false };
             assert_eq!((connector.at(other).address(), connector.address()), ("h:9".into(), address.into()));

@@ -63,6 +63,11 @@ impl Dialer {
         }
     }
 
+    /// The address.
+    pub(super) fn redis_address(&self) -> &RedisAddress {
+        &self.address
+    }
+
     /// Whether streams have TLS.
     pub(super) fn is_tls(&self) -> bool {
         self.tls.is_some()

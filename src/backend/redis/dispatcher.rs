@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::codec;
 use super::subscription_state::{SubscriptionState, SystemChannels};
 use super::subscriptions::Confirmation;
-use crate::backend::{Deliver, Publication};
+use crate::backend::{Deliver, Interruption, Publication};
 use crate::protocol::Topic;
 
 /// Maximum of push messages in the queue.
@@ -71,12 +71,14 @@ impl InboundQueue {
                 self.ended.cancel();
                 return Ok(());
             }
-            (PushKind::Message, Some(channel)) => {
+            (PushKind::Message | PushKind::SMessage, Some(channel)) => {
                 let Some(Value::BulkString(payload)) = data.next() else { return Ok(()) };
                 PushMessage::Message { channel, payload }
             }
-            (PushKind::Subscribe, Some(channel)) => PushMessage::Subscribed(channel),
-            (PushKind::Unsubscribe, Some(channel)) => PushMessage::Unsubscribed(channel),
+            (PushKind::Subscribe | PushKind::SSubscribe, Some(channel)) => PushMessage::Subscribed(channel),
+            (PushKind::Unsubscribe | PushKind::SUnsubscribe, Some(channel)) => {
+                PushMessage::Unsubscribed(channel)
+            }
             _ => return Ok(()),
         };
         let bytes = message.bytes();
@@ -158,10 +160,7 @@ impl<'a> Dispatcher<'a> {
             match message {
                 PushMessage::Message { channel, payload } => self.message(channel, payload),
                 PushMessage::Subscribed(channel) => self.subscribed(&channel),
-                PushMessage::Unsubscribed(channel) => {
-                    self.confirmed += 1;
-                    self.state.subscriptions().confirm_unsubscribed(&channel);
-                }
+                PushMessage::Unsubscribed(channel) => self.unsubscribed(&channel),
             }
         }
         self.flush();
@@ -169,7 +168,7 @@ impl<'a> Dispatcher<'a> {
 
     fn message(&mut self, channel: String, payload: Vec<u8>) {
         if channel == self.system_channels.probe {
-            return self.state.probe.record_seen();
+            return self.state.probe.record_seen(&String::from_utf8_lossy(&payload));
         }
         if self.system_channels.contains(&channel) {
             match codec::parse_notice(&payload) {
@@ -186,7 +185,7 @@ impl<'a> Dispatcher<'a> {
         if let Some((_, _, group)) = self.groups.iter_mut().rev().find(|(other, ..)| *other == channel) {
             return group.push(publication);
         }
-        let topic = self.state.subscriptions().topic(&channel).cloned();
+        let topic = self.state.subscriptions().topic(self.state.owner, &channel).cloned();
         if let Some(topic) = topic {
             let mut group = self.spare.pop().unwrap_or_default();
             group.push(publication);
@@ -199,9 +198,24 @@ impl<'a> Dispatcher<'a> {
             return;
         }
         self.confirmed += 1;
-        let confirmed = self.state.subscriptions().confirm_subscribed(channel);
+        let confirmed = self.state.subscriptions().confirm_subscribed(self.state.owner, channel);
         if let Confirmation::Restored(topic) = confirmed {
             self.restored.push(topic);
+        }
+    }
+
+    fn unsubscribed(&mut self, channel: &str) {
+        if self.system_channels.contains(channel) {
+            return self.state.probe_ended.notify_one();
+        }
+        let confirmed = self.state.subscriptions().confirm_unsubscribed(self.state.owner, channel);
+        match confirmed {
+            Confirmation::Interrupted(topic) => {
+                // What came before is delivered before.
+                self.flush();
+                self.deliver.interrupted(&[topic], Interruption::Lost);
+            }
+            _ => self.confirmed += 1,
         }
     }
 

@@ -36,6 +36,11 @@ impl ConnectionRole {
         BackendError::Refused(why.into())
     }
 
+    /// No server is known that has the slot.
+    pub(super) fn nobody(self) -> BackendError {
+        self.refused("no master of the Redis Cluster has the slot")
+    }
+
     /// No reply arrived in time.
     pub(super) fn timed_out(self) -> BackendError {
         self.count("timeout");

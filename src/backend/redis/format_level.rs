@@ -4,30 +4,20 @@
 //! What older nodes can't read is written only while no such node has a lease. So two consecutive versions work together during
 //! an upgrade, and after it each message costs less.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use tokio::sync::watch;
-
-use super::pool::Pool;
-use crate::backend::BackendError;
 
 /// Level of this version. 2: dedupe records by the hash of their key, channels with the number of the database. Leases of nodes before that have no level.
 pub(super) const LEVEL: u64 = 2;
 
-/// Interval between two readings.
-const INTERVAL: Duration = Duration::from_secs(2);
-
-/// Interval until the first reading succeeds.
-const FIRST_INTERVAL: Duration = Duration::from_millis(100);
-
 /// Which nodes run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Running {
+pub(super) enum Running {
+    /// The leases were not read yet.
     #[default]
     Unknown,
     /// Also nodes of an earlier version.
     Mixed,
+    /// Only nodes of this version, or later ones.
     Current,
 }
 
@@ -59,45 +49,9 @@ impl FormatLevel {
             let _ = running.changed().await;
         }
     }
-}
 
-/// Reads the levels regularly.
-pub(super) struct FormatReader {
-    pool: Pool,
-    /// Key of the ZSET of leases, and key of the HASH of levels.
-    keys: [String; 2],
-    level: Arc<FormatLevel>,
-}
-
-impl FormatReader {
-    /// Nothing is known until [`FormatReader::run`] has read the leases once. Updates `level`.
-    pub(super) fn new(pool: Pool, keys: [String; 2], level: Arc<FormatLevel>) -> Self {
-        Self { pool, keys, level }
-    }
-
-    /// Reads without end.
-    pub(super) async fn run(self) {
-        loop {
-            if let Err(error) = self.read().await {
-                tracing::debug!(%error, "the format levels of the nodes could not be read");
-            }
-            tokio::time::sleep(if self.level.is_known() { INTERVAL } else { FIRST_INTERVAL }).await;
-        }
-    }
-
-    async fn read(&self) -> Result<(), BackendError> {
-        let mut pipeline = redis::pipe();
-        let [leases, levels] = &self.keys;
-        pipeline.cmd("ZRANGEBYSCORE").arg(leases).arg("(0").arg("+inf");
-        pipeline.cmd("HGETALL").arg(levels);
-        let (running, levels): (Vec<String>, std::collections::HashMap<String, u64>) =
-            self.pool.pipeline(&pipeline).await?;
-        let is_older = |incarnation: &String| levels.get(incarnation).is_none_or(|level| *level < LEVEL);
-        let state = if running.iter().any(is_older) { Running::Mixed } else { Running::Current };
-        let before = self.level.0.send_replace(state);
-        if before != state && state == Running::Mixed {
-            tracing::info!("nodes of an earlier version run: this node writes in their format");
-        }
-        Ok(())
+    /// Notes which nodes run. Returns what was known before.
+    pub(super) fn set(&self, running: Running) -> Running {
+        self.0.send_replace(running)
     }
 }

@@ -1,19 +1,29 @@
 //! Names of all keys and channels in Redis. Owns their format: no other file formats a key; does not know their contents.
 //! Called by all stores in `backend::redis`.
 //!
-//! All keys of one room or one user share a hash tag (`{r:…}`, `{u:…}`), so that a later move to Redis Cluster renames no
-//! key. A name is user input: `%`, `{` and `}` are percent-encoded, so that no name can end the tag early or produce
+//! All keys of one room or one user share a hash tag (`{r:…}`, `{u:…}`), and so one slot of a Redis Cluster. A name is user input: `%`, `{` and `}` are percent-encoded, so that no name can end the tag early or produce
 //! the key of another name. All other characters stay as they are, in UTF-8.
 
 use super::channel_names::ChannelNames;
+use super::slot::Slot;
 use crate::backend::{Incarnation, TokenHash};
 use crate::protocol::{RoomName, Topic, UserName};
+
+/// Which keys share a hash tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// All keys are on one server. Keys of nodes have no tag: they had none before there were clusters.
+    Single,
+    /// Each call is for keys of one tag.
+    Cluster,
+}
 
 /// Formats keys under one prefix.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     prefix: String,
     names: ChannelNames,
+    layout: Layout,
 }
 
 /// The keys of one log.
@@ -44,9 +54,22 @@ impl LogKeys {
 
 impl Keys {
     /// The prefix has no braces, which would start a hash tag. The settings reject them.
-    pub(super) fn new(prefix: &str, names: ChannelNames) -> Self {
+    pub(super) fn new(prefix: &str, names: ChannelNames, layout: Layout) -> Self {
         debug_assert!(!prefix.contains(['{', '}']), "the settings reject braces in the prefix");
-        Self { prefix: prefix.to_owned(), names }
+        Self { prefix: prefix.to_owned(), names, layout }
+    }
+
+    /// Which keys share a hash tag.
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// A key that concerns all nodes.
+    fn of_nodes(&self, single: &str, cluster: &str) -> String {
+        match self.layout {
+            Layout::Single => format!("{}:{single}", self.prefix),
+            Layout::Cluster => format!("{}:{{nodes}}:{cluster}", self.prefix),
+        }
     }
 
     fn room(&self, room: &RoomName) -> String {
@@ -103,14 +126,14 @@ impl Keys {
         format!("{}:notices", self.prefix)
     }
 
-    /// The channel of [`Keys::probe`], to publish there.
-    pub(super) fn probe_on_server(&self, node: &str) -> String {
-        self.names.on_server(&self.probe(node))
-    }
-
     /// Channel of one node, for the probe of its subscriptions.
     pub(super) fn probe(&self, node: &str) -> String {
         format!("{}:probe:{node}", self.prefix)
+    }
+
+    /// Key and channel of one node in a slot.
+    pub(super) fn probe_in(&self, node: &str, slot: Slot) -> String {
+        format!("{}:probe:{node}:{{{}}}", self.prefix, slot.tag())
     }
 
     /// ZSET: names of a room's members, all with score 0.
@@ -125,42 +148,50 @@ impl Keys {
 
     /// ZSET: incarnations by the beat of their lease.
     pub(super) fn leases(&self) -> String {
-        format!("{}:leases", self.prefix)
+        self.of_nodes("leases", "leases")
     }
 
     /// HASH: incarnation to the name of its node.
     pub(super) fn nodes(&self) -> String {
-        format!("{}:nodes", self.prefix)
+        self.of_nodes("nodes", "names")
     }
 
     /// HASH: incarnation to the duration of its lease, ms.
     pub(super) fn lease_durations(&self) -> String {
-        format!("{}:durations", self.prefix)
+        self.of_nodes("durations", "durations")
     }
 
     /// HASH: incarnation to the format level of its node.
     pub(super) fn levels(&self) -> String {
-        format!("{}:levels", self.prefix)
+        self.of_nodes("levels", "levels")
     }
 
     /// ZSET: members that an incarnation holds, as room, newline, user, all with score 0.
     pub(super) fn held(&self, incarnation: &Incarnation) -> String {
-        format!("{}:held:{}", self.prefix, incarnation.0)
+        match self.layout {
+            Layout::Single => format!("{}:held:{}", self.prefix, incarnation.0),
+            Layout::Cluster => format!("{}:{{n:{}}}:held", self.prefix, incarnation.0),
+        }
     }
 
     /// STRING: the incarnation that may remove the members of an expired one.
     pub(super) fn claim(&self, incarnation: &Incarnation) -> String {
-        format!("{}:claim:{}", self.prefix, incarnation.0)
+        self.of_nodes(&format!("claim:{}", incarnation.0), &format!("claim:{}", incarnation.0))
     }
 
     /// ZSET: incarnations that another node has claimed, in the order of the claims.
     pub(super) fn claimed(&self) -> String {
-        format!("{}:claimed", self.prefix)
+        self.of_nodes("claimed", "claimed")
     }
 
     /// STRING: a random value in place of the run id of a server that does not tell it.
     pub(super) fn run(&self) -> String {
-        format!("{}:run", self.prefix)
+        self.of_nodes("run", "run")
+    }
+
+    /// STRING: how the nodes of a cluster publish.
+    pub(super) fn pubsub(&self) -> String {
+        self.of_nodes("pubsub", "pubsub")
     }
 
     /// HASH: offset of the nodes' common time from the clock of Redis, ms.
@@ -209,7 +240,7 @@ mod tests {
     use super::*;
 
     fn keys() -> Keys {
-        Keys::new("chat", ChannelNames::new(0, Arc::default()))
+        Keys::new("chat", ChannelNames::new(0, Arc::default()), Layout::Single)
     }
 
     fn room(name: &str) -> Topic {

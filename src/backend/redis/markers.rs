@@ -1,20 +1,18 @@
 //! Cursors and read markers in Redis. Owns their text form and their expiry; `mark.lua` makes sure that they only move
 //! forward. Called by `chat` through [`Markers`].
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use redis::Cmd;
+use redis::{Cmd, Value, from_redis_value};
+use std::collections::HashMap;
 
 use super::codec;
-use super::command_connection::{CommandConnection, shard};
 use super::error::ConnectionRole;
 use super::keys::Keys;
-use super::pool::Pool;
+use super::router::Router;
 use super::script::MARK;
+use super::server::Lane;
 use crate::backend::{BackendError, MAX_READ_MARKERS, Markers};
-use crate::protocol::{MessageId, Position, RoomMarker, RoomName, Topic, UserName};
+use crate::protocol::{MessageId, Position, RoomMarker, RoomName, UserName};
 
 /// Time until markers expire, from their last use: 30 days, as for logs.
 const TTL_MS: u64 = 30 * 86_400_000;
@@ -24,44 +22,27 @@ const CURSOR: &str = "at";
 
 /// Markers of the cluster.
 pub(super) struct RedisMarkers {
-    pub(super) commands: Arc<[CommandConnection]>,
-    /// For all markers of a user: up to 1,000.
-    pub(super) pool: Pool,
+    pub(super) router: Router,
     pub(super) keys: Keys,
 }
 
 impl RedisMarkers {
-    fn connection(&self, user: &UserName) -> &CommandConnection {
-        shard(&self.commands, &Topic::User(user.clone()))
-    }
-
     /// Reads a field of the first key, and extends the expiry of all keys.
-    async fn read(
-        &self,
-        user: &UserName,
-        keys: &[String],
-        field: &str,
-    ) -> Result<Option<String>, BackendError> {
+    async fn read(&self, keys: &[String], field: &str) -> Result<Option<String>, BackendError> {
         let mut read = redis::pipe();
         read.cmd("HGET").arg(&keys[0]).arg(field);
         for key in keys {
-            read.cmd("PEXPIRE").arg(key).arg(TTL_MS).ignore();
+            read.cmd("PEXPIRE").arg(key).arg(TTL_MS);
         }
-        let (value,) = self.connection(user).pipeline(&read).await?;
-        Ok(value)
+        let mut replies: Vec<Value> = self.router.pipeline((Lane::Short, &keys[0]), &read).await?;
+        from_redis_value(replies.swap_remove(0)).map_err(|_| ConnectionRole::Command.malformed_reply())
     }
 
-    async fn mark(
-        &self,
-        user: &UserName,
-        keys: [&str; 2],
-        field: &str,
-        value: &str,
-    ) -> Result<bool, BackendError> {
+    async fn mark(&self, keys: [&str; 2], field: &str, value: &str) -> Result<bool, BackendError> {
         let fill = |cmd: &mut Cmd| {
             cmd.arg(&keys).arg(field).arg(value).arg(TTL_MS).arg(MAX_READ_MARKERS);
         };
-        self.connection(user).script(&MARK, 2, fill).await
+        self.router.script((Lane::Short, keys[0]), &MARK, 2, fill).await
     }
 }
 
@@ -82,13 +63,13 @@ fn parsed<T>(text: Option<String>, parse: fn(&str) -> Option<T>) -> Result<Optio
 #[async_trait]
 impl Markers for RedisMarkers {
     async fn cursor(&self, user: &UserName) -> Result<Option<Position>, BackendError> {
-        parsed(self.read(user, &[self.keys.cursor(user)], CURSOR).await?, position)
+        parsed(self.read(&[self.keys.cursor(user)], CURSOR).await?, position)
     }
 
     async fn advance_cursor(&self, user: &UserName, position: Position) -> Result<(), BackendError> {
         let Position { epoch, seq, message_id } = position;
         let key = self.keys.cursor(user);
-        self.mark(user, [&key, &key], CURSOR, &format!("{epoch} {seq} {message_id}")).await.map(drop)
+        self.mark([&key, &key], CURSOR, &format!("{epoch} {seq} {message_id}")).await.map(drop)
     }
 
     async fn room_marker(
@@ -96,7 +77,7 @@ impl Markers for RedisMarkers {
         user: &UserName,
         room: &RoomName,
     ) -> Result<Option<RoomMarker>, BackendError> {
-        parsed(self.read(user, &self.keys.room_markers(user), room.as_str()).await?, room_marker)
+        parsed(self.read(&self.keys.room_markers(user), room.as_str()).await?, room_marker)
     }
 
     async fn mark_room(
@@ -107,7 +88,7 @@ impl Markers for RedisMarkers {
     ) -> Result<bool, BackendError> {
         let [markers, moved] = &self.keys.room_markers(user);
         let value = format!("{} {}", marker.epoch, marker.seq);
-        self.mark(user, [markers, moved], room.as_str(), &value).await
+        self.mark([markers, moved], room.as_str(), &value).await
     }
 
     async fn private_markers(&self, user: &UserName) -> Result<Vec<(UserName, MessageId)>, BackendError> {
@@ -116,10 +97,11 @@ impl Markers for RedisMarkers {
         read.cmd("HGETALL").arg(&markers);
         read.cmd("ZREVRANGE").arg(&moved).arg(0).arg(-1);
         for key in [&markers, &moved] {
-            read.cmd("PEXPIRE").arg(key).arg(TTL_MS).ignore();
+            read.cmd("PEXPIRE").arg(key).arg(TTL_MS);
         }
-        let (mut all, newest_first): (HashMap<String, String>, Vec<String>) =
-            self.pool.pipeline(&read).await?;
+        type Replies = (HashMap<String, String>, Vec<String>, Value, Value);
+        let (mut all, newest_first, ..): Replies =
+            self.router.pipeline((Lane::Long, &markers), &read).await?;
         let ordered: Vec<(String, String)> =
             newest_first.into_iter().filter_map(|peer| all.remove_entry(&peer)).collect();
         let parse = |(peer, id): (String, String)| Some((UserName::parse(&peer).ok()?, id.parse().ok()?));
@@ -138,6 +120,6 @@ impl Markers for RedisMarkers {
         id: MessageId,
     ) -> Result<bool, BackendError> {
         let [markers, moved] = &self.keys.private_markers(user);
-        self.mark(user, [markers, moved], peer.as_str(), &id.to_string()).await
+        self.mark([markers, moved], peer.as_str(), &id.to_string()).await
     }
 }

@@ -9,6 +9,9 @@ use tokio::sync::{Notify, watch};
 use crate::config::RedisAddress;
 use crate::failpoints::{self, Failpoint};
 
+/// Why a server of a cluster is not used.
+const RETIRED: &str = "the server is no longer a master of the Redis Cluster";
+
 /// One master in the order of masters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Term {
@@ -25,7 +28,7 @@ pub(super) struct Master(Arc<Shared>);
 struct Shared {
     state: watch::Sender<State>,
     /// Somebody wants to know at once.
-    question: Notify,
+    question: Arc<Notify>,
 }
 
 struct State {
@@ -65,7 +68,25 @@ impl Master {
             window: None,
             rounds: Rounds::default(),
         };
-        Self(Arc::new(Shared { state: watch::Sender::new(state), question: Notify::new() }))
+        Self(Arc::new(Shared { state: watch::Sender::new(state), question: Arc::default() }))
+    }
+
+    /// A master of a cluster, which stays where it is until it is one no longer. `question` is notified when somebody wants to know
+    /// whether it still is; it is replaced at the earliest after it was silent for `window`.
+    pub(super) fn in_cluster(address: RedisAddress, window: Option<Duration>, question: Arc<Notify>) -> Self {
+        let state = State {
+            term: Ok(Term { number: 1, address }),
+            hold: None,
+            failovers: 0,
+            window,
+            rounds: Rounds::default(),
+        };
+        Self(Arc::new(Shared { state: watch::Sender::new(state), question }))
+    }
+
+    /// It is a master no longer, and never again.
+    pub(super) fn retire(&self) {
+        self.0.state.send_modify(|state| state.term = Err(RETIRED.into()));
     }
 
     /// The master, or why it is not known.

@@ -1,11 +1,7 @@
-//! Memory of the Redis server. Owns the share of `maxmemory` that messages may use: the rest is kept for presence, leases,
+//! Memory of a Redis server. Owns the share of `maxmemory` that messages may use: the rest is kept for presence, leases,
 //! tokens and markers, which may use all of it. Filled by the probe, asked by the broker.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use metrics::gauge;
-
-use crate::metrics::REDIS_MEMORY;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Messages may use 90 % of `maxmemory`.
 const MESSAGES_PERCENT: u64 = 90;
@@ -14,12 +10,19 @@ const MESSAGES_PERCENT: u64 = 90;
 #[derive(Debug, Default)]
 pub(super) struct MemoryGauge {
     is_full: AtomicBool,
+    /// Used memory as a part of `maxmemory`, as the bits of an `f64`.
+    ratio: AtomicU64,
 }
 
 impl MemoryGauge {
     /// True if messages have used up their share. Always false for a server without `maxmemory`.
     pub(super) fn is_full(&self) -> bool {
         self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// The memory that is used, as a part of `maxmemory`; 0 without a limit.
+    pub(super) fn ratio(&self) -> f64 {
+        f64::from_bits(self.ratio.load(Ordering::Relaxed))
     }
 
     /// Takes the reply to `INFO memory`. One without the numbers changes nothing.
@@ -39,7 +42,8 @@ impl MemoryGauge {
                 tracing::info!(used, max, "Redis has memory for messages again");
             }
         }
-        gauge!(REDIS_MEMORY).set(if max > 0 { used as f64 / max as f64 } else { 0.0 });
+        let ratio = if max > 0 { used as f64 / max as f64 } else { 0.0 };
+        self.ratio.store(ratio.to_bits(), Ordering::Relaxed);
     }
 }
 

@@ -3,15 +3,15 @@
 
 use deadpool::managed::{Manager, Metrics, Object, Pool as Deadpool, RecycleResult};
 use deadpool_redis::{PoolError, Runtime};
-use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
+use redis::{RedisError, Value};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
+use super::call::Call;
 use super::connection::Connection;
 use super::connector::Connector;
-use super::error::{ConnectionRole, is_no_script};
-use super::script::Script;
-use crate::backend::BackendError;
+use super::error::ConnectionRole;
+use super::redirect::Failure;
 
 /// Connections that are checked before each use. Waiting, connecting and each command have a deadline.
 #[derive(Clone)]
@@ -65,75 +65,53 @@ impl Pool {
         }
     }
 
-    /// Runs one command.
-    pub(super) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, BackendError> {
-        let (mut connection, deadline) = self.take().await?;
-        let outcome = timeout_at(deadline, command.query_async(&mut **connection)).await;
-        self.finish(connection, outcome)
-    }
-
-    /// Runs a script.
-    pub(super) async fn script<T: FromRedisValue>(
+    /// Makes a call, until the deadline. For `asking`, see [`Call::send`].
+    pub(super) async fn call(
         &self,
-        script: &Script,
-        keys: usize,
-        fill: impl Fn(&mut Cmd) + Send + Sync,
-    ) -> Result<T, BackendError> {
-        let (mut connection, deadline) = self.take().await?;
-        let call = async {
-            match script.by_hash(keys, &fill).query_async(&mut **connection).await {
-                Err(error) if is_no_script(&error) => {
-                    script.by_text(keys, &fill).query_async(&mut **connection).await
-                }
-                reply => reply,
-            }
-        };
-        let outcome = timeout_at(deadline, call).await;
+        call: &Call<'_>,
+        asking: bool,
+        deadline: Instant,
+    ) -> Result<Value, Failure> {
+        let mut connection = self.take(deadline).await?;
+        let outcome = timeout_at(deadline, call.send(&mut connection, asking)).await;
         self.finish(connection, outcome)
     }
 
-    /// Runs many commands in one round trip.
-    pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, BackendError> {
-        let (mut connection, deadline) = self.take().await?;
-        let outcome = timeout_at(deadline, pipeline.query_async(&mut **connection)).await;
-        self.finish(connection, outcome)
-    }
-
-    /// Takes a connection. Returns it with the deadline of the whole call.
-    async fn take(&self) -> Result<(Object<PoolManager>, Instant), BackendError> {
-        let deadline = Instant::now() + self.connector.timeout();
+    /// Takes a connection.
+    async fn take(&self, deadline: Instant) -> Result<Object<PoolManager>, Failure> {
         let get = async {
             self.connector.released().await;
             self.pool.get().await
         };
-        match timeout_at(deadline, get).await {
-            Ok(Ok(connection)) => Ok((connection, deadline)),
-            Ok(Err(PoolError::Backend(error))) => Err(ConnectionRole::Pool.refused(error.to_string())),
-            Ok(Err(error)) => Err(ConnectionRole::Pool.refused(error.to_string())),
-            Err(_) => Err(ConnectionRole::Pool.refused("no connection to Redis was free in time")),
-        }
+        let why = match timeout_at(deadline, get).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(PoolError::Backend(error))) => error.to_string(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no connection to Redis was free in time".into(),
+        };
+        Err(Failure::unconnected(ConnectionRole::Pool.refused(why)))
     }
 
     /// Classifies the outcome of a call.
-    fn finish<T>(
+    fn finish(
         &self,
         connection: Object<PoolManager>,
-        outcome: Result<Result<T, RedisError>, Elapsed>,
-    ) -> Result<T, BackendError> {
+        outcome: Result<Result<Value, RedisError>, Elapsed>,
+    ) -> Result<Value, Failure> {
         // Also a reply that came: a replaced master may still answer, for a moment.
         if !self.connector.is_current(&connection) {
             drop(Object::take(connection));
-            return Err(ConnectionRole::Pool.replaced());
+            return Err(ConnectionRole::Pool.replaced().into());
         }
         match outcome {
             Ok(result) => result.map_err(|error| {
                 self.connector.notice_demotion(&error);
-                ConnectionRole::Pool.classify(&error)
+                Failure::classify(ConnectionRole::Pool, &error)
             }),
             Err(_) => {
                 // The connection may be half-open. Back in the pool, its check would cost the next caller time.
                 drop(Object::take(connection));
-                Err(ConnectionRole::Pool.timed_out())
+                Err(ConnectionRole::Pool.timed_out().into())
             }
         }
     }

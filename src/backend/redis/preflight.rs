@@ -2,6 +2,7 @@
 //! Called once by `connect`, or later if Redis did not answer at the start.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, RedisError, Value, from_redis_value};
 
@@ -11,14 +12,15 @@ use super::failover_time;
 use super::master::Master;
 use super::sentinel_link::master_names;
 
+/// The setting of a Redis Cluster that says the same.
+const NODE_TIMEOUT: &str = "cluster-node-timeout";
+
 /// The setting of Sentinels that says how long a master must be silent before it is replaced.
 const DOWN_AFTER: &str = "down-after-milliseconds of the Sentinels";
 
 /// Reasons why a server can't be used at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unsuitable {
-    /// The server is in cluster mode: topics would be on different servers.
-    Cluster,
     /// The server is a Sentinel, which stores nothing, and watches the masters of these names.
     Sentinel(Vec<String>),
     /// A call may take longer than a failover.
@@ -32,6 +34,10 @@ pub(super) enum Unsuitable {
 pub(super) struct Preflight {
     /// Name and version of the server.
     pub(super) server: String,
+    /// Whether the server is one of a cluster.
+    pub(super) is_cluster: bool,
+    /// How long a master of a cluster must be silent before it is replaced, if the server tells it.
+    pub(super) window: Option<Duration>,
     /// Why the server can't be used, if it can't.
     pub(super) unsuitable: Option<Unsuitable>,
     /// Warnings for the operator, one line each.
@@ -41,7 +47,7 @@ pub(super) struct Preflight {
 impl Preflight {
     /// Queries the server over a separate connection.
     pub(super) async fn run(connector: &Connector) -> Result<Self, RedisError> {
-        let mut connection = connector.connect(&connector.config()).await?;
+        let mut connection = connector.without_database().connect(&connector.config()).await?;
         let hello: HashMap<String, Value> =
             connector.within(redis::cmd("HELLO").query_async(&mut *connection)).await?;
         let hello = hello.into_iter().filter_map(|(name, value)| Some((name, from_redis_value(value).ok()?)));
@@ -49,15 +55,21 @@ impl Preflight {
         info.arg("server");
         let info: Option<String> = allowed(connector, &mut connection, &info).await?;
         let mut get = redis::cmd("CONFIG");
-        get.arg("GET").arg(&["appendonly", "appendfsync", "maxmemory-policy"]);
-        let settings = allowed(connector, &mut connection, &get).await?;
+        get.arg("GET").arg(&["appendonly", "appendfsync", "maxmemory-policy", NODE_TIMEOUT]);
+        let settings: Option<HashMap<String, String>> = allowed(connector, &mut connection, &get).await?;
         let mut preflight = Self::judge(&hello.collect(), info.as_deref(), settings.as_ref());
         if let Some(Unsuitable::Sentinel(names)) = &mut preflight.unsuitable {
             // An error means that it does not say.
             *names = connector.within(master_names(&mut connection)).await.unwrap_or_default();
         }
-        if let Some(window) = connector.master().and_then(Master::window) {
-            let checked = failover_time::check(connector.timeout(), window, DOWN_AFTER);
+        if preflight.is_cluster {
+            let window = settings.as_ref().and_then(|settings| settings.get(NODE_TIMEOUT)?.parse().ok());
+            preflight.window = window.map(Duration::from_millis);
+        }
+        let of_sentinels = connector.master().and_then(Master::window).map(|window| (window, DOWN_AFTER));
+        let of_cluster = preflight.window.map(|window| (window, NODE_TIMEOUT));
+        if let Some((window, setting)) = of_cluster.or(of_sentinels) {
+            let checked = failover_time::check(connector.timeout(), window, setting);
             preflight.unsuitable = preflight.unsuitable.or(checked.err().map(Unsuitable::SlowCalls));
         }
         Ok(preflight)
@@ -95,18 +107,16 @@ impl Preflight {
         let server = format!("{name} {}", version.as_deref().unwrap_or("of unknown version"));
         let unsuitable = match (mode.as_deref(), major) {
             (Some("sentinel"), _) => Some(Unsuitable::Sentinel(Vec::new())),
-            (Some("cluster"), _) => Some(Unsuitable::Cluster),
             (_, Some(..7)) => Some(Unsuitable::Old(server.clone())),
             _ => None,
         };
-        if told("role").is_some_and(|role| role != "master") {
+        let is_cluster = mode.as_deref() == Some("cluster");
+        // In a cluster, any server tells where the masters are.
+        if !is_cluster && told("role").is_some_and(|role| role != "master") {
             warnings.push(NOT_A_MASTER.into());
         }
         if info.is_none() {
-            warnings.push(format!(
-                "{name} does not allow INFO, so its memory cannot be watched: messages are refused only when it \
-                 is full: see docs/operations.md#the-redis-user"
-            ));
+            warnings.push(no_info(&name));
         }
         match settings {
             None => warnings.push(format!(
@@ -115,8 +125,15 @@ impl Preflight {
             )),
             Some(settings) => judge_settings(settings, &mut warnings),
         }
-        Self { server, unsuitable, warnings }
+        Self { server, is_cluster, window: None, unsuitable, warnings }
     }
+}
+
+fn no_info(name: &str) -> String {
+    format!(
+        "{name} does not allow INFO, so its memory cannot be watched: messages are refused only when it is full: see \
+         docs/operations.md#the-redis-user"
+    )
 }
 
 fn judge_settings(settings: &HashMap<String, String>, warnings: &mut Vec<String>) {
@@ -198,17 +215,33 @@ mod tests {
         let hello = |mode, role| [("server", "valkey"), ("version", "9.1.2"), ("mode", mode), ("role", role)];
         let no_hello: [(&str, &str); 0] = [];
         let old = |server: &str| Some(Unsuitable::Old(server.into()));
-        for (hello, info, server, unsuitable) in [
-            (&hello("standalone", "master")[..], Some("standalone"), "Valkey 9.1.2", None),
-            (&hello("cluster", "master")[..], Some("cluster"), "Valkey 9.1.2", Some(Unsuitable::Cluster)),
-            (&hello("sentinel", "")[..3], None, "valkey 9.1.2", Some(Unsuitable::Sentinel(vec![]))),
-            (&hello("cluster", "replica")[..], None, "valkey 9.1.2", Some(Unsuitable::Cluster)),
-            (&no_hello[..], Some("cluster"), "Valkey 9.1.2", Some(Unsuitable::Cluster)),
-            (&[("server", "redis"), ("version", "6.2.1")][..], None, "redis 6.2.1", old("redis 6.2.1")),
+        // Only INFO tells the version under Valkey's own name.
+        let warnings = |server: &str| match server.starts_with("Valkey") {
+            true => Vec::new(),
+            false => vec![no_info(server.split(' ').next().unwrap_or_default())],
+        };
+        for (hello, info, server, is_cluster, unsuitable) in [
+            (&hello("standalone", "master")[..], Some("standalone"), "Valkey 9.1.2", false, None),
+            (&hello("cluster", "master")[..], Some("cluster"), "Valkey 9.1.2", true, None),
+            (&hello("sentinel", "")[..3], None, "valkey 9.1.2", false, Some(Unsuitable::Sentinel(vec![]))),
+            (&hello("cluster", "replica")[..], None, "valkey 9.1.2", true, None),
+            (&no_hello[..], Some("cluster"), "Valkey 9.1.2", true, None),
+            (
+                &[("server", "redis"), ("version", "6.2.1")][..],
+                None,
+                "redis 6.2.1",
+                false,
+                old("redis 6.2.1"),
+            ),
         ] {
             let info = info.map(|mode| format!("{valkey}{mode}\r\n"));
             let preflight = judge_as(hello, info.as_deref(), &GOOD);
             assert_eq!((preflight.server.as_str(), &preflight.unsuitable), (server, &unsuitable));
+            assert_eq!(
+                (preflight.is_cluster, &preflight.warnings[..]),
+                (is_cluster, &warnings(server)[..]),
+                "{server}"
+            );
         }
         let replica = judge_as(&hello("standalone", "replica"), Some("redis_version:8.2.3\n"), &GOOD);
         assert_eq!(
@@ -220,9 +253,9 @@ mod tests {
     }
 
     #[test]
-    fn clusters_and_old_servers_are_unsuitable() {
+    fn old_servers_are_unsuitable() {
         let cluster = judge("redis_version:6.2.1\r\nredis_mode:cluster\r\n", &GOOD);
-        assert_eq!(cluster.unsuitable, Some(Unsuitable::Cluster));
+        assert_eq!(cluster.unsuitable, Some(Unsuitable::Old("Redis 6.2.1".into())));
         let old = judge("redis_version:6.2.1\r\nredis_mode:standalone\r\n", &GOOD);
         assert_eq!(old.unsuitable, Some(Unsuitable::Old("Redis 6.2.1".into())));
         assert_eq!(judge("redis_version:10.0.0\r\n", &GOOD).unsuitable, None);

@@ -12,20 +12,24 @@ use redis::{Cmd, FromRedisValue};
 use tokio::time::Instant;
 
 use super::codec;
-use super::command_connection::{CommandConnection, shard};
 use super::error::ConnectionRole;
 use super::format_level;
-use super::keys::Keys;
+use super::keys::{Keys, Layout};
+use super::lease_list::LeaseList;
+use super::lost_slots::LostSlots;
+use super::member_writer::MemberWriter;
 use super::members_pager::MembersPager;
-use super::pool::Pool;
 use super::rooms_pager::RoomsPager;
-use super::script::{ADD, LEASE, REMOVE};
+use super::router::Router;
+use super::script::LEASE;
+use super::server::Lane;
+use super::slot::Slot;
 use crate::backend::lease_observer::{LeaseObserver, LeaseRecord};
 use crate::backend::{
-    BackendError, CLAIM_DURATION, Incarnation, Lease, MembersPage, NodeInfo, Presence, RoomsPage,
+    BackendError, CLAIM_DURATION, Incarnation, Lease, LostRooms, MembersPage, NodeInfo, Presence, RoomsPage,
     STALE_MEMBERS_PER_PAGE,
 };
-use crate::protocol::{RoomName, Topic, UserName};
+use crate::protocol::{RoomName, UserName};
 
 /// Maximum of users that one call of `add.lua` adds.
 const USERS_PER_CALL: usize = 500;
@@ -36,18 +40,25 @@ const CONCURRENT_CALLS: usize = 4;
 /// Maximum of expired incarnations that a node tries to claim.
 const CANDIDATES: usize = 16;
 
+/// What presence needs of the backend.
+pub(super) struct PresenceTerms {
+    pub(super) router: Router,
+    pub(super) keys: Keys,
+    /// Name of the node.
+    pub(super) node: String,
+    /// Duration of the lease.
+    pub(super) lease: Duration,
+    pub(super) members: MemberWriter,
+    /// Slots of a cluster whose master has changed.
+    pub(super) lost: Arc<LostSlots>,
+}
+
 /// Presence, as one node uses it.
 pub(super) struct RedisPresence {
-    /// For single members, as they come and go.
-    commands: Arc<[CommandConnection]>,
-    /// For what is long or rare.
-    pool: Pool,
-    keys: Keys,
-    node: String,
-    lease: Duration,
-    quiet_above: usize,
+    terms: PresenceTerms,
     incarnation: Mutex<Incarnation>,
     observer: Mutex<LeaseObserver>,
+    leases: LeaseList,
     /// True once the first lease was acquired.
     has_lease: AtomicBool,
     /// What this node would store in place of the run id of a server that does not tell it.
@@ -58,27 +69,28 @@ pub(super) struct RedisPresence {
 
 impl RedisPresence {
     /// Acquires no lease: the first `renew` does.
-    pub(super) fn new(
-        commands: Arc<[CommandConnection]>,
-        pool: Pool,
-        keys: Keys,
-        node: String,
-        lease: Duration,
-        quiet_above: usize,
-    ) -> Self {
+    pub(super) fn new(terms: PresenceTerms) -> Self {
         Self {
-            commands,
-            pool,
-            keys,
-            node,
-            lease,
-            quiet_above,
             incarnation: Mutex::new(new_incarnation()),
-            observer: Mutex::new(LeaseObserver::new(lease)),
+            observer: Mutex::new(LeaseObserver::new(terms.lease)),
+            leases: LeaseList::new(terms.router.clone(), terms.keys.leases()),
             has_lease: AtomicBool::new(false),
             run_value: format!("{:032x}", rand::random::<u128>()),
             run_id: Mutex::new(None),
+            terms,
         }
+    }
+
+    fn keys(&self) -> &Keys {
+        &self.terms.keys
+    }
+
+    fn router(&self) -> &Router {
+        &self.terms.router
+    }
+
+    fn is_cluster(&self) -> bool {
+        self.keys().layout() == Layout::Cluster
     }
 
     fn own(&self) -> Incarnation {
@@ -102,50 +114,15 @@ impl RedisPresence {
         keys: &[String],
         fill: impl Fn(&mut Cmd) + Send + Sync,
     ) -> Result<T, BackendError> {
-        self.pool
-            .script(&LEASE, 4 + keys.len(), |cmd| {
-                cmd.arg(self.keys.leases()).arg(self.keys.nodes()).arg(self.keys.lease_durations());
-                cmd.arg(self.keys.levels()).arg(keys);
+        let all = self.keys();
+        let leases = all.leases();
+        self.router()
+            .script((Lane::Long, &leases), &LEASE, 4 + keys.len(), |cmd| {
+                cmd.arg(&leases).arg(all.nodes()).arg(all.lease_durations()).arg(all.levels()).arg(keys);
                 cmd.arg(action).arg(&incarnation.0);
                 fill(cmd);
             })
             .await
-    }
-
-    async fn add_users(&self, room: &RoomName, users: &[(UserName, Vec<u8>)]) -> Result<bool, BackendError> {
-        let own = self.own();
-        let topic = Topic::Room(room.clone());
-        let channel = self.keys.channel_on_server(&topic);
-        let fill = |cmd: &mut Cmd| {
-            cmd.arg(self.keys.members(room)).arg(self.keys.holders(room));
-            cmd.arg(self.keys.held(&own)).arg(self.keys.leases());
-            cmd.arg(&own.0).arg(room.as_str()).arg(&channel).arg(self.quiet_above);
-            for (user, event) in users {
-                cmd.arg(user.as_str()).arg(event);
-            }
-        };
-        match users.len() {
-            1 => shard(&self.commands, &topic).script(&ADD, 4, fill).await,
-            _ => self.pool.script(&ADD, 4, fill).await,
-        }
-    }
-
-    async fn remove_user(
-        &self,
-        holder: &Incarnation,
-        room: &RoomName,
-        user: &UserName,
-        left: &[u8],
-    ) -> Result<bool, BackendError> {
-        let event = codec::event(None, left);
-        let topic = Topic::Room(room.clone());
-        let channel = self.keys.channel_on_server(&topic);
-        let fill = |cmd: &mut Cmd| {
-            cmd.arg(self.keys.members(room)).arg(self.keys.holders(room)).arg(self.keys.held(holder));
-            cmd.arg(&holder.0).arg(room.as_str()).arg(&channel).arg(&event).arg(self.quiet_above);
-            cmd.arg(user.as_str());
-        };
-        shard(&self.commands, &topic).script(&REMOVE, 3, fill).await
     }
 }
 
@@ -157,11 +134,11 @@ fn new_incarnation() -> Incarnation {
 #[async_trait]
 impl Presence for RedisPresence {
     async fn add(&self, room: &RoomName, user: &UserName, entered: Bytes) -> Result<bool, BackendError> {
-        self.add_users(room, &[(user.clone(), codec::event(None, &entered))]).await
+        self.terms.members.add(&self.own(), room, &[(user.clone(), codec::event(None, &entered))]).await
     }
 
     async fn remove(&self, room: &RoomName, user: &UserName, left: Bytes) -> Result<bool, BackendError> {
-        self.remove_user(&self.own(), room, user, &left).await
+        self.terms.members.remove(&self.own(), room, user, &codec::event(None, &left)).await
     }
 
     async fn restore_members(
@@ -179,8 +156,9 @@ impl Presence for RedisPresence {
             .flat_map(|room| room.chunks(USERS_PER_CALL))
             .map(|batch| (batch[0].0.clone(), batch.iter().map(with_event).collect()))
             .collect();
+        let own = &self.own();
         stream::iter(batches)
-            .map(|(room, users)| async move { self.add_users(&room, &users).await })
+            .map(|(room, users)| async move { self.terms.members.add(own, &room, &users).await })
             .buffer_unordered(CONCURRENT_CALLS)
             .try_for_each(|_| async { Ok(()) })
             .await
@@ -193,8 +171,22 @@ impl Presence for RedisPresence {
         limit: u32,
     ) -> Result<MembersPage, BackendError> {
         let (own, ended) = (self.own(), self.ended());
-        let pager = MembersPager { pool: &self.pool, keys: &self.keys, own: &own, ended: &ended, room };
-        pager.page(after, limit as usize).await
+        let leases = self.is_cluster().then_some(&self.leases);
+        let mut pager = MembersPager {
+            router: self.router(),
+            keys: self.keys(),
+            own: &own,
+            ended: &ended,
+            leases,
+            room,
+            strays: Vec::new(),
+        };
+        let page = pager.page(after, limit as usize).await?;
+        // Their incarnation has no lease: it was forgotten before the last of its entries was written.
+        for (user, holder) in pager.strays {
+            self.terms.members.remove(&holder, room, &user, b"").await?;
+        }
+        Ok(page)
     }
 
     async fn rooms(&self, after: Option<&RoomName>, limit: u32) -> Result<RoomsPage, BackendError> {
@@ -208,15 +200,17 @@ impl Presence for RedisPresence {
         let live = leases.into_iter().filter(|(incarnation, _, beat)| is_live(incarnation, beat));
         let live: Vec<Incarnation> = live.map(|(incarnation, ..)| Incarnation(incarnation)).collect();
         let is_complete = live.contains(&own);
-        RoomsPager { pool: &self.pool, keys: &self.keys, live }.page(after, limit as usize, is_complete).await
+        RoomsPager { router: self.router(), keys: self.keys(), live }
+            .page(after, limit as usize, is_complete)
+            .await
     }
 
     async fn renew(&self) -> Result<Lease, BackendError> {
         let acquire = !self.has_lease.load(Ordering::Relaxed);
-        let lease = self.lease.as_millis() as u64;
+        let lease = self.terms.lease.as_millis() as u64;
         let (is_kept, run_id, was_claimed): (bool, String, bool) = self
-            .lease_action("renew", &self.own(), &[self.keys.claimed(), self.keys.run()], |cmd| {
-                cmd.arg(lease).arg(&self.node).arg(u8::from(acquire)).arg(format_level::LEVEL);
+            .lease_action("renew", &self.own(), &[self.keys().claimed(), self.keys().run()], |cmd| {
+                cmd.arg(lease).arg(&self.terms.node).arg(u8::from(acquire)).arg(format_level::LEVEL);
                 cmd.arg(&self.run_value);
             })
             .await?;
@@ -232,6 +226,11 @@ impl Presence for RedisPresence {
         })
     }
 
+    fn take_lost_rooms(&self) -> Option<LostRooms> {
+        let (slots, keys) = (self.terms.lost.take()?, self.keys().clone());
+        Some(Box::new(move |room| slots.contains(Slot::of(&keys.members(room)))))
+    }
+
     async fn observe_leases(&self, now: Instant) -> Result<(), BackendError> {
         let leases: Vec<(String, String, String)> =
             self.lease_action("observe", &self.own(), &[], |_| {}).await?;
@@ -245,11 +244,11 @@ impl Presence for RedisPresence {
     }
 
     async fn reincarnate(&self) -> Result<(), BackendError> {
-        let lease = self.lease.as_millis() as u64;
+        let lease = self.terms.lease.as_millis() as u64;
         let next = new_incarnation();
         let _: (bool, String, bool) = self
-            .lease_action("renew", &next, &[self.keys.claimed(), self.keys.run()], |cmd| {
-                cmd.arg(lease).arg(&self.node).arg(1).arg(format_level::LEVEL).arg(&self.run_value);
+            .lease_action("renew", &next, &[self.keys().claimed(), self.keys().run()], |cmd| {
+                cmd.arg(lease).arg(&self.terms.node).arg(1).arg(format_level::LEVEL).arg(&self.run_value);
             })
             .await?;
         let old = {
@@ -281,7 +280,7 @@ impl Presence for RedisPresence {
         let candidates = for_all.chain(self.ended()).take(CANDIDATES);
         for (expired, beat) in candidates.filter(|(expired, _)| *expired != own.0) {
             let expired = Incarnation(expired);
-            let keys = [self.keys.claim(&expired), self.keys.claimed()];
+            let keys = [self.keys().claim(&expired), self.keys().claimed()];
             let claimed: bool = self
                 .lease_action("claim", &expired, &keys, |cmd| {
                     cmd.arg(CLAIM_DURATION.as_millis() as u64).arg(&own.0).arg(&beat);
@@ -299,20 +298,19 @@ impl Presence for RedisPresence {
         expired: &Incarnation,
     ) -> Result<Option<(RoomName, Vec<UserName>)>, BackendError> {
         let mut range = redis::cmd("ZRANGE");
-        range.arg(self.keys.held(expired)).arg(0).arg(STALE_MEMBERS_PER_PAGE - 1);
-        let held: Vec<String> = self.pool.command(&range).await?;
+        let held = self.keys().held(expired);
+        range.arg(&held).arg(0).arg(STALE_MEMBERS_PER_PAGE - 1);
+        let held: Vec<String> = self.router().command((Lane::Long, &held), &range).await?;
         let mut stale: Option<(RoomName, Vec<UserName>)> = None;
         for pair in held {
             let (room, user) = pair.split_once('\n').ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
             let (Ok(room), Ok(user)) = (RoomName::parse(room), UserName::parse(user)) else {
                 return Err(ConnectionRole::Pool.malformed_reply());
             };
-            // The set is sorted by room: the members of the first room come first.
             let (first, users) = stale.get_or_insert_with(|| (room.clone(), Vec::new()));
-            if *first != room {
-                break;
+            if *first == room {
+                users.push(user);
             }
-            users.push(user);
         }
         Ok(stale)
     }
@@ -324,12 +322,31 @@ impl Presence for RedisPresence {
         user: &UserName,
         left: Bytes,
     ) -> Result<bool, BackendError> {
-        self.remove_user(expired, room, user, &left).await
+        self.terms.members.remove(expired, room, user, &codec::event(None, &left)).await
     }
 
     async fn forget(&self, expired: &Incarnation) -> Result<(), BackendError> {
-        let keys = [self.keys.held(expired), self.keys.claim(expired)];
-        let _: bool = self.lease_action("forget", expired, &keys, |_| {}).await?;
+        let (held, mut keys) = (self.keys().held(expired), vec![self.keys().claim(expired)]);
+        let mut count = redis::cmd("ZCARD");
+        count.arg(&held);
+        let holds_members =
+            async || self.router().command::<u64>((Lane::Short, &held), &count).await.map(|count| count > 0);
+        let is_cluster = self.is_cluster();
+        let known = if is_cluster { holds_members().await? } else { false };
+        if !is_cluster {
+            keys.push(held.clone());
+        }
+        let forget = |cmd: &mut Cmd| {
+            cmd.arg(u8::from(known));
+        };
+        let _: bool = self.lease_action("forget", expired, &keys, forget).await?;
+        // A member that came in between must be found.
+        if is_cluster && !known && holds_members().await? {
+            let leases = self.keys().leases();
+            let mut expire = redis::cmd("ZADD");
+            expire.arg(&leases).arg("NX").arg(0).arg(&expired.0);
+            self.router().command::<()>((Lane::Short, &leases), &expire).await?;
+        }
         Ok(())
     }
 

@@ -2,30 +2,26 @@
 //! `publish.lua`: while one call is under way, the next ones gather, and then go as one call. Used by the broker.
 //!
 //! No timer delays a publish: if no call is under way, it goes at once. A call is atomic and costs Redis less than one call for
-//! each publish. All keys of a call are on one server; in a Redis Cluster, they would have to be in one slot.
+//! each publish. All keys of a call are in one slot. For a single Redis, all are in the same one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
-use bytes::Bytes;
-use metrics::counter;
-use redis::{Cmd, RedisError, Value};
-use sha2::{Digest, Sha256};
+use futures_util::future::join_all;
+use redis::{Cmd, RedisError, Value, from_redis_value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::call::Call;
 use super::command_connection::CommandConnection;
 use super::error::ConnectionRole;
-use super::format_level::FormatLevel;
-use super::memory::MemoryGauge;
+use super::publish_item::{PublishHeader, PublishItem};
+use super::redirect::Failure;
+use super::replicas;
 use super::script::PUBLISH;
-use super::steady_clock::SteadyClock;
-use crate::backend::{BackendError, UNOPENED_INBOX};
-use crate::config::History;
-use crate::metrics::PUBLISH_REPLICAS_SHORT;
+use crate::backend::BackendError;
 use crate::supervise::until_stopped;
 
 /// Maximum of publishes in one call. Redis works on nothing else during a call.
@@ -37,79 +33,16 @@ const BYTES_PER_CALL: usize = 64 << 10;
 /// Publishes that wait in the queue before a caller waits. The number of callers is bounded: one per client connection.
 const QUEUE: usize = 512;
 
-/// How long Redis waits for its replicas behind a call. Everything on the connection waits with it.
-const MAX_WAIT: Duration = Duration::from_millis(500);
-
-/// Length of the hash of a dedupe key.
-const DEDUPE_HASH_BYTES: usize = 16;
-
-/// Returns the hash of a dedupe key: a record has one length, however long the key is.
-pub(super) fn dedupe_hash(key: &str) -> [u8; DEDUPE_HASH_BYTES] {
-    let hash = Sha256::digest(key.as_bytes());
-    std::array::from_fn(|index| hash[index])
+/// A publish that failed.
+pub(super) struct NotPublished {
+    pub(super) failure: Failure,
+    /// The publish, if another server may take it.
+    pub(super) item: Option<Box<PublishItem>>,
 }
 
-/// When a publish is stored.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum PublishTerms {
-    /// Without a limit of its sender.
-    Free = 0,
-    /// With the limit of a private log whose user has never connected.
-    Charged = 1,
-    /// Not if it is new: only a message that a log holds is answered, and completed.
-    OnlyRepeat = 2,
-}
-
-/// One publish, as `append.lua` takes it.
-pub(super) struct PublishItem {
-    /// The keys of each log: meta and stream, with a dedupe key also the two dedupe hashes.
-    pub(super) keys: Vec<String>,
-    /// The hash of the dedupe key, and the key. Empty if nothing repeats the message.
-    pub(super) dedupe: Option<([u8; DEDUPE_HASH_BYTES], String)>,
-    pub(super) message_id: String,
-    pub(super) sent_at: u64,
-    pub(super) terms: PublishTerms,
-    pub(super) body: Bytes,
-    /// The channel of each log, and its epoch if it is new.
-    pub(super) logs: Vec<(String, String)>,
-}
-
-impl PublishItem {
-    fn write_to(&self, cmd: &mut Cmd) {
-        let (hash, key) = match &self.dedupe {
-            Some((hash, key)) => (&hash[..], key.as_str()),
-            None => (&[][..], ""),
-        };
-        cmd.arg(self.logs.len()).arg(hash).arg(key).arg(&self.message_id).arg(self.sent_at);
-        cmd.arg(self.terms as u8).arg(&self.body[..]);
-        for (channel, epoch) in &self.logs {
-            cmd.arg(channel).arg(epoch);
-        }
-    }
-}
-
-/// What all publishes of a call have in common.
-#[derive(Clone)]
-pub(super) struct PublishHeader {
-    pub(super) retention: History,
-    /// The time of the dedupe windows.
-    pub(super) steady: Arc<SteadyClock>,
-    /// Whether Redis has memory for messages.
-    pub(super) memory: Arc<MemoryGauge>,
-    /// Whether nodes of an earlier version run.
-    pub(super) format: Arc<FormatLevel>,
-}
-
-impl PublishHeader {
-    /// Appends the arguments that a call has once, before those of its items.
-    fn write_to(&self, cmd: &mut Cmd) {
-        let History { max_messages, max_age, max_bytes, dedupe_window, .. } = &self.retention;
-        let window = (dedupe_window.as_millis() as i64).max(1);
-        // Before the first reading, the script uses the clock of Redis.
-        let number = self.steady.now().map(|now| (now / window).to_string()).unwrap_or_default();
-        cmd.arg(max_messages).arg(max_age.as_millis() as u64).arg(max_bytes).arg(window).arg(number);
-        cmd.arg(u8::from(self.memory.is_full())).arg(UNOPENED_INBOX.messages).arg(UNOPENED_INBOX.bytes);
-        cmd.arg(u8::from(self.format.has_older_nodes()));
+impl From<BackendError> for NotPublished {
+    fn from(error: BackendError) -> Self {
+        Self { failure: error.into(), item: None }
     }
 }
 
@@ -131,73 +64,72 @@ impl Progress {
 struct Waiting {
     item: PublishItem,
     progress: Arc<Progress>,
-    reply: oneshot::Sender<Result<Value, BackendError>>,
-}
-
-/// How many replicas must have a publish before it is acknowledged.
-#[derive(Clone)]
-pub(super) struct Replicas {
-    count: usize,
-    wait: Cmd,
-}
-
-impl Replicas {
-    /// `None` where the master's own answer is enough.
-    pub(super) fn new(count: usize, timeout: Duration) -> Option<Self> {
-        let mut wait = redis::cmd("WAIT");
-        wait.arg(count).arg(MAX_WAIT.min(timeout / 4).as_millis() as u64);
-        (count > 0).then_some(Self { count, wait })
-    }
+    reply: oneshot::Sender<Result<Value, NotPublished>>,
+    deadline: Instant,
 }
 
 /// The publishes of one command connection.
 pub(super) struct PublishQueue {
     queue: mpsc::Sender<Waiting>,
-    timeout: Duration,
+    commands: Arc<[CommandConnection]>,
+    index: usize,
+    header: PublishHeader,
 }
 
 impl PublishQueue {
     /// Starts the task that sends the publishes of the connection with this index.
     pub(super) fn spawn(
         (commands, index, header): (Arc<[CommandConnection]>, usize, PublishHeader),
-        replicas: Option<Replicas>,
-        timeout: Duration,
+        retired: CancellationToken,
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Self {
         let (queue, receiver) = mpsc::channel(QUEUE);
+        let own = Self { queue, commands: commands.clone(), index, header: header.clone() };
         let task = async move {
             let mut gatherer = Gatherer { queue: receiver, next: None };
             // What waits for a connection is not sent, and so its caller can give it up.
-            while commands[index].usable().await.is_some() {
-                let Some(batch) = gatherer.batch().await else { break };
-                send(&commands[index], &header, replicas.as_ref(), batch).await;
+            while retired.run_until_cancelled(commands[index].usable()).await.flatten().is_some() {
+                let Some(batch) = retired.run_until_cancelled(gatherer.batch()).await.flatten() else {
+                    break;
+                };
+                let calls =
+                    by_slot(batch).into_iter().map(|batch| send(&commands[index], &header, batch, false));
+                join_all(calls).await;
             }
-            // The broker is gone, and so the node stops.
-            std::future::pending::<()>().await;
+            gatherer.return_all().await;
         };
         tracker.spawn(until_stopped("publishes", &stop, task));
-        Self { queue, timeout }
+        own
     }
 
-    /// Publishes, within the deadline. Returns the reply of the script for this publish.
-    pub(super) async fn publish(&self, item: PublishItem) -> Result<Value, BackendError> {
-        let deadline = Instant::now() + self.timeout;
+    /// Publishes, until the deadline. Returns the reply of the script for this publish. For `asking`, see `Call::send`.
+    pub(super) async fn publish(
+        &self,
+        item: PublishItem,
+        asking: bool,
+        deadline: Instant,
+    ) -> Result<Value, NotPublished> {
         let (reply, replied) = oneshot::channel();
         let progress = Arc::new(Progress::default());
-        let waiting = Waiting { item, progress: progress.clone(), reply };
+        let waiting = Waiting { item, progress: progress.clone(), reply, deadline };
         let not_sent = || ConnectionRole::Command.refused("the publish was not sent to Redis in time");
+        if asking {
+            progress.leave(Progress::SENT);
+            send(&self.commands[self.index], &self.header, vec![waiting], true).await;
+            return replied.await.unwrap_or_else(|_| Err(ConnectionRole::Command.timed_out().into()));
+        }
         // Also if the caller is dropped while it waits: then nothing is sent for it.
         let _guard = GiveUp(&progress);
         match timeout_at(deadline, self.queue.send(waiting)).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(ConnectionRole::Command.refused("the node stops")),
-            Err(_) => return Err(not_sent()),
+            Ok(Err(_)) => return Err(ConnectionRole::Command.refused("the node stops").into()),
+            Err(_) => return Err(not_sent().into()),
         }
         match timeout_at(deadline, replied).await {
             Ok(Ok(reply)) => reply,
-            _ if progress.leave(Progress::GIVEN_UP) => Err(not_sent()),
-            _ => Err(ConnectionRole::Command.timed_out()),
+            _ if progress.leave(Progress::GIVEN_UP) => Err(not_sent().into()),
+            _ => Err(ConnectionRole::Command.timed_out().into()),
         }
     }
 }
@@ -246,45 +178,88 @@ impl Gatherer {
     }
 }
 
-/// Sends one call, and gives each caller its reply.
-async fn send(
-    connection: &CommandConnection,
-    header: &PublishHeader,
-    replicas: Option<&Replicas>,
-    batch: Vec<Waiting>,
-) {
-    let (items, replies): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|waiting| (waiting.item, waiting.reply)).unzip();
-    let keys = items.iter().map(|item| item.keys.len()).sum();
-    let fill = |cmd: &mut Cmd| {
-        for item in &items {
-            cmd.arg(&item.keys);
+impl Gatherer {
+    /// Gives every publish back to its caller, without end: another server may take it.
+    async fn return_all(&mut self) {
+        loop {
+            let waiting = match self.next.take() {
+                Some(waiting) => Some(waiting),
+                None => self.queue.recv().await,
+            };
+            // The node stops.
+            let Some(Waiting { item, progress, reply, .. }) = waiting else {
+                return std::future::pending().await;
+            };
+            if progress.leave(Progress::SENT) {
+                let error = ConnectionRole::Command.refused("the server is no longer a master");
+                // An error means that the caller has given up.
+                let _ = reply.send(Err(NotPublished {
+                    failure: Failure::unconnected(error),
+                    item: Some(Box::new(item)),
+                }));
+            }
         }
-        header.write_to(cmd);
-        items.iter().for_each(|item| item.write_to(cmd));
-    };
-    let wait = replicas.map(|replicas| &replicas.wait);
-    let results = match connection.script_then(&PUBLISH, keys, fill, wait).await {
-        Ok((Value::Array(results), had)) if results.len() == replies.len() => {
-            let wanted = replicas.map_or(0, |replicas| replicas.count);
-            results.into_iter().map(result).map(|result| replicated(result, had, wanted)).collect()
-        }
-        Ok(_) => vec![Err(ConnectionRole::Command.malformed_reply()); replies.len()],
-        Err(error) => vec![Err(error); replies.len()],
-    };
-    for (reply, result) in replies.into_iter().zip(results) {
-        // An error means that the caller has given up.
-        let _ = reply.send(result);
     }
 }
 
-/// The result of one publish that so many replicas have. The master has stored it in any case.
-fn replicated(result: Result<Value, BackendError>, had: usize, wanted: usize) -> Result<Value, BackendError> {
-    if result.is_err() || had >= wanted {
-        return result;
+/// The publishes in calls of one slot each.
+fn by_slot(mut batch: Vec<Waiting>) -> Vec<Vec<Waiting>> {
+    // Stable: those of one slot keep their order.
+    batch.sort_by_key(|waiting| waiting.item.slot);
+    let mut calls: Vec<Vec<Waiting>> = Vec::with_capacity(1);
+    for waiting in batch {
+        match calls.last_mut() {
+            Some(call) if call[0].item.slot == waiting.item.slot => call.push(waiting),
+            _ => calls.push(vec![waiting]),
+        }
     }
-    counter!(PUBLISH_REPLICAS_SHORT).increment(1);
-    Err(BackendError::Unknown(format!("{had} of {wanted} replicas have the message")))
+    calls
+}
+
+/// Sends one call, and gives each caller its reply.
+async fn send(connection: &CommandConnection, header: &PublishHeader, batch: Vec<Waiting>, asking: bool) {
+    let keys = batch.iter().map(|waiting| waiting.item.keys.len()).sum();
+    let fill = |cmd: &mut Cmd| {
+        for waiting in &batch {
+            cmd.arg(&waiting.item.keys);
+        }
+        header.write_to(cmd);
+        batch.iter().for_each(|waiting| waiting.item.write_to(cmd));
+    };
+    // Who waits longest decides: the others have given up before.
+    let deadline = batch.iter().map(|waiting| waiting.deadline).max().unwrap_or_else(Instant::now);
+    let call = match &header.replicas {
+        Some(replicas) => Call::ScriptThen(&PUBLISH, keys, &fill, replicas.command()),
+        None => Call::Script(&PUBLISH, keys, &fill),
+    };
+    let reply = connection.call(&call, asking, deadline).await;
+    let (reply, had) = match (reply, &header.replicas) {
+        (Ok(Value::Array(mut both)), Some(_)) => {
+            let had = both.pop().and_then(|had| from_redis_value(had).ok());
+            (Ok(both.pop().unwrap_or(Value::Nil)), had.unwrap_or(0))
+        }
+        (reply, _) => (reply, 0),
+    };
+    let wanted = header.replicas.as_ref().map_or(0, |replicas| replicas.count());
+    let mut results = match reply {
+        Ok(Value::Array(results)) if results.len() == batch.len() => Ok(results.into_iter()),
+        Ok(_) => Err(ConnectionRole::Command.malformed_reply().into()),
+        Err(failure) => Err(failure),
+    };
+    for Waiting { item, reply, .. } in batch {
+        let result = match &mut results {
+            Ok(results) => results.next().map_or_else(
+                || Err(ConnectionRole::Command.malformed_reply().into()),
+                |reply| replicas::checked(result(reply), had, wanted).map_err(NotPublished::from),
+            ),
+            Err(failure) => {
+                let item = failure.redirect.is_some().then(|| Box::new(item));
+                Err(NotPublished { failure: failure.clone(), item })
+            }
+        };
+        // An error means that the caller has given up.
+        let _ = reply.send(result);
+    }
 }
 
 /// The result of one publish: an error reply concerns this one only.
@@ -297,11 +272,15 @@ fn result(reply: Value) -> Result<Value, BackendError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::publish_item::PublishTerms;
+    use super::super::slot::Slot;
     use super::*;
 
     /// A publish that waits, with a body of this size.
     fn waiting(size: usize) -> Waiting {
         let item = PublishItem {
+            slot: Slot::number(0),
+            is_first_of_two: false,
             keys: Vec::new(),
             dedupe: None,
             message_id: String::new(),
@@ -310,7 +289,7 @@ mod tests {
             body: vec![b'x'; size].into(),
             logs: Vec::new(),
         };
-        Waiting { item, progress: Arc::default(), reply: oneshot::channel().0 }
+        Waiting { item, progress: Arc::default(), reply: oneshot::channel().0, deadline: Instant::now() }
     }
 
     /// The sizes of the bodies in each call, if all of these wait when the first one begins.

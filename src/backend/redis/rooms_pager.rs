@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use redis::Pipeline;
+use redis::{Cmd, Pipeline, from_redis_value};
 
 use super::error::ConnectionRole;
 use super::keys::Keys;
-use super::pool::Pool;
+use super::router::Router;
 use super::script::ROOMS;
+use super::server::Lane;
 use crate::backend::{BackendError, Incarnation, RoomSize, RoomsPage};
 use crate::protocol::RoomName;
 
@@ -18,7 +19,7 @@ const CONCURRENT_CALLS: usize = 4;
 
 /// Reads the rooms that these incarnations hold.
 pub(super) struct RoomsPager<'a> {
-    pub(super) pool: &'a Pool,
+    pub(super) router: &'a Router,
     pub(super) keys: &'a Keys,
     /// The incarnations whose leases run.
     pub(super) live: Vec<Incarnation>,
@@ -54,22 +55,22 @@ impl RoomsPager<'_> {
         limit: usize,
     ) -> Result<Vec<String>, BackendError> {
         let after = after.map_or("", RoomName::as_str);
-        self.pool
-            .script(&ROOMS, 1, |cmd| {
-                cmd.arg(self.keys.held(&incarnation)).arg(after).arg(limit);
-            })
-            .await
+        let held = self.keys.held(&incarnation);
+        let fill = |cmd: &mut Cmd| {
+            cmd.arg(&held).arg(after).arg(limit);
+        };
+        self.router.script((Lane::Long, &held), &ROOMS, 1, fill).await
     }
 
     async fn sizes(&self, rooms: &[RoomName]) -> Result<Vec<u64>, BackendError> {
-        // An empty pipeline is an error.
-        if rooms.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut sizes = Pipeline::with_capacity(rooms.len());
-        for room in rooms {
-            sizes.cmd("ZCARD").arg(self.keys.members(room));
-        }
-        self.pool.pipeline(&sizes).await
+        let keys: Vec<String> = rooms.iter().map(|room| self.keys.members(room)).collect();
+        let count = |pipeline: &mut Pipeline, key: &str| {
+            pipeline.cmd("ZCARD").arg(key);
+        };
+        let malformed = || ConnectionRole::Pool.malformed_reply();
+        let sizes = self.router.for_each_key(Lane::Long, &keys, 1, count).await.into_iter();
+        sizes
+            .map(|size| from_redis_value(size?.pop().ok_or_else(malformed)?).map_err(|_| malformed()))
+            .collect()
     }
 }

@@ -27,12 +27,12 @@ impl Script {
     }
 
     /// Calls the script by its hash. `fill` appends `keys` keys, then the arguments.
-    pub(super) fn by_hash(&self, keys: usize, fill: &impl Fn(&mut Cmd)) -> Cmd {
+    pub(super) fn by_hash(&self, keys: usize, fill: &dyn Fn(&mut Cmd)) -> Cmd {
         call("EVALSHA", &self.hash, keys, fill)
     }
 
     /// Calls the script by its text, for a server that does not know the hash.
-    pub(super) fn by_text(&self, keys: usize, fill: &impl Fn(&mut Cmd)) -> Cmd {
+    pub(super) fn by_text(&self, keys: usize, fill: &dyn Fn(&mut Cmd)) -> Cmd {
         call("EVAL", &self.text, keys, fill)
     }
 
@@ -44,7 +44,7 @@ impl Script {
     }
 }
 
-fn call(verb: &str, script: &str, keys: usize, fill: &impl Fn(&mut Cmd)) -> Cmd {
+fn call(verb: &str, script: &str, keys: usize, fill: &dyn Fn(&mut Cmd)) -> Cmd {
     let mut command = redis::cmd(verb);
     command.arg(script).arg(keys);
     fill(&mut command);

@@ -5,30 +5,31 @@
 //! its first message, and as interrupted after its last one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use redis::RedisResult;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::backoff::Backoff;
 use super::channel_names::ChannelNames;
-use super::clock::MonotonicClock;
 use super::connection::Connection;
 use super::connector::Connector;
 use super::dispatcher::{BURST, Dispatcher, InboundQueue, PushMessage};
 use super::error::ConnectionRole;
-use super::subscription_state::{SubscriptionState, SystemChannels};
-use super::subscriptions::SubscribeOutcome;
-use crate::backend::{BackendError, Deliver, Interruption};
-use crate::protocol::Topic;
+use super::keys::Keys;
+use super::server::Server;
+use super::slot_reader::RefreshSignal;
+use super::subscription_batch::{BatchCall, BatchFailure, ask_for_each};
+use super::subscription_state::{SharedSubscriptions, SubscriptionState, SystemChannels};
+use super::subscriptions::Owner;
+use super::topology::TopologyWatch;
+use crate::backend::{Deliver, Interruption};
 use crate::supervise::until_stopped;
-
-/// Maximum of channels per SUBSCRIBE: one round trip for all of them, and no long reply that delays messages.
-const BATCH: usize = 500;
 
 /// Interval between two checks that the server is still a master.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -36,66 +37,104 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// Reason to replace a connection that did not deliver a probe.
 const SILENT: &str = "no probe arrived";
 
-/// A connection that a task keeps alive, with its subscriptions.
-pub(super) struct Subscriber {
-    state: Arc<SubscriptionState>,
-    timeout: Duration,
+/// Where the connection leads, and how it subscribes.
+#[derive(Clone)]
+pub(super) enum Source {
+    /// A single Redis, which must be a master.
+    Server(Connector),
+    /// Any master of a cluster: a message reaches every server.
+    AnyMaster(TopologyWatch, Arc<AtomicUsize>),
+    /// One master of a cluster, for the channels of its slots. It need not be checked: the topology says what it is.
+    Shard(Arc<Server>, TopologyWatch),
 }
 
-impl Subscriber {
-    /// Starts the task that keeps the connection.
-    pub(super) fn spawn(
-        (connector, names): (Connector, ChannelNames),
-        system_channels: SystemChannels,
-        deliver: Arc<dyn Deliver>,
-        clock: MonotonicClock,
-        tracker: &TaskTracker,
-        stop: CancellationToken,
-    ) -> Self {
-        let state = Arc::new(SubscriptionState::new(clock));
-        let timeout = connector.timeout();
-        let backoff = connector.backoff();
-        let task =
-            SubscriberTask { connector, names, backoff, system_channels, deliver, state: state.clone() };
-        tracker.spawn(until_stopped("subscriptions", &stop, task.run()));
-        Self { state, timeout }
-    }
-
-    /// See [`crate::backend::Broker::subscribe`].
-    pub(super) async fn subscribe(&self, channel: String, topic: &Topic) -> Result<(), BackendError> {
-        let outcome = self.state.subscriptions().subscribe(&channel, topic);
-        let SubscribeOutcome::Pending(ticket, confirmed) = outcome else { return Ok(()) };
-        self.state.changed.notify_one();
-        // Also if the caller is dropped while it waits.
-        let _waiting = Waiting { state: &self.state, channel: &channel, ticket };
-        match tokio::time::timeout(self.timeout, confirmed).await {
-            Ok(Ok(())) if self.state.subscriptions().acknowledge(&channel, ticket) => Ok(()),
-            Ok(_) => Err(BackendError::Refused("the topic was unsubscribed in the meantime".into())),
-            Err(_) => {
-                Err(ConnectionRole::Subscriber.refused("Redis did not confirm the subscription in time"))
-            }
+impl Source {
+    /// The next server to connect to. Waits for one.
+    async fn next(&mut self) -> Connector {
+        match self {
+            Self::Server(connector) => connector.clone(),
+            Self::Shard(master, _) => master.connector.clone(),
+            Self::AnyMaster(topology, last) => loop {
+                let now = topology.now();
+                let masters = now.masters();
+                if !masters.is_empty() {
+                    // After a failure the next one.
+                    let next = last.fetch_add(1, Ordering::Relaxed) % masters.len();
+                    return masters[next].connector.clone();
+                }
+                topology.changed().await;
+            },
         }
     }
 
-    /// See [`crate::backend::Broker::unsubscribe`].
-    pub(super) fn unsubscribe(&self, channel: &str) {
-        self.state.subscriptions().unsubscribe(channel);
-        self.state.changed.notify_one();
+    /// Whether the server is asked if it is a master.
+    fn is_checked(&self) -> bool {
+        matches!(self, Self::Server(_))
     }
 
-    /// Records that a probe was published; see [`SubscriptionState::probe`].
-    pub(super) fn record_probe(&self) {
-        self.state.probe.record_sent();
+    /// Whether the channels are those of slots.
+    fn is_sharded(&self) -> bool {
+        matches!(self, Self::Shard(..))
+    }
+}
+
+/// What all subscription connections have in common.
+#[derive(Clone)]
+pub(super) struct SubscriberTerms {
+    pub(super) names: ChannelNames,
+    pub(super) keys: Keys,
+    /// Id of this node.
+    pub(super) node: String,
+    pub(super) deliver: Arc<dyn Deliver>,
+    /// How long a subscription may take.
+    pub(super) timeout: Duration,
+    /// Longest pause between two attempts to connect.
+    pub(super) max_pause: Duration,
+    /// Raised when the topology may have changed.
+    pub(super) refresh: RefreshSignal,
+    pub(super) tracker: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+/// A connection that a task keeps alive, with its subscriptions. It ends with the last handle.
+pub(super) struct Subscriber {
+    pub(super) state: Arc<SubscriptionState>,
+    source: Source,
+    _stop: DropGuard,
+}
+
+impl Subscriber {
+    /// Starts the task that keeps the connection. `hears_notices`: it also has the channel of all nodes.
+    pub(super) fn spawn(
+        source: Source,
+        hears_notices: bool,
+        (owner, subscriptions): (Owner, SharedSubscriptions),
+        terms: &SubscriberTerms,
+    ) -> Arc<Self> {
+        let state = Arc::new(SubscriptionState::new(owner, subscriptions));
+        let stop = terms.stop.child_token();
+        let task = SubscriberTask {
+            source: source.clone(),
+            hears_notices,
+            backoff: Backoff::up_to(terms.max_pause),
+            terms: terms.clone(),
+            state: state.clone(),
+        };
+        terms.tracker.spawn(until_stopped("subscriptions", &stop, task.run()));
+        Arc::new(Self { state, source, _stop: stop.drop_guard() })
     }
 
-    /// How long the oldest published probe has been missing.
-    pub(super) fn overdue(&self) -> Duration {
-        self.state.probe.overdue()
+    /// The master whose channels the connection has; `None` if it has those of all.
+    pub(super) fn shard(&self) -> Option<&Arc<Server>> {
+        match &self.source {
+            Source::Shard(master, _) => Some(master),
+            _ => None,
+        }
     }
 
-    /// Time since the last probe arrived; `None` before the first one.
-    pub(super) fn silence(&self) -> Option<Duration> {
-        self.state.probe.silence()
+    /// The command that publishes to its channels.
+    pub(super) fn publish_command(&self) -> &'static str {
+        if self.source.is_sharded() { "SPUBLISH" } else { "PUBLISH" }
     }
 
     /// Replaces the connection by a new one.
@@ -105,49 +144,38 @@ impl Subscriber {
     }
 }
 
-/// A caller that waits for a confirmation. Its end cancels the request, unless the subscription was acknowledged.
-struct Waiting<'a> {
-    state: &'a SubscriptionState,
-    channel: &'a str,
-    ticket: u64,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.state.subscriptions().cancel(self.channel, self.ticket);
-        self.state.changed.notify_one();
-    }
-}
-
 /// The task that keeps one connection alive.
 struct SubscriberTask {
-    connector: Connector,
-    names: ChannelNames,
+    source: Source,
+    hears_notices: bool,
     backoff: Backoff,
-    /// Subscribed before any topic.
-    system_channels: SystemChannels,
-    deliver: Arc<dyn Deliver>,
+    terms: SubscriberTerms,
     state: Arc<SubscriptionState>,
 }
 
 impl SubscriberTask {
     async fn run(mut self) {
         loop {
-            self.names.known().await;
-            let (inbound, queue) = InboundQueue::new(self.names.prefix());
-            match self.connect(&inbound).await {
+            self.terms.names.known().await;
+            let connector = self.source.next().await;
+            let system_channels = self.system_channels();
+            let (inbound, queue) = InboundQueue::new(self.terms.names.prefix());
+            match self.connect(&connector, &system_channels, &inbound).await {
                 Ok(connection) => {
                     self.backoff.reset();
                     // A probe that was published before this connection existed proves nothing about it.
                     self.state.probe.expect_none();
                     let _ = self.state.replace.notified().now_or_never();
-                    let reason = self.serve(connection, &inbound, queue).await;
+                    let _ = self.state.probe_ended.notified().now_or_never();
+                    self.state.set_probe_channel(Some(inbound.prefix.clone() + &system_channels.probe));
+                    let serve = Serve { task: &self, connector: &connector, inbound: &inbound };
+                    let reason = serve.run(connection, &system_channels, queue).await;
+                    self.state.set_probe_channel(None);
                     tracing::warn!(reason, "replacing the subscription connection to Redis");
-                    self.connector.ask_for_master();
-                    let interrupted = self.state.subscriptions().connection_lost();
+                    let interrupted = self.state.subscriptions().connection_lost(self.state.owner);
                     if !interrupted.is_empty() {
                         let how = if reason == SILENT { Interruption::Silent } else { Interruption::Lost };
-                        self.deliver.interrupted(&interrupted, how);
+                        self.terms.deliver.interrupted(&interrupted, how);
                     }
                 }
                 // A warning only once per outage, since the attempts continue every second.
@@ -157,23 +185,59 @@ impl SubscriberTask {
                 Err(error) => tracing::debug!(%error, "still cannot connect to Redis for subscriptions"),
             }
             ConnectionRole::Subscriber.lost();
+            connector.ask_for_master();
+            self.terms.refresh.raise(None);
             self.backoff.pause().await;
         }
     }
 
-    async fn connect(&self, inbound: &Arc<InboundQueue>) -> RedisResult<Connection> {
-        let queue = inbound.clone();
-        let config = self.connector.config().set_push_sender(move |push| queue.push(push));
-        let mut connection = self.connector.connect(&config).await?;
-        self.connector.check_master(&mut connection).await?;
-        let channels: Vec<String> =
-            self.system_channels.all().into_iter().map(|channel| inbound.prefix.clone() + channel).collect();
-        self.connector.within(connection.subscribe(channels)).await?;
-        Ok(connection)
+    /// The channels of the next connection. The probe of a shard is in a slot that the master has.
+    fn system_channels(&self) -> SystemChannels {
+        let SubscriberTerms { keys, node, .. } = &self.terms;
+        let slot = match &self.source {
+            Source::Shard(master, topology) => topology.now().last_slot(master),
+            _ => None,
+        };
+        let probe = slot.map_or_else(|| keys.probe(node), |slot| keys.probe_in(node, slot));
+        SystemChannels { probe, notices: self.hears_notices.then(|| keys.notices()) }
     }
 
+    async fn connect(
+        &self,
+        connector: &Connector,
+        system_channels: &SystemChannels,
+        inbound: &Arc<InboundQueue>,
+    ) -> RedisResult<Connection> {
+        let queue = inbound.clone();
+        let config = connector.config().set_push_sender(move |push| queue.push(push));
+        let mut connection = connector.connect(&config).await?;
+        if self.source.is_checked() {
+            connector.check_master(&mut connection).await?;
+        }
+        let channels: Vec<String> =
+            system_channels.all().into_iter().map(|channel| inbound.prefix.clone() + channel).collect();
+        if self.source.is_sharded() {
+            connector.within(ask_for_each("SSUBSCRIBE", &connection, &channels)).await?;
+        } else {
+            connector.within(connection.subscribe(channels)).await?;
+        }
+        Ok(connection)
+    }
+}
+
+/// One connection that is served.
+struct Serve<'a> {
+    task: &'a SubscriberTask,
+    connector: &'a Connector,
+    inbound: &'a InboundQueue,
+}
+
+impl Serve<'_> {
     /// Resolves once the server is no longer a master.
     async fn demoted(&self, mut connection: Connection) {
+        if !self.task.source.is_checked() {
+            return std::future::pending().await;
+        }
         let mut signal = self.connector.watch_demotion();
         let mut tick = tokio::time::interval_at(Instant::now() + CHECK_INTERVAL, CHECK_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -190,40 +254,48 @@ impl SubscriberTask {
     }
 
     /// Dispatches messages and sends changes of the subscriptions, until the connection is lost. Returns the reason.
-    async fn serve(
+    async fn run(
         &self,
         connection: Connection,
-        inbound: &InboundQueue,
+        system_channels: &SystemChannels,
         mut queue: mpsc::Receiver<PushMessage>,
     ) -> &'static str {
-        let mut dispatcher = Dispatcher::new(&self.state, &*self.deliver, &self.system_channels);
+        let (SubscriberTask { state, terms, source, .. }, inbound) = (self.task, self.inbound);
+        let mut dispatcher = Dispatcher::new(state, &*terms.deliver, system_channels);
         let mut burst = Vec::with_capacity(BURST);
         let mut batch_call = BatchCall::default();
         // A replica passes on what is published at its master, so the probe does not show a demotion.
         let demoted = self.demoted(connection.clone());
         tokio::pin!(demoted);
         let reason = loop {
-            if batch_call.is_complete(dispatcher.confirmed()) {
+            if batch_call.is_complete(dispatcher.confirmed(), state) {
                 batch_call = BatchCall::start(
-                    &self.state,
+                    state,
                     &connection,
                     dispatcher.confirmed(),
-                    (self.connector.timeout(), &inbound.prefix),
+                    (terms.timeout, &inbound.prefix, source.is_sharded()),
                 );
             }
             tokio::select! {
                 biased;
                 () = inbound.ended.cancelled() => break inbound.reason(),
-                () = self.state.replace.notified() => break SILENT,
-                () = self.names.differ_from(&inbound.prefix) => break "the channels have other names",
+                () = state.replace.notified() => break SILENT,
+                () = state.probe_ended.notified() => break "the slot of the probe has moved",
+                () = terms.names.differ_from(&inbound.prefix) => break "the channels have other names",
                 () = &mut demoted => break self.connector.why_no_master(),
-                () = batch_call.failed() => break "a subscription was not confirmed",
+                failure = batch_call.failed() => match failure {
+                    BatchFailure::Late => break "a subscription was not confirmed",
+                    BatchFailure::Refused => {
+                        batch_call.give_back(state);
+                        terms.refresh.raise(None);
+                    }
+                },
                 () = self.connector.released(), if !burst.is_empty() => {
                     inbound.release(&burst);
                     dispatcher.run(&mut burst);
                 }
                 _ = queue.recv_many(&mut burst, BURST), if burst.is_empty() => {}
-                () = self.state.changed.notified() => {}
+                () = state.changed.notified() => {}
             }
         };
         inbound.ended.cancel();
@@ -240,62 +312,5 @@ impl SubscriberTask {
             dispatcher.run(&mut burst);
         }
         reason
-    }
-}
-
-/// One batch of changes in flight. The next batch waits until all confirmations of this one came through the queue.
-#[derive(Default)]
-struct BatchCall {
-    /// Value of [`Dispatcher::confirmed`] at which the batch is complete.
-    until: u64,
-    call: Option<futures_util::future::BoxFuture<'static, ()>>,
-}
-
-impl BatchCall {
-    fn start(
-        state: &SubscriptionState,
-        connection: &Connection,
-        confirmed: u64,
-        (timeout, prefix): (Duration, &str),
-    ) -> Self {
-        let mut batch = state.subscriptions().next_batch(BATCH);
-        let until = confirmed + (batch.subscribe.len() + batch.unsubscribe.len()) as u64;
-        if until == confirmed {
-            return Self { until, call: None };
-        }
-        for channel in batch.subscribe.iter_mut().chain(&mut batch.unsubscribe) {
-            channel.insert_str(0, prefix);
-        }
-        let mut connection = connection.clone();
-        let call = async move {
-            let send = async {
-                if !batch.unsubscribe.is_empty() {
-                    connection.unsubscribe(&batch.unsubscribe).await?;
-                }
-                if !batch.subscribe.is_empty() {
-                    connection.subscribe(&batch.subscribe).await?;
-                }
-                RedisResult::Ok(())
-            };
-            let sent_at = tokio::time::Instant::now();
-            if let Ok(Ok(())) = tokio::time::timeout(timeout, send).await {
-                // The server has confirmed, and the confirmations are in the queue. The dispatcher handles them long
-                // before this time.
-                tokio::time::sleep_until(sent_at + 10 * timeout).await;
-            }
-        };
-        Self { until, call: Some(Box::pin(call)) }
-    }
-
-    fn is_complete(&self, confirmed: u64) -> bool {
-        confirmed >= self.until
-    }
-
-    /// Resolves if the batch failed. Cancel-safe: the call stays in `self`.
-    async fn failed(&mut self) {
-        match &mut self.call {
-            Some(call) => call.await,
-            None => std::future::pending().await,
-        }
     }
 }

@@ -1,14 +1,14 @@
 //! State of one subscription connection. Owns what the callers' side and the connection's task share: the desired
 //! subscriptions, the signals between the two, and the probe times. Used by the subscriber and the dispatcher.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use super::clock::{LastTime, MonotonicClock};
-use super::subscriptions::Subscriptions;
+use super::subscriptions::{Owner, Subscriptions};
 
 /// Channels to which a connection always subscribes.
 pub(super) struct SystemChannels {
@@ -30,76 +30,121 @@ impl SystemChannels {
     }
 }
 
+/// The subscriptions, which the connections to all masters of a cluster share.
+#[derive(Clone, Default)]
+pub(super) struct SharedSubscriptions(Arc<Mutex<Subscriptions>>);
+
+impl SharedSubscriptions {
+    /// Locks the subscriptions. The lock is never held across an await, and no code under it can panic in the middle of
+    /// a change.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Subscriptions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// State that callers and the connection's task share.
 pub(super) struct SubscriptionState {
-    subscriptions: Mutex<Subscriptions>,
+    /// This connection among those that share the subscriptions.
+    pub(super) owner: Owner,
+    subscriptions: SharedSubscriptions,
     /// Wakes the task after a change of the subscriptions.
     pub(super) changed: Notify,
     /// Asks the task to replace the connection.
     pub(super) replace: Notify,
+    /// The server has ended the subscription of the probe: its slot has moved.
+    pub(super) probe_ended: Notify,
     /// Times of the probe.
     pub(super) probe: ProbeState,
+    /// The channel of the probe on the present connection, as it is published there.
+    probe_channel: Mutex<Option<String>>,
 }
 
 impl SubscriptionState {
-    /// No subscriptions and no connection yet.
-    pub(super) fn new(clock: MonotonicClock) -> Self {
+    /// No connection yet.
+    pub(super) fn new(owner: Owner, subscriptions: SharedSubscriptions) -> Self {
         Self {
-            subscriptions: Mutex::default(),
+            owner,
+            subscriptions,
             changed: Notify::new(),
             replace: Notify::new(),
-            probe: ProbeState::new(clock),
+            probe_ended: Notify::new(),
+            probe: ProbeState::default(),
+            probe_channel: Mutex::new(None),
         }
     }
 
-    /// Locks the subscriptions. The lock is never held across an await, and no code under it can panic in the middle of
-    /// a change.
+    /// Locks the subscriptions.
     pub(super) fn subscriptions(&self) -> MutexGuard<'_, Subscriptions> {
-        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.subscriptions.lock()
+    }
+
+    /// The channel of the probe, while there is a connection.
+    pub(super) fn probe_channel(&self) -> Option<String> {
+        self.probe_channel.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes the channel of the probe on a new connection; `None` without one.
+    pub(super) fn set_probe_channel(&self, channel: Option<String>) {
+        *self.probe_channel.lock().unwrap_or_else(PoisonError::into_inner) = channel;
     }
 }
 
-/// Times of the probe through one connection.
-pub(super) struct ProbeState {
-    clock: MonotonicClock,
-    seen: LastTime,
-    /// Publication of the oldest probe that has not arrived, ms of the clock; 0: all have arrived.
-    sent_since: AtomicU64,
+/// Times of the probes through one connection, by the master that published them: each way through a cluster is proved by itself.
+#[derive(Default)]
+pub(super) struct ProbeState(Mutex<HashMap<String, ProbeTimes>>);
+
+#[derive(Default)]
+struct ProbeTimes {
+    seen: Option<Instant>,
+    /// Publication of the oldest probe that has not arrived.
+    sent_since: Option<Instant>,
 }
 
 impl ProbeState {
-    fn new(clock: MonotonicClock) -> Self {
-        Self { clock, seen: LastTime::never(clock), sent_since: AtomicU64::new(0) }
+    fn times(&self) -> MutexGuard<'_, HashMap<String, ProbeTimes>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records that a probe arrived.
-    pub(super) fn record_seen(&self) {
-        self.seen.record();
-        self.expect_none();
+    /// Records that a probe arrived. Only that of a master from which one was sent counts.
+    pub(super) fn record_seen(&self, master: &str) {
+        if let Some(times) = self.times().get_mut(master) {
+            *times = ProbeTimes { seen: Some(Instant::now()), sent_since: None };
+        }
     }
 
     /// No probe is expected any more.
     pub(super) fn expect_none(&self) {
-        self.sent_since.store(0, Ordering::Relaxed);
+        self.times().values_mut().for_each(|times| times.sent_since = None);
+    }
+
+    /// Only these masters are used.
+    pub(super) fn retain(&self, is_used: impl Fn(&str) -> bool) {
+        self.times().retain(|master, _| is_used(master));
+    }
+
+    /// Records that a probe is about to be published: it may arrive before its publication is confirmed.
+    pub(super) fn register(&self, master: &str) {
+        self.times().entry(master.to_owned()).or_default();
     }
 
     /// Records that a probe was published. Only a published probe can be missed: while commands fail, silence proves
     /// nothing about the subscriptions.
-    pub(super) fn record_sent(&self) {
-        let now = self.clock.now();
-        let _ = self.sent_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+    pub(super) fn record_sent(&self, master: &str, at: Instant) {
+        if let Some(times) = self.times().get_mut(master)
+            && times.seen.is_none_or(|seen| seen < at)
+        {
+            times.sent_since.get_or_insert(at);
+        }
     }
 
     /// How long the oldest published probe has been missing.
     pub(super) fn overdue(&self) -> Duration {
-        match self.sent_since.load(Ordering::Relaxed) {
-            0 => Duration::ZERO,
-            since => self.clock.since(since),
-        }
+        let times = self.times();
+        times.values().filter_map(|times| Some(times.sent_since?.elapsed())).max().unwrap_or_default()
     }
 
-    /// Time since the last probe arrived; `None` before the first one.
-    pub(super) fn silence(&self) -> Option<Duration> {
-        self.seen.age()
+    /// Time since the last probe of a master arrived; `None` before the first one.
+    pub(super) fn silence(&self, master: &str) -> Option<Duration> {
+        Some(self.times().get(master)?.seen?.elapsed())
     }
 }

@@ -1,6 +1,6 @@
-//! Desired and actual subscriptions of one connection. Owns their reconciliation; has no connection, no task and no clock.
-//! Called under a lock by the subscriber, for its callers (`subscribe`, `unsubscribe`) and for its connection
-//! (`next_batch`, `confirm_…`, `connection_lost`).
+//! Desired and actual subscriptions of one connection, or of one to each master of a cluster. Owns their reconciliation; has no
+//! connection, no task and no clock. Called under a lock by the subscriber, for its callers (`subscribe`, `unsubscribe`) and for
+//! its connection (`next_batch`, `confirm_…`, `connection_lost`).
 //!
 //! The desired state is authoritative, the connection is disposable. A change of the desired state only marks its channel
 //! as changed; the connection's side brings the actual state into line with it, one batch at a time. So any sequence of
@@ -12,6 +12,10 @@ use tokio::sync::oneshot;
 
 use crate::protocol::Topic;
 use crate::work_queue::WorkQueue;
+
+/// The connection that a channel belongs to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(super) struct Owner(pub(super) u64);
 
 /// State of one channel on the current connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +30,7 @@ enum Actual {
 #[derive(Debug)]
 struct DesiredSubscription {
     topic: Topic,
+    owner: Owner,
     desired: bool,
     /// A caller has received the confirmation. From then on, a caller that cancels does not end the subscription.
     acknowledged: bool,
@@ -37,13 +42,13 @@ struct DesiredSubscription {
     notified: Vec<u64>,
 }
 
-/// All subscriptions of one connection.
+/// All subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     by_channel: HashMap<String, DesiredSubscription>,
-    /// Channels whose desired state has changed. A channel is in hand while the server is asked about it. Without a
-    /// connection, nothing takes from this queue.
-    changed: WorkQueue<String>,
+    /// Channels of each connection whose desired state has changed. A channel is in hand while the server is asked about it.
+    /// Without a connection, nothing takes from its queue.
+    changed: HashMap<Owner, WorkQueue<String>>,
     last_ticket: u64,
 }
 
@@ -57,7 +62,7 @@ pub(super) enum SubscribeOutcome {
 }
 
 /// Changes to send to the server.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Batch {
     pub(super) subscribe: Vec<String>,
     pub(super) unsubscribe: Vec<String>,
@@ -68,15 +73,28 @@ pub(super) struct Batch {
 pub(super) enum Confirmation {
     /// The topic was interrupted and is now restored.
     Restored(Topic),
+    /// The server ended the subscription by itself, as it does when a slot moves: the topic is interrupted.
+    Interrupted(Topic),
     /// There is nothing to report.
     Unreported,
 }
 
+impl DesiredSubscription {
+    /// The topic, if callers have it and were not told yet that it is interrupted.
+    fn interrupt(&mut self) -> Option<Topic> {
+        let has_it = self.acknowledged || !self.notified.is_empty();
+        let is_told = self.interrupted || !has_it;
+        self.interrupted |= !is_told;
+        (!is_told).then(|| self.topic.clone())
+    }
+}
+
 impl Subscriptions {
-    /// Requests a subscription.
-    pub(super) fn subscribe(&mut self, channel: &str, topic: &Topic) -> SubscribeOutcome {
+    /// Requests a subscription. A new one is for the connection `owner`.
+    pub(super) fn subscribe(&mut self, owner: Owner, channel: &str, topic: &Topic) -> SubscribeOutcome {
         let entry = self.by_channel.entry(channel.to_owned()).or_insert_with(|| DesiredSubscription {
             topic: topic.clone(),
+            owner,
             desired: false,
             acknowledged: false,
             interrupted: false,
@@ -86,7 +104,7 @@ impl Subscriptions {
         });
         if !entry.desired {
             entry.desired = true;
-            self.changed.add(channel.to_owned());
+            self.changed.entry(entry.owner).or_default().add(channel.to_owned());
         }
         if entry.actual == Actual::Present {
             entry.acknowledged = true;
@@ -98,19 +116,25 @@ impl Subscriptions {
         SubscribeOutcome::Pending(self.last_ticket, receiver)
     }
 
+    /// The connection that a channel belongs to, if anybody wants it or has it.
+    pub(super) fn owner(&self, channel: &str) -> Option<Owner> {
+        self.by_channel.get(channel).map(|entry| entry.owner)
+    }
+
     /// Ends the subscription. The receivers of waiting callers fail.
     pub(super) fn unsubscribe(&mut self, channel: &str) {
         let Some(entry) = self.by_channel.get_mut(channel) else { return };
+        let changed = self.changed.entry(entry.owner).or_default();
         entry.desired = false;
         entry.acknowledged = false;
         entry.interrupted = false;
         entry.waiters.clear();
         entry.notified.clear();
         if entry.actual == Actual::Absent {
-            self.changed.remove(channel);
+            changed.remove(channel);
             self.by_channel.remove(channel);
         } else {
-            self.changed.add(channel.to_owned());
+            changed.add(channel.to_owned());
         }
     }
 
@@ -137,11 +161,13 @@ impl Subscriptions {
         }
     }
 
-    /// Takes the next changes, at most `max` channels. The caller must not take more before all of them are confirmed.
-    pub(super) fn next_batch(&mut self, max: usize) -> Batch {
+    /// Takes the next changes for a connection, at most `max` channels. The caller must not take more before all of them are
+    /// confirmed.
+    pub(super) fn next_batch(&mut self, owner: Owner, max: usize) -> Batch {
         let mut batch = Batch::default();
+        let Some(changed) = self.changed.get(&owner) else { return batch };
         while batch.subscribe.len() + batch.unsubscribe.len() < max {
-            let Some(channel) = self.changed.try_next() else { break };
+            let Some(channel) = changed.try_next() else { break };
             let entry = self.by_channel.get_mut(&channel);
             match entry.map(|entry| (entry.desired, &mut entry.actual)) {
                 Some((true, actual @ Actual::Absent)) => {
@@ -152,19 +178,54 @@ impl Subscriptions {
                     *actual = Actual::Unsubscribing;
                     batch.unsubscribe.push(channel);
                 }
-                _ => self.changed.done(&channel),
+                _ => changed.done(&channel),
             }
         }
         batch
     }
 
-    /// Records that the server confirmed a subscription.
-    pub(super) fn confirm_subscribed(&mut self, channel: &str) -> Confirmation {
-        self.changed.done(channel);
-        let Some(entry) = self.by_channel.get_mut(channel) else { return Confirmation::Unreported };
+    /// Whether the server has answered every change of a batch, or nobody waits for it any longer.
+    pub(super) fn is_settled(&self, owner: Owner, batch: &Batch) -> bool {
+        let is_in = |channel: &String, state| {
+            self.by_channel.get(channel).is_some_and(|entry| entry.owner == owner && entry.actual == state)
+        };
+        !batch.subscribe.iter().any(|channel| is_in(channel, Actual::Subscribing))
+            && !batch.unsubscribe.iter().any(|channel| is_in(channel, Actual::Unsubscribing))
+    }
+
+    /// Makes every change of a batch a change to come again, except those that were confirmed: the server has refused one.
+    pub(super) fn give_back(&mut self, owner: Owner, batch: &Batch) {
+        for channel in batch.subscribe.iter().chain(&batch.unsubscribe) {
+            let Some(entry) = self.by_channel.get_mut(channel).filter(|entry| entry.owner == owner) else {
+                continue;
+            };
+            let changed = self.changed.entry(owner).or_default();
+            match entry.actual {
+                Actual::Subscribing => entry.actual = Actual::Absent,
+                // What the server does not know it has ended.
+                Actual::Unsubscribing if !entry.desired => {
+                    changed.done(channel);
+                    changed.remove(channel);
+                    self.by_channel.remove(channel);
+                    continue;
+                }
+                Actual::Unsubscribing => entry.actual = Actual::Absent,
+                Actual::Absent | Actual::Present => continue,
+            }
+            changed.done(channel);
+            changed.add(channel.clone());
+        }
+    }
+
+    /// Records that the server confirmed a subscription on a connection.
+    pub(super) fn confirm_subscribed(&mut self, owner: Owner, channel: &str) -> Confirmation {
+        let changed = self.changed.entry(owner).or_default();
+        changed.done(channel);
+        let entry = self.by_channel.get_mut(channel).filter(|entry| entry.owner == owner);
+        let Some(entry) = entry else { return Confirmation::Unreported };
         entry.actual = Actual::Present;
         if !entry.desired {
-            self.changed.add(channel.to_owned());
+            changed.add(channel.to_owned());
             return Confirmation::Unreported;
         }
         let restored = std::mem::take(&mut entry.interrupted);
@@ -176,36 +237,74 @@ impl Subscriptions {
         if restored { Confirmation::Restored(entry.topic.clone()) } else { Confirmation::Unreported }
     }
 
-    /// Records that the server confirmed the end of a subscription.
-    pub(super) fn confirm_unsubscribed(&mut self, channel: &str) {
-        self.changed.done(channel);
-        let Some(entry) = self.by_channel.get_mut(channel) else { return };
+    /// Records that the server confirmed the end of a subscription on a connection, or ended it by itself.
+    pub(super) fn confirm_unsubscribed(&mut self, owner: Owner, channel: &str) -> Confirmation {
+        let entry = self.by_channel.get_mut(channel).filter(|entry| entry.owner == owner);
+        let Some(entry) = entry else { return Confirmation::Unreported };
+        let changed = self.changed.entry(owner).or_default();
+        let mut confirmation = Confirmation::Unreported;
+        match entry.actual {
+            Actual::Unsubscribing => {}
+            Actual::Present => {
+                confirmation = entry.interrupt().map_or(confirmation, Confirmation::Interrupted)
+            }
+            // Of an earlier subscription on this connection. The one that is asked for is confirmed after it.
+            Actual::Absent | Actual::Subscribing => return confirmation,
+        }
+        changed.done(channel);
         if entry.desired {
             entry.actual = Actual::Absent;
-            self.changed.add(channel.to_owned());
+            changed.add(channel.to_owned());
         } else {
-            self.changed.remove(channel);
+            changed.remove(channel);
             self.by_channel.remove(channel);
         }
+        confirmation
     }
 
-    /// Returns the topic of a channel while its subscription is desired.
-    pub(super) fn topic(&self, channel: &str) -> Option<&Topic> {
-        self.by_channel.get(channel).filter(|entry| entry.desired).map(|entry| &entry.topic)
+    /// Returns the topic of a channel while its subscription on a connection is desired.
+    pub(super) fn topic(&self, owner: Owner, channel: &str) -> Option<&Topic> {
+        let entry = self.by_channel.get(channel).filter(|entry| entry.desired && entry.owner == owner);
+        entry.map(|entry| &entry.topic)
     }
 
-    /// Records that the connection was lost. Returns the topics that it had: they deliver nothing until they are restored.
-    pub(super) fn connection_lost(&mut self) -> Vec<Topic> {
+    /// Records that a connection was lost. Returns the topics that it had: they deliver nothing until they are restored.
+    pub(super) fn connection_lost(&mut self, owner: Owner) -> Vec<Topic> {
         let mut interrupted = Vec::new();
-        self.changed.clear();
-        self.by_channel.retain(|_, entry| entry.desired);
-        for (channel, entry) in &mut self.by_channel {
+        let changed = self.changed.entry(owner).or_default();
+        changed.clear();
+        self.by_channel.retain(|_, entry| entry.desired || entry.owner != owner);
+        for (channel, entry) in self.by_channel.iter_mut().filter(|(_, entry)| entry.owner == owner) {
             entry.actual = Actual::Absent;
-            if (entry.acknowledged || !entry.notified.is_empty()) && !entry.interrupted {
-                entry.interrupted = true;
-                interrupted.push(entry.topic.clone());
+            interrupted.extend(entry.interrupt());
+            changed.add(channel.to_owned());
+        }
+        interrupted
+    }
+
+    /// Gives each channel to the connection that `owner_of` names for it. Returns the topics of those that another connection had:
+    /// they deliver nothing until they are restored.
+    pub(super) fn reassign(&mut self, owner_of: impl Fn(&str) -> Owner) -> Vec<Topic> {
+        let mut interrupted = Vec::new();
+        let moved: Vec<(String, Owner)> = (self.by_channel.iter())
+            .map(|(channel, entry)| (channel, entry.owner, owner_of(channel)))
+            .filter(|(_, old, new)| old != new)
+            .map(|(channel, _, new)| (channel.clone(), new))
+            .collect();
+        for (channel, new) in moved {
+            let Some(entry) = self.by_channel.get_mut(&channel) else { continue };
+            if let Some(changed) = self.changed.get(&entry.owner) {
+                changed.done(channel.as_str());
+                changed.remove(channel.as_str());
             }
-            self.changed.add(channel.to_owned());
+            entry.owner = new;
+            entry.actual = Actual::Absent;
+            if entry.desired {
+                interrupted.extend(entry.interrupt());
+                self.changed.entry(new).or_default().add(channel);
+            } else {
+                self.by_channel.remove(&channel);
+            }
         }
         interrupted
     }

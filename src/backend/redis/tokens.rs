@@ -2,11 +2,13 @@
 //! through [`Tokens`].
 
 use async_trait::async_trait;
+use redis::{Cmd, Pipeline, Value, from_redis_value};
 
 use super::error::ConnectionRole;
-use super::keys::Keys;
-use super::pool::Pool;
+use super::keys::{Keys, Layout};
+use super::router::Router;
 use super::script::TOKEN;
+use super::server::Lane;
 use crate::backend::{BackendError, TokenHash, TokenLookup, TokenRecord, Tokens, unix_ms};
 use crate::protocol::UserName;
 
@@ -15,7 +17,7 @@ const TOKENS_PER_CALL: usize = 500;
 
 /// Tokens of the cluster.
 pub(super) struct RedisTokens {
-    pub(super) pool: Pool,
+    pub(super) router: Router,
     pub(super) keys: Keys,
 }
 
@@ -26,53 +28,108 @@ fn parse(record: &[u8]) -> Option<TokenRecord> {
     Some(TokenRecord { user: UserName::parse(user).ok()?, expires_at })
 }
 
+/// A record that was read. As bytes: as text, a single record that is not UTF-8 would make a whole reply invalid.
+fn record(record: Option<Vec<u8>>) -> TokenLookup {
+    let record = record.map(|bytes| parse(&bytes).ok_or_else(|| ConnectionRole::Pool.malformed_reply()));
+    Ok(record.transpose()?.filter(TokenRecord::is_current))
+}
+
+impl RedisTokens {
+    /// Deletes records and their entries in the index of a user. In a cluster, they are in several slots: first the records, so
+    /// that what is left after a failure can be revoked once more.
+    async fn delete(&self, index: Option<&str>, hashes: &[String]) -> Result<u64, BackendError> {
+        let keys: Vec<String> = hashes.iter().map(|hash| self.keys.token_of(hash)).collect();
+        let mut remove_entries = redis::cmd("ZREM");
+        remove_entries.arg(index).arg(hashes);
+        if self.keys.layout() == Layout::Single {
+            let mut delete = redis::pipe();
+            delete.atomic().cmd("DEL").arg(&keys);
+            if index.is_some() {
+                delete.add_command(remove_entries);
+            }
+            let replies: Vec<u64> = self.router.pipeline((Lane::Long, &keys[0]), &delete).await?;
+            return Ok(replies.first().copied().unwrap_or(0));
+        }
+        let delete = |pipeline: &mut Pipeline, key: &str| {
+            pipeline.cmd("DEL").arg(key);
+        };
+        let mut deleted = 0;
+        for reply in self.router.for_each_key(Lane::Long, &keys, 1, delete).await {
+            deleted += u64::from(reply?.first() == Some(&Value::Int(1)));
+        }
+        if let Some(index) = index {
+            self.router.command::<()>((Lane::Long, index), &remove_entries).await?;
+        }
+        Ok(deleted)
+    }
+}
+
 #[async_trait]
 impl Tokens for RedisTokens {
     async fn insert(&self, hash: TokenHash, record: &TokenRecord) -> Result<(), BackendError> {
         let now = unix_ms();
         let expires = record.expires_at.map(|at| at.to_string()).unwrap_or_default();
-        self.pool
-            .script(&TOKEN, 2, |cmd| {
-                cmd.arg(self.keys.tokens(&record.user)).arg(self.keys.token(&hash));
-                cmd.arg(hash.to_string()).arg(record.user.as_str()).arg(&expires).arg(now);
-            })
-            .await
+        let (index, token, text) = (self.keys.tokens(&record.user), self.keys.token(&hash), hash.to_string());
+        // The keys, and what is written to them.
+        let calls: &[(&[&str], &str)] = match self.keys.layout() {
+            Layout::Single => &[(&[&index, &token], "both")],
+            Layout::Cluster => &[(&[&index], "index"), (&[&token], "record")],
+        };
+        for (keys, what) in calls {
+            let fill = |cmd: &mut Cmd| {
+                cmd.arg(keys).arg(&text).arg(record.user.as_str()).arg(&expires).arg(now).arg(what);
+            };
+            self.router.script::<()>((Lane::Long, keys[0]), &TOKEN, keys.len(), fill).await?;
+        }
+        if self.keys.layout() == Layout::Single {
+            return Ok(());
+        }
+        // All tokens of the user may have been revoked in between.
+        let mut score = redis::cmd("ZSCORE");
+        score.arg(&index).arg(&text);
+        if self.router.command::<Option<String>>((Lane::Long, &index), &score).await?.is_some() {
+            return Ok(());
+        }
+        self.delete(None, std::slice::from_ref(&text)).await?;
+        Err(BackendError::Refused("the tokens of the user were revoked at the same time".into()))
     }
 
     async fn look_up(&self, hashes: &[TokenHash]) -> Result<Vec<TokenLookup>, BackendError> {
         let mut found = Vec::with_capacity(hashes.len());
         for hashes in hashes.chunks(TOKENS_PER_CALL) {
-            let mut get = redis::cmd("MGET");
-            for hash in hashes {
-                get.arg(self.keys.token(hash));
+            let keys: Vec<String> = hashes.iter().map(|hash| self.keys.token(hash)).collect();
+            if self.keys.layout() == Layout::Single {
+                let mut get = redis::cmd("MGET");
+                get.arg(&keys);
+                let records: Vec<Option<Vec<u8>>> = self.router.command((Lane::Long, &keys[0]), &get).await?;
+                found.extend(records.into_iter().map(record));
+                continue;
             }
-            // As bytes: as text, a single record that is not UTF-8 would make the whole reply invalid.
-            let records: Vec<Option<Vec<u8>>> = self.pool.command(&get).await?;
-            found.extend(records.into_iter().map(|record| {
-                let record = record
-                    .map(|bytes| parse(&bytes))
-                    .map(|record| record.ok_or_else(|| ConnectionRole::Pool.malformed_reply()));
-                Ok(record.transpose()?.filter(TokenRecord::is_current))
-            }));
+            let get = |pipeline: &mut Pipeline, key: &str| {
+                pipeline.cmd("GET").arg(key);
+            };
+            let malformed = || ConnectionRole::Pool.malformed_reply();
+            // A server that fails makes only its tokens unknown.
+            found.extend(self.router.for_each_key(Lane::Long, &keys, 1, get).await.into_iter().map(
+                |reply| {
+                    let reply = reply?.pop().ok_or_else(malformed)?;
+                    record(from_redis_value(reply).map_err(|_| malformed())?)
+                },
+            ));
         }
         Ok(found)
     }
 
     async fn remove(&self, hash: TokenHash) -> Result<bool, BackendError> {
-        let mut remove = redis::pipe();
-        remove.atomic();
-        remove.cmd("DEL").arg(self.keys.token(&hash));
-        match self.look_up(&[hash]).await?.pop() {
-            Some(Ok(Some(record))) => {
-                remove.cmd("ZREM").arg(self.keys.tokens(&record.user)).arg(hash.to_string()).ignore();
-            }
+        let index = match self.look_up(&[hash]).await?.pop() {
+            Some(Ok(Some(record))) => Some(self.keys.tokens(&record.user)),
             // The owner of a corrupt record is unknown. The record is removed all the same; its entry in an index stays and
             // does no harm.
-            Some(Err(_)) => {}
+            Some(Err(BackendError::Corrupt(_))) => None,
+            Some(Err(error)) => return Err(error),
             Some(Ok(None)) | None => return Ok(false),
-        }
-        let (removed,): (bool,) = self.pool.pipeline(&remove).await?;
-        Ok(removed)
+        };
+        Ok(self.delete(index.as_deref(), &[hash.to_string()]).await? > 0)
     }
 
     async fn remove_all(&self, user: &UserName) -> Result<(), BackendError> {
@@ -80,17 +137,11 @@ impl Tokens for RedisTokens {
         loop {
             let mut range = redis::cmd("ZRANGE");
             range.arg(&index).arg(0).arg(TOKENS_PER_CALL - 1);
-            let hashes: Vec<String> = self.pool.command(&range).await?;
+            let hashes: Vec<String> = self.router.command((Lane::Long, &index), &range).await?;
             if hashes.is_empty() {
                 return Ok(());
             }
-            let mut remove = redis::pipe();
-            remove.atomic();
-            for hash in &hashes {
-                remove.cmd("DEL").arg(self.keys.token_of(hash)).ignore();
-            }
-            remove.cmd("ZREM").arg(&index).arg(&hashes).ignore();
-            self.pool.pipeline::<()>(&remove).await?;
+            self.delete(Some(&index), &hashes).await?;
         }
     }
 }

@@ -55,6 +55,6 @@ impl Session {
     /// Whether the log of this topic has ever held a message.
     async fn is_stored(&self, topic: Topic) -> Result<bool> {
         let tops = self.node.backend.broker.tops(&[topic]).await?;
-        Ok(tops.first().is_some_and(|top| top.seq > 0))
+        Ok(tops.first().is_some_and(|top| top.is_some_and(|top| top.seq > 0)))
     }
 }

@@ -59,8 +59,8 @@ impl Broker for NotingBroker {
         Ok(Page { top: Position::start(self.epoch), entries: Vec::new(), more: false })
     }
 
-    async fn tops(&self, topics: &[Topic]) -> Result<Vec<Position>, BackendError> {
-        Ok(vec![Position::start(self.epoch); topics.len()])
+    async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {
+        Ok(vec![Some(Position::start(self.epoch)); topics.len()])
     }
 
     fn ready(&self) -> bool {

@@ -6,18 +6,20 @@
 --       (hashes).
 -- ARGV: max messages, max age in ms, max bytes, dedupe window in ms, number of the current window (empty: by the clock of
 --       Redis), 1 if the memory for messages is used up, max messages and max bytes in the first of two logs while its user
---       has never connected, 1 if a node of an earlier version runs; then the items, one after the other: number of logs,
---       hash of the dedupe key (empty: nothing repeats the message), the dedupe key, message id, sent_at, 1 if the limits of
---       the first of two logs apply (2: only a repeat is answered, and nothing new is stored), body, then for each log its
---       channel and the epoch for a new log.
+--       has never connected, 1 if a node of an earlier version runs, the command that publishes; then the items, one after
+--       the other: number of logs, hash of the dedupe key (empty: nothing repeats the message), the dedupe key, message id,
+--       sent_at, the terms, body, then for each log its channel and the epoch for a new log. The terms are the sum of: 1 if
+--       the limits of the first of two logs apply; 2 if only a repeat is answered, and nothing new is stored; 4 if this is the
+--       first of two logs, and another call writes the second; 8 if it is that second log, which gets the message as it is.
 -- Returns for each item an error, or the text `<epoch> <seq> <message id> <sent_at> <duplicate> <begun>`: of the last log, 1 if
--- all logs already held the message, and the number of logs that were empty before.
+-- all logs already held the message, and the number of logs that were empty before. For the first of two calls, a newline and the
+-- body follow, if it is not the one that was given.
 
-local HEADER = 9
+local HEADER = 10
 local call, pack, unpack_state = redis.call, cmsgpack.pack, cmsgpack.unpack
 local max_messages, max_age, max_bytes, window = ARGV[1] + 0, ARGV[2] + 0, ARGV[3] + 0, ARGV[4] + 0
 local window_number = tonumber(ARGV[5]) or math.floor(now / window)
-local is_full, has_older_nodes = ARGV[6] == '1', ARGV[9] == '1'
+local is_full, has_older_nodes, publish_command = ARGV[6] == '1', ARGV[9] == '1', ARGV[10]
 -- Entries are deleted in blocks, so a log may have a few more than it may hold, by count and age; no node hands these out.
 -- The limit of bytes is exact.
 local block = math.max(1, math.floor(max_messages / 32))
@@ -53,7 +55,7 @@ local function append(log, key, seq, start, id, body, channel, min_id)
   call('HSET', KEYS[key], 'z', pack(seq, log[EPOCH], id, bytes, log[FIRST], log[FIRST_AT], at, log[WINDOW],
     log[HAS_PREVIOUS], log[HASH_ENDS], log[OLDER_WINDOW], log[EXTEND_AT]), 's', seq, 'b', string.format('%d', bytes),
     'i', id, 'a', at_text)
-  call('PUBLISH', channel, 'M ' .. start .. (prev == '' and '-' or prev) .. ' ' .. at_text .. '\n' .. body)
+  call(publish_command, channel, 'M ' .. start .. (prev == '' and '-' or prev) .. ' ' .. at_text .. '\n' .. body)
 end
 
 -- Reads the state of a log. Returns nothing if the log, or the message for it, is not ordinary.
@@ -76,12 +78,15 @@ end
 
 -- Handles an item whose arguments begin at `at`, and its keys at `key`. Returns nothing if it is not ordinary.
 local function append_ordinary(at, key)
-  if ARGV[at + 5] == '2' then return end
+  local terms = ARGV[at + 5]
+  if terms == '2' or terms == '6' then return end
   local id, sent_at, body, field, hash = ARGV[at + 3], ARGV[at + 4], ARGV[at + 6], nil, nil
   local other_key = key + 2
   if ARGV[at + 1] ~= '' then field, other_key, hash = 'h' .. ARGV[at + 1], key + 4, 2 + window_number % 2 end
+  local found = (terms == '1' or terms == '5') and call('HMGET', KEYS[key], 'z', 's', 'f', 'n')
+    or call('HMGET', KEYS[key], 'z', 's', 'f')
   if ARGV[at] == '1' then
-    local log = read_ordinary(key, id, #body, field, call('HMGET', KEYS[key], 'z', 's', 'f'))
+    local log = read_ordinary(key, id, #body, field, found)
     if not log then return end
     local seq, start = next_record(log, id)
     -- This is also the look for a repeat.
@@ -90,8 +95,6 @@ local function append_ordinary(at, key)
     if failed and field then call('HDEL', KEYS[key + hash], field) end
     return failed or start .. sent_at .. ' 0 0'
   end
-  local found = ARGV[at + 5] == '1' and call('HMGET', KEYS[key], 'z', 's', 'f', 'n')
-    or call('HMGET', KEYS[key], 'z', 's', 'f')
   local log = read_ordinary(key, id, #body, field, found)
   local own = log and read_ordinary(other_key, id, #body, field, call('HMGET', KEYS[other_key], 'z', 's', 'f'))
   if not own then return end

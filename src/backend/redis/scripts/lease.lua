@@ -112,9 +112,10 @@ function actions.claim()
   return 1
 end
 
--- KEYS: held, claim. Deletes the incarnation. If it still holds members, it expires at once instead.
+-- KEYS: claim, and where all keys are on one server held. ARGV: 1 if the incarnation still holds members, as far as the caller
+-- knows. Deletes the incarnation. If it still holds members, it expires at once instead.
 function actions.forget()
-  if redis.call('ZCARD', KEYS[5]) > 0 then
+  if ARGV[3] == '1' or KEYS[6] and redis.call('ZCARD', KEYS[6]) > 0 then
     redis.call('ZADD', leases, 0, incarnation)
   else
     redis.call('ZREM', leases, incarnation)
@@ -122,7 +123,7 @@ function actions.forget()
     redis.call('HDEL', durations, incarnation)
     redis.call('HDEL', levels, incarnation)
   end
-  redis.call('DEL', KEYS[6])
+  redis.call('DEL', KEYS[5])
   return 1
 end
 

@@ -146,8 +146,10 @@ end
 local function publish(at, key)
   local id, sent_at, body, count = ARGV[at + 3], ARGV[at + 4], ARGV[at + 6], ARGV[at] + 0
   local hash_field, key_field = 'h' .. ARGV[at + 1], 'k' .. ARGV[at + 2]
-  local is_repeatable = ARGV[at + 1] ~= ''
-  local logs, missing, complete_log, begins_log = {}, 0, nil, false
+  local is_repeatable, terms = ARGV[at + 1] ~= '', ARGV[at + 5] + 0
+  local is_second, is_first, only_repeat, is_charged =
+    terms == 8, terms % 8 >= 4, terms % 4 >= 2, terms % 2 == 1
+  local logs, missing, complete_log, begins_log, new_body = {}, 0, nil, false, ''
   for i = 1, count do
     local log = read_log(KEYS[key], KEYS[key + 1], ARGV[at + 6 + 2 * i])
     begins_log = begins_log or log.is_new
@@ -159,7 +161,12 @@ local function publish(at, key)
     logs[i], key = log, key + (is_repeatable and 4 or 2)
   end
   local last = logs[count]
-  if missing == 0 then return last.record .. ' 1 0' end
+  if missing == 0 then
+    if not is_first then return last.record .. ' 1 0' end
+    local entry_id = last.record_seq .. '-0'
+    local entry = redis.call('XRANGE', last.stream, entry_id, entry_id)[1]
+    return last.record .. ' 1 0' .. (entry and entry[2][2] == last.record_id and '\n' .. entry[2][8] or '')
+  end
 
   if complete_log then
     -- Only one of two logs holds the message: the other gets the same message as it was stored. If that
@@ -169,10 +176,12 @@ local function publish(at, key)
     local entry_id = complete_log.record_seq .. '-0'
     local entry = redis.call('XRANGE', complete_log.stream, entry_id, entry_id)[1]
     if entry and entry[2][2] == id then body = entry[2][8] end
+  elseif is_second then
+    if is_full and begins_log then return full() end
   else
-    if ARGV[at + 5] == '2' then return { err = 'NOREPEAT no log holds the message' } end
+    if only_repeat then return { err = 'NOREPEAT no log holds the message' } end
     if is_full then return full() end
-    if count == 2 and ARGV[at + 5] == '1' and logs[1].is_unopened and is_inbox_full(logs[1], #body) then
+    if (count == 2 or is_first) and is_charged and logs[1].is_unopened and is_inbox_full(logs[1], #body) then
       return { err = 'INBOXFULL the user has never connected' }
     end
     local raised = id
@@ -181,6 +190,7 @@ local function publish(at, key)
     local first_byte, last_byte = string.find(body, id, 1, true)
     if raised ~= id and first_byte then
       body = string.sub(body, 1, first_byte - 1) .. raised .. string.sub(body, last_byte + 1)
+      new_body = is_first and '\n' .. body or ''
     end
     id = raised
   end
@@ -196,10 +206,10 @@ local function publish(at, key)
     if not log.record then
       local failed = write(log, id, sent_at, body, is_repeatable and (has_older_nodes and key_field or hash_field))
       if failed then return failed end
-      if log.is_new and i < count and not complete_log then redis.call('HSET', log.meta, 'n', 1) end
+      if log.is_new and (i < count or is_first) and not complete_log then redis.call('HSET', log.meta, 'n', 1) end
     end
   end
-  return last.record .. ' 0 ' .. begun
+  return last.record .. ' 0 ' .. begun .. new_body
 end
 
 while ARGV[at] do

@@ -1,0 +1,104 @@
+//! What a publish is for the scripts. Owns the order of the arguments of `append.lua`: those of one publish, and those that all of a call
+//! share; sends nothing. Made by the broker, sent by the publish queue.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use redis::Cmd;
+use sha2::{Digest, Sha256};
+
+use super::format_level::FormatLevel;
+use super::memory::MemoryGauge;
+use super::replicas::Replicas;
+use super::slot::Slot;
+use super::steady_clock::SteadyClock;
+use crate::backend::UNOPENED_INBOX;
+use crate::config::History;
+
+/// Length of the hash of a dedupe key.
+const DEDUPE_HASH_BYTES: usize = 16;
+
+/// Returns the hash of a dedupe key: a record has one length, however long the key is.
+pub(super) fn dedupe_hash(key: &str) -> [u8; DEDUPE_HASH_BYTES] {
+    let hash = Sha256::digest(key.as_bytes());
+    std::array::from_fn(|index| hash[index])
+}
+
+/// When a publish is stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum PublishTerms {
+    /// Without a limit of its sender.
+    Free = 0,
+    /// With the limit of a private log whose user has never connected.
+    Charged = 1,
+    /// Not if it is new: only a message that a log holds is answered, and completed.
+    OnlyRepeat = 2,
+    /// The second log of a message that the first one holds: as it is there.
+    Second = 8,
+}
+
+/// Added to the terms for the first log of a message, if another call writes the second.
+const FIRST_OF_TWO: u8 = 4;
+
+/// One publish, as `append.lua` takes it.
+pub(super) struct PublishItem {
+    /// Publishes of one slot may go as one call. That of all keys in a cluster, and always the same one for a single Redis.
+    pub(super) slot: Slot,
+    /// The keys of each log: meta and stream, with a dedupe key also the two dedupe hashes.
+    pub(super) keys: Vec<String>,
+    /// The hash of the dedupe key, and the key. Empty if nothing repeats the message.
+    pub(super) dedupe: Option<([u8; DEDUPE_HASH_BYTES], String)>,
+    pub(super) message_id: String,
+    pub(super) sent_at: u64,
+    pub(super) terms: PublishTerms,
+    /// Another call writes a second log.
+    pub(super) is_first_of_two: bool,
+    pub(super) body: Bytes,
+    /// The channel of each log, and its epoch if it is new.
+    pub(super) logs: Vec<(String, String)>,
+}
+
+impl PublishItem {
+    /// Appends the arguments of this publish.
+    pub(super) fn write_to(&self, cmd: &mut Cmd) {
+        let (hash, key) = match &self.dedupe {
+            Some((hash, key)) => (&hash[..], key.as_str()),
+            None => (&[][..], ""),
+        };
+        cmd.arg(self.logs.len()).arg(hash).arg(key).arg(&self.message_id).arg(self.sent_at);
+        let first_of_two = if self.is_first_of_two { FIRST_OF_TWO } else { 0 };
+        cmd.arg(self.terms as u8 + first_of_two).arg(&self.body[..]);
+        for (channel, epoch) in &self.logs {
+            cmd.arg(channel).arg(epoch);
+        }
+    }
+}
+
+/// What all publishes of a call have in common.
+#[derive(Clone)]
+pub(super) struct PublishHeader {
+    pub(super) retention: History,
+    /// The time of the dedupe windows.
+    pub(super) steady: Arc<SteadyClock>,
+    /// Whether Redis has memory for messages.
+    pub(super) memory: Arc<MemoryGauge>,
+    /// Whether nodes of an earlier version run.
+    pub(super) format: Arc<FormatLevel>,
+    /// The command that publishes.
+    pub(super) publish_command: &'static str,
+    /// The replicas that must have a publish, if any.
+    pub(super) replicas: Option<Replicas>,
+}
+
+impl PublishHeader {
+    /// Appends the arguments that a call has once, before those of its items.
+    pub(super) fn write_to(&self, cmd: &mut Cmd) {
+        let History { max_messages, max_age, max_bytes, dedupe_window, .. } = &self.retention;
+        let window = (dedupe_window.as_millis() as i64).max(1);
+        // Before the first reading, the script uses the clock of Redis.
+        let number = self.steady.now().map(|now| (now / window).to_string()).unwrap_or_default();
+        cmd.arg(max_messages).arg(max_age.as_millis() as u64).arg(max_bytes).arg(window).arg(number);
+        cmd.arg(u8::from(self.memory.is_full())).arg(UNOPENED_INBOX.messages).arg(UNOPENED_INBOX.bytes);
+        cmd.arg(u8::from(self.format.has_older_nodes())).arg(self.publish_command);
+    }
+}
