@@ -131,7 +131,7 @@ impl<R: Read> Read for Watched<'_, R> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::cell::{Cell, RefCell};
     use std::sync::Arc;
 
@@ -142,7 +142,7 @@ mod tests {
     use crate::tls_files::provider;
 
     /// A session after its handshake, and its client.
-    fn pair() -> (TlsSession, ClientConnection) {
+    pub(in crate::transport) fn pair() -> (TlsSession, ClientConnection) {
         let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(own.cert.der().clone()).unwrap();
