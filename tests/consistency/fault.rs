@@ -118,7 +118,6 @@ impl Fault {
             | Self::MixLossy
             | Self::StaleReplica
             | Self::EmptyRedis
-            | Self::SentinelKill
             | Self::DiskFullAlways => Fsync::Always,
             _ => Fsync::EverySecond,
         }

@@ -26,8 +26,8 @@ pub(super) const NOT_A_MASTER: &str =
 /// What is wrong with a server that neither the Sentinels nor the other servers of its cluster name as a master.
 const REPLACED: &str = "another server is the master now";
 
-/// How long a Sentinel may take to connect or to answer. They are asked side by side, and their answer is needed soon.
-const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long connecting to a Sentinel may take. A question has its own deadline.
+const SENTINEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// All settings of a connection. Only the dialer and the master know the address.
 #[derive(Clone)]

@@ -4,9 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join;
-use redis::{FromRedisValue, PushInfo, PushKind, RedisError, Value, from_redis_value};
+use redis::{AsyncConnectionConfig, FromRedisValue, PushInfo, PushKind, RedisError, Value, from_redis_value};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::connection::Connection;
 use super::connector::Connector;
@@ -15,6 +17,12 @@ use super::sentinel_report::Report;
 
 /// Why writes wait while a Sentinel replaces the master. The old one may still answer, and what it stores then is lost.
 pub(super) const FAILOVER: &str = "the Sentinels are replacing the master";
+
+/// How long a round may wait for this Sentinel. All are asked side by side, and their answer is needed soon.
+const ROUND: Duration = Duration::from_millis(500);
+
+/// So many questions without an answer end a connection.
+const MISSES: u32 = 4;
 
 /// The event of a Sentinel that has another master. A question comes at once.
 const SWITCHED: &str = "+switch-master";
@@ -44,6 +52,9 @@ pub(super) struct SentinelLink {
     name: Arc<str>,
     master: Master,
     live: Option<Live>,
+    connecting: Option<AbortOnDropHandle<Result<Live, RedisError>>>,
+    /// Questions in a row without an answer in time.
+    misses: u32,
 }
 
 struct Live {
@@ -57,7 +68,7 @@ struct Live {
 impl SentinelLink {
     /// Connects with the first question.
     pub(super) fn new(connector: Connector, name: Arc<str>, master: Master) -> Self {
-        Self { connector, name, master, live: None }
+        Self { connector, name, master, live: None, connecting: None, misses: 0 }
     }
 
     /// Host and port.
@@ -65,10 +76,17 @@ impl SentinelLink {
         self.connector.address()
     }
 
-    /// Asks for the master, within the deadline of the connector.
+    /// Asks for the master, within [`ROUND`].
     pub(super) async fn ask(&mut self) -> Result<Report, NoReport> {
-        let asked = tokio::time::timeout(self.connector.timeout(), self.try_ask()).await;
-        let asked = asked.unwrap_or_else(|_| Err(NoReport::Failed("no answer in time".into())));
+        let Ok(asked) = tokio::time::timeout(ROUND, self.try_ask()).await else {
+            // A connection that is only slow stays: it brings the events, and is up again sooner than a new one.
+            self.misses += 1;
+            if self.misses.is_multiple_of(MISSES) {
+                self.live = None;
+            }
+            return Err(NoReport::Failed("no answer in time".into()));
+        };
+        self.misses = 0;
         if matches!(asked, Err(NoReport::Failed(_))) {
             self.live = None;
         }
@@ -106,7 +124,6 @@ impl SentinelLink {
     /// Whether this Sentinel sees neither enough others to replace a master nor any replica: it and the node may be on the smaller
     /// side of a cut network.
     pub(super) async fn is_isolated(&mut self) -> bool {
-        let timeout = self.connector.timeout();
         let look = async {
             let mut connection = self.live().await.ok()?;
             let mut other = connection.clone();
@@ -124,7 +141,7 @@ impl SentinelLink {
             };
             Some(!has_quorum && !replicas.ok()?.iter().any(is_up))
         };
-        tokio::time::timeout(timeout, look).await.ok().flatten().unwrap_or(false)
+        tokio::time::timeout(ROUND, look).await.ok().flatten().unwrap_or(false)
     }
 
     fn command(&self, subcommand: &str) -> redis::Cmd {
@@ -138,17 +155,16 @@ impl SentinelLink {
         if let Some(live) = self.live.as_ref().filter(|live| !live.is_lost.load(Ordering::Relaxed)) {
             return Ok(live.questions.clone());
         }
+        // In a task of its own, since it may take longer than a round.
         let is_lost = Arc::new(AtomicBool::new(false));
         let config = self.connector.config().set_push_sender(self.events(is_lost.clone()));
-        let (questions, events) = join(
-            self.connector.connect(&self.connector.config().set_push_sender(self.events(is_lost.clone()))),
-            self.connector.connect(&config),
-        )
-        .await;
-        let (questions, mut events) = (questions?, events?);
-        let channels: Vec<&str> = [SWITCHED].into_iter().chain(BEGINS).chain(ENDS).collect();
-        events.subscribe(channels).await?;
-        self.live = Some(Live { questions: questions.clone(), _events: events, is_lost });
+        let connect = connect(self.connector.clone(), config, is_lost);
+        let spawn = || AbortOnDropHandle::new(tokio::spawn(connect));
+        let connected = self.connecting.get_or_insert_with(spawn).await;
+        self.connecting = None;
+        let live = connected.map_err(std::io::Error::other)??;
+        let questions = live.questions.clone();
+        self.live = Some(live);
         Ok(questions)
     }
 
@@ -176,6 +192,19 @@ impl SentinelLink {
             Ok(())
         }
     }
+}
+
+/// Makes both connections, within the deadlines of the connector.
+async fn connect(
+    connector: Connector,
+    config: AsyncConnectionConfig,
+    is_lost: Arc<AtomicBool>,
+) -> Result<Live, RedisError> {
+    let (questions, events) = join(connector.connect(&config), connector.connect(&config)).await;
+    let (questions, mut events) = (questions?, events?);
+    let channels: Vec<&str> = [SWITCHED].into_iter().chain(BEGINS).chain(ENDS).collect();
+    connector.within(events.subscribe(channels)).await?;
+    Ok(Live { questions, _events: events, is_lost })
 }
 
 /// Whether an event names this master: `master NAME ip port`, or `slave … @ NAME ip port`.
