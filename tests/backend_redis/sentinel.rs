@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chatnode::backend::Range;
 use chatnode::backend::redis::{ConnectError, connect};
 use chatnode::config::Config;
 use chatnode::protocol::{Outcome, Topic};
@@ -11,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::support::backend::{Harness, bodies, room};
+use crate::support::backend::{ALL, Harness, bodies, room};
 use crate::support::listener::{Delivery, Listener, eventually};
 use crate::support::redis_server::RedisServer;
 use crate::support::sentinel_set::{DOWN_AFTER, MASTER, SentinelSet, TIMEOUT};
@@ -81,6 +82,11 @@ async fn until_stored(node: &Harness, topic: &Topic, body: &str) {
 
 /// Checks that the log has everything that was acknowledged, once and in order.
 async fn assert_complete(node: &Harness, topic: &Topic, acknowledged: &[String]) {
+    // On a busy machine the first reads after a failover may fail.
+    eventually("the log can be read", || async {
+        node.backend.broker.history(topic, Range::Newest, ALL).await.is_ok()
+    })
+    .await;
     let log = node.log(topic).await;
     let kept: Vec<&str> = bodies(&log).into_iter().filter(|body| body.parse::<u64>().is_ok()).collect();
     assert!(acknowledged.len() > 10, "{} were acknowledged", acknowledged.len());
