@@ -1,6 +1,7 @@
 //! The life of a cluster that `docker compose` runs, told once from its first start to its last: everything that an operator does to
 //! it while clients talk. Owns the order of the stories, which share one cluster, and their bars; `nodes` and `services` tell them.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::engine::with_engine;
@@ -16,8 +17,12 @@ const V1: &[&str] = &["docker-compose"];
 /// Clients at the start.
 const CLIENTS: usize = 60;
 
+/// One cluster at a time: the stories have bars for times.
+static TURN: Mutex<()> = Mutex::new(());
+
 #[test]
 fn clients_lose_nothing_whatever_the_operator_does() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     with_engine("", |engine| async move {
         let project = Project::new(engine, V2);
         page_answers_after_up(&project).await;
@@ -41,6 +46,7 @@ fn clients_lose_nothing_whatever_the_operator_does() {
 
 #[test]
 fn compose_v1_runs_the_same_file() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     with_engine("", |engine| async move {
         let project = Project::new(engine, V1);
         page_answers_after_up(&project).await;
