@@ -82,14 +82,6 @@ macro_rules! for_each_backend {
                 }
             )+)+
         }
-        mod broadcast {
-            $($(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $test() {
-                    crate::$file::$test(&crate::TestStore::broadcast_cluster()).await;
-                }
-            )+)+
-        }
         mod embedded {
             $($(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,4 +130,28 @@ for_each_backend! {
         cursor_moves_only_forward,
         room_markers_move_only_forward,
         private_markers_move_only_forward_and_are_bounded;
+}
+
+/// What depends on the way in which the nodes of a cluster hear of messages.
+mod broadcast {
+    macro_rules! on_broadcast {
+        ($($file:ident::$test:ident),+) => {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$file::$test(&crate::TestStore::broadcast_cluster()).await;
+                }
+            )+
+        };
+    }
+
+    on_broadcast! {
+        subscriptions::subscriber_receives_the_entries_of_the_log,
+        subscriptions::unsubscribed_node_receives_nothing,
+        subscriptions::last_call_decides_whether_a_topic_is_subscribed,
+        subscriptions::node_subscribes_to_many_topics_at_once,
+        subscriptions::event_carries_its_origin_and_is_not_stored,
+        subscriptions::notice_reaches_its_sender,
+        stores::presence_publishes_one_enter_and_one_leave
+    }
 }

@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 use crate::fault::Fault;
 use crate::process::{Fsync, Node, NodeSettings, RedisServer};
 use crate::proxy::Proxy;
+use crate::redis_shards::RedisShards;
 use crate::sentinel_set::SentinelSet;
 
 pub struct Cluster {
     pub redis: RedisServer,
     /// Replicas and Sentinels around it, if the fault is one of theirs.
     pub set: Option<SentinelSet>,
-    /// The proxy from each node to Redis; none with Sentinels, which have their own.
+    /// The servers of a Redis Cluster, if the fault is one of theirs.
+    pub shards: Option<RedisShards>,
+    /// The proxy from each node to Redis; none with Sentinels, which have their own, or with a Redis Cluster.
     pub to_redis: Vec<Proxy>,
     /// The proxy from clients to each node.
     pub to_nodes: Vec<Proxy>,
@@ -32,7 +35,11 @@ impl Cluster {
     ) -> std::io::Result<Self> {
         let fsync = fault.fsync();
         let mut redis = RedisServer::new(dir.join("redis-0"), fsync)?;
-        let set = if fault.is_of_sentinels() {
+        let mut shards = None;
+        let set = if fault.is_of_shards() {
+            shards = Some(RedisShards::start(dir, fsync).await?);
+            None
+        } else if fault.is_of_sentinels() {
             Some(SentinelSet::start(&mut redis, dir, fsync, fault == Fault::SentinelMinority).await?)
         } else {
             redis.up().await?;
@@ -41,6 +48,7 @@ impl Cluster {
         let mut cluster = Self {
             redis,
             set,
+            shards,
             to_redis: Vec::new(),
             to_nodes: Vec::new(),
             nodes: Vec::new(),
@@ -49,9 +57,10 @@ impl Cluster {
             servers: 1,
         };
         for number in 0..nodes {
-            let url = match &cluster.set {
-                Some(set) => set.url(),
-                None => {
+            let url = match (&cluster.set, &cluster.shards) {
+                (Some(set), _) => set.url(),
+                (None, Some(shards)) => shards.url(),
+                (None, None) => {
                     let to_redis = Proxy::start(cluster.redis.address).await?;
                     let url = format!("redis://{}", to_redis.address);
                     cluster.to_redis.push(to_redis);
@@ -71,11 +80,15 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// The address of the server that has the logs.
-    pub async fn master(&self) -> std::io::Result<SocketAddr> {
-        match &self.set {
-            Some(set) => set.master_address(&self.redis).await,
-            None => Ok(self.redis.address),
+    /// The addresses of the servers that have the logs.
+    pub async fn masters(&self) -> std::io::Result<Vec<SocketAddr>> {
+        match (&self.set, &self.shards) {
+            (Some(set), _) => Ok(vec![set.master_address(&self.redis).await?]),
+            (None, Some(shards)) => {
+                let masters = shards.masters().await?.into_iter();
+                Ok(masters.map(|number| shards.servers()[number].address).collect())
+            }
+            (None, None) => Ok(vec![self.redis.address]),
         }
     }
 

@@ -91,6 +91,18 @@ pub enum Fault {
     SentinelMinority,
     /// All Sentinels are down
     SentinelAllDown,
+    /// A replica of a Redis Cluster takes over as planned
+    ShardFailover,
+    /// kill -9 of a master of a Redis Cluster; an Ack needs a replica
+    ShardKill,
+    /// A master of a Redis Cluster stands still until its replica is promoted, and continues
+    ShardPause,
+    /// The slots of all rooms move to other masters
+    ShardReshard,
+    /// Two of three masters of a Redis Cluster stand still
+    ShardsDown,
+    /// Planned failovers and moving slots, with messages that every server gets
+    ShardBroadcast,
     /// A random choice of all faults that need not lose data
     Mix,
     /// The same, but every second fault makes Redis lose data
@@ -147,6 +159,8 @@ impl Fault {
                 sentinels(&[("CHAT_REDIS__MIN_REPLICAS_ACKED", "1")])
             }
             fault if fault.is_of_sentinels() => sentinels(&[]),
+            Self::ShardKill => vec![("CHAT_REDIS__MIN_REPLICAS_ACKED".into(), "1".into())],
+            Self::ShardBroadcast => vec![("CHAT_REDIS__CLUSTER_PUBSUB".into(), "broadcast".into())],
             Self::Trimmed => vec![("CHAT_HISTORY__MAX_MESSAGES".into(), KEPT_WHERE_TRIMMED.to_string())],
             // 2,000 clients that each announce themselves to 200 others would measure the clients, not the nodes.
             Self::Storm => vec![("CHAT_ROOMS__QUIET_ABOVE".into(), "50".into())],
@@ -163,6 +177,19 @@ impl Fault {
                 | Self::PauseMaster
                 | Self::SentinelMinority
                 | Self::SentinelAllDown
+        )
+    }
+
+    /// Whether Redis is a cluster.
+    pub fn is_of_shards(self) -> bool {
+        matches!(
+            self,
+            Self::ShardFailover
+                | Self::ShardKill
+                | Self::ShardPause
+                | Self::ShardReshard
+                | Self::ShardsDown
+                | Self::ShardBroadcast
         )
     }
 

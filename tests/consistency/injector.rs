@@ -127,6 +127,12 @@ impl Injector<'_> {
             | Fault::PauseMaster
             | Fault::SentinelMinority
             | Fault::SentinelAllDown => self.inject_at_sentinels(fault).await?,
+            Fault::ShardFailover
+            | Fault::ShardKill
+            | Fault::ShardPause
+            | Fault::ShardReshard
+            | Fault::ShardsDown
+            | Fault::ShardBroadcast => self.inject_at_shards(fault).await?,
             Fault::StaleReplica => self.stale_replica().await?,
             Fault::RedisCut => self.between_redis(fault, Mode::Cut, 500, 8_000).await,
             Fault::RedisStall => self.between_redis(fault, Mode::Stall, 1_000, 10_000).await,

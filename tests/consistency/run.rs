@@ -301,9 +301,19 @@ async fn record_logs(cluster: &Cluster, context: &RunContext, users: &[u16]) -> 
     let rooms = context.sizes.all_rooms().map(Topic::Room);
     let mut inboxes: Vec<Topic> = users.iter().copied().map(Topic::Inbox).collect();
     inboxes.dedup();
-    let mut connection = raw_log::connect(cluster.master().await?).await.map_err(std::io::Error::other)?;
+    let mut connections = Vec::new();
+    for master in cluster.masters().await? {
+        connections.push(raw_log::connect(master).await.map_err(std::io::Error::other)?);
+    }
     for topic in rooms.chain(inboxes) {
-        let read = raw_log::read(&mut connection, PREFIX, topic).await;
+        let mut read = Ok(None);
+        for connection in &mut connections {
+            read = raw_log::read(connection, PREFIX, topic).await;
+            // The slot is another master's.
+            if !read.as_ref().is_err_and(|error| error.code() == Some("MOVED")) {
+                break;
+            }
+        }
         if let Some(log) = read.map_err(std::io::Error::other)? {
             context.recorder.record(log);
         }

@@ -68,7 +68,7 @@ impl Injector<'_> {
     }
 
     /// What was on its way to a replica may be gone. Nobody got an Ack for it, since an Ack needs a replica.
-    fn unacknowledged(&self) -> Damage {
+    pub fn unacknowledged(&self) -> Damage {
         Damage::Unacknowledged { since: self.recorder.now().saturating_sub(200_000) }
     }
 

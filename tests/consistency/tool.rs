@@ -15,6 +15,7 @@ mod process;
 mod proxy;
 mod raw_log;
 mod reads;
+mod redis_shards;
 mod report;
 mod revoked_token_probe;
 mod role;
@@ -23,6 +24,7 @@ mod run;
 mod run_context;
 mod sentinel_faults;
 mod sentinel_set;
+mod shard_faults;
 mod soak;
 mod summary;
 mod thresholds;
@@ -177,13 +179,14 @@ async fn perform(arguments: &Arguments) -> std::io::Result<bool> {
 }
 
 /// The faults that CI runs: one of each kind.
-const CI: [Fault; 6] = [
+const CI: [Fault; 7] = [
     Fault::KillNode,
     Fault::KillRedis,
     Fault::StaleReplica,
     Fault::KillPubsub,
     Fault::RedisStall,
     Fault::SentinelFailover,
+    Fault::ShardReshard,
 ];
 
 impl Plan {

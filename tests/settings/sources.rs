@@ -131,9 +131,10 @@ fn check_refuses_settings_that_contradict_each_other() {
              between, as in redis://a:26379,b:26379/0",
         ),
         (
-            ("CHAT_REDIS__URL", "redis://10.0.0.1:26379,10.0.0.2:26379"),
-            "CHAT_REDIS__URL in the environment: has several addresses: if they are Sentinels, set \
-             redis.sentinel_master to the name of the master; Redis Cluster is not supported",
+            ("CHAT_REDIS__URL", "redis://10.0.0.1:6379,10.0.0.2:6379/1"),
+            "CHAT_REDIS__URL in the environment: has several addresses, so it leads to a Redis Cluster, which has only database \
+             0: remove the number of the database. If the addresses are those of Sentinels, set redis.sentinel_master to the name of \
+             the master",
         ),
         (
             ("CHAT_REDIS__SENTINEL_MASTER", "main"),

@@ -197,7 +197,7 @@ impl ConnectionTask {
             match self.connect(lost.clone()).await {
                 Ok(connection) => {
                     self.generation += 1;
-                    let flow = Arc::new(ReplyFlow::new(self.clock));
+                    let flow = Arc::new(ReplyFlow::new(self.clock, self.connector.master().cloned()));
                     let (generation, flow_here) = (self.generation, flow.clone());
                     let live = LiveConnection { generation, connection: connection.clone(), flow };
                     self.live.send_replace(Some(live));
@@ -235,6 +235,12 @@ impl ConnectionTask {
         );
         let mut connection = self.connector.connect(&config).await?;
         self.connector.check_master(&mut connection).await?;
+        if self.connector.is_suspect() {
+            match self.connector.confirm_master(&connection).await {
+                true => self.connector.trust(),
+                false => return Err(self.connector.not_confirmed()),
+            }
+        }
         // Before the first use: otherwise every caller in flight gets NOSCRIPT and needs a second round trip.
         let mut load = Pipeline::with_capacity(ON_COMMAND_CONNECTIONS.len());
         for script in ON_COMMAND_CONNECTIONS {
@@ -285,6 +291,7 @@ impl ConnectionTask {
         question.answered();
         if is_master && flow.has_stalled() && self.connector.confirm_master(connection).await {
             flow.prove();
+            self.connector.trust();
             // Those who wait look again.
             self.live.send_modify(|_| {});
         }

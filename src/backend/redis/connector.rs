@@ -219,6 +219,21 @@ impl Connector {
         self.master.as_ref().is_some_and(Master::is_held)
     }
 
+    /// Whether the server stood still, and must be confirmed before anything is believed.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.master.as_ref().is_some_and(Master::is_suspect)
+    }
+
+    /// The server answers, and was confirmed.
+    pub(super) fn trust(&self) {
+        self.master.iter().for_each(Master::trust);
+    }
+
+    /// The error of a server that stood still and that nobody confirms.
+    pub(super) fn not_confirmed(&self) -> RedisError {
+        (ErrorKind::Client, "the other servers do not confirm that it is still a master").into()
+    }
+
     /// Resolves once the master is not being replaced.
     pub(super) async fn released(&self) {
         if let Some(master) = &self.master {

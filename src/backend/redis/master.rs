@@ -36,11 +36,21 @@ struct State {
     term: Result<Term, String>,
     /// Why writes wait.
     hold: Option<&'static str>,
+    /// It stood still, and was not confirmed since. Only in a cluster: Sentinels say when they replace a master.
+    is_suspect: bool,
+    /// Whether nobody says that it is being replaced, so that it has to be suspected.
+    is_in_cluster: bool,
     /// Counts the failovers that have begun.
     failovers: u64,
     /// A master is replaced at the earliest when it has been silent for this long.
     window: Option<Duration>,
     rounds: Rounds,
+}
+
+impl State {
+    fn is_held(&self) -> bool {
+        self.hold.is_some() || self.is_suspect
+    }
 }
 
 /// Rounds of questions to those who know the master, by their numbers.
@@ -64,6 +74,8 @@ impl Master {
         let state = State {
             term: Err(why.into()),
             hold: None,
+            is_suspect: false,
+            is_in_cluster: false,
             failovers: 0,
             window: None,
             rounds: Rounds::default(),
@@ -77,11 +89,33 @@ impl Master {
         let state = State {
             term: Ok(Term { number: 1, address }),
             hold: None,
+            is_suspect: false,
+            is_in_cluster: true,
             failovers: 0,
             window,
             rounds: Rounds::default(),
         };
         Self(Arc::new(Shared { state: watch::Sender::new(state), question }))
+    }
+
+    /// It stands still. In a cluster, nothing is written to it and nothing that it says counts until it was confirmed: when it
+    /// goes on, it may have been replaced.
+    pub(super) fn suspect(&self) {
+        self.0.state.send_if_modified(|state| {
+            let is_new = state.is_in_cluster && !state.is_suspect;
+            state.is_suspect |= is_new;
+            is_new
+        });
+    }
+
+    /// Whether it stood still and was not confirmed since.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.0.state.borrow().is_suspect
+    }
+
+    /// It answers, and is confirmed.
+    pub(super) fn trust(&self) {
+        self.0.state.send_if_modified(|state| std::mem::take(&mut state.is_suspect));
     }
 
     /// It is a master no longer, and never again.
@@ -106,14 +140,14 @@ impl Master {
 
     /// Whether writes have to wait.
     pub(super) fn is_held(&self) -> bool {
-        !failpoints::is(Failpoint::TrustStall) && self.0.state.borrow().hold.is_some()
+        !failpoints::is(Failpoint::TrustStall) && self.0.state.borrow().is_held()
     }
 
     /// Resolves once writes need not wait.
     pub(super) async fn released(&self) {
         // The sender is in `self`, so it exists.
         if self.is_held() {
-            let _ = self.0.state.subscribe().wait_for(|state| state.hold.is_none()).await;
+            let _ = self.0.state.subscribe().wait_for(|state| !state.is_held()).await;
         }
     }
 
@@ -260,5 +294,24 @@ mod tests {
         let after = master.begin_round();
         master.end_round(&after, true, None);
         assert!(!master.is_held() && master.released().now_or_never().is_some());
+    }
+
+    #[test]
+    fn master_of_a_cluster_that_stood_still_is_held_until_trusted() {
+        let master = Master::in_cluster(at(1), None, Arc::default());
+        assert!(master.is_current(1) && !master.is_held());
+        master.suspect();
+        let round = master.begin_round();
+        master.end_round(&round, true, None);
+        assert!(master.is_held() && master.released().now_or_never().is_none(), "no connection was proved");
+        master.trust();
+        assert!(!master.is_held() && master.released().now_or_never().is_some());
+        master.suspect();
+        master.retire();
+        assert!(!master.is_current(1) && master.is_held());
+
+        let of_sentinels = Master::unknown("");
+        of_sentinels.suspect();
+        assert!(!of_sentinels.is_held(), "the Sentinels say when");
     }
 }

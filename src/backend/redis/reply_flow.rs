@@ -10,6 +10,7 @@ use std::time::Duration;
 use metrics::counter;
 
 use super::clock::MonotonicClock;
+use super::master::Master;
 use crate::failpoints::{self, Failpoint};
 use crate::metrics::REDIS_STALLS;
 
@@ -19,6 +20,8 @@ pub(super) const STALL: Duration = Duration::from_secs(1);
 /// The replies of one connection.
 pub(super) struct ReplyFlow {
     clock: MonotonicClock,
+    /// Told of a stall.
+    master: Option<Master>,
     waiting: AtomicUsize,
     /// The last reply, or the first question after a time without questions.
     since: AtomicU64,
@@ -32,9 +35,10 @@ pub(super) struct Question<'a>(&'a ReplyFlow);
 
 impl ReplyFlow {
     /// Of a connection that has just answered.
-    pub(super) fn new(clock: MonotonicClock) -> Self {
+    pub(super) fn new(clock: MonotonicClock, master: Option<Master>) -> Self {
         Self {
             clock,
+            master,
             waiting: AtomicUsize::new(0),
             since: AtomicU64::new(clock.now()),
             replied: AtomicU64::new(clock.now()),
@@ -70,6 +74,7 @@ impl ReplyFlow {
         }
         if !self.has_stalled.swap(true, Ordering::AcqRel) {
             counter!(REDIS_STALLS).increment(1);
+            self.master.iter().for_each(Master::suspect);
         }
     }
 
@@ -109,7 +114,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn connection_stalls_only_while_it_is_asked() {
-        let flow = ReplyFlow::new(MonotonicClock::start());
+        let flow = ReplyFlow::new(MonotonicClock::start(), None);
         tokio::time::advance(10 * STALL).await;
         assert!(!flow.has_stalled(), "nobody asks");
         let first = flow.ask();
@@ -132,7 +137,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn question_without_an_answer_leaves_a_stall() {
-        let flow = ReplyFlow::new(MonotonicClock::start());
+        let flow = ReplyFlow::new(MonotonicClock::start(), None);
         let question = flow.ask();
         tokio::time::advance(STALL).await;
         drop(question);

@@ -51,7 +51,7 @@ impl<'a> Route<'a> {
         slot: Slot,
         deadline: Instant,
     ) -> Self {
-        let topology = topology.clone();
+        let topology = topology.newer();
         Self { topology, refresh, slot, deadline, moves: 0, pause: FIRST_PAUSE, named: None }
     }
 

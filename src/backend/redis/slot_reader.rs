@@ -200,6 +200,10 @@ impl SlotReader {
         let mut masters: Vec<Arc<Server>> = Vec::new();
         let mut index: HashMap<&Owner, usize> = HashMap::new();
         let mut is_same = self.owners == ids;
+        let mut terms = self.terms.clone();
+        let count = owners.iter().flatten().collect::<HashSet<_>>().len();
+        // All pools together are as large as that of a single Redis, but each has a connection for a long reply and one more.
+        terms.settings.pool_size = (terms.settings.pool_size / count.max(1)).max(2);
         for owner in owners.iter().flatten() {
             if index.contains_key(owner) {
                 continue;
@@ -216,7 +220,7 @@ impl SlotReader {
                     let question = self.refresh.0.raised.clone();
                     let master = Master::in_cluster(address.clone(), self.window, question);
                     let connector = self.seeds[0].at(address.clone()).to_master(master);
-                    match Server::spawn(id.clone(), connector, &self.terms) {
+                    match Server::spawn(id.clone(), connector, &terms) {
                         Ok(server) => server,
                         Err(error) => {
                             tracing::error!(error, "cannot use a master of the Redis Cluster");

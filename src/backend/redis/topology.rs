@@ -88,6 +88,13 @@ impl TopologyWatch {
         self.0.borrow().clone()
     }
 
+    /// A handle for which the newest topology is not new.
+    pub(super) fn newer(&self) -> Self {
+        let mut receiver = self.0.clone();
+        receiver.mark_unchanged();
+        Self(receiver)
+    }
+
     /// Resolves once there is a newer topology than the last one that this handle waited for. Cancel-safe.
     pub(super) async fn changed(&mut self) {
         if self.0.changed().await.is_err() {

@@ -283,7 +283,10 @@ proptest::proptest! {
                 }
                 Step::Confirm(second) => servers[usize::from(second)].confirm(&mut subscriptions, owner(second)),
                 Step::Refuse(second) => {
-                    let batch = std::mem::take(&mut servers[usize::from(second)].sent);
+                    let server = &mut servers[usize::from(second)];
+                    let batch = std::mem::take(&mut server.sent);
+                    // A subscription can be refused, the end of one can't.
+                    server.has.retain(|name| !batch.unsubscribe.contains(name));
                     subscriptions.give_back(owner(second), &batch);
                 }
                 Step::EndedByServer(second, channel) => {
@@ -301,7 +304,9 @@ proptest::proptest! {
                     // A server ends the subscriptions of slots that it has no longer, and refuses those that are on their way.
                     for (second, server) in servers.iter_mut().enumerate() {
                         server.has.retain(|name| owner_of(to, name) == owner(second == 1));
-                        subscriptions.give_back(owner(second == 1), &std::mem::take(&mut server.sent));
+                        let batch = std::mem::take(&mut server.sent);
+                        server.has.retain(|name| !batch.unsubscribe.contains(name));
+                        subscriptions.give_back(owner(second == 1), &batch);
                     }
                     subscriptions.reassign(|name| owner_of(to, name));
                 }
