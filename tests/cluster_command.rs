@@ -140,13 +140,13 @@ on_each_store! {
 
     async fn misspelt_room_takes_no_message(kind) {
         let nodes = Nodes::start(kind).await;
-        let say = ["say", "opps", "hello", "--name", "ops"];
+        let say = ["say", "op", "hello", "--name", "ops"];
         let output = chatnode(nodes.first(), &say).await;
-        let expected = "chatnode: the room \"opps\" has neither members nor messages: `chatnode rooms` lists the rooms that \
+        let expected = "chatnode: the room \"op\" has neither members nor messages: `chatnode rooms` lists the rooms that \
             have members, and --new sends to a new room\n";
         assert_eq!((output.status.code(), said(&output)), (Some(1), expected));
-        let output = chatnode(nodes.first(), &["who", "opps"]).await;
-        let expected = "chatnode: nobody is in the room \"opps\": `chatnode rooms` lists the rooms that have members\n";
+        let output = chatnode(nodes.first(), &["who", "op"]).await;
+        let expected = "chatnode: nobody is in the room \"op\": `chatnode rooms` lists the rooms that have members\n";
         assert_eq!((output.status.code(), said(&output)), (Some(1), expected));
         printed(&chatnode(nodes.first(), &[&say[..], &["--new"]].concat()).await);
         // Now it has messages, though nobody is there.

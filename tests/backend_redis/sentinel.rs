@@ -178,10 +178,10 @@ async fn node_keeps_its_master_while_all_sentinels_are_down() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_settings_are_named_with_the_way_out() {
     let set = SentinelSet::start();
-    let error = start(&set.url(), |config| config.redis.sentinel_master = Some("mian".into())).await;
+    let error = start(&set.url(), |config| config.redis.sentinel_master = Some("other".into())).await;
     let error = error.unwrap_err().to_string();
     assert!(
-        error.contains("know no master named mian; they know main: set redis.sentinel_master"),
+        error.contains("know no master named other; they know main: set redis.sentinel_master"),
         "{error}"
     );
     let error = start(&set.servers[0].url(), |_| {}).await.unwrap_err().to_string();
