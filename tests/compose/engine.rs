@@ -37,6 +37,9 @@ pub struct Engine {
 impl Engine {
     /// Starts a daemon with these arguments. The error says why none can run here.
     fn start(arguments: &str) -> Result<Self, String> {
+        if std::env::var_os("CHATNODE_TEST_COMPOSE").is_none() {
+            return Err("only tests/run --compose starts it, since these tests take minutes".into());
+        }
         if !rustix::process::geteuid().is_root() {
             return Err("it needs root".into());
         }

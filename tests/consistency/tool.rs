@@ -179,14 +179,13 @@ async fn perform(arguments: &Arguments) -> std::io::Result<bool> {
 }
 
 /// The faults that CI runs: one of each kind.
-const CI: [Fault; 7] = [
+const CI: [Fault; 6] = [
     Fault::KillNode,
     Fault::KillRedis,
     Fault::StaleReplica,
     Fault::KillPubsub,
     Fault::RedisStall,
     Fault::SentinelFailover,
-    Fault::ShardReshard,
 ];
 
 impl Plan {
