@@ -18,12 +18,13 @@ use crate::history::{Event, Resources};
 /// How long a program may take to start.
 const UP: Duration = Duration::from_secs(20);
 
-/// A free port, below the range of outgoing connections, so that it stays free while its process is down. Never returns the
+/// A free port, so far below the range of outgoing connections that the bus of a cluster, 10,000 above, is below it too. So both stay
+/// free while the process is down. Never returns the
 /// same port twice, even if the first one is not in use yet.
 pub fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
-        let port = rand::rng().random_range(15_000..30_000);
+        let port = rand::rng().random_range(15_000..22_700);
         let fresh = GIVEN.lock().expect("no task panics while it holds the lock").insert(port);
         if fresh && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;

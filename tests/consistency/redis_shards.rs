@@ -44,6 +44,7 @@ impl RedisShards {
             let mut server = RedisServer::new(dir.join(format!("shard-{number}")), fsync)?;
             let options = format!(
                 "--cluster-enabled yes --cluster-node-timeout {NODE_TIMEOUT_MS} --cluster-replica-validity-factor 0 \
+                 --cluster-allow-replica-migration no \
                  --repl-diskless-sync-delay 0"
             );
             server.set_options(options.split_whitespace().map(str::to_owned).collect());

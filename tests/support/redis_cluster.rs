@@ -11,9 +11,9 @@ pub const TIMEOUT: Duration = Duration::from_millis(1_000);
 const PATIENCE: Duration = Duration::from_secs(40);
 const SLOTS: usize = 16_384;
 
-/// The options of a server of a cluster; durable.
+/// The options of a server of a cluster; durable. A master that gives its last slot away stays a master.
 pub fn options_of_cluster() -> Vec<&'static str> {
-    let options = "--cluster-enabled yes --cluster-node-timeout 2000 --cluster-replica-validity-factor 0 --repl-diskless-sync-delay 0 \
+    let options = "--cluster-enabled yes --cluster-node-timeout 2000 --cluster-allow-replica-migration no --cluster-replica-validity-factor 0 --repl-diskless-sync-delay 0 \
                    --appendonly yes --appendfsync always";
     options.split_whitespace().collect()
 }
