@@ -82,7 +82,7 @@ impl Router {
     ) -> Vec<Result<Vec<Value>, BackendError>> {
         let topology = self.topology.now();
         let mut servers: Vec<(Slot, &Arc<Server>, Vec<usize>)> = Vec::new();
-        let mut results = vec![Err(ConnectionRole::Pool.nobody()); keys.len()];
+        let mut results = vec![None; keys.len()];
         for (index, key) in keys.iter().enumerate() {
             let slot = topology.only().map_or_else(|| Slot::of(key), |only| slot_on(only, key));
             let Some(owner) = topology.owner(slot) else { continue };
@@ -106,7 +106,7 @@ impl Router {
                 Ok(Value::Array(replies)) if replies.len() == per_key * indices.len() => {
                     let mut replies = replies.into_iter();
                     for index in indices {
-                        results[index] = Ok(replies.by_ref().take(per_key).collect());
+                        results[index] = Some(Ok(replies.by_ref().take(per_key).collect()));
                     }
                 }
                 // Some of the slots have moved: each key by itself finds its way.
@@ -117,19 +117,19 @@ impl Router {
                         async move { self.pipeline((lane, key), &pipeline).await }
                     });
                     let singly = join_all(singly).await;
-                    indices.into_iter().zip(singly).for_each(|(index, reply)| results[index] = reply);
+                    indices.into_iter().zip(singly).for_each(|(index, reply)| results[index] = Some(reply));
                 }
                 Ok(_) => {
                     let malformed = ConnectionRole::Pool.malformed_reply();
-                    indices.into_iter().for_each(|index| results[index] = Err(malformed.clone()));
+                    indices.into_iter().for_each(|index| results[index] = Some(Err(malformed.clone())));
                 }
                 Err(failure) => {
                     self.suspect(&failure);
-                    indices.into_iter().for_each(|index| results[index] = Err(failure.error.clone()));
+                    indices.into_iter().for_each(|index| results[index] = Some(Err(failure.error.clone())));
                 }
             }
         }
-        results
+        results.into_iter().map(|reply| reply.unwrap_or_else(|| Err(ConnectionRole::Pool.nobody()))).collect()
     }
 
     /// Runs a command that has no key, on the server that is first now.
