@@ -156,6 +156,9 @@ impl<'a> Dispatcher<'a> {
     /// Delivers one burst.
     pub(super) fn run(&mut self, burst: &mut Vec<PushMessage>) {
         debug_assert!(burst.len() <= BURST);
+        let has_changes = burst.iter().any(|push| !matches!(push, PushMessage::Message { .. }));
+        let state = self.state;
+        let _reports = has_changes.then(|| state.reports());
         for message in burst.drain(..) {
             match message {
                 PushMessage::Message { channel, payload } => self.message(channel, payload),

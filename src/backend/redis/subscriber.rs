@@ -172,11 +172,11 @@ impl SubscriberTask {
                     let reason = serve.run(connection, &system_channels, queue).await;
                     self.state.set_probe_channel(None);
                     tracing::warn!(reason, "replacing the subscription connection to Redis");
-                    let interrupted = self.state.subscriptions().connection_lost(self.state.owner);
-                    if !interrupted.is_empty() {
-                        let how = if reason == SILENT { Interruption::Silent } else { Interruption::Lost };
-                        self.terms.deliver.interrupted(&interrupted, how);
-                    }
+                    self.interrupt_all(if reason == SILENT {
+                        Interruption::Silent
+                    } else {
+                        Interruption::Lost
+                    });
                 }
                 // A warning only once per outage, since the attempts continue every second.
                 Err(error) if self.backoff.is_fresh() => {
@@ -188,6 +188,15 @@ impl SubscriberTask {
             connector.ask_for_master();
             self.terms.refresh.raise(None);
             self.backoff.pause().await;
+        }
+    }
+
+    /// The connection is lost, with all its topics.
+    fn interrupt_all(&self, how: Interruption) {
+        let _reports = self.state.reports();
+        let interrupted = self.state.subscriptions().connection_lost(self.state.owner);
+        if !interrupted.is_empty() {
+            self.terms.deliver.interrupted(&interrupted, how);
         }
     }
 

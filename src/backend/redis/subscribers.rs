@@ -79,20 +79,13 @@ impl Subscribers {
     async fn follow(self, mut topology: TopologyWatch, terms: SubscriberTerms) {
         let mut last_owner = 0;
         loop {
-            let interrupted = self.rearrange(&topology, &terms, &mut last_owner);
-            if !interrupted.is_empty() {
-                terms.deliver.interrupted(&interrupted, Interruption::Lost);
-            }
+            self.rearrange(&topology, &terms, &mut last_owner);
             topology.changed().await;
         }
     }
 
-    fn rearrange(
-        &self,
-        topology: &TopologyWatch,
-        terms: &SubscriberTerms,
-        last_owner: &mut u64,
-    ) -> Vec<Topic> {
+    fn rearrange(&self, topology: &TopologyWatch, terms: &SubscriberTerms, last_owner: &mut u64) {
+        let _reports = self.0.group.subscriptions.reports();
         let now = topology.now();
         // One lock for the connections and one for the subscriptions, always in this order: a subscription that begins
         // meanwhile sees either the old topology and is moved, or the new one.
@@ -114,7 +107,10 @@ impl Subscribers {
         let interrupted = subscriptions.reassign(|channel| owner_of(&now, &connections, channel));
         drop(subscriptions);
         connections.iter().for_each(|connection| connection.state.changed.notify_one());
-        interrupted
+        drop(connections);
+        if !interrupted.is_empty() {
+            terms.deliver.interrupted(&interrupted, Interruption::Lost);
+        }
     }
 
     fn connections(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Subscriber>>> {

@@ -32,13 +32,25 @@ impl SystemChannels {
 
 /// The subscriptions, which the connections to all masters of a cluster share.
 #[derive(Clone, Default)]
-pub(super) struct SharedSubscriptions(Arc<Mutex<Subscriptions>>);
+pub(super) struct SharedSubscriptions(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    subscriptions: Mutex<Subscriptions>,
+    reports: Mutex<()>,
+}
 
 impl SharedSubscriptions {
     /// Locks the subscriptions. The lock is never held across an await, and no code under it can panic in the middle of
     /// a change.
     pub(super) fn lock(&self) -> MutexGuard<'_, Subscriptions> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held from a change until it is reported, and taken before the lock of the subscriptions: one connection loses a topic and
+    /// another one restores it, and if the second report came first, the topic would stay interrupted.
+    pub(super) fn reports(&self) -> MutexGuard<'_, ()> {
+        self.0.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,6 +88,11 @@ impl SubscriptionState {
     /// Locks the subscriptions.
     pub(super) fn subscriptions(&self) -> MutexGuard<'_, Subscriptions> {
         self.subscriptions.lock()
+    }
+
+    /// See [`SharedSubscriptions::reports`].
+    pub(super) fn reports(&self) -> MutexGuard<'_, ()> {
+        self.subscriptions.reports()
     }
 
     /// The channel of the probe, while there is a connection.
