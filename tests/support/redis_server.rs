@@ -84,6 +84,8 @@ impl RedisServer {
         let port = self.port.to_string();
         self.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]).unwrap();
         let replica = Self::start_with(&["--appendonly", "no", "--replicaof", &format!("127.0.0.1 {port}")]);
+        // The master calls it online once all is sent, which may be before the replica has loaded it.
+        replica.until_it_answers(&["INFO", "replication"], "master_link_status:up");
         self.until_it_answers(&["INFO", "replication"], "state=online");
         replica
     }
