@@ -238,6 +238,13 @@ async fn sentinels_may_have_users_whose_password_changes() {
     // The master stays, and the next failover is followed with the new password.
     let lobby = room("lobby");
     node.say(&lobby, "before").await;
+    // A Sentinel promotes a replica that has not received it yet, too.
+    eventually("every server has the message", || async {
+        set.servers
+            .iter()
+            .all(|server| server.command(&["XLEN", "chat:{r:lobby}:log"]).is_ok_and(|length| length == "1"))
+    })
+    .await;
     std::fs::write(&file, "second\n").unwrap();
     set.fail_over();
     let new = set.until_replaced(0, &[0, 1, 2]);
