@@ -20,8 +20,9 @@ RUN mkdir -p src/bin \
 
 COPY crates crates
 COPY src src
+COPY web web
 # COPY keeps the files' times, and Cargo would take what is older than the build above for built already.
-RUN find crates src -type f -exec touch {} + && cargo build --profile dist --locked --bin chatnode
+RUN find crates src web -type f -exec touch {} + && cargo build --profile dist --locked --bin chatnode
 
 # --- the image: glibc, libgcc and certificates; no shell, no package manager; user 65532 ------------------------------
 FROM gcr.io/distroless/cc-debian12:nonroot@sha256:9dac0a79194e45a7da0158a9c6da57b217585af0786db3845d1f0ec1a0dd182f

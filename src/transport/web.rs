@@ -1,5 +1,5 @@
-//! The chat page, embedded in the binary. Owns its files and its security headers; knows nothing of the chat. Called by
-//! the router.
+//! The chat page of the folder `web/`, embedded in the binary. Owns which files are served, and their security headers; knows
+//! nothing of the chat. Called by the router.
 
 use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -15,7 +15,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 
 macro_rules! files {
     ($($name:literal),+ $(,)?) => {
-        [$(($name, include_bytes!(concat!("web/", $name)) as &'static [u8])),+]
+        [$(($name, include_bytes!(concat!("../../web/", $name)) as &'static [u8])),+]
     };
 }
 
@@ -42,7 +42,7 @@ const FILES: [(&str, &[u8]); FILE_COUNT] = files![
 ];
 const FILE_COUNT: usize = 19;
 
-const INDEX: &str = include_str!("web/index.html");
+const INDEX: &str = include_str!("../../web/index.html");
 
 /// The page, with the settings that it needs before it connects.
 pub(super) fn index(config: &Config) -> Response {
@@ -117,6 +117,16 @@ mod tests {
         let files: usize = FILES.iter().map(|(_, bytes)| gzipped(bytes)).sum();
         let all = files + gzipped(INDEX.as_bytes());
         assert!(all < 60 << 10, "{all} bytes");
+    }
+
+    #[test]
+    fn every_file_of_the_page_is_served() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/web");
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        // The types are for the type check only.
+        let mut wanted: Vec<_> = names.filter(|name| name != "index.html" && name != "page.d.ts").collect();
+        wanted.sort();
+        assert_eq!(FILES.map(|(name, _)| name).to_vec(), wanted);
     }
 
     #[test]
