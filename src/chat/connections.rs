@@ -79,6 +79,11 @@ impl Connections {
         self.seats.has_free()
     }
 
+    /// Whether a connection from this address would find a place in the waiting room.
+    pub(super) fn check_wait(&self, address: Option<IpAddr>) -> Result<(), NoPlace> {
+        self.seats.check_wait(address)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -30,6 +30,7 @@ use super::read_slots::ReadSlots;
 use super::registry::Registry;
 use super::replay::Replay;
 use super::room_rules::RoomRules;
+use super::seats::NoPlace;
 use super::storage_rate::StorageRate;
 use super::topic_worker::TopicWorker;
 use crate::backend::{Backend, Notice, Owner, Stored};
@@ -171,6 +172,14 @@ impl Node {
     /// Whether a further user can connect.
     pub fn has_free_seat(&self) -> bool {
         self.connections.has_free_seat()
+    }
+
+    /// Whether a further connection from this address could wait for the name of its user. It takes no place.
+    ///
+    /// # Errors
+    /// The waiting room is full, or the address has its share of it.
+    pub fn check_wait(&self, address: Option<IpAddr>) -> Result<(), NoPlace> {
+        self.connections.check_wait(address)
     }
 
     /// Adds a new connection, which has no place yet.

@@ -120,27 +120,9 @@ impl Seats {
         outbox: Arc<Outbox>,
     ) -> Result<Place, NoPlace> {
         let mut state = self.lock();
-        if state.seated >= self.seats {
-            return Err(NoPlace::Full);
-        }
-        let of_address = address.and_then(|address| state.by_address.get(&address));
-        let free = self.waiting.saturating_sub(state.waiting.len());
-        let full = match of_address {
-            Some(tickets) if tickets.len() >= free.min(self.waiting / SHARE) => {
-                Some((NoPlace::Share, tickets.first()))
-            }
-            _ if free == 0 => Some((NoPlace::Full, state.waiting.keys().next())),
-            _ => None,
-        };
         let now = Instant::now();
         let mut leaves = None;
-        if let Some((why, longest)) = full {
-            let ticket = *longest.ok_or(why)?;
-            let has_waited = state.waiting.get(&ticket).is_some_and(|waiting| now - waiting.since >= GRACE);
-            // A connection that had to leave has its file open until its socket is closed.
-            if !has_waited || state.leaving >= self.waiting / 2 {
-                return Err(why);
-            }
+        if let Some(ticket) = self.who_gives_way(&state, address, now)? {
             leaves = state.remove(ticket);
             state.leaving += 1;
         }
@@ -150,6 +132,37 @@ impl Seats {
             waiting.outbox.close(close_as_full());
         }
         Ok(Place { seats: self.clone(), ticket: Some(ticket) })
+    }
+
+    /// Whether `wait` would find a place now. It takes none.
+    pub(super) fn check_wait(&self, address: Option<IpAddr>) -> Result<(), NoPlace> {
+        self.who_gives_way(&self.lock(), address, Instant::now()).map(drop)
+    }
+
+    /// The ticket of the connection that has to leave the waiting room for another one from this address; none if there is
+    /// a free place.
+    fn who_gives_way(
+        &self,
+        state: &State,
+        address: Option<IpAddr>,
+        now: Instant,
+    ) -> Result<Option<u64>, NoPlace> {
+        if state.seated >= self.seats {
+            return Err(NoPlace::Full);
+        }
+        let of_address = address.and_then(|address| state.by_address.get(&address));
+        let free = self.waiting.saturating_sub(state.waiting.len());
+        let (why, longest) = match of_address {
+            Some(tickets) if tickets.len() >= free.min(self.waiting / SHARE) => {
+                (NoPlace::Share, tickets.first())
+            }
+            _ if free == 0 => (NoPlace::Full, state.waiting.keys().next()),
+            _ => return Ok(None),
+        };
+        let Some(ticket) = longest else { return Err(why) };
+        let has_waited = state.waiting.get(ticket).is_some_and(|waiting| now - waiting.since >= GRACE);
+        // A connection that had to leave has its file open until its socket is closed.
+        if has_waited && state.leaving < self.waiting / 2 { Ok(Some(*ticket)) } else { Err(why) }
     }
 }
 
@@ -262,7 +275,11 @@ mod tests {
         let greedy: Vec<Client> = (0..16).map(|_| wait(&seats, Some(1)).unwrap()).collect();
         assert_eq!(refusal(&seats, Some(1)), Some(NoPlace::Share));
         assert!(wait(&seats, Some(2)).is_ok());
+        let foreseen = |last: u8| seats.check_wait(Some(IpAddr::from([10, 0, 0, last]))).err();
+        assert_eq!((foreseen(1), foreseen(2)), (Some(NoPlace::Share), None));
         tokio::time::advance(GRACE).await;
+        assert_eq!(foreseen(1), None, "one of its own can leave");
+        assert!(greedy.iter().all(|client| !client.has_to_leave()), "nobody leaves for a question");
         let newest = wait(&seats, Some(1)).unwrap();
         assert!(greedy[0].has_to_leave() && !bob.has_to_leave());
         drop((greedy, newest, bob));

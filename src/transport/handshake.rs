@@ -195,7 +195,9 @@ pub(super) fn answer_in_advance(app: &AppState, client: ClientAddress) -> Respon
                 .then_some(())
                 .ok_or(TOO_MANY_CONNECTIONS)
         })
-        .and_then(|()| check_seat(app));
+        .and_then(|()| check_seat(app))
+        // Pages have no token in their upgrade, so they wait until they name their user.
+        .and_then(|()| app.node.check_wait(bounded).map_err(Refusal::from));
     is_admitted.err().unwrap_or(Refusal::BadVersion).into_response()
 }
 

@@ -186,6 +186,8 @@ async fn address_with_its_share_of_the_room_gets_429() {
         assert_eq!(head.status, 101);
         waiting.push(socket);
     }
+    let head = asks_in_advance([127, 0, 0, 90], node, "HEAD").await;
+    assert_eq!((head.status, head.header("x-chat-refused")), (429, "too_many"));
     let mut statuses = Vec::new();
     for _ in 0..10 {
         let (head, socket) = upgrade(RawSocket::connect_from([127, 0, 0, 90], node).await, "").await;
