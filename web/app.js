@@ -3,11 +3,12 @@
 
 import { banner } from './banner.js';
 import { composer } from './composer.js';
-import { $, announce, icon, say, tidy } from './dom.js';
+import { $, announce, dress, say, tidy } from './dom.js';
 import { Session } from './session.js';
 import { renderMembers, renderSidebar } from './sidebar.js';
 import { signIn } from './signin.js';
 import { login } from './storage.js';
+import * as texts from './strings.js';
 import { switchTo } from './switcher.js';
 import { timeline } from './timeline.js';
 
@@ -66,7 +67,7 @@ function route() {
 	if (to) {
 		session.open(to.kind, to.name);
 		const { title, unread } = /** @type {Conversation} */ (session.current);
-		announce(unread ? `${title}, ${unread} unread` : title);
+		announce(unread ? texts.header.withUnread(title, unread) : title);
 	}
 	changed();
 	requestAnimationFrame(() => {
@@ -103,7 +104,7 @@ function draw() {
 	renderSidebar(session);
 	renderMembers(session);
 	const unread = session.all.reduce((sum, each) => sum + each.unread, 0);
-	document.title = `${unread ? `(${unread}) ` : ''}${conv?.title ?? 'Chat'}`;
+	document.title = `${unread ? `(${unread}) ` : ''}${conv?.title ?? texts.header.untitled}`;
 }
 
 /**
@@ -113,17 +114,16 @@ function draw() {
 function drawHeader(session, conv) {
 	const isRoom = Boolean(conv?.isRoom);
 	const isOnline = conv && session.isPresent(conv.name);
-	say($('title'), conv?.title ?? 'Press + to join a room');
-	say($('subtitle'), conv?.members ? `${conv.count} online` : isOnline ? 'Online' : '');
+	say($('title'), conv?.title ?? texts.header.nothingOpen);
+	say($('subtitle'), conv?.members ? texts.header.membersOnline(conv.count) : isOnline ? texts.header.online : '');
 	$('copy').hidden = $('people-toggle').hidden = !isRoom;
 	$('leave').hidden = !conv;
-	$('leave').title = isRoom ? 'Leave this room' : 'Close';
+	$('leave').title = isRoom ? texts.header.leaveRoom : texts.header.closePeer;
 	$('people').hidden = !isRoom || !showsMembers;
 	$('people-toggle').ariaExpanded = String(showsMembers);
 	const typists = conv?.typists() ?? [];
 	if (typists.length) setTimeout(changed, 1000);
-	const verb = typists.length > 1 ? 'are' : 'is';
-	say($('typing'), typists.length ? `${typists.join(' and ')} ${verb} typing…` : '');
+	say($('typing'), typists.length ? texts.header.typing(typists) : '');
 }
 
 function watching() {
@@ -138,11 +138,12 @@ function watching() {
  * @param {Message} item
  */
 function arrived(conv, item) {
-	const where = conv.isRoom ? `in ${conv.title}` : 'to you';
-	unspoken.push(item.from + (conv === session?.current ? `: ${item.text}` : ` wrote ${where}`));
+	const { here, inRoom, toYou } = texts.spokenNews;
+	if (conv === session?.current) unspoken.push(here(item.from, item.text));
+	else unspoken.push(conv.isRoom ? inRoom(item.from, conv.title) : toYou(item.from));
 	if (unspoken.length > 1) return;
 	setTimeout(() => {
-		announce(unspoken.length > 3 ? `${unspoken.length} new messages` : unspoken.join('. '));
+		announce(unspoken.length > 3 ? texts.spokenNews.many(unspoken.length) : texts.spokenNews.joined(unspoken));
 		unspoken = [];
 	}, 1000);
 }
@@ -160,10 +161,10 @@ async function copyLink() {
 	const link = new URL(`#${session?.current?.key ?? ''}`, location.href).href;
 	try {
 		await navigator.clipboard.writeText(link);
-		notice('Link copied. Anyone who opens it joins this room.');
+		notice(texts.links.roomCopied);
 	} catch {
 		// The clipboard works only with https or on localhost.
-		prompt('The link to this room:', link);
+		prompt(texts.links.copyByHand, link);
 	}
 }
 
@@ -197,10 +198,10 @@ function start(name, token = '') {
  * @param {boolean} hadToken
  */
 function problemOf(code, hadToken) {
-	if (code === 4001) return 'Your access token has expired or was revoked.';
-	if (code === 4003) return 'An administrator disconnected you.';
+	if (code === 4001) return texts.signIn.expired;
+	if (code === 4003) return texts.signIn.disconnected;
 	if (code !== 'unauthorized') return undefined;
-	return hadToken ? 'The server does not accept this token.' : 'This server requires an access token.';
+	return hadToken ? texts.signIn.badToken : texts.signIn.needsToken;
 }
 
 /**
@@ -241,12 +242,12 @@ function end() {
  * @param {unknown[]} unsent
  * @param {string} action
  */
-const mayLose = ({ length }, action) => !length || confirm(`Unsent messages will be lost: ${length}. ${action}?`);
+const mayLose = ({ length }, action) => !length || confirm(texts.signIn.losesUnsent(length, action));
 
 $('sign-out').onclick = () => {
 	if (!session) return;
 	const { store, name } = session;
-	if (!mayLose(store.unsent(), 'Sign out')) return;
+	if (!mayLose(store.unsent(), texts.fixed.signOut)) return;
 	end();
 	store.clear();
 	history.replaceState(null, '', '#');
@@ -318,9 +319,7 @@ if (viewport) {
 
 // The banner counts down.
 setInterval(() => session && views.banner.render(), 250);
-for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-icon]'))) {
-	button.prepend(icon(button.dataset.icon));
-}
+dress();
 const known = login.get();
 // The newest feature without which the page does not work. Its absence stands for those of the same years.
 if (CSS.supports('color: light-dark(red, red)')) $('unsupported').remove();

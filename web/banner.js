@@ -2,7 +2,7 @@
 // Shows the state of the connection: nothing for a short interruption, then a countdown, then the result.
 
 import { $, announce, say } from './dom.js';
-import { NO_CONNECTION } from './words.js';
+import * as texts from './strings.js';
 
 /** @import { Session } from './session.js' */
 
@@ -44,27 +44,23 @@ export function banner(session) {
 		if (waiting?.late) {
 			away ||= Boolean(back);
 			const { since, why } = waiting.late;
-			if (now - since > PATIENCE) show(`Can’t join ${waiting.title} yet: ${why}`, 'late');
+			if (now - since > PATIENCE) show(texts.connection.cannotJoin(waiting.title, why), 'late');
 		} else if (back) {
 			session.caughtUp = null;
 			if (away || back.gaps) until = now + SHOW_RESULT;
-			if (back.gaps) show('Reconnected. Some messages are missing.', 'gaps');
+			if (back.gaps) show(texts.connection.backWithGaps, 'gaps');
 			else if (away) {
-				show(
-					back.missed
-						? `Reconnected. Loaded missed messages: ${back.missed}.`
-						: 'Reconnected. No messages missed.',
-					'back',
-				);
+				show(back.missed ? texts.connection.backWithMissed(back.missed) : texts.connection.back, 'back');
 			}
 			away = false;
 		} else if (live) node.hidden = !away && now > until;
 		else if (state !== 'stopped' && now - lostAt > PATIENCE) {
 			const seconds = Math.ceil((retryAt - now) / 1000);
 			const waits = state === 'waiting' && seconds > 0;
-			const why = navigator.onLine ? session.connection.why || NO_CONNECTION : 'You are offline.';
+			const why = navigator.onLine ? session.connection.why || texts.connection.none : texts.connection.offline;
 			away = true;
-			show(`${why} ${waits ? `Trying again in ${seconds} s.` : 'Connecting…'}`, 'lost', waits, why);
+			const { tryingAgain, tryingNow } = texts.connection;
+			show(waits ? tryingAgain(why, seconds) : tryingNow(why), 'lost', waits, why);
 		}
 	}
 

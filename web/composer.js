@@ -2,6 +2,7 @@
 // Owns the text field: draft, size, keys.
 
 import { $ } from './dom.js';
+import * as texts from './strings.js';
 
 /** @import { Conversation } from './conversation.js' */
 /** @import { Session } from './session.js' */
@@ -65,8 +66,9 @@ export function composer(session, sent) {
 			$('composer').hidden = !conv;
 			if (!conv) return;
 			field.disabled = conv.isReadOnly;
-			field.placeholder = conv.isReadOnly ? 'Only administrators write here' : `Message ${conv.title}`;
-			field.ariaLabel = conv.isReadOnly ? `${field.placeholder}: ${conv.title}` : field.placeholder;
+			const { readOnly, readOnlyIn, writeTo } = texts.composer;
+			field.placeholder = conv.isReadOnly ? readOnly : writeTo(conv.title);
+			field.ariaLabel = conv.isReadOnly ? readOnlyIn(conv.title) : field.placeholder;
 			set(conv.draft);
 		},
 		/** @param {string} text Goes before the draft. */

@@ -2,7 +2,8 @@
 // Owns the WebSocket: detects a dead connection, and reconnects. Knows no rooms.
 
 import { uuid } from './dom.js';
-import { NO_CONNECTION, refusalFor, wordsFor } from './words.js';
+import { connection as texts } from './strings.js';
+import { refusalFor, wordsFor } from './words.js';
 
 /** @import { Acks, ConnectionHandler, ConnectionState, Failure } from './page.d.ts' */
 /** @typedef {ReturnType<typeof connect>} Connection */
@@ -259,7 +260,7 @@ export function ownerOf(token) {
 			async closed() {
 				isOver = true;
 				const { why } = await askServer(AbortSignal.timeout(DEADLINE));
-				failed({ message: why || NO_CONNECTION });
+				failed({ message: why || texts.none });
 			},
 		});
 		link.token = token;

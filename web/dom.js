@@ -1,6 +1,8 @@
 // @ts-check
 // Builds elements. Text from users becomes text nodes, never HTML.
 
+import { direction, fixed, language } from './strings.js';
+
 /** @import { Elements } from './page.d.ts' */
 
 /** @type {Record<string, string>} */
@@ -51,6 +53,22 @@ export function icon(name) {
 	path.setAttribute('d', ICONS[name ?? ''] ?? ICONS.waiting);
 	svg.append(path);
 	return svg;
+}
+
+/** Gives the elements of index.html their texts and icons. */
+export function dress() {
+	Object.assign(document.documentElement, { lang: language, dir: direction });
+	/** @type {(key: string, set: (node: HTMLElement, value: string) => void) => void} */
+	const each = (key, set) => {
+		for (const node of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(`[data-${key}]`)))
+			set(node, node.dataset[key] ?? '');
+	};
+	/** @param {string} key */
+	const textOf = (key) => fixed[/** @type {keyof typeof fixed} */ (key)];
+	each('text', (node, key) => node.append(textOf(key)));
+	each('title', (node, key) => (node.title = textOf(key)));
+	each('label', (node, key) => (node.ariaLabel = textOf(key)));
+	each('icon', (node, name) => node.prepend(icon(name)));
 }
 
 /** @param {string} text Only for screen readers. */

@@ -2,6 +2,7 @@
 // Builds the element of a message. Keeps no state.
 
 import { el, face, icon, spoken, tint } from './dom.js';
+import { message as texts, timeline } from './strings.js';
 
 /** @import { Look, Message, Unsent } from './page.d.ts' */
 
@@ -13,16 +14,13 @@ const ADDRESS = /\b(https?:\/\/[^\s<>"\p{Bidi_Control}]+)/iu;
 const PUNCTUATION = ".,;:!?'’”…*]}";
 const JUST_EMOJI = /^[\p{Extended_Pictographic}\p{Emoji_Modifier}\p{Regional_Indicator}\u200d\ufe0f\s]{1,24}$/u;
 
-/** For screen readers. */
-const STATES = { waiting: 'Waiting', sending: 'Sending', failed: 'Failed', stored: 'Sent', read: 'Read' };
-
 /** @param {number} at */
 export const midnight = (at) => new Date(at).setHours(0, 0, 0, 0);
 
 /** @param {number} at */
 export function dayOf(at) {
 	const days = Math.round((midnight(Date.now()) - midnight(at)) / 86_400_000);
-	return ['Today', 'Yesterday'][days] ?? date.format(at);
+	return timeline.days[days] ?? date.format(at);
 }
 
 /**
@@ -51,20 +49,24 @@ function linked(found) {
 /**
  * @param {Message | Unsent} item
  * @param {Look} look
- * @param {Record<string, () => void>} actions The buttons below a message that was not sent: label and effect.
+ * @param {[string, () => void][]} actions The buttons below a message that was not sent: label and effect.
  */
 export function bubble(item, { first, last, mine, named, state }, actions) {
 	const clock = el('span', { title: date.format(item.at) }, time.format(item.at));
-	const meta = el('span', { class: 'meta' }, clock, mine && icon(state), mine && spoken(STATES[state]));
-	const sender = el('b', { class: named && first && !mine ? 'who' : 'sr', dir: 'auto' }, mine ? 'You' : item.from);
+	const meta = el('span', { class: 'meta' }, clock, mine && icon(state), mine && spoken(texts.states[state]));
+	const sender = el(
+		'b',
+		{ class: named && first && !mine ? 'who' : 'sr', dir: 'auto' },
+		mine ? texts.you : item.from,
+	);
 	const parts = item.text.split(ADDRESS).flatMap((part, index) => (index % 2 ? linked(part) : part));
 	const text = el('span', { class: JUST_EMOJI.test(item.text) ? 'text emoji' : 'text', dir: 'auto' }, ...parts);
 	const line = el('div', { class: `line ${state} ${mine ? 'mine' : ''} ${first ? 'first' : ''}` });
 	if (named && !mine) line.append(last ? face(item.from) : el('span', { class: 'avatar none' }));
 	line.append(el('div', { class: 'bubble' }, tint(sender, item.from), text, meta));
 	if (item.state === 'failed') {
-		const buttons = Object.entries(actions).map(([label, onclick]) => el('button', { onclick }, label));
-		const problem = item.unknown ? 'This message may have been sent.' : 'Not sent.';
+		const buttons = actions.map(([label, onclick]) => el('button', { onclick }, label));
+		const problem = item.unknown ? texts.maybeSent : texts.notSent;
 		line.append(el('p', { class: 'failure' }, `${problem} ${item.why} `, ...buttons));
 	}
 	return line;
@@ -73,9 +75,6 @@ export function bubble(item, { first, last, mine, named, state }, actions) {
 /** @param {string} reason */
 export function gapLine(reason) {
 	const isReset = reason === 'epoch' || reason === 'rollback';
-	const why = reason === 'too_many' ? 'There were too many to load.' : 'The server no longer has them.';
-	const text = isReset
-		? 'Messages may be missing here. The server lost some, or all, of its stored messages.'
-		: `Messages are missing here. ${why}`;
-	return el('li', { class: 'gap' }, text);
+	const text = reason === 'too_many' ? timeline.tooMany : timeline.gone;
+	return el('li', { class: 'gap' }, isReset ? timeline.lostByServer : text);
 }

@@ -3,6 +3,7 @@
 // and repeats each under the same id.
 
 import { uuid } from './dom.js';
+import { message as texts } from './strings.js';
 
 /** @import { Conversation } from './conversation.js' */
 /** @import { Session } from './session.js' */
@@ -96,7 +97,7 @@ export function outbox(session, store) {
 		const fail = (why) => (keep(item, { state: 'failed', why }), true);
 		if (conv.refused) return fail(conv.refused);
 		if (!session.canSay(conv)) return false;
-		if (expired(item)) return fail('The connection was lost before the server confirmed it.');
+		if (expired(item)) return fail(texts.notConfirmed);
 		keep(item, { state: 'sending', sentAt: item.sentAt ?? Date.now() });
 		try {
 			stored(conv, item, await session.publish(conv, item.text, item.id));

@@ -1,14 +1,16 @@
 // @ts-check
-// Owns the chat of one user over all connections: handles every frame. Draws nothing.
+// Owns the chat of one user over all connections: signs in, resumes, sends. Draws nothing.
 
 import { connect } from './connection.js';
 import { Conversation, keyOf, positionOf } from './conversation.js';
 import { storeHealth } from './health.js';
+import { receive } from './inbound.js';
 import { isPassing, isSilent, outbox } from './outbox.js';
 import { addMembers, allMarkers, MOST_NAMES } from './pages.js';
 import { storage } from './storage.js';
+import { connection as texts } from './strings.js';
 
-/** @import { Acks, CaughtUp, Claim, EventBody, Failure, Kind, Position, SessionHandler, StoredMessage } from './page.d.ts' */
+/** @import { Acks, CaughtUp, Claim, EventBody, Failure, Kind, Position, SessionHandler } from './page.d.ts' */
 
 const PAGE = 80;
 const TYPING_EVERY = 3_000;
@@ -164,9 +166,9 @@ export class Session {
 
 	/** What the user reads about the connection. The server can be there while it can't reach its message store. */
 	get status() {
-		if (!this.connection.live) return 'Connecting…';
+		if (!this.connection.live) return texts.connecting;
 		const isLate = this.health.isAway || this.outbox.isLate() || this.list('room').some(({ late }) => late);
-		return isLate ? 'Waiting for the server…' : 'Online';
+		return isLate ? texts.waiting : texts.online;
 	}
 
 	/** @param {Conversation} conv */
@@ -331,42 +333,8 @@ export class Session {
 	 * @param {EventBody} body
 	 */
 	frame(type, body) {
-		const { sender_username: sender = '', target_username: target = '', room, message_id: id = '' } = body;
-		const mine = sender === this.name;
-		const peer = mine ? target : sender;
-		const conv = this.conversations.get(room ? keyOf('room', room) : keyOf('peer', peer));
-		const stored = /** @type {StoredMessage} */ (body);
-		if (type === 'GroupChat' && conv) this.#message(conv, stored);
-		else if (type === 'PrivateChat') this.#message(this.conversation('peer', peer), stored);
-		else if (type === 'Enter' || type === 'Leave') conv?.presence(sender, type === 'Enter');
-		else if (type === 'Typing' && !mine) conv?.typing.set(sender, Date.now());
-		else if (type === 'Read' && mine) conv?.readElsewhere(body);
-		else if (type === 'Read' && conv && id > conv.peerRead) conv.peerRead = id;
-		else if (type === 'Gap') {
-			const peers = this.list('peer');
-			for (const each of room ? [conv] : peers) each?.gap(body.reason);
-			if (!room && !peers.length) this.on.notice('Private messages may be missing.');
-		} else if (type === 'Error' && body.code !== 'rate_limited') this.on.notice(body.message ?? '');
-		// Without a message on its way, the page itself was too fast: it entered many rooms.
-		else if (type === 'Error' && this.outbox.busy.size) {
-			this.on.notice('You are sending too fast. The server delays your messages.');
-		}
+		receive(this, type, body);
 		this.changed();
-	}
-
-	/**
-	 * @param {Conversation} conv
-	 * @param {StoredMessage} body
-	 */
-	#message(conv, body) {
-		this.health.clear();
-		const log = conv.isRoom ? conv : this;
-		if (log.position?.epoch !== body.epoch) log.replayedTo = 0;
-		log.position = positionOf(body);
-		const item = conv.append(body, conv === this.current && this.on.watching());
-		this.outbox.delivered(body);
-		this.outbox.overtaken(conv, body);
-		if (item && item.from !== this.name && item.seq > log.replayedTo) this.on.arrived(conv, item);
 	}
 
 	/**

@@ -3,6 +3,8 @@
 
 import { $, el, face, spoken } from './dom.js';
 import { keyOf } from './conversation.js';
+import { byName } from './order.js';
+import { connection, sidebar as texts } from './strings.js';
 
 /** @import { Session } from './session.js' */
 
@@ -48,10 +50,11 @@ const label = (name, more) => el('span', { class: 'label' }, el('bdi', {}, name)
 /** @param {Row} row */
 function row({ key, name, room, unread, current, online, failed }) {
 	const head = room ? el('span', { class: 'hash', 'aria-hidden': true }, '#') : face(name, online);
-	const count = unread > 0 && el('span', { class: 'badge' }, unread > 99 ? '99+' : unread, spoken(' unread'));
-	const alarm = failed && el('span', { class: 'badge alarm' }, '!', spoken(' failed'));
+	const count =
+		unread > 0 && el('span', { class: 'badge' }, unread > 99 ? texts.manyUnread : unread, spoken(texts.unread));
+	const alarm = failed && el('span', { class: 'badge alarm' }, '!', spoken(texts.failed));
 	const look = { href: `#${key}`, class: unread && 'unread', 'aria-current': current && 'page' };
-	return el('li', {}, el('a', look, head, label(name), online && spoken(' online '), alarm || count));
+	return el('li', {}, el('a', look, head, label(name), online && spoken(texts.online), alarm || count));
 }
 
 /** @param {Session} session */
@@ -66,13 +69,13 @@ export function renderSidebar(session) {
 			online: session.isPresent(conv.name),
 			failed: session.outbox.of(conv).some((item) => item.state === 'failed'),
 		}));
-		rows.sort((a, b) => a.name.localeCompare(b.name));
+		rows.sort((a, b) => byName(a.name, b.name));
 		const list = $(`${kind}s`);
 		fill(list, rows, row);
 		/** @type {HTMLElement} */ (list.previousElementSibling).hidden = !rows.length;
 	}
 	fill($('me'), [{ name: session.name, status: session.status }], ({ name, status }) => [
-		face(name, status === 'Online'),
+		face(name, status === connection.online),
 		label(name, el('small', {}, status)),
 	]);
 }
@@ -82,12 +85,12 @@ export function renderMembers(session) {
 	const conv = session.current;
 	if (!conv || $('people').hidden) return;
 	/** @type {(string | number)[]} */
-	const rows = [...(conv.members ?? [])].sort((a, b) => a.localeCompare(b)).slice(0, MOST_NAMES);
+	const rows = [...(conv.members ?? [])].sort(byName).slice(0, MOST_NAMES);
 	if (conv.count > MOST_NAMES) rows.push(conv.count - MOST_NAMES);
 	fill($('members'), rows, (name) => {
-		if (typeof name === 'number') return el('li', {}, `and ${name} more`);
-		const you = name === session.name && el('small', {}, 'you');
-		const look = you ? {} : { href: `#${keyOf('peer', name)}`, title: `Write to ${name}` };
+		if (typeof name === 'number') return el('li', {}, texts.andMore(name));
+		const you = name === session.name && el('small', {}, texts.you);
+		const look = you ? {} : { href: `#${keyOf('peer', name)}`, title: texts.writeTo(name) };
 		return el('li', {}, el('a', look, face(name, true), label(name), you));
 	});
 }

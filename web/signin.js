@@ -3,7 +3,7 @@
 
 import { ownerOf } from './connection.js';
 import { $, say, tidy } from './dom.js';
-import { NO_CONNECTION } from './words.js';
+import { connection, signIn as texts } from './strings.js';
 
 /** @import { Failure } from './page.d.ts' */
 
@@ -24,16 +24,16 @@ export function signIn({ name, room, problem = '', needsToken = false, again = f
 	const form = $('sign-in');
 	const token = $('token');
 	const tokenLabel = /** @type {HTMLElement} */ (token.parentElement);
-	say($('sign-in-title'), again ? 'Sign in again' : 'Welcome');
-	say($('enter'), again ? 'Continue' : `Join #${room}`);
+	say($('sign-in-title'), again ? texts.again : texts.welcome);
+	say($('enter'), again ? texts.continue : texts.join(room));
 	say($('problem'), problem);
 	if (name) $('name').value = name;
 	$('name').readOnly = again;
 	token.value = '';
 	/** @param {boolean} withToken */
 	const ask = (withToken) => {
-		const hint = withToken ? 'Your token determines your name.' : 'Choose a name to start chatting.';
-		say($('sign-in-hint'), again ? 'Your rooms and messages are kept.' : hint);
+		const hint = withToken ? texts.tokenNames : texts.chooseName;
+		say($('sign-in-hint'), again ? texts.allKept : hint);
 		tokenLabel.hidden = !withToken;
 		form.hidden = false;
 		(withToken ? token : $('name')).focus();
@@ -48,14 +48,14 @@ export function signIn({ name, room, problem = '', needsToken = false, again = f
 		// What a password manager writes into a hidden field is not from the user.
 		const given = tokenLabel.hidden ? '' : token.value.trim();
 		let chosen = tidy($('name').value);
-		let why = 'Enter a name or an access token.';
+		let why = texts.nameOrToken;
 		if (!chosen && given) {
-			say($('problem'), 'Connecting…');
+			say($('problem'), texts.connecting);
 			$('enter').disabled = true;
 			try {
 				chosen = (await ownerOf(given)).sender_username;
 			} catch (error) {
-				why = /** @type {Failure} */ (error).message ?? NO_CONNECTION;
+				why = /** @type {Failure} */ (error).message ?? connection.none;
 			}
 			$('enter').disabled = false;
 		}

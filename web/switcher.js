@@ -3,6 +3,7 @@
 
 import { keyOf } from './conversation.js';
 import { $, announce, el, tidy } from './dom.js';
+import { byName } from './order.js';
 
 /** @import { Session } from './session.js' */
 
@@ -10,7 +11,8 @@ import { $, announce, el, tidy } from './dom.js';
 export function switchTo(session) {
 	const people = new Set(session.all.flatMap((conv) => (conv.isRoom ? [...(conv.members ?? [])] : conv.name)));
 	people.delete(session.name);
-	const known = [...session.list('room').map(({ title }) => title), ...people];
+	const rooms = session.list('room').map(({ title }) => title);
+	const known = [...rooms.sort(byName), ...[...people].sort(byName)];
 	$('known').replaceChildren(...known.map((value) => el('option', { value })));
 	$('find').value = '';
 	$('go-form').onsubmit = ({ submitter }) => {

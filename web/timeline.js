@@ -3,6 +3,7 @@
 
 import { $, el, say } from './dom.js';
 import { bubble, dayOf, gapLine, midnight } from './message.js';
+import { message as messageTexts, timeline as texts } from './strings.js';
 
 /** @import { Conversation } from './conversation.js' */
 /** @import { Session } from './session.js' */
@@ -91,7 +92,7 @@ export function timeline(session, edit) {
 		list.replaceChildren();
 		shown.clear();
 		if (!conv) return;
-		scroller.ariaLabel = `Messages, ${conv.title}`;
+		scroller.ariaLabel = texts.region(conv.title);
 		const divider = conv.divider ? conv.items.indexOf(conv.divider) : -1;
 		toDivider = divider >= 0;
 		view.following = !toDivider;
@@ -146,7 +147,7 @@ export function timeline(session, edit) {
 
 		if (view.following) seenUpTo = all;
 		$('jump').hidden = view.following;
-		say($('jump'), `↓ ${all > seenUpTo ? `${all - seenUpTo} new` : 'Latest'}`);
+		say($('jump'), all > seenUpTo ? texts.newer(all - seenUpTo) : texts.newest);
 		if (scroller.scrollTop < NEAR && start === conv.base) session.loadOlder(conv);
 	}
 
@@ -216,19 +217,27 @@ export function timeline(session, edit) {
 	 */
 	function build(conv, item, look) {
 		const { retry, discard } = session.outbox;
-		/** @type {Record<string, () => void>} */
-		const actions = {};
-		if (item.state) {
-			actions[look.expired ? 'Send again' : 'Retry'] = () => retry(conv, item);
-			actions.Edit = () => {
-				discard(item);
-				edit(item.text);
-			};
-			actions.Delete = () => discard(item);
-		}
+		const change = () => {
+			discard(/** @type {Unsent} */ (item));
+			edit(item.text);
+		};
+		/** @type {[string, () => void][]} */
+		const actions = item.state
+			? [
+					[look.expired ? messageTexts.sendAgain : messageTexts.retry, () => retry(conv, item)],
+					[messageTexts.edit, change],
+					[messageTexts.delete, () => discard(item)],
+				]
+			: [];
 		/** @type {(kind: string, text: string | false) => HTMLElement | null} */
 		const line = (kind, text) => (text ? el('p', { class: kind }, text) : null);
-		return el('li', {}, line('day', look.day), line('divider', look.divider && 'New'), bubble(item, look, actions));
+		return el(
+			'li',
+			{},
+			line('day', look.day),
+			line('divider', look.divider && texts.divider),
+			bubble(item, look, actions),
+		);
 	}
 
 	/**
@@ -236,9 +245,9 @@ export function timeline(session, edit) {
 	 * @param {Conversation} conv
 	 */
 	function beginning(conv) {
-		if (conv.refused) return `You can’t join this room: ${conv.refused}`;
-		if (conv.more) return conv.loading ? 'Loading earlier messages…' : '';
-		return conv.items.length ? 'The server has no earlier messages.' : 'No messages yet.';
+		if (conv.refused) return texts.refused(conv.refused);
+		if (conv.more) return conv.loading ? texts.loading : '';
+		return conv.items.length ? texts.noEarlier : texts.empty;
 	}
 
 	const atEnd = () => conv !== null && end >= total(conv) && below() < AT_END;

@@ -28,7 +28,9 @@ const FILES: [(&str, &[u8]); FILE_COUNT] = files![
     "dom.js",
     "health.js",
     "icon.svg",
+    "inbound.js",
     "message.js",
+    "order.js",
     "outbox.js",
     "page.css",
     "pages.js",
@@ -36,11 +38,12 @@ const FILES: [(&str, &[u8]); FILE_COUNT] = files![
     "sidebar.js",
     "signin.js",
     "storage.js",
+    "strings.js",
     "switcher.js",
     "timeline.js",
     "words.js",
 ];
-const FILE_COUNT: usize = 19;
+const FILE_COUNT: usize = 22;
 
 const INDEX: &str = include_str!("../../web/index.html");
 

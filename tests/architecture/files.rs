@@ -2,8 +2,8 @@
 
 use crate::source::{Source, files, shipped, sources};
 
-/// The most lines of a Rust file. A longer file holds two things, and is split.
-const MAX_LINES: usize = 400;
+/// The most lines of a file. A longer one holds two things, and is split.
+pub const MAX_LINES: usize = 400;
 
 /// Words that say nothing about what a file holds.
 const EMPTY_WORDS: [&str; 8] = ["util", "utils", "helper", "helpers", "common", "manager", "types", "misc"];

@@ -7,6 +7,7 @@ mod circles;
 mod files;
 mod layers;
 mod packages;
+mod page;
 mod paths;
 mod source;
 mod test_names;

@@ -1,0 +1,179 @@
+// @ts-check
+// Owns every text that people read. To translate the page, translate this file: nothing else contains a text, except the
+// reason in index.html for a browser that runs no script.
+
+/** The language of the texts, and its direction: `ltr` or `rtl`. */
+export const language = 'en';
+export const direction = 'ltr';
+
+const LONGEST_NAME = 64;
+
+/** The texts of index.html, by the key in `data-text`, `data-title` or `data-label`. */
+export const fixed = {
+	back: 'Back',
+	close: 'Close',
+	conversations: 'Conversations',
+	copyRoom: 'Copy the link',
+	directMessages: 'Direct messages',
+	goTo: 'Go to',
+	haveToken: 'I have an access token',
+	joinOrWrite: 'Join or write (Ctrl+K)',
+	joinOrWriteField: 'Join a room or write to someone',
+	joinRoom: 'Join room',
+	members: 'Members',
+	retryNow: 'Retry now',
+	rooms: 'Rooms',
+	send: 'Send',
+	signOut: 'Sign out',
+	switchKeys: 'Alt+↑ and Alt+↓ switch the conversation.',
+	token: 'Access token',
+	writePerson: 'Write to person',
+	yourName: 'Your name',
+};
+
+export const header = {
+	untitled: 'Chat',
+	nothingOpen: 'Press + to join a room',
+	online: 'Online',
+	/** @param {number} count */
+	membersOnline: (count) => `${count} online`,
+	leaveRoom: 'Leave this room',
+	closePeer: 'Close',
+	/** @param {string[]} names At least one. */
+	typing: (names) => `${names.join(' and ')} ${names.length > 1 ? 'are' : 'is'} typing…`,
+	/** @type {(title: string, unread: number) => string} */
+	withUnread: (title, unread) => `${title}, ${unread} unread`,
+};
+
+export const links = {
+	roomCopied: 'Link copied. Anyone who opens it joins this room.',
+	/** Above a link that the browser does not let the page copy. */
+	copyByHand: 'The link to this room:',
+};
+
+/** What screen readers speak about new messages. */
+export const spokenNews = {
+	/** @type {(from: string, text: string) => string} */
+	here: (from, text) => `${from}: ${text}`,
+	/** @type {(from: string, room: string) => string} */
+	inRoom: (from, room) => `${from} wrote in ${room}`,
+	/** @param {string} from */
+	toYou: (from) => `${from} wrote to you`,
+	/** @param {number} count */
+	many: (count) => `${count} new messages`,
+	/** @param {string[]} parts */
+	joined: (parts) => parts.join('. '),
+};
+
+export const message = {
+	you: 'You',
+	/** For screen readers. */
+	states: { waiting: 'Waiting', sending: 'Sending', failed: 'Failed', stored: 'Sent', read: 'Read' },
+	maybeSent: 'This message may have been sent.',
+	notSent: 'Not sent.',
+	notConfirmed: 'The connection was lost before the server confirmed it.',
+	retry: 'Retry',
+	sendAgain: 'Send again',
+	edit: 'Edit',
+	delete: 'Delete',
+};
+
+export const timeline = {
+	/** @param {string} title */
+	region: (title) => `Messages, ${title}`,
+	newest: '↓ Latest',
+	/** @param {number} count */
+	newer: (count) => `↓ ${count} new`,
+	divider: 'New',
+	/** By the number of days ago. */
+	days: ['Today', 'Yesterday'],
+	/** @param {string} why */
+	refused: (why) => `You can’t join this room: ${why}`,
+	loading: 'Loading earlier messages…',
+	noEarlier: 'The server has no earlier messages.',
+	empty: 'No messages yet.',
+	lostByServer: 'Messages may be missing here. The server lost some, or all, of its stored messages.',
+	tooMany: 'Messages are missing here. There were too many to load.',
+	gone: 'Messages are missing here. The server no longer has them.',
+};
+
+export const composer = {
+	/** @param {string} title */
+	writeTo: (title) => `Message ${title}`,
+	readOnly: 'Only administrators write here',
+	/** @param {string} title */
+	readOnlyIn: (title) => `Only administrators write here: ${title}`,
+};
+
+export const sidebar = {
+	unread: ' unread',
+	failed: ' failed',
+	online: ' online ',
+	manyUnread: '99+',
+	you: 'you',
+	/** @param {string} name */
+	writeTo: (name) => `Write to ${name}`,
+	/** @param {number} count */
+	andMore: (count) => `and ${count} more`,
+};
+
+export const connection = {
+	none: 'No connection to the server.',
+	offline: 'You are offline.',
+	connecting: 'Connecting…',
+	waiting: 'Waiting for the server…',
+	online: 'Online',
+	/** @type {(why: string, seconds: number) => string} */
+	tryingAgain: (why, seconds) => `${why} Trying again in ${seconds} s.`,
+	/** @param {string} why */
+	tryingNow: (why) => `${why} Connecting…`,
+	/** @type {(room: string, why: string) => string} */
+	cannotJoin: (room, why) => `Can’t join ${room} yet: ${why}`,
+	backWithGaps: 'Reconnected. Some messages are missing.',
+	/** @param {number} count */
+	backWithMissed: (count) => `Reconnected. Loaded missed messages: ${count}.`,
+	back: 'Reconnected. No messages missed.',
+	privateGap: 'Private messages may be missing.',
+	tooFast: 'You are sending too fast. The server delays your messages.',
+};
+
+export const signIn = {
+	welcome: 'Welcome',
+	again: 'Sign in again',
+	/** @param {string} room */
+	join: (room) => `Join #${room}`,
+	continue: 'Continue',
+	chooseName: 'Choose a name to start chatting.',
+	tokenNames: 'Your token determines your name.',
+	allKept: 'Your rooms and messages are kept.',
+	nameOrToken: 'Enter a name or an access token.',
+	connecting: 'Connecting…',
+	expired: 'Your access token has expired or was revoked.',
+	disconnected: 'An administrator disconnected you.',
+	badToken: 'The server does not accept this token.',
+	needsToken: 'This server requires an access token.',
+	/** @type {(unsent: number, action: string) => string} */
+	losesUnsent: (unsent, action) => `Unsent messages will be lost: ${unsent}. ${action}?`,
+};
+
+/** By the error code of the server, whose own texts are for programmers. */
+export const errors = new Map([
+	['forbidden', 'Only administrators can write in this room.'],
+	['identity_mismatch', 'This access token belongs to another user.'],
+	['internal', 'Something is wrong on the server. An administrator has to look at it.'],
+	['invalid_message', `A name can have up to ${LONGEST_NAME} characters, and all of them must be visible.`],
+	['message_too_large', 'The message is too long.'],
+	['not_in_room', 'You are no longer in this room.'],
+	['rate_limited', 'You have sent too much in a short time.'],
+	['too_many_rooms', 'You are in too many rooms. Leave another room first.'],
+	['unauthorized', 'The server does not accept this access token.'],
+	['unavailable', 'The server can’t read or store messages right now.'],
+]);
+export const neverHere = 'This person was never here and has many messages waiting. Write again later.';
+export const otherError = 'The server does not understand this page. Reload the page.';
+
+/** By what the server says to a page that wants to connect. */
+export const refusals = new Map([
+	['full', 'The server is full.'],
+	['too_many', 'Too many connections from your network.'],
+]);
