@@ -4,6 +4,7 @@
 import { banner } from './banner.js';
 import { composer } from './composer.js';
 import { $, announce, dress, say, tidy } from './dom.js';
+import { plain } from './format.js';
 import { Session } from './session.js';
 import { renderMembers, renderSidebar } from './sidebar.js';
 import { signIn } from './signin.js';
@@ -139,7 +140,7 @@ function watching() {
  */
 function arrived(conv, item) {
 	const { here, inRoom, toYou } = texts.spokenNews;
-	if (conv === session?.current) unspoken.push(here(item.from, item.text));
+	if (conv === session?.current) unspoken.push(here(item.from, plain(item.text)));
 	else unspoken.push(conv.isRoom ? inRoom(item.from, conv.title) : toYou(item.from));
 	if (unspoken.length > 1) return;
 	setTimeout(() => {

@@ -26,6 +26,7 @@ const FILES: [(&str, &[u8]); FILE_COUNT] = files![
     "connection.js",
     "conversation.js",
     "dom.js",
+    "format.js",
     "health.js",
     "icon.svg",
     "inbound.js",
@@ -43,7 +44,7 @@ const FILES: [(&str, &[u8]); FILE_COUNT] = files![
     "timeline.js",
     "words.js",
 ];
-const FILE_COUNT: usize = 22;
+const FILE_COUNT: usize = 23;
 
 const INDEX: &str = include_str!("../../web/index.html");
 
@@ -125,7 +126,8 @@ mod tests {
     #[test]
     fn every_file_of_the_page_is_served() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/web");
-        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         // The types are for the type check only.
         let mut wanted: Vec<_> = names.filter(|name| name != "index.html" && name != "page.d.ts").collect();
         wanted.sort();

@@ -76,7 +76,7 @@ const LONG_TRICKS: [&str; 30] = [
 /// attributes, and links that are not web addresses.
 const INJECTED: &str = "
 (() => {
-    const ours = ['LI','P','DIV','SPAN','B','BDI','A','SVG','PATH','BUTTON','SMALL','H2','UL','OL'];
+    const ours = ['LI','P','DIV','SPAN','B','BDI','A','SVG','PATH','BUTTON','SMALL','H2','UL','OL','STRONG','EM','CODE','PRE','BLOCKQUOTE'];
     const places = '#timeline *, #sidebar .scroll *, #members *, #pane > header .label *, #typing *, #live *, #notice *';
     const found = [];
     for (const node of document.querySelectorAll(places)) {

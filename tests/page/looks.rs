@@ -7,9 +7,9 @@ use super::page_fixture::PageFixture;
 use super::person::{ENTER, Person, SHIFT};
 
 /// Asserts that nothing is wider than the window.
-async fn fits(person: &Person<'_>) {
+pub async fn fits(person: &Person<'_>) {
     let wider = "[...document.querySelectorAll('body *')].filter((node) => node.checkVisibility() && !node.closest('.sr') \
-        && node.getBoundingClientRect().right > innerWidth + 1).map((node) => node.outerHTML.slice(0, 120))";
+        && (node.getBoundingClientRect().right > innerWidth + 1 || node.getBoundingClientRect().left < -1)).map((node) => node.outerHTML.slice(0, 120))";
     assert_eq!(person.js(wider).await, json!([]));
     assert_eq!(person.js("document.documentElement.scrollWidth <= innerWidth").await, true);
 }
@@ -48,7 +48,12 @@ async fn page_fits_every_screen_in_both_colour_schemes() {
     alice.opens("room=operations").await;
     bob.say("operations", "Good morning! I’m about to upgrade the second node.").await;
     bob.say("operations", "The notes are at https://example.com/notes/upgrade").await;
-    chiara.say("operations", "Go ahead. The first one took 40 s, nobody noticed.").await;
+    chiara
+        .say(
+            "operations",
+            "Go ahead. The first one took **40 s**, nobody noticed. `chatnode nodes` shows it.",
+        )
+        .await;
     alice
         .sees("the messages have arrived", "document.querySelectorAll('#timeline .text').length === 3")
         .await;
@@ -129,6 +134,19 @@ async fn page_fits_every_screen_in_both_colour_schemes() {
     alice.clicks("#back").await;
     alice.sees("the list is shown", "document.getElementById('sidebar').checkVisibility()").await;
     fits(&alice).await;
+
+    // From right to left: the page of a translation.
+    alice.js("document.documentElement.dir = 'rtl'").await;
+    fits(&alice).await;
+    alice.opens("room=operations").await;
+    fits(&alice).await;
+    alice.has_screen(1280, 800, false).await;
+    fits(&alice).await;
+    let sides = "(() => {
+        const left = (id) => document.getElementById(id).getBoundingClientRect().left;
+        return left('people') < left('pane') && left('pane') < left('sidebar') && left('send') < left('draft');
+    })()";
+    alice.sees("the page is mirrored", sides).await;
 }
 
 /// The text field is on the screen, with the last message directly above it.
@@ -169,7 +187,7 @@ const FAINT: &str = "(() => {
         const text = [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim());
         if (!node.checkVisibility({ visibilityProperty: true }) || node.closest('.sr, :disabled')) continue;
         const style = getComputedStyle(node);
-        const field = node.id === 'composer' || node.tagName === 'INPUT';
+        const field = node.id === 'composer' || node.matches('input:not([type])');
         if (text && ratio(node, style.color) < 4.5) faint.push([node.outerHTML.slice(0, 120), ratio(node, style.color)]);
         if (field && ratio(node.parentElement, style.borderTopColor) < 3) faint.push([node.id, ratio(node, style.borderTopColor)]);
     }
@@ -190,11 +208,11 @@ async fn texts_and_fields_have_enough_contrast() {
     let mut others = Vec::new();
     for name in ["bob", "Chiara", "deniz", "Erik", "yuki", "zoë"] {
         let mut other = fixture.other(1, name, "ops").await;
-        other.say("ops", "see https://example.com/").await;
+        other.say("ops", "see https://example.com/ or `code`\n> quote `code`\n```\nblock\n```").await;
         other.whisper("alice", "psst").await;
         others.push(other);
     }
-    alice.says("mine, see https://example.com/").await;
+    alice.says("mine, see https://example.com/ or `code`").await;
     alice.sees("the message is stored", "document.querySelectorAll('.line.stored.mine').length === 1").await;
     fixture.balancer.shut();
     alice.says("on its way, see https://example.com/").await;

@@ -10,6 +10,7 @@ mod browser;
 mod ends;
 mod engine;
 mod firefox;
+mod formatting;
 mod hand;
 mod hostile;
 mod lists;
