@@ -1,26 +1,35 @@
 // @ts-check
 // The start of the page. Owns the signed-in user, the address and the time of drawing. Knows no protocol.
 
+import { address, linkTo } from './address.js';
 import { banner } from './banner.js';
+import { choices } from './choices.js';
+import { copy } from './clipboard.js';
 import { composer } from './composer.js';
-import { $, announce, dress, say, tidy } from './dom.js';
-import { plain } from './format.js';
+import { $, announce, dress, say } from './dom.js';
+import { drawHeader, openLevels } from './header.js';
+import { linkedMessage } from './linked.js';
+import { notifications } from './notifications.js';
+import { openPreferences } from './preferences.js';
 import { Session } from './session.js';
 import { renderMembers, renderSidebar } from './sidebar.js';
 import { signIn } from './signin.js';
+import { speak } from './speech.js';
 import { login } from './storage.js';
 import * as texts from './strings.js';
 import { switchTo } from './switcher.js';
 import { timeline } from './timeline.js';
 
 /** @import { Conversation } from './conversation.js' */
-/** @import { Kind, Message } from './page.d.ts' */
+/** @import { Message } from './page.d.ts' */
 
 /**
  * @typedef {object} Views
  * @property {ReturnType<typeof composer>} composer
  * @property {ReturnType<typeof timeline>} timeline
  * @property {ReturnType<typeof banner>} banner
+ * @property {ReturnType<typeof linkedMessage>} linked
+ * @property {ReturnType<typeof notifications>} notifications
  */
 
 const DEFAULT_ROOM = document.documentElement.dataset.room ?? '';
@@ -42,36 +51,24 @@ let drawing = null;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let noticeTimer;
 let showsMembers = WIDE.matches;
-/**
- * The new messages that are not spoken yet.
- * @type {string[]}
- */
-let unspoken = [];
-
-/** The conversation that the address names. */
-function address() {
-	const found = /^#(room|peer)=(.+)$/.exec(location.hash);
-	try {
-		return found && { kind: /** @type {Kind} */ (found[1]), name: tidy(decodeURIComponent(found[2])) };
-	} catch {
-		return null;
-	}
-}
-
 const firstConversation = () => session?.list('room')[0] ?? session?.list('peer')[0];
 
 function route() {
 	if (!session) return;
 	const to = address() ?? (NARROW.matches ? null : (session.current ?? firstConversation()));
+	const message = to && 'message' in to ? to.message : undefined;
 	$('chat').dataset.view = to ? 'talk' : 'list';
 	showsMembers &&= WIDE.matches;
 	if (to) {
-		session.open(to.kind, to.name);
-		const { title, unread } = /** @type {Conversation} */ (session.current);
+		const conv = session.open(to.kind, to.name);
+		const { title, unread } = conv;
+		views.linked.want(conv, message);
 		announce(unread ? texts.header.withUnread(title, unread) : title);
 	}
 	changed();
 	requestAnimationFrame(() => {
+		// The message takes the focus.
+		if (message) return;
 		if (!to) /** @type {HTMLElement} */ (document.querySelector('[aria-current]') ?? $('go')).focus();
 		// Focus in the field would open the keyboard of a phone.
 		else if (NARROW.matches) $('title').focus();
@@ -99,54 +96,44 @@ function draw() {
 	drawing = null;
 	if (!session) return;
 	const conv = session.current;
-	drawHeader(session, conv);
+	drawHeader(session, showsMembers);
 	for (const view of Object.values(views)) view.render();
 	if (conv && watching()) session.seen(conv);
 	renderSidebar(session);
 	renderMembers(session);
-	const unread = session.all.reduce((sum, each) => sum + each.unread, 0);
-	document.title = `${unread ? `(${unread}) ` : ''}${conv?.title ?? texts.header.untitled}`;
+	const number = badge(session);
+	document.title = `${number ? `(${number}) ` : ''}${conv?.title ?? texts.header.untitled}`;
 }
 
 /**
+ * The number in the title of the page.
  * @param {Session} session
- * @param {Conversation | null} conv
  */
-function drawHeader(session, conv) {
-	const isRoom = Boolean(conv?.isRoom);
-	const isOnline = conv && session.isPresent(conv.name);
-	say($('title'), conv?.title ?? texts.header.nothingOpen);
-	say($('subtitle'), conv?.members ? texts.header.membersOnline(conv.count) : isOnline ? texts.header.online : '');
-	$('copy').hidden = $('people-toggle').hidden = !isRoom;
-	$('leave').hidden = !conv;
-	$('leave').title = isRoom ? texts.header.leaveRoom : texts.header.closePeer;
-	$('people').hidden = !isRoom || !showsMembers;
-	$('people-toggle').ariaExpanded = String(showsMembers);
-	const typists = conv?.typists() ?? [];
-	if (typists.length) setTimeout(changed, 1000);
-	say($('typing'), typists.length ? texts.header.typing(typists) : '');
+function badge(session) {
+	if (choices.badge === 'none') return 0;
+	const unread = session.all.filter((conv) => conv.unread && session.levels.of(conv) !== 'muted');
+	return choices.badge === 'conversations' ? unread.length : unread.reduce((sum, conv) => sum + conv.unread, 0);
 }
 
-function watching() {
-	// Without `checkVisibility`, which Safari has only since 17.4.
-	const isShown = $('pane').getClientRects().length > 0;
-	return isShown && views.timeline.following && !document.hidden && document.hasFocus();
-}
+/** Without `checkVisibility`, which Safari has only since 17.4. */
+const isShown = () => $('pane').getClientRects().length > 0;
+const watching = () => isShown() && views.timeline.following && !document.hidden && document.hasFocus();
 
 /**
- * Lets screen readers speak new messages, at most once per second.
+ * Whether the user sees the newest messages of a conversation.
+ * @param {Conversation} conv
+ */
+const isOnScreen = (conv) => conv === session?.current && isShown() && !document.hidden;
+
+/**
  * @param {Conversation} conv
  * @param {Message} item
  */
 function arrived(conv, item) {
-	const { here, inRoom, toYou } = texts.spokenNews;
-	if (conv === session?.current) unspoken.push(here(item.from, plain(item.text)));
-	else unspoken.push(conv.isRoom ? inRoom(item.from, conv.title) : toYou(item.from));
-	if (unspoken.length > 1) return;
-	setTimeout(() => {
-		announce(unspoken.length > 3 ? texts.spokenNews.many(unspoken.length) : texts.spokenNews.joined(unspoken));
-		unspoken = [];
-	}, 1000);
+	if (!session) return;
+	const isOpen = conv === session.current;
+	if (isOpen || session.levels.of(conv) !== 'muted') speak(conv, item, isOpen);
+	views.notifications.arrived(conv, item, isOnScreen(conv));
 }
 
 /** @param {string} text */
@@ -159,14 +146,7 @@ function notice(text) {
 }
 
 async function copyLink() {
-	const link = new URL(`#${session?.current?.key ?? ''}`, location.href).href;
-	try {
-		await navigator.clipboard.writeText(link);
-		notice(texts.links.roomCopied);
-	} catch {
-		// The clipboard works only with https or on localhost.
-		prompt(texts.links.copyByHand, link);
-	}
+	if (await copy(linkTo(session?.current?.key))) notice(texts.clipboard.roomCopied);
 }
 
 function roomToJoin() {
@@ -185,6 +165,8 @@ function start(name, token = '') {
 		composer: composer(session, () => views.timeline.toEnd()),
 		timeline: timeline(session, (text) => views.composer.take(text)),
 		banner: banner(session),
+		linked: linkedMessage(session, (id) => views.timeline.show(id)),
+		notifications: notifications(session, session.levels.of, (conv) => (location.hash = conv.key)),
 	};
 	$('chat').hidden = false;
 	if (!session.conversations.size) session.conversation('room', roomToJoin());
@@ -233,6 +215,7 @@ async function stopped(code, message) {
 function end() {
 	session?.end();
 	views.timeline.end();
+	views.notifications.end();
 	session = null;
 	login.set(null);
 	$('chat').hidden = true;
@@ -247,15 +230,18 @@ const mayLose = ({ length }, action) => !length || confirm(texts.signIn.losesUns
 
 $('sign-out').onclick = () => {
 	if (!session) return;
-	const { store, name } = session;
+	const { levels, store, name } = session;
 	if (!mayLose(store.unsent(), texts.fixed.signOut)) return;
 	end();
 	store.clear();
+	levels.clear();
 	history.replaceState(null, '', '#');
 	signIn({ name, room: DEFAULT_ROOM }, start);
 };
 $('go').onclick = () => session && switchTo(session);
 $('copy').onclick = copyLink;
+$('level').onclick = () => session && openLevels(session);
+$('preferences-open').onclick = () => openPreferences(changed);
 $('leave').onclick = () => {
 	const conv = session?.current;
 	if (!session || !conv) return;
@@ -278,9 +264,10 @@ $('people-toggle').onclick = $('people-close').onclick = () => {
 WIDE.onchange = () => showMembers(WIDE.matches);
 document.onkeydown = (event) => {
 	if (!session || !$('sign-in').hidden) return;
-	if ($('switcher').open) {
+	const dialog = [$('switcher'), $('preferences')].find(({ open }) => open);
+	if (dialog) {
 		// WebKit leaves the dialog open while the field in it is empty.
-		if (event.key === 'Escape' && !event.isComposing) $('switcher').close();
+		if (event.key === 'Escape' && !event.isComposing) dialog.close();
 		return;
 	}
 	const arrow = event.altKey && ['ArrowUp', 'ArrowDown'].indexOf(event.key);
@@ -303,6 +290,10 @@ function wake() {
 document.onvisibilitychange = ononline = onoffline = wake;
 onfocus = changed;
 onhashchange = route;
+addEventListener('storage', ({ key }) => {
+	session?.levels.reload(key);
+	changed();
+});
 // A browser can keep a page that was left, and show it again later.
 onpagehide = () => {
 	session?.save();

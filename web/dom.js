@@ -8,13 +8,18 @@ import { direction, fixed, language } from './strings.js';
 /** @type {Record<string, string>} */
 const ICONS = {
 	back: 'M15 5l-7 7 7 7',
+	all: 'M6 17V11a6 6 0 0 1 12 0v6l1.5 1.5h-15zM10 21h4M2.5 9A9 9 0 0 1 5 4.5M21.5 9A9 9 0 0 0 19 4.5',
+	counted: 'M6 17V11a6 6 0 0 1 12 0v6l1.5 1.5h-15zM10 21h4',
+	muted: 'M6 17V11a6 6 0 0 1 12 0v6l1.5 1.5h-15zM10 21h4M3 3l18 18',
 	close: 'M6 6l12 12M18 6L6 18',
 	failed: 'M12 3a9 9 0 1 0 .1 0M12 7v6M12 16.5v.1',
 	link: 'M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1',
+	more: 'M5 12h.1M12 12h.1M19 12h.1',
 	out: 'M10 4H5v16h5M15 8l4 4-4 4M19 12H9',
 	people: 'M9 4.5a3.5 3.5 0 1 0 .1 0M2.5 20c.5-4 3-6 6.5-6s6 2 6.5 6M16 5a3 3 0 0 1 0 6M18 14.5c2 .8 3 2.5 3.5 5.5',
 	plus: 'M12 5v14M5 12h14',
 	read: 'M2 12.5l5 5L16 7M12 17l.5.5L22 7',
+	settings: 'M4 7h9M17 7h3M4 17h3M11 17h9M13 7a2 2 0 1 0 4 0a2 2 0 1 0-4 0M7 17a2 2 0 1 0 4 0a2 2 0 1 0-4 0',
 	send: 'M12 19V5M6 11l6-6 6 6',
 	stored: 'M5 12.5l5 5L19.5 7',
 	waiting: 'M12 4a8 8 0 1 0 .1 0M12 7.5V12l3 2',

@@ -21,12 +21,16 @@ export function dayOf(at) {
 	return timeline.days[days] ?? date.format(at);
 }
 
+/** @param {Message | Unsent} item */
+export const actionsLabel = (item) => texts.actions(item.from, time.format(item.at));
+
 /**
  * @param {Message | Unsent} item
  * @param {Look} look
  * @param {[string, () => void][]} actions The buttons below a message that was not sent: label and effect.
+ * @param {(button: HTMLElement) => void} menu Opens the menu of the message.
  */
-export function bubble(item, { first, last, mine, named, state }, actions) {
+export function bubble(item, { first, last, mine, named, state }, actions, menu) {
 	const clock = el('span', { title: date.format(item.at), dir: 'auto' }, time.format(item.at));
 	const meta = el('span', { class: 'meta' }, clock, mine && icon(state), mine && spoken(texts.states[state]));
 	const sender = el(
@@ -39,6 +43,9 @@ export function bubble(item, { first, last, mine, named, state }, actions) {
 	const line = el('div', { class: `line ${state} ${mine ? 'mine' : ''} ${first ? 'first' : ''}` });
 	if (named && !mine) line.append(last ? face(item.from) : el('span', { class: 'avatar none' }));
 	line.append(el('div', { class: 'bubble' }, tint(sender, item.from), text, meta));
+	const more = el('button', { class: 'more', type: 'button', tabindex: '-1', 'aria-haspopup': 'menu' }, icon('more'));
+	Object.assign(more, { ariaLabel: actionsLabel(item), ariaExpanded: 'false', onclick: () => menu(more) });
+	line.append(more);
 	if (item.state === 'failed') {
 		const buttons = actions.map(([label, onclick]) => el('button', { onclick }, label));
 		const problem = item.unknown ? texts.maybeSent : texts.notSent;

@@ -185,6 +185,18 @@ export interface Look {
 	expired: boolean;
 }
 
+/** How loud a conversation is: every message notifies, or they are only counted, or not even that. */
+export type Level = 'all' | 'counted' | 'muted';
+
+/** What the user chose on this browser. */
+export interface Choices {
+	theme: 'system' | 'light' | 'dark';
+	/** What the number in the title counts. */
+	badge: 'messages' | 'conversations' | 'none';
+	/** Whether notifications are switched on. */
+	notify: boolean;
+}
+
 /** The elements of index.html that have an id. */
 export interface Elements {
 	back: HTMLAnchorElement;
@@ -201,17 +213,23 @@ export interface Elements {
 	jump: HTMLButtonElement;
 	known: HTMLDataListElement;
 	leave: HTMLButtonElement;
+	level: HTMLButtonElement;
 	live: HTMLElement;
 	me: HTMLElement;
 	members: HTMLElement;
 	name: HTMLInputElement;
 	notice: HTMLElement;
+	notify: HTMLInputElement;
+	'notify-hint': HTMLElement;
 	older: HTMLElement;
 	pane: HTMLElement;
 	peers: HTMLElement;
 	people: HTMLElement;
 	'people-close': HTMLButtonElement;
 	'people-toggle': HTMLButtonElement;
+	preferences: HTMLDialogElement;
+	'preferences-form': HTMLFormElement;
+	'preferences-open': HTMLButtonElement;
 	problem: HTMLElement;
 	retry: HTMLButtonElement;
 	rooms: HTMLElement;

@@ -1,6 +1,7 @@
 // @ts-check
 // Owns the chat of one user over all connections: signs in, resumes, sends. Draws nothing.
 
+import { levels } from './choices.js';
 import { connect } from './connection.js';
 import { Conversation, keyOf, positionOf } from './conversation.js';
 import { storeHealth } from './health.js';
@@ -49,6 +50,7 @@ export class Session {
 		this.name = name;
 		this.on = on;
 		this.store = storage(name);
+		this.levels = levels(name);
 		this.outbox = outbox(this, this.store);
 		this.connection = connect(this);
 		this.connection.token = token;
@@ -70,6 +72,7 @@ export class Session {
 		if (conv.joined && conv.stale) this.#loadMembers(conv);
 		else if (conv.isRoom && !conv.joined && this.connection.live) this.enter(conv);
 		this.changed();
+		return conv;
 	}
 
 	/** @param {Conversation} conv */

@@ -1,7 +1,7 @@
 // @ts-check
 // Draws the lists of conversations and members.
 
-import { $, el, face, spoken } from './dom.js';
+import { $, el, face, icon, spoken } from './dom.js';
 import { keyOf } from './conversation.js';
 import { byName } from './order.js';
 import { connection, sidebar as texts } from './strings.js';
@@ -42,19 +42,23 @@ const label = (name, more) => el('span', { class: 'label' }, el('bdi', {}, name)
  * @property {string} name
  * @property {boolean} room
  * @property {number} unread
+ * @property {boolean} muted
  * @property {boolean} current
  * @property {boolean} [online]
  * @property {boolean} failed
  */
 
 /** @param {Row} row */
-function row({ key, name, room, unread, current, online, failed }) {
+function row({ key, name, room, unread, muted, current, online, failed }) {
 	const head = room ? el('span', { class: 'hash', 'aria-hidden': true }, '#') : face(name, online);
+	const look = muted ? 'badge quiet' : 'badge';
 	const count =
-		unread > 0 && el('span', { class: 'badge' }, unread > 99 ? texts.manyUnread : unread, spoken(texts.unread));
+		unread > 0 && el('span', { class: look }, unread > 99 ? texts.manyUnread : unread, spoken(texts.unread));
 	const alarm = failed && el('span', { class: 'badge alarm' }, '!', spoken(texts.failed));
-	const look = { href: `#${key}`, class: unread && 'unread', 'aria-current': current && 'page' };
-	return el('li', {}, el('a', look, head, label(name), online && spoken(texts.online), alarm || count));
+	const bell = muted && icon('muted');
+	const props = { href: `#${key}`, class: unread && !muted && 'unread', 'aria-current': current && 'page' };
+	const state = [online && spoken(texts.online), muted && spoken(texts.muted), bell];
+	return el('li', {}, el('a', props, head, label(name), ...state, alarm || count));
 }
 
 /** @param {Session} session */
@@ -65,6 +69,7 @@ export function renderSidebar(session) {
 			name: conv.name,
 			room: conv.isRoom,
 			unread: conv.unread,
+			muted: session.levels.of(conv) === 'muted',
 			current: conv === session.current,
 			online: session.isPresent(conv.name),
 			failed: session.outbox.of(conv).some((item) => item.state === 'failed'),

@@ -38,6 +38,14 @@ function put(area, key, value) {
 	}
 }
 
+/** What all tabs share. */
+export const shared = {
+	/** @param {string} key */
+	get: (key) => get(ALL, key),
+	/** @type {(key: string, value: unknown) => void} */
+	put: (key, value) => put(ALL, key, value),
+};
+
 /** @param {MessageEvent} event */
 tabs.onmessage = ({ data }) => {
 	const mine = login.get();

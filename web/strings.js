@@ -10,20 +10,32 @@ const LONGEST_NAME = 64;
 
 /** The texts of index.html, by the key in `data-text`, `data-title` or `data-label`. */
 export const fixed = {
+	automatic: 'As on this device',
 	back: 'Back',
+	badge: 'Number in the title',
+	badgeConversations: 'Unread conversations',
+	badgeMessages: 'Unread messages',
+	badgeNone: 'None',
 	close: 'Close',
+	colours: 'Colours',
 	conversations: 'Conversations',
 	copyRoom: 'Copy the link',
+	dark: 'Dark',
 	directMessages: 'Direct messages',
+	done: 'Done',
 	goTo: 'Go to',
 	haveToken: 'I have an access token',
 	joinOrWrite: 'Join or write (Ctrl+K)',
 	joinOrWriteField: 'Join a room or write to someone',
 	joinRoom: 'Join room',
+	light: 'Light',
 	members: 'Members',
+	notifications: 'Notifications',
+	notifyMe: 'Notify me on this device',
 	retryNow: 'Retry now',
 	rooms: 'Rooms',
 	send: 'Send',
+	settings: 'Settings',
 	signOut: 'Sign out',
 	switchKeys: 'Alt+↑ and Alt+↓ switch the conversation.',
 	token: 'Access token',
@@ -39,16 +51,38 @@ export const header = {
 	membersOnline: (count) => `${count} online`,
 	leaveRoom: 'Leave this room',
 	closePeer: 'Close',
+	/** @param {string} level */
+	notifications: (level) => `Notifications: ${level}`,
 	/** @param {string[]} names At least one. */
 	typing: (names) => `${names.join(' and ')} ${names.length > 1 ? 'are' : 'is'} typing…`,
 	/** @type {(title: string, unread: number) => string} */
 	withUnread: (title, unread) => `${title}, ${unread} unread`,
 };
 
-export const links = {
+export const clipboard = {
 	roomCopied: 'Link copied. Anyone who opens it joins this room.',
-	/** Above a link that the browser does not let the page copy. */
-	copyByHand: 'The link to this room:',
+	/** Above a text that the browser does not let the page copy. */
+	byHand: 'Copy this text:',
+};
+
+/** By how loud a conversation is. */
+export const levels = {
+	all: 'Notify about every message',
+	counted: 'Only count unread messages',
+	muted: 'Mute',
+	notifyIsOff: 'Notifications are off. You can switch them on in the settings.',
+};
+
+export const notifications = {
+	/** @type {(from: string, room: string) => string} */
+	inRoom: (from, room) => `${from} in ${room}`,
+	/** By the permission that the browser has given. */
+	hints: {
+		default: 'Your browser will ask you for permission.',
+		granted: 'For private messages, and for rooms where you choose it with the bell.',
+		denied: 'Your browser blocks notifications of this page. Allow them in its settings for this site.',
+		unsupported: 'This browser has no notifications here. They need a page over https.',
+	},
 };
 
 /** What screen readers speak about new messages. */
@@ -76,6 +110,14 @@ export const message = {
 	sendAgain: 'Send again',
 	edit: 'Edit',
 	delete: 'Delete',
+	/** @type {(from: string, time: string) => string} */
+	actions: (from, time) => `Actions: ${from}, ${time}`,
+	copyText: 'Copy text',
+	textCopied: 'Text copied.',
+	copyLink: 'Copy link to message',
+	linkCopied: 'Link copied. Anyone who opens it joins this room, and sees this message.',
+	privateLinkCopied: 'Link copied. It works only for you.',
+	linkedIsGone: 'The message of this link is not here any more.',
 };
 
 export const timeline = {
@@ -108,6 +150,7 @@ export const composer = {
 export const sidebar = {
 	unread: ' unread',
 	failed: ' failed',
+	muted: ' muted',
 	online: ' online ',
 	manyUnread: '99+',
 	you: 'you',

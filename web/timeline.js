@@ -1,8 +1,11 @@
 // @ts-check
 // Owns the messages on the screen: a window over any number of messages, with days and groups.
 
+import { actionsFor } from './actions.js';
 import { $, el, say } from './dom.js';
-import { bubble, dayOf, gapLine, midnight } from './message.js';
+import { openMenu } from './menu.js';
+import { actionsLabel, bubble, dayOf, gapLine, midnight } from './message.js';
+import { menuButton, roving } from './roving.js';
 import { message as messageTexts, timeline as texts } from './strings.js';
 
 /** @import { Conversation } from './conversation.js' */
@@ -40,15 +43,19 @@ export function timeline(session, edit) {
 	let conv = null;
 	/** The absolute index after the last message that was on the screen. */
 	let seenUpTo = 0;
-	/** Whether the next render scrolls to the divider. */
-	let toDivider = false;
+	/**
+	 * The message that the next render scrolls to.
+	 * @type {Message | null}
+	 */
+	let goal = null;
 	let lastTop = 0;
 	let lastHeight = 0;
 	let resizedAt = 0;
 	/** The window, in absolute indices. */
 	let start = 0;
 	let end = 0;
-	const view = { following: true, toEnd, render, end: () => turn(null) };
+	const view = { following: true, toEnd, show, render, end: () => turn(null) };
+	const stops = roving(list);
 
 	// When the keyboard of a phone opens, the end of the list stays visible.
 	const resizing = new ResizeObserver(() => {
@@ -86,6 +93,25 @@ export function timeline(session, edit) {
 		render();
 	}
 
+	/**
+	 * Scrolls to a message of the conversation, and gives it the focus. Returns whether it is loaded.
+	 * @param {string} id
+	 */
+	function show(id) {
+		const index = conv ? conv.items.findIndex((item) => item.id === id) : -1;
+		if (!conv || index < 0) return false;
+		goal = /** @type {Message} */ (conv.items[index]);
+		const item = goal;
+		view.following = false;
+		end = Math.min(total(conv), conv.base + index + WINDOW / 2);
+		start = end - WINDOW;
+		render();
+		const line = shown.get(item);
+		line?.classList.add('found');
+		menuButton(line)?.focus({ preventScroll: true });
+		return true;
+	}
+
 	/** @param {Conversation | null} to */
 	function turn(to) {
 		conv = to;
@@ -94,10 +120,10 @@ export function timeline(session, edit) {
 		if (!conv) return;
 		scroller.ariaLabel = texts.region(conv.title);
 		const divider = conv.divider ? conv.items.indexOf(conv.divider) : -1;
-		toDivider = divider >= 0;
-		view.following = !toDivider;
+		goal = divider >= 0 ? conv.divider : null;
+		view.following = !goal;
 		seenUpTo = total(conv);
-		end = toDivider ? Math.min(seenUpTo, conv.base + divider + WINDOW / 2) : seenUpTo;
+		end = goal ? Math.min(seenUpTo, conv.base + divider + WINDOW / 2) : seenUpTo;
 		start = end - WINDOW;
 	}
 
@@ -115,7 +141,7 @@ export function timeline(session, edit) {
 		end = Math.max(end, base + Math.min(WINDOW, items.length));
 		if (view.following) end = all;
 		// The list of another conversation is still empty, so it has no place yet.
-		else if (turned) end = Math.min(end, all);
+		else if (turned || goal) end = Math.min(end, all);
 		else if (scrollTop < NEAR && start > base) {
 			start = Math.max(base, start - STEP);
 			end = Math.min(end, start + WINDOW);
@@ -132,18 +158,18 @@ export function timeline(session, edit) {
 		lay(conv, [...items.slice(start - base, end - base), ...unsent]);
 		say($('older'), beginning(conv));
 
-		const divider = toDivider && conv.divider && shown.get(conv.divider);
+		const wanted = goal && shown.get(goal);
 		// The item of the anchor may have another element now.
 		const anchored = anchor && shown.get(anchor.item);
-		if (divider) {
-			moveTo(divider.offsetTop - scroller.clientHeight / 3);
+		if (wanted) {
+			moveTo(wanted.offsetTop - scroller.clientHeight / 3);
 			view.following = atEnd();
 			session.on.changed();
 		} else if (view.following) pin();
 		else if (anchored) moveTo(scroller.scrollTop + anchored.offsetTop - top);
 		lastTop = scroller.scrollTop;
 		lastHeight = scroller.clientHeight;
-		toDivider = false;
+		goal = null;
 
 		if (view.following) seenUpTo = all;
 		$('jump').hidden = view.following;
@@ -160,6 +186,8 @@ export function timeline(session, edit) {
 		const keep = new Set(wanted);
 		for (const [item, node] of shown) {
 			if (keep.has(item)) continue;
+			// The focus must not fall out of the list.
+			if (node.contains(document.activeElement)) scroller.focus({ preventScroll: true });
 			node.remove();
 			shown.delete(item);
 		}
@@ -168,6 +196,7 @@ export function timeline(session, edit) {
 			const look = item.from === undefined ? null : lookOf(conv, item, wanted[index - 1], wanted[index + 1]);
 			const json = JSON.stringify(look);
 			let node = shown.get(item);
+			const hadFocus = node?.contains(document.activeElement);
 			if (node?.look !== json) {
 				if (node && node === next) next = node.nextSibling;
 				node?.remove();
@@ -178,7 +207,9 @@ export function timeline(session, edit) {
 			}
 			if (node === next) next = node.nextSibling;
 			else list.insertBefore(node, next);
+			if (hadFocus && !node.contains(document.activeElement)) menuButton(node)?.focus({ preventScroll: true });
 		});
+		stops.update();
 	}
 
 	/**
@@ -229,6 +260,9 @@ export function timeline(session, edit) {
 					[messageTexts.delete, () => discard(item)],
 				]
 			: [];
+		/** @param {HTMLElement} button */
+		const menu = (button) =>
+			openMenu(button, actionsLabel(item), actionsFor(session, conv, item), () => menuButton(shown.get(item)));
 		/** @type {(kind: string, text: string | false) => HTMLElement | null} */
 		const line = (kind, text) => (text ? el('p', { class: kind }, text) : null);
 		return el(
@@ -236,7 +270,7 @@ export function timeline(session, edit) {
 			{},
 			line('day', look.day),
 			line('divider', look.divider && texts.divider),
-			bubble(item, look, actions),
+			bubble(item, look, actions, menu),
 		);
 	}
 

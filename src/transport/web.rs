@@ -20,31 +20,43 @@ macro_rules! files {
 }
 
 const FILES: [(&str, &[u8]); FILE_COUNT] = files![
+    "actions.js",
+    "address.js",
     "app.js",
     "banner.js",
+    "choices.js",
+    "clipboard.js",
     "composer.js",
     "connection.js",
     "conversation.js",
     "dom.js",
     "format.js",
+    "header.js",
     "health.js",
     "icon.svg",
     "inbound.js",
+    "linked.js",
+    "menu.js",
     "message.js",
+    "notifications.js",
     "order.js",
     "outbox.js",
     "page.css",
     "pages.js",
+    "preferences.js",
+    "roving.js",
     "session.js",
     "sidebar.js",
     "signin.js",
+    "speech.js",
     "storage.js",
     "strings.js",
     "switcher.js",
+    "theme.js",
     "timeline.js",
     "words.js",
 ];
-const FILE_COUNT: usize = 23;
+const FILE_COUNT: usize = 35;
 
 const INDEX: &str = include_str!("../../web/index.html");
 

@@ -62,6 +62,8 @@ async fn controls(person: &Person<'_>) -> Vec<Node> {
     let controls: Vec<Node> = tree(person).await.into_iter().filter(|node| node.takes_focus).collect();
     for control in &controls {
         let known = ["button", "link", "textbox", "combobox", "region", "dialog", "heading"];
+        let chosen = ["menuitem", "menuitemradio", "radio", "checkbox"];
+        let known = [&known[..], &chosen[..]].concat();
         assert!(known.contains(&control.role.as_str()), "unknown role: {control:?}");
         assert!(!control.name.is_empty(), "no name: {control:?} in {controls:#?}");
     }
@@ -110,8 +112,10 @@ async fn controls_have_roles_and_names() {
         ("button", "Join or write (Ctrl+K)"),
         ("link", "ops"),
         ("link", "bob online 1 unread"),
+        ("button", "Settings"),
         ("button", "Sign out"),
         ("button", "Copy the link"),
+        ("button", "Notifications: Only count unread messages"),
         ("button", "Members"),
         ("button", "Leave this room"),
         ("region", "Messages, #ops"),
@@ -160,6 +164,39 @@ async fn controls_have_roles_and_names() {
     assert!(!has(&dialog, "textbox", "Message #ops"), "elements behind a dialog can't have the focus");
     let known = alice.js("[...document.querySelectorAll('#known option')].map(({ value }) => value)").await;
     assert_eq!(known, json!(["#ops", "bob"]), "the list does not contain the user");
+    alice.presses(&[ESCAPE]).await;
+
+    // The menus are menus, and say what they are for and what is chosen.
+    alice.js("document.querySelector('#timeline .more').click()").await;
+    let menu = tree(&alice).await;
+    let named = menu.iter().find(|node| node.role == "menu").map(|node| node.name.as_str());
+    assert!(named.is_some_and(|name| name.starts_with("Actions: bob, ")), "{named:?}");
+    assert!(
+        has(&menu, "menuitem", "Copy text") && has(&menu, "menuitem", "Copy link to message"),
+        "{menu:#?}"
+    );
+    controls(&alice).await;
+    alice.presses(&[ESCAPE]).await;
+    alice.clicks("#level").await;
+    let menu = controls(&alice).await;
+    assert!(has(&menu, "menuitemradio", "Mute"), "{menu:#?}");
+    assert_eq!(
+        alice.js("document.querySelector('[aria-checked=true]').textContent").await,
+        "Only count unread messages"
+    );
+    alice.presses(&[ESCAPE]).await;
+    alice.clicks("#preferences-open").await;
+    let dialog = controls(&alice).await;
+    for (role, name) in [
+        ("radio", "As on this device"),
+        ("radio", "Dark"),
+        ("radio", "Unread conversations"),
+        ("checkbox", "Notify me on this device"),
+        ("button", "Done"),
+    ] {
+        assert!(has(&dialog, role, name), "{role} {name}: {dialog:#?}");
+    }
+    assert!(!has(&dialog, "button", "Sign out"), "elements behind a dialog can't have the focus");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -250,8 +287,10 @@ async fn tab_key_follows_the_reading_order() {
             "button Join or write (Ctrl+K)",
             "link ops",
             "link bob online 1 unread",
+            "button Settings",
             "button Sign out",
             "button Copy the link",
+            "button Notifications: Only count unread messages",
             "button Members",
             "button Leave this room",
             "region Messages, #ops",

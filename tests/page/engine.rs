@@ -5,7 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 /// Chromium runs as the user of the tests, even as root, and contacts no other host.
-const CHROMIUM_FLAGS: [&str; 9] = [
+const CHROMIUM_FLAGS: [&str; 10] = [
+    // A mouse: without a screen there would be none.
+    "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",

@@ -128,4 +128,26 @@ async fn wheel_and_keys_work(engine: Engine) {
         fixture.screen.presses("Escape");
         alice.sees(&format!("Escape closes the dialog with the text {text:?}"), &format!("!{is_open}")).await;
     }
+    // The menu of a message, and the browser's own clipboard.
+    bob.say("ops", "**copied**").await;
+    bob.say("ops", "the newest").await;
+    alice.reads("#timeline > li:last-child .text", "the newest").await;
+    alice.js("document.getElementById('draft').focus()").await;
+    fixture.screen.presses("shift+Tab");
+    let newest = "document.activeElement.matches('#timeline > li:last-child .more')";
+    alice.sees("the newest message has the focus", newest).await;
+    fixture.screen.presses("Up");
+    alice.sees("the message before it has the focus", &format!("!{newest}")).await;
+    fixture.screen.presses("Return");
+    let entry = |label: &str| format!("document.activeElement.textContent === '{label}'");
+    alice.sees("the menu is open", &entry("Copy text")).await;
+    fixture.screen.presses("Down");
+    alice.sees("the next entry has the focus", &entry("Copy link to message")).await;
+    fixture.screen.presses("Up");
+    alice.sees("the first entry has the focus", &entry("Copy text")).await;
+    fixture.screen.presses("Return");
+    alice.reads("#notice", "Text copied.").await;
+    alice.js("document.getElementById('draft').focus()").await;
+    fixture.screen.presses("ctrl+v");
+    alice.sees("the text is pasted", "document.getElementById('draft').value === '**copied**'").await;
 }

@@ -88,7 +88,7 @@ const INJECTED: &str = "
     }
     for (const tag of ['script', 'iframe', 'object', 'embed', 'base', 'style']) {
         const count = document.querySelectorAll(tag).length;
-        if (count !== (tag === 'script' ? 1 : 0)) found.push(`${count} ${tag}`);
+        if (count !== (tag === 'script' ? 2 : 0)) found.push(`${count} ${tag}`);
     }
     return found;
 })()";

@@ -15,7 +15,7 @@ pub async fn fits(person: &Person<'_>) {
 }
 
 /// The brightness of the background, from 0 to 255.
-async fn lightness(person: &Person<'_>) -> f64 {
+pub async fn lightness(person: &Person<'_>) -> f64 {
     let script = "(() => {
         const canvas = new OffscreenCanvas(1, 1).getContext('2d');
         canvas.fillStyle = getComputedStyle(document.body).backgroundColor;
@@ -134,6 +134,9 @@ async fn page_fits_every_screen_in_both_colour_schemes() {
     alice.clicks("#back").await;
     alice.sees("the list is shown", "document.getElementById('sidebar').checkVisibility()").await;
     fits(&alice).await;
+    alice.clicks("#preferences-open").await;
+    fits(&alice).await;
+    alice.js("document.getElementById('preferences').close()").await;
 
     // From right to left: the page of a translation.
     alice.js("document.documentElement.dir = 'rtl'").await;
@@ -220,6 +223,11 @@ async fn texts_and_fields_have_enough_contrast() {
     for is_dark in [false, true] {
         alice.has_screen(1280, 800, is_dark).await;
         assert_eq!(alice.js(FAINT).await, json!([]), "dark: {is_dark}");
+        alice.js("document.querySelector('#timeline .more').click()").await;
+        assert_eq!(alice.js(FAINT).await, json!([]), "menu, dark: {is_dark}");
+        alice.js("document.getElementById('preferences-open').click()").await;
+        assert_eq!(alice.js(FAINT).await, json!([]), "settings, dark: {is_dark}");
+        alice.js("document.getElementById('preferences').close()").await;
     }
     fixture.balancer.open();
     alice.js("document.getElementById('retry').click()").await;

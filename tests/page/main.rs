@@ -7,6 +7,7 @@ mod support;
 
 mod access;
 mod browser;
+mod choices;
 mod ends;
 mod engine;
 mod firefox;
@@ -15,6 +16,7 @@ mod hand;
 mod hostile;
 mod lists;
 mod looks;
+mod menu;
 mod page_fixture;
 mod person;
 mod presence;
