@@ -35,6 +35,8 @@ import { timeline } from './timeline.js';
 const DEFAULT_ROOM = document.documentElement.dataset.room ?? '';
 const WIDE = matchMedia('(min-width: 1080px)');
 const NARROW = matchMedia('(max-width: 719px)');
+/** In ms: who wrote nothing for so long has stopped writing. */
+const WRITING_PAUSE = 1_500;
 
 /** @type {Session | null} */
 let session = null;
@@ -187,6 +189,12 @@ function problemOf(code, hadToken) {
 	return hadToken ? texts.signIn.badToken : texts.signIn.needsToken;
 }
 
+/** Waits until the user has stopped writing. The next keys of a word must not land in the field for the token. */
+async function pauseInWriting() {
+	for (let left; session && (left = WRITING_PAUSE - views.composer.idle()) > 0;)
+		await new Promise((done) => setTimeout(done, left));
+}
+
 /**
  * The connection ended for good. If only the token is no longer valid, the chat stays.
  * @param {number | string | undefined} code
@@ -201,6 +209,9 @@ async function stopped(code, message) {
 	const problem = problemOf(code, hadToken) ?? message;
 	const needsToken = hadToken || code === 'unauthorized';
 	if (!again) end();
+	else await pauseInWriting();
+	// The user may have signed out meanwhile.
+	if (again && !session) return;
 	const shared = needsToken && !hadToken && (await login.ofOtherTab(name));
 	if (shared) return start(name, shared);
 	signIn({ name, room: roomToJoin(), problem, needsToken, again }, (chosen, token) => {

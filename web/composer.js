@@ -15,6 +15,7 @@ export function composer(session, sent) {
 	const field = $('draft');
 	/** @type {Conversation | null} */
 	let conv = null;
+	let typedAt = 0;
 
 	/** @param {string} text */
 	function set(text) {
@@ -36,6 +37,7 @@ export function composer(session, sent) {
 	// Its size changes with the window, and with the font: a zoom of the text only sends no event.
 	new ResizeObserver(size).observe($('typing'));
 	field.oninput = () => {
+		typedAt = Date.now();
 		size();
 		if (!conv) return;
 		conv.draft = field.value;
@@ -59,6 +61,8 @@ export function composer(session, sent) {
 	};
 
 	return {
+		/** How long ago the user wrote something, in ms. */
+		idle: () => Date.now() - typedAt,
 		focus: () => field.focus(),
 		render() {
 			if (session.current === conv) return;

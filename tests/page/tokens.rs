@@ -60,6 +60,34 @@ async fn revoked_token_keeps_rooms_and_messages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn word_that_is_being_written_stays_out_of_the_token_field() {
+    let fixture = PageFixture::start_with(Kind::Embedded, with_tokens).await;
+    let alice = Person::visits(&fixture.browser, &fixture.link("room=den")).await;
+    alice.clicks("#token-show").await;
+    let token = fixture.cluster.token(0, "alice").await;
+    alice.types("#token", &format!("{token}{ENTER}")).await;
+    alice.is_online().await;
+    // The clock stands, so that she writes without a pause however slow the machine is.
+    alice.js("(window.now = Date.now, window.stands = now(), Date.now = () => stands, 0)").await;
+    alice.types("#draft", "half a w").await;
+    fixture.cluster.revoke(0, &token).await;
+    alice.reads("#me small", "Connecting…").await;
+    for key in ["o", "r", "d"] {
+        alice.presses(&[key]).await;
+    }
+    assert_eq!(alice.js("document.getElementById('sign-in').hidden").await, true);
+    assert_eq!(alice.js("document.getElementById('draft').value").await, "half a word");
+    alice.js("(Date.now = now, 0)").await;
+    alice.reads("#problem", "Your access token has expired or was revoked.").await;
+    alice.sees("the field for the token has the focus", "document.activeElement.id === 'token'").await;
+    assert_eq!(alice.js("document.getElementById('token').value").await, "");
+    let second = fixture.cluster.token(1, "alice").await;
+    alice.types("#token", &format!("{second}{ENTER}")).await;
+    alice.is_online().await;
+    assert_eq!(alice.js("document.getElementById('draft').value").await, "half a word");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn token_alone_determines_the_user() {
     let fixture = PageFixture::start_with(Kind::Embedded, with_tokens).await;
     let mut bob = Client::connect(fixture.cluster.address(1), "bob").await;
