@@ -1,10 +1,13 @@
 //! The chat page of the folder `web/`, embedded in the binary. Owns which files are served, and their security headers; knows
 //! nothing of the chat. Called by the router.
 
+use std::sync::LazyLock;
+
 use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 
 use crate::config::Config;
 
@@ -15,11 +18,11 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 
 macro_rules! files {
     ($($name:literal),+ $(,)?) => {
-        [$(($name, include_bytes!(concat!("../../web/", $name)) as &'static [u8])),+]
+        [$(($name, include_str!(concat!("../../web/", $name)))),+]
     };
 }
 
-const FILES: [(&str, &[u8]); FILE_COUNT] = files![
+const FILES: [(&str, &str); FILE_COUNT] = files![
     "actions.js",
     "address.js",
     "app.js",
@@ -58,6 +61,10 @@ const FILES: [(&str, &[u8]); FILE_COUNT] = files![
 ];
 const FILE_COUNT: usize = 35;
 
+/// The files as browsers get them.
+static SERVED: LazyLock<[(&str, Bytes); FILE_COUNT]> =
+    LazyLock::new(|| FILES.map(|(name, text)| (name, without_comments(text).into())));
+
 const INDEX: &str = include_str!("../../web/index.html");
 
 /// The page, with the settings that it needs before it connects.
@@ -88,10 +95,29 @@ fn filled(room: &str, read_only: &[String], frame: usize) -> String {
 
 /// `/assets/<name>`.
 pub(super) async fn asset(Path(name): Path<String>) -> Response {
-    match FILES.iter().find(|(file, _)| *file == name) {
-        Some((file, bytes)) => serve(file, *bytes),
+    match SERVED.iter().find(|(file, _)| *file == name) {
+        Some((file, bytes)) => serve(file, bytes.clone()),
         None => (StatusCode::NOT_FOUND, "not found: no such file").into_response(),
     }
+}
+
+/// A file without the lines that are comments and nothing else: a third of what a browser would download. Empty lines stay
+/// for them, so that a browser's console names the lines of the repository.
+fn without_comments(text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    let mut is_open = false;
+    for line in text.lines() {
+        let start = line.trim_start();
+        let end = start.find("*/").map(|at| at + 2);
+        is_open |= start.starts_with("/*") && end.is_none();
+        let is_comment = start.starts_with("//") || (start.starts_with("/*") && end == Some(start.len()));
+        if !is_open && !is_comment {
+            code += line;
+        }
+        is_open &= end.is_none();
+        code.push('\n');
+    }
+    code
 }
 
 fn serve(name: &str, bytes: impl IntoResponse) -> Response {
@@ -130,9 +156,25 @@ mod tests {
             encoder.write_all(bytes).unwrap();
             encoder.finish().unwrap().len()
         };
-        let files: usize = FILES.iter().map(|(_, bytes)| gzipped(bytes)).sum();
+        let files: usize = SERVED.iter().map(|(_, bytes)| gzipped(bytes)).sum();
         let all = files + gzipped(INDEX.as_bytes());
         assert!(all < 60 << 10, "{all} bytes");
+    }
+
+    #[test]
+    fn only_lines_of_comments_are_left_out() {
+        let text = "// a\n\tlet b = 1; // c\n/** d */\n/**\n * e\n */\nlet f = /** @type {g} */ (h);\n\t/* i */ j(); /* k */\n";
+        let left = "\n\tlet b = 1; // c\n\n\n\n\nlet f = /** @type {g} */ (h);\n\t/* i */ j(); /* k */\n";
+        assert_eq!(without_comments(text), left);
+        for (name, text) in FILES {
+            let served = without_comments(text);
+            assert_eq!(served.lines().count(), text.lines().count(), "{name}");
+            for (line, original) in served.lines().zip(text.lines()) {
+                let start = original.trim_start();
+                let is_comment = ["//", "/*", "*"].iter().any(|begin| start.starts_with(begin));
+                assert!(line == original || (line.is_empty() && is_comment), "{name}: {original}");
+            }
+        }
     }
 
     #[test]
