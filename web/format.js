@@ -51,7 +51,7 @@ export function plain(text) {
 	const parts = format(text).map((part) => {
 		if (typeof part === 'string') return part;
 		const { textContent } = part;
-		return part instanceof Element && part.matches('pre, blockquote') ? `${textContent}\n` : textContent;
+		return part instanceof Element && part.matches('pre, blockquote') ? `\n${textContent}\n` : textContent;
 	});
 	return parts.join('').trim() || text;
 }

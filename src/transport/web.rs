@@ -101,7 +101,7 @@ pub(super) async fn asset(Path(name): Path<String>) -> Response {
     }
 }
 
-/// A file without the lines that are comments and nothing else: a third of what a browser would download. Empty lines stay
+/// A file without the lines that are comments and nothing else: a quarter of what a browser would download. Empty lines stay
 /// for them, so that a browser's console names the lines of the repository.
 fn without_comments(text: &str) -> String {
     let mut code = String::with_capacity(text.len());

@@ -160,8 +160,9 @@ async fn marks_become_elements_and_hostile_texts_do_no_harm() {
     assert_eq!(alice.js(isolated).await, true);
 
     // What screen readers speak has no marks. Links to the page stay in its tab, others do not.
-    bob.say("ops", "**speak** `this`").await;
-    alice.reads("#live", "bob: speak this").await;
+    let plain =
+        "import('/assets/format.js').then(({ plain }) => plain('**speak** `this`\\n> and this\\nlast'))";
+    assert_eq!(alice.js(plain).await, "speak this\nand this\nlast");
     let here = format!("{} http://a.test/", fixture.link("room=tea"));
     bob.say("ops", &here).await;
     alice.reads("#timeline > li:last-child .text", &here).await;
