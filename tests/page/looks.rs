@@ -48,12 +48,7 @@ async fn page_fits_every_screen_in_both_colour_schemes() {
     alice.opens("room=operations").await;
     bob.say("operations", "Good morning! I’m about to upgrade the second node.").await;
     bob.say("operations", "The notes are at https://example.com/notes/upgrade").await;
-    chiara
-        .say(
-            "operations",
-            "Go ahead. The first one took **40 s**, nobody noticed. `chatnode nodes` shows it.",
-        )
-        .await;
+    chiara.say("operations", "Go ahead. The first one took **40 s**: see `chatnode nodes`.").await;
     alice
         .sees("the messages have arrived", "document.querySelectorAll('#timeline .text').length === 3")
         .await;
