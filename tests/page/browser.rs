@@ -2,6 +2,7 @@
 //! the page. Used by `Person`, which is one window.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,7 @@ fn free_port() -> u16 {
 }
 
 /// The driver with its port; none if it ended before it had one.
-fn start_driver(engine: Engine, home: &std::path::Path, display: Option<&str>) -> Option<(Child, u16)> {
+fn start_driver(engine: Engine, home: &Path, display: Option<&str>) -> Option<(Child, u16)> {
     let wanted = if engine.chooses_port() { 0 } else { free_port() };
     let mut command = Command::new(engine.driver());
     if let Some(display) = display {
@@ -72,24 +73,48 @@ fn start_driver(engine: Engine, home: &std::path::Path, display: Option<&str>) -
     Some((driver, port?))
 }
 
+/// Adds an authority to the certificates that Chromium reads in this home folder.
+fn trust(home: &Path, authority: &Path) {
+    let store = home.join(".pki/nssdb");
+    std::fs::create_dir_all(&store).unwrap();
+    let name = format!("sql:{}", store.display());
+    let file = authority.to_str().unwrap();
+    for arguments in
+        [&["-N", "--empty-password"][..], &["-A", "-n", "authority of the test", "-t", "C,,", "-i", file]]
+    {
+        let done = Command::new("certutil").args(["-d", &name]).args(arguments).output();
+        let done =
+            done.unwrap_or_else(|error| panic!("certutil: {error}; tests/run installs what is missing"));
+        assert!(done.status.success(), "certutil: {}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
 impl Browser {
     /// A headless Chromium.
     pub async fn start() -> Self {
-        Self::launch(Engine::Chromium, None).await
+        Self::launch(Engine::Chromium, None, None).await
+    }
+
+    /// A headless Chromium whose user trusts this authority, as a PEM file, beside those of the machine.
+    pub async fn start_trusting(authority: &Path) -> Self {
+        Self::launch(Engine::Chromium, None, Some(authority)).await
     }
 
     /// Another browser without a screen.
     pub async fn start_headless(engine: Engine) -> Self {
-        Self::launch(engine, None).await
+        Self::launch(engine, None, None).await
     }
 
     /// A browser on a display, as in the variable `DISPLAY`.
     pub async fn start_on(engine: Engine, display: &str) -> Self {
-        Self::launch(engine, Some(display)).await
+        Self::launch(engine, Some(display), None).await
     }
 
-    async fn launch(engine: Engine, display: Option<&str>) -> Self {
+    async fn launch(engine: Engine, display: Option<&str>, authority: Option<&Path>) -> Self {
         let folder = TempDir::new().unwrap();
+        if let Some(authority) = authority {
+            trust(folder.path(), authority);
+        }
         // The driver chooses a free port for IPv4 and needs the same one for IPv6. If that is taken, the driver ends,
         // and the next attempt chooses another port.
         let (driver, port) = (0..10)

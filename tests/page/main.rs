@@ -14,6 +14,7 @@ mod firefox;
 mod formatting;
 mod hand;
 mod hostile;
+mod https;
 mod lists;
 mod looks;
 mod menu;
