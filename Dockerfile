@@ -3,6 +3,8 @@
 # --- build: the same Debian as the image below, so that both have the same glibc --------------------------------------
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /build
+# In addition to the default features. deploy/release/build has the same line.
+ARG FEATURES=""
 
 # The dependencies first, under a program that does nothing: this layer is built again only when Cargo.toml or
 # Cargo.lock change, and takes nearly all of the time.
@@ -16,13 +18,13 @@ RUN mkdir -p src/bin \
     && echo 'fn main() {}' >> src/main.rs \
     && cp src/main.rs src/bin/testserver.rs \
     && sed -i '/^\[\[bench\]\]/,/^$/d; /^\[\[test\]\]/,/^$/d; /^\[\[example\]\]/,/^$/d' Cargo.toml crates/*/Cargo.toml \
-    && cargo build --profile dist --locked --bin chatnode
+    && cargo build --profile dist --locked --bin chatnode --features "$FEATURES"
 
 COPY crates crates
 COPY src src
 COPY web web
 # COPY keeps the files' times, and Cargo would take what is older than the build above for built already.
-RUN find crates src web -type f -exec touch {} + && cargo build --profile dist --locked --bin chatnode
+RUN find crates src web -type f -exec touch {} + && cargo build --profile dist --locked --bin chatnode --features "$FEATURES"
 
 # --- the image: glibc, libgcc and certificates; no shell, no package manager; user 65532 ------------------------------
 FROM gcr.io/distroless/cc-debian12:nonroot@sha256:9dac0a79194e45a7da0158a9c6da57b217585af0786db3845d1f0ec1a0dd182f

@@ -12,6 +12,7 @@ mod dns;
 mod files;
 mod full;
 mod http;
+mod package;
 mod process;
 mod prometheus;
 mod refusals;
