@@ -70,6 +70,26 @@ fn shipped_config_files_are_valid() {
     }
 }
 
+/// The certificates are read, so each example gets one of its own.
+#[test]
+fn settings_in_the_handbook_are_valid() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let blocks: Vec<&str> =
+        page.split("\n```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 3, "{} examples", blocks.len());
+    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    for block in blocks {
+        let text = block.replace("/etc/letsencrypt/live/chat.example.com/", "");
+        let dir = WorkDir::new()
+            .with("example.toml", &text)
+            .with("fullchain.pem", &certificate.cert.pem())
+            .with("privkey.pem", &certificate.signing_key.serialize_pem());
+        let output = dir.run(&[], &["config", "check", "--config", "example.toml"]);
+        assert!(output.status.success(), "{block}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[test]
 fn settings_page_lists_every_setting_with_its_default() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
