@@ -57,6 +57,7 @@ mod sentinel_resolver;
 mod server;
 mod slot;
 mod slot_map;
+mod slot_owners;
 mod slot_reader;
 mod steady_clock;
 mod subscriber;

@@ -1,15 +1,11 @@
-//! What a server of a Redis Cluster says about the slots. Owns the reading of `CLUSTER SLOTS`, and the decision between the maps of
-//! several servers; asks nobody. Used by the slot reader.
-
-use std::collections::HashMap;
+//! What a server of a Redis Cluster says about the slots. Owns the reading of `CLUSTER SLOTS`; asks nobody. Used by the slot reader.
 
 use redis::Value;
 
-use super::slot::SLOTS;
-use crate::config::RedisAddress;
+use super::slot_owners::SlotOwners;
 
 /// A server: its id, host (empty: that of the server which was asked) and port.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ServerName {
     pub(super) id: String,
     pub(super) host: String,
@@ -19,8 +15,7 @@ pub(super) struct ServerName {
 /// The slots as one server has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SlotMap {
-    /// For each slot its master, if it has one.
-    pub(super) owners: Vec<Option<ServerName>>,
+    pub(super) owners: SlotOwners<ServerName>,
     /// The replicas.
     pub(super) replicas: Vec<ServerName>,
 }
@@ -30,13 +25,13 @@ impl SlotMap {
     /// an unknown address (`?`) has none here. `None` for another format.
     pub(super) fn parse(reply: &Value) -> Option<Self> {
         let Value::Array(ranges) = reply else { return None };
-        let mut map = Self { owners: vec![None; SLOTS], replicas: Vec::new() };
+        let mut map = Self { owners: SlotOwners::nobody(), replicas: Vec::new() };
         for range in ranges {
             let Value::Array(range) = range else { return None };
             let [Value::Int(first), Value::Int(last), servers @ ..] = &range[..] else { return None };
-            let slots = map.owners.get_mut(usize::try_from(*first).ok()?..=usize::try_from(*last).ok()?)?;
             let mut servers = servers.iter().map(server);
-            slots.fill(servers.next()??);
+            let master = servers.next()??;
+            map.owners.assign(usize::try_from(*first).ok()?, usize::try_from(*last).ok()?, master)?;
             for replica in servers.flatten().flatten() {
                 if !map.replicas.contains(&replica) {
                     map.replicas.push(replica);
@@ -69,25 +64,61 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// The master of each slot that most maps name. If as many name another one, `present` wins, and otherwise the first one that
-/// is named: a server that is cut off from the others has an old map, and so has one that was just told nothing.
-pub(super) fn majority(
-    maps: &[Vec<Option<(String, RedisAddress)>>],
-    present: &[Option<String>],
-) -> Vec<Option<(String, RedisAddress)>> {
-    (0..SLOTS)
-        .map(|slot| {
-            let named = || maps.iter().filter_map(|map| map[slot].as_ref());
-            let mut votes: HashMap<&str, usize> = HashMap::new();
-            for (id, _) in named() {
-                *votes.entry(id).or_default() += 1;
-            }
-            let most = votes.values().copied().max()?;
-            let is_present =
-                |id: &str| present.get(slot).is_some_and(|present| present.as_deref() == Some(id));
-            let mut leading = named().filter(|(id, _)| votes[id.as_str()] == most);
-            let first = leading.clone().next();
-            leading.find(|(id, _)| is_present(id)).or(first).cloned()
-        })
-        .collect()
+#[cfg(test)]
+mod tests {
+    use redis::parse_redis_value;
+
+    use super::*;
+
+    fn parse(reply: &str) -> Option<SlotMap> {
+        SlotMap::parse(&parse_redis_value(reply.replace(' ', "\r\n").as_bytes()).unwrap())
+    }
+
+    fn name(id: &str, host: &str, port: u16) -> ServerName {
+        ServerName { id: id.into(), host: host.into(), port }
+    }
+
+    #[test]
+    fn ranges_name_their_master_and_replicas() {
+        let map = parse(
+            "*3 *4 :0 :5460 *4 $9 127.0.0.1 :7000 $1 a *0 *4 $3 ::1 :7003 $1 d *2 $8 hostname $1 h \
+             *3 :5461 :5461 *3 $0  :7001 $1 b \
+             *4 :5462 :16383 *3 $9 127.0.0.1 :7000 $1 a *3 $3 ::1 :7003 $1 d ",
+        );
+        let map = map.unwrap();
+        assert_eq!(map.owners.masters(), [name("a", "127.0.0.1", 7000), name("b", "", 7001)]);
+        for (slot, place) in [(0, 0), (5460, 0), (5461, 1), (5462, 0), (16_383, 0)] {
+            assert_eq!(map.owners.place(slot), Some(place), "{slot}");
+        }
+        assert_eq!(map.replicas, [name("d", "::1", 7003)]);
+    }
+
+    #[test]
+    fn master_without_a_known_address_has_no_slots() {
+        // Redis says NULL or "" for itself, and "?" where it does not know the name that it is to tell.
+        let map =
+            parse("*2 *3 :0 :9 *3 $-1 :7000 $1 a *4 :10 :19 *3 $1 ? :7001 $1 b *3 $1 h :7002 $1 c ").unwrap();
+        assert_eq!(map.owners.owner(9), Some(&name("a", "", 7000)));
+        assert_eq!((map.owners.owner(10), map.owners.owner(20)), (None, None));
+        assert_eq!(map.owners.masters().len(), 1);
+        // No replica takes the place of its master.
+        assert_eq!(map.replicas, [name("c", "h", 7002)]);
+    }
+
+    #[test]
+    fn other_formats_are_refused() {
+        assert_eq!(parse("*0 ").unwrap().owners.place(0), None);
+        for reply in [
+            "$4 text ",
+            "*1 :5 ",
+            "*1 *2 :0 :5 ",
+            "*1 *3 :0 :5 :7 ",
+            "*1 *3 :0 :16384 *3 $1 h :7000 $1 a ",
+            "*1 *3 :-1 :5 *3 $1 h :7000 $1 a ",
+            "*1 *3 :0 :5 *3 $1 h :70000 $1 a ",
+            "*1 *3 :0 :5 *3 :1 :7000 $1 a ",
+        ] {
+            assert_eq!(parse(reply), None, "{reply}");
+        }
+    }
 }

@@ -19,7 +19,9 @@ use super::connector::Connector;
 use super::lost_slots::LostSlots;
 use super::master::{Master, Round};
 use super::server::{Server, ServerTerms};
-use super::slot_map::{ServerName, SlotMap, majority};
+use super::slot::SLOTS;
+use super::slot_map::{ServerName, SlotMap};
+use super::slot_owners::{Owner, SlotOwners, majority};
 use super::topology::Topology;
 use crate::config::RedisAddress;
 use crate::metrics::{REDIS_MASTERS, REDIS_SLOTS_UNCOVERED, REDIS_TOPOLOGY_CHANGES};
@@ -63,9 +65,6 @@ impl RefreshSignal {
     }
 }
 
-/// A master and where it is.
-type Owner = (String, RedisAddress);
-
 /// Reads the topology.
 pub(super) struct SlotReader {
     /// The servers of the settings.
@@ -78,8 +77,8 @@ pub(super) struct SlotReader {
     /// Servers that were in the last map.
     known: Vec<RedisAddress>,
     replicas: Vec<RedisAddress>,
-    /// Id of the master of each slot.
-    owners: Vec<Option<String>>,
+    /// As last decided.
+    owners: SlotOwners<Owner>,
     connections: HashMap<RedisAddress, Connection>,
     lost: Arc<LostSlots>,
 }
@@ -102,7 +101,7 @@ impl SlotReader {
             topology,
             known: Vec::new(),
             replicas: Vec::new(),
-            owners: Vec::new(),
+            owners: SlotOwners::nobody(),
             connections: HashMap::new(),
             lost,
         }
@@ -157,13 +156,10 @@ impl SlotReader {
         for (connector, map) in maps {
             let address = |server: &ServerName| connector.named_by_server(&server.host, server.port);
             replicas.extend(map.replicas.iter().map(address));
-            let owner = |owner: &Option<_>| {
-                owner.as_ref().map(|server: &ServerName| (server.id.clone(), address(server)))
-            };
-            votes.push(map.owners.iter().map(owner).collect::<Vec<Option<Owner>>>());
+            votes.push(map.owners.map(|server| Owner { address: address(&server), id: server.id }));
         }
         self.replicas = replicas.into_iter().collect();
-        self.replace(&majority(&votes, &self.owners));
+        self.replace(majority(&votes, &self.owners));
         is_majority
     }
 
@@ -194,51 +190,35 @@ impl SlotReader {
     }
 
     /// Makes the topology from the masters of all slots, with the connections that are there already.
-    fn replace(&mut self, owners: &[Option<Owner>]) {
-        let ids: Vec<Option<String>> = owners.iter().map(|owner| Some(owner.as_ref()?.0.clone())).collect();
+    fn replace(&mut self, owners: SlotOwners<Owner>) {
         let before = self.topology.borrow().clone();
-        let mut masters: Vec<Arc<Server>> = Vec::new();
-        let mut index: HashMap<&Owner, usize> = HashMap::new();
-        let mut is_same = self.owners == ids;
-        let mut terms = self.terms.clone();
-        let count = owners.iter().flatten().collect::<HashSet<_>>().len();
-        // All pools together are as large as that of a single Redis, but each has a connection for a long reply and one more.
-        terms.settings.pool_size = (terms.settings.pool_size / count.max(1)).max(2);
-        for owner in owners.iter().flatten() {
-            if index.contains_key(owner) {
-                continue;
-            }
-            let (id, address) = owner;
-            let known = before
-                .masters()
-                .iter()
-                .find(|master| master.id == *id && *master.connector.redis_address() == *address);
-            let server = match known {
-                Some(server) => server.clone(),
-                None => {
-                    is_same = false;
-                    let question = self.refresh.0.raised.clone();
-                    let master = Master::in_cluster(address.clone(), self.window, question);
-                    let connector = self.seeds[0].at(address.clone()).to_master(master);
-                    match Server::spawn(id.clone(), connector, &terms) {
-                        Ok(server) => server,
-                        Err(error) => {
-                            tracing::error!(error, "cannot use a master of the Redis Cluster");
-                            continue;
-                        }
-                    }
-                }
-            };
-            index.insert(owner, masters.len());
-            masters.push(server);
-        }
-        if is_same && masters.len() == before.masters().len() {
+        let find = |Owner { id, address }: &Owner| {
+            let is_it =
+                |master: &&Arc<Server>| master.id == *id && master.connector.redis_address() == address;
+            before.masters().iter().find(is_it).cloned()
+        };
+        let known: Vec<Option<Arc<Server>>> = owners.masters().iter().map(find).collect();
+        if self.owners == owners && known.iter().all(Option::is_some) {
             return;
         }
-        let places: Vec<Option<usize>> =
-            owners.iter().map(|owner| index.get(owner.as_ref()?).copied()).collect();
-        for (slot, (old, new)) in self.owners.iter().zip(&ids).enumerate() {
-            if old.is_some() && new.is_some() && old != new {
+        let mut terms = self.terms.clone();
+        // All pools together are as large as that of a single Redis, but each has a connection for a long reply and one more.
+        terms.settings.pool_size = (terms.settings.pool_size / known.len().max(1)).max(2);
+        let mut masters: Vec<Arc<Server>> = Vec::new();
+        // For each owner its index among the servers.
+        let mut index = Vec::with_capacity(known.len());
+        for (owner, known) in owners.masters().iter().zip(known) {
+            let server = known.map_or_else(|| self.connect(owner, &terms), Ok);
+            index.push(server.is_ok().then_some(masters.len()));
+            match server {
+                Ok(server) => masters.push(server),
+                Err(error) => tracing::error!(error, "cannot use a master of the Redis Cluster"),
+            }
+        }
+        let id_before = |slot| self.owners.owner(slot).map(|owner| &owner.id);
+        for slot in 0..SLOTS {
+            let new = owners.owner(slot).map(|owner| &owner.id);
+            if new.is_some() && id_before(slot).is_some_and(|old| Some(old) != new) {
                 self.lost.add(slot);
             }
         }
@@ -249,10 +229,11 @@ impl SlotReader {
             }
         }
         self.connections.retain(|address, _| self.known.contains(address));
+        let places: Vec<Option<usize>> = (0..SLOTS).map(|slot| index[owners.place(slot)?]).collect();
         let topology = Topology::cluster(masters, &places);
         gauge!(REDIS_MASTERS).set(topology.masters().len() as f64);
         gauge!(REDIS_SLOTS_UNCOVERED).set(topology.uncovered() as f64);
-        if !self.owners.is_empty() {
+        if !self.owners.masters().is_empty() {
             counter!(REDIS_TOPOLOGY_CHANGES).increment(1);
             let masters: Vec<String> = self.known.iter().map(ToString::to_string).collect();
             tracing::info!(
@@ -261,8 +242,16 @@ impl SlotReader {
                 "the slots of the Redis Cluster have changed"
             );
         }
-        self.owners = ids;
+        self.owners = owners;
         self.topology.send_replace(Arc::new(topology));
+    }
+
+    /// Connects to a new master.
+    fn connect(&self, owner: &Owner, terms: &ServerTerms) -> Result<Arc<Server>, String> {
+        let question = self.refresh.0.raised.clone();
+        let master = Master::in_cluster(owner.address.clone(), self.window, question);
+        let connector = self.seeds[0].at(owner.address.clone()).to_master(master);
+        Server::spawn(owner.id.clone(), connector, terms)
     }
 }
 

@@ -21,12 +21,6 @@ use crate::supervise::until_stopped;
 /// Nobody serves the channels of slots without a master.
 const NOBODY: Owner = Owner(u64::MAX);
 
-/// The subscriptions of one group of connections, and the connection for each channel.
-struct Group {
-    subscriptions: SharedSubscriptions,
-    connections: Mutex<Vec<Arc<Subscriber>>>,
-}
-
 /// Where a message of a channel is heard.
 enum Placement {
     /// On any connection, always the same one.
@@ -40,7 +34,8 @@ enum Placement {
 pub(super) struct Subscribers(Arc<Inner>);
 
 struct Inner {
-    group: Group,
+    subscriptions: SharedSubscriptions,
+    connections: Mutex<Vec<Arc<Subscriber>>>,
     placement: Placement,
     /// With shards: the connection for what all nodes are told, which has no topics.
     notices: Option<Arc<Subscriber>>,
@@ -57,19 +52,26 @@ impl Subscribers {
                 Subscriber::spawn(source.clone(), index == 0, shared, terms)
             })
             .collect();
-        let group = Group { subscriptions, connections: Mutex::new(connections) };
-        let placement = Placement::Anywhere;
-        Self(Arc::new(Inner { group, placement, notices: None, timeout: terms.timeout }))
+        Self(Arc::new(Inner {
+            subscriptions,
+            connections: Mutex::new(connections),
+            placement: Placement::Anywhere,
+            notices: None,
+            timeout: terms.timeout,
+        }))
     }
 
     /// One connection to each master, for the channels of its slots.
     pub(super) fn sharded(topology: &TopologyWatch, terms: &SubscriberTerms) -> Self {
         let any = Source::AnyMaster(topology.clone(), Arc::new(AtomicUsize::new(0)));
         let notices = Subscriber::spawn(any, true, (Owner::default(), SharedSubscriptions::default()), terms);
-        let group = Group { subscriptions: SharedSubscriptions::default(), connections: Mutex::default() };
-        let placement = Placement::Shard(topology.clone());
-        let inner = Inner { group, placement, notices: Some(notices), timeout: terms.timeout };
-        let subscribers = Self(Arc::new(inner));
+        let subscribers = Self(Arc::new(Inner {
+            subscriptions: SharedSubscriptions::default(),
+            connections: Mutex::default(),
+            placement: Placement::Shard(topology.clone()),
+            notices: Some(notices),
+            timeout: terms.timeout,
+        }));
         let follow = subscribers.clone().follow(topology.clone(), terms.clone());
         terms.tracker.spawn(until_stopped("shards", &terms.stop, follow));
         subscribers
@@ -85,12 +87,12 @@ impl Subscribers {
     }
 
     fn rearrange(&self, topology: &TopologyWatch, terms: &SubscriberTerms, last_owner: &mut u64) {
-        let _reports = self.0.group.subscriptions.reports();
+        let _reports = self.0.subscriptions.reports();
         let now = topology.now();
         // One lock for the connections and one for the subscriptions, always in this order: a subscription that begins
         // meanwhile sees either the old topology and is moved, or the new one.
         let mut connections = self.connections();
-        let mut subscriptions = self.0.group.subscriptions.lock();
+        let mut subscriptions = self.0.subscriptions.lock();
         let is_used = |connection: &Arc<Subscriber>| {
             let shard = connection.shard();
             now.masters().iter().any(|master| shard.is_some_and(|shard| Arc::ptr_eq(shard, master)))
@@ -99,7 +101,7 @@ impl Subscribers {
         for master in now.masters() {
             if !connections.iter().any(|c| c.shard().is_some_and(|shard| Arc::ptr_eq(shard, master))) {
                 *last_owner += 1;
-                let shared = (Owner(*last_owner), self.0.group.subscriptions.clone());
+                let shared = (Owner(*last_owner), self.0.subscriptions.clone());
                 let source = Source::Shard(master.clone(), topology.clone());
                 connections.push(Subscriber::spawn(source, false, shared, terms));
             }
@@ -114,7 +116,7 @@ impl Subscribers {
     }
 
     fn connections(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Subscriber>>> {
-        self.0.group.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes the connection that has a channel.
@@ -129,7 +131,7 @@ impl Subscribers {
     pub(super) async fn subscribe(&self, channel: String, topic: &Topic) -> Result<(), BackendError> {
         let (outcome, owner) = {
             let connections = self.connections();
-            let mut subscriptions = self.0.group.subscriptions.lock();
+            let mut subscriptions = self.0.subscriptions.lock();
             let owner = match &self.0.placement {
                 Placement::Anywhere => {
                     connections[Slot::of(&channel).index() % connections.len()].state.owner
@@ -144,7 +146,7 @@ impl Subscribers {
         // Also if the caller is dropped while it waits.
         let _waiting = Waiting { subscribers: self, channel: &channel, ticket };
         match timeout(self.0.timeout, confirmed).await {
-            Ok(Ok(())) if self.0.group.subscriptions.lock().acknowledge(&channel, ticket) => Ok(()),
+            Ok(Ok(())) if self.0.subscriptions.lock().acknowledge(&channel, ticket) => Ok(()),
             Ok(_) => Err(BackendError::Refused("the topic was unsubscribed in the meantime".into())),
             Err(_) => {
                 Err(ConnectionRole::Subscriber.refused("Redis did not confirm the subscription in time"))
@@ -159,7 +161,7 @@ impl Subscribers {
 
     fn change(&self, channel: &str, change: impl FnOnce(&mut super::subscriptions::Subscriptions)) {
         let owner = {
-            let mut subscriptions = self.0.group.subscriptions.lock();
+            let mut subscriptions = self.0.subscriptions.lock();
             let owner = subscriptions.owner(channel);
             change(&mut subscriptions);
             owner
