@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use chatnode::backend::BackendError;
+use chatnode::backend::{BackendError, Publish};
 use chatnode::config::ClusterPubSub;
 use chatnode::protocol::Topic;
 
@@ -135,6 +135,34 @@ async fn publish_to_a_half_moved_slot_is_refused_and_stored_once() {
     cluster.end_move(slot, 1);
     eventually("the message is stored", || async { node.publish(&[&lobby], "b", "b").await.is_ok() }).await;
     assert_eq!(bodies(&node.log(&lobby).await), ["a", "b"]);
+}
+
+/// Until a move ends, the subscribers stay at the server that the slot is leaving, and messages are published at the other one.
+#[tokio::test(flavor = "multi_thread")]
+async fn message_in_a_moved_log_is_heard_before_the_move_ends() {
+    let cluster = RedisCluster::start(3);
+    let way = ClusterPubSub::Sharded;
+    let (node, other) = tokio::join!(node_on(&cluster, way), node_on(&cluster, way));
+    let lobby = topic_on(&cluster, 0, room);
+    node.subscribe(&lobby).await;
+    // Without a dedupe key, all keys of the log are there from the first message on.
+    let say = async |body| {
+        let publish = Publish { dedupe_key: None, ..message(&[&lobby], "", body) };
+        other.backend.broker.publish(publish).await.unwrap();
+    };
+    say("a").await;
+    let slot = slot_of(&cluster, &lobby);
+    cluster.begin_to_move(slot, 0, 1);
+    cluster.move_keys(slot, 0, 1);
+    for body in ["b", "c"] {
+        say(body).await;
+    }
+    let heard = node.listener.messages(&lobby, 3).await;
+    assert_eq!(heard, node.log(&lobby).await);
+    let is_lost = Delivery::Interrupted(lobby.clone());
+    assert!(!node.listener.deliveries().contains(&is_lost), "the move has not ended");
+    cluster.end_move(slot, 1);
+    is_heard(&node, &lobby).await;
 }
 
 /// What happens to a master, and until when.

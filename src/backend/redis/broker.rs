@@ -14,7 +14,7 @@ use super::format_level::FormatLevel;
 use super::keys::{Keys, Layout};
 use super::probe::Readiness;
 use super::publish_item::{PublishItem, PublishTerms, dedupe_hash};
-use super::router::Router;
+use super::router::{Published, Router};
 use super::script::HISTORY;
 use super::server::Lane;
 use super::slot::Slot;
@@ -66,7 +66,8 @@ impl RedisBroker {
         }
     }
 
-    async fn page(
+    /// Reads a page with the script.
+    pub(super) async fn page(
         &self,
         topic: &Topic,
         direction: &str,
@@ -165,9 +166,14 @@ impl RedisBroker {
         }
     }
 
-    async fn publish_item(&self, item: PublishItem) -> Result<PublishReply, BackendError> {
-        let reply = self.router.publish(item).await?;
-        PublishReply::parse(reply).ok_or_else(|| ConnectionRole::Command.malformed_reply())
+    /// Publishes to the logs of these topics.
+    async fn publish_item(&self, item: PublishItem, topics: &[Topic]) -> Result<PublishReply, BackendError> {
+        let Published { reply, source, deadline } = self.router.publish(item).await?;
+        let reply = PublishReply::parse(reply).ok_or_else(|| ConnectionRole::Command.malformed_reply())?;
+        if let (Some(source), Some(topic)) = (source, topics.last()) {
+            self.repeat_at(&source, topic, &reply.stored.position, deadline).await;
+        }
+        Ok(reply)
     }
 
     /// Publishes to two logs of a cluster, which may be on different servers, in two calls. The first one decides whether the message
@@ -175,7 +181,8 @@ impl RedisBroker {
     /// sender's log could have a message that its target never gets.
     async fn publish_twice(&self, mut publish: Publish, terms: PublishTerms) -> Result<Stored, BackendError> {
         let key = publish.dedupe_key.take();
-        let first = self.publish_item(self.item(&publish, &publish.topics[..1], key.clone(), terms)).await?;
+        let target = &publish.topics[..1];
+        let first = self.publish_item(self.item(&publish, target, key.clone(), terms), target).await?;
         let given_id = publish.message_id.to_string();
         publish.message_id = first.stored.position.message_id;
         publish.sent_at = first.stored.sent_at;
@@ -186,7 +193,7 @@ impl RedisBroker {
         };
         publish.topics.remove(0);
         let second = self.item(&publish, &publish.topics, key, PublishTerms::Second);
-        let second = self.publish_item(second).await;
+        let second = self.publish_item(second, &publish.topics).await;
         let PublishReply { stored, .. } = second.map_err(|error| match error {
             BackendError::Unknown(_) | BackendError::Corrupt(_) => error,
             error => BackendError::Unknown(format!("only the log of the target has the message: {error}")),
@@ -223,7 +230,8 @@ impl Broker for RedisBroker {
             2.. if self.keys.layout() == Layout::Cluster => self.publish_twice(publish, terms).await,
             _ => {
                 let key = publish.dedupe_key.take();
-                Ok(self.publish_item(self.item(&publish, &publish.topics, key, terms)).await?.stored)
+                let item = self.item(&publish, &publish.topics, key, terms);
+                Ok(self.publish_item(item, &publish.topics).await?.stored)
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Format of publications and notices on Redis channels, and of log entries. Owns their text form, a short header line
-//! and an opaque body; knows no connections. `append.lua` writes the header of messages, this file that of events; the
-//! dispatcher parses both.
+//! and an opaque body; knows no connections. `append.lua` writes the header of messages, this file that of events and of messages
+//! that are published once more; the dispatcher parses all.
 //!
 //! `M <epoch> <seq> <message_id> <prev or -> <stored_at>\n<body>` is a message, `E <origin or ->\n<body>` an event.
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use redis::Value;
 
 use crate::backend::{Entry, Notice, Publication, TokenHash};
-use crate::protocol::{ConnectionId, MAX_SEQ, MessageId, Position, UserName};
+use crate::protocol::{ConnectionId, Epoch, MAX_SEQ, MessageId, Position, UserName};
 
 /// Stands for a missing value.
 const NONE: &str = "-";
@@ -54,6 +54,15 @@ fn seq(seq: u64) -> Option<u64> {
 /// Parses a position. `None` if no node wrote it.
 pub(super) fn position(epoch: &str, seq: u64, message_id: &str) -> Option<Position> {
     Some(Position { epoch: epoch.parse().ok()?, seq: self::seq(seq)?, message_id: message_id.parse().ok()? })
+}
+
+/// Formats a stored message for publishing, as `append.lua` does.
+pub(super) fn message(epoch: &Epoch, entry: &Entry) -> Vec<u8> {
+    let Entry { seq, message_id, prev, stored_at, body } = entry;
+    let prev = if prev.is_none() { NONE.to_owned() } else { prev.to_string() };
+    let mut payload = format!("M {epoch} {seq} {message_id} {prev} {stored_at}\n").into_bytes();
+    payload.extend_from_slice(body);
+    payload
 }
 
 /// Formats an event for publishing.
@@ -121,7 +130,6 @@ fn text(bytes: &[u8]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Epoch;
 
     #[test]
     fn parse_accepts_messages_with_any_body() {
@@ -131,10 +139,13 @@ mod tests {
             payload.extend_from_slice(body);
             let entry =
                 Entry { seq: 7, message_id: id, prev, stored_at: 1700, body: Bytes::copy_from_slice(body) };
+            assert_eq!(message(&epoch, &entry), payload);
             assert_eq!(parse(payload), Some(Publication::Message { epoch, entry }));
         }
         let first = parse(format!("M {epoch} 1 {id} - 1\nx").into_bytes());
-        assert!(matches!(first, Some(Publication::Message { entry, .. }) if entry.prev.is_none()));
+        let Some(Publication::Message { entry, .. }) = first else { panic!("{first:?}") };
+        assert!(entry.prev.is_none());
+        assert_eq!(message(&epoch, &entry), format!("M {epoch} 1 {id} - 1\nx").as_bytes());
     }
 
     #[test]

@@ -59,6 +59,7 @@ mod slot;
 mod slot_map;
 mod slot_owners;
 mod slot_reader;
+mod source_repeat;
 mod steady_clock;
 mod subscriber;
 mod subscribers;

@@ -41,6 +41,8 @@ pub(super) struct Route<'a> {
     pause: Duration,
     /// The server that the last reply named, and whether it has to be asked for a slot that is only moving there.
     named: Option<(Arc<Server>, bool)>,
+    /// The server that the slot is leaving, if the last reply said that it is moving and the keys are gone.
+    source: Option<Arc<Server>>,
 }
 
 impl<'a> Route<'a> {
@@ -52,7 +54,7 @@ impl<'a> Route<'a> {
         deadline: Instant,
     ) -> Self {
         let topology = topology.newer();
-        Self { topology, refresh, slot, deadline, moves: 0, pause: FIRST_PAUSE, named: None }
+        Self { topology, refresh, slot, deadline, moves: 0, pause: FIRST_PAUSE, named: None, source: None }
     }
 
     /// The server to ask, and whether to ask it for a slot that is only moving there.
@@ -60,6 +62,7 @@ impl<'a> Route<'a> {
         if let Some(named) = self.named.take() {
             return Ok(named);
         }
+        self.source = None;
         loop {
             if let Some(owner) = self.topology.now().owner(self.slot) {
                 return Ok((owner.clone(), false));
@@ -69,6 +72,11 @@ impl<'a> Route<'a> {
                 return Err(ConnectionRole::Command.nobody());
             }
         }
+    }
+
+    /// After a call for a slot that is only moving to the server that answered: the server which it leaves.
+    pub(super) fn into_source(self) -> Option<Arc<Server>> {
+        self.source
     }
 
     /// Decides what follows the failure of a call to `asked`. Returns an error if the caller is to be told.
@@ -114,7 +122,10 @@ impl<'a> Route<'a> {
             self.refresh.raise(Some(address.clone()));
         }
         match named {
-            Some(master) => self.named = Some((master.clone(), asking)),
+            Some(master) => {
+                self.named = Some((master.clone(), asking));
+                self.source = asking.then(|| asked.clone());
+            }
             // The server is new, or has become a master.
             None => {
                 let changed = timeout_at(self.deadline, self.topology.changed()).await;

@@ -23,6 +23,16 @@ use super::slot_reader::RefreshSignal;
 use super::topology::{Topology, TopologyWatch};
 use crate::backend::BackendError;
 
+/// A publish that was executed.
+pub(super) struct Published {
+    /// The reply of the script for this publish.
+    pub(super) reply: Value,
+    /// The slot is moving, and the publish was executed where it moves to. This is the server that it leaves.
+    pub(super) source: Option<Arc<Server>>,
+    /// The time of the call is over then.
+    pub(super) deadline: Instant,
+}
+
 /// Sends calls.
 #[derive(Clone)]
 pub(super) struct Router {
@@ -163,13 +173,15 @@ impl Router {
         }
     }
 
-    /// Publishes. Returns the reply of the script for this publish.
-    pub(super) async fn publish(&self, mut item: PublishItem) -> Result<Value, BackendError> {
+    /// Publishes.
+    pub(super) async fn publish(&self, mut item: PublishItem) -> Result<Published, BackendError> {
         let deadline = Instant::now() + self.timeout;
         let key = item.keys.first().map_or("", String::as_str);
         if let Some(master) = self.topology.now().only() {
             let slot = slot_on(master, key);
-            return master.publish(slot, item, false, deadline).await.map_err(|failed| failed.failure.error);
+            let reply = master.publish(slot, item, false, deadline).await;
+            let reply = reply.map_err(|failed| failed.failure.error)?;
+            return Ok(Published { reply, source: None, deadline });
         }
         let slot = Slot::of(key);
         item.slot = slot;
@@ -177,7 +189,7 @@ impl Router {
         loop {
             let (master, asking) = route.next().await?;
             match master.publish(slot, item, asking, deadline).await {
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => return Ok(Published { reply, source: route.into_source(), deadline }),
                 Err(NotPublished { failure, item: Some(returned) }) => {
                     route.after(failure, &master).await?;
                     item = *returned;
