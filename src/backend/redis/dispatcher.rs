@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::codec;
+use super::slot_reader::RefreshSignal;
 use super::subscription_state::{SubscriptionState, SystemChannels};
 use super::subscriptions::Confirmation;
 use crate::backend::{Deliver, Interruption, Publication};
@@ -125,7 +126,8 @@ pub(super) struct Dispatcher<'a> {
     state: &'a SubscriptionState,
     deliver: &'a dyn Deliver,
     system_channels: &'a SystemChannels,
-    confirmed: u64,
+    /// Raised when the server ends a subscription: its slot has moved.
+    refresh: &'a RefreshSignal,
     groups: Vec<(String, Topic, Vec<Publication>)>,
     spare: Vec<Vec<Publication>>,
     restored: Vec<Topic>,
@@ -136,21 +138,17 @@ impl<'a> Dispatcher<'a> {
         state: &'a SubscriptionState,
         deliver: &'a dyn Deliver,
         system_channels: &'a SystemChannels,
+        refresh: &'a RefreshSignal,
     ) -> Self {
         Self {
             state,
             deliver,
             system_channels,
-            confirmed: 0,
+            refresh,
             groups: Vec::new(),
             spare: Vec::new(),
             restored: Vec::new(),
         }
-    }
-
-    /// Number of confirmations since the start of the connection.
-    pub(super) fn confirmed(&self) -> u64 {
-        self.confirmed
     }
 
     /// Delivers one burst.
@@ -200,7 +198,6 @@ impl<'a> Dispatcher<'a> {
         if self.system_channels.contains(channel) {
             return;
         }
-        self.confirmed += 1;
         let confirmed = self.state.subscriptions().confirm_subscribed(self.state.owner, channel);
         if let Confirmation::Restored(topic) = confirmed {
             self.restored.push(topic);
@@ -212,13 +209,11 @@ impl<'a> Dispatcher<'a> {
             return self.state.probe_ended.notify_one();
         }
         let confirmed = self.state.subscriptions().confirm_unsubscribed(self.state.owner, channel);
-        match confirmed {
-            Confirmation::Interrupted(topic) => {
-                // What came before is delivered before.
-                self.flush();
-                self.deliver.interrupted(&[topic], Interruption::Lost);
-            }
-            _ => self.confirmed += 1,
+        if let Confirmation::Interrupted(topic) = confirmed {
+            self.refresh.raise(None);
+            // What came before is delivered before.
+            self.flush();
+            self.deliver.interrupted(&[topic], Interruption::Lost);
         }
     }
 

@@ -270,18 +270,17 @@ impl Serve<'_> {
         mut queue: mpsc::Receiver<PushMessage>,
     ) -> &'static str {
         let (SubscriberTask { state, terms, source, .. }, inbound) = (self.task, self.inbound);
-        let mut dispatcher = Dispatcher::new(state, &*terms.deliver, system_channels);
+        let mut dispatcher = Dispatcher::new(state, &*terms.deliver, system_channels, &terms.refresh);
         let mut burst = Vec::with_capacity(BURST);
         let mut batch_call = BatchCall::default();
         // A replica passes on what is published at its master, so the probe does not show a demotion.
         let demoted = self.demoted(connection.clone());
         tokio::pin!(demoted);
         let reason = loop {
-            if batch_call.is_complete(dispatcher.confirmed(), state) {
+            if batch_call.is_complete(state) {
                 batch_call = BatchCall::start(
                     state,
                     &connection,
-                    dispatcher.confirmed(),
                     (terms.timeout, &inbound.prefix, source.is_sharded()),
                 );
             }

@@ -35,7 +35,7 @@ pub(super) async fn ask_for_each(
 pub(super) enum BatchFailure {
     /// A reply is missing, or the connection is lost.
     Late,
-    /// The server has refused a change: the slot is elsewhere, or moving.
+    /// The server has refused a change, since the slot is elsewhere or moving, or may have refused one.
     Refused,
 }
 
@@ -46,8 +46,6 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Default)]
 pub(super) struct BatchCall {
     batch: Batch,
-    /// Value of the number of confirmations on the connection before which the batch can't be complete.
-    until: u64,
     call: Option<BoxFuture<'static, BatchFailure>>,
 }
 
@@ -56,13 +54,11 @@ impl BatchCall {
     pub(super) fn start(
         state: &SubscriptionState,
         connection: &Connection,
-        confirmed: u64,
         (timeout, prefix, is_sharded): (Duration, &str, bool),
     ) -> Self {
         let batch = state.subscriptions().next_batch(state.owner, BATCH);
-        let until = confirmed + (batch.subscribe.len() + batch.unsubscribe.len()) as u64;
-        if until == confirmed {
-            return Self { batch, until, call: None };
+        if batch.subscribe.is_empty() && batch.unsubscribe.is_empty() {
+            return Self { batch, call: None };
         }
         let on_server = |channels: &[String]| -> Vec<String> {
             channels.iter().map(|channel| format!("{prefix}{channel}")).collect()
@@ -86,6 +82,12 @@ impl BatchCall {
             };
             let sent_at = Instant::now();
             match tokio::time::timeout(timeout, send).await {
+                // redis-rs takes every push about a subscription for the reply to what was asked first. If the server ended another one
+                // by itself meanwhile, that push was taken for it, and the true reply, an error, is lost.
+                Ok(Ok(())) if is_sharded => {
+                    tokio::time::sleep_until(sent_at + timeout).await;
+                    return BatchFailure::Refused;
+                }
                 // The server has confirmed, and the confirmations are in the queue. The dispatcher handles them long
                 // before this time.
                 Ok(Ok(())) => tokio::time::sleep_until(sent_at + 10 * timeout).await,
@@ -97,19 +99,12 @@ impl BatchCall {
             }
             BatchFailure::Late
         };
-        Self { batch, until, call: Some(Box::pin(call)) }
+        Self { batch, call: Some(Box::pin(call)) }
     }
 
-    /// Whether the server has confirmed all. Some of what it confirms may be of earlier batches.
-    pub(super) fn is_complete(&mut self, confirmed: u64, state: &SubscriptionState) -> bool {
-        if confirmed < self.until {
-            return false;
-        }
-        let is_complete = self.call.is_none() || state.subscriptions().is_settled(state.owner, &self.batch);
-        if !is_complete {
-            self.until = confirmed + 1;
-        }
-        is_complete
+    /// Whether the server has confirmed all that this connection still has to have.
+    pub(super) fn is_complete(&self, state: &SubscriptionState) -> bool {
+        self.call.is_none() || state.subscriptions().is_settled(state.owner, &self.batch)
     }
 
     /// Resolves if the batch failed. Cancel-safe: the call stays in `self`.
