@@ -37,3 +37,5 @@ mod sentinel;
 mod start;
 #[path = "backend_redis/tls.rs"]
 mod tls;
+#[path = "backend_redis/tls_stores.rs"]
+mod tls_stores;

@@ -1,6 +1,5 @@
 //! TLS to Redis, with certificates made here: what works, and what each refused certificate is called.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use chatnode::backend::redis::connect;
@@ -17,7 +16,6 @@ use crate::support::redis_server::RedisServer;
 /// A Redis with TLS, and its certificates.
 struct TlsServer {
     redis: RedisServer,
-    port: u16,
     folder: TempDir,
 }
 
@@ -31,15 +29,10 @@ impl TlsServer {
         authority.sign(folder.path(), "other", "redis.internal", 2099);
         Authority::create_self_signed(folder.path(), "root");
         Authority::create(folder.path(), "stranger").sign(folder.path(), "strange", "node", 2099);
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
         let file = |name: &str| path(folder.path(), name).display().to_string();
         let redis = RedisServer::start_with(&[
             "--appendonly",
             "no",
-            "--tls-port",
-            &port.to_string(),
             "--tls-cert-file",
             &file(shown),
             "--tls-key-file",
@@ -49,7 +42,7 @@ impl TlsServer {
             "--tls-auth-clients",
             asks_for_certificates,
         ]);
-        Self { redis, port, folder }
+        Self { redis, folder }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -58,7 +51,7 @@ impl TlsServer {
 
     /// Settings of a node that trusts `authority`.
     fn settings(&self, config: &mut Config, trusted: &str) {
-        config.redis.url = Some(format!("rediss://localhost:{}", self.port).into());
+        config.redis.url = Some(format!("rediss://localhost:{}", self.redis.peer_port()).into());
         config.redis.tls.ca_file = Some(self.file(trusted));
     }
 }
@@ -139,7 +132,7 @@ async fn each_refused_certificate_is_named_with_the_way_out() {
     config.redis.url = Some(format!("rediss://localhost:{}", plain.port()).into());
     let warned = warning(&config).await;
     assert!(warned.contains("does not speak TLS there"), "{warned}");
-    config.redis.url = Some(format!("redis://localhost:{}", server.port).into());
+    config.redis.url = Some(format!("redis://localhost:{}", server.redis.peer_port()).into());
     let warned = warning(&config).await;
     assert!(warned.contains("for a port with TLS, use rediss://"), "{warned}");
 }

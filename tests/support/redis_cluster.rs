@@ -35,6 +35,12 @@ impl RedisCluster {
         Self::launch(masters, masters, &["--appendonly", "yes", "--appendfsync", "always"])
     }
 
+    /// Durable masters, each with a replica, which speak TLS with each other and with nodes.
+    pub fn start_with_tls(masters: usize, options: &[&str]) -> Self {
+        let options = [&["--appendonly", "yes", "--tls-cluster", "yes", "--tls-replication", "yes"], options];
+        Self::launch(masters, masters, &options.concat())
+    }
+
     fn launch(masters: usize, replicas: usize, options: &[&str]) -> Self {
         let options = [&options_of_cluster()[..], options].concat();
         let servers = (0..masters + replicas).map(|_| RedisServer::start_with(&options)).collect();
@@ -47,7 +53,7 @@ impl RedisCluster {
                 server.command(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]).unwrap();
             }
             if index > 0 {
-                let first = cluster.servers[0].port().to_string();
+                let first = cluster.servers[0].peer_port().to_string();
                 server.command(&["CLUSTER", "MEET", "127.0.0.1", &first]).unwrap();
             }
         }
@@ -191,7 +197,7 @@ impl RedisCluster {
     /// Moves the keys of a slot, as many as there are at this moment.
     pub fn move_keys(&self, slot: usize, from: usize, to: usize) {
         let number = slot.to_string();
-        let port = self.servers[to].port().to_string();
+        let port = self.servers[to].peer_port().to_string();
         loop {
             let keys = self.servers[from].command(&["CLUSTER", "GETKEYSINSLOT", &number, "100"]).unwrap();
             let keys: Vec<&str> = keys.lines().filter(|key| !key.is_empty()).collect();

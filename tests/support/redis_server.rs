@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct RedisServer {
     child: Option<Child>,
     port: u16,
+    /// A second port, for TLS.
+    tls_port: Option<u16>,
     folder: TempDir,
     options: Vec<String>,
     environment: Vec<(&'static str, String)>,
@@ -43,7 +45,7 @@ impl RedisServer {
         Self::start_with(&["--sentinel"])
     }
 
-    /// A server with more command line options.
+    /// A server with more command line options. With a certificate among them, it has a second port, for TLS.
     pub fn start_with(options: &[&str]) -> Self {
         Self::launch(options, Vec::new())
     }
@@ -54,12 +56,15 @@ impl RedisServer {
     }
 
     fn launch(options: &[&str], environment: Vec<(&'static str, String)>) -> Self {
-        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let folder = tempfile::tempdir().unwrap();
-        let mut server = Self { child: None, port: 0, folder, options, environment };
+        let has_tls = options.iter().any(|option| option == "--tls-cert-file");
+        let mut server = Self { child: None, port: 0, tls_port: None, folder, options, environment };
+        let free_port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         // Another process may take a free port before the server uses it; then the next one is tried.
         for _ in 0..20 {
-            server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            server.port = free_port();
+            server.tls_port = has_tls.then(free_port);
             if server.spawn() {
                 return server;
             }
@@ -71,8 +76,20 @@ impl RedisServer {
         self.port
     }
 
+    /// The port that other servers and nodes use: that for TLS, if there is one.
+    pub fn peer_port(&self) -> u16 {
+        self.tls_port.unwrap_or(self.port)
+    }
+
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let scheme = if self.tls_port.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}", self.peer_port())
+    }
+
+    /// The options of TLS.
+    fn tls_options(&self) -> Vec<&str> {
+        let pairs = self.options.windows(2).filter(|pair| pair[0].starts_with("--tls-"));
+        pairs.flatten().map(String::as_str).collect()
     }
 
     pub fn pid(&self) -> u32 {
@@ -81,9 +98,10 @@ impl RedisServer {
 
     /// A server that copies this one, once it has all data.
     pub fn start_replica(&self) -> Self {
-        let port = self.port.to_string();
+        let master = format!("127.0.0.1 {}", self.peer_port());
         self.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]).unwrap();
-        let replica = Self::start_with(&["--appendonly", "no", "--replicaof", &format!("127.0.0.1 {port}")]);
+        let options = [&["--appendonly", "no", "--replicaof", &master][..], &self.tls_options()].concat();
+        let replica = Self::start_with(&options);
         // The master calls it online once all is sent, which may be before the replica has loaded it.
         replica.until_it_answers(&["INFO", "replication"], "master_link_status:up");
         self.until_it_answers(&["INFO", "replication"], "state=online");
@@ -186,6 +204,7 @@ impl RedisServer {
             .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", &program])
             .arg(settings)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+            .args(self.tls_port.iter().flat_map(|port| ["--tls-port".to_owned(), port.to_string()]))
             .args(["--enable-debug-command", "local", "--dir"])
             .arg(self.folder.path())
             .args(&self.options)

@@ -25,13 +25,20 @@ pub struct SentinelSet {
 impl SentinelSet {
     /// Starts all; every Sentinel knows the others and both replicas.
     pub fn start() -> Self {
-        let master = RedisServer::start_durable();
+        Self::start_with(&[])
+    }
+
+    /// With more command line options for servers and Sentinels.
+    pub fn start_with(options: &[&str]) -> Self {
+        let durable = ["--appendonly", "yes", "--appendfsync", "always"];
+        let master = RedisServer::start_with(&[&durable, options].concat());
         let servers = vec![master.start_replica(), master.start_replica()];
         let servers: Vec<RedisServer> = [master].into_iter().chain(servers).collect();
         for server in &servers {
             server.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]).unwrap();
         }
-        let set = Self { servers, sentinels: (0..3).map(|_| RedisServer::start_sentinel()).collect() };
+        let sentinel = || RedisServer::start_with(&[&["--sentinel"], options].concat());
+        let set = Self { servers, sentinels: (0..3).map(|_| sentinel()).collect() };
         for sentinel in &set.sentinels {
             set.monitor(sentinel);
         }
@@ -41,7 +48,7 @@ impl SentinelSet {
 
     /// Lets a Sentinel watch the master.
     fn monitor(&self, sentinel: &RedisServer) {
-        let port = self.servers[0].port().to_string();
+        let port = self.servers[0].peer_port().to_string();
         let down_after = DOWN_AFTER.as_millis().to_string();
         // Faster than in production: they find each other by what they publish.
         let periods =
@@ -71,7 +78,7 @@ impl SentinelSet {
         let reply =
             self.sentinels[sentinel].command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]).ok()?;
         let port: u16 = reply.lines().nth(1)?.parse().ok()?;
-        self.servers.iter().position(|server| server.port() == port)
+        self.servers.iter().position(|server| server.peer_port() == port)
     }
 
     /// A planned failover.
@@ -107,6 +114,8 @@ impl SentinelSet {
 
 /// A URL with the addresses of these Sentinels.
 pub fn url(sentinels: &[RedisServer]) -> String {
-    let addresses: Vec<String> = sentinels.iter().map(|s| format!("127.0.0.1:{}", s.port())).collect();
-    format!("redis://{}", addresses.join(","))
+    let urls: Vec<String> = sentinels.iter().map(RedisServer::url).collect();
+    let (scheme, first) = urls[0].split_once("://").unwrap();
+    let others = urls[1..].iter().map(|url| url.split_once("://").unwrap().1);
+    format!("{scheme}://{}", [first].into_iter().chain(others).collect::<Vec<_>>().join(","))
 }

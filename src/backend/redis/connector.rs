@@ -27,7 +27,7 @@ pub(super) const NOT_A_MASTER: &str =
 const REPLACED: &str = "another server is the master now";
 
 /// How long connecting to a Sentinel may take. A question has its own deadline.
-const SENTINEL_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const SENTINEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// All settings of a connection. Only the dialer and the master know the address.
 #[derive(Clone)]
@@ -58,7 +58,9 @@ impl Connector {
         };
         let address_map = AddressMap::parse(&settings.address_map);
         // Shorter than the deadline of connecting, which would not tell the reason.
-        let handshake = settings.timeout / 4 * 3;
+        let connecting =
+            if master.is_some() { SENTINEL_TIMEOUT.min(settings.timeout) } else { settings.timeout };
+        let handshake = connecting / 4 * 3;
         let tls = url.is_tls().then(|| Tls::new(&settings.tls, handshake)).transpose()?.map(Arc::new);
         let credentials = Credentials::new(settings, &url);
         credentials.check()?;

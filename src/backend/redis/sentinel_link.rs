@@ -76,6 +76,11 @@ impl SentinelLink {
         self.connector.address()
     }
 
+    /// Whether a connection is being made.
+    pub(super) fn is_connecting(&self) -> bool {
+        self.connecting.is_some()
+    }
+
     /// Asks for the master, within [`ROUND`].
     pub(super) async fn ask(&mut self) -> Result<Report, NoReport> {
         let Ok(asked) = tokio::time::timeout(ROUND, self.try_ask()).await else {
@@ -123,9 +128,9 @@ impl SentinelLink {
 
     /// Whether this Sentinel sees neither enough others to replace a master nor any replica: it and the node may be on the smaller
     /// side of a cut network.
-    pub(super) async fn is_isolated(&mut self) -> bool {
+    pub(super) async fn is_isolated(&self) -> bool {
+        let Some(mut connection) = self.connected() else { return false };
         let look = async {
-            let mut connection = self.live().await.ok()?;
             let mut other = connection.clone();
             let (quorum, replicas) = (self.command("CKQUORUM"), self.command("REPLICAS"));
             let (quorum, replicas) = join(
@@ -150,10 +155,16 @@ impl SentinelLink {
         command
     }
 
+    /// The connection for questions, if it is there.
+    fn connected(&self) -> Option<Connection> {
+        let live = self.live.as_ref().filter(|live| !live.is_lost.load(Ordering::Relaxed));
+        live.map(|live| live.questions.clone())
+    }
+
     /// The connection for questions.
     async fn live(&mut self) -> Result<Connection, RedisError> {
-        if let Some(live) = self.live.as_ref().filter(|live| !live.is_lost.load(Ordering::Relaxed)) {
-            return Ok(live.questions.clone());
+        if let Some(connection) = self.connected() {
+            return Ok(connection);
         }
         // In a task of its own, since it may take longer than a round.
         let is_lost = Arc::new(AtomicBool::new(false));

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use metrics::{counter, gauge};
 use tokio::time::Instant;
 
-use super::connector::Connector;
+use super::connector::{Connector, SENTINEL_TIMEOUT};
 use super::master::Master;
 use super::sentinel_link::{FAILOVER, NoReport, SentinelLink};
 use super::sentinel_report::{Report, Verdict, confirms, judge};
@@ -82,7 +82,15 @@ impl SentinelResolver {
 
     /// The round with which a node starts.
     pub(super) async fn first_round(&mut self) -> FirstRound {
-        let silent = self.round().await;
+        let mut silent = self.round().await;
+        // A connection that fails late says why: a Sentinel without TLS on this port waits for the end of a line.
+        let deadline = Instant::now() + SENTINEL_TIMEOUT;
+        while self.master.term().is_err()
+            && self.links.iter().any(SentinelLink::is_connecting)
+            && Instant::now() < deadline
+        {
+            silent = self.round().await;
+        }
         let known = silent.iter().filter_map(|silent| match silent {
             NoReport::Unknown(names) => Some(names),
             NoReport::NoSentinel | NoReport::Failed(_) => None,
@@ -178,8 +186,8 @@ impl SentinelResolver {
         self.connector.raise_demotion();
     }
 
-    async fn is_isolated(&mut self) -> bool {
-        join_all(self.links.iter_mut().map(SentinelLink::is_isolated)).await.contains(&true)
+    async fn is_isolated(&self) -> bool {
+        join_all(self.links.iter().map(SentinelLink::is_isolated)).await.contains(&true)
     }
 
     /// Why the master is not known.
