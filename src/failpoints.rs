@@ -28,6 +28,9 @@ pub enum Failpoint {
     TrustName,
     /// After a stall, a server that calls itself master is believed, whatever the Sentinels say, and a late answer counts.
     TrustStall,
+    /// The dedupe records of an ended window are deleted after the message is stored, so that a server whose slot is moving fails the
+    /// write of the new record.
+    RotateLate,
     /// A revocation of a user's tokens stays on the node that was asked for it.
     LocalRevoke,
 }

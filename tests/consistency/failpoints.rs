@@ -66,6 +66,7 @@ impl Flaw {
             Failpoint::NoCatchUp => (Fault::KillPubsub, 5, &[Check::LostAtMember]),
             Failpoint::TrustName => (Fault::None, 4, &[Check::Impersonation]),
             Failpoint::TrustStall => (Fault::PauseMaster, 20, &[Check::LostAcknowledged]),
+            Failpoint::RotateLate => (Fault::ShardStuck, 38, &[Check::Duplicate]),
             Failpoint::LocalRevoke => (Fault::None, 12, &[Check::Revocation]),
         }
     }
@@ -169,10 +170,11 @@ fn trials() -> Vec<Trial> {
     trials
 }
 
-/// Runs all of them, two at a time, because each spends most of its time waiting. `is_short`: without those that need Sentinels, which
-/// take a minute each.
+/// Runs all of them, two at a time, because each spends most of its time waiting. `is_short`: without those that need Sentinels or a
+/// Redis Cluster, which take a minute each.
 pub async fn all(binary: &Path, seed: u64, is_short: bool) -> std::io::Result<bool> {
-    let is_run = |trial: &Trial| !is_short || !trial.flaw.shown_by().0.is_of_sentinels();
+    let is_long = |fault: Fault| fault.is_of_sentinels() || fault.is_of_shards();
+    let is_run = |trial: &Trial| !is_short || !is_long(trial.flaw.shown_by().0);
     let waiting = Mutex::new(trials().into_iter().filter(is_run));
     let next = || waiting.lock().expect("no task panics while it holds the lock").next();
     let work = || async {

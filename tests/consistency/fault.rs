@@ -13,6 +13,9 @@ use crate::sentinel_set::MASTER;
 /// The length of each log if trimming is the fault.
 const KEPT_WHERE_TRIMMED: usize = 20;
 
+/// The dedupe window if one has to end in a fault. Longer than a client needs to repeat a publish.
+pub const STUCK_WINDOW: Duration = Duration::from_secs(20);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Fault {
     /// No fault, only clients that disconnect and reconnect
@@ -99,6 +102,8 @@ pub enum Fault {
     ShardPause,
     /// The slots of all rooms move to other masters
     ShardReshard,
+    /// The slots of all rooms stay halfway on their way to other masters while a dedupe window ends
+    ShardStuck,
     /// Two of three masters of a Redis Cluster stand still
     ShardsDown,
     /// Planned failovers and moving slots, with messages that every server gets
@@ -160,6 +165,9 @@ impl Fault {
             }
             fault if fault.is_of_sentinels() => sentinels(&[]),
             Self::ShardKill => vec![("CHAT_REDIS__MIN_REPLICAS_ACKED".into(), "1".into())],
+            Self::ShardStuck => {
+                vec![("CHAT_HISTORY__DEDUPE_WINDOW".into(), format!("{}s", STUCK_WINDOW.as_secs()))]
+            }
             Self::ShardBroadcast => vec![("CHAT_REDIS__CLUSTER_PUBSUB".into(), "broadcast".into())],
             Self::Trimmed => vec![("CHAT_HISTORY__MAX_MESSAGES".into(), KEPT_WHERE_TRIMMED.to_string())],
             // 2,000 clients that each announce themselves to 200 others would measure the clients, not the nodes.
@@ -188,6 +196,7 @@ impl Fault {
                 | Self::ShardKill
                 | Self::ShardPause
                 | Self::ShardReshard
+                | Self::ShardStuck
                 | Self::ShardsDown
                 | Self::ShardBroadcast
         )

@@ -131,6 +131,7 @@ impl Injector<'_> {
             | Fault::ShardKill
             | Fault::ShardPause
             | Fault::ShardReshard
+            | Fault::ShardStuck
             | Fault::ShardsDown
             | Fault::ShardBroadcast => self.inject_at_shards(fault).await?,
             Fault::StaleReplica => self.stale_replica().await?,

@@ -226,33 +226,58 @@ impl RedisShards {
     /// # Errors
     /// A server refuses.
     pub async fn move_slot(&self, slot: usize, from: usize, to: usize) -> std::io::Result<()> {
-        let view = self.view(from).await.ok_or_else(|| std::io::Error::other("the owner does not answer"))?;
-        let id = |number: usize| view.ids[&self.servers[number].address.port()].clone();
+        self.begin_to_move(slot, from, to).await?;
+        self.end_move(slot, from, to).await
+    }
+
+    /// Begins to move a slot. Its keys stay.
+    ///
+    /// # Errors
+    /// A server refuses.
+    pub async fn begin_to_move(&self, slot: usize, from: usize, to: usize) -> std::io::Result<()> {
+        self.set_slot(slot, to, ["IMPORTING", &self.id(from).await?]).await?;
+        self.set_slot(slot, from, ["MIGRATING", &self.id(to).await?]).await
+    }
+
+    /// Moves the keys of a slot that has begun to move, and then the slot.
+    ///
+    /// # Errors
+    /// A server refuses.
+    pub async fn end_move(&self, slot: usize, from: usize, to: usize) -> std::io::Result<()> {
         let (number, port) = (slot.to_string(), self.servers[to].address.port().to_string());
-        let refused = || std::io::Error::other("a server refuses to move a slot");
-        let set = async |at: usize, words: [&str; 2]| {
-            let words = [&["CLUSTER", "SETSLOT", &number][..], &words].concat();
-            self.servers[at].command(&words).await.ok_or_else(refused)
-        };
-        set(to, ["IMPORTING", &id(from)]).await?;
-        set(from, ["MIGRATING", &id(to)]).await?;
         loop {
             let keys = self.servers[from].command(&["CLUSTER", "GETKEYSINSLOT", &number, "50"]).await;
-            let keys =
-                keys.and_then(|keys| Vec::<String>::from_redis_value(keys).ok()).ok_or_else(refused)?;
+            let keys = keys.and_then(|keys| Vec::<String>::from_redis_value(keys).ok());
+            let keys = keys.ok_or_else(not_moved)?;
             if keys.is_empty() {
                 break;
             }
             let mut migrate = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
             migrate.extend(keys.iter().map(String::as_str));
-            self.servers[from].command(&migrate).await.ok_or_else(refused)?;
+            self.servers[from].command(&migrate).await.ok_or_else(not_moved)?;
         }
-        set(to, ["NODE", &id(to)]).await?;
+        let id = self.id(to).await?;
+        self.set_slot(slot, to, ["NODE", &id]).await?;
         for master in self.masters().await? {
-            set(master, ["NODE", &id(to)]).await?;
+            self.set_slot(slot, master, ["NODE", &id]).await?;
         }
         Ok(())
     }
+
+    async fn id(&self, number: usize) -> std::io::Result<String> {
+        let id = self.servers[number].command(&["CLUSTER", "MYID"]).await;
+        id.and_then(|id| String::from_redis_value(id).ok()).ok_or_else(not_moved)
+    }
+
+    async fn set_slot(&self, slot: usize, at: usize, words: [&str; 2]) -> std::io::Result<()> {
+        let slot = slot.to_string();
+        let words = [&["CLUSTER", "SETSLOT", &slot][..], &words].concat();
+        self.servers[at].command(&words).await.map(|_| ()).ok_or_else(not_moved)
+    }
+}
+
+fn not_moved() -> std::io::Error {
+    std::io::Error::other("a server refuses to move a slot")
 }
 
 fn too_late(start: Instant, what: &str) -> std::io::Result<()> {

@@ -1,8 +1,11 @@
 //! The faults of a Redis Cluster: how each begins and how it ends. Owns nothing. Called by the injector.
 
-use rand::Rng;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::fault::Fault;
+use rand::Rng;
+use tokio::time::sleep;
+
+use crate::fault::{Fault, STUCK_WINDOW};
 use crate::history::Damage;
 use crate::injector::Injector;
 use crate::redis_shards::RedisShards;
@@ -10,6 +13,15 @@ use crate::wire::room_name;
 
 /// Slots that move in one fault, beside those of the rooms.
 const MOVED: usize = 20;
+
+/// How long before the end of a dedupe window slots begin to move, to stay halfway.
+const LEAD: Duration = Duration::from_millis(1_500);
+
+/// The time until the dedupe window ends. Nodes count the windows by the clock of Redis, which is that of this machine.
+fn until_window_ends() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    STUCK_WINDOW - Duration::from_millis((now.as_millis() % STUCK_WINDOW.as_millis()) as u64)
+}
 
 impl Injector<'_> {
     /// Causes one of these faults; returns once the cluster is whole again.
@@ -53,6 +65,20 @@ impl Injector<'_> {
                 self.reshard(&masters).await?;
                 self.ended(fault);
             }
+            Fault::ShardStuck => {
+                sleep(until_window_ends().saturating_sub(LEAD)).await;
+                self.began(fault, Damage::None);
+                let moves = self.moves(self.slots_of_rooms().await?, &masters).await?;
+                for (slot, from, to) in &moves {
+                    self.shards()?.begin_to_move(*slot, *from, *to).await?;
+                }
+                sleep(until_window_ends()).await;
+                self.wait(1_500, 2_500).await;
+                for (slot, from, to) in moves {
+                    self.shards()?.end_move(slot, from, to).await?;
+                }
+                self.ended(fault);
+            }
             _ => {
                 let spared = self.rng.random_range(0..masters.len());
                 let stopped: Vec<usize> =
@@ -74,18 +100,37 @@ impl Injector<'_> {
 
     /// Moves the slots of all rooms, and some others, to the next master.
     async fn reshard(&mut self, masters: &[usize]) -> std::io::Result<()> {
-        let mut slots: Vec<usize> = (0..MOVED).map(|_| self.rng.random_range(0..16_384)).collect();
+        let mut slots = self.slots_of_rooms().await?;
+        slots.extend((0..MOVED).map(|_| self.rng.random_range(0..16_384)));
+        for (slot, from, to) in self.moves(slots, masters).await? {
+            self.shards()?.move_slot(slot, from, to).await?;
+        }
+        Ok(())
+    }
+
+    async fn slots_of_rooms(&self) -> std::io::Result<Vec<usize>> {
+        let mut slots = Vec::new();
         for room in 0..8 {
             slots.extend(self.shards()?.slot(&format!("chat:{{r:{}}}", room_name(room))).await);
         }
+        Ok(slots)
+    }
+
+    /// Each slot once, with its master and the next one.
+    async fn moves(
+        &self,
+        mut slots: Vec<usize>,
+        masters: &[usize],
+    ) -> std::io::Result<Vec<(usize, usize, usize)>> {
         slots.sort_unstable();
         slots.dedup();
+        let mut moves = Vec::new();
         for slot in slots {
             let Some(from) = self.shards()?.owner(masters[0], slot).await else { continue };
             let at = masters.iter().position(|master| *master == from).unwrap_or(0);
-            self.shards()?.move_slot(slot, from, masters[(at + 1) % masters.len()]).await?;
+            moves.push((slot, from, masters[(at + 1) % masters.len()]));
         }
-        Ok(())
+        Ok(moves)
     }
 
     fn shards(&self) -> std::io::Result<&RedisShards> {
