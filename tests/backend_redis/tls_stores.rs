@@ -124,7 +124,7 @@ async fn cluster_is_served_over_tls_while_it_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_of_a_cluster_may_share_one_name_and_ask_for_certificates() {
+async fn servers_of_a_cluster_may_share_one_name() {
     let certificates = Certificates::create();
     let cluster = RedisCluster::start_with_tls(3, &words(&certificates.options("name", "yes")));
     let trust = |config: &mut Config| {
