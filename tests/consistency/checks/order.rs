@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::index::{End, Index};
+use super::index::{Attempt, End, Index};
 use super::{Check, Findings};
 use crate::history::{Event, Micros, Place, Topic};
 
@@ -26,6 +26,7 @@ fn publishes_in_order(index: &Index<'_>, findings: &mut Findings) {
         };
         findings.look(Check::Reorder);
         if matches!(attempt.topic, Topic::Inbox(_))
+            && !may_be_completed(index, *op, attempt)
             && let Some(entry) = index.logs.get(&attempt.topic).and_then(|log| log.by_message.get(message_id))
             && let Some((seq, before)) = theirs.insert((attempt.conn, attempt.topic), (entry.seq, *op))
             && seq >= entry.seq
@@ -53,6 +54,14 @@ fn publishes_in_order(index: &Index<'_>, findings: &mut Findings) {
             );
         }
     }
+}
+
+/// Whether an earlier attempt may have put the message into the recipient's log. In a Redis Cluster that is a call of its own, and a
+/// repeat completes the sender's log.
+fn may_be_completed(index: &Index<'_>, op: u64, attempt: &Attempt) -> bool {
+    index.by_id[&attempt.id]
+        .iter()
+        .any(|earlier| *earlier < op && matches!(index.attempts[earlier].end, None | Some((_, End::Unknown))))
 }
 
 /// C5: each position has one message, and each entry names the entry before it.
@@ -117,11 +126,42 @@ fn consistent(index: &Index<'_>, findings: &mut Findings) {
 mod tests {
     use super::super::sample::{Sample, two_private_messages};
     use super::*;
-    use crate::history::Damage;
+    use crate::history::{Damage, LogEntry};
 
     #[test]
     fn swapped_entries_in_the_recipients_log_are_reordered() {
         assert_eq!(two_private_messages(&[1, 0], None), [Check::Reorder]);
+    }
+
+    #[test]
+    fn private_message_completed_by_a_repeat_keeps_its_place() {
+        for is_unknown in [true, false] {
+            let mut run = Sample::new(2);
+            run.connect(0, 0);
+            let (first, half) = run.whisper(1, 1);
+            match is_unknown {
+                true => run.record(Event::Unknown { op: first }),
+                false => run.refuse(first),
+            }
+            let (second, whole) = run.whisper(1, 2);
+            let (again, _) = run.whisper(1, 1);
+            let mut own = Vec::new();
+            for (seq, (op, entry)) in (1..).zip([(second, &whole), (again, &half)]) {
+                let (at, message_id) = (Place { epoch: run.epoch, seq }, entry.message_id);
+                run.record(Event::Stored { op, at, message_id, duplicate: false });
+                let prev = own.last().map_or(Uuid::nil(), |last: &LogEntry| last.message_id);
+                own.push(LogEntry { seq, prev, ..entry.clone() });
+            }
+            let theirs = vec![
+                LogEntry { seq: 1, ..half.clone() },
+                LogEntry { seq: 2, prev: half.message_id, ..whole.clone() },
+            ];
+            for (user, entries) in [(0, own), (1, theirs)] {
+                run.record(Event::Log { topic: Topic::Inbox(user), epoch: run.epoch, entries });
+            }
+            run.finish();
+            assert_eq!(run.names().contains(&Check::Reorder), !is_unknown, "{:?}", run.names());
+        }
     }
 
     #[test]
