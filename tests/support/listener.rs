@@ -38,6 +38,11 @@ impl Listener {
         self.deliveries.lock().unwrap().clone()
     }
 
+    /// The number of all deliveries.
+    pub fn count(&self) -> usize {
+        self.deliveries.lock().unwrap().len()
+    }
+
     /// Returns the messages of a topic, in order.
     pub fn entries(&self, topic: &Topic) -> Vec<Entry> {
         let of_topic = |delivery| match delivery {
