@@ -19,6 +19,7 @@ mod lease;
 mod lease_health;
 mod limits;
 mod members;
+mod membership;
 mod new_names;
 mod node;
 mod outbox;

@@ -19,10 +19,9 @@ use super::connections::ConnectionGuard;
 use super::error::RequestError;
 use super::join::ReplayFrom;
 use super::limits::{InvalidFrames, TokenBucket, TypingPace};
+use super::membership::{BoundUser, MemberGuard, Membership};
 use super::node::Node;
 use super::outbox::Outbox;
-use super::presence::PresenceGuard;
-use super::registry::TopicGuard;
 use super::seats;
 use crate::backend::BackendError;
 use crate::failpoints::{self, Failpoint};
@@ -39,39 +38,6 @@ pub enum Flow {
     Continue,
     /// It has to be closed.
     Close(CloseReason),
-}
-
-/// Membership of one room. Dropping it leaves the room.
-pub(super) struct Membership {
-    pub(super) member: MemberGuard,
-    /// `None` while the user is away.
-    pub(super) present: Option<PresenceGuard>,
-}
-
-/// A member of a topic's fan-out; dropping it removes the member at once.
-pub(super) struct MemberGuard {
-    pub(super) hold: TopicGuard,
-    outbox: Arc<Outbox>,
-}
-
-impl MemberGuard {
-    /// Adds the connection to a topic that is ready.
-    pub(super) fn begin(hold: TopicGuard, outbox: &Arc<Outbox>) -> Self {
-        hold.topic.begin_join(outbox);
-        Self { hold, outbox: outbox.clone() }
-    }
-}
-
-impl Drop for MemberGuard {
-    fn drop(&mut self) {
-        self.hold.topic.remove(self.outbox.id());
-    }
-}
-
-/// The user of this connection, as a member of its private topic.
-pub(super) struct BoundUser {
-    pub(super) user: UserName,
-    pub(super) inbox: MemberGuard,
 }
 
 /// One connection's state.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Handle, Id, Reply, Result, Session, unready};
 use crate::chat::error::RequestError;
 use crate::chat::join::{Joined, ReplayFrom};
-use crate::chat::session::{MemberGuard, Membership};
+use crate::chat::membership::{MemberGuard, Membership};
 use crate::protocol::requests::{Enter, EnterAck};
 use crate::protocol::{ErrorCode, RoomName, Since, Topic, UserName, encode};
 

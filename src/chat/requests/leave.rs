@@ -2,7 +2,7 @@
 
 use super::{Handle, Id, Reply, Result, Session, ack};
 use crate::chat::error::RequestError;
-use crate::chat::session::Membership;
+use crate::chat::membership::Membership;
 use crate::protocol::ErrorCode;
 use crate::protocol::requests::{Leave, LeaveAck};
 
