@@ -162,7 +162,7 @@ impl Session {
             self.charge(extra).await;
         }
         let deadline = self.node.config().limits.request_timeout;
-        let ClientMessage { id, token, received, request } = message;
+        let ClientMessage { id, token, received, request, .. } = message;
         let answer = timeout(deadline, self.carry_out(id.as_ref(), token, received, request));
         match answer.await.unwrap_or_else(|_| Err(RequestError::timed_out())) {
             Ok(Reply::Ack(frame)) if id.is_some() => self.outbox().reply(frame),

@@ -15,6 +15,7 @@ use super::object::{self, Fault};
 use super::position::Since;
 use super::requests::{AnyRequest, Ping, Request};
 use super::token::Token;
+use super::trace_parent::TraceParent;
 
 /// One request, decoded.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +26,8 @@ pub struct ClientMessage {
     pub token: Option<Token>,
     /// The last private message that the client has taken.
     pub received: Option<Since>,
+    /// The span of the client that the request belongs to. An invalid one counts as left out.
+    pub traceparent: Option<TraceParent>,
     /// The request.
     pub request: AnyRequest,
 }
@@ -55,6 +58,8 @@ struct Envelope<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     received: Option<&'a RawValue>,
+    #[serde(borrow)]
+    traceparent: Option<&'a RawValue>,
 }
 
 impl ClientMessage {
@@ -67,7 +72,10 @@ impl ClientMessage {
         let envelope: Envelope<'_> = object::read(text, "the frame").map_err(reject(None))?;
         let id = request_id(envelope.id).map_err(reject(None))?;
         match decode_request(&envelope, max_content_bytes) {
-            Ok((token, received, request)) => Ok(Self { id, token, received, request }),
+            Ok((token, received, request)) => {
+                let traceparent = envelope.traceparent.and_then(traceparent);
+                Ok(Self { id, token, received, traceparent, request })
+            }
             Err(fault) => Err(reject(id)(fault)),
         }
     }
@@ -141,6 +149,11 @@ fn received(raw: Option<&RawValue>) -> Result<Option<Since>, Fault> {
             None => fault,
         }
     })
+}
+
+/// Anything else than a valid text is ignored, as W3C Trace Context asks: it must not make a request fail.
+fn traceparent(raw: &RawValue) -> Option<TraceParent> {
+    TraceParent::parse(&string(Some(raw), "traceparent").ok()??)
 }
 
 /// A field of the envelope that is a string.

@@ -18,6 +18,12 @@ pub const MAX_REQUEST_ID_CHARS: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct MessageId(Uuid);
 
+/// The bits of a message's id after its time, with those of the version and the variant.
+const RANDOM_BITS: u32 = 80;
+
+/// The bits that are all set in the id of a message that is traced: its last six digits are `ffffff`.
+const TRACED: u128 = 0xff_ffff;
+
 impl MessageId {
     /// What stands before a log's first message.
     pub const NONE: Self = Self(Uuid::nil());
@@ -35,14 +41,30 @@ impl MessageId {
     /// This id, with its time raised if it does not sort after `last`. The random part stays, so it is as unique as before.
     #[must_use]
     pub fn after(self, last: Self) -> Self {
-        const RANDOM_BITS: u32 = 80;
         if self > last {
             return self;
         }
-        let random = self.0.as_u128() & ((1 << RANDOM_BITS) - 1);
+        let random = self.random_part();
         let at = |time: u128| Self(Uuid::from_u128(time << RANDOM_BITS | random));
         let time = last.0.as_u128() >> RANDOM_BITS;
         if at(time) > last { at(time) } else { at(time + 1) }
+    }
+
+    /// This id with the mark of a message that is traced: every node that the message passes sees it, and the stores keep it as any id.
+    /// What is left of the random part, 50 bits, keeps it unique within its millisecond.
+    #[must_use]
+    pub fn traced(self) -> Self {
+        Self(Uuid::from_u128(self.0.as_u128() | TRACED))
+    }
+
+    /// It has the mark of [`MessageId::traced`]. One in 16 million others has it by chance.
+    pub fn is_traced(&self) -> bool {
+        self.0.as_u128() & TRACED == TRACED
+    }
+
+    /// The random part, which stays as it is if the store raises the time.
+    pub fn random_part(&self) -> u128 {
+        self.0.as_u128() & ((1 << RANDOM_BITS) - 1)
     }
 
     /// True for [`MessageId::NONE`].
@@ -257,6 +279,17 @@ mod tests {
         ] {
             assert_eq!(slow.after(id(last)), id(raised), "{last}");
         }
+    }
+
+    #[test]
+    fn a_traced_id_stays_so_when_its_time_is_raised() {
+        let traced = MessageId::generate().traced();
+        assert!(traced.is_traced() && traced.is_time_ordered(), "{traced}");
+        assert!(traced.to_string().ends_with("ffffff"), "{traced}");
+        let raised = traced.after("ffffffff-ffff-7000-8000-000000000000".parse().unwrap());
+        assert_ne!(raised, traced);
+        assert_eq!((raised.is_traced(), raised.random_part()), (true, traced.random_part()));
+        assert!(!MessageId::NONE.is_traced());
     }
 
     #[test]

@@ -53,6 +53,7 @@ mod server_message;
 mod text;
 mod token;
 mod topic;
+mod trace_parent;
 mod word;
 
 pub use client_message::{ClientMessage, Rejected};
@@ -68,4 +69,5 @@ pub use schema::schema;
 pub use server_message::{Ack, InvalidFrame, ServerMessage};
 pub use token::Token;
 pub use topic::Topic;
+pub use trace_parent::TraceParent;
 pub use word::{Word, WordSet};

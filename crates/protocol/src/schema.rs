@@ -80,6 +80,10 @@ fn request(kind: &str, body: &Schema, id: &Schema, received: &Schema) -> Value {
             "token": { "type": ["string", "null"] },
             "id": { "anyOf": [id, { "type": "null" }] },
             "received": { "anyOf": [received, { "type": "null" }] },
+            "traceparent": {
+                "type": ["string", "null"],
+                "description": "The span of the client that the request belongs to (W3C Trace Context). An invalid one is ignored.",
+            },
         },
         "required": required,
     })

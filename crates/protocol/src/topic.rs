@@ -22,6 +22,14 @@ pub enum Topic {
 }
 
 impl Topic {
+    /// Which kind of topic it is, in a word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Room(_) => "room",
+            Self::User(_) => "user",
+        }
+    }
+
     /// The room, if it is one.
     pub fn room(&self) -> Option<&RoomName> {
         match self {
