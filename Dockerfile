@@ -4,7 +4,7 @@
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /build
 # In addition to the default features. deploy/release/build has the same line.
-ARG FEATURES=""
+ARG FEATURES="otel"
 
 # The dependencies first, under a program that does nothing: this layer is built again only when Cargo.toml or
 # Cargo.lock change, and takes nearly all of the time.

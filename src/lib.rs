@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! main ─► cli ─► server ─► transport ─► chat ─► backend (traits) ─► protocol
-//! config, metrics, supervise, tls_files, work_queue: leaves that any layer may use (and failpoints: flaws for the history
+//! config, metrics, supervise, tls_files, traces, work_queue: leaves that any layer may use (and failpoints: flaws for the history
 //! checker, none in a release)
 //! ```
 //!
@@ -33,6 +33,7 @@ pub mod server;
 mod supervise;
 pub mod telemetry;
 mod tls_files;
+pub mod traces;
 pub mod transport;
 mod work_queue;
 

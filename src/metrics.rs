@@ -71,6 +71,10 @@ pub const READY: &str = "chat_ready";
 pub const CLOCK_DIFFERENCE: &str = "chat_clock_difference_seconds";
 /// Log lines that were not written, by `reason` ([`LOG_DROP_REASONS`]).
 pub const LOG_LINES_DROPPED: &str = "chat_log_lines_dropped_total";
+/// Spans of traces that the receiver took.
+pub const TRACE_SPANS_EXPORTED: &str = "chat_trace_spans_exported_total";
+/// Spans of traces that the receiver did not get, by `reason` ([`TRACE_DROP_REASONS`]).
+pub const TRACE_SPANS_DROPPED: &str = "chat_trace_spans_dropped_total";
 /// Worker threads of the runtime.
 pub const RUNTIME_WORKERS: &str = "chat_runtime_workers";
 /// Time that all worker threads spent working, whole seconds. Its rate, divided by the number of workers, is the load.
@@ -114,6 +118,8 @@ pub const REDIS_ERROR_KINDS: [&str; 4] = ["refused", "timeout", "io", "corrupt"]
 pub const REJECTION_SCOPES: [&str; 5] = ["rate", "size", "auth", "overload", "invalid"];
 /// Values of `reason` of [`LOG_LINES_DROPPED`].
 pub const LOG_DROP_REASONS: [&str; 3] = ["repeated", "queue_full", "write_failed"];
+/// Values of `reason` of [`TRACE_SPANS_DROPPED`].
+pub const TRACE_DROP_REASONS: [&str; 3] = ["rate", "queue_full", "not_sent"];
 
 /// Upper bounds of every `_seconds` histogram: from a local fan-out to the deadline of a request.
 pub const SECONDS_BUCKETS: [f64; 13] =
@@ -175,6 +181,8 @@ pub fn register() {
         "The clock of this node minus the clock of Redis. 0 without Redis."
     );
     describe_counter!(LOG_LINES_DROPPED, "Log lines that were not written, by reason.");
+    describe_counter!(TRACE_SPANS_EXPORTED, "Spans of traces that the receiver took.");
+    describe_counter!(TRACE_SPANS_DROPPED, "Spans of traces that were not recorded or not sent, by reason.");
     describe_gauge!(RUNTIME_WORKERS, "Worker threads of the runtime.");
     describe_counter!(RUNTIME_BUSY, Unit::Seconds, "Time that the runtime's worker threads spent working.");
     describe_gauge!(RUNTIME_TASKS, "Tasks of the runtime that have not ended.");
@@ -191,6 +199,7 @@ pub fn register() {
     each(GAPS_SENT, "reason", &GAP_REASONS);
     each(REJECTIONS, "scope", &REJECTION_SCOPES);
     each(LOG_LINES_DROPPED, "reason", &LOG_DROP_REASONS);
+    each(TRACE_SPANS_DROPPED, "reason", &TRACE_DROP_REASONS);
     for role in REDIS_ROLES {
         for kind in REDIS_ERROR_KINDS {
             counter!(REDIS_ERRORS, "role" => role, "kind" => kind).absolute(0);
@@ -203,6 +212,7 @@ pub fn register() {
         REDIS_STALLS,
         PUBLISH_REPLICAS_SHORT,
         REDIS_TOPOLOGY_CHANGES,
+        TRACE_SPANS_EXPORTED,
     ] {
         counter!(name).absolute(0);
     }

@@ -34,6 +34,11 @@ impl RequestError {
         self.retry_after_ms
     }
 
+    /// For a publish, whether it may have been stored.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.outcome
+    }
+
     /// What the client sees.
     pub(super) fn body(&self) -> ErrorBody {
         ErrorBody {

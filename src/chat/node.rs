@@ -36,7 +36,7 @@ use super::topic_worker::TopicWorker;
 use crate::backend::{Backend, Notice, Owner, Stored};
 use crate::config::{Config, Live};
 use crate::metrics as names;
-use crate::protocol::{CloseReason, ConnectionId, ErrorCode, Token, Topic, UserName};
+use crate::protocol::{CloseReason, ConnectionId, ErrorCode, MessageId, Token, Topic, UserName};
 use crate::supervise::critical;
 
 /// The receiving end of a node, made before there is a backend to deliver to it.
@@ -215,7 +215,7 @@ impl Node {
     }
 
     /// Stores and publishes a message; returns once the store has it. The limits of single users apply only if it is charged
-    /// to an owner.
+    /// to an owner. `message_id` is a new one, which a repeat does not get.
     pub async fn publish(
         &self,
         sender: &UserName,
@@ -223,8 +223,9 @@ impl Node {
         content: &str,
         client_id: Option<&str>,
         owner: Option<Owner>,
+        message_id: MessageId,
     ) -> Result<Stored, RequestError> {
-        self.publisher.publish(sender, to, content, client_id, owner).await
+        self.publisher.publish(sender, to, content, client_id, owner, message_id).await
     }
 
     /// What the server API may do.

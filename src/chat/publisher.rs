@@ -43,8 +43,8 @@ impl Publisher {
         content: &str,
         client_id: Option<&str>,
         owner: Option<Owner>,
+        message_id: MessageId,
     ) -> Result<Stored, RequestError> {
-        let message_id = MessageId::generate();
         let sent_at = unix_ms();
         let (room, target) = match to {
             Topic::Room(room) => (Some(room), None),

@@ -27,9 +27,10 @@ use crate::backend::BackendError;
 use crate::failpoints::{self, Failpoint};
 use crate::metrics as names;
 use crate::protocol::{
-    AnyRequest, ClientMessage, CloseReason, ErrorBody, ErrorCode, Position, RequestId, RoomName, Since,
-    Token, UserName, encode,
+    AnyRequest, ClientMessage, CloseReason, ConnectionId, ErrorBody, ErrorCode, Position, RequestId,
+    RoomName, Since, Token, UserName, encode,
 };
+use crate::traces::{Arrived, ConnectionTrace, Ending, RequestSpan};
 
 /// What happens to the connection after a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,10 @@ pub struct Session {
     invalid: InvalidFrames,
     arrival: Arrival,
     activity: Activity,
+    /// The trace of requests that bring none.
+    trace: ConnectionTrace,
+    /// That of the request under way.
+    pub(super) span: RequestSpan,
 }
 
 /// The result of a request that succeeded.
@@ -96,8 +101,16 @@ impl Session {
             invalid: InvalidFrames::default(),
             arrival: Arrival::new(kind),
             activity: Activity::new(kind),
+            trace: ConnectionTrace::default(),
+            span: RequestSpan::default(),
             node,
         }
+    }
+
+    /// The same, in the trace of its upgrade.
+    #[must_use]
+    pub fn with_trace(self, trace: ConnectionTrace) -> Self {
+        Self { trace, ..self }
     }
 
     /// The connection's queue.
@@ -149,11 +162,13 @@ impl Session {
 
     /// Handles one text frame, and queues its answer.
     pub async fn handle(&mut self, text: &str) -> Flow {
+        let arrived = Arrived::now();
         self.charge(1).await;
         let message = match ClientMessage::decode(text, self.node.config().limits.max_content_bytes) {
             Ok(message) => message,
             Err(rejected) => {
                 let id = rejected.id.clone();
+                self.span = RequestSpan::begin(arrived, "invalid", self.trace(), None);
                 return self.reject(id.as_ref(), &rejected.into());
             }
         };
@@ -162,13 +177,15 @@ impl Session {
             self.charge(extra).await;
         }
         let deadline = self.node.config().limits.request_timeout;
-        let ClientMessage { id, token, received, request, .. } = message;
+        let ClientMessage { id, token, received, traceparent, request } = message;
+        self.span = RequestSpan::begin(arrived, request.kind(), self.trace(), traceparent);
         let answer = timeout(deadline, self.carry_out(id.as_ref(), token, received, request));
         match answer.await.unwrap_or_else(|_| Err(RequestError::timed_out())) {
             Ok(Reply::Ack(frame)) if id.is_some() => self.outbox().reply(frame),
             Ok(Reply::Ack(_) | Reply::Done) => {}
             Err(error) => return self.reject(id.as_ref(), &error),
         }
+        std::mem::take(&mut self.span).end(Ending::Done);
         let owed = std::mem::take(&mut self.owed);
         if owed > 0 {
             self.charge(owed).await;
@@ -176,8 +193,13 @@ impl Session {
         Flow::Continue
     }
 
+    fn trace(&self) -> (Option<ConnectionId>, &ConnectionTrace) {
+        (Some(self.outbox().id()), &self.trace)
+    }
+
     /// Queues an error, and counts it.
     pub fn reject(&mut self, id: Option<&RequestId>, error: &RequestError) -> Flow {
+        std::mem::take(&mut self.span).end(Ending::Failed(error.code(), error.outcome()));
         self.outbox().reply(encode::error(id, &error.body()));
         let scope = match error.code() {
             ErrorCode::Unauthorized | ErrorCode::IdentityMismatch | ErrorCode::Forbidden => "auth",

@@ -23,6 +23,7 @@ use crate::backend::{BackendError, Entry, Publication};
 use crate::failpoints::{self, Failpoint};
 use crate::protocol::encode::put_chat;
 use crate::protocol::{ConnectionId, Epoch, Position, Topic, frame};
+use crate::traces::DeliverSpan;
 
 /// Messages that wait while their topic recovers; further ones are read from the log.
 const MAX_PENDING: usize = 256;
@@ -223,6 +224,7 @@ impl LocalTopic {
     /// Pushes a burst to the members. Their sockets are written soon, when no lock is held.
     fn fan_out(self: &Arc<Self>, state: &mut State, burst: Option<Burst>) {
         let Some(Burst { from, buffer, parts }) = burst else { return };
+        let span = DeliverSpan::begin(parts.iter().map(|(entry, _)| entry.message_id));
         let block = buffer.freeze();
         let mut start = 0;
         let count = parts.len() as u64;
@@ -253,6 +255,7 @@ impl LocalTopic {
             }
         }
         let pushed = self.shared.end(fan_out);
+        span.end(self.name.kind(), pushed);
         if matches!(self.name, Topic::User(_)) {
             state.members.values().for_each(|member| member.outbox.want_ping());
         }

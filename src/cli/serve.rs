@@ -16,6 +16,7 @@ use super::supervisor::Supervisor;
 use crate::config::{self, Config, Flags, LogFormat};
 use crate::server::{ServeError, Server, ShutdownKind};
 use crate::telemetry;
+use crate::traces::{self, Settings};
 
 /// Not an error of the settings alone: other commands, such as `chatnode health`, need no key.
 const NO_KEY: &str = "auth.enabled is true and auth.admin_key is unset, so nobody could get a token: set CHAT_AUTH__ADMIN_KEY to \
@@ -30,6 +31,13 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
         print_error(&NO_KEY);
         return ExitCode::from(MISUSE);
     }
+    let traces = match Settings::read(&|name| std::env::var_os(name)) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            problems.iter().for_each(|problem| print_error(problem));
+            return ExitCode::from(MISUSE);
+        }
+    };
     // Dropped last: it writes the lines that still wait.
     let _log = match telemetry::install_logs(&config.log) {
         Ok(guard) => guard,
@@ -50,13 +58,17 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
         }
     };
     let reloader = Reloader::new(flags, config.clone());
-    let code = runtime.block_on(serve(config, &changed, reloader));
+    let code = runtime.block_on(async {
+        let code = serve(config, &changed, reloader, traces).await;
+        traces::stop().await;
+        code
+    });
     // Nobody needs the result of what still runs, such as a DNS lookup.
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
 }
 
-async fn serve(mut config: Config, changed: &str, reloader: Reloader) -> ExitCode {
+async fn serve(mut config: Config, changed: &str, reloader: Reloader, traces: Option<Settings>) -> ExitCode {
     let supervisor = Arc::new(Supervisor::of_process());
     let log_format = config.log.format;
     for warning in config::warnings(&config) {
@@ -72,7 +84,7 @@ async fn serve(mut config: Config, changed: &str, reloader: Reloader) -> ExitCod
             return ExitCode::FAILURE;
         }
     };
-    let backend = config.store();
+    let (backend, name) = (config.store(), config.node.name.clone());
     let bound = tokio::select! {
         bound = Server::bind(config) => bound.map(|server| server.with_http_sockets(files.http, files.operators)),
         // No client is connected yet, so there is nothing to drain.
@@ -89,6 +101,12 @@ async fn serve(mut config: Config, changed: &str, reloader: Reloader) -> ExitCod
             };
         }
     };
+    if let Some(settings) = traces
+        && let Err(error) = traces::start(&settings, name.as_deref())
+    {
+        error!(error, "can't start the traces");
+        return ExitCode::from(MISUSE);
+    }
     info!(
         version = env!("CARGO_PKG_VERSION"),
         url = format_args!("{}://{}/", if server.has_tls() { "wss" } else { "ws" }, server.address()),

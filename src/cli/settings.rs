@@ -8,6 +8,7 @@ use clap::Subcommand;
 use super::output::{MISUSE, load, print_error, print_result};
 use crate::config::{self, Flags};
 use crate::server;
+use crate::traces::Settings;
 
 /// What to do with the settings.
 #[derive(Debug, Subcommand)]
@@ -27,6 +28,10 @@ pub(super) fn run(flags: &Flags, action: &Action) -> ExitCode {
         Action::Check => {
             if let Err(error) = server::check_files(&loaded.config) {
                 print_error(&error);
+                return ExitCode::from(MISUSE);
+            }
+            if let Err(problems) = Settings::read(&|name| std::env::var_os(name)) {
+                problems.iter().for_each(|problem| print_error(problem));
                 return ExitCode::from(MISUSE);
             }
             for warning in config::warnings(&loaded.config) {

@@ -21,9 +21,11 @@ use uuid::Uuid;
 
 use super::handshake::bearer;
 use super::state::AppState;
+use super::trace_header;
 use crate::chat::RequestError;
 use crate::protocol::requests::Before;
 use crate::protocol::{ErrorCode, MAX_HISTORY, MAX_MEMBERS, NameError, RequestId, RoomName, Topic, UserName};
+use crate::traces::{Arrived, Ending, RequestSpan};
 
 /// The maximum lifetime of a token: a year. After that, a new one has to be issued.
 const MAX_TTL_SECONDS: u64 = 366 * 24 * 3_600;
@@ -243,20 +245,27 @@ async fn disconnect(
 async fn send_to_user(
     State(app): State<Arc<AppState>>,
     Name(name): Name<String>,
+    headers: HeaderMap,
     Body(call): Body<SendMessage>,
 ) -> Result<Response, ApiError> {
-    send(&app, Topic::User(user("user", &name)?), call).await
+    send(&app, Topic::User(user("user", &name)?), &headers, call).await
 }
 
 async fn send_to_room(
     State(app): State<Arc<AppState>>,
     Name(name): Name<String>,
+    headers: HeaderMap,
     Body(call): Body<SendMessage>,
 ) -> Result<Response, ApiError> {
-    send(&app, Topic::Room(room("room", &name)?), call).await
+    send(&app, Topic::Room(room("room", &name)?), &headers, call).await
 }
 
-async fn send(app: &AppState, to: Topic, call: SendMessage) -> Result<Response, ApiError> {
+async fn send(
+    app: &AppState,
+    to: Topic,
+    headers: &HeaderMap,
+    call: SendMessage,
+) -> Result<Response, ApiError> {
     let sender = user("sender_username", &call.sender_username)?;
     let most = app.node.config().limits.max_content_bytes;
     if call.content.is_empty() {
@@ -270,7 +279,18 @@ async fn send(app: &AppState, to: Topic, call: SendMessage) -> Result<Response, 
     let id = call.id.as_deref().map(|id| RequestId::parse(id).ok_or_else(invalid)).transpose()?;
     let id = id.as_ref().map(RequestId::as_str);
     // The operator's own messages have no owner.
-    let stored = app.node.publish(&sender, &to, &call.content, id, None).await?;
+    let trace = trace_header::read(headers);
+    let mut span = RequestSpan::begin(Arrived::now(), "SendMessage", (None, &trace), None);
+    let message_id = span.message_id();
+    let stored = app.node.publish(&sender, &to, &call.content, id, None, message_id).await;
+    match &stored {
+        Ok(stored) => {
+            span.stored(stored.position.message_id, stored.duplicate);
+            span.end(Ending::Done);
+        }
+        Err(error) => span.end(Ending::Failed(error.code(), error.outcome())),
+    }
+    let stored = stored?;
     let position = stored.position;
     let body = json!({
         "message_id": position.message_id,

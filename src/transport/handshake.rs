@@ -36,6 +36,7 @@ use super::notices::{Notices, Subject};
 use super::state::AppState;
 use super::switching_socket::{HttpSocket, SwitchingSocket};
 use super::tls_session::TlsSession;
+use super::trace_header;
 use super::unfinished::Unfinished;
 use super::write_timeout::WriteTimeout;
 use crate::chat::{ClientKind, ConnectionGuard, Credential, NoPlace, Session};
@@ -238,7 +239,9 @@ async fn try_upgrade(
     let node = app.node.clone();
     let unfinished = Unfinished::new(app.unfinished.clone(), guard.outbox().clone(), client.address);
     let young = Young::new(bounded, app.early_closes.clone());
-    let session = Box::new(Session::new(node.clone(), guard, bounded, kind, credential));
+    let trace = trace_header::read(request.headers());
+    let session = Session::new(node.clone(), guard, bounded, kind, credential).with_trace(trace);
+    let session = Box::new(session);
     let task = async move {
         let Ok(Ok(upgraded)) = timeout(config.server.handshake_timeout, upgrade).await else { return };
         let Some((socket, early)) = into_socket(upgraded) else { return };

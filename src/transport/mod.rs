@@ -24,6 +24,7 @@ mod state;
 mod switching_socket;
 mod tls;
 mod tls_session;
+mod trace_header;
 mod unfinished;
 mod web;
 mod write_timeout;

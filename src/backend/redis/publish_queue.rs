@@ -23,6 +23,7 @@ use super::replicas;
 use super::script::PUBLISH;
 use crate::backend::BackendError;
 use crate::supervise::until_stopped;
+use crate::traces::PublishSpan;
 
 /// Maximum of publishes in one call. Redis works on nothing else during a call.
 const ITEMS_PER_CALL: usize = 64;
@@ -232,7 +233,9 @@ async fn send(connection: &CommandConnection, header: &PublishHeader, batch: Vec
         Some(replicas) => Call::ScriptThen(&PUBLISH, keys, &fill, replicas.command()),
         None => Call::Script(&PUBLISH, keys, &fill),
     };
+    let span = PublishSpan::begin(batch.iter().map(|waiting| waiting.item.message_id.as_str()));
     let reply = connection.call(&call, asking, deadline).await;
+    span.end(reply.as_ref().err().map(|failure| failure.error.outcome().as_str()));
     let (reply, had) = match (reply, &header.replicas) {
         (Ok(Value::Array(mut both)), Some(_)) => {
             let had = both.pop().and_then(|had| from_redis_value(had).ok());

@@ -23,14 +23,17 @@ impl Handle for PrivateChat {
 }
 
 async fn publish(
-    session: &Session,
+    session: &mut Session,
     id: Id<'_>,
     sender: &UserName,
     topic: &Topic,
     content: &str,
 ) -> Result<PublishAck> {
     let owner = Some(session.owner(sender));
-    let stored = session.node.publish(sender, topic, content, id.map(RequestId::as_str), owner).await?;
+    let message_id = session.span.message_id();
+    let id = id.map(RequestId::as_str);
+    let stored = session.node.publish(sender, topic, content, id, owner, message_id).await?;
+    session.span.stored(stored.position.message_id, stored.duplicate);
     session.node.registry.write_soon(session.outbox());
     Ok(PublishAck {
         message_id: stored.position.message_id,
