@@ -122,7 +122,7 @@ const isShown = () => $('pane').getClientRects().length > 0;
 const watching = () => isShown() && views.timeline.following && !document.hidden && document.hasFocus();
 
 /**
- * Whether the user sees the newest messages of a conversation.
+ * Whether a conversation is the one on the screen.
  * @param {Conversation} conv
  */
 const isOnScreen = (conv) => conv === session?.current && isShown() && !document.hidden;

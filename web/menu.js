@@ -83,7 +83,10 @@ export function openMenu(button, label, entries, opener = () => button) {
 		},
 		{ capture: true, signal: ends.signal },
 	);
-	for (const event of ['resize', 'hashchange', 'blur'])
+	// The keyboard of a phone goes when the menu takes the focus.
+	const placeAgain = () => requestAnimationFrame(() => place(menu, (opener() ?? button).getBoundingClientRect()));
+	addEventListener('resize', placeAgain, { signal: ends.signal });
+	for (const event of ['hashchange', 'blur'])
 		addEventListener(event, ({ target }) => target === window && close(false), { signal: ends.signal });
 
 	closeOpen = close;

@@ -10,7 +10,7 @@ import { message as messageTexts, timeline as texts } from './strings.js';
 
 /** @import { Conversation } from './conversation.js' */
 /** @import { Session } from './session.js' */
-/** @import { Gap, Item, Look, Message, Unsent } from './page.d.ts' */
+/** @import { Item, Look, Message, Unsent } from './page.d.ts' */
 /** @typedef {HTMLLIElement & { item: Item, look: string }} Line An element of the list, with what it shows. */
 
 const WINDOW = 200;

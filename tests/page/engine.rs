@@ -5,9 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 /// Chromium runs as the user of the tests, even as root, and contacts no other host.
-const CHROMIUM_FLAGS: [&str; 10] = [
-    // A mouse: without a screen there would be none.
-    "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4",
+const CHROMIUM_FLAGS: [&str; 9] = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -18,6 +16,10 @@ const CHROMIUM_FLAGS: [&str; 10] = [
     "--lang=en-GB",
     "--window-size=1280,800",
 ];
+
+/// Without a screen, there would be no mouse.
+const CHROMIUM_MOUSE: &str =
+    "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4";
 
 /// A browser, with its driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +79,9 @@ impl Engine {
         match self {
             Self::Chromium => {
                 let mut flags: Vec<String> = CHROMIUM_FLAGS.map(str::to_owned).into();
-                flags.push(if is_headless { "--headless" } else { "--window-position=0,0" }.to_owned());
+                let screen: &[&str] =
+                    if is_headless { &["--headless", CHROMIUM_MOUSE] } else { &["--window-position=0,0"] };
+                flags.extend(screen.iter().map(|&flag| flag.to_owned()));
                 flags.push(format!("--user-data-dir={}", folder.join("profile").display()));
                 wanted["browserName"] = json!("chrome");
                 wanted["goog:chromeOptions"] = json!({ "binary": program("chromium"), "args": flags });

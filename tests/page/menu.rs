@@ -17,6 +17,10 @@ const FOCUSED: &str = "document.activeElement.closest('.line')?.querySelector('.
 /// The entry that has the focus.
 const ENTRY: &str = "document.activeElement.closest('[role=menu]') && document.activeElement.textContent";
 
+/// The menu is inside the window.
+const INSIDE: &str = "(({ left, top, right, bottom }) => left >= 0 && top >= 0 && right <= innerWidth
+    && bottom <= innerHeight)(document.querySelector('[role=menu]').getBoundingClientRect())";
+
 async fn records_copies(person: &Person<'_>) {
     person.js("(navigator.clipboard.writeText = async (text) => { window.copied = text }, 0)").await;
 }
@@ -92,13 +96,17 @@ async fn keys_reach_the_menu_of_every_message() {
     // On a small screen, and in the other direction, the menu is inside the window.
     alice.presses(&[ESCAPE]).await;
     alice.has_screen(320, 480, false).await;
+    // A menu survives another size of the window, as when the keyboard of a phone goes, and stays inside it.
+    alice.js("document.querySelector('#timeline > li:last-child .more').click()").await;
+    alice.has_screen(340, 320, false).await;
+    alice.sees("the menu is inside the smaller window", INSIDE).await;
+    alice.presses(&[ESCAPE]).await;
+    alice.has_screen(320, 480, false).await;
     for direction in ["ltr", "rtl"] {
         alice.js(&format!("document.documentElement.dir = '{direction}'")).await;
         for message in ["li", "li:last-child"] {
             alice.js(&format!("document.querySelector('#timeline > {message} .more').click()")).await;
-            let inside = "(({ left, top, right, bottom }) => left >= 0 && top >= 0 && right <= innerWidth
-                && bottom <= innerHeight)(document.querySelector('[role=menu]').getBoundingClientRect())";
-            assert_eq!(alice.js(inside).await, true, "{message} {direction}");
+            assert_eq!(alice.js(INSIDE).await, true, "{message} {direction}");
             alice.presses(&[ESCAPE]).await;
         }
     }
