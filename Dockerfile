@@ -9,6 +9,7 @@ ARG FEATURES="otel"
 # The dependencies first, under a program that does nothing: this layer is built again only when Cargo.toml or
 # Cargo.lock change, and takes nearly all of the time.
 COPY Cargo.toml Cargo.lock ./
+COPY crates/bench/Cargo.toml crates/bench/
 COPY crates/client/Cargo.toml crates/client/
 COPY crates/protocol/Cargo.toml crates/protocol/
 RUN mkdir -p src/bin \

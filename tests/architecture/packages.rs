@@ -3,8 +3,9 @@
 use crate::source::packages;
 
 /// The packages that each package must not depend on: the protocol needs no runtime and no network, the client nothing that
-/// only a server or a terminal needs.
-const FORBIDDEN: [(&str, &[&str]); 2] = [
+/// only a server or a terminal needs, and the load generator is a client too.
+const FORBIDDEN: [(&str, &[&str]); 3] = [
+    ("bench", &["chatnode", "redis", "deadpool-redis", "axum", "ratatui", "crossterm", "config"]),
     (
         "protocol",
         &[
