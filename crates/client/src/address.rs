@@ -36,12 +36,31 @@ pub enum AddressError {
 #[derive(Clone)]
 pub struct Address {
     pub(crate) request: ClientRequestBuilder,
+    pub(crate) token: Option<BearerToken>,
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) connect_timeout: Duration,
     url: String,
 }
 
-// The request may hold a token.
+/// A token as the handshake shows it.
+#[derive(Clone)]
+pub(crate) struct BearerToken(String);
+
+impl BearerToken {
+    /// # Errors
+    /// The token can't stand in a header.
+    pub(crate) fn new(token: &str) -> Result<Self, AddressError> {
+        let value = format!("Bearer {token}");
+        HeaderValue::try_from(&value).map_err(|_| AddressError::Token)?;
+        Ok(Self(value))
+    }
+
+    pub(crate) fn add_to(&self, request: ClientRequestBuilder) -> ClientRequestBuilder {
+        request.with_header("Authorization", &self.0)
+    }
+}
+
+// The request may hold secrets.
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Address").field(&self.url).finish()
@@ -75,7 +94,7 @@ impl Address {
         let tls = (uri.scheme_str() == Some("wss")).then(tls).transpose()?;
         let url = uri.to_string();
         let request = ClientRequestBuilder::new(uri);
-        Ok(Self { request, tls, connect_timeout: CONNECT_TIMEOUT, url })
+        Ok(Self { request, token: None, tls, connect_timeout: CONNECT_TIMEOUT, url })
     }
 
     /// The URL. It never contains the token.
@@ -88,9 +107,7 @@ impl Address {
     /// # Errors
     /// The token can't stand in a header.
     pub fn with_token(mut self, token: &str) -> Result<Self, AddressError> {
-        let value = format!("Bearer {token}");
-        HeaderValue::try_from(&value).map_err(|_| AddressError::Token)?;
-        self.request = self.request.with_header("Authorization", value);
+        self.token = Some(BearerToken::new(token)?);
         Ok(self)
     }
 

@@ -5,10 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatnode_protocol::requests::Features;
-use chatnode_protocol::{Ack, ClientMessage, MAX_HISTORY, Request, RoomName, Topic, UserName};
+use chatnode_protocol::requests::{Features, Ping};
+use chatnode_protocol::{Ack, ClientMessage, MAX_HISTORY, Request, RoomName, Token, Topic, UserName};
 use tokio::sync::{TryAcquireError, mpsc, oneshot};
 
+use crate::address::BearerToken;
 use crate::command::{Command, HandleState, Queued, Reply};
 use crate::error::{CloseError, RequestError};
 use crate::event::Message;
@@ -210,6 +211,30 @@ impl Client {
     /// There is no connection, or the client has ended.
     pub async fn mark_read(&self, message: &Message) -> Result<(), RequestError> {
         self.tell(&requests::read(self.user(), message.topic.clone(), &message.position)).await
+    }
+
+    /// Uses this token from now on: for the present connection, which goes on, and for those to come. For a token that is about to
+    /// expire; see [`Event::TokenExpiring`](crate::Event::TokenExpiring). It must be of the same user.
+    ///
+    /// ```no_run
+    /// # async fn new_token() -> String { String::new() }
+    /// # async fn example(client: chatnode_client::Client, mut events: chatnode_client::Events) {
+    /// while let Some(event) = events.next().await {
+    ///     if let chatnode_client::Event::TokenExpiring { .. } = event {
+    ///         let client = client.clone();
+    ///         tokio::spawn(async move { client.set_token(&new_token().await).await });
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The node refuses the token, and the client keeps the one that it has; or the client has ended.
+    pub async fn set_token(&self, token: &str) -> Result<(), RequestError> {
+        let bearer = BearerToken::new(token).map_err(|_| RequestError::Token)?;
+        let (id, ping) = (new_id(), Ping { sender_username: Some(self.user().clone()) });
+        let frame = ClientMessage::encode(&ping, Some(&id), Some(&Token::new(token)), None);
+        self.queue(|reply| Command::SetToken { id, frame, token: bearer, reply }).await
     }
 
     /// Ends the client: accepts no more messages, waits up to this time until those on their way are stored, then closes the

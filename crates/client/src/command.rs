@@ -8,6 +8,7 @@ use chatnode_protocol::requests::Features;
 use chatnode_protocol::{Ack, RequestId, RoomName, Topic, UserName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::address::BearerToken;
 use crate::error::RequestError;
 use crate::model::Model;
 use crate::sending::{Receipt, SendError};
@@ -39,6 +40,13 @@ pub(crate) enum Command {
     },
     /// Send this request, which has no answer.
     Tell(String, Reply<()>),
+    /// Use this token from now on: tell the node with this request, if there is a connection.
+    SetToken {
+        id: RequestId,
+        frame: String,
+        token: BearerToken,
+        reply: Reply<()>,
+    },
     Close(Duration, oneshot::Sender<usize>),
 }
 

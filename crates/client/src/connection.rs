@@ -5,16 +5,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatnode_protocol::{Position, Topic};
+use chatnode_protocol::{Position, RequestId, Topic};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
+use crate::address::BearerToken;
 use crate::client::Client;
 use crate::command::{Command, HandleState, Queued};
 use crate::error::RequestError;
 use crate::event::Event;
 use crate::events::Events;
-use crate::model::{Effect, Line, Membership};
+use crate::model::{Effect, Line, Membership, Model};
 use crate::pending::Asked;
 use crate::reason::{ClosedReason, LostReason};
 use crate::sending::SendError;
@@ -60,6 +61,7 @@ pub(crate) fn spawn(
         pending: VecDeque::new(),
         started: fails_at_first.then_some(started),
         waiting: Waiting::default(),
+        renewal: None,
         closing: None,
     };
     tokio::spawn(task.run());
@@ -87,6 +89,8 @@ struct Connection {
     pending: VecDeque<Event>,
     started: Option<oneshot::Sender<Result<(), StartError>>>,
     waiting: Waiting,
+    /// A new token that the node has not answered yet, with the id of the request that has it.
+    renewal: Option<(RequestId, BearerToken)>,
     closing: Option<Closing>,
 }
 
@@ -186,13 +190,23 @@ impl Connection {
                     let _gone = started.send(Err(StartError::Lost(reason)));
                     return Some(ClosedReason::ByClient);
                 }
+                // The next handshake shows whether the node takes it.
+                if let Some((_, token)) = self.renewal.take() {
+                    self.session.set_token(token);
+                }
                 self.waiting.disconnected(&self.session.model);
                 self.report(Event::Disconnected { reason, retry_in });
             }
             News::Stopped(reason) => return Some(reason),
             News::Stored(id, receipt) => self.waiting.stored(&id, receipt),
             News::Joined(room) => self.waiting.joined(&room, &Ok(())),
-            News::Answer(id, answer) => self.waiting.answered(&id, answer, &self.session.model),
+            News::Answer(id, answer) => {
+                let renewed = self.renewal.take_if(|(request, _)| *request == id);
+                if let Some((_, token)) = renewed.filter(|_| answer.is_ok()) {
+                    self.session.set_token(token);
+                }
+                self.waiting.answered(&id, answer, &self.session.model);
+            }
             News::Event(event) => self.report(event),
             News::Line(_, Line::Message(message)) => self.report(Event::Message(message)),
             News::Line(topic, Line::Gap(reason)) => self.report(Event::Gap { topic, reason }),
@@ -266,6 +280,23 @@ impl Connection {
                 } else {
                     answered(Err(RequestError::Disconnected), model);
                 }
+            }
+            Command::SetToken { token, reply, .. } if !model.is_live() => {
+                self.session.set_token(token);
+                let _dropped = reply.send(Ok(()));
+            }
+            Command::SetToken { id, frame, token, reply } => {
+                model.ask_with(id.clone(), frame, Asked::Program);
+                // It was not refused: without a connection it is as good as any.
+                let answered = Box::new(move |answer: Result<_, RequestError>, _: &Model| {
+                    let answer = answer.map(drop).or_else(|error| match error {
+                        RequestError::Disconnected => Ok(()),
+                        error => Err(error),
+                    });
+                    let _dropped = reply.send(answer);
+                });
+                self.waiting.add_question(id.clone(), answered);
+                self.renewal = Some((id, token));
             }
             Command::Tell(frame, reply) => {
                 let is_live = model.is_live();

@@ -15,6 +15,9 @@ pub enum RequestError {
         /// What is wrong with it.
         error: NameError,
     },
+    /// The token contains characters that no token has. Nothing was sent.
+    #[error("the token contains characters that no token has")]
+    Token,
     /// The node refused the request.
     #[error("{message}")]
     Refused {

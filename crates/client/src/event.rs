@@ -136,6 +136,13 @@ pub enum Event {
         /// The last message that was read. All older ones were read too; the ids of a conversation sort in its order.
         message_id: MessageId,
     },
+    /// The token of this client ends soon, and the connection with it: give the client a new one with
+    /// [`Client::set_token`](crate::Client::set_token). This comes once for each token, a minute before.
+    #[non_exhaustive]
+    TokenExpiring {
+        /// When, in milliseconds since 1970 by the clock of the node.
+        expires_at: u64,
+    },
     /// The client has ended and does not reconnect. This is the last event.
     #[non_exhaustive]
     Closed {
@@ -189,6 +196,9 @@ impl fmt::Display for Event {
             Self::Typing { user, .. } => write!(f, "{user} is typing"),
             Self::ReadRoom { room, seq, .. } => write!(f, "#{room} was read up to number {seq}"),
             Self::ReadPrivate { reader, peer, .. } => write!(f, "{reader} has read the messages with {peer}"),
+            Self::TokenExpiring { .. } => {
+                f.write_str("the token expires within a minute: a new one is needed")
+            }
             Self::Closed { reason } => write!(f, "closed: {reason}"),
         }
     }

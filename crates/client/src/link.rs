@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
-use crate::address::Address;
+use crate::address::{Address, BearerToken};
 use crate::back_off::BackOff;
 use crate::reason::{ClosedReason, LostReason};
 use crate::silence::Silence;
@@ -66,6 +66,7 @@ pub(crate) enum Happened {
 /// and knows what to send again.
 pub(crate) struct Link {
     request: ClientRequestBuilder,
+    token: Option<BearerToken>,
     connector: Connector,
     connect_timeout: Duration,
     phase: Phase,
@@ -96,12 +97,18 @@ impl Link {
         let connector = address.tls.map_or(Connector::Plain, Connector::Rustls);
         Self {
             request: address.request,
+            token: address.token,
             connector,
             connect_timeout: address.connect_timeout,
             phase: Phase::Waiting(Instant::now()),
             back_off: BackOff::default(),
             outgoing: VecDeque::new(),
         }
+    }
+
+    /// Shows this token at the next handshakes.
+    pub(crate) fn set_token(&mut self, token: BearerToken) {
+        self.token = Some(token);
     }
 
     /// Queues a frame. The model bounds how many there are: it has one message of each topic in flight.
@@ -138,8 +145,12 @@ impl Link {
                 Phase::Refused => std::future::pending().await,
                 Phase::Waiting(until) => {
                     sleep_until(*until).await;
-                    let connecting =
-                        connect(self.request.clone(), self.connector.clone(), self.connect_timeout);
+                    let request = self.request.clone();
+                    let request = match &self.token {
+                        Some(token) => token.add_to(request),
+                        None => request,
+                    };
+                    let connecting = connect(request, self.connector.clone(), self.connect_timeout);
                     self.phase = Phase::Connecting(connecting.boxed());
                 }
                 Phase::Connecting(connecting) => match connecting.await {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chatnode_protocol::{Ack, ErrorBody, RequestId, RoomName, Topic};
 
-use crate::address::Address;
+use crate::address::{Address, BearerToken};
 use crate::event::Event;
 use crate::link::{Happened, Link};
 use crate::model::{Effect, Line, Model};
@@ -52,6 +52,11 @@ impl Session {
     /// Whether there ever was a connection.
     pub fn was_connected(&self) -> bool {
         self.was_connected
+    }
+
+    /// Shows this token at the next handshakes.
+    pub(crate) fn set_token(&mut self, token: BearerToken) {
+        self.link.set_token(token);
     }
 
     /// Carries out what the model wants, and returns the first news of it. `None` once there is nothing left to do.

@@ -20,7 +20,12 @@ impl Token {
         &self.0
     }
 
-    /// The UUID, if it is one: every token that was ever issued is.
+    /// The text, if it has the form of a JWT: three parts with dots between them. Whether it is one is not checked.
+    pub fn jwt(&self) -> Option<&str> {
+        (self.0.bytes().filter(|byte| *byte == b'.').count() == 2).then_some(&self.0)
+    }
+
+    /// The UUID, if it is one: every token that a node issues is.
     pub fn uuid(&self) -> Option<Uuid> {
         Uuid::try_parse(&self.0).ok()
     }

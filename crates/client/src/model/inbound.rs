@@ -65,6 +65,9 @@ impl Model {
             }
             AnyEvent::Typing(_) => {}
             AnyEvent::Read(read) => self.read(read),
+            AnyEvent::TokenExpiring(events::TokenExpiring { expires_at }) => {
+                self.effect(Effect::Report(Event::TokenExpiring { expires_at }));
+            }
         }
     }
 

@@ -7,6 +7,7 @@ mod chat_message;
 mod gap;
 mod presence;
 mod read;
+mod token_expiring;
 mod typing;
 
 use serde::Serialize;
@@ -16,6 +17,7 @@ pub use chat_message::ChatMessage;
 pub use gap::{Gap, GapReason};
 pub use presence::{Enter, Leave};
 pub use read::{Read, ReadUpTo};
+pub use token_expiring::TokenExpiring;
 pub use typing::Typing;
 
 /// One kind of event that nothing of is stored: the body of its frame.
@@ -62,4 +64,4 @@ macro_rules! events {
     };
 }
 
-events! { Enter, Leave, Typing, Read, Gap }
+events! { Enter, Leave, Typing, Read, Gap, TokenExpiring }
