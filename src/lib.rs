@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! main ─► cli ─► server ─► transport ─► chat ─► backend (traits) ─► protocol
-//! config, metrics, supervise, tls_files, traces, work_queue: leaves that any layer may use (and failpoints: flaws for the history
+//! jwt, config, metrics, supervise, tls_files, traces, work_queue: leaves that any layer may use (and failpoints: flaws for the history
 //! checker, none in a release)
 //! ```
 //!
@@ -28,6 +28,7 @@ pub mod chat;
 pub mod cli;
 pub mod config;
 pub mod failpoints;
+pub mod jwt;
 pub mod metrics;
 pub mod server;
 mod supervise;

@@ -61,6 +61,12 @@ pub const REDIS_TOPOLOGY_CHANGES: &str = "chat_redis_topology_changes_total";
 pub const REDIS_REDIRECTS: &str = "chat_redis_redirects_total";
 /// Rejected requests and connections, by `scope` ([`REJECTION_SCOPES`]).
 pub const REJECTIONS: &str = "chat_rejections_total";
+/// Checks of JWTs, by `result` ([`JWT_RESULTS`]): each token once for each connection.
+pub const JWT_CHECKS: &str = "chat_jwt_checks_total";
+/// Reads of the keys of the identity provider, by `result` ([`JWKS_FETCH_RESULTS`]).
+pub const JWKS_FETCHES: &str = "chat_jwks_fetches_total";
+/// Time since the keys of the identity provider were last read, seconds. 0 without `auth.jwt.jwks_url`.
+pub const JWKS_AGE: &str = "chat_jwks_age_seconds";
 /// Memberships (a user in a room) that this node holds.
 pub const PRESENCE_ENTRIES: &str = "chat_presence_entries";
 /// 1 while draining.
@@ -114,6 +120,23 @@ pub const REDIS_ROLES: [&str; 3] = ["command", "subscriber", "pool"];
 pub const REDIS_REDIRECT_KINDS: [&str; 5] = ["moved", "ask", "tryagain", "clusterdown", "unconnected"];
 /// Values of `kind` of [`REDIS_ERRORS`].
 pub const REDIS_ERROR_KINDS: [&str; 4] = ["refused", "timeout", "io", "corrupt"];
+/// Values of `result` of [`JWT_CHECKS`].
+pub const JWT_RESULTS: [&str; 12] = [
+    "ok",
+    "malformed",
+    "algorithm",
+    "unknown_key",
+    "signature",
+    "expired",
+    "not_yet_valid",
+    "issuer",
+    "audience",
+    "claims",
+    "revoked",
+    "unavailable",
+];
+/// Values of `result` of [`JWKS_FETCHES`].
+pub const JWKS_FETCH_RESULTS: [&str; 2] = ["ok", "failed"];
 /// Values of `scope` of [`REJECTIONS`].
 pub const REJECTION_SCOPES: [&str; 5] = ["rate", "size", "auth", "overload", "invalid"];
 /// Values of `reason` of [`LOG_LINES_DROPPED`].
@@ -172,6 +195,13 @@ pub fn register() {
     describe_counter!(REDIS_STALLS, "Connections for commands that gave no answer for a second.");
     describe_counter!(PUBLISH_REPLICAS_SHORT, "Publishes that too few replicas had in time.");
     describe_counter!(REJECTIONS, "Rejected requests and connections, by scope.");
+    describe_counter!(JWT_CHECKS, "Checks of JWTs, by result.");
+    describe_counter!(JWKS_FETCHES, "Reads of the keys of the identity provider, by result.");
+    describe_gauge!(
+        JWKS_AGE,
+        Unit::Seconds,
+        "Time since the keys of the identity provider were last read. 0 without auth.jwt.jwks_url."
+    );
     describe_gauge!(PRESENCE_ENTRIES, "Memberships (a user in a room) that this node holds.");
     describe_gauge!(DRAINING, "1 while the node drains.");
     describe_gauge!(READY, "1 while the store answers and the subscriptions work. See also chat_draining.");
@@ -197,6 +227,8 @@ pub fn register() {
     each(RESUMES, "result", &RESUME_RESULTS);
     each(GAPS_DETECTED, "source", &GAP_SOURCES);
     each(GAPS_SENT, "reason", &GAP_REASONS);
+    each(JWT_CHECKS, "result", &JWT_RESULTS);
+    each(JWKS_FETCHES, "result", &JWKS_FETCH_RESULTS);
     each(REJECTIONS, "scope", &REJECTION_SCOPES);
     each(LOG_LINES_DROPPED, "reason", &LOG_DROP_REASONS);
     each(TRACE_SPANS_DROPPED, "reason", &TRACE_DROP_REASONS);
@@ -228,6 +260,7 @@ pub fn register() {
         REDIS_MASTERS,
         REDIS_SLOTS_UNCOVERED,
         CLOCK_DIFFERENCE,
+        JWKS_AGE,
         PRESENCE_ENTRIES,
         DRAINING,
         READY,

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::backend::{self, Backend, ConnectError, Deliver, Embedded};
 use crate::chat::{Inlet, Node, RoomRules};
 use crate::config::Config;
+use crate::jwt::Verifier;
 use crate::protocol::CloseReason;
 use crate::supervise::critical;
 use crate::transport::{self, AppState, ListenOptions, Tls};
@@ -68,7 +69,8 @@ impl From<ShutdownKind> for CloseReason {
 /// # Errors
 /// The text names the setting and the file.
 pub fn check_files(config: &Config) -> Result<(), String> {
-    Tls::new(&config.tls).map(drop)
+    Tls::new(&config.tls)?;
+    Verifier::new(&config.auth.jwt).map(drop)
 }
 
 /// A node that listens but does not serve yet.
@@ -101,6 +103,7 @@ impl Server {
         let recorder = telemetry::install_recorder();
         let rooms = RoomRules::new(&config.rooms).map_err(ServeError::Setting)?;
         let tls = Tls::new(&config.tls).map_err(ServeError::Setting)?;
+        let jwt = Verifier::new(&config.auth.jwt).map_err(ServeError::Setting)?;
         let (listener, address) = open(&config.host, config.port).await?;
         let (internal, internal_address) = match config.internal.port {
             Some(port) => open(&config.internal.host, port).await.map(|(l, a)| (Some(l), Some(a)))?,
@@ -120,7 +123,7 @@ impl Server {
             }
         };
         gauge!(names::CONNECTIONS_LIMIT).set(config.max_connections as f64);
-        let node = Node::start(config, rooms, backend, inlet, &background, &stop);
+        let node = Node::start(config, (rooms, jwt), backend, inlet, &background, &stop);
         let render = {
             let node = node.clone();
             let recorder = recorder.clone();

@@ -127,6 +127,7 @@ for_each_backend! {
         lookup_finds_tokens_until_their_removal,
         lookup_ignores_expired_tokens,
         remove_all_removes_every_token_of_a_user,
+        signed_tokens_are_revoked_by_identity_and_by_age,
         cursor_moves_only_forward,
         room_markers_move_only_forward,
         private_markers_move_only_forward_and_are_bounded;

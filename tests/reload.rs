@@ -13,6 +13,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use support::authority::Authority;
 use support::client::Client;
 use support::cluster::{http, until};
+use support::jwt::{now, signed_with};
 use support::program::Program;
 
 /// Writes `.env`, sends SIGHUP, and waits until the log has so many lines with these words.
@@ -101,6 +102,37 @@ async fn settings_that_need_a_restart_are_named() {
     let log = node.stop();
     assert!(log.contains("changed=\"limits.burst\""), "{log}");
     assert!(log.contains("settings=\"max_connections, redis.prefix, limits.max_content_bytes\""), "{log}");
+}
+
+/// The secret is replaced, the one before it still serves, and a broken file changes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_jwts_are_taken_over() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("secret");
+    let claims = json!({ "sub": "alice", "exp": now() + 3_600 });
+    let (old, new) = ("the-old-secret-of-thirty-two-bytes", "the-new-secret-of-thirty-two-bytes");
+    std::fs::write(&file, format!("{old}\n")).unwrap();
+    let mut node = Program::start(&[
+        ("CHAT_AUTH__ENABLED", "true"),
+        ("CHAT_AUTH__JWT__ALGORITHMS", "HS256"),
+        ("CHAT_AUTH__JWT__HMAC_SECRET_FILE", &file.display().to_string()),
+    ]);
+    let opens = async |secret: &str| {
+        let header = [("authorization", format!("Bearer {}", signed_with(secret, &claims)))];
+        Client::connect_with(node.address, "alice", &header).await.is_ok()
+    };
+    assert!(opens(old).await && !opens(new).await);
+    std::fs::write(&file, new).unwrap();
+    reload(&node, &format!("CHAT_AUTH__JWT__HMAC_PREVIOUS_SECRET={old}\n"), READ, 1).await;
+    assert!(opens(old).await && opens(new).await);
+    std::fs::write(&file, "short").unwrap();
+    reload(&node, "", "can't use the changed keys of auth.jwt", 1).await;
+    assert!(opens(new).await);
+    std::fs::write(&file, new).unwrap();
+    reload(&node, "", READ, 3).await;
+    assert!(!opens(old).await && opens(new).await);
+    let log = node.stop();
+    assert!(!log.contains(old) && !log.contains(new), "{log}");
 }
 
 /// At once, not with the next look at the files.

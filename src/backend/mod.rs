@@ -31,7 +31,7 @@ pub use owner::Owner;
 use presence::{CLAIM_DURATION, STALE_MEMBERS_PER_PAGE};
 pub use presence::{Incarnation, Lease, LostRooms, MembersPage, NodeInfo, Presence, RoomSize, RoomsPage};
 pub use redis::ConnectError;
-pub use tokens::{TokenHash, TokenLookup, TokenRecord, Tokens};
+pub use tokens::{SignedToken, TokenHash, TokenLookup, TokenRecord, Tokens};
 
 /// One backend: a handle for each store.
 #[derive(Clone)]

@@ -11,7 +11,7 @@ use super::clock::unix_ms;
 use super::error::BackendError;
 use crate::protocol::UserName;
 
-/// SHA-256 of a token's UUID. A token has 122 random bits, so nobody can guess it from a plain hash.
+/// SHA-256 of a token: of a UUID, which has 122 random bits, or of the text of a JWT. Nobody can guess either from a plain hash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 
@@ -19,6 +19,16 @@ impl TokenHash {
     /// Hashes a token.
     pub fn of(token: Uuid) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    /// Hashes a token that is not a UUID.
+    pub fn of_text(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    /// The identity of a signed token, which is a hash already.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
     /// Parses the format of `Display`: 64 hexadecimal digits.
@@ -65,7 +75,25 @@ impl TokenRecord {
 /// Result for one token of a lookup.
 pub type TokenLookup = Result<Option<TokenRecord>, BackendError>;
 
-/// Tokens of the whole cluster, by hash.
+/// A token that was signed elsewhere, as far as revocations concern it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedToken {
+    /// Its identity: of the token, not of its text.
+    pub id: TokenHash,
+    /// Its user.
+    pub user: UserName,
+    /// When it was issued, Unix ms; `None` counts as before everything.
+    pub issued_at: Option<u64>,
+}
+
+impl SignedToken {
+    /// Whether it was issued before this time, Unix ms.
+    pub(crate) fn is_issued_before(&self, before: u64) -> bool {
+        self.issued_at.is_none_or(|issued| issued < before)
+    }
+}
+
+/// Tokens of the whole cluster, by hash, and the revocations of those that were signed elsewhere.
 #[async_trait]
 pub trait Tokens: Send + Sync + 'static {
     /// Stores a new token until `expires_at`.
@@ -80,4 +108,23 @@ pub trait Tokens: Send + Sync + 'static {
 
     /// Removes all tokens of a user.
     async fn remove_all(&self, user: &UserName) -> Result<(), BackendError>;
+
+    /// Whether signed tokens were revoked, in the given order. A record that no node wrote is `Corrupt` and does not affect
+    /// the others.
+    async fn are_revoked(
+        &self,
+        tokens: &[SignedToken],
+    ) -> Result<Vec<Result<bool, BackendError>>, BackendError>;
+
+    /// Revokes a signed token by its identity. Nothing needs the record after `until` (Unix ms; `None`: never).
+    async fn revoke_signed(&self, id: TokenHash, until: Option<u64>) -> Result<(), BackendError>;
+
+    /// Revokes a user's signed tokens that were issued before a time, Unix ms. An earlier time changes nothing. Nothing needs the
+    /// record after `until` (Unix ms; `None`: never).
+    async fn revoke_issued_before(
+        &self,
+        user: &UserName,
+        before: u64,
+        until: Option<u64>,
+    ) -> Result<(), BackendError>;
 }

@@ -1,13 +1,15 @@
 //! What an administrator may do in the whole cluster. Owns issuing and revoking tokens, disconnecting users, and the
 //! list of nodes. Called by the server API, after it has checked its key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::error::RequestError;
 use crate::backend::{Backend, NodeInfo, Notice, TokenHash, TokenRecord, unix_ms};
-use crate::protocol::UserName;
+use crate::jwt::{Refusal, Verifier, jti_id};
+use crate::protocol::{ErrorCode, UserName};
 
 /// A token that was just made. This is the only time that its text is seen.
 pub struct Issued {
@@ -21,12 +23,13 @@ pub struct Issued {
 pub struct Admin {
     backend: Backend,
     token_ttl: Duration,
+    jwt: Arc<Verifier>,
 }
 
 impl Admin {
     /// `token_ttl` is how long a token is valid if its request does not say.
-    pub(super) fn new(backend: Backend, token_ttl: Duration) -> Self {
-        Self { backend, token_ttl }
+    pub(super) fn new(backend: Backend, token_ttl: Duration, jwt: Arc<Verifier>) -> Self {
+        Self { backend, token_ttl, jwt }
     }
 
     /// Makes a token for a user, valid for `ttl` or the configured time.
@@ -46,9 +49,51 @@ impl Admin {
         Ok(self.backend.broker.notify(Notice::TokenRevoked(hash)).await?)
     }
 
-    /// Revokes all tokens of a user, as [`Admin::revoke_token`] does.
+    /// Revokes a JWT, as [`Admin::revoke_token`] does. One that is not valid anyway is no error.
+    ///
+    /// # Errors
+    /// JWTs are off; or the token can't be checked now, so that nobody knows what to revoke.
+    pub async fn revoke_jwt(&self, token: &str) -> Result<(), RequestError> {
+        self.check_jwt_is_on()?;
+        match self.jwt.verify(token, unix_ms()).await {
+            Ok(token) => self.revoke_signed(token.id, Some(token.expires_at)).await,
+            Err(Refusal::Invalid { .. }) => Ok(()),
+            Err(Refusal::Unavailable) => Err(RequestError::no_keys()),
+        }
+    }
+
+    /// Revokes the JWT with this `jti`, which need not exist yet. `expires_at` is the end of the token (Unix ms); without it, the
+    /// revocation is kept for as long as a token may be valid.
+    ///
+    /// # Errors
+    /// JWTs are off.
+    pub async fn revoke_jti(&self, jti: &str, expires_at: Option<u64>) -> Result<(), RequestError> {
+        self.check_jwt_is_on()?;
+        let until = expires_at.map(|at| self.jwt.with_leeway(at)).or_else(|| self.jwt.last_end(unix_ms()));
+        self.revoke_signed(jti_id(jti), until).await
+    }
+
+    async fn revoke_signed(&self, id: [u8; 32], until: Option<u64>) -> Result<(), RequestError> {
+        let id = TokenHash::from_bytes(id);
+        self.backend.tokens.revoke_signed(id, until).await?;
+        Ok(self.backend.broker.notify(Notice::TokenRevoked(id)).await?)
+    }
+
+    fn check_jwt_is_on(&self) -> Result<(), RequestError> {
+        if self.jwt.is_on() {
+            return Ok(());
+        }
+        let message = "this node accepts no JWTs (auth.jwt is unset), so there is none to revoke";
+        Err(RequestError::new(ErrorCode::InvalidMessage, message))
+    }
+
+    /// Revokes all tokens of a user, as [`Admin::revoke_token`] does: also JWTs that were issued until now.
     pub async fn revoke_tokens_of(&self, user: &UserName) -> Result<(), RequestError> {
         self.backend.tokens.remove_all(user).await?;
+        if self.jwt.is_on() {
+            let now = unix_ms();
+            self.backend.tokens.revoke_issued_before(user, now, self.jwt.last_end(now)).await?;
+        }
         Ok(self.backend.broker.notify(Notice::UserTokensRevoked(user.clone())).await?)
     }
 

@@ -1,6 +1,7 @@
 //! Tokens in use on this node. Owns which connection relies on which token, so that a message costs no round trip and
-//! a revocation finds its connections; the backend owns the tokens. Called by the handshake and by sessions. A background
-//! task closes connections whose token has expired, and asks the store about every token again.
+//! a revocation finds its connections; what makes a token valid is the matter of `token_check`. Called by the handshake and by
+//! sessions. A background task warns connections whose token is about to expire, closes them when it has, and has every token
+//! checked again.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,25 +10,60 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::error::RequestError;
 use super::outbox::Outbox;
-use crate::backend::{BackendError, TokenHash, TokenRecord, Tokens};
-use crate::protocol::{CloseReason, ConnectionId, ErrorCode, Token, UserName};
+use super::token_check::{TokenCheck, ValidToken, hash_of, unauthorized};
+use crate::backend::{BackendError, SignedToken, TokenHash, unix_ms};
+use crate::protocol::events::TokenExpiring;
+use crate::protocol::{CloseReason, ConnectionId, Token, UserName, encode};
 
-/// Tokens checked again in one call.
-const CHECK_AT_ONCE: usize = 500;
+/// How long before the end of its token a connection is warned.
+const WARN_BEFORE_MS: u64 = 60_000;
+
+/// A connection that relies on a token.
+struct Reliance {
+    outbox: Arc<Outbox>,
+    /// Whether it was warned that the token is about to expire.
+    is_warned: bool,
+}
 
 /// One token that connections rely on, with those connections.
 struct InUse {
-    record: TokenRecord,
-    connections: HashMap<ConnectionId, Arc<Outbox>>,
+    token: ValidToken,
+    connections: HashMap<ConnectionId, Reliance>,
+}
+
+impl InUse {
+    fn is_current(&self) -> bool {
+        self.token.record.is_current()
+    }
+
+    fn is_of(&self, user: &UserName) -> bool {
+        self.token.record.user == *user
+    }
+
+    /// What revokes it besides its own hash.
+    fn is_signed_as(&self, id: TokenHash) -> bool {
+        self.token.signed.as_ref().is_some_and(|signed| signed.id == id)
+    }
+
+    /// Warns the connections that were not warned yet, if the token ends soon.
+    fn warn(&mut self, now: u64) {
+        let Some(expires_at) = self.token.record.expires_at else { return };
+        if expires_at.saturating_sub(now) > WARN_BEFORE_MS {
+            return;
+        }
+        for reliance in self.connections.values_mut().filter(|reliance| !reliance.is_warned) {
+            reliance.is_warned = true;
+            reliance.outbox.write_now(encode::event(&TokenExpiring { expires_at }));
+        }
+    }
 }
 
 /// Tokens in use.
 pub(super) struct TokensInUse {
-    tokens: Arc<dyn Tokens>,
+    check: TokenCheck,
     in_use: Mutex<HashMap<TokenHash, InUse>>,
     /// Grows with each revocation that this node receives. A look-up that was overtaken by a revocation is repeated.
     revocations: AtomicU64,
@@ -48,8 +84,8 @@ impl Credential {
     }
 
     /// Whether it is this token.
-    pub(super) fn is(&self, token: Uuid) -> bool {
-        self.hash == TokenHash::of(token)
+    pub(super) fn is(&self, token: &Token) -> bool {
+        hash_of(token) == Some(self.hash)
     }
 }
 
@@ -66,16 +102,16 @@ impl Drop for Credential {
 }
 
 impl TokensInUse {
-    pub(super) fn new(tokens: Arc<dyn Tokens>) -> Self {
-        Self { tokens, in_use: Mutex::default(), revocations: AtomicU64::new(0) }
+    pub(super) fn new(check: TokenCheck) -> Self {
+        Self { check, in_use: Mutex::default(), revocations: AtomicU64::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TokenHash, InUse>> {
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks a token and lets the connection rely on it: one round trip for a token that no connection of this node
-    /// has yet, none otherwise.
+    /// Checks a token and lets the connection rely on it: one round trip, and for a JWT one verification, for a token that no
+    /// connection of this node has yet, none otherwise.
     ///
     /// # Errors
     /// `unauthorized` if the token is not valid; `unavailable` if that can't be found out.
@@ -84,49 +120,44 @@ impl TokensInUse {
         token: &Token,
         outbox: &Arc<Outbox>,
     ) -> Result<Credential, RequestError> {
-        let unauthorized =
-            || RequestError::new(ErrorCode::Unauthorized, "the token is not valid; get a new one");
-        let hash = token.uuid().map(TokenHash::of).ok_or_else(unauthorized)?;
-        let known = self.lock().get(&hash).map(|token| token.record.clone());
-        let mut record = known.filter(TokenRecord::is_current);
+        let hash = hash_of(token).ok_or_else(unauthorized)?;
+        let mut known =
+            self.lock().get(&hash).filter(|known| known.is_current()).map(|known| known.token.clone());
         loop {
             let seen = self.revocations.load(Ordering::Acquire);
-            let record = match record.take() {
-                Some(record) => record,
-                None => {
-                    let found = self.tokens.look_up(&[hash]).await?;
-                    let found = found.into_iter().next().transpose()?.flatten();
-                    found.filter(TokenRecord::is_current).ok_or_else(unauthorized)?
-                }
+            let valid = match known.take() {
+                Some(known) => known,
+                None => self.check.check(token, hash).await?,
             };
             let mut in_use = self.lock();
             // A revocation came during the look-up, and found no connection to close.
             if self.revocations.load(Ordering::Acquire) != seen {
                 continue;
             }
-            let user = record.user.clone();
-            let token = in_use.entry(hash).or_insert_with(|| InUse { record, connections: HashMap::new() });
-            token.connections.insert(outbox.id(), outbox.clone());
+            let user = valid.record.user.clone();
+            let token =
+                in_use.entry(hash).or_insert_with(|| InUse { token: valid, connections: HashMap::new() });
+            token.connections.insert(outbox.id(), Reliance { outbox: outbox.clone(), is_warned: false });
             let connection = outbox.id();
             return Ok(Credential { hash, user, connection, owner: self.clone() });
         }
     }
 
-    /// Closes the connections that rely on a token.
+    /// Closes the connections that rely on a token: one with this hash, or a signed one with this identity.
     pub(super) fn revoke(&self, hash: TokenHash) {
-        self.revoke_where(|known, _| *known == hash);
+        self.revoke_where(|known, token| *known == hash || token.is_signed_as(hash));
     }
 
     /// Closes the connections that rely on any token of a user.
     pub(super) fn revoke_user(&self, user: &UserName) {
-        self.revoke_where(|_, token| token.record.user == *user);
+        self.revoke_where(|_, token| token.is_of(user));
     }
 
     /// The connections that authenticated as a user, bound to it or not.
     pub(super) fn connections_of(&self, user: &UserName) -> Vec<Arc<Outbox>> {
         let in_use = self.lock();
-        let tokens = in_use.values().filter(|token| token.record.user == *user);
-        tokens.flat_map(|token| token.connections.values().cloned()).collect()
+        let tokens = in_use.values().filter(|token| token.is_of(user));
+        tokens.flat_map(|token| token.connections.values().map(|reliance| reliance.outbox.clone())).collect()
     }
 
     fn revoke_where(&self, is_revoked: impl Fn(&TokenHash, &InUse) -> bool) {
@@ -135,14 +166,15 @@ impl TokensInUse {
         in_use.retain(|hash, token| {
             let revoked = is_revoked(hash, token);
             if revoked {
-                token.connections.values().for_each(|outbox| outbox.close(CloseReason::TokenRevoked.into()));
+                let outboxes = token.connections.values().map(|reliance| &reliance.outbox);
+                outboxes.for_each(|outbox| outbox.close(CloseReason::TokenRevoked.into()));
             }
             !revoked
         });
     }
 
-    /// Closes connections within a second after their token has expired, and asks the store about every token in use once
-    /// per `recheck`, since a notice can be lost. Ends when the node stops.
+    /// Warns connections whose token is about to expire, closes them within a second after it has, and has every token in use
+    /// checked again once per `recheck`, since a notice can be lost. Ends when the node stops.
     pub(super) async fn watch(&self, recheck: Duration, stop: CancellationToken) {
         let mut tick = interval(Duration::from_millis(500));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -152,9 +184,13 @@ impl TokensInUse {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {}
             }
-            let has_expired = self.lock().values().any(|token| !token.record.is_current());
+            let has_expired = {
+                let (mut in_use, now) = (self.lock(), unix_ms());
+                in_use.values_mut().for_each(|token| token.warn(now));
+                in_use.values().any(|token| !token.is_current())
+            };
             if has_expired {
-                self.revoke_where(|_, token| !token.record.is_current());
+                self.revoke_where(|_, token| !token.is_current());
             }
             if checked_at.elapsed() >= recheck {
                 checked_at = Instant::now();
@@ -166,18 +202,10 @@ impl TokensInUse {
     }
 
     async fn check_again(&self) -> Result<(), BackendError> {
-        let hashes: Vec<TokenHash> = self.lock().keys().copied().collect();
-        for hashes in hashes.chunks(CHECK_AT_ONCE) {
-            let records = self.tokens.look_up(hashes).await?;
-            for (hash, record) in hashes.iter().zip(records) {
-                match record {
-                    Ok(Some(_)) => {}
-                    Ok(None) => self.revoke(*hash),
-                    // No proof of a revocation: its connections stay open, and this line is repeated until an operator
-                    // has removed the cause.
-                    Err(error) => tracing::error!(%error, "a token in use can't be checked"),
-                }
-            }
+        let in_use: Vec<(TokenHash, Option<SignedToken>)> =
+            self.lock().iter().map(|(hash, token)| (*hash, token.token.signed.clone())).collect();
+        for hash in self.check.find_revoked(in_use).await? {
+            self.revoke(hash);
         }
         Ok(())
     }

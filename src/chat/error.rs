@@ -78,6 +78,14 @@ impl RequestError {
         )
     }
 
+    /// The keys of the identity provider can't be read, so this token was not checked.
+    pub(super) fn no_keys() -> Self {
+        let message = "the token can't be checked now: the keys of the identity provider can't be read; keep the token; try again \
+                       later";
+        let error = Self::new(ErrorCode::Unavailable, message);
+        Self { retry_after_ms: Some(5_000), outcome: Some(Outcome::Refused), ..error }
+    }
+
     fn rate_limited(message: &str, retry_after: std::time::Duration) -> Self {
         let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1);
         let error = Self::new(ErrorCode::RateLimited, message);

@@ -38,6 +38,7 @@ mod send_queue;
 mod sequencer;
 mod session;
 mod storage_rate;
+mod token_check;
 mod topic;
 mod topic_member;
 mod topic_worker;

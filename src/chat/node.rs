@@ -32,9 +32,11 @@ use super::replay::Replay;
 use super::room_rules::RoomRules;
 use super::seats::NoPlace;
 use super::storage_rate::StorageRate;
+use super::token_check::TokenCheck;
 use super::topic_worker::TopicWorker;
 use crate::backend::{Backend, Notice, Owner, Stored};
 use crate::config::{Config, Live};
+use crate::jwt::Verifier;
 use crate::metrics as names;
 use crate::protocol::{CloseReason, ConnectionId, ErrorCode, MessageId, Token, Topic, UserName};
 use crate::supervise::critical;
@@ -66,6 +68,7 @@ pub struct Node {
     pub(super) registry: Arc<Registry>,
     pub(super) presence: Arc<LocalPresence>,
     pub(super) tokens: Arc<TokensInUse>,
+    jwt: Arc<Verifier>,
     failed_tokens: FailedTokens,
     pub(super) joins: Joins,
     pub(super) history: HistoryReader,
@@ -81,7 +84,7 @@ impl Node {
     /// Puts the parts together and starts their background tasks on `tracker`; `stop` ends them.
     pub fn start(
         config: Config,
-        rooms: RoomRules,
+        (rooms, jwt): (RoomRules, Verifier),
         backend: Backend,
         inlet: Inlet,
         tracker: &TaskTracker,
@@ -93,9 +96,11 @@ impl Node {
         let slots = Arc::new(ReadSlots::new());
         let queued = registry.queued().clone();
         let replay = Replay::new(registry.clone(), backend.broker.clone());
+        let jwt = Arc::new(jwt);
+        let token_check = TokenCheck::new(backend.tokens.clone(), jwt.clone());
         let node = Arc::new(Self {
             presence: Arc::new(presence),
-            tokens: Arc::new(TokensInUse::new(backend.tokens.clone())),
+            tokens: Arc::new(TokensInUse::new(token_check)),
             failed_tokens: FailedTokens::default(),
             joins: Joins::new(replay),
             history: HistoryReader::new(backend.broker.clone(), slots.clone(), queued.clone()),
@@ -108,7 +113,8 @@ impl Node {
                 config.limits.delivery_bytes(),
             ),
             connections: Connections::new(config.max_connections),
-            admin: Admin::new(backend.clone(), config.auth.token_ttl),
+            admin: Admin::new(backend.clone(), config.auth.token_ttl, jwt.clone()),
+            jwt,
             rooms,
             registry,
             backend,
@@ -149,6 +155,7 @@ impl Node {
         spawn!("idle topics", worker, |part, stop| part.unsubscribe_idle(stop));
         spawn!("departures", self.presence, |part, stop| part.settle_departures(stop));
         spawn!("tokens", self.tokens, |part, stop| part.watch(recheck, stop));
+        spawn!("keys of the identity provider", self.jwt, |part, stop| part.run(stop));
         spawn!("notices", self, |part, stop| part.handle_notices(notices, stop));
         spawn!("upkeep", self, |part, stop| part.upkeep(stop));
     }
@@ -161,6 +168,13 @@ impl Node {
     /// Takes other settings over, of those that a running node can change.
     pub fn apply(&self, config: Config) {
         self.publisher.set_storage_rate(config.limits.storage_rate(), config.limits.stored_bytes_burst);
+        // The settings are checked, the files are not.
+        if let Err(error) = self.jwt.reload(&config.auth.jwt) {
+            tracing::error!(
+                error,
+                "can't use the changed keys of auth.jwt: the node keeps those that it has"
+            );
+        }
         self.config.set(config);
     }
 

@@ -239,6 +239,12 @@ impl Outbox {
         }
     }
 
+    /// Queues a frame from another task, however full the queue is, and writes it: for what a connection gets once.
+    pub(super) fn write_now(&self, frame: Bytes) {
+        self.reply(frame);
+        self.flush(Urgency::Soon);
+    }
+
     /// Notes that this connection lags in a topic. Called once per topic: the topic keeps that state.
     pub(super) fn mark_lagging(&self, topic: Arc<LocalTopic>) {
         self.change(FOR_LAGGING, |state| {

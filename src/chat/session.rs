@@ -267,8 +267,7 @@ impl Session {
                 ))
             };
         };
-        let is_current = |credential: &Credential| token.uuid().is_some_and(|uuid| credential.is(uuid));
-        if self.credential.as_ref().is_some_and(is_current) {
+        if self.credential.as_ref().is_some_and(|credential| credential.is(&token)) {
             return Ok(None);
         }
         let credential = Box::pin(self.node.authenticate(&token, self.outbox(), self.address)).await?;

@@ -19,15 +19,16 @@ use crate::telemetry;
 use crate::traces::{self, Settings};
 
 /// Not an error of the settings alone: other commands, such as `chatnode health`, need no key.
-const NO_KEY: &str = "auth.enabled is true and auth.admin_key is unset, so nobody could get a token: set CHAT_AUTH__ADMIN_KEY to \
-                      the same random key on every node (openssl rand -hex 32), or set auth.enabled to false";
+const NO_KEY: &str = "auth.enabled is true, and auth.admin_key and auth.jwt are unset, so nobody could get a token: set \
+                      CHAT_AUTH__ADMIN_KEY to the same random key on every node (openssl rand -hex 32), set auth.jwt to accept \
+                      the tokens of your identity provider, or set auth.enabled to false";
 
 pub(super) fn run(flags: &Flags) -> ExitCode {
     let (changed, config) = match load(flags) {
         Ok(loaded) => (loaded.changed(), loaded.config),
         Err(code) => return code,
     };
-    if config.auth.enabled && config.auth.admin_key.is_none() {
+    if !config.can_authenticate() {
         print_error(&NO_KEY);
         return ExitCode::from(MISUSE);
     }

@@ -39,6 +39,9 @@ pub(super) enum Action {
     },
 }
 
+/// More than a token may have: a JWT has 8 KiB at most.
+const MAX_TOKEN_BYTES: u64 = 16 << 10;
+
 /// Why the command failed.
 #[derive(Debug, thiserror::Error)]
 enum TokenError {
@@ -108,7 +111,7 @@ async fn perform(api: &ServerApi, action: &Action) -> Result<Option<String>, Tok
             let mut token = token.clone().unwrap_or_default();
             if token == "-" {
                 token.clear();
-                std::io::stdin().take(1024).read_to_string(&mut token)?;
+                std::io::stdin().take(MAX_TOKEN_BYTES).read_to_string(&mut token)?;
             }
             revoke(api, token.trim()).await?;
             Ok(None)

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::{
-    Auth, ClusterPubSub, Config, Drain, History, Internal, Limits, Log, LogFormat, Node, Redis, RedisTls,
-    Rooms, Server, Tls,
+    Auth, ClusterPubSub, Config, Drain, History, Internal, Jwt, Limits, Log, LogFormat, Node, Redis,
+    RedisTls, Rooms, Server, Tls,
 };
 
 impl Default for Config {
@@ -37,6 +37,7 @@ impl Default for Auth {
             token_ttl: Duration::from_secs(24 * 3600),
             deadline: Duration::from_secs(10),
             recheck_interval: Duration::from_secs(15),
+            jwt: Jwt::default(),
         }
     }
 }

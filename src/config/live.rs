@@ -7,10 +7,21 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::problem::{Problem, Refused};
 use super::schema::flat;
-use super::{Config, validate};
+use super::{Config, Jwt, validate};
 
 /// What a running node takes over. Sizes of messages are not among them: clients were told them, and were answered by them.
-const TAKEN_OVER: [&str; 13] = [
+const TAKEN_OVER: [&str; 24] = [
+    "auth.jwt.algorithms",
+    "auth.jwt.audience",
+    "auth.jwt.hmac_previous_secret",
+    "auth.jwt.hmac_previous_secret_file",
+    "auth.jwt.hmac_secret",
+    "auth.jwt.hmac_secret_file",
+    "auth.jwt.issuer",
+    "auth.jwt.leeway",
+    "auth.jwt.max_ttl",
+    "auth.jwt.public_keys",
+    "auth.jwt.user_claim",
     "limits.burst",
     "limits.max_connections_per_address",
     "limits.max_queue_bytes",
@@ -83,6 +94,9 @@ fn taken_over(current: &Config, fresh: &Config) -> Config {
     next.server.allowed_hosts.clone_from(&fresh.server.allowed_hosts);
     next.server.allowed_origins.clone_from(&fresh.server.allowed_origins);
     next.log.filter.clone_from(&fresh.log.filter);
+    // The task that reads the keys of the start goes on.
+    let jwks_url = current.auth.jwt.jwks_url.clone();
+    next.auth.jwt = Jwt { jwks_url, ..fresh.auth.jwt.clone() };
     let (old, new) = (&current.limits, &fresh.limits);
     next.limits = new.clone();
     next.limits.max_content_bytes = old.max_content_bytes;
@@ -103,6 +117,11 @@ fn differences(one: &Config, other: &Config) -> Vec<&'static str> {
     let text = |secret: &Option<SecretString>| secret.as_ref().map(|text| text.expose_secret().to_owned());
     for (key, is_other) in [
         ("auth.admin_key", text(&one.auth.admin_key) != text(&other.auth.admin_key)),
+        ("auth.jwt.hmac_secret", text(&one.auth.jwt.hmac_secret) != text(&other.auth.jwt.hmac_secret)),
+        (
+            "auth.jwt.hmac_previous_secret",
+            text(&one.auth.jwt.hmac_previous_secret) != text(&other.auth.jwt.hmac_previous_secret),
+        ),
         ("redis.url", text(&one.redis.url) != text(&other.redis.url)),
         ("redis.password", text(&one.redis.password) != text(&other.redis.password)),
         (
@@ -169,6 +188,25 @@ mod tests {
         let reload = Reload::new(&start, &start, &fresh).unwrap();
         assert_eq!((reload.changed, reload.kept), (vec!["limits.burst"], vec!["auth.admin_key"]));
         assert_eq!(reload.config.limits.burst, 7);
+    }
+
+    #[test]
+    fn secrets_and_rules_of_jwts_are_taken_over() {
+        let keys = |secret, previous, url| {
+            with(&[
+                ("CHAT_AUTH__ENABLED", "true"),
+                ("CHAT_AUTH__JWT__ALGORITHMS", "HS256,RS256"),
+                ("CHAT_AUTH__JWT__HMAC_SECRET", secret),
+                ("CHAT_AUTH__JWT__HMAC_PREVIOUS_SECRET", previous),
+                ("CHAT_AUTH__JWT__JWKS_URL", url),
+            ])
+        };
+        let (one, two) = ("a-secret-of-thirty-two-bytes-001", "a-secret-of-thirty-two-bytes-002");
+        let (start, fresh) = (keys(one, "", "https://a/"), keys(two, one, "https://b/"));
+        let reload = Reload::new(&start, &start, &fresh).unwrap();
+        assert_eq!(reload.changed, ["auth.jwt.hmac_previous_secret", "auth.jwt.hmac_secret"]);
+        assert_eq!(reload.kept, ["auth.jwt.jwks_url"]);
+        assert_eq!(reload.config.auth.jwt.jwks_url.as_deref(), Some("https://a/"));
     }
 
     /// The redis timeout of the start stays, and no longer fits.

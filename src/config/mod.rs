@@ -7,6 +7,8 @@ mod defaults;
 mod dot_env;
 mod findings;
 mod host;
+mod jwt;
+mod jwt_rules;
 mod live;
 mod load;
 mod print;
@@ -30,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use address_map::AddressMap;
 pub use args::Flags;
+pub use jwt::Jwt;
 pub use live::{Live, Reload};
 pub use load::{Loaded, Origins, load, resolve};
 pub use problem::{Problem, Refused};
@@ -78,6 +81,11 @@ impl Config {
         self.redis.url.is_some()
     }
 
+    /// Whether users can get a token that this node accepts, if they need one.
+    pub fn can_authenticate(&self) -> bool {
+        !self.auth.enabled || self.auth.admin_key.is_some() || self.auth.jwt.is_on()
+    }
+
     /// How many connections to the store the node has; the embedded store has none.
     pub fn store_connections(&self) -> usize {
         let redis = &self.redis;
@@ -109,6 +117,8 @@ pub struct Auth {
     /// How often the tokens of open connections are checked again, in case a notice of revocation was lost.
     #[serde(with = "humantime_serde")]
     pub recheck_interval: Duration,
+    /// Tokens of an identity provider.
+    pub jwt: Jwt,
 }
 
 /// This node.

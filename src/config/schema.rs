@@ -42,7 +42,7 @@ impl Setting {
 }
 
 /// Every setting. Bounds that depend on another setting are in `validate`.
-pub(super) static SETTINGS: [Setting; 73] = [
+pub(super) static SETTINGS: [Setting; 85] = [
     Setting::new("host", Text),
     Setting::new("port", Number(0, 65_535)),
     Setting::new("max_connections", Number(1, 10_000_000)),
@@ -51,6 +51,18 @@ pub(super) static SETTINGS: [Setting; 73] = [
     Setting::new("auth.token_ttl", Duration("1s", "366days")),
     Setting::new("auth.deadline", Duration("10ms", "10m")),
     Setting::new("auth.recheck_interval", Duration("10ms", "1h")),
+    Setting::new("auth.jwt.algorithms", Texts),
+    Setting::secret("auth.jwt.hmac_secret"),
+    Setting::optional("auth.jwt.hmac_secret_file", Text),
+    Setting::secret("auth.jwt.hmac_previous_secret"),
+    Setting::optional("auth.jwt.hmac_previous_secret_file", Text),
+    Setting::new("auth.jwt.public_keys", Texts),
+    Setting::optional("auth.jwt.jwks_url", Text),
+    Setting::optional("auth.jwt.issuer", Text),
+    Setting::new("auth.jwt.audience", Texts),
+    Setting::new("auth.jwt.user_claim", Text),
+    Setting::new("auth.jwt.leeway", Duration("0s", "10m")),
+    Setting::optional("auth.jwt.max_ttl", Duration("1s", "3650days")),
     // A URL may contain a password.
     Setting::secret("redis.url"),
     Setting::optional("redis.username", Text),
@@ -188,6 +200,8 @@ mod tests {
     fn schema_and_serialisation_hide_the_same_secrets() {
         let mut config = Config::default();
         config.auth.admin_key = Some(String::new().into());
+        config.auth.jwt.hmac_secret = Some(String::new().into());
+        config.auth.jwt.hmac_previous_secret = Some(String::new().into());
         config.redis.url = Some(String::new().into());
         config.redis.password = Some(String::new().into());
         config.redis.sentinel_password = Some(String::new().into());
@@ -195,7 +209,11 @@ mod tests {
         let hidden: Vec<_> =
             shown.iter().filter(|(_, value)| *value == "***").map(|(key, _)| key.as_str()).collect();
         let secrets: Vec<_> = SETTINGS.iter().filter(|setting| setting.is_secret).map(|s| s.key).collect();
-        assert_eq!(hidden, ["auth.admin_key", "redis.password", "redis.sentinel_password", "redis.url"]);
+        let secret = ["auth.admin_key", "auth.jwt.hmac_previous_secret", "auth.jwt.hmac_secret"].into_iter();
+        assert_eq!(
+            hidden,
+            secret.chain(["redis.password", "redis.sentinel_password", "redis.url"]).collect::<Vec<_>>()
+        );
         let mut secrets = secrets;
         secrets.sort_unstable();
         assert_eq!(secrets, hidden);

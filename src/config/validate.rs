@@ -9,7 +9,9 @@ use tracing_subscriber::EnvFilter;
 
 use super::findings::Findings;
 use super::host::{LISTEN_HOST, is_host, is_listen_host};
-use super::{Auth, COMMON_CLIENT_BYTES, Config, Drain, History, Limits, Log, Node, Server, redis_rules};
+use super::{
+    Auth, COMMON_CLIENT_BYTES, Config, Drain, History, Limits, Log, Node, Server, jwt_rules, redis_rules,
+};
 use crate::protocol::RoomName;
 
 /// The minimum length of the key of the server API: nobody can guess 16 random characters over a network.
@@ -28,6 +30,7 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
     let mut found = Findings::default();
     found.require("host", is_listen_host(&config.host), LISTEN_HOST);
     auth(&config.auth, &mut found);
+    jwt_rules::check(&config.auth, &mut found);
     redis_rules::check(&config.redis, &config.limits, &mut found);
     node(&config.node, &mut found);
     found.require("internal.host", is_listen_host(&config.internal.host), LISTEN_HOST);
@@ -157,9 +160,19 @@ pub fn warnings(config: &Config) -> Vec<String> {
             config.host
         ));
     }
-    if config.auth.enabled && config.auth.admin_key.is_none() {
+    if !config.can_authenticate() {
         warnings.push(
-            "authentication is on and auth.admin_key is unset: nobody could get a token, so a node does not start".into(),
+            "authentication is on, and both auth.admin_key and auth.jwt are unset: nobody could get a token, so a node does \
+             not start"
+                .into(),
+        );
+    }
+    let jwt = &config.auth.jwt;
+    if jwt.is_on() && jwt.issuer.is_none() && jwt.audience.is_empty() {
+        warnings.push(
+            "auth.jwt.issuer and auth.jwt.audience are unset: any token that the keys sign is accepted, also one for another \
+             application; name yours"
+                .into(),
         );
     }
     if let Some(key) = &config.auth.admin_key

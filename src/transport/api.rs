@@ -17,14 +17,16 @@ use serde::Deserialize;
 use serde_json::json;
 use subtle::ConstantTimeEq;
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::handshake::bearer;
 use super::state::AppState;
 use super::trace_header;
 use crate::chat::RequestError;
+use crate::jwt::MAX_JTI_BYTES;
 use crate::protocol::requests::Before;
-use crate::protocol::{ErrorCode, MAX_HISTORY, MAX_MEMBERS, NameError, RequestId, RoomName, Topic, UserName};
+use crate::protocol::{
+    ErrorCode, MAX_HISTORY, MAX_MEMBERS, NameError, RequestId, RoomName, Token, Topic, UserName,
+};
 use crate::traces::{Arrived, Ending, RequestSpan};
 
 /// The maximum lifetime of a token: a year. After that, a new one has to be issued.
@@ -116,7 +118,9 @@ struct IssueToken {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RevokeToken {
-    token: Uuid,
+    token: Option<String>,
+    jti: Option<String>,
+    expires_at: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -222,7 +226,21 @@ async fn revoke_token(
     State(app): State<Arc<AppState>>,
     Body(call): Body<RevokeToken>,
 ) -> Result<StatusCode, ApiError> {
-    app.node.admin().revoke_token(call.token).await?;
+    let admin = app.node.admin();
+    match (call.token.map(Token::new), call.jti, call.expires_at) {
+        (Some(token), None, None) => match (token.uuid(), token.jwt()) {
+            (Some(uuid), _) => admin.revoke_token(uuid).await?,
+            (None, Some(jwt)) => admin.revoke_jwt(jwt).await?,
+            (None, None) => return Err(ApiError::invalid("`token` must be a UUID or a JWT")),
+        },
+        (None, Some(jti), expires_at) => {
+            if !(1..=MAX_JTI_BYTES).contains(&jti.len()) {
+                return Err(ApiError::invalid(format!("`jti` must have 1 to {MAX_JTI_BYTES} bytes")));
+            }
+            admin.revoke_jti(&jti, expires_at).await?;
+        }
+        _ => return Err(ApiError::invalid("give either `token`, or `jti` with or without its `expires_at`")),
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -120,7 +120,7 @@ impl Refusal {
             Self::Unavailable => (
                 "unavailable",
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the store does not answer, so the token can't be checked now",
+                "the store or the key server does not answer, so the token can't be checked now",
             ),
             Self::Internal => (
                 "internal",

@@ -8,8 +8,8 @@ use crate::source::{Source, code, sources};
 const LAYERS: [&str; 6] = ["main", "cli", "server", "transport", "chat", "backend"];
 
 /// Modules that every layer may use. Among themselves the order holds as well.
-const LEAVES: [&str; 8] =
-    ["telemetry", "traces", "config", "metrics", "supervise", "failpoints", "tls_files", "work_queue"];
+const LEAVES: [&str; 9] =
+    ["telemetry", "jwt", "traces", "config", "metrics", "supervise", "failpoints", "tls_files", "work_queue"];
 
 /// Uses that the order alone would allow.
 const FORBIDDEN: [(&str, &str); 1] = [("transport", "backend")];

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use chatnode::backend::{Lease, MAX_READ_MARKERS, TokenHash, TokenRecord};
+use chatnode::backend::{Lease, MAX_READ_MARKERS, SignedToken, TokenHash, TokenRecord};
 use chatnode::protocol::{Epoch, MessageId, Position, RoomMarker, RoomName, UserName};
 use uuid::Uuid;
 
@@ -220,6 +220,39 @@ pub async fn remove_all_removes_every_token_of_a_user(store: &TestStore) {
     let all: Vec<TokenHash> = (0..600).map(hash).collect();
     assert!(tokens.look_up(&all).await.unwrap().iter().all(|found| *found == Ok(None)));
     assert!(tokens.look_up(&[hash(1_000)]).await.unwrap()[0].as_ref().unwrap().is_some());
+}
+
+pub async fn signed_tokens_are_revoked_by_identity_and_by_age(store: &TestStore) {
+    let (node, other) = (store.node(|_| {}).await, store.node(|_| {}).await);
+    let tokens = &node.backend.tokens;
+    let token =
+        |n: u128, user: &str, issued_at| SignedToken { id: hash(n), user: user_name(user), issued_at };
+    let all = [
+        token(1, "alice", Some(1_000)),
+        token(2, "alice", Some(2_000)),
+        token(3, "alice", None),
+        token(4, "bob }{", Some(1)),
+    ];
+    let revoked = async || {
+        let found = other.backend.tokens.are_revoked(&all).await.unwrap();
+        found.into_iter().map(Result::unwrap).collect::<Vec<bool>>()
+    };
+    assert_eq!(revoked().await, [false; 4]);
+    tokens.revoke_signed(hash(4), Some(in_ms(60_000))).await.unwrap();
+    assert_eq!(revoked().await, [false, false, false, true]);
+    let alice = user_name("alice");
+    tokens.revoke_issued_before(&alice, 1_500, None).await.unwrap();
+    assert_eq!(revoked().await, [true, false, true, true]);
+    // An earlier time gives nothing back.
+    tokens.revoke_issued_before(&alice, 500, Some(in_ms(60_000))).await.unwrap();
+    assert_eq!(revoked().await, [true, false, true, true]);
+    tokens.revoke_issued_before(&alice, 2_001, Some(in_ms(60_000))).await.unwrap();
+    assert_eq!(revoked().await, [true; 4]);
+    assert_eq!(tokens.are_revoked(&[]).await.unwrap(), []);
+    // More than one call reads.
+    let many: Vec<SignedToken> = (0..600).map(|n| token(n, "carol", Some(1))).collect();
+    let found = tokens.are_revoked(&many).await.unwrap();
+    assert_eq!(found.iter().filter(|found| **found == Ok(true)).count(), 1, "one has the revoked identity");
 }
 
 pub async fn cursor_moves_only_forward(store: &TestStore) {

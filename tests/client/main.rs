@@ -10,3 +10,4 @@ mod messages;
 mod program;
 mod received;
 mod requests;
+mod tokens;

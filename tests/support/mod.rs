@@ -13,6 +13,7 @@ pub mod cluster_slot;
 pub mod fake_balancer;
 pub mod fake_clock;
 pub mod frame_model;
+pub mod jwt;
 pub mod lease_model;
 pub mod leases;
 pub mod listener;

@@ -214,6 +214,16 @@ impl Keys {
         format!("{}:tokens", self.user(user))
     }
 
+    /// STRING: present if the signed token with this identity was revoked.
+    pub(super) fn revoked_token(&self, id: &TokenHash) -> String {
+        format!("{}:revoked:{id}", self.prefix)
+    }
+
+    /// STRING: a user's signed tokens that were issued before this time are revoked, Unix ms.
+    pub(super) fn revoked_before(&self, user: &UserName) -> String {
+        format!("{}:revoked", self.user(user))
+    }
+
     /// HASH: the delivery cursor of a user's private log.
     pub(super) fn cursor(&self, user: &UserName) -> String {
         format!("{}:cursor", self.user(user))

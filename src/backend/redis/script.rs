@@ -104,6 +104,8 @@ scripts! {
     LEASE = "lease.lua";
     /// Stores a token.
     TOKEN = "token.lua";
+    /// Revokes signed tokens.
+    REVOKE = "revoke.lua";
     /// Changes the offset of the common time.
     CLOCK = "clock.lua";
     /// Moves a marker forward.

@@ -7,9 +7,9 @@ use redis::{Cmd, Pipeline, Value, from_redis_value};
 use super::error::ConnectionRole;
 use super::keys::{Keys, Layout};
 use super::router::Router;
-use super::script::TOKEN;
+use super::script::{REVOKE, TOKEN};
 use super::server::Lane;
-use crate::backend::{BackendError, TokenHash, TokenLookup, TokenRecord, Tokens, unix_ms};
+use crate::backend::{BackendError, SignedToken, TokenHash, TokenLookup, TokenRecord, Tokens, unix_ms};
 use crate::protocol::UserName;
 
 /// Number of tokens that one command reads or removes.
@@ -34,7 +34,49 @@ fn record(record: Option<Vec<u8>>) -> TokenLookup {
     Ok(record.transpose()?.filter(TokenRecord::is_current))
 }
 
+/// Whether a token was revoked, by what its two keys hold.
+fn is_revoked(
+    token: &SignedToken,
+    of_token: Option<&[u8]>,
+    of_user: Option<&[u8]>,
+) -> Result<bool, BackendError> {
+    let malformed = || ConnectionRole::Pool.malformed_reply();
+    let before = |time: &[u8]| std::str::from_utf8(time).ok()?.parse().ok();
+    let before: Option<u64> = of_user.map(|time| before(time).ok_or_else(malformed)).transpose()?;
+    Ok(of_token.is_some() || before.is_some_and(|before| token.is_issued_before(before)))
+}
+
 impl RedisTokens {
+    /// Reads strings, wherever they are. A server that does not answer fails only its own.
+    async fn read(
+        &self,
+        keys: &[String],
+    ) -> Result<Vec<Result<Option<Vec<u8>>, BackendError>>, BackendError> {
+        if self.keys.layout() == Layout::Single {
+            let mut get = redis::cmd("MGET");
+            get.arg(keys);
+            let values: Vec<Option<Vec<u8>>> = self.router.command((Lane::Long, &keys[0]), &get).await?;
+            return Ok(values.into_iter().map(Ok).collect());
+        }
+        let get = |pipeline: &mut Pipeline, key: &str| {
+            pipeline.cmd("GET").arg(key);
+        };
+        let malformed = || ConnectionRole::Pool.malformed_reply();
+        let replies = self.router.for_each_key(Lane::Long, keys, 1, get).await;
+        let value = |reply: Result<Vec<Value>, BackendError>| {
+            from_redis_value(reply?.pop().ok_or_else(malformed)?).map_err(|_| malformed())
+        };
+        Ok(replies.into_iter().map(value).collect())
+    }
+
+    async fn revoke(&self, key: &str, value: u64, until: Option<u64>) -> Result<(), BackendError> {
+        let until = until.map(|until| until.to_string()).unwrap_or_default();
+        let fill = |cmd: &mut Cmd| {
+            cmd.arg(key).arg(value).arg(&until);
+        };
+        self.router.script::<()>((Lane::Long, key), &REVOKE, 1, fill).await
+    }
+
     /// Deletes records and their entries in the index of a user. In a cluster, they are in several slots: first the records, so
     /// that what is left after a failure can be revoked once more.
     async fn delete(&self, index: Option<&str>, hashes: &[String]) -> Result<u64, BackendError> {
@@ -98,24 +140,7 @@ impl Tokens for RedisTokens {
         let mut found = Vec::with_capacity(hashes.len());
         for hashes in hashes.chunks(TOKENS_PER_CALL) {
             let keys: Vec<String> = hashes.iter().map(|hash| self.keys.token(hash)).collect();
-            if self.keys.layout() == Layout::Single {
-                let mut get = redis::cmd("MGET");
-                get.arg(&keys);
-                let records: Vec<Option<Vec<u8>>> = self.router.command((Lane::Long, &keys[0]), &get).await?;
-                found.extend(records.into_iter().map(record));
-                continue;
-            }
-            let get = |pipeline: &mut Pipeline, key: &str| {
-                pipeline.cmd("GET").arg(key);
-            };
-            let malformed = || ConnectionRole::Pool.malformed_reply();
-            // A server that fails makes only its tokens unknown.
-            found.extend(self.router.for_each_key(Lane::Long, &keys, 1, get).await.into_iter().map(
-                |reply| {
-                    let reply = reply?.pop().ok_or_else(malformed)?;
-                    record(from_redis_value(reply).map_err(|_| malformed())?)
-                },
-            ));
+            found.extend(self.read(&keys).await?.into_iter().map(|value| record(value?)));
         }
         Ok(found)
     }
@@ -143,5 +168,38 @@ impl Tokens for RedisTokens {
             }
             self.delete(Some(&index), &hashes).await?;
         }
+    }
+
+    async fn are_revoked(
+        &self,
+        tokens: &[SignedToken],
+    ) -> Result<Vec<Result<bool, BackendError>>, BackendError> {
+        let mut found = Vec::with_capacity(tokens.len());
+        // Two keys for each token.
+        for tokens in tokens.chunks(TOKENS_PER_CALL / 2) {
+            let of_tokens = tokens.iter().map(|token| self.keys.revoked_token(&token.id));
+            let of_users = tokens.iter().map(|token| self.keys.revoked_before(&token.user));
+            let keys: Vec<String> = of_tokens.chain(of_users).collect();
+            let mut of_tokens = self.read(&keys).await?;
+            let of_users = of_tokens.split_off(tokens.len());
+            let both = of_tokens.into_iter().zip(of_users);
+            found.extend(tokens.iter().zip(both).map(|(token, (of_token, of_user))| {
+                is_revoked(token, of_token?.as_deref(), of_user?.as_deref())
+            }));
+        }
+        Ok(found)
+    }
+
+    async fn revoke_signed(&self, id: TokenHash, until: Option<u64>) -> Result<(), BackendError> {
+        self.revoke(&self.keys.revoked_token(&id), 1, until).await
+    }
+
+    async fn revoke_issued_before(
+        &self,
+        user: &UserName,
+        before: u64,
+        until: Option<u64>,
+    ) -> Result<(), BackendError> {
+        self.revoke(&self.keys.revoked_before(user), before, until).await
     }
 }
