@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use chatnode::backend::Embedded;
 use chatnode::chat::{ClientKind, Flow, Inlet, Node, RoomRules, Session, Socket};
 use chatnode::config::Config;
+use chatnode::jwt::Verifier;
 use chatnode::protocol::encode::{ChatBody, put_chat};
 use chatnode::protocol::{ClientMessage, Epoch, MessageId, RoomName, Topic, UserName};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -84,7 +85,8 @@ impl OneRoom {
         let rooms = RoomRules::new(&config.rooms).unwrap();
         let node = {
             let _guard = runtime.enter();
-            Node::start(config, rooms, backend, inlet, &tracker, &stop)
+            let jwt = Verifier::new(&config.auth.jwt).unwrap();
+            Node::start(config, (rooms, jwt), backend, inlet, &tracker, &stop)
         };
         let mut sessions = Vec::new();
         let taken = Arc::<Counted>::default();

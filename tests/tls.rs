@@ -5,6 +5,7 @@ mod support;
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chatnode_client::tls::TrustError;
@@ -14,11 +15,48 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ServerConfig, crypto};
 
 use support::api::{KEY, with_api};
 use support::authority::Authority;
-use support::client::PATIENCE;
+use support::client::{Client, PATIENCE};
 use support::cluster::{Cluster, Kind};
+use support::jwt::{Answer, KeyServer, SigningKey};
+use support::program::Program;
+
+/// The keys of an identity provider come over TLS, from a server that an authority vouches for; from another, none is taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_jwts_come_from_a_trusted_server() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::create(folder.path(), "authority");
+    authority.sign(folder.path(), "keys", "localhost", 2099);
+    Authority::create(folder.path(), "stranger");
+    let path = |name: &str| folder.path().join(format!("{name}.pem"));
+    let chain = vec![CertificateDer::from_pem_file(path("keys")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(path("keys")).unwrap();
+    let tls = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()));
+    let tls = tls.with_safe_default_protocol_versions().unwrap();
+    let tls = Arc::new(tls.with_no_client_auth().with_single_cert(chain, key).unwrap());
+    let key = SigningKey::new("1");
+    let server = KeyServer::start_with_tls(tls, Answer::Keys(vec![key.jwk()])).await;
+    let url = format!("https://localhost:{}/keys?v=1", server.port());
+    for (trusted, expected) in [("authority", "ok"), ("stranger", "unavailable")] {
+        let mut node = Program::start(&[
+            ("CHAT_AUTH__ENABLED", "true"),
+            ("CHAT_AUTH__JWT__ALGORITHMS", "ES256"),
+            ("CHAT_AUTH__JWT__JWKS_URL", &url),
+            ("SSL_CERT_FILE", &path(trusted).display().to_string()),
+        ]);
+        let mut alice = Client::connect(node.address, "alice").await;
+        alice.token = Some(key.token("alice"));
+        let answer = alice.ask("Ping", json!({})).await;
+        assert_eq!(answer["message_body"]["code"].as_str().unwrap_or("ok"), expected);
+        let log = node.stop();
+        assert_eq!(log.contains("is not signed by an authority"), expected == "unavailable", "{log}");
+    }
+}
 
 /// A load balancer in front of one node. Killed when dropped.
 struct Balancer {

@@ -68,7 +68,8 @@ enum Refusal {
     BadRequest(&'static str),
     BadVersion,
     BadOrigin(ForeignOrigin),
-    Unauthorized,
+    /// Why, if the token was checked.
+    Unauthorized(Option<String>),
     Full(&'static str),
     /// For its address; it may come back after so many seconds.
     TooMany(&'static str, u64),
@@ -93,7 +94,7 @@ impl Refusal {
         let result = self.answer().0;
         counter!(names::HANDSHAKES, "result" => result).increment(1);
         let scope = match self {
-            Self::Unauthorized | Self::BadOrigin(_) => Some("auth"),
+            Self::Unauthorized(_) | Self::BadOrigin(_) => Some("auth"),
             Self::Full(_) => Some("overload"),
             Self::TooMany(..) => Some("rate"),
             _ => None,
@@ -113,7 +114,7 @@ impl Refusal {
                 "this endpoint requires a WebSocket upgrade, version 13",
             ),
             Self::BadOrigin(origin) => ("bad_origin", StatusCode::FORBIDDEN, origin.setting()),
-            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "the token is not valid"),
+            Self::Unauthorized(_) => ("unauthorized", StatusCode::UNAUTHORIZED, "the token is not valid"),
             Self::Full(why) => ("full", StatusCode::SERVICE_UNAVAILABLE, *why),
             // Not 503, which a balancer takes for a fault of the node: this concerns one address only.
             Self::TooMany(why, _) => ("too_many", StatusCode::TOO_MANY_REQUESTS, *why),
@@ -138,6 +139,7 @@ impl IntoResponse for Refusal {
             Self::BadOrigin(ForeignOrigin { sent, .. }) => {
                 format!("the Origin \"{sent}\" is not allowed: {text}\n").into()
             }
+            Self::Unauthorized(Some(why)) => Cow::Owned(why.clone()),
             _ => Cow::Borrowed(text),
         };
         let mut response = (status, [(X_CONTENT_TYPE_OPTIONS, "nosniff")], text).into_response();
@@ -150,7 +152,7 @@ impl IntoResponse for Refusal {
                 headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
                 headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
             }
-            Self::Unauthorized => {
+            Self::Unauthorized(_) => {
                 headers.insert("www-authenticate", HeaderValue::from_static("Bearer"));
             }
             Self::Full(_) | Self::Unavailable => {
@@ -319,12 +321,12 @@ async fn check_token(
     let Some(header) = headers.get(AUTHORIZATION).filter(|_| app.node.config().auth.enabled) else {
         return Ok(None);
     };
-    let token = bearer(header).ok_or(Refusal::Unauthorized)?;
+    let token = bearer(header).ok_or(Refusal::Unauthorized(None))?;
     match app.node.authenticate(&Token::new(token), guard.outbox(), bounded).await {
         Ok(credential) => Ok(Some(credential)),
         // 401 only if the store checked the token: a client that gets 401 forgets the token, which may be valid.
         Err(error) => Err(match error.code() {
-            ErrorCode::Unauthorized => Refusal::Unauthorized,
+            ErrorCode::Unauthorized => Refusal::Unauthorized(Some(error.message().to_owned())),
             ErrorCode::Unavailable => Refusal::Unavailable,
             ErrorCode::RateLimited => {
                 let wait = error.retry_after_ms().unwrap_or_default() / 1_000 + 1;

@@ -9,6 +9,7 @@ use chatnode::backend::{
 };
 use chatnode::chat::{Inlet, Node, RoomRules};
 use chatnode::config::Config;
+use chatnode::jwt::Verifier;
 use chatnode::protocol::{Epoch, MessageId, Position, Topic};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -61,7 +62,8 @@ impl World {
         let backend = Backend { broker: Arc::new(store.clone()), ..others };
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let rooms = RoomRules::new(&config.rooms).unwrap();
-        let node = Node::start(config, rooms, backend, inlet, &tracker, &stop);
+        let jwt = Verifier::new(&config.auth.jwt).unwrap();
+        let node = Node::start(config, (rooms, jwt), backend, inlet, &tracker, &stop);
         let members = (0..MEMBERS).map(|at| Member::new(format!("member {at}"), topic.clone())).collect();
         let mut world = Self {
             store,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::api::with_tokens;
 use crate::support::client::Client;
-use crate::support::cluster::{Cluster, Kind};
+use crate::support::cluster::{Cluster, Kind, metric};
 use crate::support::jwt::{SECRET, now, signed_with, token, with_secret};
 
 async fn start(kind: Kind, nodes: usize) -> Cluster {
@@ -17,12 +17,15 @@ async fn connect_with(cluster: &Cluster, node: usize, name: &str, token: &str) -
     Client::connect_with(cluster.address(node), name, &header).await.unwrap()
 }
 
-/// The status of a handshake that is refused.
-async fn refused_at_handshake(cluster: &Cluster, token: &str) -> u16 {
+/// The status of a handshake that is refused, and the reason.
+async fn refused_at_handshake(cluster: &Cluster, token: &str) -> (u16, String) {
     let header = [("authorization", format!("Bearer {token}"))];
     match Client::connect_with(cluster.address(0), "alice", &header).await.map(|_| ()).map_err(|error| *error)
     {
-        Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => answer.status().as_u16(),
+        Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => {
+            let text = answer.body().clone().unwrap_or_default();
+            (answer.status().as_u16(), String::from_utf8(text).unwrap())
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -105,7 +108,12 @@ on_each_store! {
             alice.token = Some(good.clone());
             alice.ok("Enter", json!({ "room": "ops" })).await;
         }
-        assert_eq!(refused_at_handshake(&cluster, &with(&json!({ "exp": now() - 31 }))).await, 401);
+        let (status, why) = refused_at_handshake(&cluster, &with(&json!({ "exp": now() - 31 }))).await;
+        assert_eq!((status, why.as_str()), (401, "the token is not valid: it has expired; get a new one"));
+        for result in ["ok", "expired", "signature", "issuer", "claims"] {
+            let name = format!("chat_jwt_checks_total{{result=\"{result}\"}}");
+            assert!(metric(cluster.nodes[0].operators, &name).await >= 1.0, "{name}");
+        }
     }
 
     async fn node_without_jwt_accepts_none(kind) {
@@ -126,7 +134,7 @@ on_each_store! {
         };
         let mut alice = connect_with(&cluster, 0, "alice", &of_size(8_180)).await;
         alice.ok("Enter", json!({ "room": "ops" })).await;
-        assert_eq!(refused_at_handshake(&cluster, &of_size(8_193)).await, 401);
+        assert_eq!(refused_at_handshake(&cluster, &of_size(8_193)).await.0, 401);
     }
 
     async fn previous_secret_is_accepted_until_it_is_removed(kind) {
@@ -154,7 +162,7 @@ on_each_store! {
         let named = signed_with(SECRET, &claims(&json!({ "https://example.com/name": " Ann " })));
         let mut ann = connect_with(&cluster, 0, "Ann", &named).await;
         assert_eq!(ann.ok("Ping", json!({})).await["sender_username"], "Ann");
-        assert_eq!(refused_at_handshake(&cluster, &token("alice")).await, 401);
+        assert_eq!(refused_at_handshake(&cluster, &token("alice")).await.0, 401);
     }
 
     async fn refused_jwts_are_bounded_by_address(kind) {

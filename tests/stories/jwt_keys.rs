@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::client::Client;
-use crate::support::cluster::{Cluster, Kind, until};
+use crate::support::cluster::{Cluster, Kind, metric, until};
 use crate::support::jwt::{Answer, KeyServer, SigningKey, now, signed_with, with_keys_at};
 
 async fn start(url: &str) -> Cluster {
@@ -45,6 +45,8 @@ async fn keys_are_rotated_while_clients_are_connected() {
     assert_eq!(code(&cluster, &old.token("alice")).await, "unauthorized");
     alice.say("ops", "still here").await;
     assert!(server.requests() < 8, "{} reads", server.requests());
+    let reads = "chat_jwks_fetches_total{result=\"ok\"}";
+    assert!(metric(cluster.nodes[0].operators, reads).await >= 2.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,9 +13,11 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use super::api::with_tokens;
 
@@ -122,8 +124,17 @@ impl KeyServer {
         Self::start_at("127.0.0.1:0".parse().unwrap(), answer).await
     }
 
+    /// Starts it with TLS.
+    pub async fn start_with_tls(config: Arc<ServerConfig>, answer: Answer) -> Self {
+        Self::listen("127.0.0.1:0".parse().unwrap(), answer, Some(config.into())).await
+    }
+
     /// Starts it at this address.
     pub async fn start_at(address: SocketAddr, answer: Answer) -> Self {
+        Self::listen(address, answer, None).await
+    }
+
+    async fn listen(address: SocketAddr, answer: Answer, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (answer, requests) = (Arc::new(Mutex::new(answer)), Arc::new(AtomicUsize::new(0)));
@@ -134,7 +145,14 @@ impl KeyServer {
                     let (socket, _) = listener.accept().await.unwrap();
                     requests.fetch_add(1, Ordering::SeqCst);
                     let answer = answer.lock().unwrap().clone();
-                    tokio::spawn(serve(socket, answer));
+                    let tls = tls.clone();
+                    tokio::spawn(async move {
+                        let Some(tls) = tls else { return serve(socket, answer).await };
+                        // Whoever does not trust the certificate ends here.
+                        if let Ok(socket) = tls.accept(socket).await {
+                            serve(socket, answer).await;
+                        }
+                    });
                 }
             })
         };
@@ -156,12 +174,16 @@ impl KeyServer {
         self.requests.load(Ordering::SeqCst)
     }
 
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}/keys?v=1", self.address)
     }
 }
 
-async fn serve(mut socket: TcpStream, answer: Answer) {
+async fn serve(mut socket: impl AsyncRead + AsyncWrite + Unpin, answer: Answer) {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         let mut bytes = [0; 512];
