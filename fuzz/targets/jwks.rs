@@ -18,10 +18,12 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let Some(Value::Array(keys)) = document.get_mut("keys") else { return };
-    let before = parsed.as_ref().map_or(0, KeySet::len);
     // RFC 8037, appendix A.2.
     let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
     keys.insert(0, json!({ "kty": "OKP", "crv": "Ed25519", "x": x }));
     let set = KeySet::parse(Value::Object(document).to_string().as_bytes()).expect("it has a good key");
-    assert_eq!(set.len(), (before + 1).min(32));
+    // A document that has `keys` twice is refused, and has it once here.
+    if let Ok(before) = parsed {
+        assert_eq!(set.len(), (before.len() + 1).min(32));
+    }
 });

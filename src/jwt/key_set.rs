@@ -2,13 +2,14 @@
 //! costs only itself; reading it from the network is the matter of `remote_keys`.
 
 use jsonwebtoken::Algorithm;
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::key::Key;
 
 /// The most keys of a set. Each may be tried for a token that names none.
 const MAX_KEYS: usize = 32;
+
+const NO_SET: &str = "the answer is no key set: no JSON object with `keys`";
 
 /// The keys of an identity provider.
 pub struct KeySet {
@@ -22,14 +23,10 @@ impl KeySet {
     /// # Errors
     /// It is no set, or it has no key that this node can use. The text says which.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
-        #[derive(Deserialize)]
-        struct Document {
-            keys: Vec<Value>,
-        }
-        let document: Document = serde_json::from_slice(json)
-            .map_err(|_| "the answer is no key set: no JSON object with `keys`")?;
+        let document: Map<String, Value> = serde_json::from_slice(json).map_err(|_| NO_SET)?;
+        let keys = document.get("keys").and_then(Value::as_array).ok_or(NO_SET)?;
         let mut set = Self { keys: Vec::new(), skipped: Vec::new() };
-        for value in &document.keys {
+        for value in keys {
             match Key::from_jwk(value) {
                 Ok(_) if set.keys.len() >= MAX_KEYS => set.skipped.push("there are too many keys"),
                 Ok(key) => set.keys.push(key),
@@ -146,6 +143,10 @@ mod tests {
         {
             assert!(KeySet::parse(text.as_bytes()).is_err(), "{text}");
         }
+        assert!(
+            KeySet::parse(json!([[ed(json!({}))]]).to_string().as_bytes()).is_err(),
+            "a list is no object"
+        );
         let many: Vec<Value> = (0..MAX_KEYS + 3).map(|_| ed(json!({}))).collect();
         let set = parse(many.into()).unwrap();
         assert_eq!((set.len(), set.skipped().len()), (MAX_KEYS, 3));
