@@ -14,7 +14,7 @@ use chatnode::chat::{ClientKind, Flow, Inlet, Node, RoomRules, Session, Socket};
 use chatnode::config::Config;
 use chatnode::jwt::Verifier;
 use chatnode::protocol::encode::{ChatBody, put_chat};
-use chatnode::protocol::{ClientMessage, Epoch, MessageId, RoomName, Topic, UserName};
+use chatnode::protocol::{ClientMessage, Epoch, Extras, MessageId, RoomName, Topic, UserName};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use tokio::runtime::Runtime;
@@ -49,6 +49,7 @@ fn codec(criterion: &mut Criterion) {
         message_id: MessageId::generate(),
         client_id: Some("0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10"),
         sent_at: 1_764_000_000_000,
+        extras: &Extras::default(),
     };
     criterion.bench_function("encode a body of 200 B", |b| b.iter(|| black_box(&body).encode()));
     let stored = body.encode();

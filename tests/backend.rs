@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "backend/changes.rs"]
+mod changes;
 #[path = "backend/logs.rs"]
 mod logs;
 #[path = "backend/stores.rs"]
@@ -94,6 +96,16 @@ macro_rules! for_each_backend {
 }
 
 for_each_backend! {
+    changes:
+        edit_is_an_entry_and_changes_its_message,
+        repeated_change_is_stored_once,
+        change_that_does_not_fit_is_refused,
+        retraction_erases_the_text_and_its_edits,
+        reaction_counts_each_user_once,
+        changes_of_a_message_are_bounded,
+        private_change_reaches_both_logs,
+        page_of_messages_leaves_changes_out,
+        trimmed_message_takes_its_changes_along;
     logs:
         log_numbers_entries_and_links_each_to_the_previous,
         log_drops_entries_above_its_count_limit,

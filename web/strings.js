@@ -201,13 +201,18 @@ export const signIn = {
 
 /** By the error code of the server, whose own texts are for programmers. */
 export const errors = new Map([
+	['conflict', 'The message was changed on another device.'],
 	['forbidden', 'Only administrators can write in this room.'],
+	['gone', 'The message was deleted.'],
 	['identity_mismatch', 'This access token belongs to another user.'],
 	['internal', 'Something is wrong on the server. An administrator has to look at it.'],
 	['invalid_message', `A name can have up to ${LONGEST_NAME} characters, and all of them must be visible.`],
 	['message_too_large', 'The message is too long.'],
+	['not_found', 'The message is too old to be changed.'],
 	['not_in_room', 'You are no longer in this room.'],
 	['rate_limited', 'You have sent too much in a short time.'],
+	['too_late', 'The message is too old to be edited.'],
+	['too_many_changes', 'The message can’t be changed any more.'],
 	['too_many_rooms', 'You are in too many rooms. Leave another room first.'],
 	['unauthorized', 'The server does not accept this access token.'],
 	['unavailable', 'The server can’t read or store messages right now.'],

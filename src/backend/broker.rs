@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::change::{Change, Fold};
 use super::error::BackendError;
 use super::owner::Owner;
 use crate::protocol::{ConnectionId, Epoch, MessageId, Position, Topic, UserName};
@@ -61,6 +62,8 @@ pub struct Publish {
     pub owner: Option<Owner>,
     /// True if nothing new may be stored: only a message that at least one log holds is answered, and completed.
     pub is_repeat_only: bool,
+    /// What it changes, if it is no message. With two topics, the first one decides whether it is accepted.
+    pub change: Option<Change>,
 }
 
 /// A message that the log holds.
@@ -74,6 +77,9 @@ pub struct Stored {
     pub duplicate: bool,
     /// How many of the logs were empty before.
     pub logs_begun: u32,
+    /// True for a change after which the message would be as before: nothing was stored. Then the position has the epoch of the
+    /// log and the id of the message.
+    pub is_unchanged: bool,
 }
 
 /// Selects the entries of a page.
@@ -114,6 +120,19 @@ pub struct Page {
     pub more: bool,
 }
 
+/// A part of a log: its messages without the changes, each with what they come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessagePage {
+    /// Position of the newest entry ever stored.
+    pub top: Position,
+    /// Messages with ascending `seq`.
+    pub messages: Vec<(Entry, Fold)>,
+    /// The lowest `seq` that was looked at.
+    pub reached: u64,
+    /// True if there are older entries.
+    pub more: bool,
+}
+
 /// Appends to logs, subscribes to their channels and reads them. Reading a topic without a log starts one, with a new epoch.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
@@ -143,6 +162,16 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Reads a page of the log.
     async fn history(&self, topic: &Topic, range: Range, limit: PageLimit) -> Result<Page, BackendError>;
+
+    /// Reads messages of the log that are below a `seq`, or the newest ones, and what their changes come to for this reader. A call
+    /// looks at a bounded number of entries, so a page may be empty although there are more.
+    async fn messages(
+        &self,
+        topic: &Topic,
+        before: Option<u64>,
+        limit: PageLimit,
+        reader: Option<&UserName>,
+    ) -> Result<MessagePage, BackendError>;
 
     /// Reads the tops of many logs, in the given order, with one round trip per hundred logs and server. `None` for a log whose
     /// server does not answer while others do.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::change::ChangeRefusal;
 use crate::protocol::Outcome;
 
 /// The store did not confirm the operation.
@@ -25,6 +26,12 @@ pub enum BackendError {
     /// No log holds the message, and nothing new may be stored ([`Publish::is_repeat_only`](super::Publish::is_repeat_only)).
     #[error("no log holds the message, and it may not be stored")]
     NotARepeat,
+    /// The change does not fit the message.
+    #[error("the change was refused: {0:?}")]
+    Change(Box<ChangeRefusal>),
+    /// A node of an earlier version runs, which does not know changes of messages: nothing was stored.
+    #[error("a node of an earlier version runs")]
+    OlderNodes,
     /// No answer arrived in time, or the connection was lost: the operation may have happened, or may still happen.
     #[error("the store did not answer: {0}")]
     Unknown(String),
@@ -33,13 +40,23 @@ pub enum BackendError {
     Corrupt(String),
 }
 
+impl From<ChangeRefusal> for BackendError {
+    fn from(refusal: ChangeRefusal) -> Self {
+        Self::Change(Box::new(refusal))
+    }
+}
+
 impl BackendError {
     /// The outcome that the client receives.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Refused(_) | Self::Full(_) | Self::OverShare(_) | Self::InboxFull | Self::NotARepeat => {
-                Outcome::Refused
-            }
+            Self::Refused(_)
+            | Self::Full(_)
+            | Self::OverShare(_)
+            | Self::InboxFull
+            | Self::NotARepeat
+            | Self::Change(_)
+            | Self::OlderNodes => Outcome::Refused,
             Self::Unknown(_) | Self::Corrupt(_) => Outcome::Unknown,
         }
     }

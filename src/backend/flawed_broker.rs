@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{BackendError, Broker, Deliver, Notice, Page, PageLimit, Publish, Range, Stored};
+use super::{BackendError, Broker, Deliver, MessagePage, Notice, Page, PageLimit, Publish, Range, Stored};
 use crate::failpoints::{self, Failpoint};
-use crate::protocol::{ConnectionId, Position, Topic};
+use crate::protocol::{ConnectionId, Position, Topic, UserName};
 
 pub(super) struct FlawedBroker {
     broker: Arc<dyn Broker>,
@@ -39,7 +39,7 @@ impl FlawedBroker {
             Err(error) => {
                 let last = known.get(&topic).ok_or(error)?;
                 let position = Position { epoch: last.epoch, seq: last.seq + 1, message_id };
-                Ok(Stored { position, sent_at, duplicate: false, logs_begun: 0 })
+                Ok(Stored { position, sent_at, duplicate: false, logs_begun: 0, is_unchanged: false })
             }
         }
     }
@@ -84,6 +84,16 @@ impl Broker for FlawedBroker {
 
     async fn history(&self, topic: &Topic, range: Range, limit: PageLimit) -> Result<Page, BackendError> {
         self.broker.history(topic, range, limit).await
+    }
+
+    async fn messages(
+        &self,
+        topic: &Topic,
+        before: Option<u64>,
+        limit: PageLimit,
+        reader: Option<&UserName>,
+    ) -> Result<MessagePage, BackendError> {
+        self.broker.messages(topic, before, limit, reader).await
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {

@@ -2,6 +2,7 @@
 //! implementations, in topics and bytes; knows no chat rules. `server` connects the backend, `chat` uses the traits.
 
 mod broker;
+mod change;
 mod clock;
 mod connect;
 mod error;
@@ -19,8 +20,10 @@ use std::sync::Arc;
 
 use broker::UNOPENED_INBOX;
 pub use broker::{
-    Broker, Deliver, Entry, Interruption, Notice, Page, PageLimit, Publication, Publish, Range, Stored,
+    Broker, Deliver, Entry, Interruption, MessagePage, Notice, Page, PageLimit, Publication, Publish, Range,
+    Stored,
 };
+pub use change::{Change, ChangeKind, ChangeRefusal, Fold};
 use clock::steady_ms;
 pub(crate) use clock::unix_ms;
 pub use connect::connect;

@@ -138,7 +138,8 @@ mod tests {
     fn each_publish_is_counted_once_with_its_result() {
         let recorder = PrometheusBuilder::new().build_recorder();
         let position = Position::start(Epoch::generate());
-        let stored = |duplicate| Stored { position, sent_at: 0, duplicate, logs_begun: 0 };
+        let stored =
+            |duplicate| Stored { position, sent_at: 0, duplicate, logs_begun: 0, is_unchanged: false };
         metrics::with_local_recorder(&recorder, || {
             let counters = PublishCounters::new();
             let publishing = || Publishing::begin(&counters);

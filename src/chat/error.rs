@@ -1,8 +1,10 @@
 //! How a request fails. Owns, for each failure, what the client sees and what is logged. Built by the session and its
 //! parts, answered in one place.
 
-use crate::backend::BackendError;
-use crate::protocol::{ErrorBody, ErrorCode, Outcome, Rejected};
+use serde::Deserialize;
+
+use crate::backend::{BackendError, ChangeRefusal};
+use crate::protocol::{Current, ErrorBody, ErrorCode, Outcome, Rejected, encode};
 
 /// The error that the client receives for its request.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,12 +13,13 @@ pub struct RequestError {
     message: String,
     retry_after_ms: Option<u64>,
     outcome: Option<Outcome>,
+    current: Option<Box<Current>>,
 }
 
 impl RequestError {
     /// A code of the protocol's table with its reason.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after_ms: None, outcome: None }
+        Self { code, message: message.into(), retry_after_ms: None, outcome: None, current: None }
     }
 
     /// The code on the wire.
@@ -46,7 +49,19 @@ impl RequestError {
             message: self.message.clone(),
             retry_after_ms: self.retry_after_ms,
             outcome: self.outcome.map(Into::into),
+            current: self.current.clone(),
         }
+    }
+
+    /// The same with the text of a conflict cut so that it takes at most so many bytes as JSON.
+    pub(super) fn with_text_of(mut self, max_bytes: usize) -> Self {
+        if let Some(current) = &mut self.current {
+            while encode::string_bytes(&current.content) > max_bytes {
+                let end = current.content.floor_char_boundary(current.content.len() / 2);
+                current.content.truncate(end);
+            }
+        }
+        self
     }
 
     /// The request took longer than its deadline: its outcome is unknown.
@@ -54,13 +69,38 @@ impl RequestError {
         Self::unavailable(Outcome::Unknown)
     }
 
-    /// The frame of a message would have so many bytes, the spare ones included.
-    pub(super) fn frame_too_large(bytes: usize, max_bytes: usize) -> Self {
+    /// The frame of a message would have so many bytes, the spare ones included; this field takes most of them.
+    pub(super) fn frame_too_large(field: &str, bytes: usize, max_bytes: usize) -> Self {
         let message = format!(
-            "as JSON, the message takes {bytes} bytes; the limit is {max_bytes}; shorten it (quotes, backslashes and \
+            "as JSON, the message takes {bytes} bytes; the limit is {max_bytes}; shorten `{field}` (quotes, backslashes and \
              control characters take two to six bytes each)"
         );
         Self::new(ErrorCode::MessageTooLarge, message)
+    }
+
+    fn change_refused(refusal: ChangeRefusal) -> Self {
+        let (code, message) = match &refusal {
+            ChangeRefusal::NotFound => (
+                ErrorCode::NotFound,
+                "the log does not hold this message; `message_id` has to name a message, not an edit of one",
+            ),
+            ChangeRefusal::NotAuthor => (ErrorCode::Forbidden, "only the author of a message may change it"),
+            ChangeRefusal::Gone => (ErrorCode::Gone, "the message was taken back"),
+            ChangeRefusal::Conflict { .. } => {
+                (ErrorCode::Conflict, "the message was edited meanwhile; `current` has its text")
+            }
+            ChangeRefusal::TooLate => (ErrorCode::TooLate, "the message is too old to be edited"),
+            ChangeRefusal::TooMany => {
+                (ErrorCode::TooManyChanges, "the message has as many changes of this kind as it may have")
+            }
+        };
+        let current = match refusal {
+            ChangeRefusal::Conflict { version, text } => {
+                Some(Box::new(Current { version, content: content_of(&text) }))
+            }
+            _ => None,
+        };
+        Self { current, outcome: Some(Outcome::Refused), ..Self::new(code, message) }
     }
 
     /// The user, or with authentication off the address, has stored too much or too fast: nothing was stored.
@@ -136,6 +176,13 @@ impl From<BackendError> for RequestError {
                     "this user has never connected, and the inbox is full; the message was not stored";
                 Self { outcome: Some(outcome), ..Self::new(ErrorCode::Forbidden, message) }
             }
+            BackendError::Change(refusal) => Self::change_refused((**refusal).clone()),
+            BackendError::OlderNodes => {
+                let message = "a node of an earlier version runs, which knows no changes of messages; nothing was \
+                               stored; try again after the upgrade";
+                let error = Self::unavailable(outcome);
+                Self { message: message.into(), retry_after_ms: Some(10_000), ..error }
+            }
             // What a client does to itself is no line in the log.
             BackendError::OverShare(retry_after) => Self::stores_too_much(*retry_after),
             BackendError::NotARepeat => {
@@ -147,4 +194,14 @@ impl From<BackendError> for RequestError {
             }
         }
     }
+}
+
+/// The text in the members of a JSON object.
+fn content_of(members: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Text {
+        content: String,
+    }
+    let json = [b"{", members, b"}"].concat();
+    serde_json::from_slice::<Text>(&json).map(|text| text.content).unwrap_or_default()
 }

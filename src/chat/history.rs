@@ -7,11 +7,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::error::RequestError;
+use super::folding::folded;
 use super::read_slots::ReadSlots;
 use super::send_budget::{ANSWER_BYTES, SendBudget};
-use crate::backend::{Broker, Owner, PageLimit, Range};
+use crate::backend::{Broker, Owner, PageLimit};
 use crate::protocol::encode::{self, PAGE_MESSAGE_BYTES};
 use crate::protocol::requests::Before;
+use crate::protocol::stored::split_kind;
 use crate::protocol::{Topic, UserName};
 
 /// What is read of a log at once, once a read was not enough.
@@ -48,7 +50,7 @@ impl HistoryReader {
         limit: u32,
     ) -> Result<Vec<u8>, RequestError> {
         let limit = PageLimit { messages: limit, bytes: ANSWER_BYTES };
-        Ok(self.conversation(topic, None, before, limit, None).await?.json)
+        Ok(self.conversation(topic, None, before, limit, (None, None)).await?.json)
     }
 
     /// The newest messages below `before`, oldest first. With `peer`, only those of the conversation with that user. Then the
@@ -60,51 +62,50 @@ impl HistoryReader {
         peer: Option<&UserName>,
         before: Option<Before>,
         limit: PageLimit,
-        owner: Option<Owner>,
+        (reader, owner): (Option<&UserName>, Option<Owner>),
     ) -> Result<HistoryPage, RequestError> {
         let _slot = self.slots.take(owner).await;
         let mut bytes_read = 0;
-        let mut range = before.map_or(Range::Newest, |before| Range::Before(before.seq));
+        let mut below = before.map(|before| before.seq);
         let mut found: Vec<(u64, Bytes)> = Vec::new();
         let mut left = limit.bytes.min(self.queued.answer_bytes()).saturating_sub(PAGE_HEAD_BYTES);
         let mut read = PageLimit { bytes: left, ..limit };
         loop {
-            let page = self.broker.history(topic, range, read).await?;
+            let page = self.broker.messages(topic, below, read, reader).await?;
             let epoch = page.top.epoch;
-            bytes_read += page.entries.iter().map(|entry| entry.body.len()).sum::<usize>();
             if before.is_some_and(|before| before.epoch != Some(epoch)) {
                 // A `seq` of another log says nothing about this one.
                 return Ok(HistoryPage { json: encode::history(&[], epoch, false), bytes_read });
             }
             let mut more = page.more;
-            let next = page.entries.first().map(|entry| entry.seq);
-            for entry in page.entries.into_iter().rev() {
+            for (entry, fold) in page.messages.into_iter().rev() {
+                bytes_read += entry.body.len();
                 if peer.is_some_and(|peer| !is_between(&entry.body, topic, peer)) {
                     continue;
                 }
-                let size = entry.body.len() + PAGE_MESSAGE_BYTES;
+                let seq = entry.seq;
+                let message = folded(entry, fold, left.saturating_sub(PAGE_MESSAGE_BYTES));
+                let size = message.len() + PAGE_MESSAGE_BYTES;
                 if found.len() == limit.messages as usize || (size > left && !found.is_empty()) {
                     more = true;
                     left = 0;
                     break;
                 }
                 left = left.saturating_sub(size);
-                found.push((entry.seq, entry.body));
+                found.push((seq, message));
             }
             let is_full = found.len() == limit.messages as usize || left == 0;
-            match next {
-                Some(seq) if more && !is_full && peer.is_some() => {
-                    range = Range::Before(seq);
-                    // Messages of other conversations came: they must not make the reads small.
-                    read = LARGE_READ;
-                    // A store that never waits must not keep the worker for a whole log.
-                    tokio::task::yield_now().await;
-                }
-                _ => {
-                    found.reverse();
-                    return Ok(HistoryPage { json: encode::history(&found, epoch, more), bytes_read });
-                }
+            // A read ends before the page is full if it was for another conversation, or looked at many changes.
+            if more && !is_full && (peer.is_some() || found.is_empty()) {
+                below = Some(page.reached);
+                // Messages of other conversations came: they must not make the reads small.
+                read = LARGE_READ;
+                // A store that never waits must not keep the worker for a whole log.
+                tokio::task::yield_now().await;
+                continue;
             }
+            found.reverse();
+            return Ok(HistoryPage { json: encode::history(&found, epoch, more), bytes_read });
         }
     }
 }
@@ -123,6 +124,7 @@ fn is_between(stored: &[u8], log: &Topic, peer: &UserName) -> bool {
         let (owner, peer) = (owner.as_str().as_bytes(), peer.as_str().as_bytes());
         (sender, target) == (owner, peer) || (sender, target) == (peer, owner)
     };
+    let (_, stored) = split_kind(stored);
     if let Some((sender, target)) = leading_names(stored) {
         return is_pair(sender, target);
     }
@@ -146,8 +148,8 @@ fn leading_names(stored: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::MessageId;
     use crate::protocol::encode::ChatBody;
+    use crate::protocol::{Extras, MessageId};
 
     #[test]
     fn conversation_is_found_whatever_the_names() {
@@ -163,6 +165,7 @@ mod tests {
                     message_id: MessageId::generate(),
                     client_id: None,
                     sent_at: 1,
+                    extras: &Extras::default(),
                 };
                 let stored = body.encode();
                 for other in names {

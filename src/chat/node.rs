@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admin::Admin;
+use super::attachments::AttachmentRules;
 use super::auth::{Credential, TokensInUse};
 use super::connections::{ConnectionGuard, Connections};
 use super::cursors::PrivateCursors;
@@ -25,7 +26,7 @@ use super::lease_health::LeaseHealth;
 use super::members::MembersReader;
 use super::outbox::Outbox;
 use super::presence::LocalPresence;
-use super::publisher::Publisher;
+use super::publisher::{NewChange, Publisher, Submission};
 use super::read_slots::ReadSlots;
 use super::registry::Registry;
 use super::replay::Replay;
@@ -34,11 +35,11 @@ use super::seats::NoPlace;
 use super::storage_rate::StorageRate;
 use super::token_check::TokenCheck;
 use super::topic_worker::TopicWorker;
-use crate::backend::{Backend, Notice, Owner, Stored};
+use crate::backend::{Backend, Notice, Stored};
 use crate::config::{Config, Live};
 use crate::jwt::Verifier;
 use crate::metrics as names;
-use crate::protocol::{CloseReason, ConnectionId, ErrorCode, MessageId, Token, Topic, UserName};
+use crate::protocol::{CloseReason, ConnectionId, ErrorCode, Extras, MessageId, Token, Topic};
 use crate::supervise::critical;
 
 /// The receiving end of a node, made before there is a backend to deliver to it.
@@ -76,6 +77,7 @@ pub struct Node {
     lease_health: Arc<LeaseHealth>,
     pub(super) cursors: PrivateCursors,
     publisher: Publisher,
+    attachments: AttachmentRules,
     connections: Arc<Connections>,
     admin: Admin,
 }
@@ -112,6 +114,7 @@ impl Node {
                 StorageRate::new(config.limits.storage_rate(), config.limits.stored_bytes_burst),
                 config.limits.delivery_bytes(),
             ),
+            attachments: AttachmentRules::new(&config.messages.attachment_hosts),
             connections: Connections::new(config.max_connections),
             admin: Admin::new(backend.clone(), config.auth.token_ttl, jwt.clone()),
             jwt,
@@ -228,18 +231,26 @@ impl Node {
         checked
     }
 
-    /// Stores and publishes a message; returns once the store has it. The limits of single users apply only if it is charged
-    /// to an owner. `message_id` is a new one, which a repeat does not get.
+    /// Stores and publishes a message; returns once the store has it.
     pub async fn publish(
         &self,
-        sender: &UserName,
-        to: &Topic,
+        from: &Submission<'_>,
         content: &str,
-        client_id: Option<&str>,
-        owner: Option<Owner>,
-        message_id: MessageId,
+        extras: &Extras,
     ) -> Result<Stored, RequestError> {
-        self.publisher.publish(sender, to, content, client_id, owner, message_id).await
+        self.attachments.check(&extras.attachments)?;
+        self.publisher.publish(from, content, extras).await
+    }
+
+    /// Stores and publishes a change of a message; returns once the store has it.
+    pub async fn change(
+        &self,
+        from: &Submission<'_>,
+        target: MessageId,
+        change: NewChange<'_>,
+    ) -> Result<Stored, RequestError> {
+        let window = matches!(change, NewChange::Edit { .. }).then(|| self.config().messages.edit_window);
+        self.publisher.change(from, target, change, window).await
     }
 
     /// What the server API may do.

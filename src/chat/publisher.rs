@@ -1,16 +1,66 @@
-//! Publishing. Owns how a message becomes a publish: its topics, its dedupe key and its encoded body. The broker stores
+//! Publishing. Owns how a message, or a change of one, becomes a publish: its topics, its dedupe key and its encoded body. The broker stores
 //! it. Called by requests and by the server API, once they know that the sender may write there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::counters::{PublishCounters, Publishing};
 use super::error::RequestError;
 use super::storage_rate::StorageRate;
-use crate::backend::{BackendError, Broker, Owner, Publish, Stored, unix_ms};
-use crate::protocol::encode::{ChatBody, SPARE_BYTES};
-use crate::protocol::{MessageId, Outcome, Topic, UserName, encode};
+use crate::backend::{BackendError, Broker, Change, ChangeKind, Owner, Publish, Stored, unix_ms};
+use crate::protocol::encode::{self, ChatBody, SPARE_BYTES};
+use crate::protocol::events::Target;
+use crate::protocol::stored::{self, ChangeBody, EditedText};
+use crate::protocol::{Extras, MessageId, Outcome, Topic, UserName};
+
+/// Who publishes, and where.
+#[derive(Clone, Copy)]
+pub struct Submission<'a> {
+    /// The user that sends it.
+    pub sender: &'a UserName,
+    /// The room, or the user that gets it.
+    pub to: &'a Topic,
+    /// The `id` of the request. Without it, nothing is recognised as a repeat.
+    pub client_id: Option<&'a str>,
+    /// Whom it is charged to: the limits of single users apply only then.
+    pub owner: Option<Owner>,
+    /// The id of the new entry. A repeat of a stored one does not get it.
+    pub message_id: MessageId,
+}
+
+/// A change of a message that is to be made.
+#[derive(Clone, Copy)]
+pub enum NewChange<'a> {
+    /// Its text is replaced, by its author.
+    Edit {
+        /// The new text.
+        content: &'a str,
+        /// The last edit that the author knows.
+        if_version: Option<MessageId>,
+    },
+    /// It is taken back, by its author.
+    Retract {
+        /// Why.
+        reason: Option<&'a str>,
+    },
+    /// A reaction of the sender is added or taken away.
+    React {
+        /// Which.
+        reaction: &'a str,
+        /// True to add it.
+        on: bool,
+    },
+}
+
+/// Why nothing was stored, or may not have been.
+enum StoreError {
+    /// The frame would have so many bytes.
+    TooLarge(usize),
+    Other(RequestError),
+}
 
 /// Publishes to the broker.
 pub(super) struct Publisher {
@@ -38,27 +88,97 @@ impl Publisher {
     /// be too large. If it is stored already, it is acknowledged, and completed, whatever its size.
     pub(super) async fn publish(
         &self,
-        sender: &UserName,
-        to: &Topic,
+        from: &Submission<'_>,
         content: &str,
-        client_id: Option<&str>,
-        owner: Option<Owner>,
-        message_id: MessageId,
+        extras: &Extras,
     ) -> Result<Stored, RequestError> {
-        let sent_at = unix_ms();
-        let (room, target) = match to {
-            Topic::Room(room) => (Some(room), None),
-            Topic::User(target) => (None, Some(target)),
-        };
+        let (message_id, sent_at) = (from.message_id, unix_ms());
         let body = ChatBody {
-            sender_username: sender,
-            target_username: target,
+            sender_username: from.sender,
+            target_username: from.to.user(),
             content,
-            room,
+            room: from.to.room(),
             message_id,
-            client_id,
+            client_id: from.client_id,
+            sent_at,
+            extras,
+        };
+        let stored = self.store(from, (message_id, sent_at), body.encode(), None).await;
+        stored.map_err(|error| match error {
+            StoreError::TooLarge(bytes) => {
+                let mut fields = vec![("content", encode::string_bytes(content))];
+                fields.extend(extras.sizes());
+                let largest =
+                    fields.iter().max_by_key(|(_, bytes)| *bytes).map_or("content", |(name, _)| *name);
+                RequestError::frame_too_large(largest, bytes, self.max_bytes)
+            }
+            StoreError::Other(error) => error,
+        })
+    }
+
+    /// Stores and publishes a change of a message. One round trip.
+    ///
+    /// # Errors
+    /// Those of [`Publisher::publish`], and that the store refuses the change.
+    pub(super) async fn change(
+        &self,
+        from: &Submission<'_>,
+        target: MessageId,
+        change: NewChange<'_>,
+        window: Option<Duration>,
+    ) -> Result<Stored, RequestError> {
+        let (message_id, sent_at) = (from.message_id, unix_ms());
+        let event_target = Target { message_id: target };
+        let body_of = |message_id, change, sent_at| ChangeBody {
+            sender_username: from.sender,
+            target_username: from.to.user(),
+            room: from.to.room(),
+            message_id,
+            change,
+            client_id: from.client_id,
             sent_at,
         };
+        let (event, kind) = match change {
+            NewChange::Edit { content, if_version } => {
+                let text = EditedText { content, edited_at: sent_at }.encode();
+                (
+                    stored::Change::Edit { target: event_target, content },
+                    ChangeKind::Edit { if_version, text },
+                )
+            }
+            NewChange::Retract { reason } => {
+                let tombstone =
+                    ChangeBody { client_id: None, ..body_of(target, stored::Change::Tombstone {}, None) };
+                let kind = ChangeKind::Retract { tombstone: tombstone.encode() };
+                (stored::Change::Retract { target: event_target, reason }, kind)
+            }
+            NewChange::React { reaction, on } => {
+                let (user, reaction_text) = (from.sender.clone(), reaction.to_owned());
+                let kind = ChangeKind::React { user, reaction: reaction_text, on };
+                (stored::Change::React { target: event_target, reaction, on }, kind)
+            }
+        };
+        let author = match change {
+            NewChange::React { .. } => Bytes::new(),
+            NewChange::Edit { .. } | NewChange::Retract { .. } => stored::author(from.sender),
+        };
+        let body = body_of(message_id, event, Some(sent_at)).encode();
+        let change = Change { target, author, window, kind };
+        let stored = self.store(from, (message_id, sent_at), body, Some(change)).await;
+        stored.map_err(|error| match error {
+            StoreError::TooLarge(bytes) => RequestError::frame_too_large("content", bytes, self.max_bytes),
+            StoreError::Other(error) => error.with_text_of(self.max_bytes.saturating_sub(SPARE_BYTES)),
+        })
+    }
+
+    async fn store(
+        &self,
+        from: &Submission<'_>,
+        (message_id, sent_at): (MessageId, u64),
+        body: Bytes,
+        change: Option<Change>,
+    ) -> Result<Stored, StoreError> {
+        let &Submission { sender, to, client_id, owner, .. } = from;
         let topics = match to {
             Topic::Room(room) => vec![Topic::Room(room.clone())],
             Topic::User(target) if target == sender => vec![Topic::User(sender.clone())],
@@ -67,28 +187,28 @@ impl Publisher {
         // No name holds a control character, so the parts can't run into each other; the client's own id comes last.
         // Without an id, nobody can repeat the publish: the node itself sends a message to the store only once.
         let dedupe_key =
-            client_id.map(|id| format!("{sender}\u{1f}{}\u{1f}{id}", target.map_or("", UserName::as_str)));
-        let body = body.encode();
+            client_id.map(|id| format!("{sender}\u{1f}{}\u{1f}{id}", to.user().map_or("", UserName::as_str)));
         let publishing = Publishing::begin(&self.counters);
         let bytes = encode::chat_bytes(to, &body) + SPARE_BYTES;
         let is_repeat_only = bytes > self.max_bytes;
         // Without an id it repeats nothing: the store has nothing to say, reachable or not.
         if is_repeat_only && dedupe_key.is_none() {
             publishing.end(Err(&BackendError::NotARepeat));
-            return Err(RequestError::frame_too_large(bytes, self.max_bytes));
+            return Err(StoreError::TooLarge(bytes));
         }
         let cost = StorageRate::cost(body.len(), topics.len());
         if let Some(owner) = owner
             && let Err(error) = self.rate.take(owner, cost, Instant::now())
         {
             publishing.end(Err(&error));
-            return Err(error.into());
+            return Err(StoreError::Other(error.into()));
         }
-        let publish = Publish { topics, dedupe_key, message_id, sent_at, body, owner, is_repeat_only };
+        let publish =
+            Publish { topics, dedupe_key, message_id, sent_at, body, owner, is_repeat_only, change };
         let result = self.broker.publish(publish).await;
         publishing.end(result.as_ref());
         let is_stored = match &result {
-            Ok(stored) => !stored.duplicate,
+            Ok(stored) => !stored.duplicate && !stored.is_unchanged,
             Err(error) => error.outcome() == Outcome::Unknown,
         };
         match (owner, &result) {
@@ -97,8 +217,8 @@ impl Publisher {
             _ => {}
         }
         result.map_err(|error| match error {
-            BackendError::NotARepeat => RequestError::frame_too_large(bytes, self.max_bytes),
-            error => error.into(),
+            BackendError::NotARepeat => StoreError::TooLarge(bytes),
+            error => StoreError::Other(error.into()),
         })
     }
 }

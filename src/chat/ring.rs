@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use crate::protocol::{Epoch, MessageId, Position};
+use crate::protocol::{Epoch, MessageId, Position, stored};
 
 const MAX_FRAMES: usize = 256;
 const MAX_BYTES: usize = 256 << 10;
@@ -72,6 +72,19 @@ impl Ring {
     pub(super) fn clear(&mut self) {
         while !self.frames.is_empty() {
             self.pop();
+        }
+    }
+
+    /// Replaces what is erased: the message with this id, and its edits. `tombstone` makes the frame for an id and a `seq`.
+    pub(super) fn erase(&mut self, target: MessageId, tombstone: impl Fn(MessageId, u64) -> Bytes) {
+        for recent in &mut self.frames {
+            if recent.message_id == target || stored::edited_message(&recent.frame) == Some(target) {
+                let frame = tombstone(recent.message_id, recent.seq);
+                self.bytes = self.bytes + frame.len() - recent.frame.len();
+                self.budget.used.fetch_add(frame.len(), Ordering::Relaxed);
+                self.budget.used.fetch_sub(recent.frame.len(), Ordering::Relaxed);
+                recent.frame = frame;
+            }
         }
     }
 

@@ -153,8 +153,13 @@ impl Session {
             counter!(names::REJECTIONS, "scope" => "rate").increment(1);
             let message = "too many requests; they are delayed".to_owned();
             let retry_after_ms = Some(wait.as_millis() as u64);
-            let body =
-                ErrorBody { code: ErrorCode::RateLimited.into(), message, retry_after_ms, outcome: None };
+            let body = ErrorBody {
+                code: ErrorCode::RateLimited.into(),
+                message,
+                retry_after_ms,
+                outcome: None,
+                current: None,
+            };
             self.outbox().reply(encode::error(None, &body));
         }
         sleep(wait).await;

@@ -22,7 +22,7 @@ use super::topic_member::{Member, MemberState, Place};
 use crate::backend::{BackendError, Entry, Publication};
 use crate::failpoints::{self, Failpoint};
 use crate::protocol::encode::put_chat;
-use crate::protocol::{ConnectionId, Epoch, Position, Topic, frame};
+use crate::protocol::{ConnectionId, Epoch, Position, Topic, frame, stored};
 use crate::traces::DeliverSpan;
 
 /// Messages that wait while their topic recovers; further ones are read from the log.
@@ -232,7 +232,14 @@ impl LocalTopic {
         for (entry, end) in parts {
             last = Position { seq: entry.seq, message_id: entry.message_id, ..from };
             self.shared.counters.delivery_age(entry.stored_at);
-            let Entry { seq, message_id, prev, .. } = entry;
+            let Entry { seq, message_id, prev, body, .. } = entry;
+            if let Some((target, tombstone)) = stored::retracted_message(&body) {
+                state.ring.erase(target, |id, seq| {
+                    let mut frame = BytesMut::new();
+                    put_chat(&mut frame, &self.name, &tombstone.of(id), from.epoch, seq);
+                    frame.freeze()
+                });
+            }
             state.ring.push(Recent { seq, message_id, prev, frame: block.slice(start..end) });
             start = end;
         }

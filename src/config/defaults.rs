@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::{
-    Auth, ClusterPubSub, Config, Drain, History, Internal, Jwt, Limits, Log, LogFormat, Node, Redis,
-    RedisTls, Rooms, Server, Tls,
+    Auth, ClusterPubSub, Config, Drain, History, Internal, Jwt, Limits, Log, LogFormat, Messages, Node,
+    Redis, RedisTls, Rooms, Server, Tls,
 };
 
 impl Default for Config {
@@ -20,6 +20,7 @@ impl Default for Config {
             internal: Internal::default(),
             tls: Tls::default(),
             history: History::default(),
+            messages: Messages::default(),
             limits: Limits::default(),
             server: Server::default(),
             rooms: Rooms::default(),
@@ -78,6 +79,12 @@ impl Default for Node {
             ring_bytes: 64 << 20,
             threads: 0,
         }
+    }
+}
+
+impl Default for Messages {
+    fn default() -> Self {
+        Self { edit_window: Duration::from_secs(24 * 3600), attachment_hosts: Vec::new() }
     }
 }
 

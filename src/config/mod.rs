@@ -63,6 +63,8 @@ pub struct Config {
     pub tls: Tls,
     /// The size of the message logs.
     pub history: History,
+    /// Messages and their changes.
+    pub messages: Messages,
     /// Limits for clients.
     pub limits: Limits,
     /// Sockets.
@@ -143,6 +145,17 @@ pub struct Node {
     pub ring_bytes: usize,
     /// The number of worker threads; 0 uses the number of cores.
     pub threads: usize,
+}
+
+/// Messages and their changes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Messages {
+    /// How long after it was stored a message can be edited.
+    #[serde(with = "humantime_serde")]
+    pub edit_window: Duration,
+    /// The hosts that attachments may name, over https or http; if empty, every host over https.
+    pub attachment_hosts: Vec<String>,
 }
 
 /// The second listener, for operators.

@@ -42,7 +42,7 @@ impl Setting {
 }
 
 /// Every setting. Bounds that depend on another setting are in `validate`.
-pub(super) static SETTINGS: [Setting; 85] = [
+pub(super) static SETTINGS: [Setting; 87] = [
     Setting::new("host", Text),
     Setting::new("port", Number(0, 65_535)),
     Setting::new("max_connections", Number(1, 10_000_000)),
@@ -101,6 +101,8 @@ pub(super) static SETTINGS: [Setting; 85] = [
     Setting::new("history.max_bytes", Number(1, 1 << 40)),
     Setting::new("history.embedded_bytes", Number(0, i64::MAX)),
     Setting::new("history.dedupe_window", Duration("1s", "24h")),
+    Setting::new("messages.edit_window", Duration("0s", "3650days")),
+    Setting::new("messages.attachment_hosts", Texts),
     Setting::new("limits.messages_per_second", Number(0, 1_000_000)),
     Setting::new("limits.burst", Number(0, u32::MAX as i64)),
     Setting::optional("limits.stored_bytes_per_second", Number(0, u32::MAX as i64)),

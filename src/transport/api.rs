@@ -21,11 +21,11 @@ use tokio::time::timeout;
 use super::handshake::bearer;
 use super::state::AppState;
 use super::trace_header;
-use crate::chat::RequestError;
+use crate::chat::{RequestError, Submission};
 use crate::jwt::MAX_JTI_BYTES;
 use crate::protocol::requests::Before;
 use crate::protocol::{
-    ErrorCode, MAX_HISTORY, MAX_MEMBERS, NameError, RequestId, RoomName, Token, Topic, UserName,
+    ErrorCode, Extras, MAX_HISTORY, MAX_MEMBERS, NameError, RequestId, RoomName, Token, Topic, UserName,
 };
 use crate::traces::{Arrived, Ending, RequestSpan};
 
@@ -300,7 +300,8 @@ async fn send(
     let trace = trace_header::read(headers);
     let mut span = RequestSpan::begin(Arrived::now(), "SendMessage", (None, &trace), None);
     let message_id = span.message_id();
-    let stored = app.node.publish(&sender, &to, &call.content, id, None, message_id).await;
+    let from = Submission { sender: &sender, to: &to, client_id: id, owner: None, message_id };
+    let stored = app.node.publish(&from, &call.content, &Extras::default()).await;
     match &stored {
         Ok(stored) => {
             span.stored(stored.position.message_id, stored.duplicate);

@@ -9,6 +9,7 @@ use crate::support::cluster_slot::ClusterSlot;
 const STATE: &str = include_str!("../../src/backend/redis/scripts/state.lua");
 const APPEND: &str = include_str!("../../src/backend/redis/scripts/append.lua");
 const LOG: &str = include_str!("../../src/backend/redis/scripts/log.lua");
+const CHANGE: &str = include_str!("../../src/backend/redis/scripts/change.lua");
 const PUBLISH: &str = include_str!("../../src/backend/redis/scripts/publish.lua");
 const HISTORY: &str = include_str!("../../src/backend/redis/scripts/history.lua");
 
@@ -76,6 +77,26 @@ const TWO_SECOND_LOGS: &str = "1000 9000000000000 1000000 300000 3 0 64 65536 ~ 
     1 hash1 key1 00000000-0000-7000-8000-000000000002 5 8 body {t}ch e1
     1 hash2 key2 00000000-0000-7000-8000-000000000000 5 8 body {t}ch e1";
 
+/// A log with a message, an edit of it and a reaction to it, all of which a hash of changes knows.
+const CHANGED_LOG: &str = r#"
+    HSET {t}meta e ee s 2 i 00000000-0000-7000-8000-000000000002 b 9 f 1 h 1000 a 1000 x 1
+    XADD {t}log 1-0 i 00000000-0000-7000-8000-000000000001 p ~ t 1000 b "old"
+    XADD {t}log 2-0 i 00000000-0000-7000-8000-000000000002 p 00000000-0000-7000-8000-000000000001 t 1000 b "change":"Edit"
+    HSET {t}d0 w 2 ha x
+    HSET {t}d1 w 1 ha x
+    EVAL redis.call('HSET',KEYS[1],'e1\32ee',cmsgpack.pack({ARGV[1],'new',2}),'r1\32ee',cmsgpack.pack({{'+','bob'}}),'b',9) 1 {t}x 00000000-0000-7000-8000-000000000002"#;
+
+const CHANGE_KEYS: &str = "{t}meta {t}log {t}d0 {t}d1 {t}x";
+const EDIT: &str = r#"1000 9000000000000 1000000 300000 3 0 64 65536 ~ PUBLISH
+    1 hash1 key1 00000000-0000-7000-8000-000000000003 5 17 Edit ch1 e1
+    00000000-0000-7000-8000-000000000001 "old ~ E newer 00000000-0000-7000-8000-000000000002"#;
+const RETRACTION: &str = r#"1000 9000000000000 1000000 300000 3 0 64 65536 ~ PUBLISH
+    1 hash1 key1 00000000-0000-7000-8000-000000000003 5 17 Retract ch1 e1
+    00000000-0000-7000-8000-000000000001 "old ~ R Tombstone ~"#;
+const LAST_REACTION_OFF: &str = r#"1000 9000000000000 1000000 300000 3 0 64 65536 ~ PUBLISH
+    1 ~ ~ 00000000-0000-7000-8000-000000000003 5 17 React ch1 e1
+    00000000-0000-7000-8000-000000000001 ~ ~ - + bob"#;
+
 fn cases() -> Vec<Case> {
     let case = |name, script, state, keys, arguments| Case { name, script, state, keys, arguments };
     let file = |name: &str| {
@@ -83,11 +104,10 @@ fn cases() -> Vec<Case> {
         std::fs::read_to_string(format!("{folder}/{name}.lua")).unwrap()
     };
     let publish = |state, keys, arguments| {
-        case("publish", [STATE, APPEND, LOG, PUBLISH].concat(), state, keys, arguments)
+        case("publish", [STATE, APPEND, LOG, CHANGE, PUBLISH].concat(), state, keys, arguments)
     };
-    let history = |state, arguments| {
-        case("history", [STATE, LOG, HISTORY].concat(), state, "{t}meta {t}log", arguments)
-    };
+    let history =
+        |state, keys, arguments| case("history", [STATE, LOG, HISTORY].concat(), state, keys, arguments);
     let lease = |keys, arguments| case("lease", file("lease"), LEASES, keys, arguments);
     let mark = |arguments| {
         let state = "HSET {t}read a 1 b 2\nZADD {t}moved 1 a 2 b";
@@ -102,9 +122,13 @@ fn cases() -> Vec<Case> {
         publish(REMAINS, TWICE_ONE_LOG, TWO_TO_A_ROOM),
         publish(LOGS, TWICE_ONE_LOG, TWO_FIRST_LOGS),
         publish(LOGS, TWICE_ONE_LOG, TWO_SECOND_LOGS),
-        history(LOGS, "ff 1000 86400000 after 0 100 100000 ~"),
-        history(LOGS, "ff 1000 9000000000000 after 0 100 100000 ~"),
-        history(REMAINS, "ff 1000 86400000 newest 0 100 100000 600000"),
+        publish(CHANGED_LOG, CHANGE_KEYS, EDIT),
+        publish(CHANGED_LOG, CHANGE_KEYS, RETRACTION),
+        publish(CHANGED_LOG, "{t}meta {t}log {t}x", LAST_REACTION_OFF),
+        history(LOGS, "{t}meta {t}log", "ff 1000 86400000 after 0 100 100000 ~ 0 ~"),
+        history(LOGS, "{t}meta {t}log", "ff 1000 9000000000000 after 0 100 100000 ~ 0 ~"),
+        history(REMAINS, "{t}meta {t}log", "ff 1000 86400000 newest 0 100 100000 600000 0 ~"),
+        history(CHANGED_LOG, "{t}meta {t}log {t}x", "ff 1000 9000000000000 newest 0 100 100000 ~ 1 bob"),
         case(
             "add",
             file("add"),
@@ -202,6 +226,6 @@ fn every_script_is_among_the_cases() {
     let tested = cases()
         .into_iter()
         .map(|case| case.name.to_owned())
-        .chain(["state", "append", "log"].map(String::from));
+        .chain(["state", "append", "log", "change"].map(String::from));
     assert_eq!(tested.collect::<BTreeSet<_>>(), scripts);
 }

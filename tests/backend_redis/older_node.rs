@@ -2,9 +2,11 @@
 //! Building an older node would double the time of the tests. What such a node does to logs and leases are its scripts, so the
 //! tests run these: `older_scripts/` holds them as they were.
 
+use bytes::Bytes;
+use chatnode::backend::{BackendError, Change, ChangeKind, Publish};
 use chatnode::protocol::MessageId;
 
-use crate::support::backend::{ALL, Harness, bodies, message, room, seqs};
+use crate::support::backend::{ALL, Harness, bodies, message, room, seqs, user_name};
 use crate::support::listener::eventually;
 use crate::support::redis_server::RedisServer;
 use chatnode::backend::Range;
@@ -185,4 +187,35 @@ async fn older_node_and_new_one_share_a_log_and_go_back() {
     node.shut_down().await;
     assert_eq!(older.publish("alone", "at last").seq, top.seq + 4);
     assert_whole(&server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn change_waits_until_no_older_node_runs() {
+    let server = RedisServer::start();
+    let older = OlderNode { server: &server, max_messages: "1000", max_bytes: "1000000" };
+    older.starts();
+    let node = Harness::redis(&server, |_| {}).await;
+    let lobby = room("lobby");
+    let said = node.say(&lobby, r#""sender_username":"ann""#).await.position;
+    let change = Change {
+        target: said.message_id,
+        author: Bytes::new(),
+        window: None,
+        kind: ChangeKind::React { user: user_name("bob"), reaction: "+1".into(), on: true },
+    };
+    let publish = Publish {
+        change: Some(change),
+        ..message(&[&lobby], "key", r#""change":"React","sender_username":"bob""#)
+    };
+    let refused = node.backend.broker.publish(publish.clone()).await;
+    assert_eq!(refused, Err(BackendError::OlderNodes));
+    older.ends();
+    eventually("the change is stored", || async {
+        node.backend.broker.publish(publish.clone()).await.is_ok()
+    })
+    .await;
+    // An older node that comes back reads and writes the log as ever: to it, a change is a message.
+    older.starts();
+    assert_eq!(older.publish("other", "from the older node").seq, 3);
+    assert_eq!(seqs(&node.log(&lobby).await), [1, 2, 3]);
 }

@@ -26,7 +26,7 @@ async fn every_error_has_words_for_people() {
         assert_eq!(is_general, for_programmers.contains(&code), "{code}: {words}");
         assert!(!words.contains(['_', '`']), "{code}: {words}");
     }
-    assert_eq!(words.len(), 13);
+    assert_eq!(words.len(), 18);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chatnode::backend::{
-    BackendError, Broker, Entry, Notice, Page, PageLimit, Publication, Publish, Range, Stored,
+    BackendError, Broker, Entry, Fold, MessagePage, Notice, Page, PageLimit, Publication, Publish, Range,
+    Stored,
 };
-use chatnode::protocol::{ConnectionId, Epoch, MessageId, Position, Topic};
+use chatnode::protocol::{ConnectionId, Epoch, MessageId, Position, Topic, UserName};
 use tokio::sync::oneshot;
 
 type Answer = oneshot::Sender<Result<(), BackendError>>;
@@ -172,6 +173,20 @@ impl Broker for Store {
         let page = self.with(|log| log.page(range, limit));
         self.answered().await?;
         Ok(page)
+    }
+
+    async fn messages(
+        &self,
+        topic: &Topic,
+        before: Option<u64>,
+        limit: PageLimit,
+        _: Option<&UserName>,
+    ) -> Result<MessagePage, BackendError> {
+        let Page { top, entries, more } =
+            self.history(topic, before.map_or(Range::Newest, Range::Before), limit).await?;
+        let reached = entries.first().map_or(top.seq + 1, |entry| entry.seq);
+        let messages = entries.into_iter().map(|entry| (entry, Fold::default())).collect();
+        Ok(MessagePage { top, messages, reached, more })
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {

@@ -7,6 +7,7 @@
 mod support;
 
 mod away;
+mod changes;
 mod clocks;
 mod close_codes;
 mod cluster_move;

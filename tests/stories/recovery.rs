@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use chatnode::backend::{BackendError, Publish};
 use chatnode::config::Config;
-use chatnode::protocol::MessageId;
 use chatnode::protocol::encode::ChatBody;
+use chatnode::protocol::{Extras, MessageId};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,7 @@ async fn store_without_channel(mute: &Harness, content: &str) {
         message_id,
         client_id: None,
         sent_at: 1,
+        extras: &Extras::default(),
     };
     let publish = Publish {
         topics: vec![room("ops")],
@@ -50,6 +51,7 @@ async fn store_without_channel(mute: &Harness, content: &str) {
         body: body.encode(),
         owner: None,
         is_repeat_only: false,
+        change: None,
     };
     // The script failed after it had stored the message.
     let result = mute.backend.broker.publish(publish).await;

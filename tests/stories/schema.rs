@@ -127,7 +127,10 @@ on_each_store! {
     async fn enter_and_auth_list_the_features_of_the_node(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
-        let features = json!(["auth", "typing", "history", "members", "read", "ping", "markers", "resume", "received"]);
+        let features = json!([
+            "auth", "typing", "history", "members", "read", "ping", "markers", "edit", "retract", "react", "resume",
+            "received", "reply_to", "thread", "mentions", "attachments", "data",
+        ]);
         assert_eq!(alice.ok("Auth", json!({})).await["features"], features);
         assert_eq!(alice.ok("Enter", json!({ "room": "ops" })).await["features"], features);
         // Entered again, it is still said: that may be the first answer that a client looks at.

@@ -101,6 +101,7 @@ pub fn message(topics: &[&Topic], key: &str, body: &str) -> Publish {
         body: Bytes::copy_from_slice(body.as_bytes()),
         owner: None,
         is_repeat_only: false,
+        change: None,
     }
 }
 

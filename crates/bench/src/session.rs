@@ -236,14 +236,10 @@ impl Session {
         sent.stamp.write(&mut id);
         match &self.topic(sent.to).name {
             Name::Room(room) => {
-                self.put(out, &GroupChat { sender_username, content, room: Some(room.clone()) }, &id);
+                self.put(out, &GroupChat::text(sender_username, Some(room.clone()), content), &id);
             }
             Name::User(target) => {
-                self.put(
-                    out,
-                    &PrivateChat { sender_username, target_username: target.clone(), content },
-                    &id,
-                );
+                self.put(out, &PrivateChat::text(sender_username, target.clone(), content), &id);
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::back_off::BackOff;
 use crate::event::{Event, Message, describe_gap};
 use crate::membership::Membership;
 use crate::resume_point::ResumePoint;
+use crate::revisions::{Revision, Revisions};
 use crate::seen::Seen;
 use crate::text::harmless;
 
@@ -90,6 +91,7 @@ pub struct Conversation {
     more: bool,
     pub(crate) attention: Attention,
     seen: Seen<MessageId>,
+    revisions: Revisions,
     /// The last of the old messages that the node sends after `Enter`, until it has come.
     expected: Option<MessageId>,
 }
@@ -110,6 +112,7 @@ impl Conversation {
             more: true,
             attention: Attention::default(),
             seen: Seen::default(),
+            revisions: Revisions::default(),
             expected: None,
         }
     }
@@ -210,19 +213,44 @@ impl Conversation {
 
     /// A new message came. False if it came before: after a position that can't be proved, the node sends everything again
     /// that it holds.
-    pub(crate) fn receive(&mut self, message: &Message) -> bool {
+    pub(crate) fn receive(&mut self, message: &mut Message) -> bool {
         if self.is_room() {
             self.resume.move_to(message.position);
         }
         self.attention.stop_typing(&message.sender);
+        self.revisions.apply(message);
         self.is_new(message)
+    }
+
+    /// An entry of the room's log came that is no message.
+    pub(crate) fn passed(&mut self, position: Position) {
+        if self.is_room() {
+            self.resume.move_to(position);
+        }
+    }
+
+    /// A message was changed: this one now, or one that comes later.
+    pub(crate) fn revise(&mut self, message_id: MessageId, revision: Revision) {
+        let shown = self.lines.iter_mut().rev().find_map(|line| match line {
+            Line::Message(message) if message.id() == message_id => Some(message),
+            _ => None,
+        });
+        if let Some(message) = shown {
+            revision.apply(message);
+        }
+        self.revisions.insert(message_id, revision);
     }
 
     /// A page of older messages came. Adds those that did not come before, and returns them.
     pub(crate) fn receive_page(&mut self, messages: Vec<Message>, more: bool) -> Vec<Line> {
         self.more = more;
-        let new = messages.into_iter().filter(|message| self.is_new(message)).map(Line::Message);
-        let lines: Vec<Line> = new.collect();
+        let mut lines = Vec::new();
+        for mut message in messages {
+            if self.is_new(&message) {
+                self.revisions.apply(&mut message);
+                lines.push(Line::Message(message));
+            }
+        }
         self.prepend(lines.clone());
         lines
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use chatnode_protocol::{
-    Epoch, ErrorCode, GapReason, MessageId, Position, RequestId, RoomName, Topic, UserName, Word,
+    Epoch, ErrorCode, Extras, GapReason, MessageId, Position, RequestId, RoomName, Topic, UserName, Word,
 };
 
 use crate::reason::{ClosedReason, LostReason};
@@ -32,6 +32,44 @@ pub enum Event {
     },
     /// A message. Each message comes once, in the order of its log.
     Message(Message),
+    /// The author of a message replaced its text. It may be a message that this client never received.
+    #[non_exhaustive]
+    Edited {
+        /// The room, or the other user of the conversation.
+        topic: Topic,
+        /// The author.
+        sender: UserName,
+        /// The message.
+        message_id: MessageId,
+        /// The edit: a newer one has a higher id.
+        version: MessageId,
+        /// The new text.
+        content: String,
+    },
+    /// A message was taken back. Remove your copies of its text.
+    #[non_exhaustive]
+    Retracted {
+        /// The room, or the other user of the conversation.
+        topic: Topic,
+        /// Who took it back.
+        sender: UserName,
+        /// The message.
+        message_id: MessageId,
+    },
+    /// A user added a reaction to a message, or took it away.
+    #[non_exhaustive]
+    Reacted {
+        /// The room, or the other user of the conversation.
+        topic: Topic,
+        /// Whose reaction.
+        sender: UserName,
+        /// The message.
+        message_id: MessageId,
+        /// The reaction, exactly as it was sent. It can be hostile.
+        reaction: String,
+        /// True if it was added.
+        on: bool,
+    },
     /// Messages may be missing between the last message of this topic and the next.
     #[non_exhaustive]
     Gap {
@@ -173,6 +211,14 @@ impl fmt::Display for Event {
             Self::Message(message) => {
                 write!(f, "{} {}: {}", message.topic, message.sender, message.plain())
             }
+            Self::Edited { topic, sender, content, .. } => {
+                write!(f, "{topic} {sender} edited a message: {}", harmless(content))
+            }
+            Self::Retracted { topic, sender, .. } => write!(f, "{topic} {sender} took a message back"),
+            Self::Reacted { topic, sender, reaction, on, .. } => {
+                let (verb, reaction) = (if *on { "reacted with" } else { "took back" }, harmless(reaction));
+                write!(f, "{topic} {sender} {verb} {reaction}")
+            }
             Self::Gap { topic, reason } => {
                 let text = describe_gap(reason);
                 match topic {
@@ -222,6 +268,12 @@ pub struct Message {
     /// The id under which this client sent the message, as [`Sending::id`](crate::Sending::id) returned it. `None` if
     /// somebody else sent it, or another client of this user.
     pub own_id: Option<RequestId>,
+    /// The last edit, if the text was replaced.
+    pub version: Option<MessageId>,
+    /// It was taken back: the text is empty.
+    pub is_retracted: bool,
+    /// What it says beside its text.
+    pub extras: Extras,
 }
 
 impl Message {

@@ -65,6 +65,7 @@ mod private_log;
 mod reason;
 mod requests;
 mod resume_point;
+mod revisions;
 mod seen;
 mod sending;
 mod session;

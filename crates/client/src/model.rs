@@ -28,6 +28,7 @@ use crate::sending::{SendError, StopReason};
 
 // The other parts of the `impl`, which is too long for one file: which part each frame concerns, lists that come in pages,
 // and what was received.
+mod changes;
 mod inbound;
 mod pages;
 mod received;

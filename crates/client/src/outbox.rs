@@ -64,11 +64,11 @@ impl Publish {
         let (sender_username, content) = (me.clone(), self.content.clone());
         match self.topic.clone() {
             Topic::Room(room) => {
-                let request = GroupChat { sender_username, content, room: Some(room) };
+                let request = GroupChat::text(sender_username, Some(room), content);
                 ClientMessage::encode(&request, Some(&self.id), None, Some(received))
             }
             Topic::User(target_username) => {
-                let request = PrivateChat { sender_username, target_username, content };
+                let request = PrivateChat::text(sender_username, target_username, content);
                 ClientMessage::encode(&request, Some(&self.id), None, Some(received))
             }
         }

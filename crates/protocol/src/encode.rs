@@ -7,11 +7,13 @@ use serde::Serialize;
 
 use super::error::ErrorBody;
 use super::events::Event;
+use super::extras::Extras;
 use super::frame;
 use super::id::{Epoch, MessageId, RequestId};
 use super::name::{RoomName, UserName};
 use super::position::MAX_SEQ;
 use super::requests::Request;
+use super::stored::{members, split_kind};
 use super::topic::Topic;
 
 #[derive(Serialize)]
@@ -69,17 +71,15 @@ pub struct ChatBody<'a> {
     pub client_id: Option<&'a str>,
     /// Unix ms.
     pub sent_at: u64,
+    /// What it says beside its text.
+    #[serde(flatten)]
+    pub extras: &'a Extras,
 }
 
 impl ChatBody<'_> {
     /// Encodes the stored part.
     pub fn encode(&self) -> Bytes {
-        // It is kept for long: left to double as it grows, it would be up to twice as large as what it says.
-        let mut json = Vec::with_capacity(self.content.len() + 512);
-        serde_json::to_writer(&mut json, self).expect("a chat body's types have string keys only");
-        json.pop();
-        json.shrink_to_fit();
-        Bytes::from(json).slice(1..)
+        members("", self, self.content.len() + 512)
     }
 }
 
@@ -97,7 +97,9 @@ pub const PAGE_MESSAGE_BYTES: usize = 64;
 pub fn chat_bytes(topic: &Topic, stored: &[u8]) -> usize {
     // Every epoch has 16 digits.
     let epoch = "0000000000000000";
-    chat_head(topic).len() + stored.len() + chat_tail(epoch, MAX_SEQ).len()
+    let (kind, members) = split_kind(stored);
+    let head: usize = head(topic, kind).iter().map(|part| part.len()).sum();
+    head + members.len() + chat_tail(epoch, MAX_SEQ).len()
 }
 
 /// A string without control characters as JSON, with its quotes, in bytes.
@@ -105,11 +107,14 @@ pub fn string_bytes(text: &str) -> usize {
     2 + text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }
 
-fn chat_head(topic: &Topic) -> &'static [u8] {
-    match topic {
-        Topic::Room(_) => br#"{"message_type":"GroupChat","message_body":{"#,
-        Topic::User(_) => br#"{"message_type":"PrivateChat","message_body":{"#,
-    }
+/// What stands before the members of an entry.
+fn head<'a>(topic: &Topic, kind: &'a str) -> [&'a [u8]; 3] {
+    let kind = match (kind, topic) {
+        ("", Topic::Room(_)) => "GroupChat",
+        ("", Topic::User(_)) => "PrivateChat",
+        (kind, _) => kind,
+    };
+    [br#"{"message_type":""#, kind.as_bytes(), br#"","message_body":{"#]
 }
 
 fn chat_tail(epoch: impl std::fmt::Display, seq: u64) -> String {
@@ -118,7 +123,9 @@ fn chat_tail(epoch: impl std::fmt::Display, seq: u64) -> String {
 
 /// Appends the finished frame of one message stored in the topic's log: one copy of the body per node, none per member.
 pub fn put_chat(buffer: &mut BytesMut, topic: &Topic, stored: &[u8], epoch: Epoch, seq: u64) {
-    frame::put_text(buffer, &[chat_head(topic), stored, chat_tail(epoch, seq).as_bytes()]);
+    let (kind, members) = split_kind(stored);
+    let [start, kind, middle] = head(topic, kind);
+    frame::put_text(buffer, &[start, kind, middle, members, chat_tail(epoch, seq).as_bytes()]);
 }
 
 /// The JSON object of a page of history: stored messages with their places, oldest first. Written by hand, since the
@@ -148,6 +155,7 @@ pub fn history_ack(id: &RequestId, history: &[u8]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Position;
     use crate::events::ChatMessage;
     use crate::requests::{History, HistoryAck};
 
@@ -161,16 +169,17 @@ mod tests {
         for (seq, content) in ["hi", "a \"b\"\n\u{1}", "日本 👩\u{200d}💻", "}{", "x"].into_iter().enumerate()
         {
             for topic in &topics {
-                messages.push(ChatMessage {
-                    sender_username: UserName::parse("alice").unwrap(),
-                    topic: topic.clone(),
-                    content: content.repeat(1 + seq * 40),
-                    message_id: MessageId::generate(),
-                    client_id: (seq % 2 == 0).then(|| RequestId::parse("c\t1").unwrap()),
-                    sent_at: 5,
+                let position = Position {
                     epoch: Epoch::generate(),
                     seq: seq as u64 + 7,
-                });
+                    message_id: MessageId::generate(),
+                };
+                let sender = UserName::parse("alice").unwrap();
+                let content = content.repeat(1 + seq * 40);
+                let message = ChatMessage::text(sender.clone(), topic.clone(), content, position, 5);
+                let client_id = (seq % 2 == 0).then(|| RequestId::parse("c\t1").unwrap());
+                let mentions = if seq == 3 { vec![sender] } else { Vec::new() };
+                messages.push(ChatMessage { client_id, mentions, ..message });
             }
         }
         messages
@@ -185,6 +194,7 @@ mod tests {
             message_id: message.message_id,
             client_id: message.client_id.as_ref().map(RequestId::as_str),
             sent_at: message.sent_at,
+            extras: &Extras { mentions: message.mentions.clone(), ..Extras::default() },
         };
         body.encode()
     }
@@ -259,6 +269,7 @@ mod tests {
                 message_id: MessageId::generate(),
                 client_id: None,
                 sent_at: 5,
+                extras: &Extras::default(),
             };
             let stored = BytesMut::from(body.encode());
             assert!(

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::MessageId;
 use crate::word::{Word, words};
 
 words! {
@@ -24,6 +25,16 @@ words! {
         IdentityMismatch = "identity_mismatch",
         /// This user may not do this, whatever its token: only the server API writes to a read-only room.
         Forbidden = "forbidden",
+        /// The log does not hold the message, or it is not one that can be changed.
+        NotFound = "not_found",
+        /// The message was taken back.
+        Gone = "gone",
+        /// The message has a newer edit than `if_version`; `current` has its text.
+        Conflict = "conflict",
+        /// The message is too old to be edited.
+        TooLate = "too_late",
+        /// The message has as many changes of this kind as it may have.
+        TooManyChanges = "too_many_changes",
         /// The connection has not entered the room.
         NotInRoom = "not_in_room",
         /// The connection is in as many rooms as it may be.
@@ -61,4 +72,17 @@ pub struct ErrorBody {
     /// For a publish that failed: whether it may have been stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Word<Outcome>>,
+    /// For a `conflict`: the message as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<Box<Current>>,
+}
+
+/// The text of a message, for who wanted to replace an older one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Current {
+    /// The last edit; the message itself if there is none.
+    pub version: MessageId,
+    /// The text.
+    pub content: String,
 }

@@ -40,6 +40,7 @@ mod close;
 pub mod encode;
 mod error;
 pub mod events;
+mod extras;
 pub mod frame;
 mod id;
 mod name;
@@ -50,6 +51,7 @@ pub mod requests;
 #[cfg(feature = "schema")]
 mod schema;
 mod server_message;
+pub mod stored;
 mod text;
 mod token;
 mod topic;
@@ -58,8 +60,11 @@ mod word;
 
 pub use client_message::{ClientMessage, Rejected};
 pub use close::{CloseReason, retry_after};
-pub use error::{ErrorBody, ErrorCode, Outcome};
+pub use error::{Current, ErrorBody, ErrorCode, Outcome};
 pub use events::{AnyEvent, GapReason};
+pub use extras::{
+    Attachment, Data, Extras, MAX_ATTACHMENTS, MAX_ATTACHMENTS_BYTES, MAX_DATA_BYTES, MAX_MENTIONS,
+};
 pub use id::{ConnectionId, Epoch, MAX_REQUEST_ID_CHARS, MessageId, NotAnEpoch, RequestId};
 pub use name::{MAX_NAME_CHARS, NameError, RoomName, UserName};
 pub use position::{MAX_SEQ, Position, RoomMarker, Since};

@@ -11,12 +11,12 @@ use smallvec::SmallVec;
 
 use super::budget::{Budget, Capacity, RETRY_AFTER};
 use super::lock::lock;
-use super::log::{Addition, First, Log, RecordKey, Retention};
+use super::log::{Addition, First, Log, RecordKey, Retention, with_id};
 use crate::backend::{
-    BackendError, Broker, Deliver, Notice, Owner, Page, PageLimit, Publication, Publish, Range, Stored,
-    steady_ms, unix_ms,
+    BackendError, Broker, ChangeRefusal, Deliver, MessagePage, Notice, Owner, Page, PageLimit, Publication,
+    Publish, Range, Stored, steady_ms, unix_ms,
 };
-use crate::protocol::{ConnectionId, MessageId, Position, Topic};
+use crate::protocol::{ConnectionId, Position, Topic, UserName};
 
 /// An empty log without listeners is deleted if it was unused for this time.
 const DELETE_AFTER_MS: u64 = 10 * 60 * 1_000;
@@ -196,14 +196,6 @@ impl Topics {
     }
 }
 
-/// The body with another message id. No client knows the old one yet, so its first occurrence is the one.
-fn with_id(body: Bytes, old: MessageId, new: MessageId) -> Bytes {
-    let (old, new) = (old.to_string(), new.to_string());
-    let found = (old != new).then(|| body.windows(old.len()).position(|part| part == old.as_bytes()));
-    let Some(at) = found.flatten() else { return body };
-    [&body[..at], new.as_bytes(), &body[at + old.len()..]].concat().into()
-}
-
 /// The topics, as one node uses them.
 pub(super) struct MemoryBroker {
     pub(super) topics: Arc<Topics>,
@@ -213,13 +205,16 @@ pub(super) struct MemoryBroker {
 #[async_trait]
 impl Broker for MemoryBroker {
     async fn publish(&self, publish: Publish) -> Result<Stored, BackendError> {
-        let Publish { mut topics, dedupe_key, mut message_id, mut sent_at, mut body, owner, is_repeat_only } =
-            publish;
+        let Publish { mut topics, dedupe_key, mut message_id, mut sent_at, mut body, .. } = publish;
+        let Publish { owner, is_repeat_only, change, .. } = publish;
         let key = dedupe_key.as_deref().map(RecordKey::of);
         let retention = &self.topics.retention;
         let now = steady_ms();
         if is_repeat_only && !topics.iter().any(|topic| self.topics.holds(topic, key.as_ref(), now)) {
             return Err(BackendError::NotARepeat);
+        }
+        if change.is_some() && topics.first().is_none_or(|topic| self.topics.existing(topic).is_none()) {
+            return Err(ChangeRefusal::NotFound.into());
         }
         // Before any log is locked, since an eviction locks every log.
         let room = self.topics.make_room(owner, now);
@@ -249,6 +244,14 @@ impl Broker for MemoryBroker {
             {
                 return Err(BackendError::InboxFull);
             }
+            if let (Some(change), [(_, deciding), ..]) = (&change, &mut held[..])
+                && !deciding.log.check_change(change, now, retention)?
+            {
+                let top = deciding.log.top;
+                let position = Position { message_id: change.target, ..top };
+                let is_unchanged = true;
+                return Ok(Stored { position, sent_at, duplicate: false, logs_begun: 0, is_unchanged });
+            }
         }
         let first =
             records.iter().zip(&held).find_map(|(record, (_, channel))| Some((record.as_ref()?, channel)));
@@ -257,6 +260,7 @@ impl Broker for MemoryBroker {
             body = channel.log.body(first.seq).unwrap_or(body);
         } else {
             let id = held.iter().fold(message_id, |id, (_, channel)| id.after(channel.log.top.message_id));
+            // No client knows the old one yet, so its first occurrence is the one.
             body = with_id(body, message_id, id);
             message_id = id;
         }
@@ -273,10 +277,13 @@ impl Broker for MemoryBroker {
             logs_begun += u32::from(channel.log.top.seq == 0);
             let entry = channel.log.append(addition, now, retention);
             position = Some(channel.log.top);
+            if let Some(change) = &change {
+                channel.log.apply_change(change);
+            }
             self.topics.deliver(&topics[*index], channel, &Publication::Message { epoch, entry });
         }
         let position = position.ok_or_else(|| BackendError::Refused("a message needs a topic".into()))?;
-        Ok(Stored { position, sent_at, duplicate, logs_begun })
+        Ok(Stored { position, sent_at, duplicate, logs_begun, is_unchanged: false })
     }
 
     async fn announce(
@@ -313,6 +320,18 @@ impl Broker for MemoryBroker {
         let channel = self.topics.channel(topic);
         let mut channel = lock(&channel);
         Ok(channel.log.page(range, limit, steady_ms(), &self.topics.retention))
+    }
+
+    async fn messages(
+        &self,
+        topic: &Topic,
+        before: Option<u64>,
+        limit: PageLimit,
+        reader: Option<&UserName>,
+    ) -> Result<MessagePage, BackendError> {
+        let channel = self.topics.channel(topic);
+        let mut channel = lock(&channel);
+        Ok(channel.log.messages(before, limit, reader, (steady_ms(), &self.topics.retention)))
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {

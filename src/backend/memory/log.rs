@@ -9,14 +9,24 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::budget::{Budget, Usage};
-use crate::backend::{Entry, Owner, Page, PageLimit, Range, UNOPENED_INBOX};
-use crate::protocol::{Epoch, MessageId, Position};
+use super::folds::Folds;
+use crate::backend::{
+    Change, ChangeKind, ChangeRefusal, Entry, MessagePage, Owner, Page, PageLimit, Range, UNOPENED_INBOX,
+};
+use crate::protocol::stored::is_message;
+use crate::protocol::{Epoch, MessageId, Position, UserName};
 
 /// Estimated sizes, bytes, with the slack of the collections, which may be half empty: a log without its name, a message
 /// without its body, a dedupe record.
 const LOG_COST: usize = 1_024;
 const ENTRY_COST: usize = 192;
 const RECORD_COST: usize = 160;
+
+/// What an entry with this body is charged. A change counts twice: its message keeps what it comes to.
+fn entry_cost(body: &[u8]) -> usize {
+    let cost = ENTRY_COST + body.len();
+    if is_message(body) { cost } else { 2 * cost }
+}
 
 /// Limits of what a log keeps.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +84,7 @@ pub(super) struct Log {
     pub(super) top: Position,
     entries: VecDeque<Charged<Aged>>,
     bytes: u64,
+    folds: Folds,
     /// Records of the current window and of the previous one. So a record lives for one to two windows.
     records: [HashMap<RecordKey, Charged<First>>; 2],
     window: u64,
@@ -95,6 +106,7 @@ impl Log {
             top: Position::start(Epoch::generate()),
             entries: VecDeque::new(),
             bytes: 0,
+            folds: Folds::default(),
             records: Default::default(),
             window: 0,
             used_at: now,
@@ -134,7 +146,7 @@ impl Log {
         let entry = Entry { seq: self.top.seq + 1, message_id, prev: self.top.message_id, stored_at, body };
         self.top = Position { seq: entry.seq, message_id, ..self.top };
         self.bytes += entry.body.len() as u64;
-        let mut usage = Usage::of_messages(ENTRY_COST + entry.body.len());
+        let mut usage = Usage::of_messages(entry_cost(&entry.body));
         if let Some(key) = key {
             usage.records = RECORD_COST;
             let first = First { message_id, seq: entry.seq, sent_at };
@@ -159,6 +171,73 @@ impl Log {
             || ((self.entries.len() as u64) < max_messages && self.bytes + bytes as u64 <= max_bytes)
     }
 
+    /// Where the entry with this id is.
+    fn find(&self, id: MessageId) -> Option<usize> {
+        self.entries.binary_search_by_key(&id, |entry| entry.held.entry.message_id).ok()
+    }
+
+    /// Checks a change of a message of this log. False if it would change nothing.
+    pub(super) fn check_change(
+        &mut self,
+        change: &Change,
+        now: u64,
+        retention: &Retention,
+    ) -> Result<bool, ChangeRefusal> {
+        self.trim(now, retention);
+        let index = self.find(change.target).ok_or(ChangeRefusal::NotFound)?;
+        let Aged { entry, since } = &self.entries[index].held;
+        self.folds.check(entry, Duration::from_millis(now.saturating_sub(*since)), change)
+    }
+
+    /// Applies a change, which is the newest entry. Erases what a retraction erases.
+    pub(super) fn apply_change(&mut self, change: &Change) {
+        let Some(index) = self.find(change.target) else { return };
+        let seq = self.entries[index].held.entry.seq;
+        let erased = self.folds.apply(seq, (self.top.seq, self.top.message_id), change);
+        let ChangeKind::Retract { tombstone } = &change.kind else { return };
+        for seq in erased {
+            let first = self.entries.front().map_or(0, |entry| entry.held.entry.seq);
+            let at = seq.checked_sub(first).and_then(|at| usize::try_from(at).ok());
+            let Some(Charged { held, owner }) = at.and_then(|at| self.entries.get_mut(at)) else { continue };
+            let body = with_id(tombstone.clone(), change.target, held.entry.message_id);
+            self.budget.release(*owner, Usage::of_messages(entry_cost(&held.entry.body)));
+            self.budget.charge(*owner, Usage::of_messages(entry_cost(&body)));
+            self.bytes = self.bytes - held.entry.body.len() as u64 + body.len() as u64;
+            held.entry.body = body;
+        }
+    }
+
+    /// Reads messages below a `seq`, or the newest ones, with their changes.
+    pub(super) fn messages(
+        &mut self,
+        before: Option<u64>,
+        limit: PageLimit,
+        reader: Option<&UserName>,
+        (now, retention): (u64, &Retention),
+    ) -> MessagePage {
+        let top = self.page(Range::Top, limit, now, retention).top;
+        let first = self.entries.front().map_or(top.seq + 1, |entry| entry.held.entry.seq);
+        let below =
+            before.map_or(usize::MAX, |seq| usize::try_from(seq.saturating_sub(first)).unwrap_or(usize::MAX));
+        let mut entries = self.entries.range(..below.min(self.entries.len())).rev();
+        let (mut messages, mut bytes, mut reached, mut more) = (Vec::new(), 0, top.seq + 1, false);
+        for Charged { held: Aged { entry, .. }, .. } in &mut entries {
+            let fold = self.folds.fold(entry.seq, reader);
+            if is_message(&entry.body) || fold.is_retracted {
+                bytes += entry.body.len();
+                let is_full = messages.len() == limit.messages as usize || bytes > limit.bytes;
+                if is_full && !messages.is_empty() {
+                    more = true;
+                    break;
+                }
+                messages.push((entry.clone(), fold));
+            }
+            reached = entry.seq;
+        }
+        messages.reverse();
+        MessagePage { top, messages, reached, more }
+    }
+
     fn charge_log_to(&mut self, owner: Option<Owner>) {
         self.budget.release(self.creator, Usage::of_records(self.cost));
         self.budget.charge(owner, Usage::of_records(self.cost));
@@ -169,7 +248,7 @@ impl Log {
     pub(super) fn main_owner(&self) -> Option<Owner> {
         let mut bytes: HashMap<Option<Owner>, usize> = HashMap::new();
         for entry in &self.entries {
-            *bytes.entry(entry.owner).or_default() += ENTRY_COST + entry.held.entry.body.len();
+            *bytes.entry(entry.owner).or_default() += entry_cost(&entry.held.entry.body);
         }
         bytes.into_iter().max_by_key(|(_, bytes)| *bytes).map_or(self.creator, |(owner, _)| owner)
     }
@@ -192,9 +271,10 @@ impl Log {
 
     fn drop_oldest(&mut self) {
         let Some(oldest) = self.entries.pop_front() else { return };
-        let size = oldest.held.entry.body.len();
-        self.bytes -= size as u64;
-        self.budget.release(oldest.owner, Usage::of_messages(ENTRY_COST + size));
+        let entry = oldest.held.entry;
+        self.bytes -= entry.body.len() as u64;
+        self.folds.remove(entry.seq);
+        self.budget.release(oldest.owner, Usage::of_messages(entry_cost(&entry.body)));
     }
 
     fn drop_records(&mut self, records: HashMap<RecordKey, Charged<First>>) {
@@ -280,6 +360,14 @@ impl Log {
         };
         Page { top: self.top, entries, more }
     }
+}
+
+/// The body with another message id in the place of the first one.
+pub(super) fn with_id(body: Bytes, old: MessageId, new: MessageId) -> Bytes {
+    let (old, new) = (old.to_string(), new.to_string());
+    let found = (old != new).then(|| body.windows(old.len()).position(|part| part == old.as_bytes()));
+    let Some(at) = found.flatten() else { return body };
+    [&body[..at], new.as_bytes(), &body[at + old.len()..]].concat().into()
 }
 
 impl Drop for Log {

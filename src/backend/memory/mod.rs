@@ -3,6 +3,7 @@
 
 mod broker;
 mod budget;
+mod folds;
 mod lock;
 mod log;
 mod markers;

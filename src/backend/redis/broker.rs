@@ -8,20 +8,24 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value, from_redis_value};
 
+use super::changed_topics::ChangedTopics;
 use super::codec;
 use super::error::ConnectionRole;
 use super::format_level::FormatLevel;
 use super::keys::{Keys, Layout};
 use super::probe::Readiness;
 use super::publish_item::{PublishItem, PublishTerms, dedupe_hash};
+use super::publish_reply::PublishReply;
 use super::router::{Published, Router};
 use super::script::HISTORY;
 use super::server::Lane;
 use super::slot::Slot;
 use super::subscribers::Subscribers;
-use crate::backend::{BackendError, Broker, Entry, Notice, Page, PageLimit, Publish, Range, Stored};
+use crate::backend::{
+    BackendError, Broker, Entry, Fold, MessagePage, Notice, Page, PageLimit, Publish, Range, Stored,
+};
 use crate::config::History;
-use crate::protocol::{ConnectionId, Epoch, Position, Topic};
+use crate::protocol::{ConnectionId, Epoch, Position, Topic, UserName};
 
 /// Number of logs whose tops are read in one round trip.
 const TOPS_PER_TRIP: usize = 100;
@@ -39,6 +43,8 @@ pub(super) struct RedisBroker {
     pub(super) router: Router,
     pub(super) subscribers: Subscribers,
     pub(super) readiness: Readiness,
+    /// Logs whose pages need the hash of changes.
+    pub(super) changed: ChangedTopics,
     /// The command that publishes to the channels of topics.
     pub(super) publish_command: &'static str,
     /// Whether nodes of an earlier version run.
@@ -66,6 +72,51 @@ impl RedisBroker {
         }
     }
 
+    /// Reads a page by `history.lua`. With `reader`, only messages, with their changes: then the folds, and the lowest `seq` that was
+    /// looked at, are not empty.
+    async fn read(
+        &self,
+        topic: &Topic,
+        (direction, seq): (&str, u64),
+        limit: PageLimit,
+        reader: Option<&str>,
+    ) -> Result<(Page, u64, Vec<Fold>), BackendError> {
+        let epoch = Epoch::generate().to_string();
+        let log = self.keys.log(topic);
+        let mut keys = log.meta_and_stream().to_vec();
+        if self.changed.has(topic) {
+            keys.push(log.changes());
+        }
+        let empty_ttl = match topic {
+            Topic::Room(_) => self.empty_room_ttl_ms().to_string(),
+            Topic::User(_) => String::new(),
+        };
+        // A long page would delay what is published on the same connection.
+        let lane = if limit.messages <= 1 { Lane::Short } else { Lane::Long };
+        type Reply = (String, u64, String, bool, Vec<Value>, u64, Vec<Value>);
+        let (epoch, seq, message_id, more, entries, reached, folds): Reply = loop {
+            let fill = |cmd: &mut Cmd| {
+                cmd.arg(&keys).arg(&epoch).arg(self.retention.max_messages).arg(self.max_age_ms());
+                cmd.arg(direction).arg(seq).arg(limit.messages).arg(limit.bytes).arg(&empty_ttl);
+                cmd.arg(u8::from(reader.is_some())).arg(reader.unwrap_or_default());
+            };
+            let reply: Reply = self.router.script((lane, &keys[0]), &HISTORY, keys.len(), fill).await?;
+            if !reply.0.is_empty() || keys.len() > 2 {
+                break reply;
+            }
+            self.changed.insert(topic);
+            keys.push(log.changes());
+        };
+        let top = codec::position(&epoch, seq, &message_id)
+            .ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
+        let entries: Option<Vec<Entry>> = entries.into_iter().map(codec::parse_entry).collect();
+        let folds: Option<Vec<Fold>> = folds.into_iter().map(codec::parse_fold).collect();
+        let (Some(entries), Some(folds)) = (entries, folds) else {
+            return Err(ConnectionRole::Pool.malformed_reply());
+        };
+        Ok((Page { top, entries, more }, reached, folds))
+    }
+
     /// Reads a page with the script.
     pub(super) async fn page(
         &self,
@@ -74,25 +125,7 @@ impl RedisBroker {
         seq: u64,
         limit: PageLimit,
     ) -> Result<Page, BackendError> {
-        let epoch = Epoch::generate().to_string();
-        let keys = self.keys.log(topic).meta_and_stream();
-        let empty_ttl = match topic {
-            Topic::Room(_) => self.empty_room_ttl_ms().to_string(),
-            Topic::User(_) => String::new(),
-        };
-        let fill = |cmd: &mut Cmd| {
-            cmd.arg(&keys).arg(&epoch).arg(self.retention.max_messages).arg(self.max_age_ms());
-            cmd.arg(direction).arg(seq).arg(limit.messages).arg(limit.bytes).arg(&empty_ttl);
-        };
-        // A long page would delay what is published on the same connection.
-        let lane = if limit.messages <= 1 { Lane::Short } else { Lane::Long };
-        let (epoch, seq, message_id, more, entries): (String, u64, String, bool, Vec<Value>) =
-            self.router.script((lane, &keys[0]), &HISTORY, keys.len(), fill).await?;
-        let top = codec::position(&epoch, seq, &message_id)
-            .ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
-        let entries: Option<Vec<Entry>> = entries.into_iter().map(codec::parse_entry).collect();
-        let entries = entries.ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
-        Ok(Page { top, entries, more })
+        Ok(self.read(topic, (direction, seq), limit, None).await?.0)
     }
 
     /// The top of a log from the replies to `HMGET` and `PTTL`. `None` if there is no log yet, its user has not read it yet, or its
@@ -115,27 +148,6 @@ impl RedisBroker {
     }
 }
 
-/// What `publish.lua` says of one item: where the message is, and its body if another one is stored than was given.
-struct PublishReply {
-    stored: Stored,
-    body: Option<Bytes>,
-}
-
-impl PublishReply {
-    /// Parses `<epoch> <seq> <message id> <sent_at> <duplicate> <begun>`, and what follows a newline.
-    fn parse(reply: Value) -> Option<Self> {
-        let Value::BulkString(reply) = reply else { return None };
-        let reply = Bytes::from(reply);
-        let end = reply.iter().position(|byte| *byte == b'\n');
-        let mut words = std::str::from_utf8(&reply[..end.unwrap_or(reply.len())]).ok()?.split(' ');
-        let position = codec::position(words.next()?, words.next()?.parse().ok()?, words.next()?)?;
-        let sent_at = words.next()?.parse().ok()?;
-        let duplicate = words.next()? == "1";
-        let stored = Stored { position, sent_at, duplicate, logs_begun: words.next()?.parse().ok()? };
-        Some(Self { stored, body: end.map(|end| reply.slice(end + 1..)) })
-    }
-}
-
 impl RedisBroker {
     /// A publish to these logs, in one call.
     fn item(
@@ -151,6 +163,9 @@ impl RedisBroker {
             if dedupe_key.is_some() {
                 keys.extend(log.dedupe());
             }
+            if publish.change.is_some() {
+                keys.push(log.changes());
+            }
         }
         let log = |topic: &Topic| (self.keys.channel_on_server(topic), Epoch::generate().to_string());
         PublishItem {
@@ -163,14 +178,18 @@ impl RedisBroker {
             is_first_of_two: topics.len() < publish.topics.len(),
             body: publish.body.clone(),
             logs: topics.iter().map(log).collect(),
+            change: publish.change.clone().map(Box::new),
         }
     }
 
     /// Publishes to the logs of these topics.
     async fn publish_item(&self, item: PublishItem, topics: &[Topic]) -> Result<PublishReply, BackendError> {
+        let target = item.change.as_ref().map(|change| change.target);
+        let sent_at = item.sent_at;
         let Published { reply, source, deadline } = self.router.publish(item).await?;
-        let reply = PublishReply::parse(reply).ok_or_else(|| ConnectionRole::Command.malformed_reply())?;
-        if let (Some(source), Some(topic)) = (source, topics.last()) {
+        let reply = PublishReply::parse(reply, target, sent_at)
+            .ok_or_else(|| ConnectionRole::Command.malformed_reply())??;
+        if let (Some(source), Some(topic), false) = (source, topics.last(), reply.stored.is_unchanged) {
             self.repeat_at(&source, topic, &reply.stored.position, deadline).await;
         }
         Ok(reply)
@@ -183,6 +202,9 @@ impl RedisBroker {
         let key = publish.dedupe_key.take();
         let target = &publish.topics[..1];
         let first = self.publish_item(self.item(&publish, target, key.clone(), terms), target).await?;
+        if first.stored.is_unchanged {
+            return Ok(first.stored);
+        }
         let given_id = publish.message_id.to_string();
         publish.message_id = first.stored.position.message_id;
         publish.sent_at = first.stored.sent_at;
@@ -220,6 +242,9 @@ impl Broker for RedisBroker {
     async fn publish(&self, mut publish: Publish) -> Result<Stored, BackendError> {
         // A private message to the sender itself goes to one log, once.
         publish.topics.dedup();
+        if publish.change.is_some() && !self.format.has_changes() {
+            return Err(BackendError::OlderNodes);
+        }
         let terms = match publish.owner {
             _ if publish.is_repeat_only => PublishTerms::OnlyRepeat,
             Some(_) => PublishTerms::Charged,
@@ -272,6 +297,29 @@ impl Broker for RedisBroker {
             Range::Newest => Ok(reversed(self.page(topic, "newest", 0, limit).await?)),
             Range::Before(seq) => Ok(reversed(self.page(topic, "before", seq, limit).await?)),
         }
+    }
+
+    async fn messages(
+        &self,
+        topic: &Topic,
+        before: Option<u64>,
+        limit: PageLimit,
+        reader: Option<&UserName>,
+    ) -> Result<MessagePage, BackendError> {
+        let limit = PageLimit { messages: limit.messages.max(1), ..limit };
+        let from = match before {
+            None => ("newest", 0),
+            // No entry has a seq below 1.
+            Some(0) => ("top", 0),
+            Some(seq) => ("before", seq),
+        };
+        let reader = reader.map_or("", UserName::as_str);
+        let (page, reached, folds) = self.read(topic, from, limit, Some(reader)).await?;
+        if folds.len() != page.entries.len() {
+            return Err(ConnectionRole::Pool.malformed_reply());
+        }
+        let messages = page.entries.into_iter().zip(folds).rev().collect();
+        Ok(MessagePage { top: page.top, messages, reached, more: page.more })
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use redis::Value;
 
-use crate::backend::{Entry, Notice, Publication, TokenHash};
+use crate::backend::{Entry, Fold, Notice, Publication, TokenHash};
 use crate::protocol::{ConnectionId, Epoch, MAX_SEQ, MessageId, Position, UserName};
 
 /// Stands for a missing value.
@@ -111,6 +111,24 @@ pub(super) fn parse_entry(value: Value) -> Option<Entry> {
         stored_at: text(bulk(&stored_at)?)?.parse().ok()?,
         body: body.into(),
     })
+}
+
+/// Parses what `history.lua` says of the changes of one message.
+pub(super) fn parse_fold(value: Value) -> Option<Fold> {
+    let Value::Array(parts) = value else { return None };
+    let mut parts = parts.into_iter();
+    let (version, edit, retracted) = (parts.next()?, parts.next()?, parts.next()?);
+    let version = text(bulk(&version)?)?.to_owned();
+    let Value::BulkString(edit) = edit else { return None };
+    let mut fold = Fold { is_retracted: retracted == Value::Int(1), ..Fold::default() };
+    if !version.is_empty() {
+        fold.edit = Some((version.parse().ok()?, edit.into()));
+    }
+    while let Some(reaction) = parts.next() {
+        let (Value::Int(count), Value::Int(is_mine)) = (parts.next()?, parts.next()?) else { return None };
+        fold.reactions.push((text(bulk(&reaction)?)?.to_owned(), u32::try_from(count).ok()?, is_mine == 1));
+    }
+    Some(fold)
 }
 
 fn array<const N: usize>(value: Value) -> Option<[Value; N]> {

@@ -6,34 +6,38 @@
 
 use tokio::sync::watch;
 
-/// Level of this version. 2: dedupe records by the hash of their key, channels with the number of the database. Leases of nodes before that have no level.
-pub(super) const LEVEL: u64 = 2;
+/// Level of this version.
+pub(super) const LEVEL: u64 = CHANGES;
 
-/// Which nodes run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Running {
-    /// The leases were not read yet.
-    #[default]
-    Unknown,
-    /// Also nodes of an earlier version.
-    Mixed,
-    /// Only nodes of this version, or later ones.
-    Current,
-}
+/// Level of nodes that know dedupe records by the hash of their key, and channels with the number of the database. Leases of
+/// nodes before that have no level.
+const HASHED_RECORDS: u64 = 2;
 
-/// What this node knows of the levels of all nodes.
+/// Level of nodes that know changes of messages.
+const CHANGES: u64 = 3;
+
+/// What this node knows of the levels of all nodes: the lowest of them, once the leases have been read.
 #[derive(Debug, Default)]
-pub(super) struct FormatLevel(watch::Sender<Running>);
+pub(super) struct FormatLevel(watch::Sender<Option<u64>>);
 
 impl FormatLevel {
-    /// True while a node of an earlier version may run.
+    fn has(&self, level: u64) -> bool {
+        self.0.borrow().is_some_and(|lowest| lowest >= level)
+    }
+
+    /// True while a node may run that writes and reads dedupe records by their whole key.
     pub(super) fn has_older_nodes(&self) -> bool {
-        *self.0.borrow() != Running::Current
+        !self.has(HASHED_RECORDS)
+    }
+
+    /// True if every node knows changes of messages.
+    pub(super) fn has_changes(&self) -> bool {
+        self.has(CHANGES)
     }
 
     /// True once the leases have been read.
     pub(super) fn is_known(&self) -> bool {
-        *self.0.borrow() != Running::Unknown
+        self.0.borrow().is_some()
     }
 
     /// Resolves once the leases have been read.
@@ -50,8 +54,8 @@ impl FormatLevel {
         }
     }
 
-    /// Notes which nodes run. Returns what was known before.
-    pub(super) fn set(&self, running: Running) -> Running {
-        self.0.send_replace(running)
+    /// Notes the lowest level. Returns the one that was known before.
+    pub(super) fn set(&self, lowest: u64) -> Option<u64> {
+        self.0.send_replace(Some(lowest))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::format_level::{FormatLevel, LEVEL, Running};
+use super::format_level::{FormatLevel, LEVEL};
 use super::router::Router;
 use super::server::Lane;
 use crate::backend::BackendError;
@@ -47,10 +47,11 @@ impl FormatReader {
         pipeline.cmd("HGETALL").arg(levels);
         let (running, levels): (Vec<String>, HashMap<String, u64>) =
             self.router.pipeline((Lane::Long, leases), &pipeline).await?;
-        let is_older = |incarnation: &String| levels.get(incarnation).is_none_or(|level| *level < LEVEL);
-        let state = if running.iter().any(is_older) { Running::Mixed } else { Running::Current };
-        let before = self.level.set(state);
-        if before != state && state == Running::Mixed {
+        let lowest = running.iter().map(|incarnation| levels.get(incarnation).copied().unwrap_or(0)).min();
+        // Without any lease, this node is the only one.
+        let lowest = lowest.unwrap_or(LEVEL);
+        let before = self.level.set(lowest);
+        if before != Some(lowest) && lowest < LEVEL {
             tracing::info!("nodes of an earlier version run: this node writes in their format");
         }
         Ok(())

@@ -42,6 +42,11 @@ impl LogKeys {
         [self.with("d0"), self.with("d1")]
     }
 
+    /// HASH: what the changes of the messages come to.
+    pub(super) fn changes(&self) -> String {
+        self.with("x")
+    }
+
     /// HASH: epoch, top and sums of the log.
     pub(super) fn meta(&self) -> String {
         self.with("meta")
@@ -273,7 +278,7 @@ mod tests {
             let user = Topic::User(UserName::parse(name).unwrap());
             for topic in [room(name), user] {
                 let log = keys.log(&topic);
-                for key in log.meta_and_stream().into_iter().chain(log.dedupe()) {
+                for key in log.meta_and_stream().into_iter().chain(log.dedupe()).chain([log.changes()]) {
                     assert_eq!(hash_tag(&key), hash_tag(&keys.channel(&topic)), "{key}");
                     assert!(key.starts_with("chat:{"), "{key}");
                 }

@@ -12,6 +12,7 @@
 mod backoff;
 mod broker;
 mod call;
+mod changed_topics;
 mod channel_names;
 mod clock;
 mod clock_reader;
@@ -42,6 +43,7 @@ mod presence;
 mod probe;
 mod publish_item;
 mod publish_queue;
+mod publish_reply;
 mod pubsub_agreement;
 mod redirect;
 mod replicas;
@@ -343,6 +345,7 @@ pub async fn connect(
             router,
             subscribers,
             readiness,
+            changed: Default::default(),
             publish_command: way.publish_command(),
             format,
             idle_check: config.node.idle_check,

@@ -12,7 +12,7 @@ use super::memory::MemoryGauge;
 use super::replicas::Replicas;
 use super::slot::Slot;
 use super::steady_clock::SteadyClock;
-use crate::backend::UNOPENED_INBOX;
+use crate::backend::{Change, ChangeKind, UNOPENED_INBOX};
 use crate::config::History;
 
 /// Length of the hash of a dedupe key.
@@ -40,11 +40,14 @@ pub(super) enum PublishTerms {
 /// Added to the terms for the first log of a message, if another call writes the second.
 const FIRST_OF_TWO: u8 = 4;
 
+/// Added to the terms for a change of an earlier message.
+const CHANGE: u8 = 16;
+
 /// One publish, as `append.lua` takes it.
 pub(super) struct PublishItem {
     /// Publishes of one slot may go as one call. That of all keys in a cluster, and always the same one for a single Redis.
     pub(super) slot: Slot,
-    /// The keys of each log: meta and stream, with a dedupe key also the two dedupe hashes.
+    /// The keys of each log: meta and stream, with a dedupe key also the two dedupe hashes, and for a change the hash of changes.
     pub(super) keys: Vec<String>,
     /// The hash of the dedupe key, and the key. Empty if nothing repeats the message.
     pub(super) dedupe: Option<([u8; DEDUPE_HASH_BYTES], String)>,
@@ -56,6 +59,8 @@ pub(super) struct PublishItem {
     pub(super) body: Bytes,
     /// The channel of each log, and its epoch if it is new.
     pub(super) logs: Vec<(String, String)>,
+    /// What it changes, if it is no message. Boxed: most are messages.
+    pub(super) change: Option<Box<Change>>,
 }
 
 impl PublishItem {
@@ -67,9 +72,31 @@ impl PublishItem {
         };
         cmd.arg(self.logs.len()).arg(hash).arg(key).arg(&self.message_id).arg(self.sent_at);
         let first_of_two = if self.is_first_of_two { FIRST_OF_TWO } else { 0 };
-        cmd.arg(self.terms as u8 + first_of_two).arg(&self.body[..]);
+        let change = if self.change.is_some() { CHANGE } else { 0 };
+        cmd.arg(self.terms as u8 + first_of_two + change).arg(&self.body[..]);
         for (channel, epoch) in &self.logs {
             cmd.arg(channel).arg(epoch);
+        }
+        if let Some(change) = &self.change {
+            write_change(change, cmd);
+        }
+    }
+}
+
+/// Appends the six arguments of a change.
+fn write_change(change: &Change, cmd: &mut Cmd) {
+    let window = change.window.map(|window| window.as_millis().to_string()).unwrap_or_default();
+    cmd.arg(change.target.to_string()).arg(&change.author[..]).arg(window);
+    match &change.kind {
+        ChangeKind::Edit { if_version, text } => {
+            let if_version = if_version.map(|id| id.to_string()).unwrap_or_default();
+            cmd.arg("E").arg(&text[..]).arg(if_version);
+        }
+        ChangeKind::Retract { tombstone } => {
+            cmd.arg("R").arg(&tombstone[..]).arg("");
+        }
+        ChangeKind::React { user, reaction, on } => {
+            cmd.arg(if *on { "+" } else { "-" }).arg(reaction).arg(user.as_str());
         }
     }
 }

@@ -82,6 +82,7 @@ pub(super) static PUBLISH: LazyLock<Script> = LazyLock::new(|| {
         include_str!("scripts/state.lua"),
         include_str!("scripts/append.lua"),
         include_str!("scripts/log.lua"),
+        include_str!("scripts/change.lua"),
         &publish_text(),
     ])
 });

@@ -4,6 +4,7 @@
 //! To add a request, write its file and add it to `dispatch`.
 
 mod auth;
+mod change;
 mod enter;
 mod history;
 mod leave;
@@ -60,6 +61,9 @@ impl Session {
             AnyRequest::Read(request) => Box::pin(request.handle(self, id)).await,
             AnyRequest::Ping(request) => Box::pin(request.handle(self, id)).await,
             AnyRequest::Markers(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::Edit(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::Retract(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::React(request) => Box::pin(request.handle(self, id)).await,
         }
     }
 

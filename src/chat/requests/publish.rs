@@ -1,14 +1,17 @@
 //! `GroupChat` and `PrivateChat`. Owns who may publish where; storing is the node's business. Called by `dispatch`.
 
 use super::{Handle, Id, Reply, Result, Session, ack};
+use crate::chat::publisher::Submission;
 use crate::protocol::requests::{GroupChat, PrivateChat, PublishAck};
-use crate::protocol::{RequestId, Topic, UserName};
+use crate::protocol::{Extras, RequestId, Topic, UserName};
 
 impl Handle for GroupChat {
     async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
+        let extras = self.extras();
         let room = session.membership(self.room)?;
         session.node.rooms.check_may_speak(&room)?;
-        let body = publish(session, id, &self.sender_username, &Topic::Room(room), &self.content).await?;
+        let to = Topic::Room(room);
+        let body = publish(session, id, &self.sender_username, &to, &self.content, &extras).await?;
         Ok(ack::<Self>(id, &body))
     }
 }
@@ -16,8 +19,9 @@ impl Handle for GroupChat {
 impl Handle for PrivateChat {
     async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
         session.bind_quietly(&self.sender_username).await?;
-        let topic = Topic::User(self.target_username);
-        let body = publish(session, id, &self.sender_username, &topic, &self.content).await?;
+        let extras = self.extras();
+        let to = Topic::User(self.target_username);
+        let body = publish(session, id, &self.sender_username, &to, &self.content, &extras).await?;
         Ok(ack::<Self>(id, &body))
     }
 }
@@ -26,13 +30,14 @@ async fn publish(
     session: &mut Session,
     id: Id<'_>,
     sender: &UserName,
-    topic: &Topic,
+    to: &Topic,
     content: &str,
+    extras: &Extras,
 ) -> Result<PublishAck> {
     let owner = Some(session.owner(sender));
     let message_id = session.span.message_id();
-    let id = id.map(RequestId::as_str);
-    let stored = session.node.publish(sender, topic, content, id, owner, message_id).await?;
+    let from = Submission { sender, to, client_id: id.map(RequestId::as_str), owner, message_id };
+    let stored = session.node.publish(&from, content, extras).await?;
     session.span.stored(stored.position.message_id, stored.duplicate);
     session.node.registry.write_soon(session.outbox());
     Ok(PublishAck {

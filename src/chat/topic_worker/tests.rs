@@ -8,9 +8,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 
 use super::*;
-use crate::backend::{Notice, Page, Publish, Stored};
+use crate::backend::{MessagePage, Notice, Page, Publish, Stored};
 use crate::chat::registry::TopicGuard;
-use crate::protocol::{ConnectionId, Epoch, RoomName};
+use crate::protocol::{ConnectionId, Epoch, RoomName, UserName};
 
 /// Empty logs. Calls `on_unsubscribe` during each unsubscription.
 struct NotingBroker {
@@ -57,6 +57,16 @@ impl Broker for NotingBroker {
 
     async fn history(&self, _: &Topic, _: Range, _: PageLimit) -> Result<Page, BackendError> {
         Ok(Page { top: Position::start(self.epoch), entries: Vec::new(), more: false })
+    }
+
+    async fn messages(
+        &self,
+        _: &Topic,
+        _: Option<u64>,
+        _: PageLimit,
+        _: Option<&UserName>,
+    ) -> Result<MessagePage, BackendError> {
+        unimplemented!("the worker reads no pages for clients")
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {

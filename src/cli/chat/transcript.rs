@@ -205,7 +205,7 @@ mod tests {
 
     use chatnode_client::model::Model;
     use chatnode_client::protocol::events::ChatMessage;
-    use chatnode_client::{Epoch, GapReason, Topic};
+    use chatnode_client::{Epoch, GapReason, Position, Topic};
     use jiff::tz::TimeZone;
 
     use super::*;
@@ -217,16 +217,9 @@ mod tests {
     }
 
     fn said(text: &str, sent_at: u64) -> Line {
-        let message = ChatMessage {
-            sender_username: user("bob"),
-            topic: Topic::User(user("ann")),
-            content: text.into(),
-            message_id: MessageId::generate(),
-            client_id: None,
-            sent_at,
-            epoch: Epoch::generate(),
-            seq: 1,
-        };
+        let position = Position { epoch: Epoch::generate(), seq: 1, message_id: MessageId::generate() };
+        let topic = Topic::User(user("ann"));
+        let message = ChatMessage::text(user("bob"), topic, text.into(), position, sent_at);
         Line::Message(Model::new(user("ann"), 0).as_seen(message))
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use chatnode_protocol::Extras;
+
 use super::*;
 use crate::resume_point::examples::{joined, position, unproved};
 
@@ -15,12 +17,22 @@ fn room() -> Conversation {
 
 fn message(conversation: &Conversation, sender: &str, seq: u64) -> Message {
     let (topic, sender, content) = (conversation.topic.clone(), user(sender), format!("m{seq}"));
-    Message { topic, sender, content, sent_at: 1, position: position(1, seq), own_id: None }
+    Message {
+        topic,
+        sender,
+        content,
+        sent_at: 1,
+        position: position(1, seq),
+        own_id: None,
+        version: None,
+        is_retracted: false,
+        extras: Extras::default(),
+    }
 }
 
 fn receive(conversation: &mut Conversation, sender: &str, seq: u64) -> bool {
-    let message = message(conversation, sender, seq);
-    let is_new = conversation.receive(&message);
+    let mut message = message(conversation, sender, seq);
+    let is_new = conversation.receive(&mut message);
     if is_new {
         conversation.push(Line::Message(message));
     }
@@ -159,4 +171,31 @@ fn removed_client_enters_again_and_a_refused_one_does_not() {
     assert_eq!(room.enter(now).unwrap().1, Some(position(1, 4)));
     room.refused();
     assert!(room.is_refused() && room.enter(now).is_none());
+}
+
+#[test]
+fn change_reaches_a_message_that_comes_before_or_after_it() {
+    let mut room = room();
+    let id = |seq: u64| position(1, seq).message_id;
+    let edited = |seq, content: &str| Revision::Edited { version: id(seq), content: content.into() };
+    receive(&mut room, "bob", 1);
+    room.revise(id(1), edited(11, "second"));
+    room.revise(id(1), edited(10, "first"));
+    // This one comes with a page that was read before the change.
+    room.revise(id(2), edited(12, "late"));
+    room.revise(id(3), Revision::Retracted);
+    room.revise(id(3), edited(13, "too late"));
+    let page = [2, 3].map(|seq| message(&room, "bob", seq)).to_vec();
+    room.receive_page(page, false);
+    let shown: Vec<_> = room
+        .lines
+        .iter()
+        .filter_map(Line::message)
+        .map(|message| (message.content.as_str(), message.version, message.is_retracted))
+        .collect();
+    assert_eq!(shown, [("late", Some(id(12)), false), ("", None, true), ("second", Some(id(11)), false)]);
+    assert_eq!(room.enter(Instant::now()).unwrap().1, Some(position(1, 1)));
+    room.passed(position(1, 13));
+    room.removed();
+    assert_eq!(room.enter(Instant::now()).unwrap().1, Some(position(1, 13)));
 }

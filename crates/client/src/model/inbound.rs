@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use chatnode_protocol::events::{self, ChatMessage, ReadUpTo};
 use chatnode_protocol::requests::{Auth, AuthAck, Enter, GroupChat, History, Joined};
 use chatnode_protocol::{
-    Ack, AnyEvent, ErrorBody, ErrorCode, GapReason, RequestId, RoomMarker, RoomName, ServerMessage, Topic,
-    UserName, Word,
+    Ack, AnyEvent, ErrorBody, ErrorCode, Extras, GapReason, RequestId, RoomMarker, RoomName, ServerMessage,
+    Topic, UserName, Word,
 };
 
 use super::{Effect, Line, Model};
@@ -68,6 +68,13 @@ impl Model {
             AnyEvent::TokenExpiring(events::TokenExpiring { expires_at }) => {
                 self.effect(Effect::Report(Event::TokenExpiring { expires_at }));
             }
+            AnyEvent::Edit(edit) => self.edited(edit),
+            AnyEvent::Retract(retract) => self.retracted(retract),
+            AnyEvent::React(react) => self.reacted(react),
+            AnyEvent::Tombstone(tombstone) => {
+                let topic = self.topic_as_seen(tombstone.topic.clone(), &tombstone.sender_username);
+                self.passed(&topic, tombstone.position());
+            }
         }
     }
 
@@ -113,16 +120,16 @@ impl Model {
             let receipt = Receipt { message_id, epoch, seq, sent_at, duplicate: false };
             self.effect(Effect::Stored(id, receipt));
         }
-        let message = self.as_seen(message);
+        let mut message = self.as_seen(message);
         let position = message.position;
         let topic = message.topic.clone();
         let is_new = match topic {
             // Nothing comes after the answer to a `Leave`, but messages may come before it.
-            Topic::Room(_) => self.conversations.find(&topic).is_some_and(|room| room.receive(&message)),
+            Topic::Room(_) => self.conversations.find(&topic).is_some_and(|room| room.receive(&mut message)),
             Topic::User(_) => {
                 self.private_log.move_to(message.position);
                 if self.conversations.keeps_history() {
-                    self.conversations.find_or_add(topic.clone()).receive(&message)
+                    self.conversations.find_or_add(topic.clone()).receive(&mut message)
                 } else {
                     self.private_log.is_new(&message.id())
                 }
@@ -143,13 +150,12 @@ impl Model {
     pub fn as_seen(&self, message: ChatMessage) -> Message {
         let position = message.position();
         let ChatMessage { sender_username: sender, topic, content, client_id, sent_at, .. } = message;
-        let is_mine = sender == self.me;
-        let topic = match topic {
-            Topic::User(_) if !is_mine => Topic::User(sender.clone()),
-            topic => topic,
-        };
-        let own_id = client_id.filter(|id| is_mine && self.outbox.is_own(id));
-        Message { topic, sender, content, sent_at, position, own_id }
+        let ChatMessage { version, retracted: is_retracted, reply_to, thread, .. } = message;
+        let ChatMessage { mentions, attachments, data, .. } = message;
+        let extras = Extras { reply_to, thread, mentions, attachments, data };
+        let topic = self.topic_as_seen(topic, &sender);
+        let own_id = client_id.filter(|id| sender == self.me && self.outbox.is_own(id));
+        Message { topic, sender, content, sent_at, position, own_id, version, is_retracted, extras }
     }
 
     /// The messages with all users are in one log: those of any user may be missing.

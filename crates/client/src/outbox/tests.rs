@@ -16,7 +16,7 @@ fn room() -> Topic {
 }
 
 fn error(code: ErrorCode, retry_after_ms: Option<u64>) -> ErrorBody {
-    ErrorBody { code: code.into(), message: "no".into(), retry_after_ms, outcome: None }
+    ErrorBody { code: code.into(), message: "no".into(), retry_after_ms, outcome: None, current: None }
 }
 
 #[test]

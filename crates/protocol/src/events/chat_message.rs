@@ -1,8 +1,11 @@
 //! A stored chat message, as clients see it. Owns its JSON; nodes do not build it from this type but splice it from the
 //! stored body (see `encode`), and a test holds the two to each other.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::extras::{Attachment, Data};
 use crate::id::{Epoch, MessageId, RequestId};
 use crate::name::UserName;
 use crate::position::Position;
@@ -30,9 +33,77 @@ pub struct ChatMessage {
     pub epoch: Epoch,
     /// Its place in that log.
     pub seq: u64,
+    /// The message that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    /// The first message of its thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<MessageId>,
+    /// The users that it mentions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<UserName>,
+    /// What is attached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
+    /// An object of the application's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Data>,
+    /// In a page of history: when its text was last replaced, in Unix milliseconds. `content` is the newest text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<u64>,
+    /// In a page of history: the last edit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<MessageId>,
+    /// In a page of history: it was taken back. `content` is empty.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retracted: bool,
+    /// In a page of history: the reactions, by what was chosen.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reactions: BTreeMap<String, Reactions>,
+}
+
+/// How many users chose a reaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Reactions {
+    /// How many.
+    pub count: u32,
+    /// The user that asked is one of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mine: bool,
 }
 
 impl ChatMessage {
+    /// A message with nothing but its text.
+    pub fn text(
+        sender_username: UserName,
+        topic: Topic,
+        content: String,
+        position: Position,
+        sent_at: u64,
+    ) -> Self {
+        let Position { epoch, seq, message_id } = position;
+        Self {
+            sender_username,
+            topic,
+            content,
+            message_id,
+            client_id: None,
+            sent_at,
+            epoch,
+            seq,
+            reply_to: None,
+            thread: None,
+            mentions: Vec::new(),
+            attachments: Vec::new(),
+            data: None,
+            edited_at: None,
+            version: None,
+            retracted: false,
+            reactions: BTreeMap::new(),
+        }
+    }
+
     /// The position just after this message.
     pub fn position(&self) -> Position {
         Position { epoch: self.epoch, seq: self.seq, message_id: self.message_id }

@@ -3,6 +3,7 @@
 //!
 //! To add an event, write its file and add it to the list at the end of this one.
 
+mod change;
 mod chat_message;
 mod gap;
 mod presence;
@@ -13,14 +14,15 @@ mod typing;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use chat_message::ChatMessage;
+pub use change::{Edit, React, Retract, Target, Tombstone};
+pub use chat_message::{ChatMessage, Reactions};
 pub use gap::{Gap, GapReason};
 pub use presence::{Enter, Leave};
 pub use read::{Read, ReadUpTo};
 pub use token_expiring::TokenExpiring;
 pub use typing::Typing;
 
-/// One kind of event that nothing of is stored: the body of its frame.
+/// One kind of event: the body of its frame.
 pub trait Event: Serialize + DeserializeOwned {
     /// Its `message_type`.
     const KIND: &'static str;
@@ -64,4 +66,4 @@ macro_rules! events {
     };
 }
 
-events! { Enter, Leave, Typing, Read, Gap, TokenExpiring }
+events! { Enter, Leave, Typing, Read, Gap, TokenExpiring, Edit, Retract, React, Tombstone }

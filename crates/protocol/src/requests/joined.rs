@@ -16,6 +16,9 @@ pub const RESUME: &str = "resume";
 /// The word in `features` for `received`, the position in the envelope of a request.
 pub const RECEIVED: &str = "received";
 
+/// The words in `features` for the optional fields of a message.
+const FIELDS: [&str; 5] = ["reply_to", "thread", "mentions", "attachments", "data"];
+
 /// The part of an `Ack` that `Enter` and `Auth` have in common.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -55,7 +58,7 @@ impl Features {
     /// Everything that this version knows.
     pub fn all() -> Self {
         let requests = AnyRequest::FEATURES.iter().flatten();
-        Self(requests.chain([&RESUME, &RECEIVED]).map(|word| Cow::Borrowed(*word)).collect())
+        Self(requests.chain([&RESUME, &RECEIVED]).chain(&FIELDS).map(|word| Cow::Borrowed(*word)).collect())
     }
 
     /// Whether the node knows this request.
@@ -85,7 +88,25 @@ mod tests {
         let words: Vec<&str> = features.iter().collect();
         assert_eq!(
             words,
-            ["auth", "typing", "history", "members", "read", "ping", "markers", "resume", "received"]
+            [
+                "auth",
+                "typing",
+                "history",
+                "members",
+                "read",
+                "ping",
+                "markers",
+                "edit",
+                "retract",
+                "react",
+                "resume",
+                "received",
+                "reply_to",
+                "thread",
+                "mentions",
+                "attachments",
+                "data"
+            ]
         );
         assert!(features.has_request::<Typing>());
         // A node of an earlier version lists none.

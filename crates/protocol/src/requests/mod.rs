@@ -4,6 +4,7 @@
 //! To add a request, write its file and add it to the list at the end of this one.
 
 mod auth;
+mod edit;
 mod enter;
 mod group_chat;
 mod history;
@@ -14,7 +15,9 @@ mod members;
 mod page;
 mod ping;
 mod private_chat;
+mod react;
 mod read;
+mod retract;
 mod typing;
 
 use serde::de::DeserializeOwned;
@@ -25,6 +28,7 @@ use super::object::{self, Fault};
 use super::topic::Topic;
 
 pub use auth::{Auth, AuthAck};
+pub use edit::{ChangeAck, Edit};
 pub use enter::{Enter, EnterAck};
 pub use group_chat::{GroupChat, PublishAck};
 pub use history::{Before, History, HistoryAck, MAX_HISTORY};
@@ -35,7 +39,9 @@ pub use members::{MAX_MEMBERS, Members, MembersAck};
 pub use page::{MAX_PAGE_BYTES, MIN_PAGE_BYTES};
 pub use ping::{Ping, PingAck};
 pub use private_chat::PrivateChat;
+pub use react::{MAX_REACTION_BYTES, MAX_REACTIONS, React};
 pub use read::{Read, ReadUpTo};
+pub use retract::{MAX_REASON_BYTES, Retract};
 pub use typing::Typing;
 
 /// One kind of request: the body of its frame.
@@ -144,4 +150,6 @@ macro_rules! requests {
     };
 }
 
-requests! { Enter, Leave, GroupChat, PrivateChat, Auth, Typing, History, Members, Read, Ping, Markers }
+requests! {
+    Enter, Leave, GroupChat, PrivateChat, Auth, Typing, History, Members, Read, Ping, Markers, Edit, Retract, React,
+}

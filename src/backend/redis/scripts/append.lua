@@ -3,17 +3,21 @@
 -- ordinary is left to publish.lua, which follows and goes on from there.
 --
 -- KEYS: for each log of each item its meta (hash) and log (stream of <seq>-0), and if the item has a dedupe key, d0 and d1
---       (hashes).
+--       (hashes), and if the item is a change the hash of changes (see change.lua).
 -- ARGV: max messages, max age in ms, max bytes, dedupe window in ms, number of the current window (empty: by the clock of
 --       Redis), 1 if the memory for messages is used up, max messages and max bytes in the first of two logs while its user
 --       has never connected, 1 if a node of an earlier version runs, the command that publishes; then the items, one after
 --       the other: number of logs, hash of the dedupe key (empty: nothing repeats the message), the dedupe key, message id,
 --       sent_at, the terms, body, then for each log its channel and the epoch for a new log. The terms are the sum of: 1 if
 --       the limits of the first of two logs apply; 2 if only a repeat is answered, and nothing new is stored; 4 if this is the
---       first of two logs, and another call writes the second; 8 if it is that second log, which gets the message as it is.
+--       first of two logs, and another call writes the second; 8 if it is that second log, which gets the message as it is; 16 if
+--       the item is a change of an earlier message, which six more arguments describe: id of that message, how its body has to
+--       begin, its maximum age in ms (empty: any), kind (E edit, R retraction, + and - reaction), value (text, tombstone, reaction),
+--       extra (of an edit the id that has to be the last one, or empty; of a reaction its user).
 -- Returns for each item an error, or the text `<epoch> <seq> <message id> <sent_at> <duplicate> <begun>`: of the last log, 1 if
 -- all logs already held the message, and the number of logs that were empty before. For the first of two calls, a newline and the
--- body follow, if it is not the one that was given.
+-- body follow, if it is not the one that was given. A text that begins with `!` says why nothing was stored: notfound, author, gone,
+-- late, many, `conflict <id>` with a newline and the present text, `unchanged <epoch>`.
 
 local HEADER = 10
 local call, pack, unpack_state = redis.call, cmsgpack.pack, cmsgpack.unpack
@@ -79,7 +83,7 @@ end
 -- Handles an item whose arguments begin at `at`, and its keys at `key`. Returns nothing if it is not ordinary.
 local function append_ordinary(at, key)
   local terms = ARGV[at + 5]
-  if terms == '2' or terms == '6' then return end
+  if terms == '2' or terms == '6' or #terms > 1 then return end
   local id, sent_at, body, field, hash = ARGV[at + 3], ARGV[at + 4], ARGV[at + 6], nil, nil
   local other_key = key + 2
   if ARGV[at + 1] ~= '' then field, other_key, hash = 'h' .. ARGV[at + 1], key + 4, 2 + window_number % 2 end
@@ -123,9 +127,9 @@ local function reply_with(is_done, reply)
     reply = { err = string.find(reply, '^%u+ ') and reply or 'ERR ' .. reply }
   end
   replies[#replies + 1] = reply
-  local logs = ARGV[at] + 0
-  key = key + logs * (ARGV[at + 1] == '' and 2 or 4)
-  at = at + 7 + 2 * logs
+  local logs, is_change = ARGV[at] + 0, #ARGV[at + 5] > 1
+  key = key + logs * ((ARGV[at + 1] == '' and 2 or 4) + (is_change and 1 or 0))
+  at = at + 7 + 2 * logs + (is_change and 6 or 0)
 end
 
 -- Handles the item in hand, and goes on. Returns nothing if it is not ordinary.

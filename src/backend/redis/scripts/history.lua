@@ -1,50 +1,103 @@
 -- Reads a page of a log, with its top. Starts the log if there is none, and deletes expired entries.
 --
--- KEYS: meta (hash) and log (stream) of the log (see log.lua).
+-- KEYS: meta (hash) and log (stream) of the log (see log.lua), and its hash of changes (see change.lua). Without the last one, the
+--       script returns an empty epoch if a message of the log was ever changed: most logs have no such hash, and while the slot of
+--       a key that is missing moves to another server, a call for several keys is refused.
 -- ARGV: epoch for a new log, max messages, max age in ms, direction (top, after, newest, before), seq, max entries, max bytes,
---       time to live in ms of a log that never had an entry (empty: that of others).
+--       time to live in ms of a log that never had an entry (empty: that of others), 1 for messages with their changes, their
+--       reader (may be empty).
 -- Returns epoch, seq and message id of the top, 1 if more entries follow in the direction of reading, and the entries in
--- the form of XRANGE.
+-- the form of XRANGE: what stands in the place of an erased one looks like it. For messages with their changes, backwards only, other
+-- entries are left out; then come the lowest seq that was looked at, and for each message: id and text of the last edit (or
+-- empty), 1 if it was retracted, then the reaction, the number of users, and 1 if the reader is one, for each reaction.
+
+-- As many entries are looked at in one call, if it is for messages.
+local MAX_LOOKED_AT = 4096
+-- Small batches: a large batch of large bodies would be read only to be cut.
+local BATCH = 16
 
 local log = read_log(KEYS[1], KEYS[2], ARGV[1])
 local max_messages, max_age = tonumber(ARGV[2]), tonumber(ARGV[3])
-local direction, from_seq, max_entries, max_bytes = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
-local empty_ttl = tonumber(ARGV[8])
+local direction, from_seq, max_entries, max_bytes = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local empty_ttl, is_folded, reader = tonumber(ARGV[8]), ARGV[9] == '1', ARGV[10]
+if log.has_changes and not KEYS[3] then return { '', 0, '', 0, {}, 0, {} } end
 local has_expired = plan_trim(log, max_age, math.huge, math.huge)
 local seq = log[SEQ] + 0
 -- A publish may leave a few entries more than the log may hold.
 local first_seq = math.max(log[FIRST] + 0, seq - max_messages + 1)
 
-local page, bytes, more = {}, 0, 0
-if direction ~= 'top' and first_seq <= seq then
-  local forward, first = direction == 'after', int(first_seq) .. '-0'
-  -- The exclusive bound stays text: a seq that a client invented may be too large for a Lua number.
-  local bound = direction == 'newest' and '+' or '(' .. from_seq .. '-0'
-  if forward and tonumber(from_seq) < first_seq then bound = first end
-  while true do
-    local batch
-    -- Small batches: a large batch of large bodies would be read only to be cut.
-    local count = math.min(max_entries - #page, 16)
-    if forward then
-      batch = redis.call('XRANGE', log.stream, bound, '+', 'COUNT', count)
-    else
-      batch = redis.call('XREVRANGE', log.stream, bound, first, 'COUNT', count)
-    end
-    local full = false
-    for _, entry in ipairs(batch) do
-      bytes = bytes + #(entry[2][8] or fail(log.stream, 'entry'))
-      if #page > 0 and bytes > max_bytes then
-        full = true
-        break
-      end
-      page[#page + 1] = entry
-      bound = '(' .. entry[1]
-    end
-    if full or #page >= max_entries or #batch < count then break end
+-- Reads all entries from one seq to another, in the form of XRANGE. Those of erased messages have a fifth pair of fields, and
+-- those of erased edits none of their own.
+local function read_entries(from, to)
+  local found = redis.call('XRANGE', log.stream, int(from) .. '-0', int(to) .. '-0')
+  if #found > to - from or not KEYS[3] then return found end
+  local held, missing, fields = {}, {}, {}
+  for _, entry in ipairs(found) do held[entry[1]] = entry end
+  for at = from, to do
+    if not held[int(at) .. '-0'] then missing[#missing + 1], fields[#fields + 1] = at, change_field(log, 't', int(at)) end
   end
-  if #page > 0 then
-    local last_seq = tonumber(string.match(page[#page][1], '^%d+'))
+  local erased = redis.call('HMGET', KEYS[3], unpack(fields))
+  for i, at in ipairs(missing) do
+    local place = unpack_field(KEYS[3], fields[i], erased[i])
+    if place then
+      held[int(at) .. '-0'] = { int(at) .. '-0', { 'i', place[1], 'p', place[2], 't', place[3], 'b', place[4] }, place[5] }
+    end
+  end
+  local entries = {}
+  for at = from, to do entries[#entries + 1] = held[int(at) .. '-0'] end
+  return entries
+end
+
+local page, bytes, more, reached = {}, 0, 0, seq + 1
+if direction ~= 'top' and first_seq <= seq then
+  local forward = direction == 'after'
+  local at = forward and math.max(from_seq + 1, first_seq) or direction == 'newest' and seq or math.min(from_seq - 1, seq)
+  local last_seq, is_full, looked_at = nil, false, 0
+  while not is_full and at >= first_seq and at <= seq do
+    local count = is_folded and BATCH or math.min(max_entries - #page, BATCH)
+    local finish = forward and math.min(at + count - 1, seq) or math.max(at - count + 1, first_seq)
+    local batch = forward and read_entries(at, finish) or read_entries(finish, at)
+    for i = 1, #batch do
+      local entry = forward and batch[i] or batch[#batch + 1 - i]
+      local body = entry[2][8] or fail(log.stream, 'entry')
+      local is_retracted = entry[3] == 1
+      entry[3] = nil
+      if not is_folded or is_retracted or string.sub(body, 1, #CHANGE) ~= CHANGE then
+        is_full = #page >= max_entries or #page > 0 and bytes + #body > max_bytes
+        if is_full then break end
+        bytes, page[#page + 1] = bytes + #body, entry
+      end
+      last_seq = parse(log.stream, 'id', string.match(entry[1], '^(%d+)-0$'))
+    end
+    at, looked_at = forward and finish + 1 or finish - 1, looked_at + count
+    if not is_folded and #page >= max_entries or looked_at >= MAX_LOOKED_AT then break end
+  end
+  if last_seq then
     if forward and last_seq < seq or not forward and last_seq > first_seq then more = 1 end
+    reached = last_seq
+  end
+end
+
+local folds = {}
+if is_folded then
+  local fields = {}
+  for i, entry in ipairs(page) do
+    local place = string.match(entry[1], '^%d+')
+    fields[2 * i - 1], fields[2 * i] = change_field(log, 'e', place), change_field(log, 'r', place)
+  end
+  local found = KEYS[3] and #page > 0 and redis.call('HMGET', KEYS[3], unpack(fields)) or {}
+  for i, entry in ipairs(page) do
+    local edits = unpack_field(KEYS[3], 'e', found[2 * i - 1] or nil)
+    local reactions = unpack_field(KEYS[3], 'r', found[2 * i] or nil) or {}
+    local fold = { edits and edits[1] or '', edits and edits[2] or '', string.sub(entry[2][8], 1, #CHANGE) == CHANGE and 1 or 0 }
+    for _, users in ipairs(reactions) do
+      local is_mine = 0
+      for j = 2, #users do
+        if users[j] == reader then is_mine = 1 end
+      end
+      fold[#fold + 1], fold[#fold + 2], fold[#fold + 3] = users[1], #users - 1, is_mine
+    end
+    folds[i] = fold
   end
 end
 
@@ -64,4 +117,4 @@ if has_expired then
   redis.call('HSET', log.meta, 'f', log[FIRST], 'b', int(log[BYTES]), 'h', int(log[FIRST_AT]))
   if not log.is_older then redis.call('HSET', log.meta, 'z', cmsgpack.pack(unpack(log))) end
 end
-return { log[EPOCH], seq, log[ID], more, page }
+return { log[EPOCH], seq, log[ID], more, page, reached, folds }

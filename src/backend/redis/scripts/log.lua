@@ -1,14 +1,16 @@
--- Access to a log in all cases. This text follows state.lua, and precedes publish.lua and history.lua, which use `fail`,
--- `read_log`, `begin`, `plan_trim` and `META_FIELDS`.
+-- Access to a log in all cases. This text follows state.lua, and precedes change.lua, publish.lua and history.lua, which
+-- use its functions.
 --
 -- Fields of meta: e epoch, s seq of the newest entry, i its message id, b total bytes of the bodies in the log, f seq of
 --                 the oldest entry, h lower bound of the time at which it was stored, a time at which the newest was;
 --                 n only in the private log of a user who has never connected; z all of them except n (see state.lua);
---                 y the bytes of each block of entries (see publish.lua).
+--                 y the bytes of each block of entries (see publish.lua); x 1 once a message was changed (see change.lua).
 -- Every number that is read is checked.
 
 local DAY = 86400000
-local META_FIELDS = { 'z', 's', 'f', 'b', 'i', 'a', 'e', 'h', 'n', 'y' }
+-- How the body of a change begins, and that of no message.
+local CHANGE = '"change":"'
+local META_FIELDS = { 'z', 's', 'f', 'b', 'i', 'a', 'e', 'h', 'n', 'y', 'x' }
 
 -- Ends the script, or the item in hand: a key holds a value that no node wrote.
 local function fail(key, what)
@@ -20,6 +22,19 @@ local function parse(key, what, text)
   local number = string.match(text or '', '^%d+$') and tonumber(text)
   if not number or number > MAX_INT then fail(key, what) end
   return number
+end
+
+-- Returns a field of the hash of changes (see change.lua). The epoch is part of it: the hash may outlive the log.
+local function change_field(log, kind, place)
+  return kind .. place .. ' ' .. log[EPOCH]
+end
+
+-- Unpacks a field of the hash of changes. Returns nothing if there is none.
+local function unpack_field(key, field, text)
+  if not text then return end
+  local is_valid, value = pcall(cmsgpack.unpack, text)
+  if not is_valid or type(value) ~= 'table' then fail(key, 'field ' .. field) end
+  return value
 end
 
 -- Longer than the life of any entry, and longer than clients usually stay offline.
@@ -57,6 +72,7 @@ local function read_log(meta, stream, new_epoch)
     log.is_new, log.has_remains = true, kind == 'stream'
   end
   log.meta, log.stream, log.is_unopened, log.blocks = meta, stream, found[9], found[10]
+  log.has_changes = found[11] == '1'
   local seq, first = parse(meta, 's', log[SEQ]), parse(meta, 'f', log[FIRST])
   if first < 1 or first > seq + 1 then fail(meta, 'f') end
   return log

@@ -56,6 +56,13 @@ local function write_record(log, field)
   if log[HASH_ENDS] == now + HASH_TTL then redis.call('PEXPIRE', hash, int(HASH_TTL)) end
 end
 
+-- Whether the message of a record, which the stream does not have, was erased by a retraction: then its text must not come back.
+-- An entry that the log no longer holds is not.
+local function is_erased(log)
+  return log.has_changes and log.record_seq + 0 >= log[FIRST] + 0
+    and #redis.call('XRANGE', log.stream, '-', '+', 'COUNT', 1) > 0
+end
+
 local function full()
   return { err = 'OOM the memory for messages is used up' }
 end
@@ -147,6 +154,8 @@ local function publish(at, key)
   local id, sent_at, body, count = ARGV[at + 3], ARGV[at + 4], ARGV[at + 6], ARGV[at] + 0
   local hash_field, key_field = 'h' .. ARGV[at + 1], 'k' .. ARGV[at + 2]
   local is_repeatable, terms = ARGV[at + 1] ~= '', ARGV[at + 5] + 0
+  local is_change = terms >= 16
+  if is_change then terms = terms - 16 end
   local is_second, is_first, only_repeat, is_charged =
     terms == 8, terms % 8 >= 4, terms % 4 >= 2, terms % 2 == 1
   local logs, missing, complete_log, begins_log, new_body = {}, 0, nil, false, ''
@@ -159,12 +168,14 @@ local function publish(at, key)
     if is_repeatable then look_up(log, { hash_field, key_field }) end
     if log.record then complete_log = complete_log or log else missing = missing + 1 end
     logs[i], key = log, key + (is_repeatable and 4 or 2)
+    if is_change then log.change_key, key = KEYS[key], key + 1 end
   end
   local last = logs[count]
   if missing == 0 then
     if not is_first then return last.record .. ' 1 0' end
     local entry_id = last.record_seq .. '-0'
     local entry = redis.call('XRANGE', last.stream, entry_id, entry_id)[1]
+    if not entry and is_erased(last) then return '!gone' end
     return last.record .. ' 1 0' .. (entry and entry[2][2] == last.record_id and '\n' .. entry[2][8] or '')
   end
 
@@ -176,6 +187,7 @@ local function publish(at, key)
     local entry_id = complete_log.record_seq .. '-0'
     local entry = redis.call('XRANGE', complete_log.stream, entry_id, entry_id)[1]
     if entry and entry[2][2] == id then body = entry[2][8] end
+    if not entry and is_erased(complete_log) then return '!gone' end
   elseif is_second then
     if is_full and begins_log then return full() end
   else
@@ -195,17 +207,36 @@ local function publish(at, key)
     id = raised
   end
 
+  if is_change then
+    local base = at + 7 + 2 * count
+    local change = { target = ARGV[base], author = ARGV[base + 1], window = tonumber(ARGV[base + 2]), kind = ARGV[base + 3],
+      value = ARGV[base + 4], extra = ARGV[base + 5] }
+    for i, log in ipairs(logs) do
+      if not log.record then
+        change.key = log.change_key
+        log.change = read_change(log, change)
+        local why_not = i == 1 and not complete_log and not is_second and refuse_change(log, change, max_bytes)
+        if why_not then return why_not end
+      end
+    end
+    logs.change = change
+  end
+
   local begun = 0
   for _, log in ipairs(logs) do
     if not log.record then
       plan(log, #body)
+      if is_change then plan_change(log, logs.change) end
       if log.begins then begun = begun + 1 end
     end
   end
   for i, log in ipairs(logs) do
     if not log.record then
+      local seq = next_record(log, id)
+      if is_change and logs.change.kind == 'R' then log.new_blocks = nil end
       local failed = write(log, id, sent_at, body, is_repeatable and (has_older_nodes and key_field or hash_field))
       if failed then return failed end
+      if is_change then apply_change(log, logs.change, id, seq, max_age + math.max(60000, math.floor(max_age / 4))) end
       if log.is_new and (i < count or is_first) and not complete_log then redis.call('HSET', log.meta, 'n', 1) end
     end
   end

@@ -1,0 +1,182 @@
+-- Changes of earlier messages: edits, retractions and reactions. This text follows log.lua and precedes publish.lua, which
+-- appends the entry of a change like that of a message.
+--
+-- One hash for each log holds what the changes of its messages come to. Fields, each followed by a space and the epoch of
+-- the log:
+--   e<seq>  the edits of the message: the id of the last one, its text, then the seq of each of them, packed
+--   r<seq>  its reactions: for each one the reaction and its users, packed
+--   t<seq>  what stands in the place of an erased entry: message id, id of the previous entry, time, body, 1 if it was a
+--           message and not an edit, packed
+--   i<id>   the seq of an erased message
+-- and without an epoch:
+--   b       bytes of all other fields
+--   c       the cursor of the search for fields whose message is no longer held
+-- A field goes when the search finds it. The whole hash expires when all messages that it is about have.
+
+local MAX_EDITS, MAX_REACTIONS, MAX_REACTIONS_OF_ALL = 100, 20, 1000
+
+-- Finds the entry of a message: the ids of a log sort by seq. Returns its seq and fields, or nothing.
+local function find_entry(log, id)
+  local low, high = log[FIRST] + 0, log[SEQ] + 0
+  while low <= high do
+    local middle = math.floor((low + high) / 2)
+    local entry = redis.call('XRANGE', log.stream, int(middle) .. '-0', int(high) .. '-0', 'COUNT', 1)[1]
+    if not entry then
+      high = middle - 1
+    else
+      local seq = parse(log.stream, 'id', string.match(entry[1], '^(%d+)-0$'))
+      local fields = entry[2]
+      if not fields[8] then fail(log.stream, 'entry') end
+      if fields[2] == id then return seq, fields end
+      if fields[2] < id then low = seq + 1 else high = middle - 1 end
+    end
+  end
+end
+
+-- Reads what a change is about in one log, and the fields that no message needs any longer. Writes nothing.
+local function read_change(log, change)
+  local found = { key = change.key }
+  found.seq, found.fields = find_entry(log, change.target)
+  local place = int(found.seq or 0)
+  local state = redis.call('HMGET', change.key, 'b', 'c', change_field(log, 'e', place), change_field(log, 'r', place))
+  found.bytes, found.cursor = parse(change.key, 'b', state[1] or '0'), state[2] or '0'
+  found.edit_bytes, found.reaction_bytes = #(state[3] or ''), #(state[4] or '')
+  found.edits = unpack_field(change.key, 'e', state[3])
+  found.reactions = unpack_field(change.key, 'r', state[4]) or {}
+  found.is_gone = not found.seq and redis.call('HEXISTS', change.key, change_field(log, 'i', change.target)) == 1
+  found.stale = {}
+  local scan = redis.call('HSCAN', change.key, found.cursor, 'COUNT', 16)
+  found.cursor = scan[1]
+  for i = 1, #scan[2], 2 do
+    local field, value = scan[2][i], scan[2][i + 1]
+    local kind, place, epoch = string.match(field, '^([erti])(%S+) (%S+)$')
+    local seq = tonumber(kind == 'i' and value or place)
+    if seq and (epoch ~= log[EPOCH] or seq < log[FIRST] + 0) then
+      found.stale[#found.stale + 1] = field
+      found.bytes = math.max(0, found.bytes - #field - #value)
+    end
+  end
+  -- The entries that a retraction erases.
+  if found.seq and change.kind == 'R' then
+    found.erased = { { found.seq, found.fields } }
+    for i = 3, #(found.edits or {}) do
+      local id = int(found.edits[i]) .. '-0'
+      local entry = redis.call('XRANGE', log.stream, id, id)[1]
+      if entry then found.erased[#found.erased + 1] = { found.edits[i], entry[2] } end
+    end
+  end
+  return found
+end
+
+-- Returns the new reactions of a message, or nothing and why not.
+local function react(reactions, reaction, user, is_on)
+  local of_user, of_all, at, place = 0, 0, nil, nil
+  for i, users in ipairs(reactions) do
+    of_all = of_all + #users - 1
+    for j = 2, #users do
+      if users[j] == user then
+        of_user = of_user + 1
+        if users[1] == reaction then place = j end
+      end
+    end
+    if users[1] == reaction then at = i end
+  end
+  if is_on == (place ~= nil) then return nil, '!unchanged' end
+  if not is_on then
+    table.remove(reactions[at], place)
+    if #reactions[at] == 1 then table.remove(reactions, at) end
+    return reactions
+  end
+  if of_user >= MAX_REACTIONS or of_all >= MAX_REACTIONS_OF_ALL or not at and #reactions >= MAX_REACTIONS then
+    return nil, '!many'
+  end
+  if not at then
+    at = #reactions + 1
+    reactions[at] = { reaction }
+  end
+  table.insert(reactions[at], user)
+  return reactions
+end
+
+-- Decides whether a change is accepted. Returns why not, or nothing.
+local function refuse_change(log, change, max_fold_bytes)
+  local found = log.change
+  if found.is_gone then return '!gone' end
+  local body = found.seq and found.fields[8]
+  if not body or string.sub(body, 1, #CHANGE) == CHANGE then return '!notfound' end
+  if string.sub(body, 1, #change.author) ~= change.author then return '!author' end
+  if change.window and parse(log.stream, 't', found.fields[6]) + change.window < now then return '!late' end
+  if change.kind == 'E' then
+    local version = found.edits and found.edits[1] or change.target
+    if change.extra ~= '' and change.extra ~= version then
+      return '!conflict ' .. version .. '\n' .. (found.edits and found.edits[2] or body)
+    end
+    if found.edits and #found.edits - 2 >= MAX_EDITS then return '!many' end
+  elseif change.kind ~= 'R' then
+    local _, why_not = react(found.reactions, change.value, change.extra, change.kind == '+')
+    if why_not then return why_not .. (why_not == '!unchanged' and ' ' .. log[EPOCH] or '') end
+    found.has_reacted = true
+  end
+  if change.kind ~= 'R' and found.bytes + #change.value > max_fold_bytes then return '!many' end
+end
+
+-- Takes what a retraction erases out of the bytes of the log, before the entry of the change is appended. Entries that the
+-- log is about to delete are out already.
+local function plan_change(log, change)
+  for _, entry in ipairs(change.kind == 'R' and log.change.erased or {}) do
+    if entry[1] >= log[FIRST] + 0 then log[BYTES] = math.max(0, log[BYTES] - #entry[2][8]) end
+  end
+end
+
+-- Applies a change whose entry was appended as `seq`, with this id.
+local function apply_change(log, change, id, seq, ttl)
+  local found, writes = log.change, {}
+  local bytes = found.bytes
+  local function set(kind, of, value)
+    local field = change_field(log, kind, of)
+    writes[#writes + 1], writes[#writes + 2] = field, value
+    bytes = bytes + #field + #value
+  end
+  local place = found.seq and int(found.seq)
+  if not place or found.seq < log[FIRST] + 0 then
+    -- This log does not hold the message: the entry alone tells of the change.
+    place = nil
+  elseif change.kind == 'E' then
+    local edits = found.edits or { '', '' }
+    -- The two logs of a private message may get edits in different orders: the highest id counts in both.
+    if edits[1] < id then edits[1], edits[2] = id, change.value end
+    edits[#edits + 1] = tonumber(seq)
+    bytes = bytes - found.edit_bytes
+    set('e', place, cmsgpack.pack(edits))
+  elseif change.kind == 'R' then
+    for i, entry in ipairs(found.erased) do
+      local erased, fields = int(entry[1]), entry[2]
+      local body = change.value
+      local first, last = string.find(body, change.target, 1, true)
+      if first then body = string.sub(body, 1, first - 1) .. fields[2] .. string.sub(body, last + 1) end
+      set('t', erased, cmsgpack.pack({ fields[2], fields[4], fields[6], body, i == 1 and 1 or 0 }))
+      found.stale[#found.stale + 1] = change_field(log, 'e', erased)
+    end
+    set('i', change.target, place)
+    bytes = bytes - found.edit_bytes - found.reaction_bytes
+    found.stale[#found.stale + 1] = change_field(log, 'r', place)
+  else
+    local reactions = found.has_reacted and found.reactions
+      or react(found.reactions, change.value, change.extra, change.kind == '+')
+    if reactions then bytes = bytes - found.reaction_bytes end
+    if reactions and #reactions > 0 then
+      set('r', place, cmsgpack.pack(reactions))
+    elseif reactions then
+      found.stale[#found.stale + 1] = change_field(log, 'r', place)
+    end
+  end
+  redis.call('HSET', found.key, 'b', int(math.max(0, bytes)), 'c', found.cursor, unpack(writes))
+  redis.call('PEXPIRE', found.key, int(ttl))
+  if not log.has_changes then redis.call('HSET', log.meta, 'x', 1) end
+  if #found.stale > 0 then redis.call('HDEL', found.key, unpack(found.stale)) end
+  if place and change.kind == 'R' then
+    for _, entry in ipairs(found.erased) do redis.call('XDEL', log.stream, int(entry[1]) .. '-0') end
+    -- The bytes of the blocks of entries are no longer known.
+    redis.call('HDEL', log.meta, 'y')
+  end
+end

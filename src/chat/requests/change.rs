@@ -1,0 +1,70 @@
+//! `Edit`, `Retract` and `React`. Owns who may change messages where; which change fits its message is decided by the store. Called by
+//! `dispatch`.
+
+use super::{Handle, Id, Reply, Result, Session, ack};
+use crate::chat::error::RequestError;
+use crate::chat::publisher::{NewChange, Submission};
+use crate::protocol::requests::{ChangeAck, Edit, React, Retract};
+use crate::protocol::{ErrorCode, MessageId, RequestId, RoomName, Topic, UserName};
+
+impl Handle for Edit {
+    async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
+        let change = NewChange::Edit { content: &self.content, if_version: self.if_version };
+        let about = (&self.sender_username, self.room, self.target_username, self.message_id);
+        Ok(ack::<Self>(id, &publish(session, id, about, change).await?))
+    }
+}
+
+impl Handle for Retract {
+    async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
+        let change = NewChange::Retract { reason: self.reason.as_deref() };
+        let about = (&self.sender_username, self.room, self.target_username, self.message_id);
+        Ok(ack::<Self>(id, &publish(session, id, about, change).await?))
+    }
+}
+
+impl Handle for React {
+    async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
+        let change = NewChange::React { reaction: &self.reaction, on: self.on };
+        let about = (&self.sender_username, self.room, self.target_username, self.message_id);
+        Ok(ack::<Self>(id, &publish(session, id, about, change).await?))
+    }
+}
+
+/// Who changes a message, the room or else the user that it was sent to, and its id.
+type About<'a> = (&'a UserName, Option<RoomName>, Option<UserName>, MessageId);
+
+async fn publish(
+    session: &mut Session,
+    id: Id<'_>,
+    (sender, room, user, target): About<'_>,
+    change: NewChange<'_>,
+) -> Result<ChangeAck> {
+    let topic = match (room, user) {
+        (Some(_), Some(_)) => {
+            let message = "`target_username` and `room` exclude each other";
+            return Err(RequestError::new(ErrorCode::InvalidMessage, message));
+        }
+        (None, Some(user)) => Some(Topic::User(user)),
+        (room, None) => room.map(Topic::Room),
+    };
+    let to = session.addressed(topic)?;
+    match &to {
+        Topic::Room(room) => session.node.rooms.check_may_speak(room)?,
+        Topic::User(_) => session.bind_quietly(sender).await?,
+    }
+    let owner = Some(session.owner(sender));
+    let message_id = session.span.message_id();
+    let from = Submission { sender, to: &to, client_id: id.map(RequestId::as_str), owner, message_id };
+    let stored = session.node.change(&from, target, change).await?;
+    session.span.stored(stored.position.message_id, stored.duplicate || stored.is_unchanged);
+    session.node.registry.write_soon(session.outbox());
+    Ok(ChangeAck {
+        message_id: stored.position.message_id,
+        epoch: stored.position.epoch,
+        seq: (!stored.is_unchanged).then_some(stored.position.seq),
+        sent_at: stored.sent_at,
+        duplicate: stored.duplicate,
+        unchanged: stored.is_unchanged,
+    })
+}

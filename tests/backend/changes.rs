@@ -1,0 +1,268 @@
+//! Changes of messages: what every store accepts, refuses, erases and returns.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chatnode::backend::{
+    BackendError, Change, ChangeKind, ChangeRefusal, Entry, Fold, MessagePage, PageLimit, Publish, Stored,
+};
+use chatnode::protocol::{MessageId, Topic};
+
+use super::TestStore;
+use super::support::backend::{Harness, message, room, user, user_name};
+
+/// A stored message of this user, as nodes write it.
+fn said(user: &str, text: &str) -> String {
+    format!(r#""sender_username":"{user}","content":"{text}""#)
+}
+
+fn edit(target: MessageId, if_version: Option<MessageId>, text: &str) -> Change {
+    let text = Bytes::from(format!(r#""content":"{text}""#));
+    let author = Bytes::from_static(br#""sender_username":"ann","#);
+    Change { target, author, window: None, kind: ChangeKind::Edit { if_version, text } }
+}
+
+fn retraction(target: MessageId) -> Change {
+    let tombstone =
+        Bytes::from(format!(r#""change":"Tombstone","sender_username":"ann","message_id":"{target}""#));
+    let author = Bytes::from_static(br#""sender_username":"ann","#);
+    Change { target, author, window: None, kind: ChangeKind::Retract { tombstone } }
+}
+
+fn reaction(target: MessageId, user: &str, reaction: &str, on: bool) -> Change {
+    let (user, reaction) = (user_name(user), reaction.to_owned());
+    Change { target, author: Bytes::new(), window: None, kind: ChangeKind::React { user, reaction, on } }
+}
+
+fn of_change(topics: &[&Topic], key: &str, change: Change) -> Publish {
+    let kind = match change.kind {
+        ChangeKind::Edit { .. } => "Edit",
+        ChangeKind::Retract { .. } => "Retract",
+        ChangeKind::React { .. } => "React",
+    };
+    let publish = message(topics, key, &format!(r#""change":"{kind}","sender_username":"x""#));
+    Publish { change: Some(change), ..publish }
+}
+
+async fn change(node: &Harness, topics: &[&Topic], change: Change) -> Result<Stored, BackendError> {
+    let key = MessageId::generate().to_string();
+    node.backend.broker.publish(of_change(topics, &key, change)).await
+}
+
+async fn refused(node: &Harness, topics: &[&Topic], refused: Change) -> ChangeRefusal {
+    match change(node, topics, refused).await {
+        Err(BackendError::Change(refusal)) => *refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn messages(node: &Harness, topic: &Topic, reader: &str) -> MessagePage {
+    let limit = PageLimit { messages: 100, bytes: 1 << 20 };
+    node.backend.broker.messages(topic, None, limit, Some(&user_name(reader))).await.unwrap()
+}
+
+/// What the store returns for the one message of a log.
+async fn fold(node: &Harness, topic: &Topic) -> (Entry, Fold) {
+    let page = messages(node, topic, "ann").await;
+    assert_eq!(page.messages.len(), 1);
+    page.messages.into_iter().next().unwrap()
+}
+
+pub async fn edit_is_an_entry_and_changes_its_message(store: &TestStore) {
+    let node = store.node(|_| {}).await;
+    let lobby = room("lobby");
+    let original = node.say(&lobby, &said("ann", "one")).await.position;
+    assert_eq!(fold(&node, &lobby).await.1, Fold::default());
+    let first = change(&node, &[&lobby], edit(original.message_id, None, "two")).await.unwrap();
+    assert_eq!((first.position.seq, first.duplicate, first.is_unchanged), (2, false, false));
+    let expected = Some(original.message_id);
+    let refusal = refused(&node, &[&lobby], edit(original.message_id, expected, "three")).await;
+    let (version, text) = (first.position.message_id, Bytes::from_static(br#""content":"two""#));
+    assert_eq!(refusal, ChangeRefusal::Conflict { version, text });
+    let again = edit(original.message_id, Some(version), "three");
+    let second = change(&node, &[&lobby], again).await.unwrap();
+    let (entry, folded) = fold(&node, &lobby).await;
+    assert_eq!(entry.seq, 1);
+    let text = Bytes::from_static(br#""content":"three""#);
+    assert_eq!(folded.edit, Some((second.position.message_id, text)));
+    // The log itself has all three, each with the one before.
+    let log = node.log(&lobby).await;
+    assert_eq!(log.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(log.windows(2).all(|pair| pair[1].prev == pair[0].message_id));
+}
+
+pub async fn repeated_change_is_stored_once(store: &TestStore) {
+    let node = store.node(|_| {}).await;
+    let lobby = room("lobby");
+    let original = node.say(&lobby, &said("ann", "one")).await.position;
+    let publish = of_change(&[&lobby], "key", edit(original.message_id, None, "two"));
+    let first = node.backend.broker.publish(publish.clone()).await.unwrap();
+    let repeat = Publish { message_id: MessageId::generate(), ..publish };
+    let again = node.backend.broker.publish(repeat).await.unwrap();
+    assert!(again.duplicate && again.position == first.position);
+    assert_eq!(node.log(&lobby).await.len(), 2);
+}
+
+pub async fn change_that_does_not_fit_is_refused(store: &TestStore) {
+    let node = store.node(|_| {}).await;
+    let lobby = room("lobby");
+    let original = node.say(&lobby, &said("ann", "one")).await.position.message_id;
+    let others = node.say(&lobby, &said("anna", "x")).await.position.message_id;
+    assert_eq!(refused(&node, &[&lobby], edit(others, None, "y")).await, ChangeRefusal::NotAuthor);
+    assert_eq!(refused(&node, &[&lobby], retraction(others)).await, ChangeRefusal::NotAuthor);
+    let unknown = MessageId::generate();
+    assert_eq!(refused(&node, &[&lobby], edit(unknown, None, "y")).await, ChangeRefusal::NotFound);
+    assert_eq!(refused(&node, &[&room("none")], edit(original, None, "y")).await, ChangeRefusal::NotFound);
+    let edited = change(&node, &[&lobby], edit(original, None, "y")).await.unwrap().position.message_id;
+    assert_eq!(refused(&node, &[&lobby], edit(edited, None, "z")).await, ChangeRefusal::NotFound);
+    assert_eq!(refused(&node, &[&lobby], reaction(edited, "bob", "+", true)).await, ChangeRefusal::NotFound);
+    let late = Change { window: Some(Duration::ZERO), ..edit(original, None, "z") };
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(refused(&node, &[&lobby], late).await, ChangeRefusal::TooLate);
+    let expected = edit(others, Some(original), "z");
+    let expected = Change { author: Bytes::new(), ..expected };
+    let (version, text) = (others, Bytes::from(said("anna", "x")));
+    assert_eq!(refused(&node, &[&lobby], expected).await, ChangeRefusal::Conflict { version, text });
+    assert_eq!(node.log(&lobby).await.len(), 3);
+}
+
+pub async fn retraction_erases_the_text_and_its_edits(store: &TestStore) {
+    let node = store.node(|_| {}).await;
+    let lobby = room("lobby");
+    let before = node.say(&lobby, &said("bob", "before")).await.position;
+    let original = node.say(&lobby, &said("ann", "secret")).await.position;
+    let target = original.message_id;
+    let edited = change(&node, &[&lobby], edit(target, None, "secret too")).await.unwrap().position;
+    change(&node, &[&lobby], reaction(target, "bob", "+", true)).await.unwrap();
+    change(&node, &[&lobby], retraction(target)).await.unwrap();
+    for further in [edit(target, None, "x"), retraction(target), reaction(target, "bob", "x", true)] {
+        assert_eq!(refused(&node, &[&lobby], further).await, ChangeRefusal::Gone);
+    }
+    let log = node.log(&lobby).await;
+    assert_eq!(log.len(), 5);
+    assert!(log.iter().all(|entry| !entry.body.windows(6).any(|part| part == b"secret")));
+    assert!(log.windows(2).all(|pair| pair[1].prev == pair[0].message_id));
+    for (entry, position) in [(&log[1], original), (&log[2], edited)] {
+        let id = position.message_id;
+        assert_eq!((entry.seq, entry.message_id), (position.seq, id));
+        assert_eq!(
+            entry.body,
+            format!(r#""change":"Tombstone","sender_username":"ann","message_id":"{id}""#)
+        );
+    }
+    let page = messages(&node, &lobby, "ann").await;
+    let seen: Vec<_> = page.messages.iter().map(|(entry, fold)| (entry.seq, fold.is_retracted)).collect();
+    assert_eq!(seen, [(1, false), (2, true)]);
+    assert_eq!(page.messages[1].1, Fold { is_retracted: true, ..Fold::default() });
+    // Pages that begin or end at an erased entry.
+    let limit = PageLimit { messages: 2, bytes: 1 << 20 };
+    let page = node.page(&lobby, chatnode::backend::Range::After(before.seq), limit).await;
+    assert_eq!(page.entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [2, 3]);
+    let page = node.page(&lobby, chatnode::backend::Range::Before(4), limit).await;
+    assert_eq!(page.entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [2, 3]);
+}
+
+pub async fn reaction_counts_each_user_once(store: &TestStore) {
+    let node = store.node(|_| {}).await;
+    let lobby = room("lobby");
+    let target = node.say(&lobby, &said("ann", "one")).await.position.message_id;
+    for user in ["ann", "bob"] {
+        let stored = change(&node, &[&lobby], reaction(target, user, "+1", true)).await.unwrap();
+        assert!(!stored.is_unchanged);
+        let again = change(&node, &[&lobby], reaction(target, user, "+1", true)).await.unwrap();
+        assert!(again.is_unchanged && again.position.message_id == target);
+    }
+    change(&node, &[&lobby], reaction(target, "bob", "日本", true)).await.unwrap();
+    let (_, folded) = fold(&node, &lobby).await;
+    assert_eq!(folded.reactions, [("+1".into(), 2, true), ("日本".into(), 1, false)]);
+    change(&node, &[&lobby], reaction(target, "ann", "+1", false)).await.unwrap();
+    let again = change(&node, &[&lobby], reaction(target, "ann", "+1", false)).await.unwrap();
+    assert!(again.is_unchanged);
+    change(&node, &[&lobby], reaction(target, "bob", "日本", false)).await.unwrap();
+    assert_eq!(fold(&node, &lobby).await.1.reactions, [("+1".into(), 1, false)]);
+    assert_eq!(node.log(&lobby).await.len(), 6);
+}
+
+pub async fn changes_of_a_message_are_bounded(store: &TestStore) {
+    let node = store.node(|_| {}).await;
+    let lobby = room("lobby");
+    let target = node.say(&lobby, &said("ann", "one")).await.position.message_id;
+    for n in 0..20 {
+        change(&node, &[&lobby], reaction(target, "ann", &n.to_string(), true)).await.unwrap();
+    }
+    assert_eq!(refused(&node, &[&lobby], reaction(target, "ann", "0x", true)).await, ChangeRefusal::TooMany);
+    assert_eq!(refused(&node, &[&lobby], reaction(target, "bob", "new", true)).await, ChangeRefusal::TooMany);
+    change(&node, &[&lobby], reaction(target, "bob", "7", true)).await.unwrap();
+    for n in 0..100 {
+        change(&node, &[&lobby], edit(target, None, &n.to_string())).await.unwrap();
+    }
+    assert_eq!(refused(&node, &[&lobby], edit(target, None, "more")).await, ChangeRefusal::TooMany);
+    change(&node, &[&lobby], retraction(target)).await.unwrap();
+    let log = node.log(&lobby).await;
+    assert_eq!(log.iter().filter(|entry| entry.body.starts_with(br#""change":"Tombstone""#)).count(), 101);
+}
+
+pub async fn private_change_reaches_both_logs(store: &TestStore) {
+    let node = store.node(|_| {}).await;
+    let (ann, bob) = (user("ann"), user("bob"));
+    node.say(&ann, "other").await;
+    let topics = [&bob, &ann];
+    let key = MessageId::generate().to_string();
+    let sent = node.publish(&topics, &key, &said("ann", "one")).await.unwrap().position;
+    change(&node, &topics, edit(sent.message_id, None, "two")).await.unwrap();
+    change(&node, &[&ann, &bob], reaction(sent.message_id, "bob", "+1", true)).await.unwrap();
+    for log in [&ann, &bob] {
+        let page = messages(&node, log, "bob").await;
+        let (entry, folded) = page.messages.last().unwrap();
+        assert_eq!(entry.message_id, sent.message_id);
+        assert_eq!(folded.edit.as_ref().unwrap().1, &br#""content":"two""#[..]);
+        assert_eq!(folded.reactions, [("+1".into(), 1, true)]);
+    }
+    change(&node, &topics, retraction(sent.message_id)).await.unwrap();
+    for log in [&ann, &bob] {
+        let page = messages(&node, log, "bob").await;
+        assert!(page.messages.last().unwrap().1.is_retracted);
+        let entries = node.log(log).await;
+        assert!(entries.iter().all(|entry| !entry.body.ends_with(br#""one""#)));
+        assert!(entries.windows(2).all(|pair| pair[1].prev == pair[0].message_id));
+    }
+}
+
+pub async fn page_of_messages_leaves_changes_out(store: &TestStore) {
+    let node = store.node(|_| {}).await;
+    let lobby = room("lobby");
+    for n in 0..5 {
+        let target = node.say(&lobby, &said("ann", &n.to_string())).await.position.message_id;
+        for user in 0..20 {
+            change(&node, &[&lobby], reaction(target, &format!("u{user}"), "+1", true)).await.unwrap();
+        }
+    }
+    let (mut below, mut found) = (None, Vec::new());
+    let limit = PageLimit { messages: 2, bytes: 1 << 20 };
+    loop {
+        let page = node.backend.broker.messages(&lobby, below, limit, None).await.unwrap();
+        assert!(page.messages.len() <= 2);
+        assert!(page.messages.iter().all(|(_, fold)| fold.reactions == [("+1".into(), 20, false)]));
+        found.extend(page.messages.iter().rev().map(|(entry, _)| entry.seq));
+        below = Some(page.reached);
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(found, [85, 64, 43, 22, 1]);
+}
+
+pub async fn trimmed_message_takes_its_changes_along(store: &TestStore) {
+    let node = store.node(|config| config.history.max_messages = 10).await;
+    let lobby = room("lobby");
+    let target = node.say(&lobby, &said("ann", "one")).await.position.message_id;
+    let kept = node.say(&lobby, &said("ann", "two")).await.position.message_id;
+    change(&node, &[&lobby], edit(target, None, "x")).await.unwrap();
+    for n in 0..20 {
+        node.say(&lobby, &said("ann", &n.to_string())).await;
+    }
+    assert_eq!(refused(&node, &[&lobby], edit(kept, None, "y")).await, ChangeRefusal::NotFound);
+    let page = messages(&node, &lobby, "ann").await;
+    assert!(page.messages.iter().all(|(_, fold)| *fold == Fold::default()));
+    assert!(!page.more);
+}
