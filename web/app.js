@@ -162,7 +162,9 @@ function roomToJoin() {
  */
 function start(name, token = '') {
 	login.set({ name, token });
-	session = new Session(name, token, { changed, watching, arrived, notice, stopped });
+	/** @param {Conversation} conv @param {Message} item */
+	const editing = (conv, item) => conv === session?.current && views.composer.edit(item);
+	session = new Session(name, token, { changed, watching, arrived, notice, editing, stopped });
 	views = {
 		composer: composer(session, () => views.timeline.toEnd()),
 		timeline: timeline(session, (text) => views.composer.take(text)),

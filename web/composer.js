@@ -16,6 +16,20 @@ export function composer(session, sent) {
 	/** @type {Conversation | null} */
 	let conv = null;
 	let typedAt = 0;
+	/**
+	 * The message that is being edited, and the draft that waits.
+	 * @type {{ id: string, draft: string } | null}
+	 */
+	let editing = null;
+
+	/** Goes back to the draft. */
+	function endEditing() {
+		if (!editing) return;
+		const { draft } = editing;
+		editing = null;
+		$('editing').hidden = true;
+		set(draft);
+	}
 
 	/** @param {string} text */
 	function set(text) {
@@ -39,12 +53,20 @@ export function composer(session, sent) {
 	field.oninput = () => {
 		typedAt = Date.now();
 		size();
-		if (!conv) return;
+		if (!conv || editing) return;
 		conv.draft = field.value;
 		session.changed();
 		if (field.value) session.typing(conv);
 	};
+	$('cancel').onclick = () => {
+		endEditing();
+		field.focus();
+	};
 	field.onkeydown = (event) => {
+		if (event.key === 'Escape' && editing && !event.isComposing) {
+			event.preventDefault();
+			return endEditing();
+		}
 		// While an input method composes a character, Enter belongs to it.
 		if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
 		event.preventDefault();
@@ -55,6 +77,10 @@ export function composer(session, sent) {
 		const text = field.value.trim();
 		field.focus();
 		if (!text || !conv) return;
+		if (editing) {
+			session.change(conv, 'Edit', { message_id: editing.id, content: text });
+			return endEditing();
+		}
 		session.say(conv, text);
 		set('');
 		sent();
@@ -66,6 +92,7 @@ export function composer(session, sent) {
 		focus: () => field.focus(),
 		render() {
 			if (session.current === conv) return;
+			endEditing();
 			conv = session.current;
 			$('composer').hidden = !conv;
 			if (!conv) return;
@@ -74,6 +101,19 @@ export function composer(session, sent) {
 			field.placeholder = conv.isReadOnly ? readOnly : writeTo(conv.title);
 			field.ariaLabel = conv.isReadOnly ? readOnlyIn(conv.title) : field.placeholder;
 			set(conv.draft);
+		},
+		/**
+		 * Takes a stored message to edit it.
+		 * @param {{ id: string, text: string }} item
+		 */
+		edit(item) {
+			endEditing();
+			const draft = field.value;
+			editing = { id: item.id, draft };
+			$('editing').hidden = false;
+			field.value = item.text;
+			size();
+			field.focus();
 		},
 		/** @param {string} text Goes before the draft. */
 		take(text) {

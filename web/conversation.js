@@ -36,6 +36,9 @@ const message = (body) => ({
 	from: body.sender_username,
 	text: body.content,
 	at: body.sent_at,
+	version: body.version,
+	retracted: body.retracted ?? false,
+	reactions: body.reactions ?? {},
 });
 
 export class Conversation {
@@ -75,6 +78,11 @@ export class Conversation {
 	/** @type {Map<string, number>} */
 	typing = new Map();
 	draft = '';
+	/**
+	 * The numbers of a room's entries after `read` that are no messages.
+	 * @type {number[]}
+	 */
+	changes = [];
 	/** The numbers of messages after `read`: from other users, and from this user. */
 	counted = 0;
 	own = 0;
@@ -119,7 +127,8 @@ export class Conversation {
 	get unread() {
 		const { position, read } = this;
 		if (!this.isRoom || !position || read?.epoch !== position.epoch) return this.counted;
-		return Math.max(0, position.seq - (read.seq ?? 0) - this.own);
+		const changes = this.changes.filter((seq) => seq > (read.seq ?? 0)).length;
+		return Math.max(0, position.seq - (read.seq ?? 0) - this.own - changes);
 	}
 
 	/**
@@ -158,6 +167,16 @@ export class Conversation {
 		if (this.read) this.#recount();
 	}
 
+	/**
+	 * An entry of the room's log came that is no message: its number does not count as unread.
+	 * @param {StoredMessage} body
+	 */
+	passed(body) {
+		this.position = positionOf(body);
+		if (this.#isAfter(body, this.read)) this.changes.push(body.seq);
+		if (this.changes.length > MOST_ITEMS) this.changes.shift();
+	}
+
 	/** @param {string} [reason] */
 	gap(reason) {
 		const last = this.items.at(-1);
@@ -190,6 +209,7 @@ export class Conversation {
 		this.counted = this.own = 0;
 		if (!last || !this.#isAfter(last, this.read)) return false;
 		this.read = positionOf(last);
+		this.changes = [];
 		return true;
 	}
 
@@ -213,8 +233,8 @@ export class Conversation {
 
 	/** @returns {SavedConversation} */
 	toJSON() {
-		const { kind, name, position, read, peerRead, draft, counted, own } = this;
-		return { kind, name, position, read, peerRead, draft, counted, own };
+		const { kind, name, position, read, peerRead, draft, counted, own, changes } = this;
+		return { kind, name, position, read, peerRead, draft, counted, own, changes };
 	}
 
 	/**

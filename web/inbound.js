@@ -1,6 +1,7 @@
 // @ts-check
 // Applies the events of the server to a session. Keeps nothing.
 
+import { apply, isChange } from './changes.js';
 import { keyOf, positionOf } from './conversation.js';
 import { connection as texts } from './strings.js';
 
@@ -21,6 +22,7 @@ export function receive(session, type, body) {
 	const stored = /** @type {StoredMessage} */ (body);
 	if (type === 'GroupChat' && conv) message(session, conv, stored);
 	else if (type === 'PrivateChat') message(session, session.conversation('peer', peer), stored);
+	else if (isChange(type)) change(session, conv, type, stored, mine);
 	else if (type === 'Enter' || type === 'Leave') conv?.presence(sender, type === 'Enter');
 	else if (type === 'Typing' && !mine) conv?.typing.set(sender, Date.now());
 	else if (type === 'Read' && mine) conv?.readElsewhere(body);
@@ -32,6 +34,21 @@ export function receive(session, type, body) {
 	} else if (type === 'Error' && body.code !== 'rate_limited') session.on.notice(body.message ?? '');
 	// Without a message on its way, the page itself was too fast: it entered many rooms.
 	else if (type === 'Error' && session.outbox.busy.size) session.on.notice(texts.tooFast);
+}
+
+/**
+ * A change is an entry of the log like a message, but never unread.
+ * @param {Session} session
+ * @param {Conversation | undefined} conv
+ * @param {string} type
+ * @param {StoredMessage} body
+ * @param {boolean} mine
+ */
+function change(session, conv, type, body, mine) {
+	if (body.room === undefined) session.position = positionOf(body);
+	if (!conv) return;
+	if (conv.isRoom) conv.passed(body);
+	apply(conv, type, body, mine);
 }
 
 /**

@@ -32,17 +32,21 @@ export const actionsLabel = (item) => texts.actions(item.from, time.format(item.
  */
 export function bubble(item, { first, last, mine, named, state }, actions, menu) {
 	const clock = el('span', { title: date.format(item.at), dir: 'auto' }, time.format(item.at));
-	const meta = el('span', { class: 'meta' }, clock, mine && icon(state), mine && spoken(texts.states[state]));
+	const edited = item.state || !item.version || item.retracted ? null : el('span', {}, texts.edited);
+	const meta = el('span', { class: 'meta' }, edited, clock, mine && icon(state), mine && spoken(texts.states[state]));
 	const sender = el(
 		'b',
 		{ class: named && first && !mine ? 'who' : 'sr', dir: 'auto' },
 		mine ? texts.you : item.from,
 	);
+	const gone = !item.state && item.retracted;
 	const look = JUST_EMOJI.test(item.text) ? 'text emoji' : 'text';
-	const text = el('span', { class: look, dir: 'auto' }, ...format(item.text));
+	const text = gone
+		? el('i', { class: 'text' }, texts.deleted)
+		: el('span', { class: look, dir: 'auto' }, ...format(item.text));
 	const line = el('div', { class: `line ${state} ${mine ? 'mine' : ''} ${first ? 'first' : ''}` });
 	if (named && !mine) line.append(last ? face(item.from) : el('span', { class: 'avatar none' }));
-	line.append(el('div', { class: 'bubble' }, tint(sender, item.from), text, meta));
+	line.append(el('div', { class: 'bubble' }, tint(sender, item.from), text, chosen(item), meta));
 	const more = el('button', { class: 'more', type: 'button', tabindex: '-1', 'aria-haspopup': 'menu' }, icon('more'));
 	Object.assign(more, { ariaLabel: actionsLabel(item), ariaExpanded: 'false', onclick: () => menu(more) });
 	line.append(more);
@@ -52,6 +56,20 @@ export function bubble(item, { first, last, mine, named, state }, actions, menu)
 		line.append(el('p', { class: 'failure' }, `${problem} ${item.why} `, ...buttons));
 	}
 	return line;
+}
+
+/**
+ * The reactions to a message, most frequent first; equal ones in a fixed order.
+ * @param {Message | Unsent} item
+ */
+function chosen(item) {
+	const all = item.state ? [] : Object.entries(item.reactions);
+	if (!all.length) return null;
+	all.sort(([name, one], [other, { count }]) => count - one.count || (name < other ? -1 : 1));
+	const shown = all.map(([reaction, { count, mine }]) =>
+		el('span', { class: mine ? 'chosen own' : 'chosen', dir: 'auto' }, texts.reactions(reaction, count)),
+	);
+	return el('span', { class: 'reactions' }, ...shown);
 }
 
 /** @param {string} reason */

@@ -27,6 +27,16 @@ export interface StoredMessage extends Position {
 	content: string;
 	sent_at: number;
 	client_id?: string;
+	room?: string;
+	version?: string;
+	retracted?: boolean;
+	reactions?: Record<string, Reactions>;
+}
+
+/** How many users chose a reaction. */
+export interface Reactions {
+	count: number;
+	mine?: boolean;
 }
 
 /** The body of an event. Each type of event has some of these fields. */
@@ -36,6 +46,9 @@ export interface EventBody extends Partial<StoredMessage> {
 	reason?: string;
 	code?: string;
 	message?: string;
+	target?: { message_id: string };
+	reaction?: string;
+	on?: boolean;
 }
 
 /** The fields that the answers to `Auth` and `Enter` share. */
@@ -46,6 +59,7 @@ interface ResumeAck extends Position {
 	next_seq: number;
 	dedupe_ms?: number;
 	idle_timeout_ms?: number;
+	features?: string[];
 }
 
 /** The answer to each request of the page. */
@@ -60,6 +74,9 @@ export interface Acks {
 	History: { messages: StoredMessage[]; more: boolean };
 	Members: { members: string[]; count: number; more: boolean };
 	Markers: { markers: { target_username: string; message_id: string }[]; more: boolean };
+	Edit: unknown;
+	Retract: unknown;
+	React: unknown;
 	Ping: { sender_username: string };
 }
 
@@ -98,6 +115,11 @@ export interface Message extends Position {
 	from: string;
 	text: string;
 	at: number;
+	/** The last edit. */
+	version?: string;
+	/** Its author took it back. */
+	retracted: boolean;
+	reactions: Record<string, Reactions>;
 	gap?: undefined;
 	state?: undefined;
 }
@@ -154,6 +176,7 @@ export interface SavedConversation {
 	draft: string;
 	counted: number;
 	own: number;
+	changes?: number[];
 }
 
 export interface SavedState {
@@ -169,6 +192,8 @@ export interface SessionHandler {
 	/** Another user's message arrived that is newer than the connection. */
 	arrived(conv: Conversation, item: Message): void;
 	notice(text: string): void;
+	/** The user wants to edit a message. */
+	editing(conv: Conversation, item: Message): unknown;
 	/** The connection ended and must not be retried; the code is a close code or an error code. */
 	stopped(code: number | string | undefined, message?: string): void;
 }
@@ -183,6 +208,8 @@ export interface Look {
 	named: boolean;
 	state: 'waiting' | 'sending' | 'failed' | 'stored' | 'read';
 	expired: boolean;
+	/** What became of it: its last edit, whether it was taken back, and its reactions, as JSON. */
+	revision?: string;
 }
 
 /** How loud a conversation is: every message notifies, or they are only counted, or not even that. */
@@ -205,7 +232,9 @@ export interface Elements {
 	chat: HTMLElement;
 	composer: HTMLFormElement;
 	copy: HTMLButtonElement;
+	cancel: HTMLButtonElement;
 	draft: HTMLTextAreaElement;
+	editing: HTMLElement;
 	enter: HTMLButtonElement;
 	find: HTMLInputElement;
 	go: HTMLButtonElement;

@@ -10,6 +10,7 @@ import { isPassing, isSilent, outbox } from './outbox.js';
 import { addMembers, allMarkers, MOST_NAMES } from './pages.js';
 import { storage } from './storage.js';
 import { connection as texts } from './strings.js';
+import { wordsFor } from './words.js';
 
 /** @import { Acks, CaughtUp, Claim, EventBody, Failure, Kind, Position, SessionHandler } from './page.d.ts' */
 
@@ -31,6 +32,8 @@ export class Session {
 	 */
 	caughtUp = null;
 	dedupeMs = 300_000;
+	/** What the server knows beyond the core requests. */
+	features = new Set();
 	/**
 	 * The position in the user's private log.
 	 * @type {Position | undefined}
@@ -188,6 +191,20 @@ export class Session {
 		return this.#ask(conv.isRoom ? 'GroupChat' : 'PrivateChat', conv, { content }, id);
 	}
 
+	/**
+	 * Changes a stored message. What the server refuses is shown.
+	 * @param {Conversation} conv
+	 * @param {'Edit' | 'Retract' | 'React'} type
+	 * @param {{ message_id: string, content?: string, reaction?: string, on?: boolean }} change
+	 */
+	async change(conv, type, change) {
+		try {
+			await this.#ask(type, conv, change, crypto.randomUUID());
+		} catch (error) {
+			this.on.notice(wordsFor(/** @type {Failure} */ (error).code));
+		}
+	}
+
 	changed() {
 		this.on.changed();
 		this.#saving ??= setTimeout(() => this.save(), SAVE_EVERY);
@@ -215,6 +232,7 @@ export class Session {
 		try {
 			const ack = await this.#ask('Auth', null, { since });
 			idleTimeout = ack.idle_timeout_ms;
+			this.features = new Set(ack.features);
 			this.#resumed(this, peers, since, ack, back);
 			allMarkers((page) => this.#ask('Markers', null, page), ack).then((reads) => {
 				for (const conv of this.list('peer'))

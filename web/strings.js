@@ -16,6 +16,7 @@ export const fixed = {
 	badgeConversations: 'Unread conversations',
 	badgeMessages: 'Unread messages',
 	badgeNone: 'None',
+	cancel: 'Cancel',
 	close: 'Close',
 	colours: 'Colours',
 	conversations: 'Conversations',
@@ -23,6 +24,7 @@ export const fixed = {
 	dark: 'Dark',
 	directMessages: 'Direct messages',
 	done: 'Done',
+	editing: 'You edit a message.',
 	goTo: 'Go to',
 	haveToken: 'I have an access token',
 	joinOrWrite: 'Join or write (Ctrl+K)',
@@ -110,6 +112,14 @@ export const message = {
 	sendAgain: 'Send again',
 	edit: 'Edit',
 	delete: 'Delete',
+	edited: 'edited',
+	deleted: 'This message was deleted.',
+	/** @param {string} reaction */
+	react: (reaction) => `React with ${reaction}`,
+	/** @param {string} reaction */
+	takeBack: (reaction) => `Take back ${reaction}`,
+	/** @type {(reaction: string, count: number) => string} */
+	reactions: (reaction, count) => `${reaction} ${count}`,
 	/** @type {(from: string, time: string) => string} */
 	actions: (from, time) => `Actions: ${from}, ${time}`,
 	copyText: 'Copy text',

@@ -238,6 +238,7 @@ export function timeline(session, edit) {
 			named: conv.isRoom,
 			state: isRead ? 'read' : (item.state ?? 'stored'),
 			expired: item.state === 'failed' && session.outbox.expired(item),
+			revision: item.state ? undefined : JSON.stringify([item.version, item.retracted, item.reactions]),
 		};
 	}
 

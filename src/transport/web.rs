@@ -27,6 +27,7 @@ const FILES: [(&str, &str); FILE_COUNT] = files![
     "address.js",
     "app.js",
     "banner.js",
+    "changes.js",
     "choices.js",
     "clipboard.js",
     "composer.js",
@@ -59,7 +60,7 @@ const FILES: [(&str, &str); FILE_COUNT] = files![
     "timeline.js",
     "words.js",
 ];
-const FILE_COUNT: usize = 35;
+const FILE_COUNT: usize = 36;
 
 /// The files as browsers get them.
 static SERVED: LazyLock<[(&str, Bytes); FILE_COUNT]> =

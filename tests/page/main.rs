@@ -7,6 +7,7 @@ mod support;
 
 mod access;
 mod browser;
+mod changes;
 mod choices;
 mod ends;
 mod engine;
