@@ -161,6 +161,8 @@ fn cases() -> Vec<Case> {
         ),
         case("token", file("token"), "ZADD {t}tokens 1 old", "{t}tokens", "new u 2 99999999999999 index"),
         case("token", file("token"), "SET {t}token x", "{t}token", "new u 2 99999999999999 record"),
+        case("revoke", file("revoke"), "SET {t}revoked 5", "{t}revoked", "7 99999999999999"),
+        case("revoke", file("revoke"), "SET {t}revoked 5", "{t}revoked", "3 ~"),
         case("clock", file("clock"), "HSET {t}clock offset 5", "{t}clock", "5 7"),
         lease("{t}leases {t}nodes {t}durations {t}levels {t}claimed", "renew one 15000 a 1 2"),
         lease(LEASE_KEYS, "retire one 15000"),
