@@ -10,12 +10,22 @@ use arbitrary::Arbitrary;
 use chatnode::{backend, protocol};
 use libfuzzer_sys::fuzz_target;
 
-// The source file itself: the format of keys stays private to the Redis backend.
+// The source files themselves: the format of keys stays private to the Redis backend.
+#[path = "../../src/backend/redis/channel_names.rs"]
+#[expect(dead_code, reason = "only keys are tested")]
+mod channel_names;
+#[path = "../../src/backend/redis/format_level.rs"]
+#[expect(dead_code, reason = "only keys are tested")]
+mod format_level;
 #[path = "../../src/backend/redis/keys.rs"]
 #[expect(dead_code, reason = "only keys that contain names are tested")]
 mod keys;
+#[path = "../../src/backend/redis/slot.rs"]
+#[expect(dead_code, reason = "only keys are tested")]
+mod slot;
 
-use keys::Keys;
+use channel_names::ChannelNames;
+use keys::{Keys, Layout};
 use protocol::{MAX_NAME_CHARS, RoomName, Topic, UserName};
 
 const PREFIX: &str = "chat";
@@ -29,7 +39,7 @@ struct Input<'a> {
 fuzz_target!(|input: Input<'_>| {
     let accepted = [input.one, input.other].map(accept);
     let [Some(one), Some(other)] = accepted else { return };
-    let keys = Keys::new(PREFIX);
+    let keys = Keys::new(PREFIX, ChannelNames::new(0, Default::default()), Layout::Single);
     let (mine, others) = (owned(&keys, &one), owned(&keys, &other));
     if one == other {
         assert_eq!(mine, others);
@@ -76,9 +86,9 @@ fn owned(keys: &Keys, name: &str) -> [Vec<String>; 2] {
     let (room, user) = (RoomName::parse(name).unwrap(), UserName::parse(name).unwrap());
     let (room_topic, user_topic) = (Topic::Room(room.clone()), Topic::User(user.clone()));
     let mut of_room = vec![keys.channel(&room_topic), keys.members(&room), keys.holders(&room)];
-    of_room.extend(keys.log(&room_topic).all());
+    of_room.extend(log_keys(keys, &room_topic));
     let mut of_user = vec![keys.channel(&user_topic), keys.tokens(&user), keys.cursor(&user)];
-    of_user.extend(keys.log(&user_topic).all());
+    of_user.extend(log_keys(keys, &user_topic));
     of_user.extend(keys.room_markers(&user));
     of_user.extend(keys.private_markers(&user));
     for (of_one, kind) in [(&of_room, "r:"), (&of_user, "u:")] {
@@ -89,6 +99,12 @@ fn owned(keys: &Keys, name: &str) -> [Vec<String>; 2] {
         }
     }
     [of_room, of_user]
+}
+
+/// All keys of a log.
+fn log_keys(keys: &Keys, topic: &Topic) -> Vec<String> {
+    let log = keys.log(topic);
+    log.meta_and_stream().into_iter().chain(log.dedupe()).chain([log.changes()]).collect()
 }
 
 /// Returns the part that Redis Cluster hashes: between the first `{` and the next `}`.

@@ -207,7 +207,7 @@ fn resumed(scenario: &Scenario) {
     let is_that_message = is_this_log
         && match cursor.id {
             CursorId::Known(id) => id == log.at(seq).message_id,
-            CursorId::Garbage => false,
+            CursorId::Invalid => false,
             CursorId::Unproven | CursorId::Newest => true,
         };
     if cursor.epoch != Some(log.epoch) {

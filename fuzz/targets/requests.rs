@@ -8,9 +8,10 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
-use chatnode::protocol::requests::ReadUpTo;
+use chatnode::protocol::requests::{MAX_MARKERS, MAX_REACTION_BYTES, MAX_REASON_BYTES, ReadUpTo};
 use chatnode::protocol::{
-    AnyRequest, ClientMessage, ErrorBody, ErrorCode, MAX_HISTORY, MAX_MEMBERS, MAX_SEQ, Rejected, encode,
+    AnyRequest, ClientMessage, ErrorBody, ErrorCode, MAX_ATTACHMENTS, MAX_DATA_BYTES, MAX_HISTORY, MAX_MEMBERS,
+    MAX_MENTIONS, MAX_SEQ, Rejected, encode,
 };
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
@@ -167,7 +168,7 @@ fn decode(text: &str) {
                     | ErrorCode::UnknownType
                     | ErrorCode::MessageTooLarge
             ));
-            let body = ErrorBody { code: code.into(), message, retry_after_ms: None, outcome: None };
+            let body = ErrorBody { code: code.into(), message, retry_after_ms: None, outcome: None, current: None };
             let frame = encode::error(id.as_ref(), &body);
             let payload = if frame[1] < 126 { &frame[2..] } else { &frame[4..] };
             let answer: Value = serde_json::from_slice(payload).unwrap();
@@ -200,7 +201,11 @@ fn check(request: &AnyRequest) {
             assert!(enter.since.is_none_or(|since| is_number(since.seq)));
         }
         AnyRequest::Auth(auth) => assert!(auth.since.is_none_or(|since| is_number(since.seq))),
-        AnyRequest::GroupChat(chat) => assert!((1..=MAX_CONTENT).contains(&chat.content.len())),
+        AnyRequest::GroupChat(chat) => {
+            assert!((1..=MAX_CONTENT).contains(&chat.content.len()));
+            assert!(chat.mentions.len() <= MAX_MENTIONS && chat.attachments.len() <= MAX_ATTACHMENTS);
+            assert!(chat.data.as_ref().is_none_or(|data| data.get().len() <= MAX_DATA_BYTES));
+        }
         AnyRequest::PrivateChat(chat) => assert!((1..=MAX_CONTENT).contains(&chat.content.len())),
         AnyRequest::History(history) => {
             assert!((1..=MAX_HISTORY).contains(&history.limit));
@@ -211,6 +216,12 @@ fn check(request: &AnyRequest) {
             ReadUpTo::Room { seq, .. } => assert!(is_number(*seq)),
             ReadUpTo::User { message_id, .. } => assert!(message_id.is_time_ordered()),
         },
+        AnyRequest::Markers(markers) => assert!((1..=MAX_MARKERS).contains(&markers.limit)),
+        AnyRequest::Edit(edit) => assert!((1..=MAX_CONTENT).contains(&edit.content.len())),
+        AnyRequest::Retract(retract) => {
+            assert!(retract.reason.as_ref().is_none_or(|reason| (1..=MAX_REASON_BYTES).contains(&reason.len())));
+        }
+        AnyRequest::React(react) => assert!((1..=MAX_REACTION_BYTES).contains(&react.reaction.len())),
         AnyRequest::Leave(_) | AnyRequest::Typing(_) | AnyRequest::Ping(_) => {}
     }
     assert!((1..=5).contains(&request.cost()));
