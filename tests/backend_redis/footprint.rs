@@ -1,8 +1,11 @@
-//! What logs leave behind in Redis: rooms that were only entered, and dedupe records.
+//! What logs leave behind in Redis: rooms that were only entered, dedupe records, and changes of messages.
 
-use crate::support::backend::{ALL, Harness, room, user};
+use bytes::Bytes;
+use chatnode::backend::{Change, ChangeKind, Publish, Range};
+use chatnode::protocol::MessageId;
+
+use crate::support::backend::{ALL, Harness, message, room, user, user_name};
 use crate::support::redis_server::RedisServer;
-use chatnode::backend::Range;
 
 fn ttl_minutes(server: &RedisServer, key: &str) -> i64 {
     server.command(&["PTTL", key]).unwrap().trim().parse::<i64>().unwrap() / 60_000
@@ -72,4 +75,31 @@ async fn dedupe_record_of_an_older_node_is_recognised() {
     let again = node.publish(&[&ops], "key", "x").await.unwrap();
     assert!(again.duplicate && again.position == first.position);
     assert!(!node.publish(&[&ops], "another key", "x").await.unwrap().duplicate);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hash_of_changes_forgets_trimmed_messages() {
+    let server = RedisServer::start();
+    let node = Harness::redis(&server, |config| config.history.max_messages = 40).await;
+    let lobby = room("lobby");
+    let react = async |target: MessageId| {
+        let kind = ChangeKind::React { user: user_name("bob"), reaction: "+1".into(), on: true };
+        let change = Change { target, author: Bytes::new(), window: None, kind };
+        let publish = message(&[&lobby], &MessageId::generate().to_string(), r#""change":"React""#);
+        node.backend.broker.publish(Publish { change: Some(change), ..publish }).await.unwrap();
+    };
+    for _ in 0..10 {
+        react(node.say(&lobby, "hi").await.position.message_id).await;
+    }
+    let fields = || server.command(&["HLEN", "chat:{r:lobby}:x"]).unwrap();
+    let state = 3;
+    assert_eq!(fields(), (10 + state).to_string());
+    let bytes = || server.command(&["HGET", "chat:{r:lobby}:x", "b"]).unwrap().parse::<u64>().unwrap();
+    let of_ten = bytes();
+    for _ in 0..60 {
+        node.say(&lobby, "hi").await;
+    }
+    react(node.say(&lobby, "hi").await.position.message_id).await;
+    assert_eq!(fields(), (1 + state).to_string());
+    assert!(bytes() < of_ten / 5, "{} of {of_ten}", bytes());
 }

@@ -11,6 +11,7 @@
 -- and without an epoch:
 --   b       bytes of all other fields
 --   c       the cursor of the search for fields whose message is no longer held
+--   f       the oldest seq of the log when this search began: as long as it is the same, there is nothing to find
 -- A field goes when the search finds it. The whole hash expires when all messages that it is about have.
 
 local MAX_EDITS, MAX_REACTIONS, MAX_REACTIONS_OF_ALL = 100, 20, 1000
@@ -38,14 +39,20 @@ local function read_change(log, change)
   local found = { key = change.key }
   found.seq, found.fields = find_entry(log, change.target)
   local place = int(found.seq or 0)
-  local state = redis.call('HMGET', change.key, 'b', 'c', change_field(log, 'e', place), change_field(log, 'r', place))
+  local state = redis.call('HMGET', change.key, 'b', 'c', change_field(log, 'e', place), change_field(log, 'r', place), 'f')
   found.bytes, found.cursor = parse(change.key, 'b', state[1] or '0'), state[2] or '0'
   found.edit_bytes, found.reaction_bytes = #(state[3] or ''), #(state[4] or '')
   found.edits = unpack_field(change.key, 'e', state[3])
   found.reactions = unpack_field(change.key, 'r', state[4]) or {}
   found.is_gone = not found.seq and redis.call('HEXISTS', change.key, change_field(log, 'i', change.target)) == 1
   found.stale = {}
-  local scan = redis.call('HSCAN', change.key, found.cursor, 'COUNT', 16)
+  -- A small hash comes as a whole, whatever the count: not with each change.
+  local scan = { found.cursor, {} }
+  found.searched = state[5] or log[FIRST]
+  if found.cursor ~= '0' or found.searched ~= log[FIRST] then
+    if found.cursor == '0' then found.searched = log[FIRST] end
+    scan = redis.call('HSCAN', change.key, found.cursor, 'COUNT', 16)
+  end
   found.cursor = scan[1]
   for i = 1, #scan[2], 2 do
     local field, value = scan[2][i], scan[2][i + 1]
@@ -170,7 +177,8 @@ local function apply_change(log, change, id, seq, ttl)
       found.stale[#found.stale + 1] = change_field(log, 'r', place)
     end
   end
-  redis.call('HSET', found.key, 'b', int(math.max(0, bytes)), 'c', found.cursor, unpack(writes))
+  redis.call('HSET', found.key, 'b', int(math.max(0, bytes)), 'c', found.cursor, 'f', found.searched,
+    unpack(writes))
   redis.call('PEXPIRE', found.key, int(ttl))
   if not log.has_changes then redis.call('HSET', log.meta, 'x', 1) end
   if #found.stale > 0 then redis.call('HDEL', found.key, unpack(found.stale)) end
