@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chatnode::backend::{Entry, Page};
-use chatnode::chat::{Cursor, CursorId, TokenBucket, Verdict, continuity, judge};
+use chatnode::chat::{Cursor, TokenBucket, Verdict, continuity, judge};
 use chatnode::protocol::{ClientMessage, Epoch, GapReason, MessageId, Position, RoomName, Since, UserName};
 use proptest::prelude::*;
 use support::{frame_model, lease_model, leases};
@@ -170,13 +170,18 @@ proptest! {
         prop_assert!(continuity(&Cursor::from(claim), &log.page(seq)).is_some());
     }
 
-    /// A position that the node chose needs no proof, but is never beyond the log.
+    /// A place that the node chose by number is one as long as the log has what it had up to there.
     #[test]
-    fn position_by_number_is_never_beyond_the_log(messages in 0_usize..20, seq in 0_u64..40) {
+    fn place_by_number_is_below_what_the_log_lost(
+        messages in 0_usize..20, lost in 0_usize..20, after in 0_usize..20, seq in 0_u64..40,
+    ) {
         let mut log = Log::new();
         (0..messages).for_each(|_| drop(log.append()));
-        let cursor = Cursor { epoch: Some(log.epoch), seq, id: CursorId::Unproven };
-        prop_assert_eq!(continuity(&cursor, &log.page(seq)).is_none(), seq <= messages as u64);
+        let cursor = Cursor::unproven(&log.top(), seq);
+        let kept = messages.saturating_sub(lost);
+        log.entries.truncate(kept);
+        (0..after).for_each(|_| drop(log.append()));
+        prop_assert_eq!(continuity(&cursor, &log.page(seq)).is_none(), seq <= kept as u64);
     }
 
     /// In any period, no more passes than the burst and what the rate adds; and a request waits only if that is used up.

@@ -178,6 +178,7 @@ fn resumed(scenario: &Scenario) {
     let before = usize::from(scenario.before % 40);
     let mut log = Log { epoch: epoch(1), ids: (1..=before).map(|seq| id(seq, 1)).collect(), first_held: 0 };
     let place = log.at(usize::from(scenario.at) % (before + 1));
+    let newest = log.at(before).message_id;
     log.ids.truncate(before - usize::from(scenario.lost) % (before + 1));
     if scenario.is_new_epoch {
         log.epoch = epoch(2);
@@ -198,7 +199,7 @@ fn resumed(scenario: &Scenario) {
     }
     let mut cursor = Cursor::from(claim);
     if matches!(scenario.claim, Claim::SeqOnly) {
-        cursor.id = CursorId::Unproven;
+        cursor.id = CursorId::Unproven(newest);
     }
     let verdict = continuity(&cursor, &log.page(cursor.seq));
 
@@ -208,7 +209,7 @@ fn resumed(scenario: &Scenario) {
         && match cursor.id {
             CursorId::Known(id) => id == log.at(seq).message_id,
             CursorId::Invalid => false,
-            CursorId::Unproven | CursorId::Newest => true,
+            CursorId::Unproven(newest) | CursorId::Newest(newest) => log.at(seq).message_id <= newest,
         };
     if cursor.epoch != Some(log.epoch) {
         assert_eq!(verdict, Some(GapReason::Epoch));

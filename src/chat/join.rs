@@ -180,7 +180,7 @@ impl Joins {
                 let (everything, top) = self.replay.everything(topic).await?;
                 // From the beginning: if the log lost messages there, nobody has taken them.
                 let is_trimmed = everything.seq > 0;
-                Ok(plain(Some(if is_trimmed { Cursor::unproven(top.epoch, 0) } else { everything }), None))
+                Ok(plain(Some(if is_trimmed { Cursor::unproven(&top, 0) } else { everything }), None))
             }
             ReplayFrom::Cursor(Some(position)) => {
                 let cursor = Cursor::from(position);
@@ -218,7 +218,7 @@ impl Joins {
         let top = page.top;
         let (reason, (everything, top)) = match broken {
             None if top.seq - cursor.seq <= MAX_MISSED => return Ok(recovered(Some(top))),
-            None => (GapReason::TooMany, (Cursor::unproven(top.epoch, top.seq - MAX_MISSED), top)),
+            None => (GapReason::TooMany, (Cursor::unproven(&top, top.seq - MAX_MISSED), top)),
             Some(GapReason::Trimmed) => (GapReason::Trimmed, (before_first(&page).into(), top)),
             Some(reason) => (reason, self.replay.everything(topic).await?),
         };
@@ -227,7 +227,7 @@ impl Joins {
         let start = match newest {
             Some(count) => {
                 let seq = top.seq.saturating_sub(count.into()).max(everything.seq);
-                if seq == everything.seq { everything } else { Cursor::unproven(top.epoch, seq) }
+                if seq == everything.seq { everything } else { Cursor::unproven(&top, seq) }
             }
             None => everything,
         };
@@ -283,6 +283,6 @@ impl LocalTopic {
         if cursor.seq == last.seq {
             return id == last.message_id;
         }
-        state.ring.after(cursor.seq, Some(id)).is_some()
+        state.ring.after(cursor.seq, |found| found == id).is_some()
     }
 }

@@ -182,8 +182,8 @@ impl Replay {
             // the message at the cursor. Above the cursor there are other messages now.
             GapReason::Rollback => {
                 let next_seq = cursor.seq.min(page.top.seq + 1).max(1);
-                let place = Cursor::unproven(page.top.epoch, next_seq - 1);
-                let Some(known) = cursor.known_id() else { return Ok(place) };
+                let place = Cursor::unproven(&page.top, next_seq - 1);
+                let Some(known) = cursor.newest_known() else { return Ok(place) };
                 let limit = self.registry.queued().page_limit();
                 let newest = self.broker.history(&topic.name, Range::Newest, limit).await?;
                 let younger = Cursor::from(before_newer(&newest, known));
@@ -221,7 +221,7 @@ impl LocalTopic {
             return Pulled::Settled;
         }
         // A cursor beyond `last` too: only the log tells whether this node is late, or the log was rolled back.
-        let Some(missed) = state.ring.after(cursor.seq, cursor.known_id()) else {
+        let Some(missed) = state.ring.after(cursor.seq, |found| cursor.fits(found)) else {
             return Pulled::NeedsLog(cursor);
         };
         let (mut bytes, mut count, mut reached) = (0, 0, cursor);
@@ -261,7 +261,7 @@ impl LocalTopic {
     }
 
     /// Whether the log that was just read contradicts what this node knew of it before: its top is lower or another message,
-    /// or the node still has the message of which the log has another.
+    /// or the node still has the message of which the log has another, or from which a place was counted back.
     fn is_contradicted_by(
         &self,
         top: &Position,
@@ -276,7 +276,11 @@ impl LocalTopic {
         }
         matches!(broken, Some(GapReason::Rollback | GapReason::Epoch))
             && cursor.epoch == Some(known.epoch)
-            && cursor.known_id().is_some_and(|id| self.lock().ring.id_at(cursor.seq) == Some(id))
+            && match cursor.id {
+                CursorId::Known(id) => self.lock().ring.id_at(cursor.seq) == Some(id),
+                CursorId::Unproven(newest) | CursorId::Newest(newest) => newest == known.message_id,
+                CursorId::Invalid => false,
+            }
     }
 
     /// Queues a page of the log, or finds that the member has all of it. Then the member may be ahead of this node, and skips
@@ -299,7 +303,7 @@ impl LocalTopic {
         let known = last.filter(|last| last.epoch == epoch).map(|last| last.seq);
         let is_unbroken = state.breaks == breaks;
         let Some(member) = state.lagging_at(outbox, from) else { return true };
-        if from.id == CursorId::Newest {
+        if matches!(from.id, CursorId::Newest(_)) {
             member.begin_later(page.entries.first().map_or(page.top.seq, |entry| entry.seq - 1));
         }
         if let Some(reached) = reached {

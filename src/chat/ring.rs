@@ -102,17 +102,13 @@ impl Ring {
         self.frames.get(index).map(|recent| recent.message_id)
     }
 
-    /// The messages after `seq`, if the ring reaches back that far. `expected` is the message at `seq`, if it is known:
-    /// if the ring has another one there, it is not the continuation.
+    /// The messages after `seq`, if the ring reaches back that far, and the message that it has at `seq` fits.
     pub(super) fn after(
         &self,
         seq: u64,
-        expected: Option<MessageId>,
+        fits: impl FnOnce(MessageId) -> bool,
     ) -> Option<impl Iterator<Item = &Recent>> {
-        let found = self.id_at(seq)?;
-        if expected.is_some_and(|expected| expected != found) {
-            return None;
-        }
+        self.id_at(seq).filter(|found| fits(*found))?;
         let first = self.frames.front()?.seq;
         Some(self.frames.range(usize::try_from(seq + 1 - first).ok()?..))
     }

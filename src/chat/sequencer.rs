@@ -39,8 +39,7 @@ fn is_same(delivered: MessageId, found: MessageId) -> bool {
     delivered == found || failpoints::is(Failpoint::IgnorePrev)
 }
 
-/// A place in a log from which to continue. Without a valid epoch and id, nothing can be proved. An `id` of `Unproven` asks
-/// for no proof: the node itself chose the place by number.
+/// A place in a log from which to continue. Without a valid epoch and id, nothing can be proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// The epoch; `None` if a client gave an invalid one.
@@ -58,10 +57,12 @@ pub enum CursorId {
     Known(MessageId),
     /// The client gave an invalid id.
     Invalid,
-    /// The node chose the place by number: every message with a higher number was promised.
-    Unproven,
-    /// The node counted back from the top: messages that are no longer held there were not promised.
-    Newest,
+    /// The node chose the place by number: every message with a higher number was promised. The log's newest message was this
+    /// one then. The ids of a log grow with `seq`: if the message at the place is younger, the log was rolled back since then,
+    /// and holds new messages below the place.
+    Unproven(MessageId),
+    /// As before, but the node counted back from the top: messages that are no longer held there were not promised.
+    Newest(MessageId),
 }
 
 impl From<Position> for Cursor {
@@ -83,22 +84,31 @@ impl From<Since> for Cursor {
 }
 
 impl Cursor {
-    /// A place that the node chose by number.
-    pub fn unproven(epoch: Epoch, seq: u64) -> Self {
-        Self { epoch: Some(epoch), seq, id: CursorId::Unproven }
+    /// A place that the node chose by number, in a log with this top.
+    pub fn unproven(top: &Position, seq: u64) -> Self {
+        Self { epoch: Some(top.epoch), seq, id: CursorId::Unproven(top.message_id) }
     }
 
     /// The place before the newest `count` of a log with this top.
     pub(super) fn newest(top: &Position, count: u32) -> Self {
         let seq = top.seq.saturating_sub(count.into());
-        Self { epoch: Some(top.epoch), seq, id: CursorId::Newest }
+        Self { epoch: Some(top.epoch), seq, id: CursorId::Newest(top.message_id) }
     }
 
     /// The id to compare, if there is one.
     pub(super) fn known_id(&self) -> Option<MessageId> {
         match self.id {
             CursorId::Known(id) => Some(id),
-            CursorId::Invalid | CursorId::Unproven | CursorId::Newest => None,
+            CursorId::Invalid | CursorId::Unproven(_) | CursorId::Newest(_) => None,
+        }
+    }
+
+    /// The newest message that the log had when the place was chosen, as far as the cursor tells. All that are younger have to
+    /// be sent, wherever the log holds them.
+    pub(super) fn newest_known(&self) -> Option<MessageId> {
+        match self.id {
+            CursorId::Known(id) | CursorId::Unproven(id) | CursorId::Newest(id) => Some(id),
+            CursorId::Invalid => None,
         }
     }
 
@@ -112,11 +122,12 @@ impl Cursor {
         self.epoch == Some(position.epoch) && self.seq == position.seq && self.fits(position.message_id)
     }
 
-    fn fits(&self, found: MessageId) -> bool {
+    /// Whether this may be the message at the place.
+    pub(super) fn fits(&self, found: MessageId) -> bool {
         match self.id {
             CursorId::Known(id) => is_same(id, found),
             CursorId::Invalid => false,
-            CursorId::Unproven | CursorId::Newest => true,
+            CursorId::Unproven(newest) | CursorId::Newest(newest) => found <= newest,
         }
     }
 }
@@ -139,7 +150,7 @@ pub fn continuity(cursor: &Cursor, page: &Page) -> Option<GapReason> {
                 Some(GapReason::Rollback)
             }
         }
-        _ if cursor.id == CursorId::Newest => None,
+        _ if matches!(cursor.id, CursorId::Newest(_)) => None,
         _ => Some(GapReason::Trimmed),
     }
 }
@@ -204,10 +215,27 @@ mod tests {
         let [before, next] = [(); 2].map(|()| MessageId::generate());
         let top = Position { epoch, seq: 6, message_id: next };
         let page = |first| Page { top, entries: vec![entry(first, next, before)], more: false };
-        let promised = Cursor::unproven(epoch, 3);
+        let promised = Cursor::unproven(&top, 3);
         assert_eq!(continuity(&promised, &page(4)), None);
         assert_eq!(continuity(&promised, &page(6)), Some(GapReason::Trimmed));
         assert_eq!(continuity(&Cursor::newest(&top, 3), &page(6)), None);
+    }
+
+    #[test]
+    fn place_below_which_the_log_was_rolled_back_is_no_place() {
+        let epoch = Epoch::generate();
+        let [old, top, younger, next] = [(); 4].map(|()| MessageId::generate());
+        let then = Position { epoch, seq: 9, message_id: top };
+        let now = |seq| Position { epoch, seq, message_id: next };
+        for cursor in [Cursor::unproven(&then, 5), Cursor::newest(&then, 4)] {
+            let page = |prev| Page { top: now(6), entries: vec![entry(6, next, prev)], more: false };
+            assert_eq!(continuity(&cursor, &page(old)), None);
+            assert_eq!(continuity(&cursor, &page(top)), None);
+            assert_eq!(continuity(&cursor, &page(younger)), Some(GapReason::Rollback));
+            let empty = Page { top: now(5), entries: vec![], more: false };
+            assert_eq!(continuity(&cursor, &empty), Some(GapReason::Rollback));
+            assert!(!cursor.is_at(&now(5)));
+        }
     }
 
     #[test]

@@ -226,3 +226,74 @@ fn member_ahead_gets_a_gap_though_no_message_follows() {
     let world = play(user("alice"), events);
     assert!(world.members[0].gaps > 0);
 }
+
+/// A member enters again with `history` while its node does not yet know that the log lost everything. Its place is counted
+/// back from a message that is gone, and lies above the only message that the log then gets.
+#[test]
+fn member_that_enters_anew_after_a_rollback_gets_what_follows() {
+    let events = vec![
+        Event::Append(0),
+        Event::Append(0),
+        Event::Append(0),
+        Event::Append(1),
+        Event::Arrive(1),
+        Event::Answer(1),
+        Event::Append(0),
+        Event::Append(0),
+        Event::RollBack(3_150_443_846_474_803_585),
+        Event::Answer(1),
+        Event::Drain(1),
+        Event::Ask(0, Request::Forged),
+        Event::Answer(1),
+        Event::Reconnect(0, vec![Request::History(1)]),
+        Event::Append(0),
+    ];
+    let world = play(room("ops"), events);
+    assert_eq!(world.missing(&world.members[0]), []);
+}
+
+/// Enters a room of four messages, none of which the node has in memory, with the newest of them. The read fails. Until the next
+/// try, the log is rolled back to its first message, and grows again to this length.
+fn enter_before_a_rollback(length: usize) -> Vec<Event> {
+    let mut events = vec![Event::Append(0); 4];
+    events.extend([
+        Event::FailToRead,
+        Event::Answer(1),
+        Event::Reconnect(0, vec![Request::History(1)]),
+        Event::FailToRead,
+        Event::RollBack(1),
+    ]);
+    events.extend(vec![Event::Append(0); length - 1]);
+    events
+}
+
+/// The place of the member is a number: whether the log is shorter now, as long, or longer, the messages below the place are new.
+#[test]
+fn member_gets_what_came_below_its_place_after_a_rollback() {
+    for length in 2..7 {
+        let world = play(room("ops"), enter_before_a_rollback(length));
+        let alice = &world.members[0];
+        assert_eq!(world.missing(alice), [], "the log has {length} messages");
+        assert!(alice.gaps > 0, "the log has {length} messages");
+    }
+}
+
+/// The member has read one page of the log when its node finds out about the rollback. The node tells no member that reads the
+/// log by itself: the page has to tell.
+#[test]
+fn member_gets_a_gap_for_new_messages_below_its_place() {
+    let mut events = enter_before_a_rollback(9);
+    events.extend([
+        Event::Pass(250),
+        Event::Answer(1),
+        Event::Append(1),
+        Event::Arrive(1),
+        Event::FailToRead,
+        Event::Answer(1),
+        Event::Answer(1),
+    ]);
+    let world = play(room("ops"), events);
+    let alice = &world.members[0];
+    assert_eq!(world.missing(alice), []);
+    assert!(alice.gaps > 0);
+}
