@@ -70,9 +70,9 @@ async fn user_edits_deletes_and_reacts_by_the_menu() {
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;
     bob.say("ops", "question").await;
-    alice.says("anser").await;
+    alice.says("first answer").await;
     alice.says("wrong room").await;
-    alice.sees_messages(&["question", "anser", "wrong room"]).await;
+    alice.sees_messages(&["question", "first answer", "wrong room"]).await;
     alice.sees("all are stored", "!document.querySelector('.line.waiting, .line.sending')").await;
 
     chooses(&alice, 0, "React with 👍").await;
@@ -84,7 +84,7 @@ async fn user_edits_deletes_and_reacts_by_the_menu() {
     // The draft waits while a message is edited.
     alice.types("#draft", "draft").await;
     chooses(&alice, 1, "Edit").await;
-    alice.sees("the text is in the field", "document.getElementById('draft').value === 'anser'").await;
+    alice.sees("the text is in the field", "document.getElementById('draft').value === 'first answer'").await;
     alice.sees("the page says so", "!document.getElementById('editing').hidden").await;
     alice.presses(&[ESCAPE]).await;
     alice.sees("the draft is back", "document.getElementById('draft').value === 'draft'").await;

@@ -108,6 +108,19 @@ impl RedisServer {
         replica
     }
 
+    /// From now on, [`RedisServer::log_reads`] counts.
+    pub fn count_log_reads(&self) {
+        self.command(&["CONFIG", "SET", "slowlog-max-len", "100000"]).unwrap();
+        self.command(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]).unwrap();
+        self.command(&["SLOWLOG", "RESET"]).unwrap();
+    }
+
+    /// How many pages of logs were read: the calls of `history.lua` with a direction, as the slow log has them.
+    pub fn log_reads(&self) -> usize {
+        let calls = self.command(&["SLOWLOG", "GET", "-1"]).unwrap();
+        calls.lines().filter(|word| ["after", "before", "newest"].contains(word)).count()
+    }
+
     /// Hands the role of the master over to a replica, without loss.
     pub fn fail_over_to(&self, replica: &Self) {
         self.command(&["FAILOVER", "TO", "127.0.0.1", &replica.port.to_string()]).unwrap();
@@ -250,7 +263,7 @@ fn read_reply(reader: &mut impl BufRead) -> io::Result<String> {
             let mut bytes = vec![0; length + 2];
             reader.read_exact(&mut bytes)?;
             bytes.truncate(length);
-            String::from_utf8(bytes).map_err(io::Error::other)
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
         }
         Some('*') => {
             let items: io::Result<Vec<String>> = (0..length()?).map(|_| read_reply(reader)).collect();
