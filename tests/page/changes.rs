@@ -33,10 +33,10 @@ async fn changes_of_others_are_shown_and_stay_after_a_reload() {
     let alice = fixture.person(0, "alice", "room=ops").await;
     let mut bob = fixture.other(1, "bob", "ops").await;
     let mut sent = Vec::new();
-    for text in ["helo", "secret", "<b>hi</b>"] {
+    for text in ["hi there", "secret", "<b>hi</b>"] {
         sent.push(bob.say("ops", text).await["message_id"].clone());
     }
-    alice.sees_messages(&["helo", "secret", "<b>hi</b>"]).await;
+    alice.sees_messages(&["hi there", "secret", "<b>hi</b>"]).await;
     let change = |index: usize| json!({ "room": "ops", "message_id": sent[index] });
     let with = |index: usize, more: serde_json::Value| {
         let mut body = change(index);

@@ -19,7 +19,7 @@ on_each_store! {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
         let mut bob = cluster.enter(1, "bob", "ops").await;
-        let sent = alice.say("ops", "helo").await;
+        let sent = alice.say("ops", "hi there").await;
         bob.next("GroupChat").await;
         let edit = json!({ "room": "ops", "message_id": sent["message_id"], "content": "hello \"you\"" });
         let ack = alice.ok("Edit", edit).await;
