@@ -56,6 +56,9 @@ struct Arguments {
     /// The node program with the feature `failpoints`; built if missing
     #[arg(long, global = true)]
     failpoint_node: Option<PathBuf>,
+    /// The profile with which node programs are built
+    #[arg(long, global = true, default_value = "soak")]
+    profile: String,
     /// Use the smaller workload of CI
     #[arg(long, global = true)]
     small: bool,
@@ -234,22 +237,25 @@ fn node(arguments: &Arguments, with_failpoints: bool) -> std::io::Result<PathBuf
     if let Some(node) = if with_failpoints { &arguments.failpoint_node } else { &arguments.node } {
         return Ok(node.clone());
     }
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/soak/chatnode");
+    let profile = arguments.profile.as_str();
+    // Cargo names this folder otherwise.
+    let folder = if profile == "dev" { "debug" } else { profile };
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(folder).join("chatnode");
     if with_failpoints {
-        build(&["--features", "failpoints"])?;
+        build(profile, &["--features", "failpoints"])?;
         let kept = built.with_file_name("chatnode-failpoints");
         std::fs::copy(&built, &kept)?;
-        build(&[])?;
+        build(profile, &[])?;
         return Ok(kept);
     }
-    build(&[])?;
+    build(profile, &[])?;
     Ok(built)
 }
 
-fn build(extra: &[&str]) -> std::io::Result<()> {
+fn build(profile: &str, extra: &[&str]) -> std::io::Result<()> {
     let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     build.current_dir(env!("CARGO_MANIFEST_DIR"));
-    build.args(["build", "--locked", "--quiet", "--profile", "soak", "--bin", "chatnode"]).args(extra);
+    build.args(["build", "--locked", "--quiet", "--profile", profile, "--bin", "chatnode"]).args(extra);
     match build.status()?.success() {
         true => Ok(()),
         false => Err(std::io::Error::other("cargo could not build the node")),
