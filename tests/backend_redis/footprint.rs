@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use chatnode::backend::{Change, ChangeKind, Publish, Range};
-use chatnode::protocol::MessageId;
+use chatnode::protocol::{MessageId, Topic};
 
 use crate::support::backend::{ALL, Harness, message, room, user, user_name};
 use crate::support::redis_server::RedisServer;
@@ -77,29 +77,68 @@ async fn dedupe_record_of_an_older_node_is_recognised() {
     assert!(!node.publish(&[&ops], "another key", "x").await.unwrap().duplicate);
 }
 
+async fn change(node: &Harness, topic: &Topic, target: MessageId, kind: ChangeKind) {
+    let change = Change { target, author: Bytes::new(), window: None, kind };
+    let publish = message(&[topic], &MessageId::generate().to_string(), r#""change":"X""#);
+    node.backend.broker.publish(Publish { change: Some(change), ..publish }).await.unwrap();
+}
+
+fn reaction(on: bool) -> ChangeKind {
+    ChangeKind::React { user: user_name("bob"), reaction: "+1".into(), on }
+}
+
+/// The bytes of all changes of the lobby, as the hash counts them, and as they are.
+fn bytes_of_changes(server: &RedisServer) -> [u64; 2] {
+    let sum = "local sum = 0
+        for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+            if #field > 1 then sum = sum + #field + redis.call('HSTRLEN', KEYS[1], field) end
+        end
+        return sum";
+    let counted = server.command(&["HGET", "chat:{r:lobby}:x", "b"]).unwrap();
+    let real = server.command(&["EVAL", sum, "1", "chat:{r:lobby}:x"]).unwrap();
+    [counted, real].map(|bytes| bytes.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_of_changes_are_those_that_are_held() {
+    let server = RedisServer::start();
+    let node = Harness::redis(&server, |config| config.history.max_messages = 40).await;
+    let lobby = room("lobby");
+    for _ in 0..5 {
+        let target = node.say(&lobby, "hi").await.position.message_id;
+        for turn in 0..5 {
+            let text = Bytes::from("x".repeat(turn));
+            change(&node, &lobby, target, ChangeKind::Edit { if_version: None, text }).await;
+            change(&node, &lobby, target, reaction(turn % 2 == 0)).await;
+            let [counted, real] = bytes_of_changes(&server);
+            assert_eq!(counted, real, "turn {turn}");
+        }
+        let tombstone = Bytes::from_static(b"gone");
+        change(&node, &lobby, target, ChangeKind::Retract { tombstone }).await;
+        let [counted, real] = bytes_of_changes(&server);
+        assert_eq!(counted, real);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hash_of_changes_forgets_trimmed_messages() {
     let server = RedisServer::start();
     let node = Harness::redis(&server, |config| config.history.max_messages = 40).await;
     let lobby = room("lobby");
-    let react = async |target: MessageId| {
-        let kind = ChangeKind::React { user: user_name("bob"), reaction: "+1".into(), on: true };
-        let change = Change { target, author: Bytes::new(), window: None, kind };
-        let publish = message(&[&lobby], &MessageId::generate().to_string(), r#""change":"React""#);
-        node.backend.broker.publish(Publish { change: Some(change), ..publish }).await.unwrap();
-    };
     for _ in 0..10 {
-        react(node.say(&lobby, "hi").await.position.message_id).await;
+        let target = node.say(&lobby, "hi").await.position.message_id;
+        change(&node, &lobby, target, reaction(true)).await;
     }
     let fields = || server.command(&["HLEN", "chat:{r:lobby}:x"]).unwrap();
     let state = 3;
     assert_eq!(fields(), (10 + state).to_string());
-    let bytes = || server.command(&["HGET", "chat:{r:lobby}:x", "b"]).unwrap().parse::<u64>().unwrap();
-    let of_ten = bytes();
+    let [of_ten, _] = bytes_of_changes(&server);
     for _ in 0..60 {
         node.say(&lobby, "hi").await;
     }
-    react(node.say(&lobby, "hi").await.position.message_id).await;
+    let target = node.say(&lobby, "hi").await.position.message_id;
+    change(&node, &lobby, target, reaction(true)).await;
     assert_eq!(fields(), (1 + state).to_string());
-    assert!(bytes() < of_ten / 5, "{} of {of_ten}", bytes());
+    let [counted, _] = bytes_of_changes(&server);
+    assert!(counted < of_ten / 5, "{counted} of {of_ten}");
 }

@@ -34,16 +34,52 @@ local function find_entry(log, id)
   end
 end
 
+-- Returns the new reactions of a message, or nothing and why not.
+local function react(reactions, reaction, user, is_on)
+  local of_user, of_all, at, place = 0, 0, nil, nil
+  for i, users in ipairs(reactions) do
+    of_all = of_all + #users - 1
+    for j = 2, #users do
+      if users[j] == user then
+        of_user = of_user + 1
+        if users[1] == reaction then place = j end
+      end
+    end
+    if users[1] == reaction then at = i end
+  end
+  if is_on == (place ~= nil) then return nil, '!unchanged' end
+  if not is_on then
+    table.remove(reactions[at], place)
+    if #reactions[at] == 1 then table.remove(reactions, at) end
+    return reactions
+  end
+  if of_user >= MAX_REACTIONS or of_all >= MAX_REACTIONS_OF_ALL or not at and #reactions >= MAX_REACTIONS then
+    return nil, '!many'
+  end
+  if not at then
+    at = #reactions + 1
+    reactions[at] = { reaction }
+  end
+  table.insert(reactions[at], user)
+  return reactions
+end
+
 -- Reads what a change is about in one log, and the fields that no message needs any longer. Writes nothing.
 local function read_change(log, change)
   local found = { key = change.key }
   found.seq, found.fields = find_entry(log, change.target)
   local place = int(found.seq or 0)
-  local state = redis.call('HMGET', change.key, 'b', 'c', change_field(log, 'e', place), change_field(log, 'r', place), 'f')
+  local edits_field, reactions_field = change_field(log, 'e', place), change_field(log, 'r', place)
+  local state = redis.call('HMGET', change.key, 'b', 'c', edits_field, reactions_field, 'f')
   found.bytes, found.cursor = parse(change.key, 'b', state[1] or '0'), state[2] or '0'
-  found.edit_bytes, found.reaction_bytes = #(state[3] or ''), #(state[4] or '')
-  found.edits = unpack_field(change.key, 'e', state[3])
-  found.reactions = unpack_field(change.key, 'r', state[4]) or {}
+  -- What each of the two fields takes, as `set` counts it.
+  found.edit_bytes = state[3] and #edits_field + #state[3] or 0
+  found.reaction_bytes = state[4] and #reactions_field + #state[4] or 0
+  found.edits = unpack_field(change.key, edits_field, state[3])
+  local reactions = unpack_field(change.key, reactions_field, state[4]) or {}
+  if change.kind == '+' or change.kind == '-' then
+    found.reactions, found.why_not = react(reactions, change.value, change.extra, change.kind == '+')
+  end
   found.is_gone = not found.seq and redis.call('HEXISTS', change.key, change_field(log, 'i', change.target)) == 1
   found.stale = {}
   -- A small hash comes as a whole, whatever the count: not with each change.
@@ -75,36 +111,6 @@ local function read_change(log, change)
   return found
 end
 
--- Returns the new reactions of a message, or nothing and why not.
-local function react(reactions, reaction, user, is_on)
-  local of_user, of_all, at, place = 0, 0, nil, nil
-  for i, users in ipairs(reactions) do
-    of_all = of_all + #users - 1
-    for j = 2, #users do
-      if users[j] == user then
-        of_user = of_user + 1
-        if users[1] == reaction then place = j end
-      end
-    end
-    if users[1] == reaction then at = i end
-  end
-  if is_on == (place ~= nil) then return nil, '!unchanged' end
-  if not is_on then
-    table.remove(reactions[at], place)
-    if #reactions[at] == 1 then table.remove(reactions, at) end
-    return reactions
-  end
-  if of_user >= MAX_REACTIONS or of_all >= MAX_REACTIONS_OF_ALL or not at and #reactions >= MAX_REACTIONS then
-    return nil, '!many'
-  end
-  if not at then
-    at = #reactions + 1
-    reactions[at] = { reaction }
-  end
-  table.insert(reactions[at], user)
-  return reactions
-end
-
 -- Decides whether a change is accepted. Returns why not, or nothing.
 local function refuse_change(log, change, max_fold_bytes)
   local found = log.change
@@ -120,9 +126,8 @@ local function refuse_change(log, change, max_fold_bytes)
     end
     if found.edits and #found.edits - 2 >= MAX_EDITS then return '!many' end
   elseif change.kind ~= 'R' then
-    local _, why_not = react(found.reactions, change.value, change.extra, change.kind == '+')
-    if why_not then return why_not .. (why_not == '!unchanged' and ' ' .. log[EPOCH] or '') end
-    found.has_reacted = true
+    if found.why_not == '!unchanged' then return '!unchanged ' .. log[EPOCH] end
+    if found.why_not then return found.why_not end
   end
   if change.kind ~= 'R' and found.bytes + #change.value > max_fold_bytes then return '!many' end
 end
@@ -158,22 +163,18 @@ local function apply_change(log, change, id, seq, ttl)
   elseif change.kind == 'R' then
     for i, entry in ipairs(found.erased) do
       local erased, fields = int(entry[1]), entry[2]
-      local body = change.value
-      local first, last = string.find(body, change.target, 1, true)
-      if first then body = string.sub(body, 1, first - 1) .. fields[2] .. string.sub(body, last + 1) end
+      local body = with_id(change.value, change.target, fields[2])
       set('t', erased, cmsgpack.pack({ fields[2], fields[4], fields[6], body, i == 1 and 1 or 0 }))
-      found.stale[#found.stale + 1] = change_field(log, 'e', erased)
     end
     set('i', change.target, place)
     bytes = bytes - found.edit_bytes - found.reaction_bytes
-    found.stale[#found.stale + 1] = change_field(log, 'r', place)
+    for _, kind in ipairs({ 'e', 'r' }) do found.stale[#found.stale + 1] = change_field(log, kind, place) end
   else
-    local reactions = found.has_reacted and found.reactions
-      or react(found.reactions, change.value, change.extra, change.kind == '+')
-    if reactions then bytes = bytes - found.reaction_bytes end
-    if reactions and #reactions > 0 then
-      set('r', place, cmsgpack.pack(reactions))
-    elseif reactions then
+    -- Nothing, if the reactions of this log are as wanted, unlike those of the log that decided.
+    if found.reactions then bytes = bytes - found.reaction_bytes end
+    if found.reactions and #found.reactions > 0 then
+      set('r', place, cmsgpack.pack(found.reactions))
+    elseif found.reactions then
       found.stale[#found.stale + 1] = change_field(log, 'r', place)
     end
   end

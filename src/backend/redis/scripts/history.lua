@@ -26,21 +26,25 @@ local seq = log[SEQ] + 0
 -- A publish may leave a few entries more than the log may hold.
 local first_seq = math.max(log[FIRST] + 0, seq - max_messages + 1)
 
--- Reads all entries from one seq to another, in the form of XRANGE. Those of erased messages have a fifth pair of fields, and
--- those of erased edits none of their own.
+-- The entries in the place of erased messages, by their id in the stream; those of erased edits are not among them.
+local is_retracted = {}
+
+-- Reads all entries from one seq to another, in the form of XRANGE.
 local function read_entries(from, to)
   local found = redis.call('XRANGE', log.stream, int(from) .. '-0', int(to) .. '-0')
   if #found > to - from or not KEYS[3] then return found end
   local held, missing, fields = {}, {}, {}
   for _, entry in ipairs(found) do held[entry[1]] = entry end
   for at = from, to do
-    if not held[int(at) .. '-0'] then missing[#missing + 1], fields[#fields + 1] = at, change_field(log, 't', int(at)) end
+    local id = int(at) .. '-0'
+    if not held[id] then missing[#missing + 1], fields[#fields + 1] = id, change_field(log, 't', int(at)) end
   end
   local erased = redis.call('HMGET', KEYS[3], unpack(fields))
-  for i, at in ipairs(missing) do
+  for i, id in ipairs(missing) do
     local place = unpack_field(KEYS[3], fields[i], erased[i])
     if place then
-      held[int(at) .. '-0'] = { int(at) .. '-0', { 'i', place[1], 'p', place[2], 't', place[3], 'b', place[4] }, place[5] }
+      held[id] = { id, { 'i', place[1], 'p', place[2], 't', place[3], 'b', place[4] } }
+      is_retracted[id] = place[5] == 1
     end
   end
   local entries = {}
@@ -60,9 +64,7 @@ if direction ~= 'top' and first_seq <= seq then
     for i = 1, #batch do
       local entry = forward and batch[i] or batch[#batch + 1 - i]
       local body = entry[2][8] or fail(log.stream, 'entry')
-      local is_retracted = entry[3] == 1
-      entry[3] = nil
-      if not is_folded or is_retracted or string.sub(body, 1, #CHANGE) ~= CHANGE then
+      if not is_folded or is_retracted[entry[1]] or string.sub(body, 1, #CHANGE) ~= CHANGE then
         is_full = #page >= max_entries or #page > 0 and bytes + #body > max_bytes
         if is_full then break end
         bytes, page[#page + 1] = bytes + #body, entry
@@ -87,9 +89,9 @@ if is_folded then
   end
   local found = KEYS[3] and #page > 0 and redis.call('HMGET', KEYS[3], unpack(fields)) or {}
   for i, entry in ipairs(page) do
-    local edits = unpack_field(KEYS[3], 'e', found[2 * i - 1] or nil)
-    local reactions = unpack_field(KEYS[3], 'r', found[2 * i] or nil) or {}
-    local fold = { edits and edits[1] or '', edits and edits[2] or '', string.sub(entry[2][8], 1, #CHANGE) == CHANGE and 1 or 0 }
+    local edits = unpack_field(KEYS[3], fields[2 * i - 1], found[2 * i - 1])
+    local reactions = unpack_field(KEYS[3], fields[2 * i], found[2 * i]) or {}
+    local fold = { edits and edits[1] or '', edits and edits[2] or '', is_retracted[entry[1]] and 1 or 0 }
     for _, users in ipairs(reactions) do
       local is_mine = 0
       for j = 2, #users do

@@ -29,6 +29,13 @@ local function change_field(log, kind, place)
   return kind .. place .. ' ' .. log[EPOCH]
 end
 
+-- The body with another id in the place of the first one, and whether that is another body.
+local function with_id(body, id, new_id)
+  local first, last = string.find(body, id, 1, true)
+  if not first or id == new_id then return body, false end
+  return string.sub(body, 1, first - 1) .. new_id .. string.sub(body, last + 1), true
+end
+
 -- Unpacks a field of the hash of changes. Returns nothing if there is none.
 local function unpack_field(key, field, text)
   if not text then return end

@@ -199,11 +199,9 @@ local function publish(at, key)
     local raised = id
     for _, log in ipairs(logs) do raised = id_after(log, raised) end
     -- The body names the id. No client knows it yet, so the first occurrence is the one.
-    local first_byte, last_byte = string.find(body, id, 1, true)
-    if raised ~= id and first_byte then
-      body = string.sub(body, 1, first_byte - 1) .. raised .. string.sub(body, last_byte + 1)
-      new_body = is_first and '\n' .. body or ''
-    end
+    local is_other
+    body, is_other = with_id(body, id, raised)
+    if is_other and is_first then new_body = '\n' .. body end
     id = raised
   end
 
