@@ -1,6 +1,7 @@
 //! State that all nodes share: logs, channels, presence, tokens and markers. Owns the traits of the stores and their two
 //! implementations, in topics and bytes; knows no chat rules. `server` connects the backend, `chat` uses the traits.
 
+mod body;
 mod broker;
 mod change;
 mod clock;

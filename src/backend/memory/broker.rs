@@ -11,7 +11,8 @@ use smallvec::SmallVec;
 
 use super::budget::{Budget, Capacity, RETRY_AFTER};
 use super::lock::lock;
-use super::log::{Addition, First, Log, RecordKey, Retention, with_id};
+use super::log::{Addition, First, Log, RecordKey, Retention};
+use crate::backend::body::with_id;
 use crate::backend::{
     BackendError, Broker, ChangeRefusal, Deliver, MessagePage, Notice, Owner, Page, PageLimit, Publication,
     Publish, Range, Stored, steady_ms, unix_ms,
@@ -260,7 +261,6 @@ impl Broker for MemoryBroker {
             body = channel.log.body(first.seq).unwrap_or(body);
         } else {
             let id = held.iter().fold(message_id, |id, (_, channel)| id.after(channel.log.top.message_id));
-            // No client knows the old one yet, so its first occurrence is the one.
             body = with_id(body, message_id, id);
             message_id = id;
         }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::budget::{Budget, Usage};
 use super::folds::Folds;
+use crate::backend::body::with_id;
 use crate::backend::{
     Change, ChangeKind, ChangeRefusal, Entry, MessagePage, Owner, Page, PageLimit, Range, UNOPENED_INBOX,
 };
@@ -360,14 +361,6 @@ impl Log {
         };
         Page { top: self.top, entries, more }
     }
-}
-
-/// The body with another message id in the place of the first one.
-pub(super) fn with_id(body: Bytes, old: MessageId, new: MessageId) -> Bytes {
-    let (old, new) = (old.to_string(), new.to_string());
-    let found = (old != new).then(|| body.windows(old.len()).position(|part| part == old.as_bytes()));
-    let Some(at) = found.flatten() else { return body };
-    [&body[..at], new.as_bytes(), &body[at + old.len()..]].concat().into()
 }
 
 impl Drop for Log {

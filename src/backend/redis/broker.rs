@@ -21,6 +21,7 @@ use super::script::HISTORY;
 use super::server::Lane;
 use super::slot::Slot;
 use super::subscribers::Subscribers;
+use crate::backend::body::with_id;
 use crate::backend::{
     BackendError, Broker, Entry, Fold, MessagePage, Notice, Page, PageLimit, Publish, Range, Stored,
 };
@@ -205,13 +206,13 @@ impl RedisBroker {
         if first.stored.is_unchanged {
             return Ok(first.stored);
         }
-        let given_id = publish.message_id.to_string();
+        let given_id = publish.message_id;
         publish.message_id = first.stored.position.message_id;
         publish.sent_at = first.stored.sent_at;
         publish.body = match first.body {
             Some(body) => body,
             // The entry is trimmed already: the message as it is repeated, but with the id that it has.
-            None => with_id(publish.body, &given_id, &publish.message_id.to_string()),
+            None => with_id(publish.body, given_id, publish.message_id),
         };
         publish.topics.remove(0);
         let second = self.item(&publish, &publish.topics, key, PublishTerms::Second);
@@ -225,15 +226,6 @@ impl RedisBroker {
             logs_begun: first.stored.logs_begun + stored.logs_begun,
             ..stored
         })
-    }
-}
-
-/// The body with another id in the place of the one that it names.
-fn with_id(body: Bytes, old: &str, new: &str) -> Bytes {
-    match std::str::from_utf8(&body) {
-        // The first occurrence is the id: no client knows it before.
-        Ok(text) if old != new => text.replacen(old, new, 1).into(),
-        _ => body,
     }
 }
 
