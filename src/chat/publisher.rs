@@ -92,18 +92,18 @@ impl Publisher {
         content: &str,
         extras: &Extras,
     ) -> Result<Stored, RequestError> {
-        let (message_id, sent_at) = (from.message_id, unix_ms());
+        let sent_at = unix_ms();
         let body = ChatBody {
             sender_username: from.sender,
             target_username: from.to.user(),
             content,
             room: from.to.room(),
-            message_id,
+            message_id: from.message_id,
             client_id: from.client_id,
             sent_at,
             extras,
         };
-        let stored = self.store(from, (message_id, sent_at), body.encode(), None).await;
+        let stored = self.store(from, sent_at, body.encode(), None).await;
         stored.map_err(|error| match error {
             StoreError::TooLarge(bytes) => {
                 let mut fields = vec![("content", encode::string_bytes(content))];
@@ -127,7 +127,7 @@ impl Publisher {
         change: NewChange<'_>,
         window: Option<Duration>,
     ) -> Result<Stored, RequestError> {
-        let (message_id, sent_at) = (from.message_id, unix_ms());
+        let sent_at = unix_ms();
         let event_target = Target { message_id: target };
         let body_of = |message_id, change, sent_at| ChangeBody {
             sender_username: from.sender,
@@ -162,9 +162,9 @@ impl Publisher {
             NewChange::React { .. } => Bytes::new(),
             NewChange::Edit { .. } | NewChange::Retract { .. } => stored::author(from.sender),
         };
-        let body = body_of(message_id, event, Some(sent_at)).encode();
+        let body = body_of(from.message_id, event, Some(sent_at)).encode();
         let change = Change { target, author, window, kind };
-        let stored = self.store(from, (message_id, sent_at), body, Some(change)).await;
+        let stored = self.store(from, sent_at, body, Some(change)).await;
         stored.map_err(|error| match error {
             StoreError::TooLarge(bytes) => RequestError::frame_too_large("content", bytes, self.max_bytes),
             StoreError::Other(error) => error.with_text_of(self.max_bytes.saturating_sub(SPARE_BYTES)),
@@ -174,11 +174,11 @@ impl Publisher {
     async fn store(
         &self,
         from: &Submission<'_>,
-        (message_id, sent_at): (MessageId, u64),
+        sent_at: u64,
         body: Bytes,
         change: Option<Change>,
     ) -> Result<Stored, StoreError> {
-        let &Submission { sender, to, client_id, owner, .. } = from;
+        let &Submission { sender, to, client_id, owner, message_id } = from;
         let topics = match to {
             Topic::Room(room) => vec![Topic::Room(room.clone())],
             Topic::User(target) if target == sender => vec![Topic::User(sender.clone())],

@@ -268,7 +268,7 @@ mod tests {
             "name":"b","mime":"image/png","bytes":9,"width":1,"height":2}}],"data":{{"n": 18446744073709551616}}"#
         );
         let request = decode(&fields).unwrap();
-        let extras = &request.extras();
+        let extras = request.clone().take_extras();
         assert_eq!(extras.reply_to, Some(id.parse().unwrap()));
         assert_eq!(extras.mentions.len(), 2);
         assert_eq!(extras.data.as_ref().unwrap().get(), r#"{"n": 18446744073709551616}"#);
@@ -280,7 +280,7 @@ mod tests {
         };
         assert_eq!(again, request);
         let nulls = r#""reply_to":null,"thread":null,"mentions":null,"attachments":null,"data":null"#;
-        assert_eq!(decode(nulls).unwrap().extras(), Extras::default());
+        assert_eq!(decode(nulls).unwrap().take_extras(), Extras::default());
     }
 
     #[test]

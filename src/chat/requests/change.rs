@@ -5,12 +5,12 @@ use super::{Handle, Id, Reply, Result, Session, ack};
 use crate::chat::error::RequestError;
 use crate::chat::publisher::{NewChange, Submission};
 use crate::protocol::requests::{ChangeAck, Edit, React, Retract};
-use crate::protocol::{ErrorCode, MessageId, RequestId, RoomName, Topic, UserName};
+use crate::protocol::{ErrorCode, MessageId, RequestId, Topic, UserName};
 
 impl Handle for Edit {
     async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
         let change = NewChange::Edit { content: &self.content, if_version: self.if_version };
-        let about = (&self.sender_username, self.room, self.target_username, self.message_id);
+        let about = (&self.sender_username, self.topic(), self.message_id);
         Ok(ack::<Self>(id, &publish(session, id, about, change).await?))
     }
 }
@@ -18,7 +18,7 @@ impl Handle for Edit {
 impl Handle for Retract {
     async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
         let change = NewChange::Retract { reason: self.reason.as_deref() };
-        let about = (&self.sender_username, self.room, self.target_username, self.message_id);
+        let about = (&self.sender_username, self.topic(), self.message_id);
         Ok(ack::<Self>(id, &publish(session, id, about, change).await?))
     }
 }
@@ -26,28 +26,21 @@ impl Handle for Retract {
 impl Handle for React {
     async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
         let change = NewChange::React { reaction: &self.reaction, on: self.on };
-        let about = (&self.sender_username, self.room, self.target_username, self.message_id);
+        let about = (&self.sender_username, self.topic(), self.message_id);
         Ok(ack::<Self>(id, &publish(session, id, about, change).await?))
     }
 }
 
-/// Who changes a message, the room or else the user that it was sent to, and its id.
-type About<'a> = (&'a UserName, Option<RoomName>, Option<UserName>, MessageId);
+/// Who changes a message, what the request says of its room or user, and its id.
+type About<'a> = (&'a UserName, std::result::Result<Option<Topic>, &'static str>, MessageId);
 
 async fn publish(
     session: &mut Session,
     id: Id<'_>,
-    (sender, room, user, target): About<'_>,
+    (sender, topic, target): About<'_>,
     change: NewChange<'_>,
 ) -> Result<ChangeAck> {
-    let topic = match (room, user) {
-        (Some(_), Some(_)) => {
-            let message = "`target_username` and `room` exclude each other";
-            return Err(RequestError::new(ErrorCode::InvalidMessage, message));
-        }
-        (None, Some(user)) => Some(Topic::User(user)),
-        (room, None) => room.map(Topic::Room),
-    };
+    let topic = topic.map_err(|why| RequestError::new(ErrorCode::InvalidMessage, why))?;
     let to = session.addressed(topic)?;
     match &to {
         Topic::Room(room) => session.node.rooms.check_may_speak(room)?,

@@ -6,8 +6,8 @@ use crate::protocol::requests::{GroupChat, PrivateChat, PublishAck};
 use crate::protocol::{Extras, RequestId, Topic, UserName};
 
 impl Handle for GroupChat {
-    async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
-        let extras = self.extras();
+    async fn handle(mut self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
+        let extras = self.take_extras();
         let room = session.membership(self.room)?;
         session.node.rooms.check_may_speak(&room)?;
         let to = Topic::Room(room);
@@ -17,9 +17,9 @@ impl Handle for GroupChat {
 }
 
 impl Handle for PrivateChat {
-    async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
+    async fn handle(mut self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
         session.bind_quietly(&self.sender_username).await?;
-        let extras = self.extras();
+        let extras = self.take_extras();
         let to = Topic::User(self.target_username);
         let body = publish(session, id, &self.sender_username, &to, &self.content, &extras).await?;
         Ok(ack::<Self>(id, &body))

@@ -4,6 +4,7 @@
 //! To add a request, write its file and add it to the list at the end of this one.
 
 mod auth;
+mod change;
 mod edit;
 mod enter;
 mod group_chat;
@@ -15,6 +16,7 @@ mod members;
 mod page;
 mod ping;
 mod private_chat;
+mod publish;
 mod react;
 mod read;
 mod retract;
@@ -28,9 +30,10 @@ use super::object::{self, Fault};
 use super::topic::Topic;
 
 pub use auth::{Auth, AuthAck};
-pub use edit::{ChangeAck, Edit};
+pub use change::ChangeAck;
+pub use edit::Edit;
 pub use enter::{Enter, EnterAck};
-pub use group_chat::{GroupChat, PublishAck};
+pub use group_chat::GroupChat;
 pub use history::{Before, History, HistoryAck, MAX_HISTORY};
 pub use joined::{Features, Joined, RECEIVED, RESUME};
 pub use leave::{Leave, LeaveAck};
@@ -39,6 +42,7 @@ pub use members::{MAX_MEMBERS, Members, MembersAck};
 pub use page::{MAX_PAGE_BYTES, MIN_PAGE_BYTES};
 pub use ping::{Ping, PingAck};
 pub use private_chat::PrivateChat;
+pub use publish::PublishAck;
 pub use react::{MAX_REACTION_BYTES, MAX_REACTIONS, React};
 pub use read::{Read, ReadUpTo};
 pub use retract::{MAX_REASON_BYTES, Retract};
