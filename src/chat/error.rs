@@ -42,6 +42,11 @@ impl RequestError {
         self.outcome
     }
 
+    /// For a conflict, the present text.
+    pub fn current(&self) -> Option<&Current> {
+        self.current.as_deref()
+    }
+
     /// What the client sees.
     pub(super) fn body(&self) -> ErrorBody {
         ErrorBody {
@@ -78,7 +83,7 @@ impl RequestError {
         Self::new(ErrorCode::MessageTooLarge, message)
     }
 
-    fn change_refused(refusal: ChangeRefusal) -> Self {
+    pub(super) fn change_refused(refusal: ChangeRefusal) -> Self {
         let (code, message) = match &refusal {
             ChangeRefusal::NotFound => (
                 ErrorCode::NotFound,

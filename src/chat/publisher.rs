@@ -13,7 +13,8 @@ use super::storage_rate::StorageRate;
 use crate::backend::{BackendError, Broker, Change, ChangeKind, Owner, Publish, Stored, unix_ms};
 use crate::protocol::encode::{self, ChatBody, SPARE_BYTES};
 use crate::protocol::events::Target;
-use crate::protocol::stored::{self, ChangeBody, EditedText};
+use crate::protocol::requests::ChangeAck;
+use crate::protocol::stored::{self, ChangeBody, EditedText, Moderation};
 use crate::protocol::{Extras, MessageId, Outcome, Topic, UserName};
 
 /// Who publishes, and where.
@@ -41,10 +42,12 @@ pub enum NewChange<'a> {
         /// The last edit that the author knows.
         if_version: Option<MessageId>,
     },
-    /// It is taken back, by its author.
+    /// It is taken back. The sender is its author in any case.
     Retract {
         /// Why.
         reason: Option<&'a str>,
+        /// Who takes it back, if not its author.
+        moderation: Moderation<'a>,
     },
     /// A reaction of the sender is added or taken away.
     React {
@@ -53,6 +56,20 @@ pub enum NewChange<'a> {
         /// True to add it.
         on: bool,
     },
+}
+
+impl From<Stored> for ChangeAck {
+    fn from(stored: Stored) -> Self {
+        let position = stored.position;
+        Self {
+            message_id: position.message_id,
+            epoch: position.epoch,
+            seq: (!stored.is_unchanged).then_some(position.seq),
+            sent_at: stored.sent_at,
+            duplicate: stored.duplicate,
+            unchanged: stored.is_unchanged,
+        }
+    }
 }
 
 /// Why nothing was stored, or may not have been.
@@ -103,7 +120,7 @@ impl Publisher {
             sent_at,
             extras,
         };
-        let stored = self.store(from, sent_at, body.encode(), None).await;
+        let stored = self.store(from, Some(from.sender), sent_at, body.encode(), None).await;
         stored.map_err(|error| match error {
             StoreError::TooLarge(bytes) => {
                 let mut fields = vec![("content", encode::string_bytes(content))];
@@ -146,11 +163,11 @@ impl Publisher {
                     ChangeKind::Edit { if_version, text },
                 )
             }
-            NewChange::Retract { reason } => {
-                let tombstone =
-                    ChangeBody { client_id: None, ..body_of(target, stored::Change::Tombstone {}, None) };
+            NewChange::Retract { reason, moderation } => {
+                let erased = stored::Change::Tombstone { moderation };
+                let tombstone = ChangeBody { client_id: None, ..body_of(target, erased, None) };
                 let kind = ChangeKind::Retract { tombstone: tombstone.encode() };
-                (stored::Change::Retract { target: event_target, reason }, kind)
+                (stored::Change::Retract { target: event_target, reason, moderation }, kind)
             }
             NewChange::React { reaction, on } => {
                 let (user, reaction_text) = (from.sender.clone(), reaction.to_owned());
@@ -163,17 +180,23 @@ impl Publisher {
             NewChange::Edit { .. } | NewChange::Retract { .. } => stored::author(from.sender),
         };
         let body = body_of(from.message_id, event, Some(sent_at)).encode();
+        let asks = match change {
+            NewChange::Retract { moderation: Moderation { moderated: true, moderator }, .. } => moderator,
+            _ => Some(from.sender),
+        };
         let change = Change { target, author, window, kind };
-        let stored = self.store(from, sent_at, body, Some(change)).await;
+        let stored = self.store(from, asks, sent_at, body, Some(change)).await;
         stored.map_err(|error| match error {
             StoreError::TooLarge(bytes) => RequestError::frame_too_large("content", bytes, self.max_bytes),
             StoreError::Other(error) => error.with_text_of(self.max_bytes.saturating_sub(SPARE_BYTES)),
         })
     }
 
+    /// `asks` is whose `id` the request has: an administrator can do without a name.
     async fn store(
         &self,
         from: &Submission<'_>,
+        asks: Option<&UserName>,
         sent_at: u64,
         body: Bytes,
         change: Option<Change>,
@@ -186,8 +209,8 @@ impl Publisher {
         };
         // No name holds a control character, so the parts can't run into each other; the client's own id comes last.
         // Without an id, nobody can repeat the publish: the node itself sends a message to the store only once.
-        let dedupe_key =
-            client_id.map(|id| format!("{sender}\u{1f}{}\u{1f}{id}", to.user().map_or("", UserName::as_str)));
+        let name = |user: Option<&UserName>| user.map_or("", UserName::as_str).to_owned();
+        let dedupe_key = client_id.map(|id| format!("{}\u{1f}{}\u{1f}{id}", name(asks), name(to.user())));
         let publishing = Publishing::begin(&self.counters);
         let bytes = encode::chat_bytes(to, &body) + SPARE_BYTES;
         let is_repeat_only = bytes > self.max_bytes;

@@ -5,6 +5,8 @@ mod address;
 mod address_counts;
 mod address_limit;
 mod api;
+mod api_call;
+mod api_messages;
 mod codec_io;
 mod connection;
 mod early_closes;

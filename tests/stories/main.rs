@@ -48,6 +48,7 @@ mod rooms;
 mod schema;
 mod seats;
 mod server_api;
+mod server_api_changes;
 mod storage;
 mod talk;
 mod token_expiry;

@@ -19,7 +19,7 @@ fn is(status: u16, code: &str) -> (u16, String) {
     (status, code.to_owned())
 }
 
-const PATHS: [(&str, &str); 11] = [
+const PATHS: [(&str, &str); 14] = [
     ("POST", "/tokens"),
     ("POST", "/tokens/revoke"),
     ("DELETE", "/users/alice/tokens"),
@@ -29,6 +29,9 @@ const PATHS: [(&str, &str); 11] = [
     ("GET", "/rooms/ops/members"),
     ("GET", "/rooms/ops/messages"),
     ("POST", "/rooms/ops/messages"),
+    ("PATCH", "/rooms/ops/messages/x"),
+    ("DELETE", "/users/alice/messages/x"),
+    ("POST", "/rooms/ops/messages/x/reactions"),
     ("GET", "/nodes"),
     ("GET", "/nowhere"),
 ];

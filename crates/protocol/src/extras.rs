@@ -193,7 +193,10 @@ impl schemars::JsonSchema for Data {
 }
 
 /// Reads the id of a message that a field names. `null` is `None`.
-pub(crate) fn message_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MessageId>, D::Error> {
+///
+/// # Errors
+/// It is no UUID.
+pub fn message_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MessageId>, D::Error> {
     let id = Option::<MessageId>::deserialize(deserializer)?;
     match id {
         Some(id) if id.is_none() => Err(D::Error::custom("must be the UUID of a message")),
@@ -208,7 +211,10 @@ pub(crate) fn required_message_id<'de, D: Deserializer<'de>>(deserializer: D) ->
 }
 
 /// Reads `mentions`. `null` is an empty list.
-pub(crate) fn mentions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UserName>, D::Error> {
+///
+/// # Errors
+/// A name is not valid, or there are too many.
+pub fn mentions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UserName>, D::Error> {
     let mut mentions = Option::<Vec<UserName>>::deserialize(deserializer)?.unwrap_or_default();
     if mentions.len() > MAX_MENTIONS {
         return Err(D::Error::custom(format!("has {} names; the limit is {MAX_MENTIONS}", mentions.len())));
@@ -219,7 +225,10 @@ pub(crate) fn mentions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec
 }
 
 /// Reads `attachments`. `null` is an empty list.
-pub(crate) fn attachments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Attachment>, D::Error> {
+///
+/// # Errors
+/// One is not valid, or there are too many, or they take too many bytes.
+pub fn attachments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Attachment>, D::Error> {
     let attachments = Option::<Vec<Attachment>>::deserialize(deserializer)?.unwrap_or_default();
     if attachments.len() > MAX_ATTACHMENTS {
         let message = format!("has {} entries; the limit is {MAX_ATTACHMENTS}", attachments.len());
@@ -237,7 +246,10 @@ pub(crate) fn attachments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 }
 
 /// Reads `data`. `null` is `None`.
-pub(crate) fn data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Data>, D::Error> {
+///
+/// # Errors
+/// It is no object, too long, or nested too deep.
+pub fn data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Data>, D::Error> {
     let Some(data) = Option::<Data>::deserialize(deserializer)? else { return Ok(None) };
     Data::check(&data.0).map_err(D::Error::custom)?;
     Ok(Some(data))

@@ -185,7 +185,7 @@ pub struct RequestId(Box<str>);
 
 impl RequestId {
     /// What an invalid one does not keep to.
-    pub(crate) const RULE: &str = "must have 1 to 64 characters";
+    pub const RULE: &str = "must have 1 to 64 characters";
 
     /// None if the text is empty or longer than [`MAX_REQUEST_ID_CHARS`] characters.
     pub fn parse(text: &str) -> Option<Self> {

@@ -40,7 +40,7 @@ mod close;
 pub mod encode;
 mod error;
 pub mod events;
-mod extras;
+pub mod extras;
 pub mod frame;
 mod id;
 mod name;

@@ -52,6 +52,9 @@ pub enum Change<'a> {
         /// Why.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
+        /// Who did it, if not the author.
+        #[serde(flatten)]
+        moderation: Moderation<'a>,
     },
     /// A reaction is added or taken away.
     React {
@@ -63,7 +66,22 @@ pub enum Change<'a> {
         on: bool,
     },
     /// The entry with this id is erased.
-    Tombstone {},
+    Tombstone {
+        /// Who did it, if not the author.
+        #[serde(flatten)]
+        moderation: Moderation<'a>,
+    },
+}
+
+/// Who took a message back.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Moderation<'a> {
+    /// An administrator, not the author.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub moderated: bool,
+    /// The name that the administrator gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moderator: Option<&'a UserName>,
 }
 
 impl Change<'_> {
@@ -72,7 +90,7 @@ impl Change<'_> {
             Self::Edit { .. } => Edit::KIND,
             Self::Retract { .. } => Retract::KIND,
             Self::React { .. } => React::KIND,
-            Self::Tombstone {} => Tombstone::KIND,
+            Self::Tombstone { .. } => Tombstone::KIND,
         }
     }
 }
@@ -114,14 +132,33 @@ pub fn retracted_message(stored: &[u8]) -> Option<(MessageId, Erased)> {
         #[serde(flatten)]
         topic: Topic,
         target: Target,
+        #[serde(default)]
+        moderated: bool,
+        moderator: Option<UserName>,
     }
     let (kind, members) = split_kind(stored);
     if kind != Retract::KIND {
         return None;
     }
-    let Body { sender_username, topic, target } =
+    let Body { sender_username, topic, target, moderated, moderator } =
         serde_json::from_slice(&[b"{", members, b"}"].concat()).ok()?;
-    Some((target.message_id, Erased { sender_username, topic }))
+    Some((target.message_id, Erased { sender_username, topic, moderated, moderator }))
+}
+
+/// Who wrote a stored message, and where to; also of one that was erased. `None` for a change, or if it can't be read.
+pub fn written(stored: &[u8]) -> Option<(UserName, Topic)> {
+    #[derive(Deserialize)]
+    struct Body {
+        sender_username: UserName,
+        #[serde(flatten)]
+        topic: Topic,
+    }
+    let (kind, members) = split_kind(stored);
+    if !kind.is_empty() && kind != Tombstone::KIND {
+        return None;
+    }
+    let Body { sender_username, topic } = serde_json::from_slice(&[b"{", members, b"}"].concat()).ok()?;
+    Some((sender_username, topic))
 }
 
 /// Whose erased entries a tombstone stands for.
@@ -129,17 +166,20 @@ pub fn retracted_message(stored: &[u8]) -> Option<(MessageId, Erased)> {
 pub struct Erased {
     sender_username: UserName,
     topic: Topic,
+    moderated: bool,
+    moderator: Option<UserName>,
 }
 
 impl Erased {
     /// The stored part of the tombstone of an entry.
     pub fn of(&self, message_id: MessageId) -> Bytes {
+        let moderation = Moderation { moderated: self.moderated, moderator: self.moderator.as_ref() };
         let body = ChangeBody {
             sender_username: &self.sender_username,
             target_username: self.topic.user(),
             room: self.topic.room(),
             message_id,
-            change: Change::Tombstone {},
+            change: Change::Tombstone { moderation },
             client_id: None,
             sent_at: None,
         };
@@ -213,7 +253,8 @@ mod tests {
         };
         let target = Target { message_id: target };
         let edit = body(Change::Edit { target, content: "\"target\":" }).encode();
-        let retract = body(Change::Retract { target, reason: None }).encode();
+        let moderation = Moderation { moderated: true, moderator: Some(&bob) };
+        let retract = body(Change::Retract { target, reason: None, moderation }).encode();
         assert!(!is_message(&edit) && !is_message(&retract));
         let (mut frame, topic, epoch) = (BytesMut::new(), Topic::User(bob.clone()), Epoch::generate());
         put_chat(&mut frame, &topic, &edit, epoch, 9);
@@ -231,7 +272,10 @@ mod tests {
         assert!(retracted_message(&edit).is_none() && edited_message(&retract).is_none());
         let tombstone = erased.of(id);
         assert_eq!(split_kind(&tombstone).0, "Tombstone");
-        assert!(tombstone.ends_with(format!(r#""message_id":"{id}""#).as_bytes()));
+        let end = format!(r#""message_id":"{id}","moderated":true,"moderator":"bob""#);
+        assert!(tombstone.ends_with(end.as_bytes()));
+        assert_eq!(written(&tombstone), Some((alice.clone(), topic)));
+        assert_eq!(written(&retract), None);
         let user = UserName::parse("alice").unwrap();
         let plain = ChatBody {
             sender_username: &user,

@@ -5,6 +5,7 @@ use super::{Handle, Id, Reply, Result, Session, ack};
 use crate::chat::error::RequestError;
 use crate::chat::publisher::{NewChange, Submission};
 use crate::protocol::requests::{ChangeAck, Edit, React, Retract};
+use crate::protocol::stored::Moderation;
 use crate::protocol::{ErrorCode, MessageId, RequestId, Topic, UserName};
 
 impl Handle for Edit {
@@ -17,7 +18,7 @@ impl Handle for Edit {
 
 impl Handle for Retract {
     async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
-        let change = NewChange::Retract { reason: self.reason.as_deref() };
+        let change = NewChange::Retract { reason: self.reason.as_deref(), moderation: Moderation::default() };
         let about = (&self.sender_username, self.topic(), self.message_id);
         Ok(ack::<Self>(id, &publish(session, id, about, change).await?))
     }
@@ -52,12 +53,5 @@ async fn publish(
     let stored = session.node.change(&from, target, change).await?;
     session.span.stored(stored.position.message_id, stored.duplicate || stored.is_unchanged);
     session.node.registry.write_soon(session.outbox());
-    Ok(ChangeAck {
-        message_id: stored.position.message_id,
-        epoch: stored.position.epoch,
-        seq: (!stored.is_unchanged).then_some(stored.position.seq),
-        sent_at: stored.sent_at,
-        duplicate: stored.duplicate,
-        unchanged: stored.is_unchanged,
-    })
+    Ok(stored.into())
 }

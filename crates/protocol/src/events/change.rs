@@ -22,7 +22,7 @@ macro_rules! changes {
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = $rename))]
         pub struct $name {
-            /// The user that did it.
+            /// The user that did it; of a `Retract` the author of the message.
             pub sender_username: UserName,
             /// The room, or the user that the message was sent to.
             #[serde(flatten)]
@@ -70,6 +70,12 @@ changes! {
         /// Why, for people.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// An administrator did it, not the author. `sender_username` is the author in any case.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        moderated: bool,
+        /// The name that the administrator gave.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        moderator: Option<UserName>,
     }
 
     /// A reaction was added or taken away.
@@ -94,6 +100,12 @@ pub struct Tombstone {
     pub topic: Topic,
     /// Its id.
     pub message_id: MessageId,
+    /// An administrator took it back, not its author.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moderated: bool,
+    /// The name that the administrator gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moderator: Option<UserName>,
     /// The epoch of the log.
     pub epoch: Epoch,
     /// Its place in the log.

@@ -57,6 +57,12 @@ pub struct ChatMessage {
     /// In a page of history: it was taken back. `content` is empty.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retracted: bool,
+    /// In a page of history: an administrator took it back, not its author.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moderated: bool,
+    /// In a page of history: the name that the administrator gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moderator: Option<UserName>,
     /// In a page of history: the reactions, by what was chosen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reactions: BTreeMap<String, Reactions>,
@@ -100,6 +106,8 @@ impl ChatMessage {
             edited_at: None,
             version: None,
             retracted: false,
+            moderated: false,
+            moderator: None,
             reactions: BTreeMap::new(),
         }
     }

@@ -43,9 +43,9 @@ pub use page::{MAX_PAGE_BYTES, MIN_PAGE_BYTES};
 pub use ping::{Ping, PingAck};
 pub use private_chat::PrivateChat;
 pub use publish::PublishAck;
-pub use react::{MAX_REACTION_BYTES, MAX_REACTIONS, React};
+pub use react::{MAX_REACTION_BYTES, MAX_REACTIONS, React, reaction};
 pub use read::{Read, ReadUpTo};
-pub use retract::{MAX_REASON_BYTES, Retract};
+pub use retract::{MAX_REASON_BYTES, Retract, reason};
 pub use typing::Typing;
 
 /// One kind of request: the body of its frame.

@@ -25,7 +25,11 @@ change_request! {
     }
 }
 
-fn reaction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+/// Reads a reaction.
+///
+/// # Errors
+/// It is too long, or shows nothing, or has control characters.
+pub fn reaction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     // NFC can make a text longer, but never three times as long.
     let normal: String = text.nfc().take(3 * MAX_REACTION_BYTES + 1).collect();

@@ -18,7 +18,11 @@ change_request! {
     }
 }
 
-fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+/// Reads the reason of a retraction.
+///
+/// # Errors
+/// It is empty or too long.
+pub fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     match Option::<String>::deserialize(deserializer)? {
         Some(reason) if reason.is_empty() || reason.len() > MAX_REASON_BYTES => {
             Err(de::Error::custom(format!("must have 1 to {MAX_REASON_BYTES} bytes")))

@@ -1,0 +1,62 @@
+//! Retractions by an administrator. Owns finding out whose message it is: the entry names its author, and a private one both users,
+//! so that the server API need not. Called by the server API.
+
+use super::error::RequestError;
+use super::node::Node;
+use super::publisher::{NewChange, Submission};
+use crate::backend::{BackendError, Broker, ChangeRefusal, Entry, PageLimit, Range, Stored};
+use crate::protocol::stored::{self, Moderation};
+use crate::protocol::{MessageId, Topic, UserName};
+
+/// A retraction that an administrator asks for.
+pub struct ModeratedRetraction<'a> {
+    /// The room, or one of the two users of a private message.
+    pub log: &'a Topic,
+    /// The message.
+    pub target: MessageId,
+    /// Who asks for it, if that is said. The author may be named too.
+    pub by: Option<&'a UserName>,
+    /// Why.
+    pub reason: Option<&'a str>,
+    /// The `id` of the call. Without it, nothing is recognised as a repeat.
+    pub client_id: Option<&'a str>,
+    /// The id of the new entry.
+    pub message_id: MessageId,
+}
+
+impl Node {
+    /// Takes back a message of any user; returns once the store has it.
+    ///
+    /// # Errors
+    /// The log does not hold the message, or it was taken back before.
+    pub async fn moderate(&self, retraction: &ModeratedRetraction<'_>) -> Result<Stored, RequestError> {
+        let &ModeratedRetraction { log, target, by, reason, client_id, message_id } = retraction;
+        let entry = find(&*self.backend.broker, log, target).await?;
+        let Some((author, to)) = entry.and_then(|entry| stored::written(&entry.body)) else {
+            return Err(RequestError::change_refused(ChangeRefusal::NotFound));
+        };
+        let moderated = by != Some(&author);
+        let moderation = Moderation { moderated, moderator: by.filter(|_| moderated) };
+        let from = Submission { sender: &author, to: &to, client_id, owner: None, message_id };
+        self.change(&from, target, NewChange::Retract { reason, moderation }).await
+    }
+}
+
+/// Finds an entry by its id. The ids of a log sort by `seq`, so ten small reads find one of a thousand.
+async fn find(broker: &dyn Broker, log: &Topic, id: MessageId) -> Result<Option<Entry>, BackendError> {
+    let limit = PageLimit { messages: 1, bytes: 0 };
+    let (mut before, mut end) = (0, u64::MAX);
+    while before < end {
+        // Entries that expired meanwhile are passed over: what comes is the first one that is left.
+        let middle = if end == u64::MAX { before } else { before + (end - before - 1) / 2 };
+        let page = broker.history(log, Range::After(middle), limit).await?;
+        let Some(entry) = page.entries.into_iter().next() else { return Ok(None) };
+        end = end.min(page.top.seq);
+        match entry.message_id.cmp(&id) {
+            std::cmp::Ordering::Equal => return Ok(Some(entry)),
+            std::cmp::Ordering::Less => before = entry.seq,
+            std::cmp::Ordering::Greater => end = middle,
+        }
+    }
+    Ok(None)
+}
