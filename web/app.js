@@ -147,6 +147,15 @@ function notice(text) {
 	noticeTimer = setTimeout(() => ($('notice').hidden = true), 5000);
 }
 
+/**
+ * @param {Conversation} conv
+ * @param {string} id
+ */
+function wanted(conv, id) {
+	views.linked.want(conv, id);
+	changed();
+}
+
 async function copyLink() {
 	if (await copy(linkTo(session?.current?.key))) notice(texts.clipboard.roomCopied);
 }
@@ -164,10 +173,12 @@ function start(name, token = '') {
 	login.set({ name, token });
 	/** @param {Conversation} conv @param {Message} item */
 	const editing = (conv, item) => conv === session?.current && views.composer.edit(item);
-	session = new Session(name, token, { changed, watching, arrived, notice, editing, stopped });
+	/** @param {Conversation} conv @param {Message} item */
+	const answering = (conv, item) => conv === session?.current && views.composer.answer(item);
+	session = new Session(name, token, { changed, watching, arrived, notice, editing, answering, wanted, stopped });
 	views = {
 		composer: composer(session, () => views.timeline.toEnd()),
-		timeline: timeline(session, (text) => views.composer.take(text)),
+		timeline: timeline(session, (item) => views.composer.take(item)),
 		banner: banner(session),
 		linked: linkedMessage(session, (id) => views.timeline.show(id)),
 		notifications: notifications(session, session.levels.of, (conv) => (location.hash = conv.key)),

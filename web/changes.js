@@ -17,26 +17,27 @@ export const isChange = (type) => KINDS.includes(type);
  * @param {boolean} mine
  */
 export function apply(conv, type, body, mine) {
-	const item = conv.items.findLast((item) => item.from !== undefined && item.id === body.target?.message_id);
-	if (item?.from === undefined || item.retracted) return;
+	const item = conv.byId.get(body.target?.message_id ?? '');
+	if (!item || item.retracted) return;
 	if (type === 'Edit' && (body.message_id ?? '') > (item.version ?? ''))
 		Object.assign(item, { text: body.content, version: body.message_id });
-	else if (type === 'Retract') Object.assign(item, { text: '', retracted: true, reactions: {} });
-	else if (type === 'React' && body.reaction !== undefined) react(item, body.reaction, body.on === true, mine);
+	else if (type === 'Retract') Object.assign(item, { text: '', retracted: true, reactions: {}, replyTo: undefined });
+	else if (type === 'React' && body.reaction !== undefined) react(item, body, mine);
 }
 
 /**
  * @param {Message} item
- * @param {string} reaction
- * @param {boolean} on
+ * @param {EventBody} body
  * @param {boolean} mine
  */
-function react(item, reaction, on, mine) {
+function react(item, { reaction = '', on, sender_username: user = '' }, mine) {
 	// A reaction can have the name of a property that every object has.
 	const all = new Map(Object.entries(item.reactions));
 	const known = all.get(reaction) ?? { count: 0 };
 	const count = known.count + (on ? 1 : -1);
-	if (count > 0) all.set(reaction, { count, mine: mine ? on : known.mine });
+	const others = (known.names ?? []).filter((name) => name !== user);
+	const names = on ? [...others, user] : others;
+	if (count > 0) all.set(reaction, { count, mine: mine ? on : known.mine, names });
 	else all.delete(reaction);
 	item.reactions = Object.fromEntries(all);
 }

@@ -1,10 +1,12 @@
 // @ts-check
-// Owns the text field: draft, size, keys.
+// Owns the text field: draft, size, keys, and what the text is for: an edit, or an answer.
 
-import { $ } from './dom.js';
+import { $, say } from './dom.js';
+import { quoteOf } from './reply.js';
 import * as texts from './strings.js';
 
 /** @import { Conversation } from './conversation.js' */
+/** @import { Unsent } from './page.d.ts' */
 /** @import { Session } from './session.js' */
 
 /**
@@ -27,8 +29,36 @@ export function composer(session, sent) {
 		if (!editing) return;
 		const { draft } = editing;
 		editing = null;
-		$('editing').hidden = true;
 		set(draft);
+	}
+
+	/** Edits nothing more, or else answers nothing more. Returns whether there was something to end. */
+	function cancel() {
+		if (!editing && !conv?.answering) return false;
+		if (editing) endEditing();
+		else answers('');
+		drawContext();
+		return true;
+	}
+
+	/** @param {string} id The message that the draft answers; empty for none. */
+	function answers(id) {
+		if (!conv) return;
+		conv.answering = id;
+		drawContext();
+		session.changed();
+	}
+
+	/** Says what the text is for. The text field is described by it. */
+	function drawContext() {
+		const { editing: edits, answering } = texts.composer;
+		let text = editing ? edits : '';
+		if (!editing && conv?.answering) {
+			const quote = quoteOf(conv, conv.answering);
+			text = answering(quote.from, quote.text);
+		}
+		$('context').hidden = !text;
+		say($('context-text'), text);
 	}
 
 	/** @param {string} text */
@@ -48,6 +78,12 @@ export function composer(session, sent) {
 		$('send').disabled = field.disabled || !field.value.trim();
 	}
 
+	/** @param {Conversation} to */
+	async function sendEdit(to, /** @type {string} */ message_id, /** @type {string} */ content) {
+		const problem = await session.change(to, 'Edit', { message_id, content });
+		if (problem) session.on.notice(problem);
+	}
+
 	// Its size changes with the window, and with the font: a zoom of the text only sends no event.
 	new ResizeObserver(size).observe($('typing'));
 	field.oninput = () => {
@@ -59,13 +95,14 @@ export function composer(session, sent) {
 		if (field.value) session.typing(conv);
 	};
 	$('cancel').onclick = () => {
-		endEditing();
+		cancel();
 		field.focus();
 	};
 	field.onkeydown = (event) => {
-		if (event.key === 'Escape' && editing && !event.isComposing) {
+		if (event.key === 'Escape' && !event.isComposing && cancel()) {
 			event.preventDefault();
-			return endEditing();
+			event.stopPropagation();
+			return;
 		}
 		// While an input method composes a character, Enter belongs to it.
 		if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
@@ -78,10 +115,13 @@ export function composer(session, sent) {
 		field.focus();
 		if (!text || !conv) return;
 		if (editing) {
-			session.change(conv, 'Edit', { message_id: editing.id, content: text });
-			return endEditing();
+			sendEdit(conv, editing.id, text);
+			endEditing();
+			return drawContext();
 		}
-		session.say(conv, text);
+		const replyTo = conv.answering || undefined;
+		session.say(conv, text, { replyTo, thread: conv.byId.get(replyTo ?? '')?.thread });
+		answers('');
 		set('');
 		sent();
 	};
@@ -91,10 +131,11 @@ export function composer(session, sent) {
 		idle: () => Date.now() - typedAt,
 		focus: () => field.focus(),
 		render() {
-			if (session.current === conv) return;
+			if (session.current === conv) return drawContext();
 			endEditing();
 			conv = session.current;
 			$('composer').hidden = !conv;
+			drawContext();
 			if (!conv) return;
 			field.disabled = conv.isReadOnly;
 			const { readOnly, readOnlyIn, writeTo } = texts.composer;
@@ -110,14 +151,22 @@ export function composer(session, sent) {
 			endEditing();
 			const draft = field.value;
 			editing = { id: item.id, draft };
-			$('editing').hidden = false;
+			drawContext();
 			field.value = item.text;
 			size();
 			field.focus();
 		},
-		/** @param {string} text Goes before the draft. */
-		take(text) {
+		/** @param {{ id: string }} item The message that the draft answers from now on. */
+		answer({ id }) {
+			endEditing();
+			answers(id);
+			field.focus();
+		},
+		/** @param {Unsent} item Its text goes before the draft. */
+		take({ text, replyTo }) {
+			endEditing();
 			set([text, field.value].filter(Boolean).join('\n'));
+			if (replyTo) answers(replyTo);
 			field.focus();
 		},
 	};

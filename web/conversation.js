@@ -39,13 +39,18 @@ const message = (body) => ({
 	version: body.version,
 	retracted: body.retracted ?? false,
 	reactions: body.reactions ?? {},
+	replyTo: body.reply_to,
+	thread: body.thread,
 });
 
 export class Conversation {
 	/** @type {(Message | Gap)[]} */
 	items = [];
-	/** The ids of the messages in `items`. */
-	ids = new Set();
+	/**
+	 * The messages in `items` by their ids.
+	 * @type {Map<string, Message>}
+	 */
+	byId = new Map();
 	/** The absolute index of `items[0]`. */
 	base = 0;
 	/**
@@ -78,6 +83,8 @@ export class Conversation {
 	/** @type {Map<string, number>} */
 	typing = new Map();
 	draft = '';
+	/** The id of the message that the draft answers. */
+	answering = '';
 	/**
 	 * The numbers of a room's entries after `read` that are no messages.
 	 * @type {number[]}
@@ -137,16 +144,16 @@ export class Conversation {
 	 * @param {boolean} [watched]
 	 */
 	append(body, watched) {
-		if (this.ids.has(body.message_id)) return;
+		if (this.byId.has(body.message_id)) return;
 		const item = message(body);
-		this.ids.add(item.id);
+		this.byId.set(item.id, item);
 		this.items.push(item);
 		this.typing.delete(item.from);
 		this.#count(item);
 		if (this.#isNew(item) && (!watched || item.seq <= this.missedUpTo)) this.divider ??= item;
 		if (this.items.length > (this.held ? 2 : 1) * MOST_ITEMS) {
 			const old = this.items.splice(0, this.items.length - MOST_ITEMS + DROP_AT_ONCE);
-			for (const { id } of old) this.ids.delete(id);
+			for (const { id } of old) this.byId.delete(id ?? '');
 			this.base += old.length;
 			this.more = true;
 		}
@@ -159,8 +166,8 @@ export class Conversation {
 	 * @param {boolean} more
 	 */
 	prepend(bodies, more) {
-		const page = bodies.filter((body) => !this.ids.has(body.message_id)).map(message);
-		for (const item of page) this.ids.add(item.id);
+		const page = bodies.filter((body) => !this.byId.has(body.message_id)).map(message);
+		for (const item of page) this.byId.set(item.id, item);
 		this.items.unshift(...page);
 		this.base -= page.length;
 		this.more = more && bodies.length > 0;
@@ -233,8 +240,8 @@ export class Conversation {
 
 	/** @returns {SavedConversation} */
 	toJSON() {
-		const { kind, name, position, read, peerRead, draft, counted, own, changes } = this;
-		return { kind, name, position, read, peerRead, draft, counted, own, changes };
+		const { kind, name, position, read, peerRead, draft, answering, counted, own, changes } = this;
+		return { kind, name, position, read, peerRead, draft, answering, counted, own, changes };
 	}
 
 	/**

@@ -3,6 +3,7 @@
 
 import { el, face, icon, spoken, tint } from './dom.js';
 import { format } from './format.js';
+import { reactionsOf } from './reactions.js';
 import { message as texts, timeline } from './strings.js';
 
 /** @import { Look, Message, Unsent } from './page.d.ts' */
@@ -25,12 +26,23 @@ export function dayOf(at) {
 export const actionsLabel = (item) => texts.actions(item.from, time.format(item.at));
 
 /**
+ * What belongs to a message beside itself.
+ * @typedef {object} Around
+ * @property {[string, () => void][]} actions The buttons below a message that was not sent: label and effect.
+ * @property {(button: HTMLElement) => void} menu Opens the menu of the message.
+ * @property {{ from: string, text: string } | null} quote What is shown of the message that it answers.
+ * @property {() => void} toAnswered Goes to that message.
+ * @property {string} me
+ * @property {(reaction: string) => void} toggle Adds the user's own reaction, or takes it back.
+ */
+
+/**
  * @param {Message | Unsent} item
  * @param {Look} look
- * @param {[string, () => void][]} actions The buttons below a message that was not sent: label and effect.
- * @param {(button: HTMLElement) => void} menu Opens the menu of the message.
+ * @param {Around} around
  */
-export function bubble(item, { first, last, mine, named, state }, actions, menu) {
+export function bubble(item, { first, last, mine, named, state }, around) {
+	const { actions, menu, me, toggle } = around;
 	const clock = el('span', { title: date.format(item.at), dir: 'auto' }, time.format(item.at));
 	const edited = item.state || !item.version || item.retracted ? null : el('span', {}, texts.edited);
 	const meta = el('span', { class: 'meta' }, edited, clock, mine && icon(state), mine && spoken(texts.states[state]));
@@ -44,9 +56,10 @@ export function bubble(item, { first, last, mine, named, state }, actions, menu)
 	const text = gone
 		? el('i', { class: 'text' }, texts.deleted)
 		: el('span', { class: look, dir: 'auto' }, ...format(item.text));
+	const reactions = item.state ? null : reactionsOf(item, me, toggle);
 	const line = el('div', { class: `line ${state} ${mine ? 'mine' : ''} ${first ? 'first' : ''}` });
 	if (named && !mine) line.append(last ? face(item.from) : el('span', { class: 'avatar none' }));
-	line.append(el('div', { class: 'bubble' }, tint(sender, item.from), text, chosen(item), meta));
+	line.append(el('div', { class: 'bubble' }, tint(sender, item.from), answered(around), text, reactions, meta));
 	const more = el('button', { class: 'more', type: 'button', tabindex: '-1', 'aria-haspopup': 'menu' }, icon('more'));
 	Object.assign(more, { ariaLabel: actionsLabel(item), ariaExpanded: 'false', onclick: () => menu(more) });
 	line.append(more);
@@ -59,17 +72,14 @@ export function bubble(item, { first, last, mine, named, state }, actions, menu)
 }
 
 /**
- * The reactions to a message, most frequent first; equal ones in a fixed order.
- * @param {Message | Unsent} item
+ * The beginning of the message that is answered.
+ * @param {Around} around
  */
-function chosen(item) {
-	const all = item.state ? [] : Object.entries(item.reactions);
-	if (!all.length) return null;
-	all.sort(([name, one], [other, { count }]) => count - one.count || (name < other ? -1 : 1));
-	const shown = all.map(([reaction, { count, mine }]) =>
-		el('span', { class: mine ? 'chosen own' : 'chosen', dir: 'auto' }, texts.reactions(reaction, count)),
-	);
-	return el('span', { class: 'reactions' }, ...shown);
+function answered({ quote, toAnswered }) {
+	if (!quote) return null;
+	const from = quote.from && el('b', {}, el('bdi', {}, quote.from));
+	const props = { class: 'answered', type: 'button', tabindex: '-1', title: texts.toAnswered, onclick: toAnswered };
+	return el('button', props, spoken(texts.answers), from, el('span', { dir: 'auto' }, quote.text));
 }
 
 /** @param {string} reason */

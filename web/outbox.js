@@ -8,7 +8,7 @@ import { message as texts } from './strings.js';
 /** @import { Conversation } from './conversation.js' */
 /** @import { Session } from './session.js' */
 /** @import { Storage } from './storage.js' */
-/** @import { EventBody, Failure, Position, PublishAck, Unsent } from './page.d.ts' */
+/** @import { EventBody, Extras, Failure, Position, PublishAck, Unsent } from './page.d.ts' */
 /** @typedef {ReturnType<typeof outbox>} Outbox */
 
 /** After this time, the user decides. */
@@ -25,6 +25,12 @@ export const isSilent = (code) => SILENT.includes(code ?? '');
 
 /** @param {string | undefined} code */
 export const isPassing = (code) => PASSING.includes(code ?? '');
+
+/**
+ * What a message says beside its text, as the server wants it.
+ * @param {Extras} item
+ */
+export const extrasOf = ({ replyTo, thread }) => ({ reply_to: replyTo, thread });
 
 /**
  * @param {Session} session
@@ -100,7 +106,7 @@ export function outbox(session, store) {
 		if (expired(item)) return fail(texts.notConfirmed);
 		keep(item, { state: 'sending', sentAt: item.sentAt ?? Date.now() });
 		try {
-			stored(conv, item, await session.publish(conv, item.text, item.id));
+			stored(conv, item, await session.publish(conv, item));
 			return true;
 		} catch (error) {
 			const { code, message, outcome, retry_after_ms } = /** @type {Failure} */ (error);
@@ -130,7 +136,7 @@ export function outbox(session, store) {
 	 */
 	function stored(conv, item, ack) {
 		store.drop(item.id);
-		if (conv.ids.has(ack.message_id)) return discard(item);
+		if (conv.byId.has(ack.message_id)) return discard(item);
 		Object.assign(item, { state: 'stored', at: ack.sent_at, ack });
 		overtaken(conv, conv.position ?? session.position);
 	}
@@ -144,7 +150,7 @@ export function outbox(session, store) {
 		for (const item of of(conv)) {
 			const { ack } = item;
 			if (!ack || !position || ack.epoch !== position.epoch || ack.seq > position.seq) continue;
-			conv.append({ ...ack, sender_username: item.from, content: item.text });
+			conv.append({ ...ack, sender_username: item.from, content: item.text, ...extrasOf(item) });
 			discard(item);
 		}
 		session.changed();
@@ -163,14 +169,15 @@ export function outbox(session, store) {
 		/**
 		 * @param {Conversation} conv
 		 * @param {string} text
+		 * @param {Extras} extras
 		 */
-		add(conv, text) {
+		add(conv, text, extras) {
 			const { key, kind, name: to, me: from } = conv;
 			const now = Date.now();
 			/** @type {Unsent} */
 			const item = {
 				...fresh(),
-				...{ key, kind, to, from, text, at: now },
+				...{ key, kind, to, from, text, at: now, ...extras },
 				...{ state: 'waiting', since: now, tries: 0, entered: false, notBefore: 0 },
 			};
 			items.push(item);

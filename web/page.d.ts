@@ -31,12 +31,24 @@ export interface StoredMessage extends Position {
 	version?: string;
 	retracted?: boolean;
 	reactions?: Record<string, Reactions>;
+	reply_to?: string;
+	thread?: string;
 }
 
 /** How many users chose a reaction. */
 export interface Reactions {
 	count: number;
 	mine?: boolean;
+	/** Of those users that the page saw choosing it: the server tells the others only by their number. */
+	names?: string[];
+}
+
+/** What a message says beside its text. */
+export interface Extras {
+	/** The id of the message that it answers. */
+	replyTo?: string;
+	/** The id of the first message of its thread. */
+	thread?: string;
 }
 
 /** The body of an event. Each type of event has some of these fields. */
@@ -110,7 +122,7 @@ export interface ConnectionHandler {
 }
 
 /** A message of the timeline. */
-export interface Message extends Position {
+export interface Message extends Position, Extras {
 	id: string;
 	from: string;
 	text: string;
@@ -134,7 +146,7 @@ export interface Gap {
 }
 
 /** A message of the user, until its stored copy arrives. */
-export interface Unsent {
+export interface Unsent extends Extras {
 	/** The id of the request: the same in all attempts, so that the server stores the message once. */
 	id: string;
 	key: string;
@@ -174,6 +186,7 @@ export interface SavedConversation {
 	read: Marker | null;
 	peerRead: string;
 	draft: string;
+	answering?: string;
 	counted: number;
 	own: number;
 	changes?: number[];
@@ -192,8 +205,11 @@ export interface SessionHandler {
 	/** Another user's message arrived that is newer than the connection. */
 	arrived(conv: Conversation, item: Message): void;
 	notice(text: string): void;
-	/** The user wants to edit a message. */
+	/** The user wants to edit a message, or to answer it. */
 	editing(conv: Conversation, item: Message): unknown;
+	answering(conv: Conversation, item: Message): unknown;
+	/** The user wants to see the message with this id. */
+	wanted(conv: Conversation, id: string): void;
 	/** The connection ended and must not be retried; the code is a close code or an error code. */
 	stopped(code: number | string | undefined, message?: string): void;
 }
@@ -208,8 +224,8 @@ export interface Look {
 	named: boolean;
 	state: 'waiting' | 'sending' | 'failed' | 'stored' | 'read';
 	expired: boolean;
-	/** What became of it: its last edit, whether it was taken back, and its reactions, as JSON. */
-	revision?: string;
+	/** What became of it, and of the message that it answers: the last edit, whether it was taken back, reactions. As JSON. */
+	revision: string;
 }
 
 /** How loud a conversation is: every message notifies, or they are only counted, or not even that. */
@@ -233,8 +249,9 @@ export interface Elements {
 	composer: HTMLFormElement;
 	copy: HTMLButtonElement;
 	cancel: HTMLButtonElement;
+	context: HTMLElement;
+	'context-text': HTMLElement;
 	draft: HTMLTextAreaElement;
-	editing: HTMLElement;
 	enter: HTMLButtonElement;
 	find: HTMLInputElement;
 	go: HTMLButtonElement;

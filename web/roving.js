@@ -8,6 +8,21 @@
 /** @param {Line | null | undefined} line */
 export const menuButton = (line) => /** @type {HTMLButtonElement | null} */ (line?.querySelector('.more') ?? null);
 
+/** What takes the focus in a message, beside its links: Tab visits it only in the message that has the stop. */
+const CONTROLS = '.more, .answered, .chosen';
+
+/**
+ * What takes the focus in a message that was built anew: what had it before, or else the button of its menu.
+ * @param {Line} line
+ * @param {Element} before
+ */
+export function sameControl(line, before) {
+	const controls = /** @type {NodeListOf<HTMLElement>} */ (line.querySelectorAll(CONTROLS));
+	/** @param {Element} node */
+	const nameOf = (node) => node.className + node.firstChild?.textContent;
+	return [...controls].find((node) => nameOf(node) === nameOf(before)) ?? menuButton(line);
+}
+
 /** @param {HTMLElement} list */
 export function roving(list) {
 	/**
@@ -15,8 +30,8 @@ export function roving(list) {
 	 * @type {Item | null}
 	 */
 	let active = null;
-	/** @type {HTMLButtonElement | null} */
-	let stop = null;
+	/** @type {HTMLElement[]} */
+	let stops = [];
 
 	/** @param {EventTarget | null} target */
 	const lineOf = (target) => /** @type {Line | null} */ (/** @type {Element} */ (target).closest('#timeline > li'));
@@ -32,7 +47,7 @@ export function roving(list) {
 		const line = lineOf(target);
 		if (
 			!line ||
-			!(/** @type {Element} */ (target).matches('.more')) ||
+			!(/** @type {Element} */ (target).matches(CONTROLS)) ||
 			event.altKey ||
 			event.ctrlKey ||
 			event.metaKey
@@ -63,11 +78,12 @@ export function roving(list) {
 	function update() {
 		const lines = /** @type {Line[]} */ ([...list.children]);
 		const line = (active && lines.find(({ item }) => item === active)) ?? lines.findLast(menuButton);
-		const next = menuButton(line);
-		if (next === stop) return;
-		if (stop) stop.tabIndex = -1;
-		if (next) next.tabIndex = 0;
-		stop = next;
+		/** @type {HTMLElement[]} */
+		const next = line ? [...line.querySelectorAll(/** @type {'a'} */ (CONTROLS))] : [];
+		if (next.length === stops.length && next.every((node, index) => node === stops[index])) return;
+		for (const node of stops) node.tabIndex = -1;
+		for (const node of next) node.tabIndex = 0;
+		stops = next;
 	}
 
 	return {

@@ -6,13 +6,12 @@ import { connect } from './connection.js';
 import { Conversation, keyOf, positionOf } from './conversation.js';
 import { storeHealth } from './health.js';
 import { receive } from './inbound.js';
-import { isPassing, isSilent, outbox } from './outbox.js';
+import { extrasOf, isPassing, isSilent, outbox } from './outbox.js';
 import { addMembers, allMarkers, MOST_NAMES } from './pages.js';
 import { storage } from './storage.js';
 import { connection as texts } from './strings.js';
-import { wordsFor } from './words.js';
 
-/** @import { Acks, CaughtUp, Claim, EventBody, Failure, Kind, Position, SessionHandler } from './page.d.ts' */
+/** @import { Acks, CaughtUp, Claim, EventBody, Extras, Failure, Kind, Position, SessionHandler, Unsent } from './page.d.ts' */
 
 const PAGE = 80;
 const TYPING_EVERY = 3_000;
@@ -90,10 +89,11 @@ export class Session {
 	/**
 	 * @param {Conversation} conv
 	 * @param {string} text
+	 * @param {Extras} extras
 	 */
-	say(conv, text) {
+	say(conv, text, extras) {
 		Object.assign(conv, { divider: null, typed: Math.min(conv.typed, Date.now() - 2000) });
-		this.outbox.add(conv, text);
+		this.outbox.add(conv, text, extras);
 		this.changed();
 	}
 
@@ -184,24 +184,25 @@ export class Session {
 
 	/**
 	 * @param {Conversation} conv
-	 * @param {string} content
-	 * @param {string} id
+	 * @param {Unsent} item
 	 */
-	publish(conv, content, id) {
-		return this.#ask(conv.isRoom ? 'GroupChat' : 'PrivateChat', conv, { content }, id);
+	publish(conv, item) {
+		const body = { content: item.text, ...extrasOf(item) };
+		return this.#ask(conv.isRoom ? 'GroupChat' : 'PrivateChat', conv, body, item.id);
 	}
 
 	/**
-	 * Changes a stored message. What the server refuses is shown.
+	 * Changes a stored message. Returns what the user reads if that fails.
 	 * @param {Conversation} conv
 	 * @param {'Edit' | 'Retract' | 'React'} type
 	 * @param {{ message_id: string, content?: string, reaction?: string, on?: boolean }} change
 	 */
 	async change(conv, type, change) {
 		try {
-			await this.#ask(type, conv, change, crypto.randomUUID());
+			await this.#ask(type, conv, change);
+			return '';
 		} catch (error) {
-			this.on.notice(wordsFor(/** @type {Failure} */ (error).code));
+			return /** @type {Failure} */ (error).message ?? texts.none;
 		}
 	}
 

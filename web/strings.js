@@ -24,7 +24,6 @@ export const fixed = {
 	dark: 'Dark',
 	directMessages: 'Direct messages',
 	done: 'Done',
-	editing: 'You edit a message.',
 	goTo: 'Go to',
 	haveToken: 'I have an access token',
 	joinOrWrite: 'Join or write (Ctrl+K)',
@@ -112,14 +111,14 @@ export const message = {
 	sendAgain: 'Send again',
 	edit: 'Edit',
 	delete: 'Delete',
+	reply: 'Reply',
+	/** For screen readers, before the beginning of the message that is answered. */
+	answers: 'Answers ',
+	toAnswered: 'Go to this message',
+	/** In the place of its text. */
+	notLoaded: 'A message that is not loaded yet',
 	edited: 'edited',
 	deleted: 'This message was deleted.',
-	/** @param {string} reaction */
-	react: (reaction) => `React with ${reaction}`,
-	/** @param {string} reaction */
-	takeBack: (reaction) => `Take back ${reaction}`,
-	/** @type {(reaction: string, count: number) => string} */
-	reactions: (reaction, count) => `${reaction} ${count}`,
 	/** @type {(from: string, time: string) => string} */
 	actions: (from, time) => `Actions: ${from}, ${time}`,
 	copyText: 'Copy text',
@@ -127,7 +126,30 @@ export const message = {
 	copyLink: 'Copy link to message',
 	linkCopied: 'Link copied. Anyone who opens it joins this room, and sees this message.',
 	privateLinkCopied: 'Link copied. It works only for you.',
-	linkedIsGone: 'The message of this link is not here any more.',
+	linkedIsGone: 'The message is not here any more.',
+};
+
+export const reactions = {
+	/** @param {string} reaction */
+	react: (reaction) => `React with ${reaction}`,
+	/** @param {string} reaction */
+	takeBack: (reaction) => `Take back ${reaction}`,
+	other: 'Another reaction…',
+	field: 'An emoji or a short text',
+	add: 'React',
+	needed: 'Enter a reaction.',
+	who: 'Who reacted',
+	you: 'You',
+	/** For screen readers. @type {(reaction: string, count: number, names: string) => string} */
+	label: (reaction, count, names) => `${reaction}: ${count}. ${names}`,
+	/**
+	 * Who chose a reaction: known names, and the number of others. Not both are empty.
+	 * @type {(names: string[], others: number) => string}
+	 */
+	names: (names, others) => {
+		const rest = others && (names.length ? `${others} more` : `${others} ${others > 1 ? 'people' : 'person'}`);
+		return (rest ? [...names, rest] : names).join(', ');
+	},
 };
 
 export const timeline = {
@@ -150,6 +172,9 @@ export const timeline = {
 };
 
 export const composer = {
+	editing: 'You edit a message.',
+	/** @type {(from: string, text: string) => string} */
+	answering: (from, text) => (from ? `You answer ${from}: ${text}` : `You answer: ${text}`),
 	/** @param {string} title */
 	writeTo: (title) => `Message ${title}`,
 	readOnly: 'Only administrators write here',
@@ -226,6 +251,11 @@ export const errors = new Map([
 	['too_many_rooms', 'You are in too many rooms. Leave another room first.'],
 	['unauthorized', 'The server does not accept this access token.'],
 	['unavailable', 'The server can’t read or store messages right now.'],
+]);
+/** The same for reactions. */
+export const reactionErrors = new Map([
+	['invalid_message', 'A reaction is one emoji or a short text.'],
+	['too_many_changes', 'This message has too many reactions.'],
 ]);
 export const neverHere = 'This person was never here and has many messages waiting. Write again later.';
 export const otherError = 'The server does not understand this page. Reload the page.';

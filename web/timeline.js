@@ -1,11 +1,12 @@
 // @ts-check
 // Owns the messages on the screen: a window over any number of messages, with days and groups.
 
-import { actionsFor } from './actions.js';
+import { actionsFor, toggle } from './actions.js';
 import { $, el, say } from './dom.js';
 import { openMenu } from './menu.js';
 import { actionsLabel, bubble, dayOf, gapLine, midnight } from './message.js';
-import { menuButton, roving } from './roving.js';
+import { quoteOf } from './reply.js';
+import { menuButton, roving, sameControl } from './roving.js';
 import { message as messageTexts, timeline as texts } from './strings.js';
 
 /** @import { Conversation } from './conversation.js' */
@@ -32,7 +33,7 @@ for (const input of ['wheel', 'touchmove', 'keydown', 'pointerdown'])
 
 /**
  * @param {Session} session
- * @param {(text: string) => void} edit
+ * @param {(item: Unsent) => void} edit
  */
 export function timeline(session, edit) {
 	const scroller = $('scroller');
@@ -196,7 +197,7 @@ export function timeline(session, edit) {
 			const look = item.from === undefined ? null : lookOf(conv, item, wanted[index - 1], wanted[index + 1]);
 			const json = JSON.stringify(look);
 			let node = shown.get(item);
-			const hadFocus = node?.contains(document.activeElement);
+			const focused = node?.contains(document.activeElement) && document.activeElement;
 			if (node?.look !== json) {
 				if (node && node === next) next = node.nextSibling;
 				node?.remove();
@@ -207,7 +208,8 @@ export function timeline(session, edit) {
 			}
 			if (node === next) next = node.nextSibling;
 			else list.insertBefore(node, next);
-			if (hadFocus && !node.contains(document.activeElement)) menuButton(node)?.focus({ preventScroll: true });
+			if (focused && !node.contains(document.activeElement))
+				sameControl(node, focused)?.focus({ preventScroll: true });
 		});
 		stops.update();
 	}
@@ -238,9 +240,12 @@ export function timeline(session, edit) {
 			named: conv.isRoom,
 			state: isRead ? 'read' : (item.state ?? 'stored'),
 			expired: item.state === 'failed' && session.outbox.expired(item),
-			revision: item.state ? undefined : JSON.stringify([item.version, item.retracted, item.reactions]),
+			revision: JSON.stringify([revisionOf(item), revisionOf(conv.byId.get(item.replyTo ?? ''))]),
 		};
 	}
+
+	/** @param {Message | Unsent | undefined} item */
+	const revisionOf = (item) => item && !item.state && [item.version, item.retracted, item.reactions];
 
 	/**
 	 * @param {Conversation} conv
@@ -251,7 +256,7 @@ export function timeline(session, edit) {
 		const { retry, discard } = session.outbox;
 		const change = () => {
 			discard(/** @type {Unsent} */ (item));
-			edit(item.text);
+			edit(/** @type {Unsent} */ (item));
 		};
 		/** @type {[string, () => void][]} */
 		const actions = item.state
@@ -261,9 +266,18 @@ export function timeline(session, edit) {
 					[messageTexts.delete, () => discard(item)],
 				]
 			: [];
-		/** @param {HTMLElement} button */
-		const menu = (button) =>
-			openMenu(button, actionsLabel(item), actionsFor(session, conv, item), () => menuButton(shown.get(item)));
+		const { replyTo } = item;
+		const opener = () => menuButton(shown.get(item));
+		const around = {
+			actions,
+			/** @param {HTMLElement} button */
+			menu: (button) => openMenu(button, actionsLabel(item), actionsFor(session, conv, item, opener), opener),
+			quote: replyTo ? quoteOf(conv, replyTo) : null,
+			toAnswered: () => replyTo && session.on.wanted(conv, replyTo),
+			me: session.name,
+			/** @param {string} reaction */
+			toggle: (reaction) => toggle(session, conv, item, reaction),
+		};
 		/** @type {(kind: string, text: string | false) => HTMLElement | null} */
 		const line = (kind, text) => (text ? el('p', { class: kind }, text) : null);
 		return el(
@@ -271,7 +285,7 @@ export function timeline(session, edit) {
 			{},
 			line('day', look.day),
 			line('divider', look.divider && texts.divider),
-			bubble(item, look, actions, menu),
+			bubble(item, look, around),
 		);
 	}
 

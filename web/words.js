@@ -1,7 +1,7 @@
 // @ts-check
 // Chooses what people read when a request fails.
 
-import { errors, neverHere, otherError, refusals } from './strings.js';
+import { errors, neverHere, otherError, reactionErrors, refusals } from './strings.js';
 
 /**
  * @param {string | undefined} code
@@ -9,6 +9,7 @@ import { errors, neverHere, otherError, refusals } from './strings.js';
  */
 export function wordsFor(code, request) {
 	if (code === 'forbidden' && request === 'PrivateChat') return neverHere;
+	if (request === 'React' && reactionErrors.has(code ?? '')) return reactionErrors.get(code ?? '') ?? '';
 	return errors.get(code ?? '') ?? otherError;
 }
 

@@ -47,7 +47,10 @@ const FILES: [(&str, &str); FILE_COUNT] = files![
     "outbox.js",
     "page.css",
     "pages.js",
+    "popup.js",
     "preferences.js",
+    "reactions.js",
+    "reply.js",
     "roving.js",
     "session.js",
     "sidebar.js",
@@ -60,7 +63,7 @@ const FILES: [(&str, &str); FILE_COUNT] = files![
     "timeline.js",
     "words.js",
 ];
-const FILE_COUNT: usize = 36;
+const FILE_COUNT: usize = 39;
 
 /// The files as browsers get them.
 static SERVED: LazyLock<[(&str, Bytes); FILE_COUNT]> =

@@ -85,7 +85,7 @@ async fn user_edits_deletes_and_reacts_by_the_menu() {
     alice.types("#draft", "draft").await;
     chooses(&alice, 1, "Edit").await;
     alice.sees("the text is in the field", "document.getElementById('draft').value === 'first answer'").await;
-    alice.sees("the page says so", "!document.getElementById('editing').hidden").await;
+    alice.reads("#context-text", "You edit a message.").await;
     alice.presses(&[ESCAPE]).await;
     alice.sees("the draft is back", "document.getElementById('draft').value === 'draft'").await;
     chooses(&alice, 1, "Edit").await;
@@ -105,12 +105,14 @@ async fn user_edits_deletes_and_reacts_by_the_menu() {
         (
             1,
             json!([
+                "Reply",
                 "Copy text",
                 "Copy link to message",
                 "React with 👍",
                 "React with ❤️",
                 "React with 😂",
-                "React with 🎉"
+                "React with 🎉",
+                "Another reaction…"
             ]),
         ),
     ] {

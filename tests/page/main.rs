@@ -22,6 +22,7 @@ mod menu;
 mod page_fixture;
 mod person;
 mod presence;
+mod replies;
 mod resume;
 mod screen;
 mod scroll;

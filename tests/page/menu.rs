@@ -45,12 +45,13 @@ async fn keys_reach_the_menu_of_every_message() {
     }
     assert_eq!(alice.js("document.querySelectorAll('.more[tabindex=\"0\"]').length").await, 1);
     alice.presses(&[ENTER]).await;
-    assert_eq!(alice.js(ENTRY).await, "Copy text");
+    assert_eq!(alice.js(ENTRY).await, "Reply");
     for (key, entry) in [
-        (UP, "React with 🎉"),
-        (DOWN, "Copy text"),
-        (END, "React with 🎉"),
-        (HOME, "Copy text"),
+        (UP, "Another reaction…"),
+        (DOWN, "Reply"),
+        (END, "Another reaction…"),
+        (HOME, "Reply"),
+        ("c", "Copy text"),
         ("c", "Copy link to message"),
     ] {
         alice.presses(&[key]).await;
@@ -65,8 +66,9 @@ async fn keys_reach_the_menu_of_every_message() {
     assert_eq!(alice.js("document.querySelectorAll('[role=menu]').length").await, 0);
     assert_eq!(alice.js(FOCUSED).await, "twolines");
     assert_eq!(alice.js("document.querySelectorAll('[aria-expanded=true].more').length").await, 0);
-    alice.presses(&[ENTER]).await;
-    alice.presses(&[ENTER]).await;
+    for key in [ENTER, "c", ENTER] {
+        alice.presses(&[key]).await;
+    }
     alice.reads("#notice", "Text copied.").await;
     assert_eq!(alice.js("copied").await, "**two**\n> lines", "the text as it was written");
     assert_eq!(alice.js(FOCUSED).await, "twolines");
@@ -121,7 +123,7 @@ async fn link_to_a_message_opens_its_place() {
     bob.say("ops", "the first").await;
     alice.sees_messages(&["the first"]).await;
     alice.clicks("#timeline .more").await;
-    alice.clicks("[role=menu] button:nth-child(2)").await;
+    alice.clicks("[role=menu] button:nth-child(3)").await;
     alice.reads("#notice", "Link copied.").await;
     let link = alice.js("copied").await.as_str().unwrap().to_owned();
     assert!(link.starts_with(&fixture.link("room=ops&message=")), "{link}");
@@ -142,7 +144,7 @@ async fn link_to_a_message_opens_its_place() {
     // A message that the server no longer has, or never had.
     let gone = "room=ops&message=00000000-0000-7000-8000-000000000000";
     carol.js(&format!("location.hash = '{gone}'")).await;
-    carol.reads("#notice", "The message of this link is not here any more.").await;
+    carol.reads("#notice", "The message is not here any more.").await;
     assert_eq!(carol.js("document.getElementById('title').textContent").await, "#ops");
     // A room with a name that looks like such a link, from a link that was written by hand.
     carol.js("location.hash = 'room=R&D&message=1'").await;
