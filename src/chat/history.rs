@@ -14,7 +14,7 @@ use crate::backend::{Broker, Owner, PageLimit};
 use crate::protocol::encode::{self, PAGE_MESSAGE_BYTES};
 use crate::protocol::requests::Before;
 use crate::protocol::stored::split_kind;
-use crate::protocol::{Topic, UserName};
+use crate::protocol::{MessageId, Topic, UserName};
 
 /// What is read of a log at once, once a read was not enough.
 const LARGE_READ: PageLimit = PageLimit { messages: 200, bytes: 256 << 10 };
@@ -33,6 +33,8 @@ pub struct HistoryReader {
 pub(super) struct HistoryPage {
     /// The JSON object of the answer.
     pub(super) json: Vec<u8>,
+    /// The messages in it.
+    pub(super) messages: Vec<MessageId>,
     /// Bytes of the messages that were read for it, those included that belong to another conversation.
     pub(super) bytes_read: usize,
 }
@@ -67,7 +69,7 @@ impl HistoryReader {
         let _slot = self.slots.take(owner).await;
         let mut bytes_read = 0;
         let mut below = before.map(|before| before.seq);
-        let mut found: Vec<(u64, Bytes)> = Vec::new();
+        let (mut found, mut messages): (Vec<(u64, Bytes)>, Vec<MessageId>) = Default::default();
         let mut left = limit.bytes.min(self.queued.answer_bytes()).saturating_sub(PAGE_HEAD_BYTES);
         let mut read = PageLimit { bytes: left, ..limit };
         loop {
@@ -75,7 +77,7 @@ impl HistoryReader {
             let epoch = page.top.epoch;
             if before.is_some_and(|before| before.epoch != Some(epoch)) {
                 // A `seq` of another log says nothing about this one.
-                return Ok(HistoryPage { json: encode::history(&[], epoch, false), bytes_read });
+                return Ok(HistoryPage { json: encode::history(&[], epoch, false), messages, bytes_read });
             }
             let mut more = page.more;
             for (entry, fold) in page.messages.into_iter().rev() {
@@ -83,7 +85,7 @@ impl HistoryReader {
                 if peer.is_some_and(|peer| !is_between(&entry.body, topic, peer)) {
                     continue;
                 }
-                let seq = entry.seq;
+                let (seq, message_id) = (entry.seq, entry.message_id);
                 let message = folded(entry, fold, left.saturating_sub(PAGE_MESSAGE_BYTES));
                 let size = message.len() + PAGE_MESSAGE_BYTES;
                 if found.len() == limit.messages as usize || (size > left && !found.is_empty()) {
@@ -93,6 +95,7 @@ impl HistoryReader {
                 }
                 left = left.saturating_sub(size);
                 found.push((seq, message));
+                messages.push(message_id);
             }
             let is_full = found.len() == limit.messages as usize || left == 0;
             // A read ends before the page is full if it was for another conversation, or looked at many changes.
@@ -105,7 +108,7 @@ impl HistoryReader {
                 continue;
             }
             found.reverse();
-            return Ok(HistoryPage { json: encode::history(&found, epoch, more), bytes_read });
+            return Ok(HistoryPage { json: encode::history(&found, epoch, more), messages, bytes_read });
         }
     }
 }

@@ -302,6 +302,11 @@ impl LocalTopic {
         let last = state.last;
         let known = last.filter(|last| last.epoch == epoch).map(|last| last.seq);
         let is_unbroken = state.breaks == breaks;
+        if state.lagging_at(outbox, from).is_none() {
+            return true;
+        }
+        // This member may be sent it before it reaches this node from the channel.
+        page.entries.iter().for_each(|entry| self.note_retraction(&mut state, epoch, &entry.body));
         let Some(member) = state.lagging_at(outbox, from) else { return true };
         if matches!(from.id, CursorId::Newest(_)) {
             member.begin_later(page.entries.first().map_or(page.top.seq, |entry| entry.seq - 1));

@@ -202,10 +202,15 @@ impl Session {
         (Some(self.outbox().id()), &self.trace)
     }
 
-    /// Queues an error, and counts it.
-    pub fn reject(&mut self, id: Option<&RequestId>, error: &RequestError) -> Flow {
+    /// Queues the error of a request.
+    pub(super) fn queue_error(&mut self, id: Option<&RequestId>, error: &RequestError) {
         std::mem::take(&mut self.span).end(Ending::Failed(error.code(), error.outcome()));
         self.outbox().reply(encode::error(id, &error.body()));
+    }
+
+    /// Queues an error, and counts it.
+    pub fn reject(&mut self, id: Option<&RequestId>, error: &RequestError) -> Flow {
+        self.queue_error(id, error);
         let scope = match error.code() {
             ErrorCode::Unauthorized | ErrorCode::IdentityMismatch | ErrorCode::Forbidden => "auth",
             ErrorCode::MessageTooLarge => "size",

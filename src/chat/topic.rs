@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::counters::Counters;
 use super::flush_list::{FanOut, FlushList};
 use super::outbox::{Outbox, Urgency};
+use super::retractions::Retractions;
 use super::ring::{Recent, Ring, RingBudget};
 use super::send_budget::SendBudget;
 use super::sequencer::{Cursor, Verdict, judge};
@@ -71,6 +72,7 @@ pub(super) struct State {
     /// How often `last` was set to a position that does not follow: a proof from before does not count afterwards.
     pub(super) breaks: u64,
     pub(super) ring: Ring,
+    pub(super) retractions: Retractions,
     pub(super) members: IndexMap<ConnectionId, Member>,
     pub(super) recovery: Option<TopicRecovery>,
     /// When the last read of the log began that continued from `last`.
@@ -119,6 +121,7 @@ impl LocalTopic {
             last: None,
             breaks: 0,
             ring: Ring::new(shared.budget.clone()),
+            retractions: Retractions::default(),
             members: IndexMap::new(),
             recovery: None,
             confirmed_at: None,
@@ -233,13 +236,7 @@ impl LocalTopic {
             last = Position { seq: entry.seq, message_id: entry.message_id, ..from };
             self.shared.counters.delivery_age(entry.stored_at);
             let Entry { seq, message_id, prev, body, .. } = entry;
-            if let Some((target, tombstone)) = stored::retracted_message(&body) {
-                state.ring.erase(target, |id, seq| {
-                    let mut frame = BytesMut::new();
-                    put_chat(&mut frame, &self.name, &tombstone.of(id), from.epoch, seq);
-                    frame.freeze()
-                });
-            }
+            self.note_retraction(state, from.epoch, &body);
             state.ring.push(Recent { seq, message_id, prev, frame: block.slice(start..end) });
             start = end;
         }
@@ -267,6 +264,17 @@ impl LocalTopic {
             state.members.values().for_each(|member| member.outbox.want_ping());
         }
         self.shared.counters.live.increment(count * pushed as u64);
+    }
+
+    /// A member is about to be sent this entry. If it is a retraction, what it erased leaves the ring, and is in no page any longer.
+    pub(super) fn note_retraction(&self, state: &mut State, epoch: Epoch, body: &[u8]) {
+        let Some((target, tombstone)) = stored::retracted_message(body) else { return };
+        state.retractions.note(target);
+        state.ring.erase(target, |id, seq| {
+            let mut frame = BytesMut::new();
+            put_chat(&mut frame, &self.name, &tombstone.of(id), epoch, seq);
+            frame.freeze()
+        });
     }
 
     pub(super) fn mark_lagging(self: &Arc<Self>, member: &mut Member, cursor: Cursor) {
@@ -315,29 +323,6 @@ impl LocalTopic {
     /// The newest message that this node knows of.
     pub(super) fn top(&self) -> Option<Position> {
         self.lock().last
-    }
-
-    /// How far a member was sent the topic's messages; `None` while it joins, or if the position is not proved.
-    pub(super) fn sent_to(&self, id: ConnectionId) -> Option<Position> {
-        let state = self.lock();
-        state.members.get(&id)?.sent(state.last)?.position()
-    }
-
-    /// Whether a member was sent the message at this position. False also where this node no longer knows which message
-    /// was there.
-    pub(super) fn was_sent(&self, id: ConnectionId, position: &Position) -> bool {
-        let state = self.lock();
-        let Some(last) = state.last else { return false };
-        let ring_has =
-            || last.epoch == position.epoch && state.ring.id_at(position.seq) == Some(position.message_id);
-        match state.members.get(&id).map(|member| &member.state) {
-            Some(MemberState::Live | MemberState::SkipUntil(_)) => last == *position || ring_has(),
-            Some(MemberState::Lagging(cursor)) => {
-                cursor.position() == Some(*position)
-                    || cursor.epoch == Some(position.epoch) && position.seq < cursor.seq && ring_has()
-            }
-            Some(MemberState::Joining) | None => false,
-        }
     }
 
     /// The log contradicts what this node has: it has to be read.

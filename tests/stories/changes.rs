@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, position};
-use crate::support::cluster::Cluster;
+use crate::support::cluster::{Cluster, Kind};
+
+const UNKNOWN: &str = "0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10";
 
 fn id_of(ack: &Value) -> &str {
     ack["message_id"].as_str().unwrap()
@@ -162,12 +164,11 @@ on_each_store! {
         let mut bob = cluster.enter(0, "bob", "ops").await;
         let sent = alice.say("ops", "one").await;
         let id = id_of(&sent).to_owned();
-        let unknown = "0193a1c2-7d3e-7c51-9a53-2f1f0f6a9b10";
         let wait = || async { is_late(&sent) };
         crate::support::cluster::until("the message is older than the window", wait).await;
         alice.refused("Edit", json!({ "message_id": id, "content": "x" }), "too_late").await;
         bob.refused("Retract", json!({ "message_id": id }), "forbidden").await;
-        bob.refused("Retract", json!({ "message_id": unknown }), "not_found").await;
+        bob.refused("Retract", json!({ "message_id": UNKNOWN }), "not_found").await;
         bob.refused("React", json!({ "room": "other", "message_id": id, "reaction": "x", "on": true }), "not_in_room").await;
         for (request, body) in [
             ("Edit", json!({ "message_id": id })),
@@ -235,4 +236,35 @@ on_each_store! {
 fn is_late(sent: &Value) -> bool {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     now.as_millis() as u64 > sent["sent_at"].as_u64().unwrap() + 5
+}
+
+/// What a node read before a retraction is not sent after it: neither a page, nor the present text in a conflict.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_that_was_read_before_its_retraction_is_not_sent() {
+    let mut cluster = Cluster::start(Kind::Redis, 1).await;
+    let proxy = cluster.put_proxy().await;
+    cluster.add_node().await;
+    let mut alice = cluster.enter(0, "alice", "ops").await;
+    let mut phone = cluster.enter(1, "alice", "ops").await;
+    for (kind, body) in [("History", json!({})), ("Edit", json!({ "content": "new", "if_version": UNKNOWN }))]
+    {
+        let sent = alice.say("ops", "secret").await;
+        phone.next("GroupChat").await;
+        let mut held = proxy.hold_answer("secret");
+        let mut request = body;
+        if kind == "Edit" {
+            request["message_id"] = sent["message_id"].clone();
+        }
+        let id = phone.send(kind, request).await;
+        held.reached().await;
+        alice.ok("Retract", json!({ "message_id": sent["message_id"] })).await;
+        phone.next("Retract").await;
+        drop(held);
+        let answer = phone.answer(&id).await;
+        assert!(!answer.to_string().contains("secret"), "{answer}");
+        match kind {
+            "History" => assert_eq!(answer["message_body"]["messages"][0]["retracted"], true),
+            _ => assert_eq!(answer["message_body"]["code"], "gone"),
+        }
+    }
 }

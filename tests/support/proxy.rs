@@ -27,29 +27,30 @@ struct Faults {
     mute_after: Mutex<Option<Vec<u8>>>,
     muted: AtomicUsize,
     hold: Mutex<Option<Hold>>,
+    hold_answer: Mutex<Option<Hold>>,
     /// Increases to freeze all connections that have subscribed by then, in both directions.
     freeze: watch::Sender<u64>,
 }
 
-/// A request to hold back.
+/// A request, or an answer, to hold back.
 struct Hold {
     pattern: Vec<u8>,
     reached: oneshot::Sender<()>,
     released: oneshot::Receiver<()>,
 }
 
-/// A request that is held back; it continues when this is dropped.
+/// What is held back; it continues when this is dropped.
 pub struct Held {
     reached: oneshot::Receiver<()>,
     _release: oneshot::Sender<()>,
 }
 
 impl Held {
-    /// Waits until the request has reached the proxy.
+    /// Waits until it has reached the proxy.
     pub async fn reached(&mut self) {
         tokio::time::timeout(PATIENCE, &mut self.reached)
             .await
-            .expect("the request did not come in time")
+            .expect("what is to be held did not come in time")
             .unwrap();
     }
 }
@@ -89,9 +90,12 @@ impl Proxy {
 
     /// Holds the next request with these bytes back until the returned value is dropped.
     pub fn hold(&self, bytes: &str) -> Held {
-        let ((reached, has_reached), (release, released)) = (oneshot::channel(), oneshot::channel());
-        *self.faults.hold.lock().unwrap() = Some(Hold { pattern: bytes.into(), reached, released });
-        Held { reached: has_reached, _release: release }
+        hold(&self.faults.hold, bytes)
+    }
+
+    /// The same for the next answer with these bytes: Redis has executed its request.
+    pub fn hold_answer(&self, bytes: &str) -> Held {
+        hold(&self.faults.hold_answer, bytes)
     }
 
     /// From now on new connections lead to this port. The others stay where they are.
@@ -129,12 +133,7 @@ async fn forward(client: TcpStream, faults: Arc<Faults>) {
                 is_mute.store(true, Ordering::Release);
                 faults.muted.fetch_add(1, Ordering::AcqRel);
             }
-            let held = faults.hold.lock().unwrap().take_if(|hold| contains(bytes, &hold.pattern));
-            if let Some(hold) = held {
-                let _ = hold.reached.send(());
-                // An error means that it was dropped, which releases the request.
-                let _ = hold.released.await;
-            }
+            pass_hold(&faults.hold, bytes).await;
             if to_server.write_all(bytes).await.is_err() {
                 return;
             }
@@ -143,6 +142,7 @@ async fn forward(client: TcpStream, faults: Arc<Faults>) {
     let replies = async {
         let mut buffer = vec![0; 64 << 10];
         while let Ok(count @ 1..) = from_server.read(&mut buffer).await {
+            pass_hold(&faults.hold_answer, &buffer[..count]).await;
             if !is_mute.load(Ordering::Acquire) && to_client.write_all(&buffer[..count]).await.is_err() {
                 return;
             }
@@ -163,6 +163,22 @@ async fn forward(client: TcpStream, faults: Arc<Faults>) {
     }
     // Both sockets stay open until the proxy ends.
     std::future::pending().await
+}
+
+fn hold(held: &Mutex<Option<Hold>>, bytes: &str) -> Held {
+    let ((reached, has_reached), (release, released)) = (oneshot::channel(), oneshot::channel());
+    *held.lock().unwrap() = Some(Hold { pattern: bytes.into(), reached, released });
+    Held { reached: has_reached, _release: release }
+}
+
+/// Waits if these bytes are to be held.
+async fn pass_hold(held: &Mutex<Option<Hold>>, bytes: &[u8]) {
+    let hold = held.lock().unwrap().take_if(|hold| contains(bytes, &hold.pattern));
+    if let Some(hold) = hold {
+        let _ = hold.reached.send(());
+        // An error means that it was dropped, which releases the bytes.
+        let _ = hold.released.await;
+    }
 }
 
 fn contains(bytes: &[u8], pattern: &[u8]) -> bool {

@@ -1,6 +1,6 @@
 //! `History`. Owns whose log is read; the page is made by `chat::history`. Called by `dispatch`.
 
-use super::{Handle, Id, Reply, Result, Session};
+use super::{Handle, Id, Reply, Result, Session, unready};
 use crate::backend::PageLimit;
 use crate::protocol::requests::History;
 use crate::protocol::{Topic, encode};
@@ -20,8 +20,18 @@ impl Handle for History {
         let pages = &session.node.history;
         let limit = PageLimit { messages: self.limit, bytes: session.list_bytes(self.max_bytes) };
         let by = (Some(&reader), Some(owner));
-        let page = pages.conversation(&topic, peer.as_ref(), self.before, limit, by).await?;
-        session.owe(page.bytes_read);
-        Ok(session.page(id.map(|id| encode::history_ack(id, &page.json))))
+        let Some(log) = session.local_log(&topic) else { return Err(unready()) };
+        let mut bytes_read = 0;
+        loop {
+            let retractions = log.retractions();
+            let page = pages.conversation(&topic, peer.as_ref(), self.before, limit, by).await?;
+            bytes_read += page.bytes_read;
+            let frame = id.map(|id| encode::history_ack(id, &page.json));
+            // A message that was taken back during the read must not come after its retraction: it is read again.
+            if log.queue_read(&page.messages, retractions, || session.queue_page(frame)) {
+                session.owe(bytes_read);
+                return Ok(Reply::Done);
+            }
+        }
     }
 }

@@ -16,12 +16,15 @@ mod publish;
 mod read;
 mod typing;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::error::RequestError;
 use super::join::{Joined, ResumeOutcome};
 use super::limits::read_cost;
 use super::session::{Reply, Session};
+use super::topic::LocalTopic;
 use crate::backend::Owner;
 use crate::protocol::encode::ACK_BYTES;
 use crate::protocol::requests::{self, Features};
@@ -116,9 +119,25 @@ impl Session {
         max_bytes.unwrap_or(self.node.config().limits.delivery_bytes()).saturating_sub(ACK_BYTES)
     }
 
+    /// This node's part of a log: of a room that the connection is in, or of its user.
+    fn local_log(&self, topic: &Topic) -> Option<Arc<LocalTopic>> {
+        let member = match topic {
+            Topic::Room(room) => self.rooms.get(room).map(|membership| &membership.member),
+            Topic::User(_) => self.bound.as_ref().map(|bound| &bound.inbox),
+        };
+        member.map(|member| member.hold.topic.clone())
+    }
+
     /// The `Ack` of a request that reads a page, counted among the pages that wait for the sockets of the node.
     fn page(&self, frame: Option<Bytes>) -> Reply {
         frame.map_or(Reply::Done, |frame| Reply::Ack(self.node.registry.queued().answer(frame)))
+    }
+
+    /// The same, queued at once.
+    fn queue_page(&self, frame: Option<Bytes>) {
+        if let Reply::Ack(frame) = self.page(frame) {
+            self.outbox().reply(frame);
+        }
     }
 
     async fn bind_quietly(&mut self, user: &UserName) -> Result<()> {
