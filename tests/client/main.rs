@@ -5,6 +5,7 @@
 #[macro_use]
 mod support;
 
+mod changes;
 mod connection;
 mod messages;
 mod program;

@@ -6,17 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatnode_protocol::requests::{Features, Ping};
-use chatnode_protocol::{Ack, ClientMessage, MAX_HISTORY, Request, RoomName, Token, Topic, UserName};
-use tokio::sync::{TryAcquireError, mpsc, oneshot};
+use chatnode_protocol::{
+    Ack, ClientMessage, MAX_HISTORY, MessageId, Request, RequestId, RoomName, Token, Topic, UserName,
+};
+use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc, oneshot};
 
 use crate::address::BearerToken;
+use crate::change::Change;
 use crate::command::{Command, HandleState, Queued, Reply};
 use crate::error::{CloseError, RequestError};
 use crate::event::Message;
 use crate::model::Model;
+use crate::new_message::NewMessage;
 use crate::pending::new_id;
 use crate::requests;
-use crate::sending::{SendError, Sending};
+use crate::sending::{Changing, FateSender, SendError, Sending};
 
 /// Old messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +92,7 @@ impl Client {
         self.queue(|reply| Command::Leave(room, reply)).await
     }
 
-    /// Sends a message to a room that was joined. It is on its way from this call on, with or without an `await`: the
+    /// Sends a message to a room that was joined: a text, or a [`NewMessage`] that says more. It is on its way from this call on, with or without an `await`: the
     /// future resolves with the receipt once the message is stored, or with an error once the client stops trying.
     /// To each room messages go one at a time, so that none overtakes another. Each keeps its id over every attempt, so
     /// that none is stored twice.
@@ -102,18 +106,90 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn send(&self, room: &str, content: impl Into<String>) -> Sending {
+    pub fn send(&self, room: &str, message: impl Into<NewMessage>) -> Sending {
         let room = RoomName::parse(room).map_err(|error| SendError::Name { name: room.to_owned(), error });
-        self.send_to(room.map(Topic::Room), content.into())
+        self.send_to(room.map(Topic::Room), message.into())
     }
 
     /// Sends a private message to a user: to all of their connections, now or when they come. As [`Client::send`] otherwise.
-    pub fn send_private(&self, user: &str, content: impl Into<String>) -> Sending {
+    pub fn send_private(&self, user: &str, message: impl Into<NewMessage>) -> Sending {
         let user = UserName::parse(user).map_err(|error| SendError::Name { name: user.to_owned(), error });
-        self.send_to(user.map(Topic::User), content.into())
+        self.send_to(user.map(Topic::User), message.into())
     }
 
-    fn send_to(&self, topic: Result<Topic, SendError>, content: String) -> Sending {
+    /// Changes a message of a room that was joined, or of the conversation with a user. As [`Client::send`] otherwise: the change is on
+    /// its way from this call on, after what was sent there before, and keeps its id over every attempt. A change that was not stored is
+    /// an error of its own kind: [`SendError::Conflict`] with the present text, [`SendError::Gone`], [`SendError::NotFound`],
+    /// [`SendError::TooLate`] or [`SendError::TooManyChanges`]. If the node does not have the change in its [`features`](Client::features),
+    /// the error is [`StopReason::Unsupported`](crate::StopReason::Unsupported).
+    ///
+    /// ```no_run
+    /// # use chatnode_client::{Change, Client, Message, SendError};
+    /// # async fn example(client: Client, message: Message) -> Result<(), SendError> {
+    /// // Only if nobody has edited it meanwhile.
+    /// let if_version = Some(message.version.unwrap_or(message.id()));
+    /// let edit = Change::Edit { content: "at noon".into(), if_version };
+    /// match client.change(&message.topic, message.id(), edit).await {
+    ///     Err(SendError::Conflict(current)) => println!("by now it says: {:?}", current.content),
+    ///     edited => drop(edited?),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn change(&self, topic: &Topic, message_id: MessageId, change: Change) -> Changing {
+        let topic = topic.clone();
+        self.publish(Ok(topic), |id, topic, reply, permit| Command::Change {
+            id,
+            topic,
+            message_id,
+            change,
+            reply,
+            permit,
+        })
+    }
+
+    /// Replaces the text of a message of this user, whatever it is by now. See [`Client::change`].
+    pub fn edit(&self, topic: &Topic, message_id: MessageId, content: impl Into<String>) -> Changing {
+        self.change(topic, message_id, Change::Edit { content: content.into(), if_version: None })
+    }
+
+    /// Takes a message of this user back: its text is erased. See [`Client::change`].
+    pub fn retract(&self, topic: &Topic, message_id: MessageId) -> Changing {
+        self.change(topic, message_id, Change::Retract { reason: None })
+    }
+
+    /// Adds a reaction to a message, or takes it away. See [`Client::change`].
+    ///
+    /// ```no_run
+    /// # use chatnode_client::{Client, Message, SendError};
+    /// # async fn example(client: Client, message: Message) -> Result<(), SendError> {
+    /// let receipt = client.react(&message.topic, message.id(), "👍", true).await?;
+    /// if receipt.unchanged {
+    ///     println!("this user had reacted so before");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn react(
+        &self,
+        topic: &Topic,
+        message_id: MessageId,
+        reaction: impl Into<String>,
+        on: bool,
+    ) -> Changing {
+        self.change(topic, message_id, Change::React { reaction: reaction.into(), on })
+    }
+
+    fn send_to(&self, topic: Result<Topic, SendError>, message: NewMessage) -> Sending {
+        self.publish(topic, |id, topic, reply, permit| Command::Send { id, topic, message, reply, permit })
+    }
+
+    /// Queues what is to be stored.
+    fn publish<R>(
+        &self,
+        topic: Result<Topic, SendError>,
+        command: impl FnOnce(RequestId, Topic, FateSender<R>, OwnedSemaphorePermit) -> Command,
+    ) -> Sending<R> {
         let id = new_id();
         let topic = match topic {
             Ok(topic) => topic,
@@ -125,14 +201,13 @@ impl Client {
             Err(TryAcquireError::Closed) => return Sending::failed(id, SendError::Closed),
         };
         let (reply, fate) = oneshot::channel();
-        let send = Command::Send { id: id.clone(), topic, content, reply, permit };
-        match self.commands.send(Queued(send, None)) {
+        match self.commands.send(Queued(command(id.clone(), topic, reply, permit), None)) {
             Ok(()) => Sending::pending(id, fate),
             Err(_) => Sending::failed(id, SendError::Closed),
         }
     }
 
-    /// How many messages are on their way: not yet known to be stored.
+    /// How many messages and changes are on their way: not yet known to be stored.
     pub fn unsent(&self) -> usize {
         self.shared.send_capacity - self.shared.sends.available_permits()
     }

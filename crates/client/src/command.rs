@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chatnode_protocol::requests::Features;
-use chatnode_protocol::{Ack, RequestId, RoomName, Topic, UserName};
+use chatnode_protocol::{Ack, MessageId, RequestId, RoomName, Topic, UserName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::address::BearerToken;
+use crate::change::{Change, ChangeReceipt};
 use crate::error::RequestError;
 use crate::model::Model;
-use crate::sending::{Receipt, SendError};
+use crate::new_message::NewMessage;
+use crate::sending::{FateSender, Receipt};
 
 /// The requests other than messages that wait for the connection task. More wait in their futures.
 const MAX_REQUESTS: usize = 256;
@@ -26,8 +28,16 @@ pub(crate) enum Command {
     Send {
         id: RequestId,
         topic: Topic,
-        content: String,
-        reply: oneshot::Sender<Result<Receipt, SendError>>,
+        message: NewMessage,
+        reply: FateSender<Receipt>,
+        permit: OwnedSemaphorePermit,
+    },
+    Change {
+        id: RequestId,
+        topic: Topic,
+        message_id: MessageId,
+        change: Change,
+        reply: FateSender<ChangeReceipt>,
         permit: OwnedSemaphorePermit,
     },
     Join(RoomName, Reply<()>),

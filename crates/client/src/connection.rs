@@ -17,6 +17,7 @@ use crate::event::Event;
 use crate::events::Events;
 use crate::model::{Effect, Line, Membership, Model};
 use crate::pending::Asked;
+use crate::publish::Payload;
 use crate::reason::{ClosedReason, LostReason};
 use crate::sending::SendError;
 use crate::session::{News, Session};
@@ -96,7 +97,7 @@ struct Connection {
 
 /// What the task waited for.
 enum Step {
-    News(Option<News>),
+    News(Option<Box<News>>),
     Command(Option<Queued>),
     EventQueued,
     EventTaken,
@@ -120,7 +121,7 @@ impl Connection {
             }
             match self.step().await {
                 Step::News(news) => {
-                    if let Some(reason) = news.and_then(|news| self.handle_news(news)) {
+                    if let Some(reason) = news.and_then(|news| self.handle_news(*news)) {
                         break reason;
                     }
                 }
@@ -147,7 +148,7 @@ impl Connection {
         let wake = self.session.model.wake(now).unwrap_or(now + FAR_AWAY).into();
         let wake = self.closing.as_ref().map_or(wake, |closing| closing.until.min(wake));
         tokio::select! {
-            news = news(&mut self.session, may_read) => Step::News(news),
+            news = news(&mut self.session, may_read) => Step::News(news.map(Box::new)),
             command = self.commands.recv(), if self.has_handles => Step::Command(command),
             place = self.events.reserve(), if is_full => match (place, self.pending.pop_front()) {
                 (Ok(place), Some(event)) => {
@@ -199,6 +200,7 @@ impl Connection {
             }
             News::Stopped(reason) => return Some(reason),
             News::Stored(id, receipt) => self.waiting.stored(&id, receipt),
+            News::Changed(id, receipt) => self.waiting.changed(&id, receipt),
             News::Joined(room) => self.waiting.joined(&room, &Ok(())),
             News::Answer(id, answer) => {
                 let renewed = self.renewal.take_if(|(request, _)| *request == id);
@@ -243,19 +245,20 @@ impl Connection {
         let now = std::time::Instant::now();
         let model = &mut self.session.model;
         match command {
-            Command::Send { reply, .. } if self.closing.is_some() => {
-                let _dropped = reply.send(Err(SendError::Closed));
-            }
-            Command::Send { id, topic, content, reply, permit } => {
-                if let Topic::Room(room) = &topic
-                    && model.index_of(&topic).is_none()
-                {
-                    let _dropped = reply.send(Err(SendError::NotJoined(room.clone())));
-                    return;
+            Command::Send { id, topic, message, reply, permit } => match self.obstacle(&topic) {
+                Some(error) => drop(reply.send(Err(error))),
+                None => {
+                    self.waiting.add_send(id.clone(), reply, permit);
+                    self.session.model.publish(id, topic, Payload::Message(message), now);
                 }
-                self.waiting.add_send(id.clone(), reply, permit);
-                model.send_to(id, topic, content, now);
-            }
+            },
+            Command::Change { id, topic, message_id, change, reply, permit } => match self.obstacle(&topic) {
+                Some(error) => drop(reply.send(Err(error))),
+                None => {
+                    self.waiting.add_change(id.clone(), reply, permit);
+                    self.session.model.publish(id, topic, Payload::Change { message_id, change }, now);
+                }
+            },
             Command::Join(room, reply) => {
                 model.join(room.clone(), now);
                 let is_in = |index: usize| model.conversations()[index].membership == Membership::In;
@@ -308,6 +311,17 @@ impl Connection {
         }
     }
 
+    /// Why nothing can be sent to a room or a user.
+    fn obstacle(&self, topic: &Topic) -> Option<SendError> {
+        match topic {
+            _ if self.closing.is_some() => Some(SendError::Closed),
+            Topic::Room(room) if self.session.model.index_of(topic).is_none() => {
+                Some(SendError::NotJoined(room.clone()))
+            }
+            _ => None,
+        }
+    }
+
     fn close(&mut self, timeout: Duration, reply: Option<oneshot::Sender<usize>>) {
         let until = Instant::now() + timeout;
         let closing = self.closing.get_or_insert(Closing { until, replies: Vec::new() });
@@ -331,6 +345,7 @@ impl Connection {
         while let Ok(Queued(command, _)) = self.commands.try_recv() {
             match command {
                 Command::Send { reply, .. } => drop(reply.send(Err(SendError::Closed))),
+                Command::Change { reply, .. } => drop(reply.send(Err(SendError::Closed))),
                 Command::Close(_, reply) => drop(reply.send(0)),
                 // The futures of the others resolve, since their replies are dropped.
                 _ => {}

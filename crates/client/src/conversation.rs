@@ -76,6 +76,8 @@ pub struct Conversation {
     pub lines: VecDeque<Line>,
     /// How many lines were ever added at the end.
     pub added: usize,
+    /// How many times a line was changed that was shown before.
+    pub changed: usize,
     /// Messages and gaps that came while another conversation was on show.
     pub unread: usize,
     /// Of a room: whether the client is in it.
@@ -103,6 +105,7 @@ impl Conversation {
             topic,
             lines: VecDeque::new(),
             added: 0,
+            changed: 0,
             unread: 0,
             membership: Membership::Out(None),
             members: None,
@@ -218,8 +221,11 @@ impl Conversation {
             self.resume.move_to(message.position);
         }
         self.attention.stop_typing(&message.sender);
-        self.revisions.apply(message);
-        self.is_new(message)
+        let is_new = self.is_new(message);
+        if is_new {
+            self.revisions.apply(message);
+        }
+        is_new
     }
 
     /// An entry of the room's log came that is no message.
@@ -229,16 +235,38 @@ impl Conversation {
         }
     }
 
-    /// A message was changed: this one now, or one that comes later.
+    /// A message was changed: now if it is here, or once it comes.
     pub(crate) fn revise(&mut self, message_id: MessageId, revision: Revision) {
-        let shown = self.lines.iter_mut().rev().find_map(|line| match line {
+        match self.find_mut(message_id) {
+            Some(message) => {
+                revision.apply(message);
+                self.changed += 1;
+            }
+            None => self.revisions.wait_for(message_id, revision),
+        }
+    }
+
+    /// A message that is here.
+    pub fn find(&self, message_id: MessageId) -> Option<&Message> {
+        self.lines.iter().rev().filter_map(Line::message).find(|message| message.id() == message_id)
+    }
+
+    fn find_mut(&mut self, message_id: MessageId) -> Option<&mut Message> {
+        self.lines.iter_mut().rev().find_map(|line| match line {
             Line::Message(message) if message.id() == message_id => Some(message),
             _ => None,
-        });
-        if let Some(message) = shown {
-            revision.apply(message);
-        }
-        self.revisions.insert(message_id, revision);
+        })
+    }
+
+    /// The beginning of a message that is here, as [`Message::quote`].
+    pub fn quote(&self, message_id: MessageId) -> Option<String> {
+        self.find(message_id).map(Message::quote)
+    }
+
+    /// What a message answers: the beginning of the other message, or that it is not here. `None` if it is no answer.
+    pub fn answered_by(&self, message: &Message) -> Option<String> {
+        let answered = message.extras.reply_to?;
+        Some(self.quote(answered).unwrap_or_else(|| "an older message".into()))
     }
 
     /// A page of older messages came. Adds those that did not come before, and returns them.
@@ -256,8 +284,18 @@ impl Conversation {
     }
 
     fn is_new(&mut self, message: &Message) -> bool {
-        self.expected.take_if(|expected| *expected == message.id());
-        self.seen.insert(&message.id())
+        self.is_new_entry(&message.id())
+    }
+
+    /// False if this entry of the log came before.
+    pub(crate) fn is_new_entry(&mut self, message_id: &MessageId) -> bool {
+        self.expected.take_if(|expected| *expected == *message_id);
+        self.seen.insert(message_id)
+    }
+
+    /// The newest entry of the room's log that is known.
+    pub(crate) fn newest_known(&self) -> Option<Position> {
+        self.resume.newest_known()
     }
 
     /// This message will come, unless it has.

@@ -3,6 +3,7 @@
 
 use chatnode_protocol::{Ack, ErrorBody, Position, RequestId, RoomName, Topic};
 
+use crate::change::ChangeReceipt;
 use crate::conversation::Line;
 use crate::event::Event;
 use crate::reason::ClosedReason;
@@ -23,6 +24,8 @@ pub enum Effect {
     Report(Event),
     /// Report that a message of this client is stored.
     Stored(RequestId, Receipt),
+    /// Report that a change of this client is stored.
+    Changed(RequestId, ChangeReceipt),
     /// Report that the client is in a room.
     Joined(RoomName),
     /// Report the answer to a request of the program.

@@ -8,12 +8,11 @@ use chatnode_protocol::{
     Epoch, ErrorCode, Extras, GapReason, MessageId, Position, RequestId, RoomName, Topic, UserName, Word,
 };
 
+use crate::change::Change;
+use crate::reactions::Reactions;
 use crate::reason::{ClosedReason, LostReason};
 use crate::sending::SendError;
-use crate::text::harmless;
-
-/// The most characters that the text of an event quotes of a message.
-const MAX_QUOTE: usize = 60;
+use crate::text::{harmless, quote};
 
 /// Something that a program should know. Its text is one line in plain English.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +42,10 @@ pub enum Event {
         message_id: MessageId,
         /// The edit: a newer one has a higher id.
         version: MessageId,
-        /// The new text.
+        /// The new text, exactly as it was sent. It can be hostile.
         content: String,
+        /// The id under which this client sent the change, as [`Sending::id`](crate::Sending::id) returned it.
+        own_id: Option<RequestId>,
     },
     /// A message was taken back. Remove your copies of its text.
     #[non_exhaustive]
@@ -55,6 +56,10 @@ pub enum Event {
         sender: UserName,
         /// The message.
         message_id: MessageId,
+        /// Why, exactly as it was sent. It can be hostile.
+        reason: Option<String>,
+        /// The id under which this client sent the change.
+        own_id: Option<RequestId>,
     },
     /// A user added a reaction to a message, or took it away.
     #[non_exhaustive]
@@ -69,6 +74,8 @@ pub enum Event {
         reaction: String,
         /// True if it was added.
         on: bool,
+        /// The id under which this client sent the change.
+        own_id: Option<RequestId>,
     },
     /// Messages may be missing between the last message of this topic and the next.
     #[non_exhaustive]
@@ -88,7 +95,24 @@ pub enum Event {
         topic: Topic,
         /// Its content.
         content: String,
+        /// What it said beside its text.
+        extras: Extras,
         /// Why, and whether the message may have been stored.
+        error: SendError,
+    },
+    /// The client no longer tries to change a message. The future that [`Client::change`](crate::Client::change) returned resolves
+    /// with the same error.
+    #[non_exhaustive]
+    NotChanged {
+        /// The id of the change, as [`Sending::id`](crate::Sending::id) returned it.
+        id: RequestId,
+        /// The room, or the other user of the conversation.
+        topic: Topic,
+        /// The message.
+        message_id: MessageId,
+        /// What was asked for.
+        change: Change,
+        /// Why, and whether the change may have been stored.
         error: SendError,
     },
     /// The node can't store a message now. The client tries again, and reports this once for each message.
@@ -214,7 +238,12 @@ impl fmt::Display for Event {
             Self::Edited { topic, sender, content, .. } => {
                 write!(f, "{topic} {sender} edited a message: {}", harmless(content))
             }
-            Self::Retracted { topic, sender, .. } => write!(f, "{topic} {sender} took a message back"),
+            Self::Retracted { topic, sender, reason: None, .. } => {
+                write!(f, "{topic} {sender} deleted a message")
+            }
+            Self::Retracted { topic, sender, reason: Some(reason), .. } => {
+                write!(f, "{topic} {sender} deleted a message: {}", harmless(reason))
+            }
             Self::Reacted { topic, sender, reaction, on, .. } => {
                 let (verb, reaction) = (if *on { "reacted with" } else { "took back" }, harmless(reaction));
                 write!(f, "{topic} {sender} {verb} {reaction}")
@@ -227,8 +256,10 @@ impl fmt::Display for Event {
                 }
             }
             Self::NotSent { topic, content, error, .. } => {
-                let quote: String = harmless(content).chars().take(MAX_QUOTE).collect();
-                write!(f, "not sent to {topic}: {error}: {quote}")
+                write!(f, "not sent to {topic}: {error}: {}", quote(content))
+            }
+            Self::NotChanged { topic, change, error, .. } => {
+                write!(f, "{} in {topic}: {error}", change.undone())
             }
             Self::SendDelayed { message, .. } => write!(f, "not stored yet, retrying: {message}"),
             Self::JoinDelayed { room, message, .. } => {
@@ -270,9 +301,15 @@ pub struct Message {
     pub own_id: Option<RequestId>,
     /// The last edit, if the text was replaced.
     pub version: Option<MessageId>,
-    /// It was taken back: the text is empty.
+    /// When the text was last replaced, in milliseconds since 1970.
+    pub edited_at: Option<u64>,
+    /// It was taken back: the text is empty, and the other fields too.
     pub is_retracted: bool,
-    /// What it says beside its text.
+    /// Why it was taken back, if its author said so while this client was there. It can be hostile.
+    pub reason: Option<String>,
+    /// The reactions to it.
+    pub reactions: Reactions,
+    /// What it says beside its text. `reply_to` is the message that it answers.
     pub extras: Extras,
 }
 
@@ -286,5 +323,11 @@ impl Message {
     /// safe for a terminal or a log.
     pub fn plain(&self) -> String {
         harmless(&self.content)
+    }
+
+    /// The sender and the beginning of the content, on one line and as safe as [`Message::plain`].
+    pub fn quote(&self) -> String {
+        let text = if self.is_retracted { "(deleted)".into() } else { quote(&self.content) };
+        format!("{}: {text}", harmless(self.sender.as_str()))
     }
 }

@@ -30,6 +30,8 @@
 //! - Each room and each user receives the messages of this client in the order in which you sent them. Every attempt to
 //!   send a message uses the same id, so the message is stored once. [`Client::send`] returns a [`Receipt`] when the message
 //!   is stored, or an error that says whether it may have been stored.
+//! - Messages live on: [`Client::change`] edits a message, takes it back, or reacts to it, as surely as a message is sent. Changes by
+//!   anybody come as [`Event::Edited`], [`Event::Retracted`] and [`Event::Reacted`], in the same order as the messages.
 //! - Memory has a limit: the queue of events has one, and so have the messages that are not yet stored.
 //! - The client writes nothing to disk. Messages that are not yet stored when the program ends are lost. Before you end the
 //!   program, call [`Client::close`], which waits for them.
@@ -45,6 +47,7 @@
 mod address;
 mod attention;
 mod back_off;
+mod change;
 mod client;
 mod command;
 mod connection;
@@ -58,10 +61,13 @@ mod events;
 mod link;
 mod membership;
 pub mod model;
+mod new_message;
 mod options;
 mod outbox;
 mod pending;
 mod private_log;
+mod publish;
+mod reactions;
 mod reason;
 mod requests;
 mod resume_point;
@@ -76,18 +82,21 @@ mod waiting;
 mod whoami;
 
 pub use address::{Address, AddressError};
+pub use change::{Change, ChangeReceipt};
 pub use chatnode_protocol as protocol;
 pub use chatnode_protocol::{
-    CloseReason, Epoch, ErrorCode, Features, GapReason, MessageId, NameError, Position, RequestId, RoomName,
-    Topic, UserName, Word,
+    Attachment, CloseReason, Current, Data, Epoch, ErrorCode, Extras, Features, GapReason, MessageId,
+    NameError, Position, RequestId, RoomName, Topic, UserName, Word,
 };
 pub use client::{Client, Page};
 pub use error::{CloseError, RequestError};
 pub use event::{Event, Message};
 pub use events::Events;
+pub use new_message::NewMessage;
 pub use options::{ConnectError, ConnectOptions};
+pub use reactions::{ReactionCount, Reactions};
 pub use reason::{ClosedReason, LostReason};
-pub use sending::{Receipt, SendError, Sending, StopReason};
+pub use sending::{Changing, Receipt, SendError, Sending, StopReason};
 pub use session::{News, Session};
 pub use tokio_rustls::rustls;
 pub use whoami::{WhoamiError, whoami};

@@ -18,19 +18,20 @@ use chatnode_protocol::{MessageId, Request, RequestId, RoomName, Topic, UserName
 
 use crate::connection_state::ConnectionState;
 use crate::conversations::Conversations;
-use crate::event::{Event, Message};
-use crate::outbox::{Attempt, Outbox, Publish, SEND_TIMEOUT};
-use crate::pending::{Asked, PendingRequests, new_id};
+use crate::event::Message;
+use crate::outbox::{Attempt, Outbox, SEND_TIMEOUT};
+use crate::pending::{Asked, PendingRequests};
 use crate::private_log::PrivateLog;
 use crate::reason::LostReason;
 use crate::requests;
-use crate::sending::{SendError, StopReason};
+use crate::sending::StopReason;
 
 // The other parts of the `impl`, which is too long for one file: which part each frame concerns, lists that come in pages,
-// and what was received.
+// what the user sends, and what was received.
 mod changes;
 mod inbound;
 mod pages;
+mod publishing;
 mod received;
 
 /// The chat of one user.
@@ -132,7 +133,8 @@ impl Model {
         self.effects.push_back(effect);
     }
 
-    pub(crate) fn features(&self) -> &Features {
+    /// What the node knows beyond the requests that every node knows. Empty before the first connection.
+    pub fn features(&self) -> &Features {
         self.connection.features()
     }
 
@@ -179,14 +181,16 @@ impl Model {
         }
         let received = self.private_log.received();
         while let Some(attempt) =
-            self.outbox.attempt(&self.me, &received, now, |topic| self.conversations.is_open(topic))
+            self.outbox.attempt(&self.me, &received, self.connection.features(), now, |topic| {
+                self.conversations.is_open(topic)
+            })
         {
             match attempt {
                 Attempt::Send(frame) => {
                     self.private_log.told();
                     self.effect(Effect::Send(frame));
                 }
-                Attempt::Failed(publish, error) => self.fail(publish, error),
+                Attempt::Failed(publish, error) => self.fail(*publish, error),
             }
         }
         self.tell_received(now);
@@ -251,24 +255,6 @@ impl Model {
         {
             self.ask(&requests::leave(&self.me, room), Asked::Leave);
         }
-    }
-
-    /// Sends a message in the conversation on show. False if there is none.
-    pub fn send(&mut self, content: String, now: Instant) -> bool {
-        let Some(topic) = self.current_topic() else { return false };
-        self.send_to(new_id(), topic, content, now);
-        true
-    }
-
-    /// Sends a message with this id to a room or a user.
-    pub(crate) fn send_to(&mut self, id: RequestId, topic: Topic, content: String, now: Instant) {
-        let is_refused =
-            self.conversations.find(&topic).is_some_and(|conversation| conversation.is_refused());
-        self.outbox.add(id, topic.clone(), content);
-        if is_refused {
-            self.fail_all(&topic, &StopReason::RoomRefused);
-        }
-        self.tick(now);
     }
 
     /// Whether the user is signed in.
@@ -355,29 +341,6 @@ impl Model {
     pub fn show(&mut self, topic: Option<Topic>, line: Line) {
         self.conversations.push(topic.as_ref(), &line, &self.me);
         self.effect(Effect::Show(topic, line));
-    }
-
-    /// Reports that a message is not sent.
-    fn fail(&mut self, publish: Publish, error: SendError) {
-        self.failed += 1;
-        let Publish { id, topic, content, .. } = publish;
-        self.show(Some(topic.clone()), Line::Event(Event::NotSent { id, topic, content, error }));
-    }
-
-    /// Gives up all messages to a topic.
-    fn fail_all(&mut self, topic: &Topic, reason: &StopReason) {
-        for publish in self.outbox.close(topic) {
-            let error = publish.stopped(reason.clone());
-            self.fail(publish, error);
-        }
-    }
-
-    /// Gives up all messages, since the client ends, and reports each.
-    pub fn fail_everything(&mut self) {
-        for publish in self.outbox.close_all() {
-            let error = publish.stopped(StopReason::Closed);
-            self.fail(publish, error);
-        }
     }
 
     /// Opens rooms, and the conversation with a user, which is then on show.

@@ -1,14 +1,14 @@
-//! The messages of this user that are not known to be stored. Owns their order, the id that a message keeps over every attempt,
-//! and when to give up; sends nothing itself. Called by the model. Messages go to each room and user one at a time: no message
-//! overtakes another, and no message waits for a room that is stuck.
+//! The messages of this user, and their changes of messages, that are not known to be stored. Owns their order, the id that each keeps
+//! over every attempt, and when to give up; sends nothing itself. Called by the model. They go to each room and user one at a time:
+//! none overtakes another, and none waits for a room that is stuck.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use chatnode_protocol::requests::{GroupChat, PrivateChat};
-use chatnode_protocol::{ClientMessage, ErrorBody, ErrorCode, Outcome, RequestId, Since, Topic, UserName};
+use chatnode_protocol::requests::Features;
+use chatnode_protocol::{ErrorBody, ErrorCode, Outcome, RequestId, Since, Topic, UserName};
 
-use crate::back_off::BackOff;
+use crate::publish::{Payload, Publish};
 use crate::seen::Seen;
 use crate::sending::{SendError, StopReason};
 
@@ -31,57 +31,13 @@ const MAX_IN_FLIGHT: usize = 16;
 /// The largest frame that a node accepts; it closes the connection above.
 const MAX_FRAME_BYTES: usize = 131_072;
 
-/// A message on its way.
-#[derive(Debug, Clone)]
-pub(crate) struct Publish {
-    pub(crate) id: RequestId,
-    pub(crate) topic: Topic,
-    pub(crate) content: String,
-    /// When its turn came.
-    began: Option<Instant>,
-    /// When it was sent first, if it may have been stored since.
-    first_sent: Option<Instant>,
-    /// An earlier attempt may have stored it.
-    is_unknown: bool,
-    is_in_flight: bool,
-    /// The node could not store it, and this was reported.
-    is_late: bool,
-    not_before: Option<Instant>,
-    back_off: BackOff,
-}
-
-impl Publish {
-    /// The error if the client stops trying now.
-    pub(crate) fn stopped(&self, reason: StopReason) -> SendError {
-        if self.is_unknown || self.is_in_flight {
-            SendError::Unknown(reason)
-        } else {
-            SendError::NotStored(reason)
-        }
-    }
-
-    fn frame(&self, me: &UserName, received: &Since) -> String {
-        let (sender_username, content) = (me.clone(), self.content.clone());
-        match self.topic.clone() {
-            Topic::Room(room) => {
-                let request = GroupChat::text(sender_username, Some(room), content);
-                ClientMessage::encode(&request, Some(&self.id), None, Some(received))
-            }
-            Topic::User(target_username) => {
-                let request = PrivateChat::text(sender_username, target_username, content);
-                ClientMessage::encode(&request, Some(&self.id), None, Some(received))
-            }
-        }
-    }
-}
-
 /// What to do about the next message.
 #[derive(Debug)]
 pub(crate) enum Attempt {
     /// Send this frame.
     Send(String),
-    /// No node would accept its frame: it is no longer on its way.
-    Failed(Publish, SendError),
+    /// No node would accept its frame, or this one does not know what it asks for: it is no longer on its way.
+    Failed(Box<Publish>, SendError),
 }
 
 /// What a refusal means.
@@ -125,9 +81,9 @@ impl Outbox {
         Self { items: VecDeque::new(), timeout, dedupe, own: Seen::default(), last_error: String::new() }
     }
 
-    /// The topic of a message on its way.
-    pub(crate) fn topic(&self, id: &RequestId) -> Option<&Topic> {
-        self.items.iter().find(|item| item.id == *id).map(|item| &item.topic)
+    /// A message on its way, or a change.
+    pub(crate) fn find(&self, id: &RequestId) -> Option<&Publish> {
+        self.items.iter().find(|item| item.id == *id)
     }
 
     /// The indices of the messages whose turn it is: the oldest of each topic.
@@ -146,21 +102,10 @@ impl Outbox {
         self.dedupe = window;
     }
 
-    /// Adds a message at the end.
-    pub(crate) fn add(&mut self, id: RequestId, topic: Topic, content: String) {
+    /// Adds a message or a change at the end.
+    pub(crate) fn add(&mut self, id: RequestId, topic: Topic, payload: Payload) {
         self.own.insert(&id);
-        self.items.push_back(Publish {
-            id,
-            topic,
-            content,
-            began: None,
-            first_sent: None,
-            is_unknown: false,
-            is_in_flight: false,
-            is_late: false,
-            not_before: None,
-            back_off: BackOff::default(),
-        });
+        self.items.push_back(Publish::new(id, topic, payload));
     }
 
     /// Whether a message with this id was sent here.
@@ -168,15 +113,24 @@ impl Outbox {
         self.own.contains(id)
     }
 
-    /// Takes up the next message that is due and whose topic is open. It is in flight from then on, unless it is too long.
+    /// Takes up the next message that is due and whose topic is open. It is in flight from then on, unless it is too long, or has
+    /// what the node lacks in its `features`.
     pub(crate) fn attempt(
         &mut self,
         me: &UserName,
         received: &Since,
+        features: &Features,
         now: Instant,
         is_open: impl Fn(&Topic) -> bool,
     ) -> Option<Attempt> {
         let publish = self.next(now, is_open)?;
+        if let Some(word) = publish.payload.lacks(features) {
+            let id = publish.id.clone();
+            let mut publish = self.take(&id)?;
+            publish.is_in_flight = false;
+            let error = publish.stopped(StopReason::Unsupported(word));
+            return Some(Attempt::Failed(Box::new(publish), error));
+        }
         let frame = publish.frame(me, received);
         if frame.len() <= MAX_FRAME_BYTES {
             return Some(Attempt::Send(frame));
@@ -185,7 +139,7 @@ impl Outbox {
         let publish = self.take(&id)?;
         // What a node would answer, if it read such a frame.
         let (code, message) = (ErrorCode::MessageTooLarge.into(), "the message is too long".into());
-        Some(Attempt::Failed(publish, SendError::Refused { code, message }))
+        Some(Attempt::Failed(Box::new(publish), SendError::Refused { code, message }))
     }
 
     fn take(&mut self, id: &RequestId) -> Option<Publish> {

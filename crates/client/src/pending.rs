@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use chatnode_protocol::{ClientMessage, Request, RequestId, RoomName, Since, Topic, UserName};
+use chatnode_protocol::{ClientMessage, MessageId, Request, RequestId, RoomName, Since, Topic, UserName};
 
 use crate::event::Message;
+use crate::revisions::Revision;
 
 /// What a request is about that waits for its answer.
 #[derive(Debug)]
@@ -85,6 +86,18 @@ impl PendingRequests {
                 names.insert(user.clone());
             } else if of == room {
                 names.remove(user);
+            }
+        }
+    }
+
+    /// A message was changed, while it waits here for older ones.
+    pub(crate) fn revise(&mut self, topic: &Topic, message_id: MessageId, revision: &Revision) {
+        for asked in self.asked.values_mut() {
+            if let Asked::History { topic: of, later, .. } = asked
+                && of == topic
+                && let Some(message) = later.iter_mut().find(|message| message.id() == message_id)
+            {
+                revision.apply(message);
             }
         }
     }

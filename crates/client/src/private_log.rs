@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use chatnode_protocol::requests::Joined;
 use chatnode_protocol::{MessageId, Position, Since};
 
+use crate::event::Message;
 use crate::resume_point::ResumePoint;
+use crate::revisions::{Revision, Revisions};
 use crate::seen::Seen;
 
 /// How soon the node is told of a message that was handed on. As soon as a node asks other clients, with a ping.
@@ -21,6 +23,8 @@ pub(crate) struct PrivateLog {
     /// of it has come. `None` until the user is signed in.
     began_at: Option<Position>,
     seen: Seen<MessageId>,
+    /// Changes of messages with users with whom there is no conversation yet.
+    early: Revisions,
     /// The last message that was handed on. Behind `resume` while messages wait for the program.
     handed_on: Option<Position>,
     /// When the node has to be told of it. `None` if this connection has told it.
@@ -31,6 +35,11 @@ impl PrivateLog {
     /// The position to send as `since` with `Auth`.
     pub(crate) fn since(&self) -> Option<Position> {
         self.resume.get()
+    }
+
+    /// The newest entry of the log that is known.
+    pub(crate) fn newest_known(&self) -> Option<Position> {
+        self.resume.newest_known()
     }
 
     /// The user is signed in; `resumed` if the request had `since`.
@@ -72,10 +81,20 @@ impl PrivateLog {
         self.resume.move_to(position);
     }
 
-    /// False if the message came before. Only for clients that keep no conversations with users: a conversation knows its own
+    /// False if the entry came before. Only for clients that keep no conversations with users: a conversation knows its own
     /// messages.
     pub(crate) fn is_new(&mut self, message_id: &MessageId) -> bool {
         self.seen.insert(message_id)
+    }
+
+    /// A change came, and there is no conversation that its message may be in.
+    pub(crate) fn wait_for(&mut self, message_id: MessageId, revision: Revision) {
+        self.early.wait_for(message_id, revision);
+    }
+
+    /// Changes a message that has come.
+    pub(crate) fn revise(&mut self, message: &mut Message) {
+        self.early.apply(message);
     }
 
     /// Whether the user was ever signed in.

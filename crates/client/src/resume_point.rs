@@ -6,25 +6,45 @@ use chatnode_protocol::{GapReason, Position, Word};
 
 /// The position to resume from. `None` until something is known of the log.
 #[derive(Debug, Default)]
-pub(crate) struct ResumePoint(Option<Position>);
+pub(crate) struct ResumePoint {
+    since: Option<Position>,
+    /// The newest entry that the node ever named: further than what has come.
+    newest: Option<Position>,
+}
 
 impl ResumePoint {
     /// The position to send as `since`.
     pub(crate) fn get(&self) -> Option<Position> {
-        self.0
+        self.since
+    }
+
+    /// The newest entry of the log that is known.
+    pub(crate) fn newest_known(&self) -> Option<Position> {
+        self.newest
+    }
+
+    fn has(&mut self, position: Position) {
+        // By their ids: a log that was rolled back has lower numbers again.
+        let is_newest =
+            |known: Position| known.epoch != position.epoch || known.message_id < position.message_id;
+        if self.newest.is_none_or(is_newest) {
+            self.newest = Some(position);
+        }
     }
 
     /// Moves to the position of a message that came, or of the answer to the first `Enter`.
     pub(crate) fn move_to(&mut self, position: Position) {
-        self.0 = Some(position);
+        self.has(position);
+        self.since = Some(position);
     }
 
     /// An answer came. It moves the position only if this client's could not be proved and no message follows that would
     /// bring another: the node would report the same gap again each time.
     pub(crate) fn answered(&mut self, joined: &Joined) {
+        self.has(joined.position);
         let is_unproved = joined.recovered == Some(false);
         if is_unproved && joined.next_seq.is_some_and(|next| next > joined.position.seq) {
-            self.0 = Some(joined.position);
+            self.since = Some(joined.position);
         }
     }
 }
@@ -85,6 +105,19 @@ mod tests {
         assert_eq!(point.get(), Some(position(1, 5)), "1 and 2 are on their way");
         point.answered(&unproved(3, 0, 1));
         assert_eq!(point.get(), Some(position(3, 0)));
+    }
+
+    #[test]
+    fn newest_entry_is_known_before_it_comes() {
+        let mut point = ResumePoint::default();
+        assert_eq!(point.newest_known(), None);
+        point.answered(&joined(1, 9));
+        point.move_to(position(1, 5));
+        assert_eq!(point.newest_known(), Some(position(1, 9)));
+        point.move_to(position(1, 10));
+        assert_eq!(point.newest_known(), Some(position(1, 10)));
+        point.answered(&unproved(2, 2, 1));
+        assert_eq!(point.newest_known(), Some(position(2, 2)));
     }
 
     #[test]

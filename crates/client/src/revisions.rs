@@ -1,73 +1,76 @@
-//! What became of messages after they were sent. Owns the last edits and retractions of one conversation, so that they also reach a
-//! message that comes later, such as one of a page that was read before; does not own the messages. Held by a conversation.
+//! What became of messages after they were sent. Owns what a change does to a message, and the changes that came before their message,
+//! such as one of a page that is still to come; does not own the messages. Held by a conversation.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-use chatnode_protocol::MessageId;
+use chatnode_protocol::{Extras, MessageId};
 
 use crate::event::Message;
+use crate::reactions::{Reaction, Reactions};
 
-/// The most messages whose last change is remembered.
-const MAX_REVISIONS: usize = 1_000;
+/// The most changes that wait for their message.
+const MAX_WAITING: usize = 1_000;
 
-/// What a message says now.
+/// A change of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Revision {
     /// Its author replaced its text by this edit.
-    Edited { version: MessageId, content: String },
+    Edited { version: MessageId, sent_at: u64, content: String },
     /// It was taken back.
-    Retracted,
+    Retracted { reason: Option<String> },
+    /// Somebody reacted to it.
+    Reacted(Reaction),
 }
 
 impl Revision {
-    /// Changes a message, unless it is newer already.
+    /// Changes a message, unless it is newer already. Nothing changes a message that was taken back.
     pub(crate) fn apply(&self, message: &mut Message) {
         match self {
-            Self::Retracted => {
+            _ if message.is_retracted => {}
+            Self::Retracted { reason } => {
                 message.content = String::new();
+                message.extras = Extras::default();
+                message.reactions = Reactions::default();
                 message.is_retracted = true;
+                message.reason.clone_from(reason);
             }
-            Self::Edited { version, content } => {
-                let is_newer = message.version.is_none_or(|known| known < *version);
-                if is_newer && !message.is_retracted {
+            Self::Edited { version, sent_at, content } => {
+                if message.version.is_none_or(|known| known < *version) {
                     message.content.clone_from(content);
                     message.version = Some(*version);
+                    message.edited_at = Some(*sent_at);
                 }
             }
+            Self::Reacted(reaction) => message.reactions.apply(reaction),
         }
     }
 }
 
-/// The last changes of a conversation.
+/// The changes that wait for their message, the oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Revisions {
-    last: HashMap<MessageId, Revision>,
-    /// The messages in the order of their first change.
-    order: VecDeque<MessageId>,
+    waiting: VecDeque<(MessageId, Revision)>,
 }
 
 impl Revisions {
-    /// A message was changed.
-    pub(crate) fn insert(&mut self, message_id: MessageId, revision: Revision) {
-        match self.last.get_mut(&message_id) {
-            Some(Revision::Retracted) => {}
-            Some(known) => *known = revision,
-            None => {
-                self.last.insert(message_id, revision);
-                self.order.push_back(message_id);
-                if self.order.len() > MAX_REVISIONS
-                    && let Some(oldest) = self.order.pop_front()
-                {
-                    self.last.remove(&oldest);
-                }
-            }
+    /// A change came before its message. The oldest that waits is dropped above the bound.
+    pub(crate) fn wait_for(&mut self, message_id: MessageId, revision: Revision) {
+        self.waiting.push_back((message_id, revision));
+        if self.waiting.len() > MAX_WAITING {
+            self.waiting.pop_front();
         }
     }
 
-    /// Changes a message that comes, if it was changed before.
-    pub(crate) fn apply(&self, message: &mut Message) {
-        if let Some(revision) = self.last.get(&message.id()) {
-            revision.apply(message);
+    /// Changes a message that has come.
+    pub(crate) fn apply(&mut self, message: &mut Message) {
+        let id = message.id();
+        if self.waiting.iter().any(|(of, _)| *of == id) {
+            self.waiting.retain(|(of, revision)| {
+                if *of == id {
+                    revision.apply(message);
+                }
+                *of != id
+            });
         }
     }
 }

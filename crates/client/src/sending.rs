@@ -1,12 +1,17 @@
-//! The fate of one message. Owns the receipt, the error and the future that resolves with one of the two; sends nothing
-//! itself. Made by the client's handle, resolved by the connection task.
+//! The fate of one message, or of one change of a message. Owns the receipt, the error and the future that resolves with one of the
+//! two; sends nothing itself. Made by the client's handle, resolved by the connection task.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use chatnode_protocol::requests::PublishAck;
-use chatnode_protocol::{Epoch, ErrorCode, MessageId, NameError, RequestId, RoomName, Word};
+use chatnode_protocol::{
+    Current, Epoch, ErrorBody, ErrorCode, MessageId, NameError, RequestId, RoomName, Word,
+};
 use tokio::sync::oneshot;
+
+use crate::change::ChangeReceipt;
+use crate::text::quote;
 
 /// The proof that a message is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +36,7 @@ impl From<PublishAck> for Receipt {
     }
 }
 
-/// Why a message was not sent, or may not have been.
+/// Why a message, or a change of one, was not stored, or may not have been.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -43,6 +48,21 @@ pub enum SendError {
         /// What went wrong, for people.
         message: String,
     },
+    /// The message has a newer edit than the `if_version` of this one. Nothing was stored.
+    #[error("it has a newer text: {}", quote(&.0.content))]
+    Conflict(Current),
+    /// The message was taken back: nothing changes it any more. Nothing was stored.
+    #[error("the message was deleted")]
+    Gone,
+    /// The log does not hold the message (any more), or it is a change and no message. Nothing was stored.
+    #[error("the log does not hold the message any more")]
+    NotFound,
+    /// The message is too old to be edited. Nothing was stored.
+    #[error("the message is too old to be edited")]
+    TooLate,
+    /// The message has as many changes of this kind as it may have. Nothing was stored.
+    #[error("the message has as many of these changes as it may have")]
+    TooManyChanges,
     /// The client stopped trying. The message was not stored.
     #[error("it was not stored ({0})")]
     NotStored(StopReason),
@@ -73,6 +93,19 @@ impl SendError {
     pub fn may_be_stored(&self) -> bool {
         matches!(self, Self::Unknown(_))
     }
+
+    /// What a final refusal means.
+    pub(crate) fn refused(error: ErrorBody) -> Self {
+        let ErrorBody { code, message, current, .. } = error;
+        match (code.known(), current) {
+            (Some(ErrorCode::Conflict), Some(current)) => Self::Conflict(*current),
+            (Some(ErrorCode::Gone), _) => Self::Gone,
+            (Some(ErrorCode::NotFound), _) => Self::NotFound,
+            (Some(ErrorCode::TooLate), _) => Self::TooLate,
+            (Some(ErrorCode::TooManyChanges), _) => Self::TooManyChanges,
+            _ => Self::Refused { code, message },
+        }
+    }
 }
 
 /// Why the client stopped trying to send a message.
@@ -88,29 +121,42 @@ pub enum StopReason {
     /// The node does not let the client into the room.
     #[error("the node does not let you into the room")]
     RoomRefused,
+    /// The node does not have this word in its `features`: it runs an older version.
+    #[error("this node runs an older version, without {0:?}")]
+    Unsupported(&'static str),
     /// The client ended.
     #[error("the client ended")]
     Closed,
 }
 
+/// A change of a message on its way, as [`Sending`].
+pub type Changing = Sending<ChangeReceipt>;
+
 /// A message on its way: a future that resolves when its fate is known.
 ///
 /// The message is on its way from the call of [`Client::send`](crate::Client::send) on. Dropping this future changes
-/// nothing: the client goes on sending, and [`Event::NotSent`](crate::Event::NotSent) reports a failure.
+/// nothing: the client goes on sending, and [`Event::NotSent`](crate::Event::NotSent) or
+/// [`Event::NotChanged`](crate::Event::NotChanged) reports a failure.
 #[derive(Debug)]
-pub struct Sending {
+pub struct Sending<R = Receipt> {
     id: RequestId,
-    fate: Fate,
+    fate: Fate<R>,
 }
 
+/// Resolves with the receipt or the error.
+pub(crate) type FateReceiver<R> = oneshot::Receiver<Result<R, SendError>>;
+
+/// The other end of it.
+pub(crate) type FateSender<R> = oneshot::Sender<Result<R, SendError>>;
+
 #[derive(Debug)]
-enum Fate {
-    Pending(oneshot::Receiver<Result<Receipt, SendError>>),
+enum Fate<R> {
+    Pending(FateReceiver<R>),
     Known(SendError),
 }
 
-impl Sending {
-    pub(crate) fn pending(id: RequestId, fate: oneshot::Receiver<Result<Receipt, SendError>>) -> Self {
+impl<R> Sending<R> {
+    pub(crate) fn pending(id: RequestId, fate: FateReceiver<R>) -> Self {
         Self { id, fate: Fate::Pending(fate) }
     }
 
@@ -125,8 +171,8 @@ impl Sending {
     }
 }
 
-impl Future for Sending {
-    type Output = Result<Receipt, SendError>;
+impl<R> Future for Sending<R> {
+    type Output = Result<R, SendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.fate {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use chatnode_protocol::{Ack, ErrorBody, RequestId, RoomName, Topic};
 
 use crate::address::{Address, BearerToken};
+use crate::change::ChangeReceipt;
 use crate::event::Event;
 use crate::link::{Happened, Link};
 use crate::model::{Effect, Line, Model};
@@ -31,6 +32,8 @@ pub enum News {
     Event(Event),
     /// A message of this client is stored.
     Stored(RequestId, Receipt),
+    /// A change of this client is stored.
+    Changed(RequestId, ChangeReceipt),
     /// The client is in a room.
     Joined(RoomName),
     /// The answer to a request of the program.
@@ -75,6 +78,7 @@ impl Session {
                 }
                 Effect::Report(event) => News::Event(event),
                 Effect::Stored(id, receipt) => News::Stored(id, receipt),
+                Effect::Changed(id, receipt) => News::Changed(id, receipt),
                 Effect::Joined(room) => News::Joined(room),
                 Effect::Answer(id, answer) => News::Answer(id, answer),
                 Effect::Stop(reason) => News::Stopped(reason),
@@ -152,7 +156,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::pending::new_id;
     use chatnode_protocol::UserName;
 
     fn sent(chat: &mut Model) -> Value {
@@ -171,8 +174,8 @@ mod tests {
         let auth = sent(&mut chat);
         let ack = json!({ "message_type": "Ack", "message_body": at, "id": auth["id"] });
         chat.receive(&ack.to_string(), before);
-        let bob = Topic::User(UserName::parse("bob").unwrap());
-        chat.send_to(new_id(), bob, "hello".into(), before);
+        chat.begin(Vec::new(), UserName::parse("bob").ok());
+        chat.send("hello", before);
         let first = sent(&mut chat);
         let fault = json!({ "code": "unavailable", "message": "wait", "retry_after_ms": 300 });
         let error = json!({ "message_type": "Error", "message_body": fault, "id": first["id"] });

@@ -35,6 +35,19 @@ pub fn harmless(text: &str) -> String {
     clean
 }
 
+/// The most characters of a quote.
+const MAX_QUOTE: usize = 60;
+
+/// The beginning of a text, as [`harmless`] returns it: at most 60 characters, and `…` if there are more.
+pub fn quote(text: &str) -> String {
+    // A short quote of a long text costs as much as it shows: a sequence of control characters ends within these bytes, or is one.
+    let text = harmless(&text[..text.floor_char_boundary(MAX_QUOTE * 16)]);
+    match text.char_indices().nth(MAX_QUOTE) {
+        Some((end, _)) => format!("{}…", text[..end].trim_end()),
+        None => text,
+    }
+}
+
 /// The lines of a text, each as [`harmless`] returns it. Line breaks at the end of the text make no lines.
 pub fn harmless_lines(text: &str) -> Vec<String> {
     let text = text.trim_end_matches(['\n', '\r']).replace("\r\n", "\n");

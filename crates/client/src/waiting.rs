@@ -4,24 +4,26 @@
 use std::collections::HashMap;
 
 use chatnode_protocol::{Ack, ErrorBody, RequestId, RoomName};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 
+use crate::change::ChangeReceipt;
 use crate::command::{Answered, Reply};
 use crate::error::RequestError;
 use crate::event::Event;
 use crate::model::Model;
-use crate::sending::{Receipt, SendError};
+use crate::sending::{FateSender, Receipt};
 
-/// A message on its way, with the place that it takes.
-struct Sent {
-    reply: oneshot::Sender<Result<Receipt, SendError>>,
+/// A message on its way, or a change of one, with the place that it takes.
+struct Sent<R> {
+    reply: FateSender<R>,
     _permit: OwnedSemaphorePermit,
 }
 
 /// The replies that the futures of the program wait for. If the program has dropped a future, its reply has no effect.
 #[derive(Default)]
 pub(crate) struct Waiting {
-    sends: HashMap<RequestId, Sent>,
+    sends: HashMap<RequestId, Sent<Receipt>>,
+    changes: HashMap<RequestId, Sent<ChangeReceipt>>,
     joins: HashMap<RoomName, Vec<Reply<()>>>,
     questions: HashMap<RequestId, Answered>,
 }
@@ -31,10 +33,20 @@ impl Waiting {
     pub(crate) fn add_send(
         &mut self,
         id: RequestId,
-        reply: oneshot::Sender<Result<Receipt, SendError>>,
+        reply: FateSender<Receipt>,
         permit: OwnedSemaphorePermit,
     ) {
         self.sends.insert(id, Sent { reply, _permit: permit });
+    }
+
+    /// The same for a change of a message.
+    pub(crate) fn add_change(
+        &mut self,
+        id: RequestId,
+        reply: FateSender<ChangeReceipt>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        self.changes.insert(id, Sent { reply, _permit: permit });
     }
 
     pub(crate) fn add_join(&mut self, room: RoomName, reply: Reply<()>) {
@@ -52,6 +64,13 @@ impl Waiting {
         }
     }
 
+    /// The change is stored.
+    pub(crate) fn changed(&mut self, id: &RequestId, receipt: ChangeReceipt) {
+        if let Some(sent) = self.changes.remove(id) {
+            let _dropped = sent.reply.send(Ok(receipt));
+        }
+    }
+
     /// The client is in the room, or will not be.
     pub(crate) fn joined(&mut self, room: &RoomName, result: &Result<(), RequestError>) {
         for reply in self.joins.remove(room).into_iter().flatten() {
@@ -64,6 +83,11 @@ impl Waiting {
         match event {
             Event::NotSent { id, error, .. } => {
                 if let Some(sent) = self.sends.remove(id) {
+                    let _dropped = sent.reply.send(Err(error.clone()));
+                }
+            }
+            Event::NotChanged { id, error, .. } => {
+                if let Some(sent) = self.changes.remove(id) {
                     let _dropped = sent.reply.send(Err(error.clone()));
                 }
             }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use chatnode_protocol::Extras;
 
 use super::*;
+use crate::reactions::{Reaction, Reactions};
 use crate::resume_point::examples::{joined, position, unproved};
 
 fn user(name: &str) -> UserName {
@@ -25,7 +26,10 @@ fn message(conversation: &Conversation, sender: &str, seq: u64) -> Message {
         position: position(1, seq),
         own_id: None,
         version: None,
+        edited_at: None,
         is_retracted: false,
+        reason: None,
+        reactions: Reactions::default(),
         extras: Extras::default(),
     }
 }
@@ -173,29 +177,74 @@ fn removed_client_enters_again_and_a_refused_one_does_not() {
     assert!(room.is_refused() && room.enter(now).is_none());
 }
 
+/// The shown messages: their texts, and whether they were taken back.
+fn shown(room: &Conversation) -> Vec<(&str, bool)> {
+    let messages = room.lines.iter().filter_map(Line::message);
+    messages.map(|message| (message.content.as_str(), message.is_retracted)).collect()
+}
+
+fn edited(seq: u64, content: &str) -> Revision {
+    Revision::Edited { version: position(1, seq).message_id, sent_at: seq, content: content.into() }
+}
+
+fn reacted(sender: &str, seq: u64) -> Revision {
+    let (user, is_mine) = (user(sender), sender == "ann");
+    Revision::Reacted(Reaction { user, is_mine, reaction: "+".into(), on: true, position: position(1, seq) })
+}
+
 #[test]
 fn change_reaches_a_message_that_comes_before_or_after_it() {
     let mut room = room();
     let id = |seq: u64| position(1, seq).message_id;
-    let edited = |seq, content: &str| Revision::Edited { version: id(seq), content: content.into() };
     receive(&mut room, "bob", 1);
     room.revise(id(1), edited(11, "second"));
     room.revise(id(1), edited(10, "first"));
-    // This one comes with a page that was read before the change.
-    room.revise(id(2), edited(12, "late"));
-    room.revise(id(3), Revision::Retracted);
-    room.revise(id(3), edited(13, "too late"));
+    assert_eq!(room.changed, 2);
+    // These come before their messages: in whatever order, the newest edit counts, and nothing brings a text back.
+    room.revise(id(2), edited(13, "newest"));
+    room.revise(id(2), edited(12, "older"));
+    room.revise(id(3), Revision::Retracted { reason: Some("typo".into()) });
+    room.revise(id(3), edited(14, "too late"));
+    room.revise(id(3), reacted("bob", 15));
+    room.revise(id(4), reacted("bob", 16));
     let page = [2, 3].map(|seq| message(&room, "bob", seq)).to_vec();
     room.receive_page(page, false);
-    let shown: Vec<_> = room
-        .lines
-        .iter()
-        .filter_map(Line::message)
-        .map(|message| (message.content.as_str(), message.version, message.is_retracted))
-        .collect();
-    assert_eq!(shown, [("late", Some(id(12)), false), ("", None, true), ("second", Some(id(11)), false)]);
-    assert_eq!(room.enter(Instant::now()).unwrap().1, Some(position(1, 1)));
-    room.passed(position(1, 13));
+    receive(&mut room, "bob", 4);
+    assert_eq!(shown(&room), [("newest", false), ("", true), ("second", false), ("m4", false)]);
+    let retracted = room.find(id(3)).unwrap();
+    assert!(retracted.reason.as_deref() == Some("typo") && retracted.reactions.is_empty());
+    assert_eq!(room.find(id(4)).unwrap().reactions.shown(), "+1");
+    assert_eq!(room.find(id(1)).unwrap().edited_at, Some(11));
+    room.passed(position(1, 16));
     room.removed();
-    assert_eq!(room.enter(Instant::now()).unwrap().1, Some(position(1, 13)));
+    assert_eq!(room.enter(Instant::now()).unwrap().1, Some(position(1, 16)));
+}
+
+#[test]
+fn changes_that_wait_for_their_message_are_bounded() {
+    let mut room = room();
+    for seq in 1..=1_001 {
+        room.revise(position(1, seq).message_id, edited(2_000 + seq, "new"));
+    }
+    for seq in [1, 2, 1_001] {
+        receive(&mut room, "bob", seq);
+    }
+    assert_eq!(shown(&room), [("m1", false), ("new", false), ("new", false)], "the oldest was dropped");
+}
+
+#[test]
+fn an_answer_quotes_the_message_as_it_is_now() {
+    let mut room = room();
+    let id = |seq: u64| position(1, seq).message_id;
+    let mut answer = message(&room, "ann", 9);
+    assert_eq!(room.answered_by(&answer), None);
+    answer.extras.reply_to = Some(id(1));
+    assert_eq!(room.answered_by(&answer).as_deref(), Some("an older message"));
+    receive(&mut room, "bob", 1);
+    room.revise(id(1), edited(2, &format!("line\n\u{1b}[2J\u{202e}{}", "e\u{301}".repeat(1_000))));
+    let quote = room.answered_by(&answer).unwrap();
+    assert!(quote.starts_with("bob: line ⏎ e\u{301}e") && quote.ends_with('…'), "{quote}");
+    assert_eq!(quote.chars().count(), 5 + 61);
+    room.revise(id(1), Revision::Retracted { reason: None });
+    assert_eq!(room.answered_by(&answer).as_deref(), Some("bob: (deleted)"));
 }

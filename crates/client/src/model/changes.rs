@@ -1,46 +1,122 @@
 //! Changes of messages. Owns what an edit, a retraction and a reaction mean to the model; the conversations own the messages. Called
 //! for each frame of these kinds.
 
-use chatnode_protocol::{Position, Topic, UserName, events};
+use chatnode_protocol::{MessageId, Position, RequestId, Topic, UserName, events};
 
 use super::{Effect, Model};
+use crate::change::ChangeReceipt;
 use crate::event::Event;
+use crate::reactions::Reaction;
 use crate::revisions::Revision;
+
+/// What all changes have in common.
+struct Entry {
+    topic: Topic,
+    sender: UserName,
+    message_id: MessageId,
+    position: Position,
+    client_id: Option<RequestId>,
+    sent_at: u64,
+}
+
+macro_rules! entry {
+    ($event:expr) => {
+        Entry {
+            position: $event.position(),
+            topic: $event.topic,
+            sender: $event.sender_username,
+            message_id: $event.target.message_id,
+            client_id: $event.client_id,
+            sent_at: $event.sent_at,
+        }
+    };
+}
 
 impl Model {
     pub(super) fn edited(&mut self, edit: events::Edit) {
-        let position = edit.position();
-        let topic = self.topic_as_seen(edit.topic, &edit.sender_username);
-        let (message_id, version) = (edit.target.message_id, edit.message_id);
-        let revision = Revision::Edited { version, content: edit.content.clone() };
-        if let Some(conversation) = self.conversations.find(&topic) {
-            conversation.revise(message_id, revision);
-        }
-        let (sender, content) = (edit.sender_username, edit.content);
-        let event = Event::Edited { topic: topic.clone(), sender, message_id, version, content };
-        self.effect(Effect::Report(event));
-        self.passed(&topic, position);
+        let (version, sent_at, content) = (edit.message_id, edit.sent_at, edit.content.clone());
+        let revision = Revision::Edited { version, sent_at, content };
+        let content = edit.content.clone();
+        self.changed(entry!(edit), revision, |topic, sender, message_id, own_id| Event::Edited {
+            topic,
+            sender,
+            message_id,
+            version,
+            content,
+            own_id,
+        });
     }
 
     pub(super) fn retracted(&mut self, retract: events::Retract) {
-        let position = retract.position();
-        let topic = self.topic_as_seen(retract.topic, &retract.sender_username);
-        let message_id = retract.target.message_id;
-        if let Some(conversation) = self.conversations.find(&topic) {
-            conversation.revise(message_id, Revision::Retracted);
-        }
-        let sender = retract.sender_username;
-        self.effect(Effect::Report(Event::Retracted { topic: topic.clone(), sender, message_id }));
-        self.passed(&topic, position);
+        let reason = retract.reason.clone();
+        let revision = Revision::Retracted { reason: reason.clone() };
+        self.changed(entry!(retract), revision, |topic, sender, message_id, own_id| Event::Retracted {
+            topic,
+            sender,
+            message_id,
+            reason,
+            own_id,
+        });
     }
 
     pub(super) fn reacted(&mut self, react: events::React) {
-        let position = react.position();
-        let topic = self.topic_as_seen(react.topic, &react.sender_username);
-        let (sender, message_id) = (react.sender_username, react.target.message_id);
-        let (reaction, on) = (react.reaction, react.on);
-        let event = Event::Reacted { topic: topic.clone(), sender, message_id, reaction, on };
-        self.effect(Effect::Report(event));
+        let (position, on, reaction) = (react.position(), react.on, react.reaction.clone());
+        let user = react.sender_username.clone();
+        let change = Reaction { is_mine: user == self.me, user, reaction: reaction.clone(), on, position };
+        let revision = Revision::Reacted(change);
+        self.changed(entry!(react), revision, |topic, sender, message_id, own_id| Event::Reacted {
+            topic,
+            sender,
+            message_id,
+            reaction,
+            on,
+            own_id,
+        });
+    }
+
+    /// A change came: for the message that it is about, for the program, and for the position to resume from.
+    fn changed(
+        &mut self,
+        entry: Entry,
+        revision: Revision,
+        event: impl FnOnce(Topic, UserName, MessageId, Option<RequestId>) -> Event,
+    ) {
+        let Entry { topic, sender, message_id, position, client_id, sent_at } = entry;
+        let own_id = client_id.filter(|id| sender == self.me && self.outbox.is_own(id));
+        // It is in the log, whatever became of the answer.
+        if let Some(id) = &own_id
+            && self.outbox.stored(id)
+        {
+            let Position { epoch, seq, message_id } = position;
+            let seq = Some(seq);
+            let receipt =
+                ChangeReceipt { message_id, epoch, seq, sent_at, duplicate: false, unchanged: false };
+            self.effect(Effect::Changed(id.clone(), receipt));
+        }
+        let topic = self.topic_as_seen(topic, &sender);
+        let keeps_history = self.conversations.keeps_history();
+        let conversation = self.conversations.find(&topic);
+        let is_new = match (conversation, &topic) {
+            (Some(conversation), _) => {
+                let is_new = conversation.is_new_entry(&position.message_id);
+                if is_new && keeps_history {
+                    self.pending.revise(&topic, message_id, &revision);
+                    conversation.revise(message_id, revision);
+                }
+                is_new
+            }
+            (None, Topic::Room(_)) => false,
+            (None, Topic::User(_)) => {
+                let is_new = self.private_log.is_new(&position.message_id);
+                if is_new && keeps_history {
+                    self.private_log.wait_for(message_id, revision);
+                }
+                is_new
+            }
+        };
+        if is_new {
+            self.effect(Effect::Report(event(topic.clone(), sender, message_id, own_id)));
+        }
         self.passed(&topic, position);
     }
 

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use chatnode_protocol::events::{self, ChatMessage, ReadUpTo};
-use chatnode_protocol::requests::{Auth, AuthAck, Enter, GroupChat, History, Joined};
+use chatnode_protocol::requests::{Auth, AuthAck, Edit, Enter, GroupChat, History, Joined};
 use chatnode_protocol::{
     Ack, AnyEvent, ErrorBody, ErrorCode, Extras, GapReason, RequestId, RoomMarker, RoomName, ServerMessage,
     Topic, UserName, Word,
@@ -14,6 +14,8 @@ use super::{Effect, Line, Model};
 use crate::event::{Event, Message};
 use crate::outbox::{Refusal, can_pass};
 use crate::pending::Asked;
+use crate::publish::Payload;
+use crate::reactions::Reactions;
 use crate::reason::ClosedReason;
 use crate::requests;
 use crate::resume_point::gap;
@@ -129,6 +131,7 @@ impl Model {
             Topic::User(_) => {
                 self.private_log.move_to(message.position);
                 if self.conversations.keeps_history() {
+                    self.private_log.revise(&mut message);
                     self.conversations.find_or_add(topic.clone()).receive(&mut message)
                 } else {
                     self.private_log.is_new(&message.id())
@@ -150,12 +153,26 @@ impl Model {
     pub fn as_seen(&self, message: ChatMessage) -> Message {
         let position = message.position();
         let ChatMessage { sender_username: sender, topic, content, client_id, sent_at, .. } = message;
-        let ChatMessage { version, retracted: is_retracted, reply_to, thread, .. } = message;
-        let ChatMessage { mentions, attachments, data, .. } = message;
+        let ChatMessage { version, edited_at, retracted: is_retracted, reactions, .. } = message;
+        let ChatMessage { reply_to, thread, mentions, attachments, data, .. } = message;
         let extras = Extras { reply_to, thread, mentions, attachments, data };
         let topic = self.topic_as_seen(topic, &sender);
         let own_id = client_id.filter(|id| sender == self.me && self.outbox.is_own(id));
-        Message { topic, sender, content, sent_at, position, own_id, version, is_retracted, extras }
+        let reactions = Reactions::counted(reactions);
+        Message {
+            topic,
+            sender,
+            content,
+            sent_at,
+            position,
+            own_id,
+            version,
+            edited_at,
+            is_retracted,
+            reason: None,
+            reactions,
+            extras,
+        }
     }
 
     /// The messages with all users are in one log: those of any user may be missing.
@@ -170,10 +187,19 @@ impl Model {
     }
 
     fn acknowledged(&mut self, ack: Ack, now: Instant) {
-        if self.outbox.topic(&ack.id).is_some() {
-            if let Ok(stored) = ack.read::<GroupChat>() {
+        if let Some(publish) = self.outbox.find(&ack.id) {
+            let stored = match publish.payload {
+                // All changes have the same answer.
+                Payload::Change { .. } => {
+                    ack.read::<Edit>().map(|stored| Effect::Changed(ack.id.clone(), stored.into()))
+                }
+                Payload::Message(_) => {
+                    ack.read::<GroupChat>().map(|stored| Effect::Stored(ack.id.clone(), stored.into()))
+                }
+            };
+            if let Ok(stored) = stored {
                 self.outbox.stored(&ack.id);
-                self.effect(Effect::Stored(ack.id, stored.into()));
+                self.effect(stored);
             }
             return;
         }
@@ -275,9 +301,9 @@ impl Model {
         if code.known() == Some(ErrorCode::Unauthorized) {
             return self.effect(Effect::Stop(ClosedReason::Refused { code, message }));
         }
-        let topic = self.outbox.topic(id).cloned();
+        let topic = self.outbox.find(id).map(|publish| publish.topic.clone());
         match self.outbox.refused(id, &error, now) {
-            Some(Refusal::Final(publish)) => return self.fail(publish, SendError::Refused { code, message }),
+            Some(Refusal::Final(publish)) => return self.fail(publish, SendError::refused(error)),
             Some(Refusal::First(topic)) => {
                 let delayed = Event::SendDelayed { topic: topic.clone(), code, message };
                 self.show(Some(topic), Line::Event(delayed));

@@ -45,8 +45,17 @@ impl Model {
     /// those that came before.
     pub(super) fn history_came(&mut self, topic: Topic, wanted: u32, later: Vec<Message>, ack: &Ack) {
         let Ok(page) = ack.read::<History>() else { return self.show_history(&topic, later, true) };
-        let mut messages: Vec<Message> =
-            page.messages.into_iter().map(|message| self.as_seen(message)).collect();
+        // The node has read the log after every position that it sent before.
+        let read_up_to = match &topic {
+            Topic::Room(_) => self.conversations.find(&topic).and_then(|room| room.newest_known()),
+            Topic::User(_) => self.private_log.newest_known(),
+        };
+        let as_read = |message| {
+            let mut message = self.as_seen(message);
+            message.reactions.counted_up_to(read_up_to);
+            message
+        };
+        let mut messages: Vec<Message> = page.messages.into_iter().map(as_read).collect();
         let wanted = wanted.saturating_sub(u32::try_from(messages.len()).unwrap_or(u32::MAX));
         let oldest = messages.first().map(|message| message.position);
         messages.extend(later);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::model::{Effect, Line, Model};
 use crate::reason::LostReason;
 
+mod changes;
 mod history;
 mod pages;
 mod received;
@@ -16,13 +17,14 @@ struct Story {
     model: Model,
     now: Instant,
     shown: Vec<String>,
+    reported: Vec<String>,
 }
 
 impl Story {
     fn begin(to: Option<&str>) -> Self {
         let mut model = Model::new(UserName::parse("ann").unwrap(), 20);
         model.begin(vec![RoomName::parse("ops").unwrap()], to.map(|to| UserName::parse(to).unwrap()));
-        Self { model, now: Instant::now(), shown: Vec::new() }
+        Self { model, now: Instant::now(), shown: Vec::new(), reported: Vec::new() }
     }
 
     /// The frames sent since the last call.
@@ -33,7 +35,8 @@ impl Story {
                 Effect::Send(frame) => sent.push(serde_json::from_str(&frame).unwrap()),
                 Effect::Show(_, line @ Line::Message(_)) => self.shown.push(line.text()),
                 Effect::Show(_, line) => self.shown.push(format!("-- {}", line.text())),
-                Effect::Report(_) | Effect::Stored(..) | Effect::Joined(_) => {}
+                Effect::Report(event) => self.reported.push(event.to_string()),
+                Effect::Stored(..) | Effect::Changed(..) | Effect::Joined(_) => {}
                 Effect::HandedOn(position) => self.model.handed_on(position, self.now),
                 Effect::Restart(error) => self.shown.push(format!("restart {:?}", error.retry_after_ms)),
                 Effect::Stop(reason) => self.shown.push(format!("stop: {reason}")),
@@ -150,8 +153,8 @@ fn positions_move_with_messages_and_the_first_answer() {
 #[test]
 fn a_message_keeps_its_id_until_the_log_shows_it() {
     let mut story = Story::begin(None);
-    story.model.send("one".into(), story.now);
-    story.model.send("two".into(), story.now);
+    story.model.send("one", story.now);
+    story.model.send("two", story.now);
     let mut publish = Value::Null;
     for _ in 0..2 {
         story.model.opened();
@@ -301,7 +304,7 @@ fn a_restarted_empty_log_is_reported_once() {
 #[test]
 fn a_refused_room_fails_its_messages_and_a_late_one_retries() {
     let mut story = Story::begin(None);
-    story.model.send("one".into(), story.now);
+    story.model.send("one", story.now);
     story.model.opened();
     let auth = story.one("Auth");
     story.ack(&auth, &at("p", 0));
@@ -323,7 +326,7 @@ fn a_refused_room_fails_its_messages_and_a_late_one_retries() {
 #[test]
 fn a_broken_room_is_reported_once_and_holds_nothing() {
     let mut story = Story::begin(None);
-    story.model.send("one".into(), story.now);
+    story.model.send("one", story.now);
     story.model.opened();
     let auth = story.one("Auth");
     story.ack(&auth, &at("p", 0));

@@ -77,6 +77,13 @@ macro_rules! publish_request {
                 }
             }
 
+            /// The same with what it says beside its text.
+            #[must_use]
+            pub fn with_extras(self, extras: $crate::Extras) -> Self {
+                let $crate::Extras { reply_to, thread, mentions, attachments, data } = extras;
+                Self { reply_to, thread, mentions, attachments, data, ..self }
+            }
+
             /// Takes out what it says beside its text.
             pub fn take_extras(&mut self) -> $crate::Extras {
                 $crate::Extras {

@@ -26,7 +26,7 @@ fn node_is_told_what_was_shown_with_the_next_request() {
     assert_eq!(story.model.wake(story.now), None, "the node was told");
     story.whispered(2, "m2");
     story.sent();
-    story.model.send("a message tells it too".into(), story.now);
+    story.model.send("a message tells it too", story.now);
     assert_eq!(story.one("GroupChat")["received"], position("p", 2));
     assert_eq!(story.model.take_received(), None);
     // The next connection tells it again: only then can the node believe it.
