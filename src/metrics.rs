@@ -19,6 +19,12 @@ pub const HANDSHAKES: &str = "chat_handshakes_total";
 pub const SUBSCRIPTIONS: &str = "chat_subscriptions";
 /// Publishes by `result` ([`PUBLISH_RESULTS`]).
 pub const PUBLISHES: &str = "chat_publishes_total";
+/// Entries that this node stored in logs, by `kind` ([`ENTRY_KINDS`]); a private message is one.
+pub const ENTRIES_STORED: &str = "chat_entries_stored_total";
+/// Changes of messages that were not stored, by `reason` ([`CHANGE_REFUSALS`]).
+pub const CHANGES_REFUSED: &str = "chat_changes_refused_total";
+/// Pages of older messages that were read for clients, by `content` ([`PAGE_CONTENTS`]).
+pub const HISTORY_PAGES: &str = "chat_history_pages_total";
 /// From decoding a publish to queueing its `Ack`, seconds.
 pub const PUBLISH_ACK: &str = "chat_publish_ack_seconds";
 /// Messages queued for connections, by `path` ([`DELIVERY_PATHS`]).
@@ -105,7 +111,14 @@ pub const HANDSHAKE_RESULTS: [&str; 9] = [
     "too_many",
 ];
 /// Values of `result` of [`PUBLISHES`].
-pub const PUBLISH_RESULTS: [&str; 5] = ["ok", "duplicate", "limited", "refused", "unknown"];
+pub const PUBLISH_RESULTS: [&str; 6] = ["ok", "duplicate", "limited", "not_allowed", "refused", "unknown"];
+/// Values of `kind` of [`ENTRIES_STORED`].
+pub const ENTRY_KINDS: [&str; 4] = ["message", "edit", "retract", "react"];
+/// Values of `reason` of [`CHANGES_REFUSED`]: those of [`crate::protocol::ErrorCode`], and that an older node runs.
+pub const CHANGE_REFUSALS: [&str; 7] =
+    ["not_found", "forbidden", "gone", "conflict", "too_late", "too_many_changes", "older_nodes"];
+/// Values of `content` of [`HISTORY_PAGES`]: whether a message in it was changed.
+pub const PAGE_CONTENTS: [&str; 2] = ["as_sent", "changed"];
 /// Values of `path` of [`DELIVERIES`].
 pub const DELIVERY_PATHS: [&str; 2] = ["live", "replay"];
 /// Values of `result` of [`RESUMES`].
@@ -160,6 +173,9 @@ pub fn register() {
     describe_counter!(HANDSHAKES, "WebSocket upgrades, by result.");
     describe_gauge!(SUBSCRIPTIONS, "Topics (rooms and users) to which this node is subscribed.");
     describe_counter!(PUBLISHES, "Chat messages published by this node's clients, by result.");
+    describe_counter!(ENTRIES_STORED, "Entries of logs stored by this node's clients, by kind.");
+    describe_counter!(CHANGES_REFUSED, "Changes of messages that were not stored, by reason.");
+    describe_counter!(HISTORY_PAGES, "Pages of older messages, by whether a message in them was changed.");
     describe_histogram!(PUBLISH_ACK, Unit::Seconds, "Time from decoding a publish to queueing its Ack.");
     describe_counter!(DELIVERIES, "Chat messages queued for connections, by path.");
     describe_histogram!(
@@ -223,6 +239,9 @@ pub fn register() {
     }
     each(HANDSHAKES, "result", &HANDSHAKE_RESULTS);
     each(PUBLISHES, "result", &PUBLISH_RESULTS);
+    each(ENTRIES_STORED, "kind", &ENTRY_KINDS);
+    each(CHANGES_REFUSED, "reason", &CHANGE_REFUSALS);
+    each(HISTORY_PAGES, "content", &PAGE_CONTENTS);
     each(DELIVERIES, "path", &DELIVERY_PATHS);
     each(RESUMES, "result", &RESUME_RESULTS);
     each(GAPS_DETECTED, "source", &GAP_SOURCES);

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use metrics::{Counter, Histogram, counter, histogram};
 
-use crate::backend::{BackendError, Stored, unix_ms};
+use crate::backend::{BackendError, Change, ChangeKind, ChangeRefusal, Stored, unix_ms};
 use crate::metrics as names;
-use crate::protocol::{GapReason, Outcome};
+use crate::protocol::{ErrorCode, GapReason, Outcome};
 
 /// Counters of deliveries.
 pub(super) struct Counters {
@@ -25,6 +25,44 @@ pub(super) struct Counters {
 pub(super) struct PublishCounters {
     ack: Histogram,
     by_result: [Counter; PublishResult::ALL.len()],
+    stored: [Counter; names::ENTRY_KINDS.len()],
+}
+
+/// What a publish stores, in the order of [`names::ENTRY_KINDS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EntryKind {
+    Message,
+    Edit,
+    Retract,
+    React,
+}
+
+impl From<Option<&Change>> for EntryKind {
+    fn from(change: Option<&Change>) -> Self {
+        match change.map(|change| &change.kind) {
+            None => Self::Message,
+            Some(ChangeKind::Edit { .. }) => Self::Edit,
+            Some(ChangeKind::Retract { .. }) => Self::Retract,
+            Some(ChangeKind::React { .. }) => Self::React,
+        }
+    }
+}
+
+/// The reason of a change that was not stored, one of [`names::CHANGE_REFUSALS`]. `None` for a publish that failed otherwise.
+fn refusal(error: &BackendError) -> Option<&'static str> {
+    let code = match error {
+        BackendError::OlderNodes => return Some("older_nodes"),
+        BackendError::Change(refusal) => match refusal.as_ref() {
+            ChangeRefusal::NotFound => ErrorCode::NotFound,
+            ChangeRefusal::NotAuthor => ErrorCode::Forbidden,
+            ChangeRefusal::Gone => ErrorCode::Gone,
+            ChangeRefusal::Conflict { .. } => ErrorCode::Conflict,
+            ChangeRefusal::TooLate => ErrorCode::TooLate,
+            ChangeRefusal::TooMany => ErrorCode::TooManyChanges,
+        },
+        _ => return None,
+    };
+    Some(code.as_str())
 }
 
 /// What became of a publish.
@@ -33,19 +71,22 @@ enum PublishResult {
     Ok,
     Duplicate,
     Limited,
+    NotAllowed,
     Refused,
     Unknown,
 }
 
 impl PublishResult {
     /// In the order of their numbers.
-    const ALL: [Self; 5] = [Self::Ok, Self::Duplicate, Self::Limited, Self::Refused, Self::Unknown];
+    const ALL: [Self; 6] =
+        [Self::Ok, Self::Duplicate, Self::Limited, Self::NotAllowed, Self::Refused, Self::Unknown];
 
     fn label(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Duplicate => "duplicate",
             Self::Limited => "limited",
+            Self::NotAllowed => "not_allowed",
             Self::Refused => "refused",
             Self::Unknown => "unknown",
         }
@@ -58,6 +99,7 @@ impl PublishCounters {
             ack: histogram!(names::PUBLISH_ACK),
             by_result: PublishResult::ALL
                 .map(|result| counter!(names::PUBLISHES, "result" => result.label())),
+            stored: names::ENTRY_KINDS.map(|kind| counter!(names::ENTRIES_STORED, "kind" => kind)),
         }
     }
 }
@@ -96,24 +138,34 @@ impl Counters {
 /// or its deadline passed.
 pub(super) struct Publishing<'a> {
     counters: &'a PublishCounters,
+    kind: EntryKind,
     started: Instant,
     result: PublishResult,
 }
 
 impl<'a> Publishing<'a> {
-    pub(super) fn begin(counters: &'a PublishCounters) -> Self {
-        Self { counters, started: Instant::now(), result: PublishResult::Unknown }
+    pub(super) fn begin(counters: &'a PublishCounters, kind: EntryKind) -> Self {
+        Self { counters, kind, started: Instant::now(), result: PublishResult::Unknown }
     }
 
     pub(super) fn end(mut self, answer: Result<&Stored, &BackendError>) {
         self.result = match answer {
             Ok(stored) if stored.duplicate => PublishResult::Duplicate,
-            Ok(_) => PublishResult::Ok,
+            Ok(stored) => {
+                self.counters.stored[self.kind as usize].increment(u64::from(!stored.is_unchanged));
+                PublishResult::Ok
+            }
             Err(BackendError::OverShare(_) | BackendError::InboxFull | BackendError::NotARepeat) => {
                 PublishResult::Limited
             }
-            Err(error) if error.outcome() == Outcome::Refused => PublishResult::Refused,
-            Err(_) => PublishResult::Unknown,
+            Err(error) => match (refusal(error), error.outcome()) {
+                (Some(reason), _) => {
+                    counter!(names::CHANGES_REFUSED, "reason" => reason).increment(1);
+                    PublishResult::NotAllowed
+                }
+                (None, Outcome::Refused) => PublishResult::Refused,
+                (None, Outcome::Unknown) => PublishResult::Unknown,
+            },
         };
         self.counters.ack.record(self.started.elapsed().as_secs_f64());
     }
@@ -139,20 +191,34 @@ mod tests {
         let recorder = PrometheusBuilder::new().build_recorder();
         let position = Position::start(Epoch::generate());
         let stored =
-            |duplicate| Stored { position, sent_at: 0, duplicate, logs_begun: 0, is_unchanged: false };
+            |duplicate, is_unchanged| Stored { position, sent_at: 0, duplicate, logs_begun: 0, is_unchanged };
+        let not_author = BackendError::Change(Box::new(ChangeRefusal::NotAuthor));
         metrics::with_local_recorder(&recorder, || {
             let counters = PublishCounters::new();
-            let publishing = || Publishing::begin(&counters);
-            publishing().end(Ok(&stored(false)));
-            publishing().end(Ok(&stored(true)));
+            let publishing = || Publishing::begin(&counters, EntryKind::React);
+            publishing().end(Ok(&stored(false, false)));
+            publishing().end(Ok(&stored(true, false)));
+            publishing().end(Ok(&stored(false, true)));
+            publishing().end(Err(&not_author));
+            publishing().end(Err(&BackendError::OlderNodes));
             publishing().end(Err(&BackendError::Refused(String::new())));
             publishing().end(Err(&BackendError::OverShare(Duration::ZERO)));
             publishing().end(Err(&BackendError::Unknown(String::new())));
             drop(publishing());
         });
         let page = recorder.handle().render();
-        for (result, count) in [("ok", 1), ("duplicate", 1), ("refused", 1), ("limited", 1), ("unknown", 2)] {
-            let line = format!("chat_publishes_total{{result=\"{result}\"}} {count}\n");
+        for (name, count) in [
+            ("publishes_total{result=\"ok\"}", 2),
+            ("publishes_total{result=\"duplicate\"}", 1),
+            ("publishes_total{result=\"refused\"}", 1),
+            ("publishes_total{result=\"limited\"}", 1),
+            ("publishes_total{result=\"not_allowed\"}", 2),
+            ("publishes_total{result=\"unknown\"}", 2),
+            ("entries_stored_total{kind=\"react\"}", 1),
+            ("changes_refused_total{reason=\"forbidden\"}", 1),
+            ("changes_refused_total{reason=\"older_nodes\"}", 1),
+        ] {
+            let line = format!("chat_{name} {count}\n");
             assert!(page.contains(&line), "{line} is not in {page}");
         }
     }

@@ -2,6 +2,7 @@
 //! log. Called by `History` requests and by the server API.
 
 use bytes::Bytes;
+use metrics::{Counter, counter};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use super::error::RequestError;
 use super::folding::folded;
 use super::read_slots::ReadSlots;
 use super::send_budget::{ANSWER_BYTES, SendBudget};
-use crate::backend::{Broker, Owner, PageLimit};
+use crate::backend::{Broker, Fold, Owner, PageLimit};
+use crate::metrics as names;
 use crate::protocol::encode::{self, PAGE_MESSAGE_BYTES};
 use crate::protocol::requests::Before;
 use crate::protocol::stored::split_kind;
@@ -27,6 +29,8 @@ pub struct HistoryReader {
     broker: Arc<dyn Broker>,
     slots: Arc<ReadSlots>,
     queued: Arc<SendBudget>,
+    /// How many pages were read, in the order of [`names::PAGE_CONTENTS`].
+    pages: [Counter; names::PAGE_CONTENTS.len()],
 }
 
 /// A page, and what it cost.
@@ -41,7 +45,8 @@ pub(super) struct HistoryPage {
 
 impl HistoryReader {
     pub(super) fn new(broker: Arc<dyn Broker>, slots: Arc<ReadSlots>, queued: Arc<SendBudget>) -> Self {
-        Self { broker, slots, queued }
+        let pages = names::PAGE_CONTENTS.map(|content| counter!(names::HISTORY_PAGES, "content" => content));
+        Self { broker, slots, queued, pages }
     }
 
     /// A page of a room's log, or of a user's private log, as the JSON object of the answer, of at most 256 KiB or one message.
@@ -67,7 +72,7 @@ impl HistoryReader {
         (reader, owner): (Option<&UserName>, Option<Owner>),
     ) -> Result<HistoryPage, RequestError> {
         let _slot = self.slots.take(owner).await;
-        let mut bytes_read = 0;
+        let (mut bytes_read, mut is_changed) = (0, false);
         let mut below = before.map(|before| before.seq);
         let (mut found, mut messages): (Vec<(u64, Bytes)>, Vec<MessageId>) = Default::default();
         let mut left = limit.bytes.min(self.queued.answer_bytes()).saturating_sub(PAGE_HEAD_BYTES);
@@ -86,6 +91,7 @@ impl HistoryReader {
                     continue;
                 }
                 let (seq, message_id) = (entry.seq, entry.message_id);
+                is_changed |= fold != Fold::default();
                 let message = folded(entry, fold, left.saturating_sub(PAGE_MESSAGE_BYTES));
                 let size = message.len() + PAGE_MESSAGE_BYTES;
                 if found.len() == limit.messages as usize || (size > left && !found.is_empty()) {
@@ -107,6 +113,7 @@ impl HistoryReader {
                 tokio::task::yield_now().await;
                 continue;
             }
+            self.pages[usize::from(is_changed)].increment(1);
             found.reverse();
             return Ok(HistoryPage { json: encode::history(&found, epoch, more), messages, bytes_read });
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::counters::{PublishCounters, Publishing};
+use super::counters::{EntryKind, PublishCounters, Publishing};
 use super::error::RequestError;
 use super::storage_rate::StorageRate;
 use crate::backend::{BackendError, Broker, Change, ChangeKind, Owner, Publish, Stored, unix_ms};
@@ -211,7 +211,7 @@ impl Publisher {
         // Without an id, nobody can repeat the publish: the node itself sends a message to the store only once.
         let name = |user: Option<&UserName>| user.map_or("", UserName::as_str).to_owned();
         let dedupe_key = client_id.map(|id| format!("{}\u{1f}{}\u{1f}{id}", name(asks), name(to.user())));
-        let publishing = Publishing::begin(&self.counters);
+        let publishing = Publishing::begin(&self.counters, EntryKind::from(change.as_ref()));
         let bytes = encode::chat_bytes(to, &body) + SPARE_BYTES;
         let is_repeat_only = bytes > self.max_bytes;
         // Without an id it repeats nothing: the store has nothing to say, reachable or not.

@@ -97,6 +97,9 @@ async fn metrics_count_events_and_contain_no_names() {
         ("chat_connections_closed_total{reason=\"token_revoked\"}", "0"),
         ("chat_publishes_total{result=\"duplicate\"}", "0"),
         ("chat_publishes_total{result=\"unknown\"}", "0"),
+        ("chat_entries_stored_total{kind=\"edit\"}", "0"),
+        ("chat_changes_refused_total{reason=\"older_nodes\"}", "0"),
+        ("chat_history_pages_total{content=\"changed\"}", "0"),
         ("chat_deliveries_total{path=\"replay\"}", "0"),
         ("chat_resumes_total{result=\"rollback\"}", "0"),
         ("chat_gaps_detected_total{source=\"probe\"}", "0"),
@@ -120,6 +123,18 @@ async fn metrics_count_events_and_contain_no_names() {
         alice.answer("same").await;
     }
     bob.hears().await;
+    alice.ok("History", json!({})).await;
+    let sent = alice.ok("GroupChat", json!({ "content": "to be changed" })).await;
+    bob.hears().await;
+    let about = |fields: serde_json::Value| {
+        let mut body = json!({ "message_id": sent["message_id"] });
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        body
+    };
+    bob.refused("Retract", about(json!({})), "forbidden").await;
+    alice.ok("Edit", about(json!({ "content": "changed" }))).await;
+    bob.next("Edit").await;
+    alice.ok("History", json!({})).await;
     bob.send_text("not JSON").await;
     bob.next("Error").await;
     bob.send_frame(Message::binary(&b"x"[..])).await;
@@ -127,12 +142,19 @@ async fn metrics_count_events_and_contain_no_names() {
     let counted = [
         ("chat_connections", "1"),
         ("chat_handshakes_total{result=\"ok\"}", "2"),
-        ("chat_publishes_total{result=\"ok\"}", "4"),
+        ("chat_publishes_total{result=\"ok\"}", "6"),
+        ("chat_publishes_total{result=\"not_allowed\"}", "1"),
+        ("chat_entries_stored_total{kind=\"message\"}", "5"),
+        ("chat_entries_stored_total{kind=\"edit\"}", "1"),
+        ("chat_changes_refused_total{reason=\"forbidden\"}", "1"),
+        ("chat_history_pages_total{content=\"as_sent\"}", "1"),
+        ("chat_history_pages_total{content=\"changed\"}", "1"),
         ("chat_publishes_total{result=\"duplicate\"}", "1"),
-        ("chat_deliveries_total{path=\"live\"}", "8"),
+        ("chat_deliveries_total{path=\"live\"}", "12"),
+        ("chat_rejections_total{scope=\"auth\"}", "1"),
         ("chat_rejections_total{scope=\"invalid\"}", "1"),
         ("chat_connections_closed_total{reason=\"binary_frame\"}", "1"),
-        ("chat_publish_ack_seconds_count", "5"),
+        ("chat_publish_ack_seconds_count", "8"),
         // One room, two users.
         ("chat_subscriptions", "3"),
         ("chat_presence_entries", "1"),
