@@ -5,6 +5,8 @@ mod support;
 
 #[path = "backend/changes.rs"]
 mod changes;
+#[path = "backend/life.rs"]
+mod life;
 #[path = "backend/logs.rs"]
 mod logs;
 #[path = "backend/stores.rs"]
@@ -106,6 +108,12 @@ for_each_backend! {
         private_change_reaches_both_logs,
         page_of_messages_leaves_changes_out,
         trimmed_message_takes_its_changes_along;
+    life:
+        few_messages_agree_with_a_model,
+        messages_agree_with_a_model,
+        flood_of_reactions_leaves_the_messages,
+        large_changes_go_before_messages,
+        nothing_is_unread_of_a_log_that_was_never_written;
     logs:
         log_numbers_entries_and_links_each_to_the_previous,
         log_drops_entries_above_its_count_limit,

@@ -4,6 +4,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
+#[expect(unused_imports, reason = "for the documentation")]
+use super::change::MAX_MENTIONS;
 use super::change::{Change, Fold};
 use super::error::BackendError;
 use super::owner::Owner;
@@ -64,6 +66,24 @@ pub struct Publish {
     pub is_repeat_only: bool,
     /// What it changes, if it is no message. With two topics, the first one decides whether it is accepted.
     pub change: Option<Change>,
+    /// What a message names, so that the store can count it.
+    pub links: Links,
+}
+
+/// The messages and users that a message names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Links {
+    /// Messages that it answers. One that the log does not hold is ignored.
+    pub answers: Vec<MessageId>,
+    /// Users that it mentions.
+    pub mentions: Vec<UserName>,
+}
+
+impl Links {
+    /// Whether it names none.
+    pub fn is_empty(&self) -> bool {
+        self.answers.is_empty() && self.mentions.is_empty()
+    }
 }
 
 /// A message that the log holds.
@@ -133,6 +153,17 @@ pub struct MessagePage {
     pub more: bool,
 }
 
+/// What a user has not read of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unread {
+    /// Position of the newest entry ever stored.
+    pub top: Position,
+    /// The messages after the marker that the log holds and that were not retracted.
+    pub messages: u64,
+    /// Those of them that mention the user, as far as they are among the newest [`MAX_MENTIONS`] that do.
+    pub mentions: u64,
+}
+
 /// Appends to logs, subscribes to their channels and reads them. Reading a topic without a log starts one, with a new epoch.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
@@ -172,6 +203,15 @@ pub trait Broker: Send + Sync + 'static {
         limit: PageLimit,
         reader: Option<&UserName>,
     ) -> Result<MessagePage, BackendError>;
+
+    /// Counts what a user has not read of a log after a marker, which is the `seq` of an epoch. Without one, and with one of another
+    /// epoch, that is all that the log holds. `None` if there is no log. Starts none.
+    async fn unread(
+        &self,
+        topic: &Topic,
+        marker: Option<(Epoch, u64)>,
+        user: &UserName,
+    ) -> Result<Option<Unread>, BackendError>;
 
     /// Reads the tops of many logs, in the given order, with one round trip per hundred logs and server. `None` for a log whose
     /// server does not answer while others do.

@@ -17,6 +17,12 @@ pub(crate) const MAX_REACTIONS: usize = crate::protocol::requests::MAX_REACTIONS
 /// The most reactions of all users on one message.
 pub(crate) const MAX_REACTIONS_OF_ALL: usize = 1_000;
 
+/// The most answers to one message that are counted.
+pub(crate) const MAX_ANSWERS: usize = 1_000;
+
+/// The most messages of one log that are counted as mentions of one user: the newest ones.
+pub(crate) const MAX_MENTIONS: usize = 100;
+
 /// A change of an earlier message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -87,4 +93,6 @@ pub struct Fold {
     pub is_retracted: bool,
     /// The reactions in the order of their first user: the reaction, how many users, and whether the reader is one of them.
     pub reactions: Vec<(String, u32, bool)>,
+    /// How many messages answer it, at most 1,000.
+    pub answers: u32,
 }

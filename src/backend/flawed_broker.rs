@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{BackendError, Broker, Deliver, MessagePage, Notice, Page, PageLimit, Publish, Range, Stored};
+use super::{
+    BackendError, Broker, Deliver, MessagePage, Notice, Page, PageLimit, Publish, Range, Stored, Unread,
+};
 use crate::failpoints::{self, Failpoint};
-use crate::protocol::{ConnectionId, Position, Topic, UserName};
+use crate::protocol::{ConnectionId, Epoch, Position, Topic, UserName};
 
 pub(super) struct FlawedBroker {
     broker: Arc<dyn Broker>,
@@ -94,6 +96,15 @@ impl Broker for FlawedBroker {
         reader: Option<&UserName>,
     ) -> Result<MessagePage, BackendError> {
         self.broker.messages(topic, before, limit, reader).await
+    }
+
+    async fn unread(
+        &self,
+        topic: &Topic,
+        marker: Option<(Epoch, u64)>,
+        user: &UserName,
+    ) -> Result<Option<Unread>, BackendError> {
+        self.broker.unread(topic, marker, user).await
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {

@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use broker::UNOPENED_INBOX;
 pub use broker::{
-    Broker, Deliver, Entry, Interruption, MessagePage, Notice, Page, PageLimit, Publication, Publish, Range,
-    Stored,
+    Broker, Deliver, Entry, Interruption, Links, MessagePage, Notice, Page, PageLimit, Publication, Publish,
+    Range, Stored, Unread,
 };
 pub use change::{Change, ChangeKind, ChangeRefusal, Fold};
 use clock::steady_ms;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::counters::{EntryKind, PublishCounters, Publishing};
 use super::error::RequestError;
 use super::storage_rate::StorageRate;
-use crate::backend::{BackendError, Broker, Change, ChangeKind, Owner, Publish, Stored, unix_ms};
+use crate::backend::{BackendError, Broker, Change, ChangeKind, Links, Owner, Publish, Stored, unix_ms};
 use crate::protocol::encode::{self, ChatBody, SPARE_BYTES};
 use crate::protocol::events::Target;
 use crate::protocol::requests::ChangeAck;
@@ -120,7 +120,8 @@ impl Publisher {
             sent_at,
             extras,
         };
-        let stored = self.store(from, Some(from.sender), sent_at, body.encode(), None).await;
+        let kind = Kind::Message(links(from.to, extras));
+        let stored = self.store(from, Some(from.sender), sent_at, body.encode(), kind).await;
         stored.map_err(|error| match error {
             StoreError::TooLarge(bytes) => {
                 let mut fields = vec![("content", encode::string_bytes(content))];
@@ -185,7 +186,7 @@ impl Publisher {
             _ => Some(from.sender),
         };
         let change = Change { target, author, window, kind };
-        let stored = self.store(from, asks, sent_at, body, Some(change)).await;
+        let stored = self.store(from, asks, sent_at, body, Kind::Change(change)).await;
         stored.map_err(|error| match error {
             StoreError::TooLarge(bytes) => RequestError::frame_too_large("content", bytes, self.max_bytes),
             StoreError::Other(error) => error.with_text_of(self.max_bytes.saturating_sub(SPARE_BYTES)),
@@ -199,7 +200,7 @@ impl Publisher {
         asks: Option<&UserName>,
         sent_at: u64,
         body: Bytes,
-        change: Option<Change>,
+        kind: Kind,
     ) -> Result<Stored, StoreError> {
         let &Submission { sender, to, client_id, owner, message_id } = from;
         let topics = match to {
@@ -226,8 +227,12 @@ impl Publisher {
             publishing.end(Err(&error));
             return Err(StoreError::Other(error.into()));
         }
+        let (change, links) = match kind {
+            Kind::Message(links) => (None, links),
+            Kind::Change(change) => (Some(change), Links::default()),
+        };
         let publish =
-            Publish { topics, dedupe_key, message_id, sent_at, body, owner, is_repeat_only, change };
+            Publish { topics, dedupe_key, message_id, sent_at, body, owner, is_repeat_only, change, links };
         let result = self.broker.publish(publish).await;
         publishing.end(result.as_ref());
         let is_stored = match &result {
@@ -244,4 +249,18 @@ impl Publisher {
             error => StoreError::Other(error.into()),
         })
     }
+}
+
+/// What is stored.
+enum Kind {
+    Message(Links),
+    Change(Change),
+}
+
+/// What the store counts. In a private conversation, no mention is counted: each message counts.
+fn links(to: &Topic, extras: &Extras) -> Links {
+    let mut answers: Vec<MessageId> = extras.reply_to.into_iter().chain(extras.thread).collect();
+    answers.dedup();
+    let mentions = if to.room().is_some() { extras.mentions.clone() } else { Vec::new() };
+    Links { answers, mentions }
 }

@@ -13,24 +13,24 @@ use super::support::backend::{Harness, message, room, user, user_name};
 use super::support::listener::eventually;
 
 /// A stored message of this user, as nodes write it.
-fn said(user: &str, text: &str) -> String {
+pub fn said(user: &str, text: &str) -> String {
     format!(r#""sender_username":"{user}","content":"{text}""#)
 }
 
-fn edit(target: MessageId, if_version: Option<MessageId>, text: &str) -> Change {
+pub fn edit(target: MessageId, if_version: Option<MessageId>, text: &str) -> Change {
     let text = Bytes::from(format!(r#""content":"{text}""#));
     let author = Bytes::from_static(br#""sender_username":"ann","#);
     Change { target, author, window: None, kind: ChangeKind::Edit { if_version, text } }
 }
 
-fn retraction(target: MessageId) -> Change {
+pub fn retraction(target: MessageId) -> Change {
     let tombstone =
         Bytes::from(format!(r#""change":"Tombstone","sender_username":"ann","message_id":"{target}""#));
     let author = Bytes::from_static(br#""sender_username":"ann","#);
     Change { target, author, window: None, kind: ChangeKind::Retract { tombstone } }
 }
 
-fn reaction(target: MessageId, user: &str, reaction: &str, on: bool) -> Change {
+pub fn reaction(target: MessageId, user: &str, reaction: &str, on: bool) -> Change {
     let (user, reaction) = (user_name(user), reaction.to_owned());
     Change { target, author: Bytes::new(), window: None, kind: ChangeKind::React { user, reaction, on } }
 }
@@ -45,7 +45,7 @@ fn of_change(topics: &[&Topic], key: &str, change: Change) -> Publish {
     Publish { change: Some(change), ..publish }
 }
 
-async fn change(node: &Harness, topics: &[&Topic], change: Change) -> Result<Stored, BackendError> {
+pub async fn change(node: &Harness, topics: &[&Topic], change: Change) -> Result<Stored, BackendError> {
     let key = MessageId::generate().to_string();
     node.backend.broker.publish(of_change(topics, &key, change)).await
 }
@@ -60,6 +60,12 @@ async fn refused(node: &Harness, topics: &[&Topic], refused: Change) -> ChangeRe
 async fn messages(node: &Harness, topic: &Topic, reader: &str) -> MessagePage {
     let limit = PageLimit { messages: 100, bytes: 1 << 20 };
     node.backend.broker.messages(topic, None, limit, Some(&user_name(reader))).await.unwrap()
+}
+
+/// The newest messages of a log, with what their changes come to.
+pub async fn messages_of(node: &Harness, topic: &Topic, reader: &str) -> Vec<(Entry, Fold)> {
+    let limit = PageLimit { messages: 1_000, bytes: 1 << 20 };
+    node.backend.broker.messages(topic, None, limit, Some(&user_name(reader))).await.unwrap().messages
 }
 
 /// What the store returns for the one message of a log.

@@ -1,7 +1,7 @@
 //! What logs leave behind in Redis: rooms that were only entered, dedupe records, and changes of messages.
 
 use bytes::Bytes;
-use chatnode::backend::{Change, ChangeKind, Publish, Range};
+use chatnode::backend::{Change, ChangeKind, Links, Publish, Range};
 use chatnode::protocol::{MessageId, Topic};
 
 use crate::support::backend::{ALL, Harness, message, room, user, user_name};
@@ -118,6 +118,33 @@ async fn bytes_of_changes_are_those_that_are_held() {
         let [counted, real] = bytes_of_changes(&server);
         assert_eq!(counted, real);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_of_links_are_those_that_are_held() {
+    let server = RedisServer::start();
+    let node = Harness::redis(&server, |config| config.history.max_messages = 40).await;
+    let lobby = room("lobby");
+    let first = node.say(&lobby, "hi").await.position.message_id;
+    let mut ids = vec![first];
+    for turn in 0..8 {
+        let named = ids[turn / 2];
+        let mut answers = vec![first, named];
+        answers.dedup();
+        let links = Links { answers, mentions: vec![user_name("bob"), user_name("日本")] };
+        let body = format!(r#""reply_to":"{first}","thread":"{named}","mentions":["bob","日本"]"#);
+        let publish = Publish { links, ..message(&[&lobby], &turn.to_string(), &body) };
+        ids.push(node.backend.broker.publish(publish).await.unwrap().position.message_id);
+        let [counted, real] = bytes_of_changes(&server);
+        assert_eq!(counted, real, "turn {turn}");
+    }
+    for target in ids {
+        change(&node, &lobby, target, ChangeKind::Retract { tombstone: Bytes::from_static(b"gone") }).await;
+        let [counted, real] = bytes_of_changes(&server);
+        assert_eq!(counted, real);
+    }
+    let fields = server.command(&["HKEYS", "chat:{r:lobby}:x"]).unwrap();
+    assert!(!fields.lines().any(|field| field.contains("bob") || field.contains("日本")), "{fields}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

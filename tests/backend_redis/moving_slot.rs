@@ -97,6 +97,15 @@ const LAST_REACTION_OFF: &str = r#"1000 9000000000000 1000000 300000 3 0 64 6553
     1 ~ ~ 00000000-0000-7000-8000-000000000003 5 17 React ch1 e1
     00000000-0000-7000-8000-000000000001 ~ ~ - + bob"#;
 
+/// The same with so few bytes that the edit goes.
+const LAST_REACTION_OFF_IN_LITTLE_SPACE: &str = r#"1000 9000000000000 12 300000 3 0 64 65536 ~ PUBLISH
+    1 ~ ~ 00000000-0000-7000-8000-000000000003 5 17 React ch1 e1
+    00000000-0000-7000-8000-000000000001 ~ ~ - + bob"#;
+/// A message that answers one and mentions a user.
+const LINKED: &str = "1000 9000000000000 1000000 300000 3 0 64 65536 ~ PUBLISH
+    1 hash1 key1 00000000-0000-7000-8000-000000000003 5 33 body ch1 e1
+    00000000-0000-7000-8000-000000000001 bob";
+
 fn cases() -> Vec<Case> {
     let case = |name, script, state, keys, arguments| Case { name, script, state, keys, arguments };
     let file = |name: &str| {
@@ -108,6 +117,10 @@ fn cases() -> Vec<Case> {
     };
     let history =
         |state, keys, arguments| case("history", [STATE, LOG, HISTORY].concat(), state, keys, arguments);
+    let unread = |keys, state| {
+        let script = [STATE.to_owned(), LOG.to_owned(), file("unread")].concat();
+        case("unread", script, state, keys, "1000 9000000000000 ee 0 bob")
+    };
     let lease = |keys, arguments| case("lease", file("lease"), LEASES, keys, arguments);
     let mark = |arguments| {
         let state = "HSET {t}read a 1 b 2\nZADD {t}moved 1 a 2 b";
@@ -125,10 +138,14 @@ fn cases() -> Vec<Case> {
         publish(CHANGED_LOG, CHANGE_KEYS, EDIT),
         publish(CHANGED_LOG, CHANGE_KEYS, RETRACTION),
         publish(CHANGED_LOG, "{t}meta {t}log {t}x", LAST_REACTION_OFF),
+        publish(CHANGED_LOG, "{t}meta {t}log {t}x", LAST_REACTION_OFF_IN_LITTLE_SPACE),
+        publish(CHANGED_LOG, CHANGE_KEYS, LINKED),
         history(LOGS, "{t}meta {t}log", "ff 1000 86400000 after 0 100 100000 ~ 0 ~"),
         history(LOGS, "{t}meta {t}log", "ff 1000 9000000000000 after 0 100 100000 ~ 0 ~"),
         history(REMAINS, "{t}meta {t}log", "ff 1000 86400000 newest 0 100 100000 600000 0 ~"),
         history(CHANGED_LOG, "{t}meta {t}log {t}x", "ff 1000 9000000000000 newest 0 100 100000 ~ 1 bob"),
+        unread("{t}meta {t}log", LOGS),
+        unread("{t}meta {t}log {t}x", CHANGED_LOG),
         case(
             "add",
             file("add"),

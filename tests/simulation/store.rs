@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chatnode::backend::{
     BackendError, Broker, Entry, Fold, MessagePage, Notice, Page, PageLimit, Publication, Publish, Range,
-    Stored,
+    Stored, Unread,
 };
 use chatnode::protocol::{ConnectionId, Epoch, MessageId, Position, Topic, UserName};
 use tokio::sync::oneshot;
@@ -187,6 +187,15 @@ impl Broker for Store {
         let reached = entries.first().map_or(top.seq + 1, |entry| entry.seq);
         let messages = entries.into_iter().map(|entry| (entry, Fold::default())).collect();
         Ok(MessagePage { top, messages, reached, more })
+    }
+
+    async fn unread(
+        &self,
+        _: &Topic,
+        _: Option<(Epoch, u64)>,
+        _: &UserName,
+    ) -> Result<Option<Unread>, BackendError> {
+        Err(BackendError::Refused("members count nothing in this model".into()))
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use chatnode::backend::{BackendError, Publish};
+use chatnode::backend::{BackendError, Links, Publish};
 use chatnode::config::Config;
 use chatnode::protocol::encode::ChatBody;
 use chatnode::protocol::{Extras, MessageId};
@@ -51,6 +51,7 @@ async fn store_without_channel(mute: &Harness, content: &str) {
         body: body.encode(),
         owner: None,
         is_repeat_only: false,
+        links: Links::default(),
         change: None,
     };
     // The script failed after it had stored the message.

@@ -4,7 +4,9 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use chatnode::backend::{Backend, BackendError, Embedded, Entry, Page, PageLimit, Publish, Range, Stored};
+use chatnode::backend::{
+    Backend, BackendError, Embedded, Entry, Links, Page, PageLimit, Publish, Range, Stored,
+};
 use chatnode::config::Config;
 use chatnode::protocol::{MessageId, RoomName, Topic, UserName};
 use tokio_util::sync::CancellationToken;
@@ -101,6 +103,7 @@ pub fn message(topics: &[&Topic], key: &str, body: &str) -> Publish {
         body: Bytes::copy_from_slice(body.as_bytes()),
         owner: None,
         is_repeat_only: false,
+        links: Links::default(),
         change: None,
     }
 }

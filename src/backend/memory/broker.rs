@@ -10,14 +10,15 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::budget::{Budget, Capacity, RETRY_AFTER};
+use super::entries::Retention;
 use super::lock::lock;
-use super::log::{Addition, First, Log, RecordKey, Retention};
+use super::log::{Addition, First, Log, RecordKey};
 use crate::backend::body::with_id;
 use crate::backend::{
     BackendError, Broker, ChangeRefusal, Deliver, MessagePage, Notice, Owner, Page, PageLimit, Publication,
-    Publish, Range, Stored, steady_ms, unix_ms,
+    Publish, Range, Stored, Unread, steady_ms, unix_ms,
 };
-use crate::protocol::{ConnectionId, Position, Topic, UserName};
+use crate::protocol::{ConnectionId, Epoch, Position, Topic, UserName};
 
 /// An empty log without listeners is deleted if it was unused for this time.
 const DELETE_AFTER_MS: u64 = 10 * 60 * 1_000;
@@ -207,7 +208,7 @@ pub(super) struct MemoryBroker {
 impl Broker for MemoryBroker {
     async fn publish(&self, publish: Publish) -> Result<Stored, BackendError> {
         let Publish { mut topics, dedupe_key, mut message_id, mut sent_at, mut body, .. } = publish;
-        let Publish { owner, is_repeat_only, change, .. } = publish;
+        let Publish { owner, is_repeat_only, change, links, .. } = publish;
         let key = dedupe_key.as_deref().map(RecordKey::of);
         let retention = &self.topics.retention;
         let now = steady_ms();
@@ -272,8 +273,8 @@ impl Broker for MemoryBroker {
                 position = Some(Position { epoch, seq: first.seq, message_id: first.message_id });
                 continue;
             }
-            let addition =
-                Addition { key, message_id, sent_at, stored_at: unix_ms(), body: body.clone(), owner };
+            let (stored_at, body, links) = (unix_ms(), body.clone(), links.clone());
+            let addition = Addition { key, message_id, sent_at, stored_at, body, owner, links };
             logs_begun += u32::from(channel.log.top.seq == 0);
             let entry = channel.log.append(addition, now, retention);
             position = Some(channel.log.top);
@@ -332,6 +333,17 @@ impl Broker for MemoryBroker {
         let channel = self.topics.channel(topic);
         let mut channel = lock(&channel);
         Ok(channel.log.messages(before, limit, reader, (steady_ms(), &self.topics.retention)))
+    }
+
+    async fn unread(
+        &self,
+        topic: &Topic,
+        marker: Option<(Epoch, u64)>,
+        user: &UserName,
+    ) -> Result<Option<Unread>, BackendError> {
+        let Some(channel) = self.topics.existing(topic) else { return Ok(None) };
+        let log = &mut lock(&channel).log;
+        Ok(Some(log.unread(marker, user, (steady_ms(), &self.topics.retention))))
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {

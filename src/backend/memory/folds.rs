@@ -1,12 +1,12 @@
 //! What the changes of the messages of one log come to, in memory. Owns the rules of a change, which are those of `change.lua`;
 //! the log owns the entries. Called by the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::backend::change::{MAX_EDITS, MAX_REACTIONS, MAX_REACTIONS_OF_ALL};
+use crate::backend::change::{MAX_ANSWERS, MAX_EDITS, MAX_MENTIONS, MAX_REACTIONS, MAX_REACTIONS_OF_ALL};
 use crate::backend::{Change, ChangeKind, ChangeRefusal, Entry, Fold};
 use crate::protocol::stored::is_message;
 use crate::protocol::{MessageId, UserName};
@@ -19,16 +19,37 @@ struct Folded {
     edits: Vec<u64>,
     is_retracted: bool,
     reactions: Vec<(String, Vec<UserName>)>,
+    /// The `seq` of each message that answers it.
+    answers: VecDeque<u64>,
 }
 
-/// By the `seq` of the message.
+impl Folded {
+    fn is_empty(&self) -> bool {
+        self.edit.is_none() && self.reactions.is_empty() && self.answers.is_empty() && !self.is_retracted
+    }
+}
+
+/// What a message names.
+struct Linked {
+    /// The `seq` of each message that it answers.
+    answered: Vec<u64>,
+    mentioned: Vec<UserName>,
+}
+
 #[derive(Default)]
-pub(super) struct Folds(HashMap<u64, Folded>);
+pub(super) struct Folds {
+    /// By the `seq` of the message.
+    folded: HashMap<u64, Folded>,
+    /// What messages name, by their `seq`.
+    linked: HashMap<u64, Linked>,
+    /// The `seq` of each message that mentions a user.
+    mentions: HashMap<UserName, VecDeque<u64>>,
+}
 
 impl Folds {
     /// Checks a change of this message, which is so old. False if it would change nothing.
     pub(super) fn check(&self, entry: &Entry, age: Duration, change: &Change) -> Result<bool, ChangeRefusal> {
-        let folded = self.0.get(&entry.seq);
+        let folded = self.folded.get(&entry.seq);
         if folded.is_some_and(|folded| folded.is_retracted) {
             return Err(ChangeRefusal::Gone);
         }
@@ -69,7 +90,7 @@ impl Folds {
         (change_seq, change_id): (u64, MessageId),
         change: &Change,
     ) -> Vec<u64> {
-        let folded = self.0.entry(seq).or_default();
+        let folded = self.folded.entry(seq).or_default();
         if folded.is_retracted {
             return Vec::new();
         }
@@ -83,13 +104,15 @@ impl Folds {
             }
             ChangeKind::Retract { .. } => {
                 let erased = std::iter::once(seq).chain(std::mem::take(&mut folded.edits)).collect();
-                *folded = Folded { is_retracted: true, ..Folded::default() };
+                let answers = std::mem::take(&mut folded.answers);
+                *folded = Folded { is_retracted: true, answers, ..Folded::default() };
+                self.unlink(seq);
                 return erased;
             }
             ChangeKind::React { user, reaction, on } => {
                 folded.react(user, reaction, *on);
-                if folded.edit.is_none() && folded.reactions.is_empty() {
-                    self.0.remove(&seq);
+                if folded.is_empty() {
+                    self.folded.remove(&seq);
                 }
             }
         }
@@ -98,7 +121,7 @@ impl Folds {
 
     /// What the changes of a message come to for this reader.
     pub(super) fn fold(&self, seq: u64, reader: Option<&UserName>) -> Fold {
-        let Some(folded) = self.0.get(&seq) else { return Fold::default() };
+        let Some(folded) = self.folded.get(&seq) else { return Fold::default() };
         let reaction = |(reaction, users): &(String, Vec<UserName>)| {
             (reaction.clone(), users.len() as u32, reader.is_some_and(|reader| users.contains(reader)))
         };
@@ -106,13 +129,63 @@ impl Folds {
             edit: folded.edit.clone(),
             is_retracted: folded.is_retracted,
             reactions: folded.reactions.iter().map(reaction).collect(),
+            answers: folded.answers.len() as u32,
         }
+    }
+
+    /// Notes what the message `seq` names. False if that is nothing.
+    pub(super) fn link(&mut self, seq: u64, answered: Vec<u64>, mentioned: &[UserName]) -> bool {
+        for answered in &answered {
+            push(&mut self.folded.entry(*answered).or_default().answers, seq, MAX_ANSWERS);
+        }
+        for user in mentioned {
+            push(self.mentions.entry(user.clone()).or_default(), seq, MAX_MENTIONS);
+        }
+        let has_links = !answered.is_empty() || !mentioned.is_empty();
+        if has_links {
+            self.linked.insert(seq, Linked { answered, mentioned: mentioned.to_vec() });
+        }
+        has_links
+    }
+
+    /// Forgets what the message `seq` names: it was taken back, or is no longer held.
+    fn unlink(&mut self, seq: u64) {
+        let Some(Linked { answered, mentioned }) = self.linked.remove(&seq) else { return };
+        for answered in answered {
+            let Some(folded) = self.folded.get_mut(&answered) else { continue };
+            folded.answers.retain(|answer| *answer != seq);
+            if folded.is_empty() {
+                self.folded.remove(&answered);
+            }
+        }
+        for user in mentioned {
+            let Some(mentions) = self.mentions.get_mut(&user) else { continue };
+            mentions.retain(|mention| *mention != seq);
+            if mentions.is_empty() {
+                self.mentions.remove(&user);
+            }
+        }
+    }
+
+    /// How many messages after a `seq` mention a user.
+    pub(super) fn mentions_after(&self, seq: u64, user: &UserName) -> u64 {
+        let mentions = self.mentions.get(user);
+        mentions.map_or(0, |mentions| mentions.iter().filter(|mention| **mention > seq).count() as u64)
     }
 
     /// The message is no longer held.
     pub(super) fn remove(&mut self, seq: u64) {
-        self.0.remove(&seq);
+        self.folded.remove(&seq);
+        self.unlink(seq);
     }
+}
+
+/// Adds to a list of at most so many.
+fn push(list: &mut VecDeque<u64>, seq: u64, most: usize) {
+    if list.len() >= most {
+        list.pop_front();
+    }
+    list.push_back(seq);
 }
 
 impl Folded {

@@ -3,6 +3,7 @@
 
 mod broker;
 mod budget;
+mod entries;
 mod folds;
 mod lock;
 mod log;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use broker::{MemoryBroker, Topics};
 use budget::Budget;
-use log::Retention;
+use entries::Retention;
 use markers::MemoryMarkers;
 use presence::{MemoryPresence, PresenceStore};
 use tokens::MemoryTokens;

@@ -17,13 +17,13 @@ use super::probe::Readiness;
 use super::publish_item::{PublishItem, PublishTerms, dedupe_hash};
 use super::publish_reply::PublishReply;
 use super::router::{Published, Router};
-use super::script::HISTORY;
+use super::script::{HISTORY, UNREAD};
 use super::server::Lane;
 use super::slot::Slot;
 use super::subscribers::Subscribers;
 use crate::backend::body::with_id;
 use crate::backend::{
-    BackendError, Broker, Entry, Fold, MessagePage, Notice, Page, PageLimit, Publish, Range, Stored,
+    BackendError, Broker, Entry, Fold, MessagePage, Notice, Page, PageLimit, Publish, Range, Stored, Unread,
 };
 use crate::config::History;
 use crate::protocol::{ConnectionId, Epoch, Position, Topic, UserName};
@@ -150,7 +150,7 @@ impl RedisBroker {
 }
 
 impl RedisBroker {
-    /// A publish to these logs, in one call.
+    /// A publish to these logs, in one call. While nodes of an earlier version run, links are not counted.
     fn item(
         &self,
         publish: &Publish,
@@ -158,13 +158,14 @@ impl RedisBroker {
         dedupe_key: Option<String>,
         terms: PublishTerms,
     ) -> PublishItem {
+        let has_links = publish.change.is_none() && !publish.links.is_empty() && self.format.has_changes();
         let mut keys = Vec::with_capacity(4 * topics.len());
         for log in topics.iter().map(|topic| self.keys.log(topic)) {
             keys.extend(log.meta_and_stream());
             if dedupe_key.is_some() {
                 keys.extend(log.dedupe());
             }
-            if publish.change.is_some() {
+            if publish.change.is_some() || has_links {
                 keys.push(log.changes());
             }
         }
@@ -180,6 +181,7 @@ impl RedisBroker {
             body: publish.body.clone(),
             logs: topics.iter().map(log).collect(),
             change: publish.change.clone().map(Box::new),
+            links: has_links.then(|| Box::new(publish.links.clone())),
         }
     }
 
@@ -312,6 +314,37 @@ impl Broker for RedisBroker {
         }
         let messages = page.entries.into_iter().zip(folds).rev().collect();
         Ok(MessagePage { top: page.top, messages, reached, more: page.more })
+    }
+
+    async fn unread(
+        &self,
+        topic: &Topic,
+        marker: Option<(Epoch, u64)>,
+        user: &UserName,
+    ) -> Result<Option<Unread>, BackendError> {
+        let log = self.keys.log(topic);
+        let mut keys = log.meta_and_stream().to_vec();
+        if self.changed.has(topic) {
+            keys.push(log.changes());
+        }
+        let (epoch, seq) = marker.map(|(epoch, seq)| (epoch.to_string(), seq)).unwrap_or_default();
+        type Reply = Option<(String, u64, String, u64, u64)>;
+        let reply = loop {
+            let fill = |cmd: &mut Cmd| {
+                cmd.arg(&keys).arg(self.retention.max_messages).arg(self.max_age_ms());
+                cmd.arg(&epoch).arg(seq).arg(user.as_str());
+            };
+            let reply: Reply = self.router.script((Lane::Short, &keys[0]), &UNREAD, keys.len(), fill).await?;
+            if reply.as_ref().is_none_or(|(epoch, ..)| !epoch.is_empty()) || keys.len() > 2 {
+                break reply;
+            }
+            self.changed.insert(topic);
+            keys.push(log.changes());
+        };
+        let Some((epoch, seq, message_id, messages, mentions)) = reply else { return Ok(None) };
+        let top = codec::position(&epoch, seq, &message_id)
+            .ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
+        Ok(Some(Unread { top, messages, mentions }))
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {

@@ -117,10 +117,11 @@ pub(super) fn parse_entry(value: Value) -> Option<Entry> {
 pub(super) fn parse_fold(value: Value) -> Option<Fold> {
     let Value::Array(parts) = value else { return None };
     let mut parts = parts.into_iter();
-    let (version, edit, retracted) = (parts.next()?, parts.next()?, parts.next()?);
+    let (version, edit, retracted, answers) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let version = text(bulk(&version)?)?.to_owned();
-    let Value::BulkString(edit) = edit else { return None };
-    let mut fold = Fold { is_retracted: retracted == Value::Int(1), ..Fold::default() };
+    let (Value::BulkString(edit), Value::Int(answers)) = (edit, answers) else { return None };
+    let answers = u32::try_from(answers).ok()?;
+    let mut fold = Fold { is_retracted: retracted == Value::Int(1), answers, ..Fold::default() };
     if !version.is_empty() {
         fold.edit = Some((version.parse().ok()?, edit.into()));
     }

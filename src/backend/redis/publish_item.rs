@@ -12,7 +12,7 @@ use super::memory::MemoryGauge;
 use super::replicas::Replicas;
 use super::slot::Slot;
 use super::steady_clock::SteadyClock;
-use crate::backend::{Change, ChangeKind, UNOPENED_INBOX};
+use crate::backend::{Change, ChangeKind, Links, UNOPENED_INBOX};
 use crate::config::History;
 
 /// Length of the hash of a dedupe key.
@@ -43,11 +43,15 @@ const FIRST_OF_TWO: u8 = 4;
 /// Added to the terms for a change of an earlier message.
 const CHANGE: u8 = 16;
 
+/// Added to the terms for a message that names others.
+const LINKS: u8 = 32;
+
 /// One publish, as `append.lua` takes it.
 pub(super) struct PublishItem {
     /// Publishes of one slot may go as one call. That of all keys in a cluster, and always the same one for a single Redis.
     pub(super) slot: Slot,
-    /// The keys of each log: meta and stream, with a dedupe key also the two dedupe hashes, and for a change the hash of changes.
+    /// The keys of each log: meta and stream, with a dedupe key also the two dedupe hashes, and for a change or a message with links
+    /// the hash of changes.
     pub(super) keys: Vec<String>,
     /// The hash of the dedupe key, and the key. Empty if nothing repeats the message.
     pub(super) dedupe: Option<([u8; DEDUPE_HASH_BYTES], String)>,
@@ -61,6 +65,8 @@ pub(super) struct PublishItem {
     pub(super) logs: Vec<(String, String)>,
     /// What it changes, if it is no message. Boxed: most are messages.
     pub(super) change: Option<Box<Change>>,
+    /// What a message names. Boxed: most name nothing.
+    pub(super) links: Option<Box<Links>>,
 }
 
 impl PublishItem {
@@ -72,15 +78,26 @@ impl PublishItem {
         };
         cmd.arg(self.logs.len()).arg(hash).arg(key).arg(&self.message_id).arg(self.sent_at);
         let first_of_two = if self.is_first_of_two { FIRST_OF_TWO } else { 0 };
-        let change = if self.change.is_some() { CHANGE } else { 0 };
-        cmd.arg(self.terms as u8 + first_of_two + change).arg(&self.body[..]);
+        let kind = match (&self.change, &self.links) {
+            (Some(_), _) => CHANGE,
+            (None, Some(_)) => LINKS,
+            (None, None) => 0,
+        };
+        cmd.arg(self.terms as u8 + first_of_two + kind).arg(&self.body[..]);
         for (channel, epoch) in &self.logs {
             cmd.arg(channel).arg(epoch);
         }
         if let Some(change) = &self.change {
             write_change(change, cmd);
+        } else if let Some(links) = &self.links {
+            cmd.arg(lines(&links.answers)).arg(lines(&links.mentions));
         }
     }
+}
+
+/// No id or name has a line break.
+fn lines<T: ToString>(list: &[T]) -> String {
+    list.iter().map(T::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// Appends the six arguments of a change.

@@ -283,6 +283,7 @@ mod tests {
     fn waiting(size: usize) -> Waiting {
         let item = PublishItem {
             change: None,
+            links: None,
             slot: Slot::number(0),
             is_first_of_two: false,
             keys: Vec::new(),

@@ -93,6 +93,8 @@ pub(super) static ON_COMMAND_CONNECTIONS: [&LazyLock<Script>; 5] = [&PUBLISH, &H
 scripts! {
     /// Reads a page of a log.
     HISTORY = "state.lua", "log.lua", "history.lua";
+    /// Counts what a user has not read of a log.
+    UNREAD = "state.lua", "log.lua", "unread.lua";
     /// Adds users to a room.
     ADD = "add.lua";
     /// Removes a user from a room.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 
 use super::*;
-use crate::backend::{MessagePage, Notice, Page, Publish, Stored};
+use crate::backend::{MessagePage, Notice, Page, Publish, Stored, Unread};
 use crate::chat::registry::TopicGuard;
 use crate::protocol::{ConnectionId, Epoch, RoomName, UserName};
 
@@ -67,6 +67,15 @@ impl Broker for NotingBroker {
         _: Option<&UserName>,
     ) -> Result<MessagePage, BackendError> {
         unimplemented!("the worker reads no pages for clients")
+    }
+
+    async fn unread(
+        &self,
+        _: &Topic,
+        _: Option<(Epoch, u64)>,
+        _: &UserName,
+    ) -> Result<Option<Unread>, BackendError> {
+        unimplemented!("the worker counts nothing for clients")
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {

@@ -3,7 +3,7 @@
 -- ordinary is left to publish.lua, which follows and goes on from there.
 --
 -- KEYS: for each log of each item its meta (hash) and log (stream of <seq>-0), and if the item has a dedupe key, d0 and d1
---       (hashes), and if the item is a change the hash of changes (see change.lua).
+--       (hashes), and if the item is a change or has links the hash of changes (see change.lua).
 -- ARGV: max messages, max age in ms, max bytes, dedupe window in ms, number of the current window (empty: by the clock of
 --       Redis), 1 if the memory for messages is used up, max messages and max bytes in the first of two logs while its user
 --       has never connected, 1 if a node of an earlier version runs, the command that publishes; then the items, one after
@@ -13,7 +13,9 @@
 --       first of two logs, and another call writes the second; 8 if it is that second log, which gets the message as it is; 16 if
 --       the item is a change of an earlier message, which six more arguments describe: id of that message, how its body has to
 --       begin, its maximum age in ms (empty: any), kind (E edit, R retraction, + and - reaction), value (text, tombstone, reaction),
---       extra (of an edit the id that has to be the last one, or empty; of a reaction its user).
+--       extra (of an edit the id that has to be the last one, or empty; of a reaction its user); 32 if it is a message with links,
+--       which two more arguments list: the ids of the messages that it answers, and the users that it mentions, with newlines
+--       between them.
 -- Returns for each item an error, or the text `<epoch> <seq> <message id> <sent_at> <duplicate> <begun>`: of the last log, 1 if
 -- all logs already held the message, and the number of logs that were empty before. For the first of two calls, a newline and the
 -- body follow, if it is not the one that was given. A text that begins with `!` says why nothing was stored: notfound, author, gone,
@@ -26,7 +28,7 @@ local window_number = tonumber(ARGV[5]) or math.floor(now / window)
 local is_full, has_older_nodes, publish_command = ARGV[6] == '1', ARGV[9] == '1', ARGV[10]
 -- Entries are deleted in blocks, so a log may have a few more than it may hold, by count and age; no node hands these out.
 -- The limit of bytes is exact.
-local block = math.max(1, math.floor(max_messages / 32))
+local block = block_of(max_messages)
 local max_count = block == 1 and max_messages or max_messages + 2 * block
 local oldest_at = now - max_age - math.floor(max_age / 16)
 -- Whether the item in hand has written anything.
@@ -38,9 +40,9 @@ local function next_record(log, id)
   return seq, log[EPOCH] .. ' ' .. seq .. ' ' .. id .. ' '
 end
 
--- Appends a message to a log and publishes it. Entries before `min_id`, if there is one, are deleted. Returns an error if
--- nothing was written.
-local function append(log, key, seq, start, id, body, channel, min_id)
+-- Appends a message, or a change, to a log and publishes it. Entries before `min_id`, if there is one, are deleted. Returns an
+-- error if nothing was written.
+local function append(log, key, seq, start, id, body, channel, min_id, is_change)
   local prev, bytes, at, added = log[ID], log[BYTES] + #body, log[AT], nil
   -- Never earlier than the previous entry, so that expired entries are always the oldest ones.
   if at < now then at = now end
@@ -56,9 +58,11 @@ local function append(log, key, seq, start, id, body, channel, min_id)
     return is_foreign and { err = 'BADLOG ' .. KEYS[key + 1] .. ' has an invalid entry' } or added
   end
   has_written = true
+  local messages, changes = log[MESSAGES], log[CHANGES]
+  if messages and is_change then changes = changes + 1 elseif messages then messages = messages + 1 end
   call('HSET', KEYS[key], 'z', pack(seq, log[EPOCH], id, bytes, log[FIRST], log[FIRST_AT], at, log[WINDOW],
-    log[HAS_PREVIOUS], log[HASH_ENDS], log[OLDER_WINDOW], log[EXTEND_AT]), 's', seq, 'b', string.format('%d', bytes),
-    'i', id, 'a', at_text)
+    log[HAS_PREVIOUS], log[HASH_ENDS], log[OLDER_WINDOW], log[EXTEND_AT], messages, changes), 's', seq,
+    'b', string.format('%d', bytes), 'i', id, 'a', at_text)
   call(publish_command, channel, 'M ' .. start .. (prev == '' and '-' or prev) .. ' ' .. at_text .. '\n' .. body)
 end
 
@@ -68,8 +72,8 @@ local function read_ordinary(key, id, size, field, found)
   local log = { unpack_state(found[1]) }
   local seq, first = log[SEQ], log[FIRST]
   if seq ~= found[2] or first ~= found[3] or log[ID] >= id then return end
-  local held = seq - first
-  if held < 0 or held + 2 > max_count or seq % block == 0 or seq + 0 >= MAX_INT or log[AT] > MAX_INT
+  local held = log[MESSAGES] or seq - first + 1
+  if seq - first < 0 or held + 1 > max_count or seq % block == 0 or seq + 0 >= MAX_INT or log[AT] > MAX_INT
     or log[FIRST_AT] > log[AT] or log[BYTES] < 0 or log[BYTES] + size > max_bytes or log[FIRST_AT] <= oldest_at
     or now >= log[EXTEND_AT] then
     return
@@ -127,9 +131,9 @@ local function reply_with(is_done, reply)
     reply = { err = string.find(reply, '^%u+ ') and reply or 'ERR ' .. reply }
   end
   replies[#replies + 1] = reply
-  local logs, is_change = ARGV[at] + 0, #ARGV[at + 5] > 1
-  key = key + logs * ((ARGV[at + 1] == '' and 2 or 4) + (is_change and 1 or 0))
-  at = at + 7 + 2 * logs + (is_change and 6 or 0)
+  local logs, terms = ARGV[at] + 0, ARGV[at + 5] + 0
+  key = key + logs * ((ARGV[at + 1] == '' and 2 or 4) + (terms >= 16 and 1 or 0))
+  at = at + 7 + 2 * logs + (terms >= 32 and 2 or terms >= 16 and 6 or 0)
 end
 
 -- Handles the item in hand, and goes on. Returns nothing if it is not ordinary.

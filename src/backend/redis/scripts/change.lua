@@ -3,11 +3,14 @@
 --
 -- One hash for each log holds what the changes of its messages come to. Fields, each followed by a space and the epoch of
 -- the log:
---   e<seq>  the edits of the message: the id of the last one, its text, then the seq of each of them, packed
---   r<seq>  its reactions: for each one the reaction and its users, packed
---   t<seq>  what stands in the place of an erased entry: message id, id of the previous entry, time, body, 1 if it was a
---           message and not an edit, packed
---   i<id>   the seq of an erased message
+--   e<seq>   the edits of the message: the id of the last one, its text, then the seq of each of them, packed
+--   r<seq>   its reactions: for each one the reaction and its users, packed
+--   a<seq>   the messages that answer it: the seq of each, packed
+--   m<user>  the messages that mention the user: the seq of each, packed
+--   t<seq>   what stands in the place of an erased entry: message id, id of the previous entry, time, body, 1 if it was a
+--            message and not an edit, packed
+--   i<id>    the seq of an erased message
+--   q        the seq of each erased message, packed
 -- and without an epoch:
 --   b       bytes of all other fields
 --   c       the cursor of the search for fields whose message is no longer held
@@ -15,6 +18,8 @@
 -- A field goes when the search finds it. The whole hash expires when all messages that it is about have.
 
 local MAX_EDITS, MAX_REACTIONS, MAX_REACTIONS_OF_ALL = 100, 20, 1000
+-- More answers to one message, and more messages that mention one user, are not counted.
+local MAX_ANSWERS, MAX_MENTIONS = 1000, 100
 
 -- Finds the entry of a message: the ids of a log sort by seq. Returns its seq and fields, or nothing.
 local function find_entry(log, id)
@@ -64,43 +69,133 @@ local function react(reactions, reaction, user, is_on)
   return reactions
 end
 
+-- Returns the fields of the messages that these ids name, and of these users. No message answers a change.
+local function link_fields(log, ids, users)
+  local fields, has = {}, {}
+  local function add(field)
+    if not has[field] then fields[#fields + 1], has[field] = field, true end
+  end
+  for _, id in ipairs(ids) do
+    local seq, entry = find_entry(log, id)
+    if seq and not is_change_body(entry[8]) then add(change_field(log, 'a', int(seq))) end
+  end
+  for _, user in ipairs(users) do add(change_field(log, 'm', user)) end
+  return fields
+end
+
+-- Reads the fields which a message with links has to be added to. Returns nothing if there are none, or if the hash has no space
+-- left: then it is not counted.
+local function read_links(log, answered, mentioned, max_fold_bytes)
+  local ids, users, links = {}, {}, { writes = {} }
+  for id in string.gmatch(answered, '[^\n]+') do ids[#ids + 1] = id end
+  for user in string.gmatch(mentioned, '[^\n]+') do users[#users + 1] = user end
+  local fields = link_fields(log, ids, users)
+  if #fields == 0 then return end
+  local found = redis.call('HMGET', log.change_key, 'b', unpack(fields))
+  links.bytes = parse(log.change_key, 'b', found[1] or '0')
+  for i, field in ipairs(fields) do
+    local list = unpack_field(log.change_key, field, found[i + 1]) or {}
+    if #list >= (string.sub(field, 1, 1) == 'a' and MAX_ANSWERS or MAX_MENTIONS) then table.remove(list, 1) end
+    list[#list + 1] = log[SEQ] + 1
+    local packed = cmsgpack.pack(list)
+    links.writes[2 * i - 1], links.writes[2 * i] = field, packed
+    links.bytes = links.bytes + #packed - (found[i + 1] and #found[i + 1] or -#field)
+  end
+  if links.bytes <= max_fold_bytes then return links end
+end
+
+-- Adds the message that was just appended to the fields that `read_links` read.
+local function apply_links(log, ttl)
+  redis.call('HSET', log.change_key, 'b', int(math.max(0, log.links.bytes)), unpack(log.links.writes))
+  redis.call('PEXPIRE', log.change_key, int(ttl))
+  if not log.has_changes then redis.call('HSET', log.meta, 'x', 1) end
+end
+
+-- Reads what is to be taken out of the fields of links, because the message `seq` with this body is erased. Returns fields and
+-- their new values, those that are empty afterwards, and the bytes that are free then.
+local function read_unlinks(log, key, seq, body)
+  local writes, empty, bytes = {}, {}, 0
+  local is_json, message = pcall(cjson.decode, '{' .. body .. '}')
+  if not is_json then return writes, empty, bytes end
+  local ids = {}
+  for _, name in ipairs({ 'reply_to', 'thread' }) do
+    if type(message[name]) == 'string' and message[name] ~= ids[1] then ids[#ids + 1] = message[name] end
+  end
+  local fields = link_fields(log, ids, type(message.mentions) == 'table' and message.mentions or {})
+  -- Those that were erased since.
+  for _, id in ipairs(ids) do
+    local place = redis.call('HGET', key, change_field(log, 'i', id))
+    if place then fields[#fields + 1] = change_field(log, 'a', place) end
+  end
+  local found = #fields > 0 and redis.call('HMGET', key, unpack(fields)) or {}
+  for i, field in ipairs(fields) do
+    local list, left = unpack_field(key, field, found[i]) or {}, {}
+    for _, linked in ipairs(list) do
+      if linked ~= seq then left[#left + 1] = linked end
+    end
+    if #left > 0 and #left < #list then
+      writes[#writes + 1], writes[#writes + 2] = field, cmsgpack.pack(left)
+      bytes = bytes + #found[i] - #writes[#writes]
+    elseif #left < #list then
+      empty[#empty + 1], bytes = field, bytes + #field + #found[i]
+    end
+  end
+  return writes, empty, bytes
+end
+
+-- Whether no message needs a field of the hash any longer.
+local function is_stale(log, key, field, value)
+  local kind, rest, epoch = string.match(field, '^(%a)(.*) (%x+)$')
+  if not kind or kind == 'q' and epoch == log[EPOCH] then return false end
+  if epoch ~= log[EPOCH] then return true end
+  local seq = tonumber(kind == 'i' and value or rest)
+  if kind == 'm' then
+    local list = unpack_field(key, field, value)
+    seq = list[#list]
+  end
+  return seq and seq < log[FIRST] + 0
+end
+
 -- Reads what a change is about in one log, and the fields that no message needs any longer. Writes nothing.
 local function read_change(log, change)
-  local found = { key = change.key }
+  local found = { key = log.change_key }
   found.seq, found.fields = find_entry(log, change.target)
   local place = int(found.seq or 0)
   local edits_field, reactions_field = change_field(log, 'e', place), change_field(log, 'r', place)
-  local state = redis.call('HMGET', change.key, 'b', 'c', edits_field, reactions_field, 'f')
-  found.bytes, found.cursor = parse(change.key, 'b', state[1] or '0'), state[2] or '0'
+  local state = redis.call('HMGET', found.key, 'b', 'c', edits_field, reactions_field, 'f')
+  found.bytes, found.cursor = parse(found.key, 'b', state[1] or '0'), state[2] or '0'
   -- What each of the two fields takes, as `set` counts it.
   found.edit_bytes = state[3] and #edits_field + #state[3] or 0
   found.reaction_bytes = state[4] and #reactions_field + #state[4] or 0
-  found.edits = unpack_field(change.key, edits_field, state[3])
-  local reactions = unpack_field(change.key, reactions_field, state[4]) or {}
+  found.edits = unpack_field(found.key, edits_field, state[3])
+  local reactions = unpack_field(found.key, reactions_field, state[4]) or {}
   if change.kind == '+' or change.kind == '-' then
     found.reactions, found.why_not = react(reactions, change.value, change.extra, change.kind == '+')
   end
-  found.is_gone = not found.seq and redis.call('HEXISTS', change.key, change_field(log, 'i', change.target)) == 1
+  found.is_gone = not found.seq and redis.call('HEXISTS', found.key, change_field(log, 'i', change.target)) == 1
   found.stale = {}
   -- A small hash comes as a whole, whatever the count: not with each change.
   local scan = { found.cursor, {} }
   found.searched = state[5] or log[FIRST]
   if found.cursor ~= '0' or found.searched ~= log[FIRST] then
     if found.cursor == '0' then found.searched = log[FIRST] end
-    scan = redis.call('HSCAN', change.key, found.cursor, 'COUNT', 16)
+    scan = redis.call('HSCAN', found.key, found.cursor, 'COUNT', 16)
   end
   found.cursor = scan[1]
   for i = 1, #scan[2], 2 do
     local field, value = scan[2][i], scan[2][i + 1]
-    local kind, place, epoch = string.match(field, '^([erti])(%S+) (%S+)$')
-    local seq = tonumber(kind == 'i' and value or place)
-    if seq and (epoch ~= log[EPOCH] or seq < log[FIRST] + 0) then
+    if is_stale(log, found.key, field, value) then
       found.stale[#found.stale + 1] = field
       found.bytes = math.max(0, found.bytes - #field - #value)
     end
   end
-  -- The entries that a retraction erases.
+  -- What a retraction erases.
   if found.seq and change.kind == 'R' then
+    local field = change_field(log, 'q', '')
+    local erased = redis.call('HGET', found.key, field)
+    found.places = unpack_field(found.key, field, erased) or {}
+    found.places_bytes = erased and #field + #erased or 0
+    found.unlinks, found.unlinked, found.unlinked_bytes = read_unlinks(log, found.key, found.seq, found.fields[8])
     found.erased = { { found.seq, found.fields } }
     for i = 3, #(found.edits or {}) do
       local id = int(found.edits[i]) .. '-0'
@@ -116,7 +211,7 @@ local function refuse_change(log, change, max_fold_bytes)
   local found = log.change
   if found.is_gone then return '!gone' end
   local body = found.seq and found.fields[8]
-  if not body or string.sub(body, 1, #CHANGE) == CHANGE then return '!notfound' end
+  if not body or is_change_body(body) then return '!notfound' end
   if string.sub(body, 1, #change.author) ~= change.author then return '!author' end
   if change.window and parse(log.stream, 't', found.fields[6]) + change.window < now then return '!late' end
   if change.kind == 'E' then
@@ -130,14 +225,6 @@ local function refuse_change(log, change, max_fold_bytes)
     if found.why_not then return found.why_not end
   end
   if change.kind ~= 'R' and found.bytes + #change.value > max_fold_bytes then return '!many' end
-end
-
--- Takes what a retraction erases out of the bytes of the log, before the entry of the change is appended. Entries that the
--- log is about to delete are out already.
-local function plan_change(log, change)
-  for _, entry in ipairs(change.kind == 'R' and log.change.erased or {}) do
-    if entry[1] >= log[FIRST] + 0 then log[BYTES] = math.max(0, log[BYTES] - #entry[2][8]) end
-  end
 end
 
 -- Applies a change whose entry was appended as `seq`, with this id.
@@ -161,13 +248,16 @@ local function apply_change(log, change, id, seq, ttl)
     bytes = bytes - found.edit_bytes
     set('e', place, cmsgpack.pack(edits))
   elseif change.kind == 'R' then
-    for i, entry in ipairs(found.erased) do
-      local erased, fields = int(entry[1]), entry[2]
-      local body = with_id(change.value, change.target, fields[2])
-      set('t', erased, cmsgpack.pack({ fields[2], fields[4], fields[6], body, i == 1 and 1 or 0 }))
+    local places = { found.seq }
+    for _, seq in ipairs(found.places) do
+      if seq >= log[FIRST] + 0 then places[#places + 1] = seq end
     end
+    table.sort(places)
+    bytes = bytes - found.edit_bytes - found.reaction_bytes - found.places_bytes - found.unlinked_bytes
+    set('q', '', cmsgpack.pack(places))
     set('i', change.target, place)
-    bytes = bytes - found.edit_bytes - found.reaction_bytes
+    for _, value in ipairs(found.unlinks) do writes[#writes + 1] = value end
+    for _, field in ipairs(found.unlinked) do found.stale[#found.stale + 1] = field end
     for _, kind in ipairs({ 'e', 'r' }) do found.stale[#found.stale + 1] = change_field(log, kind, place) end
   else
     -- Nothing, if the reactions of this log are as wanted, unlike those of the log that decided.
@@ -178,14 +268,17 @@ local function apply_change(log, change, id, seq, ttl)
       found.stale[#found.stale + 1] = change_field(log, 'r', place)
     end
   end
+  for i, entry in ipairs(found.erased or {}) do
+    local erased, fields = entry[1], entry[2]
+    if erased >= log[FIRST] + 0 then
+      local body = with_id(change.value, change.target, fields[2])
+      set('t', int(erased), cmsgpack.pack({ fields[2], fields[4], fields[6], body, i == 1 and 1 or 0 }))
+    end
+  end
   redis.call('HSET', found.key, 'b', int(math.max(0, bytes)), 'c', found.cursor, 'f', found.searched,
     unpack(writes))
   redis.call('PEXPIRE', found.key, int(ttl))
   if not log.has_changes then redis.call('HSET', log.meta, 'x', 1) end
   if #found.stale > 0 then redis.call('HDEL', found.key, unpack(found.stale)) end
-  if place and change.kind == 'R' then
-    for _, entry in ipairs(found.erased) do redis.call('XDEL', log.stream, int(entry[1]) .. '-0') end
-    -- The bytes of the blocks of entries are no longer known.
-    redis.call('HDEL', log.meta, 'y')
-  end
+  for _, entry in ipairs(found.erased or {}) do redis.call('XDEL', log.stream, int(entry[1]) .. '-0') end
 end

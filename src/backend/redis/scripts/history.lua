@@ -9,7 +9,8 @@
 -- Returns epoch, seq and message id of the top, 1 if more entries follow in the direction of reading, and the entries in
 -- the form of XRANGE: what stands in the place of an erased one looks like it. For messages with their changes, backwards only, other
 -- entries are left out; then come the lowest seq that was looked at, and for each message: id and text of the last edit (or
--- empty), 1 if it was retracted, then the reaction, the number of users, and 1 if the reader is one, for each reaction.
+-- empty), 1 if it was retracted, the number of messages that answer it, then the reaction, the number of users, and 1 if the reader
+-- is one, for each reaction.
 
 -- As many entries are looked at in one call, if it is for messages.
 local MAX_LOOKED_AT = 4096
@@ -23,8 +24,14 @@ local empty_ttl, is_folded, reader = tonumber(ARGV[8]), ARGV[9] == '1', ARGV[10]
 if log.has_changes and not KEYS[3] then return { '', 0, '', 0, {}, 0, {} } end
 local has_expired = plan_trim(log, max_age, math.huge, math.huge)
 local seq = log[SEQ] + 0
--- A publish may leave a few entries more than the log may hold.
-local first_seq = math.max(log[FIRST] + 0, seq - max_messages + 1)
+local first_seq = log[FIRST] + 0
+if not log[MESSAGES] then
+  -- A publish may leave a few entries more than the log may hold.
+  first_seq = math.max(first_seq, seq - max_messages + 1)
+elseif not is_folded then
+  -- Where its changes are no longer held, the log is not dense.
+  first_seq = math.max(first_seq, log.floor + 1)
+end
 
 -- The entries in the place of erased messages, by their id in the stream; those of erased edits are not among them.
 local is_retracted = {}
@@ -52,25 +59,63 @@ local function read_entries(from, to)
   return entries
 end
 
+local erased_messages = is_folded and KEYS[3] and redis.call('HGET', KEYS[3], change_field(log, 'q', ''))
+erased_messages = unpack_field(KEYS[3], 'q', erased_messages) or {}
+
+-- Reads at most a batch of the entries up to a seq, in the form of XRANGE, and finds the erased messages between them. Returns the
+-- entries, the lowest seq first, and the seq from which on these are all.
+local function read_messages_up_to(to)
+  local found = redis.call('XREVRANGE', log.stream, int(to) .. '-0', int(first_seq) .. '-0', 'COUNT', BATCH)
+  local from, places, fields = #found == BATCH and seq_of(log, found[BATCH]) or first_seq, {}, {}
+  for i = #erased_messages, 1, -1 do
+    local place = erased_messages[i]
+    if place < from then break end
+    if place <= to then places[#places + 1], fields[#fields + 1] = place, change_field(log, 't', int(place)) end
+  end
+  local tombstones, entries, next_place = #fields > 0 and redis.call('HMGET', KEYS[3], unpack(fields)) or {}, {}, 1
+  local function add_erased_above(place)
+    while places[next_place] and places[next_place] > place do
+      local id = int(places[next_place]) .. '-0'
+      local erased = unpack_field(KEYS[3], fields[next_place], tombstones[next_place])
+      if erased then
+        table.insert(entries, 1, { id, { 'i', erased[1], 'p', erased[2], 't', erased[3], 'b', erased[4] } })
+        is_retracted[id] = true
+      end
+      next_place = next_place + 1
+    end
+  end
+  for _, entry in ipairs(found) do
+    add_erased_above(seq_of(log, entry))
+    table.insert(entries, 1, entry)
+  end
+  add_erased_above(from - 1)
+  return entries, from
+end
+
 local page, bytes, more, reached = {}, 0, 0, seq + 1
 if direction ~= 'top' and first_seq <= seq then
   local forward = direction == 'after'
   local at = forward and math.max(from_seq + 1, first_seq) or direction == 'newest' and seq or math.min(from_seq - 1, seq)
   local last_seq, is_full, looked_at = nil, false, 0
   while not is_full and at >= first_seq and at <= seq do
-    local count = is_folded and BATCH or math.min(max_entries - #page, BATCH)
-    local finish = forward and math.min(at + count - 1, seq) or math.max(at - count + 1, first_seq)
-    local batch = forward and read_entries(at, finish) or read_entries(finish, at)
+    local count, finish, batch = is_folded and BATCH or math.min(max_entries - #page, BATCH), nil, nil
+    if is_folded then
+      batch, finish = read_messages_up_to(at)
+    else
+      finish = forward and math.min(at + count - 1, seq) or math.max(at - count + 1, first_seq)
+      batch = forward and read_entries(at, finish) or read_entries(finish, at)
+    end
     for i = 1, #batch do
       local entry = forward and batch[i] or batch[#batch + 1 - i]
       local body = entry[2][8] or fail(log.stream, 'entry')
-      if not is_folded or is_retracted[entry[1]] or string.sub(body, 1, #CHANGE) ~= CHANGE then
+      if not is_folded or is_retracted[entry[1]] or not is_change_body(body) then
         is_full = #page >= max_entries or #page > 0 and bytes + #body > max_bytes
         if is_full then break end
         bytes, page[#page + 1] = bytes + #body, entry
       end
-      last_seq = parse(log.stream, 'id', string.match(entry[1], '^(%d+)-0$'))
+      last_seq = seq_of(log, entry)
     end
+    if is_folded and not is_full then last_seq = finish end
     at, looked_at = forward and finish + 1 or finish - 1, looked_at + count
     if not is_folded and #page >= max_entries or looked_at >= MAX_LOOKED_AT then break end
   end
@@ -85,13 +130,19 @@ if is_folded then
   local fields = {}
   for i, entry in ipairs(page) do
     local place = string.match(entry[1], '^%d+')
-    fields[2 * i - 1], fields[2 * i] = change_field(log, 'e', place), change_field(log, 'r', place)
+    for _, kind in ipairs({ 'e', 'r', 'a' }) do fields[#fields + 1] = change_field(log, kind, place) end
   end
   local found = KEYS[3] and #page > 0 and redis.call('HMGET', KEYS[3], unpack(fields)) or {}
   for i, entry in ipairs(page) do
-    local edits = unpack_field(KEYS[3], fields[2 * i - 1], found[2 * i - 1])
-    local reactions = unpack_field(KEYS[3], fields[2 * i], found[2 * i]) or {}
-    local fold = { edits and edits[1] or '', edits and edits[2] or '', is_retracted[entry[1]] and 1 or 0 }
+    local function fold_of(kind)
+      local at = 3 * i - 3 + kind
+      return unpack_field(KEYS[3], fields[at], found[at]) or {}
+    end
+    local edits, reactions, answers = fold_of(1), fold_of(2), 0
+    for _, answer in ipairs(fold_of(3)) do
+      if answer >= log[FIRST] + 0 then answers = answers + 1 end
+    end
+    local fold = { edits[1] or '', edits[2] or '', is_retracted[entry[1]] and 1 or 0, answers }
     for _, users in ipairs(reactions) do
       local is_mine = 0
       for j = 2, #users do

@@ -56,11 +56,13 @@ local function write_record(log, field)
   if log[HASH_ENDS] == now + HASH_TTL then redis.call('PEXPIRE', hash, int(HASH_TTL)) end
 end
 
--- Whether the message of a record, which the stream does not have, was erased by a retraction: then its text must not come back.
+-- Whether the entry of a record, which the stream does not have, was erased by a retraction: then its text must not come back.
 -- An entry that the log no longer holds is not.
-local function is_erased(log)
-  return log.has_changes and log.record_seq + 0 >= log[FIRST] + 0
-    and #redis.call('XRANGE', log.stream, '-', '+', 'COUNT', 1) > 0
+local function is_erased(log, is_change)
+  if not log.has_changes or log.record_seq + 0 < log[FIRST] + 0 then return false end
+  -- Old changes go while the messages before and after them stay.
+  if is_change then return redis.call('HEXISTS', log.change_key, change_field(log, 't', log.record_seq)) == 1 end
+  return #redis.call('XRANGE', log.stream, '-', '+', 'COUNT', 1) > 0
 end
 
 local function full()
@@ -76,71 +78,113 @@ local function is_inbox_full(log, size)
     or log[BYTES] + size > math.min(max_unopened_bytes, max_bytes))
 end
 
--- Returns the bytes of the blocks of entries up to the last whole one, and the seq of its end, so that most entries can be
--- deleted without reading them. The first block may be longer than the others, or what is left of one. Returns nothing if the
--- blocks are not known: a node of an earlier version does not count them.
-local function read_blocks(log)
-  local seq, sums, sum = log[SEQ] + 0, {}, 0
-  local finish = seq - seq % block
-  local is_valid, first, length, last, list = pcall(cmsgpack.unpack, log.blocks or '')
-  if is_valid and first == log[FIRST] and length == block and type(list) == 'table'
-    and (last == finish or seq == finish and last == finish - block) then
-    for i, bytes in ipairs(list) do sums[i], sum = bytes, sum + bytes end
-    if last ~= finish then sums[#sums + 1] = log[BYTES] - sum end
-  elseif seq == finish then
-    if log[FIRST] + 0 <= seq then sums[1] = log[BYTES] end
-  else
-    return
+-- Takes an entry that stands between others out of the sums of the log and of its block, before it is deleted.
+local function free_between(log, blocks, seq, body)
+  if log.freed[seq] then return end
+  free(log, seq, body)
+  log.freed[seq] = true
+  local at = blocks and #blocks.sums - math.floor((blocks.finish - seq) / block)
+  if at and at <= #blocks.sums and #blocks.sums > 0 then
+    -- The first block may be longer.
+    at = math.max(1, at)
+    local counts = is_change_body(body) and blocks.changes or blocks.messages
+    blocks.sums[at], counts[at] = blocks.sums[at] - #body, counts[at] - 1
   end
-  return sums, finish
 end
 
--- Decides which entries go before a message of `size` bytes is stored.
-local function plan(log, size)
-  local seq, first = log[SEQ] + 0, log[FIRST] + 0
+-- Decides which of the oldest changes go: if there are too many, or if the log takes too many bytes. Messages stay for it: only
+-- resumes need these entries, and what they came to is in the hash of changes.
+local function plan_changes(log, blocks, size, added)
+  local max_changes, floor = 4 * max_messages, math.max(log.floor, log[FIRST] - 1)
+  local kept = max_changes + added - 1
   local function exceeds()
-    return first <= seq
-      and (seq - first + 2 > max_count or log[BYTES] + size > max_bytes or log[FIRST_AT] <= oldest_at)
+    return log[CHANGES] > 0 and (log[CHANGES] > kept or log[BYTES] + size > max_bytes)
   end
-  if seq % block == 0 or exceeds() then
-    local sums, finish = read_blocks(log)
-    while sums and #sums > 0 do
-      local start = finish - block * (#sums - 1) + 1
-      if start - first > block or seq + 2 - start < max_messages then break end
-      first, log[BYTES], log.is_trimmed = start, log[BYTES] - table.remove(sums, 1), true
-    end
-    log[FIRST] = int(first)
-    if exceeds() then
-      local rest_bytes = log[BYTES]
-      for _, bytes in ipairs(sums or {}) do rest_bytes = rest_bytes - bytes end
-      log.is_trimmed = plan_trim(log, max_age, max_messages, max_bytes, size) or log.is_trimmed
-      first = log[FIRST] + 0
-      while sums and #sums > 0 and finish - block * (#sums - 1) < first do table.remove(sums, 1) end
-      if sums and #sums > 0 then
-        sums[1] = log[BYTES] - rest_bytes
-        for i = 2, #sums do sums[1] = sums[1] - sums[i] end
+  log.deleted = {}
+  -- At most so many batches in one call: each entry is looked at once.
+  for _ = 1, 16 do
+    if not exceeds() then break end
+    -- Some more at once, so that not every change reads entries.
+    kept = math.min(kept, max_changes - math.min(64, math.floor(max_changes / 32)))
+    local batch = redis.call('XRANGE', log.stream, int(floor + 1) .. '-0', '+', 'COUNT', 64)
+    if #batch == 0 then break end
+    for _, entry in ipairs(batch) do
+      if not exceeds() then break end
+      floor = seq_of(log, entry)
+      if is_change_body(entry[2][8]) then
+        log.deleted[#log.deleted + 1] = entry[1]
+        free_between(log, blocks, floor, entry[2][8])
       end
     end
-    if sums then log.new_blocks = cmsgpack.pack(log[FIRST], block, finish, sums) end
+  end
+  if #log.deleted > 0 then log.floor = floor end
+end
+
+-- Decides which entries go before one of `size` bytes is stored, a message (`added` is 1) or a change (0). `erased` are the entries
+-- that a retraction erases.
+local function plan(log, size, added, erased)
+  local seq, first = log[SEQ] + 0, log[FIRST] + 0
+  log.freed = {}
+  local function exceeds()
+    return first <= seq and (count_messages(log) + added > max_count or log[BYTES] + size > max_bytes
+      or log[FIRST_AT] <= oldest_at)
+  end
+  if log[MESSAGES] or seq % block == 0 or exceeds() then
+    local blocks = read_blocks(log, block)
+    for _, entry in ipairs(erased) do free_between(log, blocks, entry[1], entry[2][8]) end
+    if log[MESSAGES] then plan_changes(log, blocks, size, added) end
+    local sums, messages, changes = {}, {}, {}
+    if blocks then sums, messages, changes = blocks.sums, blocks.messages, blocks.changes end
+    while #sums > 0 do
+      local start = blocks.finish - block * (#sums - 1) + 1
+      if start - first > block or count_messages(log) + added - messages[1] < max_messages then break end
+      first, log[BYTES], log.is_trimmed = start, log[BYTES] - table.remove(sums, 1), true
+      local held, changed = table.remove(messages, 1), table.remove(changes, 1)
+      if log[MESSAGES] then log[MESSAGES], log[CHANGES] = log[MESSAGES] - held, log[CHANGES] - changed end
+      log[FIRST] = int(first)
+    end
+    if exceeds() then
+      local rest_bytes, rest_messages, rest_changes =
+        log[BYTES] - total(sums), count_messages(log) - total(messages), (log[CHANGES] or 0) - total(changes)
+      log.is_trimmed = plan_trim(log, max_age, max_messages, max_bytes, size, added) or log.is_trimmed
+      first = log[FIRST] + 0
+      while #sums > 0 and blocks.finish - block * (#sums - 1) < first do
+        for _, numbers in ipairs({ sums, messages, changes }) do table.remove(numbers, 1) end
+      end
+      if #sums > 0 then
+        sums[1] = sums[1] + log[BYTES] - rest_bytes - total(sums)
+        messages[1] = messages[1] + count_messages(log) - rest_messages - total(messages)
+        changes[1] = changes[1] + (log[CHANGES] or 0) - rest_changes - total(changes)
+      end
+    end
+    if blocks and log[MESSAGES] then
+      log.new_blocks = cmsgpack.pack(log[FIRST], block, blocks.finish, sums, messages, changes)
+    elseif blocks then
+      log.new_blocks = cmsgpack.pack(log[FIRST], block, blocks.finish, sums)
+    end
   end
   log.begins = first > seq
 end
 
--- Writes a message to one log. Returns an error if nothing was written.
-local function write(log, id, sent_at, body, field)
+-- Writes a message or a change to one log. Returns an error if nothing was written.
+local function write(log, id, sent_at, body, field, is_change)
   if log.is_new then begin(log, max_age) end
   if log.begins then log[FIRST_AT] = math.max(now, log[AT]) end
   local must_extend = now >= log[EXTEND_AT]
   local extension = math.max(1, math.min(math.floor(max_age / 4), DAY))
   if must_extend then log[EXTEND_AT] = now + extension end
   local seq, start = next_record(log, id)
-  local failed = append(log, log.key, seq, start, id, body, log.channel, log.is_trimmed and log[FIRST] .. '-0')
+  local failed = append(log, log.key, seq, start, id, body, log.channel, log.is_trimmed and log[FIRST] .. '-0', is_change)
   if failed then return failed end
   log.record = start .. sent_at
   if log.begins or log.is_trimmed then
     redis.call('HSET', log.meta, 'f', log[FIRST], 'h', int(log[FIRST_AT]))
   end
-  if log.new_blocks then redis.call('HSET', log.meta, 'y', log.new_blocks) end
+  if log.new_blocks and log.new_blocks ~= log.blocks then redis.call('HSET', log.meta, 'y', log.new_blocks) end
+  if log.deleted and #log.deleted > 0 then
+    redis.call('XDEL', log.stream, unpack(log.deleted))
+    redis.call('HSET', log.meta, 'p', int(log.floor))
+  end
   -- An unused stream expires when all its entries have. The expiry is not extended each time, because it is an extra write.
   if must_extend then
     redis.call('PEXPIRE', log.stream, int(max_age + extension))
@@ -154,28 +198,30 @@ local function publish(at, key)
   local id, sent_at, body, count = ARGV[at + 3], ARGV[at + 4], ARGV[at + 6], ARGV[at] + 0
   local hash_field, key_field = 'h' .. ARGV[at + 1], 'k' .. ARGV[at + 2]
   local is_repeatable, terms = ARGV[at + 1] ~= '', ARGV[at + 5] + 0
-  local is_change = terms >= 16
-  if is_change then terms = terms - 16 end
+  local has_links = terms >= 32
+  local is_change = terms >= 16 and not has_links
+  terms = terms % 16
   local is_second, is_first, only_repeat, is_charged =
     terms == 8, terms % 8 >= 4, terms % 4 >= 2, terms % 2 == 1
   local logs, missing, complete_log, begins_log, new_body = {}, 0, nil, false, ''
   for i = 1, count do
     local log = read_log(KEYS[key], KEYS[key + 1], ARGV[at + 6 + 2 * i])
     begins_log = begins_log or log.is_new
+    if log.has_changes then count_changes(log) end
     if log[SEQ] + 0 == MAX_INT then fail(log.meta, 's') end
     log.key, log.channel = key, ARGV[at + 5 + 2 * i]
     if log.is_older or has_older_nodes and is_repeatable then log[OLDER_WINDOW] = window_number end
     if is_repeatable then look_up(log, { hash_field, key_field }) end
     if log.record then complete_log = complete_log or log else missing = missing + 1 end
     logs[i], key = log, key + (is_repeatable and 4 or 2)
-    if is_change then log.change_key, key = KEYS[key], key + 1 end
+    if is_change or has_links then log.change_key, key = KEYS[key], key + 1 end
   end
   local last = logs[count]
   if missing == 0 then
     if not is_first then return last.record .. ' 1 0' end
     local entry_id = last.record_seq .. '-0'
     local entry = redis.call('XRANGE', last.stream, entry_id, entry_id)[1]
-    if not entry and is_erased(last) then return '!gone' end
+    if not entry and is_erased(last, is_change) then return '!gone' end
     return last.record .. ' 1 0' .. (entry and entry[2][2] == last.record_id and '\n' .. entry[2][8] or '')
   end
 
@@ -187,7 +233,7 @@ local function publish(at, key)
     local entry_id = complete_log.record_seq .. '-0'
     local entry = redis.call('XRANGE', complete_log.stream, entry_id, entry_id)[1]
     if entry and entry[2][2] == id then body = entry[2][8] end
-    if not entry and is_erased(complete_log) then return '!gone' end
+    if not entry and is_erased(complete_log, is_change) then return '!gone' end
   elseif is_second then
     if is_full and begins_log then return full() end
   else
@@ -205,13 +251,13 @@ local function publish(at, key)
     id = raised
   end
 
+  local base = at + 7 + 2 * count
   if is_change then
-    local base = at + 7 + 2 * count
     local change = { target = ARGV[base], author = ARGV[base + 1], window = tonumber(ARGV[base + 2]), kind = ARGV[base + 3],
       value = ARGV[base + 4], extra = ARGV[base + 5] }
     for i, log in ipairs(logs) do
       if not log.record then
-        change.key = log.change_key
+        count_changes(log)
         log.change = read_change(log, change)
         local why_not = i == 1 and not complete_log and not is_second and refuse_change(log, change, max_bytes)
         if why_not then return why_not end
@@ -223,18 +269,21 @@ local function publish(at, key)
   local begun = 0
   for _, log in ipairs(logs) do
     if not log.record then
-      plan(log, #body)
-      if is_change then plan_change(log, logs.change) end
+      if has_links then log.links = read_links(log, ARGV[base], ARGV[base + 1], max_bytes) end
+      if log.links then count_changes(log) end
+      plan(log, #body, is_change and 0 or 1, is_change and log.change.erased or {})
       if log.begins then begun = begun + 1 end
     end
   end
+  local changes_ttl = max_age + math.max(60000, math.floor(max_age / 4))
   for i, log in ipairs(logs) do
     if not log.record then
       local seq = next_record(log, id)
-      if is_change and logs.change.kind == 'R' then log.new_blocks = nil end
-      local failed = write(log, id, sent_at, body, is_repeatable and (has_older_nodes and key_field or hash_field))
+      local field = is_repeatable and (has_older_nodes and key_field or hash_field)
+      local failed = write(log, id, sent_at, body, field, is_change)
       if failed then return failed end
-      if is_change then apply_change(log, logs.change, id, seq, max_age + math.max(60000, math.floor(max_age / 4))) end
+      if is_change then apply_change(log, logs.change, id, seq, changes_ttl) end
+      if log.links then apply_links(log, seq + 0, changes_ttl) end
       if log.is_new and (i < count or is_first) and not complete_log then redis.call('HSET', log.meta, 'n', 1) end
     end
   end

@@ -11,14 +11,20 @@
 -- Places in the state: seq of the newest entry (text), epoch, id of the newest entry, total bytes of the bodies, seq of the
 -- oldest entry (text), lower bound of the time at which it was stored, time at which the newest was, the window whose dedupe
 -- hash is ready, 1 if the hash of the window before has records, the time at which Redis deletes the hash, the last window
--- in which a node of an earlier version may have written records, the time at which expiries must be extended.
-local SEQ, EPOCH, ID, BYTES, FIRST, FIRST_AT, AT, WINDOW, HAS_PREVIOUS, HASH_ENDS, OLDER_WINDOW, EXTEND_AT =
-  1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+-- in which a node of an earlier version may have written records, the time at which expiries must be extended. Once a
+-- message was changed, also how many messages the stream holds, and how many changes.
+local SEQ, EPOCH, ID, BYTES, FIRST, FIRST_AT, AT, WINDOW, HAS_PREVIOUS, HASH_ENDS, OLDER_WINDOW, EXTEND_AT, MESSAGES,
+  CHANGES = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
 -- Above it, `n + 1 == n` may be true, and a loop over `seq` would never end.
 local MAX_INT = 2 ^ 53 - 1
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+-- Entries are deleted, and counted, in blocks of so many.
+local function block_of(max_messages)
+  return math.max(1, math.min(4096, math.floor(max_messages / 32)))
+end
 
 -- Lua 5.1 itself would write a large number as 1e+15.
 local function int(number)
