@@ -108,13 +108,16 @@ function draw() {
 }
 
 /**
- * The number in the title of the page.
+ * The number in the title of the page, with a mark if the user is mentioned.
  * @param {Session} session
  */
 function badge(session) {
-	if (choices.badge === 'none') return 0;
+	if (choices.badge === 'none') return '';
 	const unread = session.all.filter((conv) => conv.unread && session.levels.of(conv) !== 'muted');
-	return choices.badge === 'conversations' ? unread.length : unread.reduce((sum, conv) => sum + conv.unread, 0);
+	const all = unread.reduce((sum, conv) => sum + conv.unread, 0);
+	const number = choices.badge === 'conversations' ? unread.length : all;
+	const mark = unread.some(({ calls }) => calls) ? '@' : '';
+	return number ? `${mark}${number}` : '';
 }
 
 /** Without `checkVisibility`, which Safari has only since 17.4. */

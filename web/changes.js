@@ -7,6 +7,9 @@
 /** Whether an entry of the log is a change of a message, or what is left of an erased one. */
 const KINDS = ['Edit', 'Retract', 'React', 'Tombstone'];
 
+/** What a message that was taken back still says beside its text. */
+const NOTHING = { reactions: {}, mentions: [], attachments: [], replyTo: undefined };
+
 /** @param {string} type */
 export const isChange = (type) => KINDS.includes(type);
 
@@ -21,7 +24,8 @@ export function apply(conv, type, body, mine) {
 	if (!item || item.retracted) return;
 	if (type === 'Edit' && (body.message_id ?? '') > (item.version ?? ''))
 		Object.assign(item, { text: body.content, version: body.message_id });
-	else if (type === 'Retract') Object.assign(item, { text: '', retracted: true, reactions: {}, replyTo: undefined });
+	else if (type === 'Retract')
+		Object.assign(item, { text: '', retracted: true, moderated: body.moderated, ...NOTHING });
 	else if (type === 'React' && body.reaction !== undefined) react(item, body, mine);
 }
 

@@ -2,8 +2,10 @@
 // Owns the text field: draft, size, keys, and what the text is for: an edit, or an answer.
 
 import { $, say } from './dom.js';
+import { mentionedIn } from './mentions.js';
 import { quoteOf } from './reply.js';
 import * as texts from './strings.js';
+import { suggestions } from './suggestions.js';
 
 /** @import { Conversation } from './conversation.js' */
 /** @import { Unsent } from './page.d.ts' */
@@ -23,6 +25,15 @@ export function composer(session, sent) {
 	 * @type {{ id: string, draft: string } | null}
 	 */
 	let editing = null;
+
+	// An edit can't change whom a message mentions.
+	const offers = () => (conv && !editing && session.features.has('mentions') ? conv.mentionable : []);
+	const people = suggestions(offers, (name, from) => {
+		if (!conv) return;
+		conv.chosen = [...new Set([...conv.chosen, name])];
+		field.setRangeText(`@${name} `, from, field.selectionStart, 'end');
+		written();
+	});
 
 	/** Goes back to the draft. */
 	function endEditing() {
@@ -63,6 +74,7 @@ export function composer(session, sent) {
 
 	/** @param {string} text */
 	function set(text) {
+		people.close();
 		field.value = text;
 		if (conv) conv.draft = text;
 		size();
@@ -86,20 +98,22 @@ export function composer(session, sent) {
 
 	// Its size changes with the window, and with the font: a zoom of the text only sends no event.
 	new ResizeObserver(size).observe($('typing'));
-	field.oninput = () => {
+	function written() {
 		typedAt = Date.now();
 		size();
+		people.update();
 		if (!conv || editing) return;
 		conv.draft = field.value;
 		session.changed();
 		if (field.value) session.typing(conv);
-	};
+	}
+	field.oninput = written;
 	$('cancel').onclick = () => {
 		cancel();
 		field.focus();
 	};
 	field.onkeydown = (event) => {
-		if (event.key === 'Escape' && !event.isComposing && cancel()) {
+		if (people.takes(event) || (event.key === 'Escape' && !event.isComposing && cancel())) {
 			event.preventDefault();
 			event.stopPropagation();
 			return;
@@ -120,7 +134,9 @@ export function composer(session, sent) {
 			return drawContext();
 		}
 		const replyTo = conv.answering || undefined;
-		session.say(conv, text, { replyTo, thread: conv.byId.get(replyTo ?? '')?.thread });
+		const mentions = mentionedIn(text, conv.chosen);
+		session.say(conv, text, { replyTo, thread: conv.byId.get(replyTo ?? '')?.thread, mentions });
+		conv.chosen = [];
 		answers('');
 		set('');
 		sent();
@@ -163,8 +179,9 @@ export function composer(session, sent) {
 			field.focus();
 		},
 		/** @param {Unsent} item Its text goes before the draft. */
-		take({ text, replyTo }) {
+		take({ text, replyTo, mentions = [] }) {
 			endEditing();
+			conv?.chosen.push(...mentions);
 			set([text, field.value].filter(Boolean).join('\n'));
 			if (replyTo) answers(replyTo);
 			field.focus();

@@ -7,6 +7,8 @@
 const MOST_ITEMS = 12_000;
 const DROP_AT_ONCE = 2_000;
 const TYPING_FOR = 5_000;
+/** In messages. */
+const LATELY = 500;
 /**
  * The names of the rooms in which only administrators write.
  * @type {string[]}
@@ -41,6 +43,9 @@ const message = (body) => ({
 	reactions: body.reactions ?? {},
 	replyTo: body.reply_to,
 	thread: body.thread,
+	mentions: body.mentions ?? [],
+	attachments: body.attachments ?? [],
+	moderated: body.moderated,
 });
 
 export class Conversation {
@@ -86,6 +91,11 @@ export class Conversation {
 	/** The id of the message that the draft answers. */
 	answering = '';
 	/**
+	 * Who was chosen to be mentioned in the draft.
+	 * @type {string[]}
+	 */
+	chosen = [];
+	/**
 	 * The numbers of a room's entries after `read` that are no messages.
 	 * @type {number[]}
 	 */
@@ -93,6 +103,8 @@ export class Conversation {
 	/** The numbers of messages after `read`: from other users, and from this user. */
 	counted = 0;
 	own = 0;
+	/** How many of the unread ones mention this user. */
+	calls = 0;
 	joined = false;
 	entering = false;
 	/** Why the server refused to let the user enter. */
@@ -213,7 +225,7 @@ export class Conversation {
 	markRead() {
 		const newest = this.items.findLast((item) => item.from !== undefined && this.#isNew(item));
 		const last = this.isRoom ? this.position : /** @type {Message | undefined} */ (newest);
-		this.counted = this.own = 0;
+		this.counted = this.own = this.calls = 0;
 		if (!last || !this.#isAfter(last, this.read)) return false;
 		this.read = positionOf(last);
 		this.changes = [];
@@ -232,6 +244,22 @@ export class Conversation {
 		return false;
 	}
 
+	/**
+	 * Whether a message mentions this user.
+	 * @param {Message} item
+	 */
+	calledIn(item) {
+		return item.mentions.includes(this.me) && item.from !== this.me;
+	}
+
+	/** Who can be mentioned: the members, and who wrote lately. */
+	get mentionable() {
+		const writers = this.items.slice(-LATELY).map(({ from }) => from ?? '');
+		const names = new Set([...(this.isRoom ? (this.members ?? []) : [this.name]), ...writers]);
+		for (const name of ['', this.me]) names.delete(name);
+		return names;
+	}
+
 	/** The users that are typing. */
 	typists() {
 		for (const [user, since] of this.typing) if (Date.now() - since > TYPING_FOR) this.typing.delete(user);
@@ -240,8 +268,8 @@ export class Conversation {
 
 	/** @returns {SavedConversation} */
 	toJSON() {
-		const { kind, name, position, read, peerRead, draft, answering, counted, own, changes } = this;
-		return { kind, name, position, read, peerRead, draft, answering, counted, own, changes };
+		const { kind, name, position, read, peerRead, draft, answering, chosen, counted, own, calls, changes } = this;
+		return { kind, name, position, read, peerRead, draft, answering, chosen, counted, own, calls, changes };
 	}
 
 	/**
@@ -263,12 +291,14 @@ export class Conversation {
 
 	/** @param {Message} item */
 	#count(item) {
-		if (this.#isNew(item)) this.counted += 1;
-		else if (this.#isAfter(item, this.read)) this.own += 1;
+		if (this.#isNew(item)) {
+			this.counted += 1;
+			if (this.calledIn(item)) this.calls += 1;
+		} else if (this.#isAfter(item, this.read)) this.own += 1;
 	}
 
 	#recount() {
-		this.counted = this.own = 0;
+		this.counted = this.own = this.calls = 0;
 		for (const item of this.items) if (item.from !== undefined) this.#count(item);
 	}
 }

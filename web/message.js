@@ -3,6 +3,8 @@
 
 import { el, face, icon, spoken, tint } from './dom.js';
 import { format } from './format.js';
+import { attachmentsOf } from './attachments.js';
+import { markMentions } from './mentions.js';
 import { reactionsOf } from './reactions.js';
 import { message as texts, timeline } from './strings.js';
 
@@ -53,13 +55,20 @@ export function bubble(item, { first, last, mine, named, state }, around) {
 	);
 	const gone = !item.state && item.retracted;
 	const look = JUST_EMOJI.test(item.text) ? 'text emoji' : 'text';
+	const why = !item.state && item.moderated ? texts.deletedByAdmin : texts.deleted;
 	const text = gone
-		? el('i', { class: 'text' }, texts.deleted)
+		? el('i', { class: 'text' }, why)
 		: el('span', { class: look, dir: 'auto' }, ...format(item.text));
+	const mentions = item.mentions ?? [];
+	markMentions(text, mentions, me);
+	const isCalled = !mine && mentions.includes(me);
+	const files = item.state ? null : attachmentsOf(item.attachments);
 	const reactions = item.state ? null : reactionsOf(item, me, toggle);
 	const line = el('div', { class: `line ${state} ${mine ? 'mine' : ''} ${first ? 'first' : ''}` });
 	if (named && !mine) line.append(last ? face(item.from) : el('span', { class: 'avatar none' }));
-	line.append(el('div', { class: 'bubble' }, tint(sender, item.from), answered(around), text, reactions, meta));
+	const called = isCalled && spoken(texts.mentionsYou);
+	const parts = [tint(sender, item.from), called, answered(around), text, files, reactions, meta];
+	line.append(el('div', { class: isCalled ? 'bubble called' : 'bubble' }, ...parts));
 	const more = el('button', { class: 'more', type: 'button', tabindex: '-1', 'aria-haspopup': 'menu' }, icon('more'));
 	Object.assign(more, { ariaLabel: actionsLabel(item), ariaExpanded: 'false', onclick: () => menu(more) });
 	line.append(more);

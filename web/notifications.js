@@ -1,5 +1,5 @@
 // @ts-check
-// Owns the notifications on the desktop: for private messages, and for the rooms whose every message the user wants. None
+// Owns the notifications on the desktop: for private messages, mentions, and the rooms whose every message the user wants. None
 // is shown before the user has switched them on.
 
 import { choices } from './choices.js';
@@ -51,7 +51,9 @@ export function notifications(session, levelOf, open) {
 		const { key } = conv;
 		waiting.set(key, null);
 		setTimeout(next, AT_MOST_EVERY, conv);
-		const title = conv.isRoom ? texts.inRoom(item.from, conv.title) : item.from;
+		const { mentioned, inRoom } = texts;
+		const inThisRoom = conv.calledIn(item) ? mentioned : inRoom;
+		const title = conv.isRoom ? inThisRoom(item.from, conv.title) : item.from;
 		// With the same tag, the tabs of a user show one notification together.
 		const tag = `${session.name} ${key}`;
 		try {
@@ -83,7 +85,9 @@ export function notifications(session, levelOf, open) {
 		 * @param {boolean} isSeen Whether the user has the conversation on the screen.
 		 */
 		arrived(conv, item, isSeen) {
-			if (isSeen || !choices.notify || permission() !== 'granted' || levelOf(conv) !== 'all') return;
+			const level = levelOf(conv);
+			const isWanted = level === 'all' || (level === 'counted' && conv.calledIn(item));
+			if (isSeen || !isWanted || !choices.notify || permission() !== 'granted') return;
 			if (waiting.has(conv.key)) waiting.set(conv.key, item);
 			else show(conv, item);
 		},

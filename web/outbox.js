@@ -30,7 +30,7 @@ export const isPassing = (code) => PASSING.includes(code ?? '');
  * What a message says beside its text, as the server wants it.
  * @param {Extras} item
  */
-export const extrasOf = ({ replyTo, thread }) => ({ reply_to: replyTo, thread });
+export const extrasOf = ({ replyTo, thread, mentions }) => ({ reply_to: replyTo, thread, mentions });
 
 /**
  * @param {Session} session

@@ -33,6 +33,19 @@ export interface StoredMessage extends Position {
 	reactions?: Record<string, Reactions>;
 	reply_to?: string;
 	thread?: string;
+	mentions?: string[];
+	attachments?: Attachment[];
+	moderated?: boolean;
+}
+
+/** A file elsewhere. The size of a picture is in pixels. */
+export interface Attachment {
+	url: string;
+	name: string;
+	mime: string;
+	bytes: number;
+	width?: number;
+	height?: number;
 }
 
 /** How many users chose a reaction. */
@@ -49,6 +62,8 @@ export interface Extras {
 	replyTo?: string;
 	/** The id of the first message of its thread. */
 	thread?: string;
+	/** Names of users. */
+	mentions?: string[];
 }
 
 /** The body of an event. Each type of event has some of these fields. */
@@ -129,8 +144,11 @@ export interface Message extends Position, Extras {
 	at: number;
 	/** The last edit. */
 	version?: string;
-	/** Its author took it back. */
+	/** Its author took it back, or an administrator. */
 	retracted: boolean;
+	moderated?: boolean;
+	mentions: string[];
+	attachments: Attachment[];
 	reactions: Record<string, Reactions>;
 	gap?: undefined;
 	state?: undefined;
@@ -187,6 +205,8 @@ export interface SavedConversation {
 	peerRead: string;
 	draft: string;
 	answering?: string;
+	chosen?: string[];
+	calls?: number;
 	counted: number;
 	own: number;
 	changes?: number[];
@@ -286,6 +306,7 @@ export interface Elements {
 	'sign-in-title': HTMLElement;
 	'sign-out': HTMLButtonElement;
 	subtitle: HTMLElement;
+	suggestions: HTMLElement;
 	switcher: HTMLDialogElement;
 	timeline: HTMLElement;
 	title: HTMLElement;

@@ -16,7 +16,7 @@ export function quoteOf(conv, id) {
 	const item = conv.byId.get(id);
 	if (!item) return { from: '', text: texts.notLoaded };
 	const from = item.from === conv.me ? texts.you : item.from;
-	if (item.retracted) return { from, text: texts.deleted };
+	if (item.retracted) return { from, text: item.moderated ? texts.deletedByAdmin : texts.deleted };
 	// Marks that are cut in two stay as they are.
 	const text = plain(item.text.slice(0, 4 * LONGEST)).replace(/\s+/g, ' ');
 	return { from, text: [...text].slice(0, LONGEST).join('') };

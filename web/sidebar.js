@@ -42,6 +42,7 @@ const label = (name, more) => el('span', { class: 'label' }, el('bdi', {}, name)
  * @property {string} name
  * @property {boolean} room
  * @property {number} unread
+ * @property {boolean} called Whether unread messages mention the user.
  * @property {boolean} muted
  * @property {boolean} current
  * @property {boolean} [online]
@@ -49,16 +50,17 @@ const label = (name, more) => el('span', { class: 'label' }, el('bdi', {}, name)
  */
 
 /** @param {Row} row */
-function row({ key, name, room, unread, muted, current, online, failed }) {
+function row({ key, name, room, unread, called, muted, current, online, failed }) {
 	const head = room ? el('span', { class: 'hash', 'aria-hidden': true }, '#') : face(name, online);
 	const look = muted ? 'badge quiet' : 'badge';
 	const count =
 		unread > 0 && el('span', { class: look }, unread > 99 ? texts.manyUnread : unread, spoken(texts.unread));
+	const call = called && unread > 0 && !muted && el('b', { class: 'badge' }, '@', spoken(texts.mentioned));
 	const alarm = failed && el('span', { class: 'badge alarm' }, '!', spoken(texts.failed));
 	const bell = muted && icon('muted');
 	const props = { href: `#${key}`, class: unread && !muted && 'unread', 'aria-current': current && 'page' };
 	const state = [online && spoken(texts.online), muted && spoken(texts.muted), bell];
-	return el('li', {}, el('a', props, head, label(name), ...state, alarm || count));
+	return el('li', {}, el('a', props, head, label(name), ...state, alarm || count, !alarm && call));
 }
 
 /** @param {Session} session */
@@ -69,6 +71,7 @@ export function renderSidebar(session) {
 			name: conv.name,
 			room: conv.isRoom,
 			unread: conv.unread,
+			called: conv.calls > 0,
 			muted: session.levels.of(conv) === 'muted',
 			current: conv === session.current,
 			online: session.isPresent(conv.name),

@@ -21,7 +21,8 @@ let unspoken = [];
  */
 export function speak(conv, item, isOpen) {
 	if (isOpen) unspoken.push(texts.here(item.from, plain(item.text)));
-	else unspoken.push(conv.isRoom ? texts.inRoom(item.from, conv.title) : texts.toYou(item.from));
+	else if (!conv.isRoom) unspoken.push(texts.toYou(item.from));
+	else unspoken.push((conv.calledIn(item) ? texts.mentioned : texts.inRoom)(item.from, conv.title));
 	if (unspoken.length > 1) return;
 	setTimeout(() => {
 		announce(unspoken.length > 3 ? texts.many(unspoken.length) : texts.joined(unspoken));

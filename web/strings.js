@@ -33,6 +33,7 @@ export const fixed = {
 	members: 'Members',
 	notifications: 'Notifications',
 	notifyMe: 'Notify me on this device',
+	people: 'People to mention',
 	retryNow: 'Retry now',
 	rooms: 'Rooms',
 	send: 'Send',
@@ -69,7 +70,7 @@ export const clipboard = {
 /** By how loud a conversation is. */
 export const levels = {
 	all: 'Notify about every message',
-	counted: 'Only count unread messages',
+	counted: 'Only count, and notify about mentions',
 	muted: 'Mute',
 	notifyIsOff: 'Notifications are off. You can switch them on in the settings.',
 };
@@ -77,10 +78,12 @@ export const levels = {
 export const notifications = {
 	/** @type {(from: string, room: string) => string} */
 	inRoom: (from, room) => `${from} in ${room}`,
+	/** @type {(from: string, room: string) => string} */
+	mentioned: (from, room) => `${from} mentioned you in ${room}`,
 	/** By the permission that the browser has given. */
 	hints: {
 		default: 'Your browser will ask you for permission.',
-		granted: 'For private messages, and for rooms where you choose it with the bell.',
+		granted: 'For private messages, for mentions of you, and for rooms where you choose it with the bell.',
 		denied: 'Your browser blocks notifications of this page. Allow them in its settings for this site.',
 		unsupported: 'This browser has no notifications here. They need a page over https.',
 	},
@@ -94,6 +97,8 @@ export const spokenNews = {
 	inRoom: (from, room) => `${from} wrote in ${room}`,
 	/** @param {string} from */
 	toYou: (from) => `${from} wrote to you`,
+	/** @type {(from: string, room: string) => string} */
+	mentioned: (from, room) => `${from} mentioned you in ${room}`,
 	/** @param {number} count */
 	many: (count) => `${count} new messages`,
 	/** @param {string[]} parts */
@@ -119,6 +124,9 @@ export const message = {
 	notLoaded: 'A message that is not loaded yet',
 	edited: 'edited',
 	deleted: 'This message was deleted.',
+	deletedByAdmin: 'An administrator deleted this message.',
+	/** For screen readers. */
+	mentionsYou: ' mentions you: ',
 	/** @type {(from: string, time: string) => string} */
 	actions: (from, time) => `Actions: ${from}, ${time}`,
 	copyText: 'Copy text',
@@ -184,6 +192,7 @@ export const composer = {
 
 export const sidebar = {
 	unread: ' unread',
+	mentioned: ' mentions you',
 	failed: ' failed',
 	muted: ' muted',
 	online: ' online ',

@@ -4,6 +4,7 @@
 use url::{Host, Url};
 
 use super::error::RequestError;
+use crate::config::url_host;
 use crate::protocol::{Attachment, ErrorCode};
 
 /// The hosts that attachments may name.
@@ -14,7 +15,7 @@ pub(super) struct AttachmentRules {
 
 impl AttachmentRules {
     pub(super) fn new(hosts: &[String]) -> Self {
-        Self { hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect() }
+        Self { hosts: hosts.iter().filter_map(|host| url_host(host)).collect() }
     }
 
     /// Refuses the first attachment with an address that is not allowed, and names its field.
@@ -79,10 +80,14 @@ mod tests {
 
     #[test]
     fn only_listed_hosts_if_there_is_a_list() {
-        let hosts = ["Files.Example", "127.0.0.1", "[::1]"];
-        for url in
-            ["https://files.example/a", "http://FILES.example:81/a", "http://127.0.0.1/", "http://[::1]/"]
-        {
+        let hosts = ["Files.Example", "127.0.0.1", "[::1]", "bücher.example"];
+        for url in [
+            "https://files.example/a",
+            "http://FILES.example:81/a",
+            "http://127.0.0.1/",
+            "http://[::1]/",
+            "https://bücher.example",
+        ] {
             assert_eq!(check(&hosts, url), Ok(()), "{url}");
         }
         for url in ["https://files.example.evil/", "https://evil/files.example", "javascript:files.example"] {

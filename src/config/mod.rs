@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use address_map::AddressMap;
 pub use args::Flags;
+pub use host::url_host;
 pub use jwt::Jwt;
 pub use live::{Live, Reload};
 pub use load::{Loaded, Origins, load, resolve};

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use tracing_subscriber::EnvFilter;
 
 use super::findings::Findings;
-use super::host::{LISTEN_HOST, is_host, is_listen_host};
+use super::host::{LISTEN_HOST, is_host, is_listen_host, url_host};
 use super::{
     Auth, COMMON_CLIENT_BYTES, Config, Drain, History, Limits, Log, Node, Server, jwt_rules, redis_rules,
 };
@@ -52,6 +52,10 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
     server(&config.server, &config.limits, &mut found);
     if let Err(error) = RoomName::parse(&config.rooms.default) {
         found.require("rooms.default", false, error.to_string());
+    }
+    for host in &config.messages.attachment_hosts {
+        let what = format!("{host:?} is no host: leave out the scheme, the port and the path");
+        found.require("messages.attachment_hosts", url_host(host).is_some(), what);
     }
     for name in &config.rooms.read_only {
         if let Err(error) = RoomName::parse(name) {

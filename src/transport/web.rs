@@ -9,11 +9,12 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
-use crate::config::Config;
+use crate::config::{Config, url_host};
 
-/// Allows only the page's own files: no inline code, no frame around the page, and no HTML from strings.
+/// Allows only the page's own files, and pictures of the hosts that attachments may name: no inline code, no frame around the
+/// page, and no HTML from strings.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-    connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    connect-src 'self'; img-src 'self'{hosts}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
 
 macro_rules! files {
@@ -26,6 +27,7 @@ const FILES: [(&str, &str); FILE_COUNT] = files![
     "actions.js",
     "address.js",
     "app.js",
+    "attachments.js",
     "banner.js",
     "changes.js",
     "choices.js",
@@ -40,6 +42,7 @@ const FILES: [(&str, &str); FILE_COUNT] = files![
     "icon.svg",
     "inbound.js",
     "linked.js",
+    "mentions.js",
     "menu.js",
     "message.js",
     "notifications.js",
@@ -58,12 +61,13 @@ const FILES: [(&str, &str); FILE_COUNT] = files![
     "speech.js",
     "storage.js",
     "strings.js",
+    "suggestions.js",
     "switcher.js",
     "theme.js",
     "timeline.js",
     "words.js",
 ];
-const FILE_COUNT: usize = 39;
+const FILE_COUNT: usize = 42;
 
 /// The files as browsers get them.
 static SERVED: LazyLock<[(&str, Bytes); FILE_COUNT]> =
@@ -74,12 +78,26 @@ const INDEX: &str = include_str!("../../web/index.html");
 /// The page, with the settings that it needs before it connects.
 pub(super) fn index(config: &Config) -> Response {
     let rooms = &config.rooms;
-    serve("index.html", filled(&rooms.default, &rooms.read_only, config.limits.max_frame_bytes))
+    let hosts = picture_hosts(&config.messages.attachment_hosts);
+    let page = filled(&rooms.default, &rooms.read_only, &hosts, config.limits.max_frame_bytes);
+    serve("index.html", page, &hosts)
+}
+
+/// The hosts of which a browser can be told to load pictures: a policy has no IPv6 addresses.
+fn picture_hosts(hosts: &[String]) -> Vec<String> {
+    hosts.iter().filter_map(|host| url_host(host)).filter(|host| !host.starts_with('[')).collect()
+}
+
+/// Without a scheme, a host is allowed over https, and over http only to a page that came over http itself.
+fn policy(hosts: &[String]) -> String {
+    let hosts: String = hosts.iter().map(|host| format!(" {host}:*")).collect();
+    CONTENT_SECURITY_POLICY.replace("{hosts}", &hosts)
 }
 
 /// Everything is inserted in one pass: the name of a room can be any text, `{frame}` too.
-fn filled(room: &str, read_only: &[String], frame: usize) -> String {
-    let read_only = serde_json::json!(read_only).to_string();
+fn filled(room: &str, read_only: &[String], hosts: &[String], frame: usize) -> String {
+    let list = |names: &[String]| serde_json::json!(names).to_string();
+    let (read_only, hosts) = (list(read_only), list(hosts));
     let escape = |text: &str| text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
     let mut page = String::with_capacity(INDEX.len() + room.len() + read_only.len());
     let mut rest = INDEX;
@@ -90,6 +108,7 @@ fn filled(room: &str, read_only: &[String], frame: usize) -> String {
         page += &match name {
             "room" => escape(room),
             "read_only" => escape(&read_only),
+            "picture_hosts" => escape(&hosts),
             _ => frame.to_string(),
         };
         rest = after;
@@ -100,7 +119,7 @@ fn filled(room: &str, read_only: &[String], frame: usize) -> String {
 /// `/assets/<name>`.
 pub(super) async fn asset(Path(name): Path<String>) -> Response {
     match SERVED.iter().find(|(file, _)| *file == name) {
-        Some((file, bytes)) => serve(file, bytes.clone()),
+        Some((file, bytes)) => serve(file, bytes.clone(), &[]),
         None => (StatusCode::NOT_FOUND, "not found: no such file").into_response(),
     }
 }
@@ -124,7 +143,8 @@ fn without_comments(text: &str) -> String {
     code
 }
 
-fn serve(name: &str, bytes: impl IntoResponse) -> Response {
+/// The pages of a browser may load pictures of these hosts.
+fn serve(name: &str, bytes: impl IntoResponse, hosts: &[String]) -> Response {
     let kind = match name.rsplit('.').next() {
         Some("js") => "text/javascript; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
@@ -136,7 +156,10 @@ fn serve(name: &str, bytes: impl IntoResponse) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     // The files change with the binary: after an upgrade of the node, a browser must not mix old and new files.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert("content-security-policy", HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+    // The hosts are plain names; without a policy, nothing would be served.
+    let policy =
+        HeaderValue::try_from(policy(hosts)).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+    headers.insert("content-security-policy", policy);
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
     headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
@@ -193,11 +216,20 @@ mod tests {
     }
 
     #[test]
+    fn policy_allows_pictures_of_plain_hosts_only() {
+        let hosts = ["Files.Example", "127.0.0.1", "[::1]", "a; script-src *"];
+        let allowed = picture_hosts(&hosts.map(str::to_owned));
+        assert_eq!(allowed, ["files.example", "127.0.0.1"]);
+        assert!(policy(&allowed).contains("; img-src 'self' files.example:* 127.0.0.1:*; base-uri 'none';"));
+        assert!(policy(&[]).contains("; img-src 'self'; base-uri 'none';"));
+    }
+
+    #[test]
     fn room_name_stays_inside_its_quotes() {
-        let page = filled("\"><script>&{frame}", &["<news> \"{room}\"".to_owned()], 131_072);
+        let page = filled("\"><script>&{frame}", &["<news> \"{room}\"".to_owned()], &[], 131_072);
         assert!(
             page.contains(
-                r#" data-room="&quot;>&lt;script>&amp;{frame}" data-frame="131072" data-read-only="[&quot;&lt;news> \&quot;{room}\&quot;&quot;]">"#
+                r#" data-room="&quot;>&lt;script>&amp;{frame}" data-frame="131072" data-read-only="[&quot;&lt;news> \&quot;{room}\&quot;&quot;]" data-picture-hosts="[]">"#
             ),
             "{page}"
         );

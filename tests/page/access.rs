@@ -115,7 +115,7 @@ async fn controls_have_roles_and_names() {
         ("button", "Settings"),
         ("button", "Sign out"),
         ("button", "Copy the link"),
-        ("button", "Notifications: Only count unread messages"),
+        ("button", "Notifications: Only count, and notify about mentions"),
         ("button", "Members"),
         ("button", "Leave this room"),
         ("region", "Messages, #ops"),
@@ -182,7 +182,7 @@ async fn controls_have_roles_and_names() {
     assert!(has(&menu, "menuitemradio", "Mute"), "{menu:#?}");
     assert_eq!(
         alice.js("document.querySelector('[aria-checked=true]').textContent").await,
-        "Only count unread messages"
+        "Only count, and notify about mentions"
     );
     alice.presses(&[ESCAPE]).await;
     alice.clicks("#preferences-open").await;
@@ -290,7 +290,7 @@ async fn tab_key_follows_the_reading_order() {
             "button Settings",
             "button Sign out",
             "button Copy the link",
-            "button Notifications: Only count unread messages",
+            "button Notifications: Only count, and notify about mentions",
             "button Members",
             "button Leave this room",
             "region Messages, #ops",

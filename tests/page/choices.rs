@@ -92,7 +92,8 @@ async fn notifications_follow_the_choices_of_the_user() {
     sets_level(&alice, "Notify about every message").await;
     alice.opens("room=ops").await;
     carol.say("ops", "on the screen").await;
-    bob.whisper("alice", "muted").await;
+    let muted = json!({ "target_username": "alice", "content": "@alice muted", "mentions": ["alice"] });
+    bob.ok("PrivateChat", muted).await;
     bob.say("room2", "wanted").await;
     alice.unread("peer=bob", 1).await;
     alice.sees("the room notifies", "shown.length === 2").await;
@@ -101,8 +102,15 @@ async fn notifications_follow_the_choices_of_the_user() {
     alice.sees("the title counts one message", "/^\\(1\\)/.test(document.title)").await;
     bob.say("room2", "again").await;
     alice.sees("the title counts two messages", "/^\\(2\\)/.test(document.title)").await;
+    // A mention notifies in a room whose messages are only counted, and the title marks it.
+    bob.ok("Enter", json!({ "room": "room10" })).await;
+    bob.ok("GroupChat", json!({ "room": "room10", "content": "@alice!", "mentions": ["alice"] })).await;
+    let mention = json!(["bob mentioned you in #room10", "@alice!"]);
+    alice.sees("the mention notifies", &format!("JSON.stringify(shown).includes('{mention}')")).await;
+    alice.sees("the title marks it", "/^\\(@3\\)/.test(document.title)").await;
+    alice.reads("#rooms [href='#room=room10']", "@ mentions you").await;
     chooses(&alice, "[value=conversations]").await;
-    alice.sees("the title counts one conversation", "/^\\(1\\)/.test(document.title)").await;
+    alice.sees("the title counts two conversations", "/^\\(@2\\)/.test(document.title)").await;
     chooses(&alice, "[value=none]").await;
     alice.sees("the title counts nothing", "document.title === '#ops'").await;
 

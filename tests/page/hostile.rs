@@ -3,6 +3,9 @@
 use serde_json::{Value, json};
 
 use super::page_fixture::PageFixture;
+use super::person::ENTER;
+
+const ESCAPE: &str = "\u{e00c}";
 
 /// Names that would do harm if the page treated them as more than text.
 const TRICKS: [&str; 30] = [
@@ -76,14 +79,15 @@ const LONG_TRICKS: [&str; 30] = [
 /// attributes, and links that are not web addresses.
 const INJECTED: &str = "
 (() => {
-    const ours = ['LI','P','DIV','SPAN','B','BDI','A','SVG','PATH','BUTTON','SMALL','H2','UL','OL','STRONG','EM','CODE','PRE','BLOCKQUOTE'];
-    const places = '#timeline *, #sidebar .scroll *, #members *, #pane > header .label *, #typing *, #live *, #notice *';
+    const ours = ['I','LI','P','DIV','SPAN','B','BDI','A','SVG','PATH','BUTTON','SMALL','H2','UL','OL','STRONG','EM','CODE','PRE','BLOCKQUOTE'];
+    const places = '#timeline *, #sidebar .scroll *, #members *, #pane > header .label *, #typing *, #live *, #notice *, #context *, #suggestions *, .menu *';
     const found = [];
     for (const node of document.querySelectorAll(places)) {
         if (!ours.includes(node.tagName.toUpperCase())) found.push(node.outerHTML);
         for (const { name, value } of node.attributes) {
             if (name.startsWith('on') || name === 'srcdoc' || name === 'autofocus') found.push(node.outerHTML);
             if (name === 'href' && !/^(https?:|#)/.test(value)) found.push(node.outerHTML);
+            if (name === 'href' && node.matches('.file') && node.rel !== 'noopener noreferrer') found.push(node.outerHTML);
         }
     }
     for (const tag of ['script', 'iframe', 'object', 'embed', 'base', 'style']) {
@@ -104,16 +108,45 @@ async fn page_shows_hostile_names_and_messages_as_text() {
 
     let mut wanted = Vec::new();
     let mut people = Vec::new();
+    let mut before_it = json!(null);
     for (name, long) in TRICKS.iter().zip(LONG_TRICKS) {
         let mut person = fixture.other(1, name, "ops").await;
-        person.say("ops", long).await;
-        person.say("ops", name).await;
+        let id = person.say("ops", long).await["message_id"].clone();
+        // In every field that a message has beside its text.
+        let label = format!("{name}\u{202e}{}", "x".repeat(200));
+        let path = format!("https://x.test/{}", name.replace(' ', "'"));
+        let file = |mime: &str| json!({ "url": path, "name": label, "mime": mime, "bytes": u64::MAX >> 11 });
+        let files = json!([file("image/png"), file("image/svg+xml"), file("text/html"), file(name)]);
+        let more = json!({ "reply_to": before_it, "mentions": [name, "alice"], "attachments": files });
+        let mut message = json!({ "room": "ops", "content": name });
+        message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        person.ok("GroupChat", message).await;
+        person.ok("React", json!({ "room": "ops", "message_id": id, "reaction": name, "on": true })).await;
+        before_it = id;
         person.tell("Typing", json!({ "room": "ops" })).await;
         wanted.extend([long, name]);
         people.push(person);
     }
     alice.sees_messages(&wanted).await;
+    alice.sees("all reactions have arrived", "document.querySelectorAll('.chosen').length === 30").await;
+    let shown = "['.answered', '.file', 'img', '.called'].map((part) => document.querySelectorAll(`#timeline ${part}`).length)";
+    assert_eq!(alice.js(shown).await, json!([29, 120, 0, 30]), "pictures of no host are loaded");
     assert_eq!(alice.js(INJECTED).await, json!([]));
+    assert_eq!(alice.js("(({ scrollWidth, clientWidth }) => scrollWidth === clientWidth)(document.getElementById('scroller'))").await, true);
+    // In the text field: a name that is chosen, and an answer; in the menus: who reacted.
+    alice.types("#draft", "@<im").await;
+    alice.reads("#suggestions", TRICKS[1]).await;
+    assert_eq!(alice.js(INJECTED).await, json!([]));
+    alice.types("#draft", &format!("{ENTER}{ENTER}")).await;
+    alice.reads("#timeline > li:last-child .mention", TRICKS[1]).await;
+    wanted.push("@<img src=x onerror=harm()>");
+    for entry in ["Reply", "Who reacted"] {
+        alice.clicks("#timeline > li:nth-last-child(3) .more").await;
+        alice.presses(&[&entry[..1]]).await;
+        alice.presses(&[ENTER]).await;
+        assert_eq!(alice.js(INJECTED).await, json!([]), "{entry}");
+        alice.presses(&[ESCAPE]).await;
+    }
 
     // As users in the lists, as titles, as rooms.
     for person in &mut people {

@@ -6,6 +6,10 @@ use serde_json::json;
 use super::page_fixture::PageFixture;
 use super::person::{ENTER, Person, SHIFT};
 
+const ESCAPE: &str = "\u{e00c}";
+/// Deletes the selected text.
+const DELETE: &str = "\u{e017}";
+
 /// Asserts that nothing is wider than the window.
 pub async fn fits(person: &Person<'_>) {
     let wider = "[...document.querySelectorAll('body *')].filter((node) => node.checkVisibility() && !node.closest('.sr') \
@@ -206,7 +210,14 @@ async fn texts_and_fields_have_enough_contrast() {
     let mut others = Vec::new();
     for name in ["bob", "Chiara", "deniz", "Erik", "yuki", "zoë"] {
         let mut other = fixture.other(1, name, "ops").await;
-        other.say("ops", "see https://example.com/ or `code`\n> quote `code`\n```\nblock\n```").await;
+        let id = other
+            .say("ops", "see https://example.com/ or `code`\n> quote `code`\n```\nblock\n```")
+            .await["message_id"]
+            .clone();
+        let file = json!([{ "url": "https://x.test/", "name": "file", "mime": "text/plain", "bytes": 1 }]);
+        let more = json!({ "room": "ops", "content": "@alice @bob", "reply_to": id, "mentions": ["alice", "bob"], "attachments": file });
+        other.ok("GroupChat", more).await;
+        other.ok("React", json!({ "room": "ops", "message_id": id, "reaction": "ok", "on": true })).await;
         other.whisper("alice", "psst").await;
         others.push(other);
     }
@@ -220,6 +231,17 @@ async fn texts_and_fields_have_enough_contrast() {
         assert_eq!(alice.js(FAINT).await, json!([]), "dark: {is_dark}");
         alice.js("document.querySelector('#timeline .more').click()").await;
         assert_eq!(alice.js(FAINT).await, json!([]), "menu, dark: {is_dark}");
+        alice.js("document.querySelector('[role=menu] button').click()").await;
+        alice.types("#draft", "@b").await;
+        alice.reads("#suggestions", "bob").await;
+        assert_eq!(
+            alice.js(FAINT.replace("document.activeElement.blur();", "").as_str()).await,
+            json!([]),
+            "answer, dark: {is_dark}"
+        );
+        alice.presses(&[ESCAPE]).await;
+        alice.js("document.getElementById('draft').select()").await;
+        alice.types("#draft", DELETE).await;
         alice.js("document.getElementById('preferences-open').click()").await;
         assert_eq!(alice.js(FAINT).await, json!([]), "settings, dark: {is_dark}");
         alice.js("document.getElementById('preferences').close()").await;

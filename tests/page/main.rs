@@ -6,6 +6,7 @@
 mod support;
 
 mod access;
+mod attachments;
 mod browser;
 mod changes;
 mod choices;
@@ -18,6 +19,7 @@ mod hostile;
 mod https;
 mod lists;
 mod looks;
+mod mentions;
 mod menu;
 mod page_fixture;
 mod person;
