@@ -212,6 +212,10 @@ impl Publisher {
         // Without an id, nobody can repeat the publish: the node itself sends a message to the store only once.
         let name = |user: Option<&UserName>| user.map_or("", UserName::as_str).to_owned();
         let dedupe_key = client_id.map(|id| format!("{}\u{1f}{}\u{1f}{id}", name(asks), name(to.user())));
+        let (change, links) = match kind {
+            Kind::Message(links) => (None, links),
+            Kind::Change(change) => (Some(change), Links::default()),
+        };
         let publishing = Publishing::begin(&self.counters, EntryKind::from(change.as_ref()));
         let bytes = encode::chat_bytes(to, &body) + SPARE_BYTES;
         let is_repeat_only = bytes > self.max_bytes;
@@ -227,10 +231,6 @@ impl Publisher {
             publishing.end(Err(&error));
             return Err(StoreError::Other(error.into()));
         }
-        let (change, links) = match kind {
-            Kind::Message(links) => (None, links),
-            Kind::Change(change) => (Some(change), Links::default()),
-        };
         let publish =
             Publish { topics, dedupe_key, message_id, sent_at, body, owner, is_repeat_only, change, links };
         let result = self.broker.publish(publish).await;
