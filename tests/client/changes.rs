@@ -72,12 +72,12 @@ async fn changes_have_receipts_and_reach_all_members() {
 
     soon(alice.change(&ops, sent, Change::Retract { reason: Some("typo".into()) })).await.unwrap();
     let deleted = until(&mut seen, "the deletion", |event| match event {
-        Event::Retracted { message_id, reason, .. } => Some((*message_id, reason.clone())),
+        Event::Retracted { message_id, retraction, .. } => Some((*message_id, retraction.reason.clone())),
         _ => None,
     });
     assert_eq!(deleted.await, (sent, Some("typo".to_owned())));
     let page = soon(bob.history(&ops, None, 2)).await.unwrap();
-    assert!(page.messages[0].is_retracted && page.messages[0].content.is_empty());
+    assert!(page.messages[0].is_retracted() && page.messages[0].content.is_empty());
 }
 
 #[tokio::test]

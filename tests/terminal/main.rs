@@ -5,6 +5,7 @@
 #[macro_use]
 mod support;
 
+mod changes;
 mod chat;
 mod exits;
 mod flood;

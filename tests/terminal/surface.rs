@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::support::cluster::{Cluster, Kind};
 use crate::support::fake_balancer::FakeBalancer;
 use crate::window::Window;
@@ -27,6 +29,36 @@ async fn a_plain_terminal_gets_lines() {
         ann.types("/quit\r");
         assert_eq!(ann.ended().await, 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_tell_of_changes_and_take_the_same_commands() {
+    let cluster = Cluster::start(Kind::Embedded, 1).await;
+    let mut bob = cluster.enter(0, "bob", "ops").await;
+    let mut ann = Window::start_with(cluster.address(0), &["--room", "ops"], &[("TERM", "dumb")]);
+    ann.types("hello\r");
+    let hello = bob.wait_for("hello", |frame| frame["message_body"]["content"] == "hello").await;
+    let hello = &hello["message_body"]["message_id"];
+    let reply = json!({ "room": "ops", "content": "hi", "reply_to": hello });
+    let hi = bob.ok("GroupChat", reply).await;
+    bob.ok("React", json!({ "room": "ops", "message_id": hello, "reaction": "👍", "on": true })).await;
+    bob.ok("Edit", json!({ "room": "ops", "message_id": hi["message_id"], "content": "hi all" })).await;
+    ann.shows("#ops bob edited a message: hi all").await;
+    let rows = ann.rows();
+    for line in ["#ops bob replied to ann: hello", "#ops bob: hi", "#ops bob reacted with 👍 to ann: hello"]
+    {
+        assert!(rows.iter().any(|row| row == line), "{line}: {rows:#?}");
+    }
+    ann.types("/react ok\r/edit hello all\r/delete\r");
+    assert_eq!(bob.next("React").await["reaction"], "👍");
+    assert_eq!(bob.next("React").await["target"]["message_id"], hi["message_id"]);
+    assert_eq!(bob.next("Retract").await["target"]["message_id"], *hello);
+    bob.ok("Retract", json!({ "room": "ops", "message_id": hi["message_id"], "reason": "a typo" })).await;
+    ann.shows("#ops a message of bob was deleted: a typo").await;
+    ann.types("/edit\r");
+    ann.shows("/edit: there is no message of yours here").await;
+    ann.types("/quit\r");
+    assert_eq!(ann.ended().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

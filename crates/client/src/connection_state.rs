@@ -68,9 +68,8 @@ impl ConnectionState {
     /// The user is signed in, at a node that lists these features and lets clients be silent for so many milliseconds.
     pub(crate) fn signed_in(&mut self, features: Features, idle_timeout_ms: Option<u64>) {
         self.idle_timeout = idle_timeout_ms.map(Duration::from_millis);
-        // A node that lists nothing is older than the list, and knows what this version knows.
         let has_list = features.iter().next().is_some();
-        self.features = if has_list { features } else { Features::all() };
+        self.features = if has_list { features } else { Features::before_list() };
         self.connection = Connection::Live;
     }
 
@@ -82,7 +81,7 @@ impl ConnectionState {
 
 #[cfg(test)]
 mod tests {
-    use chatnode_protocol::requests::{Auth, History};
+    use chatnode_protocol::requests::{Auth, Edit, History};
     use serde_json::json;
 
     use super::*;
@@ -103,12 +102,12 @@ mod tests {
     }
 
     #[test]
-    fn node_without_a_list_of_features_knows_all() {
+    fn node_without_a_list_of_features_knows_no_changes() {
         let mut state = ConnectionState::new();
         assert!(!state.has::<History>());
         state.signed_in(serde_json::from_value(json!(["auth"])).unwrap(), None);
         assert!(state.has::<Auth>() && !state.has::<History>());
         state.signed_in(Features::default(), None);
-        assert!(state.has::<History>());
+        assert!(state.has::<History>() && !state.has::<Edit>());
     }
 }

@@ -11,6 +11,7 @@ use chatnode_protocol::{
 use crate::change::Change;
 use crate::reactions::Reactions;
 use crate::reason::{ClosedReason, LostReason};
+use crate::retraction::Retraction;
 use crate::sending::SendError;
 use crate::text::{harmless, quote};
 
@@ -52,12 +53,12 @@ pub enum Event {
     Retracted {
         /// The room, or the other user of the conversation.
         topic: Topic,
-        /// Who took it back.
+        /// The author. An administrator may have taken it back.
         sender: UserName,
         /// The message.
         message_id: MessageId,
-        /// Why, exactly as it was sent. It can be hostile.
-        reason: Option<String>,
+        /// Who did it and why.
+        retraction: Retraction,
         /// The id under which this client sent the change.
         own_id: Option<RequestId>,
     },
@@ -238,11 +239,8 @@ impl fmt::Display for Event {
             Self::Edited { topic, sender, content, .. } => {
                 write!(f, "{topic} {sender} edited a message: {}", harmless(content))
             }
-            Self::Retracted { topic, sender, reason: None, .. } => {
-                write!(f, "{topic} {sender} deleted a message")
-            }
-            Self::Retracted { topic, sender, reason: Some(reason), .. } => {
-                write!(f, "{topic} {sender} deleted a message: {}", harmless(reason))
+            Self::Retracted { topic, sender, retraction, .. } => {
+                write!(f, "{topic} a message of {sender} was {retraction}")
             }
             Self::Reacted { topic, sender, reaction, on, .. } => {
                 let (verb, reaction) = (if *on { "reacted with" } else { "took back" }, harmless(reaction));
@@ -304,9 +302,7 @@ pub struct Message {
     /// When the text was last replaced, in milliseconds since 1970.
     pub edited_at: Option<u64>,
     /// It was taken back: the text is empty, and the other fields too.
-    pub is_retracted: bool,
-    /// Why it was taken back, if its author said so while this client was there. It can be hostile.
-    pub reason: Option<String>,
+    pub retraction: Option<Retraction>,
     /// The reactions to it.
     pub reactions: Reactions,
     /// What it says beside its text. `reply_to` is the message that it answers.
@@ -319,6 +315,11 @@ impl Message {
         self.position.message_id
     }
 
+    /// Whether it was taken back.
+    pub fn is_retracted(&self) -> bool {
+        self.retraction.is_some()
+    }
+
     /// The content on one line, without control characters, escape sequences and marks that change the direction of text:
     /// safe for a terminal or a log.
     pub fn plain(&self) -> String {
@@ -327,7 +328,7 @@ impl Message {
 
     /// The sender and the beginning of the content, on one line and as safe as [`Message::plain`].
     pub fn quote(&self) -> String {
-        let text = if self.is_retracted { "(deleted)".into() } else { quote(&self.content) };
+        let text = if self.is_retracted() { "(deleted)".into() } else { quote(&self.content) };
         format!("{}: {text}", harmless(self.sender.as_str()))
     }
 }

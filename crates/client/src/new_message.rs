@@ -27,6 +27,11 @@ impl NewMessage {
         Self { content: content.into(), extras: Extras::default() }
     }
 
+    /// The text.
+    pub fn content(&self) -> &str {
+        &self.content
+    }
+
     /// It answers this message.
     #[must_use]
     pub fn reply_to(mut self, message_id: MessageId) -> Self {

@@ -7,6 +7,7 @@ use chatnode_protocol::{Extras, MessageId};
 
 use crate::event::Message;
 use crate::reactions::{Reaction, Reactions};
+use crate::retraction::Retraction;
 
 /// The most changes that wait for their message.
 const MAX_WAITING: usize = 1_000;
@@ -17,7 +18,7 @@ pub(crate) enum Revision {
     /// Its author replaced its text by this edit.
     Edited { version: MessageId, sent_at: u64, content: String },
     /// It was taken back.
-    Retracted { reason: Option<String> },
+    Retracted(Retraction),
     /// Somebody reacted to it.
     Reacted(Reaction),
 }
@@ -26,13 +27,12 @@ impl Revision {
     /// Changes a message, unless it is newer already. Nothing changes a message that was taken back.
     pub(crate) fn apply(&self, message: &mut Message) {
         match self {
-            _ if message.is_retracted => {}
-            Self::Retracted { reason } => {
+            _ if message.is_retracted() => {}
+            Self::Retracted(retraction) => {
                 message.content = String::new();
                 message.extras = Extras::default();
                 message.reactions = Reactions::default();
-                message.is_retracted = true;
-                message.reason.clone_from(reason);
+                message.retraction = Some(retraction.clone());
             }
             Self::Edited { version, sent_at, content } => {
                 if message.version.is_none_or(|known| known < *version) {

@@ -3,11 +3,18 @@
 
 use std::time::Instant;
 
-use chatnode_client::model::{Line, Model};
-use chatnode_client::{RoomName, Topic, UserName};
+use chatnode_client::model::Model;
+use chatnode_client::{MessageId, NewMessage, RoomName, Topic, UserName};
+
+use super::message_command;
+use super::names::{self, with_mentions};
+use super::outcome::{Outcome, note, refuse};
 
 /// The number of old messages to ask for at a time.
 pub(super) const PAGE: u32 = 50;
+
+/// The line of [`HELP`] before which the commands about a message stand.
+const MESSAGE_HELP_AT: usize = 3;
 
 const HELP: [&str; 8] = [
     "/join ROOM          enter a room, or show it again",
@@ -20,25 +27,23 @@ const HELP: [&str; 8] = [
     "Times are in the time zone of TZ, or else of this machine. If neither is known, they are in UTC.",
 ];
 
-/// What became of a text that was entered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It was carried out, or it is on its way.
-    Done,
-    /// It means nothing here. A note says why.
-    Refused,
-    /// The commands are listed.
-    Help,
-    /// The user quits.
-    Quit,
-}
+/// All commands, as they begin.
+#[cfg(feature = "tui")]
+pub(super) const WORDS: [&str; 12] = [
+    "/delete", "/edit", "/help", "/history", "/join", "/leave", "/members", "/msg", "/quit", "/react",
+    "/reply", "/unreact",
+];
 
-/// Runs a command, or sends a message.
-pub(super) fn run_command(model: &mut Model, text: &str, now: Instant) -> Outcome {
+/// Runs a command, or sends a message. `marked` is the message that the user has marked.
+pub(super) fn run_command(model: &mut Model, text: &str, marked: Option<MessageId>, now: Instant) -> Outcome {
     let text = text.trim_end_matches(['\n', '\r']);
     let Some(command) = text.strip_prefix('/').filter(|rest| !rest.starts_with('/')) else {
         let content = text.strip_prefix('/').unwrap_or(text);
-        if content.trim().is_empty() || model.send(content.to_owned(), now) {
+        if content.trim().is_empty() {
+            return Outcome::Done;
+        }
+        let message = with_mentions(model, NewMessage::new(content));
+        if model.send(message, now) {
             return Outcome::Done;
         }
         return refuse(model, "no room is open: use /join ROOM");
@@ -52,12 +57,13 @@ pub(super) fn run_command(model: &mut Model, text: &str, now: Instant) -> Outcom
         },
         "leave" => model.leave(),
         "msg" => {
-            let (user, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-            match UserName::parse(user.strip_prefix('@').unwrap_or(user)) {
+            let (user, text) = names::split(model, rest);
+            match UserName::parse(user) {
                 Ok(user) => {
                     model.open(Topic::User(user), now);
                     if !text.trim().is_empty() {
-                        model.send(text.trim().to_owned(), now);
+                        let message = with_mentions(model, NewMessage::new(text.trim()));
+                        model.send(message, now);
                     }
                 }
                 Err(why) => return refuse(model, &format!("/msg USER [TEXT]: the name of a user {why}")),
@@ -66,48 +72,57 @@ pub(super) fn run_command(model: &mut Model, text: &str, now: Instant) -> Outcom
         "members" => model.ask_members(),
         "history" => model.ask_history(PAGE),
         "help" => {
-            HELP.iter().for_each(|line| note(model, line));
+            let (before, after) = HELP.split_at(MESSAGE_HELP_AT);
+            [before, &message_command::HELP, after].concat().iter().for_each(|line| note(model, line));
             return Outcome::Help;
         }
         "quit" => return Outcome::Quit,
-        _ => return refuse(model, "unknown command; /help lists all commands, //TEXT sends a text as it is"),
+        _ => {
+            let unknown = "unknown command; /help lists all commands, //TEXT sends a text as it is";
+            let outcome = message_command::run(model, word, rest, marked, now);
+            return outcome.unwrap_or_else(|| refuse(model, unknown));
+        }
     }
     Outcome::Done
 }
 
-fn refuse(model: &mut Model, why: &str) -> Outcome {
-    note(model, why);
-    Outcome::Refused
-}
-
-/// Shows a text of this program in the conversation on show.
-pub(super) fn note(model: &mut Model, text: &str) {
-    model.show(None, Line::Note(text.to_owned()));
-}
-
 #[cfg(test)]
 mod tests {
+    use chatnode_client::model::Line;
+
     use super::*;
 
     #[test]
     fn a_line_is_a_command_or_a_message() {
         let (mut model, now) = (Model::new(UserName::parse("ann").unwrap(), 0), Instant::now());
-        assert_eq!(run_command(&mut model, "to nobody", now), Outcome::Refused);
+        assert_eq!(run_command(&mut model, "to nobody", None, now), Outcome::Refused);
         assert_eq!(model.unsent(), 0);
-        run_command(&mut model, "/join #ops", now);
-        assert_eq!(run_command(&mut model, "hello\nto all\n", now), Outcome::Done);
-        run_command(&mut model, "//etc", now);
+        run_command(&mut model, "/join #ops", None, now);
+        assert_eq!(run_command(&mut model, "hello\nto all\n", None, now), Outcome::Done);
+        run_command(&mut model, "//etc", None, now);
         assert_eq!(model.unsent(), 2);
-        run_command(&mut model, "/msg bob  psst you", now);
+        run_command(&mut model, "/msg bob  psst you", None, now);
         assert_eq!(model.current().unwrap().topic.to_string(), "@bob");
         assert_eq!(model.unsent(), 3);
-        run_command(&mut model, "/leave", now);
+        run_command(&mut model, "/leave", None, now);
         assert_eq!((model.unsent(), model.failed()), (2, 1), "the unsent message is reported");
-        assert_eq!(run_command(&mut model, "/nonsense", now), Outcome::Refused);
+        assert_eq!(run_command(&mut model, "/nonsense", None, now), Outcome::Refused);
         assert!(
             matches!(model.current().unwrap().lines.back(), Some(Line::Note(text)) if text.contains("/help"))
         );
-        assert_eq!(run_command(&mut model, "/join a\nb", now), Outcome::Refused);
-        assert_eq!(run_command(&mut model, "/quit", now), Outcome::Quit);
+        assert_eq!(run_command(&mut model, "/join a\nb", None, now), Outcome::Refused);
+        assert_eq!(run_command(&mut model, "/quit", None, now), Outcome::Quit);
+    }
+
+    #[cfg(feature = "tui")]
+    #[test]
+    fn each_word_that_is_completed_is_a_command() {
+        for word in WORDS {
+            let mut model = Model::new(UserName::parse("ann").unwrap(), 0);
+            run_command(&mut model, "/msg bob", None, Instant::now());
+            run_command(&mut model, word, None, Instant::now());
+            let lines = model.current().into_iter().flat_map(|current| &current.lines);
+            assert!(lines.map(Line::text).all(|line| !line.contains("unknown command")), "{word}");
+        }
     }
 }

@@ -5,15 +5,18 @@ use std::time::Instant;
 use chatnode_client::model::Model;
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEventKind};
 
-use super::command::{self, Outcome};
+use super::command;
+use super::mark;
+use super::outcome::{self, Outcome};
 use super::prompt::{MAX_BYTES, To};
 use super::screen::View;
 
 /// The rows that one notch of the wheel scrolls.
 const WHEEL_ROWS: isize = 3;
 
-const HELP: [&str; 7] = [
-    "Tab, Shift-Tab, or Alt with an arrow key: next or previous conversation",
+const HELP: [&str; 8] = [
+    "Tab, Shift-Tab: complete a command, or a name after @ or /msg. Elsewhere, or Alt with an arrow key: next or previous conversation",
+    "Ctrl-R, Ctrl-T: mark the message before or after, for /reply, /react, /edit and /delete. Esc: no mark",
     "Page Up, Page Down, Shift with an arrow key, or the mouse wheel: scroll. Page Up at the top loads older messages",
     "Up, Down: the texts that you entered before",
     "Alt-Enter or Ctrl-J: a new line in the same message. A pasted text of several lines stays one message",
@@ -72,8 +75,11 @@ fn press(model: &mut Model, view: &mut View, key: KeyEvent) -> Next {
         }
         KeyCode::Enter if alt => insert(model, view, "\n"),
         KeyCode::Enter => return enter(model, view),
+        KeyCode::Tab if view.complete(model, true) => {}
         KeyCode::Tab => switch(model, view, true),
+        KeyCode::BackTab if view.complete(model, false) => {}
         KeyCode::BackTab => switch(model, view, false),
+        KeyCode::Esc => view.drafts.set_mark(None),
         KeyCode::Right | KeyCode::Down if alt => switch(model, view, true),
         KeyCode::Left | KeyCode::Up if alt => switch(model, view, false),
         KeyCode::Backspace if alt => delete(view, To::WordLeft),
@@ -114,6 +120,8 @@ fn press_control(model: &mut Model, view: &mut View, key: char) -> Next {
         'j' => insert(model, view, "\n"),
         'p' => browse(view, true),
         'n' => browse(view, false),
+        'r' => mark::go(model, view, true),
+        't' => mark::go(model, view, false),
         'l' => return Next::DrawAnew,
         'z' => return Next::Suspend,
         _ => {}
@@ -123,17 +131,23 @@ fn press_control(model: &mut Model, view: &mut View, key: char) -> Next {
 
 fn enter(model: &mut Model, view: &mut View) -> Next {
     let text = view.drafts.enter();
-    let outcome = command::run_command(model, &text, Instant::now());
+    let outcome = command::run_command(model, &text, view.drafts.mark(), Instant::now());
+    let open = model.current().map(|current| current.topic.clone());
+    let is_end = outcome == Outcome::Quit;
     match outcome {
         Outcome::Refused => {
-            let open = model.current().map(|current| current.topic.clone());
-            view.drafts.put_back(open.as_ref(), &text);
+            view.drafts.put_back(open.as_ref(), &text, None);
         }
-        Outcome::Help => HELP.iter().for_each(|line| command::note(model, line)),
+        Outcome::Help => HELP.iter().for_each(|line| outcome::note(model, line)),
+        Outcome::MarkUsed => view.drafts.set_mark(None),
+        // The message stays the same one, whatever comes meanwhile.
+        Outcome::Edit(message, text) => {
+            view.drafts.put_back(open.as_ref(), &format!("/edit {text}"), Some(message));
+        }
         Outcome::Done | Outcome::Quit => {}
     }
     view.turn_to(model);
-    if outcome == Outcome::Quit { Next::Quit } else { Next::Draw }
+    if is_end { Next::Quit } else { Next::Draw }
 }
 
 fn insert(model: &mut Model, view: &mut View, text: &str) {
@@ -150,7 +164,7 @@ fn insert_cut(model: &mut Model, view: &mut View) {
 
 fn refuse_long(model: &mut Model) {
     let limit = MAX_BYTES / 1024;
-    command::note(model, &format!("not inserted: the text would be longer than {limit} KiB"));
+    outcome::note(model, &format!("not inserted: the text would be longer than {limit} KiB"));
 }
 
 fn delete(view: &mut View, to: To) {

@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use chatnode_client::model::Line;
-use chatnode_client::{News, Session, Topic};
+use chatnode_client::{Event, News, Session, Topic, UserName};
 use tokio::sync::mpsc;
 
-use super::command::{self, Outcome};
+use super::command;
 use super::input::{self, Input};
 use super::not_sent;
+use super::outcome::{self, Outcome};
+use super::printed;
 use super::printer::Printer;
 use super::signals::Signals;
 use crate::cli::output::print_errors;
@@ -164,8 +166,10 @@ async fn chat(
             line = next(&mut input), if may_read && input.is_some() => {
                 match line {
                     Some(Input::Line(line)) if is_person => {
-                        if command::run_command(&mut session.model, &line, Instant::now()) == Outcome::Quit {
-                            return End::Done;
+                        match command::run_command(&mut session.model, &line, None, Instant::now()) {
+                            Outcome::Quit => return End::Done,
+                            Outcome::Edit(..) => outcome::note(&mut session.model, "/edit TEXT: there is no text"),
+                            _ => {}
                         }
                     }
                     Some(Input::Line(line)) => {
@@ -206,6 +210,7 @@ fn show(session: &Session, output: &mut Output, news: News, node: &str) -> Optio
     match news {
         News::Line(Some(topic), line) => show_line(session, output, Some(&topic), &line),
         News::Line(None, line) => show_line(session, output, None, &line),
+        News::Event(event) => show_change(session, output, &event),
         News::Lost(reason, _) if !session.was_connected() => {
             return Some(End::Failed(format!("{node}: {reason}")));
         }
@@ -219,6 +224,21 @@ fn show(session: &Session, output: &mut Output, news: News, node: &str) -> Optio
     None
 }
 
+/// A change by somebody else, or by this user on another device; not one from earlier runs, as with messages.
+fn show_change(session: &Session, output: &mut Output, event: &Event) {
+    let is_own =
+        |topic: &Topic, sender: &UserName| matches!(topic, Topic::User(_)) && sender == session.model.me();
+    let is_old = match event {
+        Event::Edited { topic, sender, .. }
+        | Event::Retracted { topic, sender, .. }
+        | Event::Reacted { topic, sender, .. } => output.is_brief && is_own(topic, sender),
+        _ => false,
+    };
+    if !is_old && let Some(line) = printed::change(&session.model, event) {
+        output.printer.print(line);
+    }
+}
+
 fn show_line(session: &Session, output: &mut Output, topic: Option<&Topic>, line: &Line) {
     match line {
         Line::Message(message) => {
@@ -227,19 +247,12 @@ fn show_line(session: &Session, output: &mut Output, topic: Option<&Topic>, line
                 && message.sender == *session.model.me()
                 && session.model.is_older_than_client(message);
             if message.own_id.is_none() && !is_old {
-                output.printer.print(printed(topic, line));
+                output.printer.print(printed::line(&session.model, topic, line));
             }
         }
-        Line::Gap(_) => output.printer.print(printed(topic, line)),
+        Line::Gap(_) => output.printer.print(printed::line(&session.model, topic, line)),
         Line::Event(_) | Line::Note(_) => output.printer.print_error(&line.text()),
     }
-}
-
-/// A message or a gap as one line.
-fn printed(topic: Option<&Topic>, line: &Line) -> String {
-    let place = topic.map_or_else(|| "@".to_owned(), Topic::to_string);
-    let by = line.message().map_or_else(|| "--".into(), |message| format!("{}:", message.sender));
-    format!("{place} {by} {}\n", line.text())
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 
 mod command;
 #[cfg(feature = "tui")]
+mod completion;
+#[cfg(feature = "tui")]
 mod drafts;
 #[cfg(feature = "tui")]
 mod history;
@@ -18,13 +20,21 @@ mod lines;
 #[cfg(feature = "tui")]
 mod local_time;
 #[cfg(feature = "tui")]
+mod mark;
+mod message_command;
+#[cfg(feature = "tui")]
+mod message_rows;
+#[cfg(feature = "tui")]
 mod modes;
+mod names;
 mod not_sent;
 mod options;
+mod outcome;
 #[cfg(feature = "tui")]
 mod painter;
 #[cfg(feature = "tui")]
 mod place;
+mod printed;
 mod printer;
 #[cfg(feature = "tui")]
 mod prompt;

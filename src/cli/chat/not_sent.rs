@@ -2,15 +2,27 @@
 
 use chatnode_client::model::Line;
 use chatnode_client::text::harmless_lines;
-use chatnode_client::{Event as ChatEvent, News, Session};
+use chatnode_client::{Change, Event as ChatEvent, News, Session};
 
 /// Gives up every message that is on its way. Returns their texts, each with what is known of it.
 pub(super) fn give_up(session: &mut Session) -> Vec<String> {
     session.model.fail_everything();
     let mut told = Vec::new();
     while let Some(news) = session.settle() {
-        if let News::Line(_, Line::Event(ChatEvent::NotSent { topic, content, error, .. })) = news {
-            told.push(format!("not sent to {topic}: {error}:\n{}", indented(&content)));
+        match news {
+            News::Line(_, Line::Event(ChatEvent::NotSent { topic, content, error, .. })) => {
+                told.push(format!("not sent to {topic}: {error}:\n{}", indented(&content)));
+            }
+            News::Line(_, Line::Event(event @ ChatEvent::NotChanged { .. })) => {
+                let text = match &event {
+                    ChatEvent::NotChanged { change: Change::Edit { content, .. }, .. } => {
+                        format!(":\n{}", indented(content))
+                    }
+                    _ => String::new(),
+                };
+                told.push(format!("{event}{text}"));
+            }
+            _ => {}
         }
     }
     told

@@ -2,10 +2,12 @@
 //! after it; does not know how rows look. Held by the view. Its cost follows the height of the screen and the rows scrolled
 //! at once, not the place.
 
+use std::ops::Range;
+
 use chatnode_client::model::Conversation;
 use ratatui::text::Line as Row;
 
-use super::transcript::Transcript;
+use super::transcript::{self, Transcript};
 
 /// The place of the last visible row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub(super) struct Place {
     pending: isize,
     /// Whether the oldest row was visible. Set by drawing.
     pub(super) at_top: bool,
+    /// The numbers of the lines whose rows were all visible. Set by drawing.
+    seen: Range<i64>,
 }
 
 impl Place {
@@ -42,6 +46,22 @@ impl Place {
     /// How many lines came since the user left the end.
     pub(super) fn new_below(&self, conversation: &Conversation) -> usize {
         self.anchor.map_or(0, |_| conversation.added.saturating_sub(self.received))
+    }
+
+    /// The index after the last line that was visible: of the conversation that was drawn last.
+    pub(super) fn lowest(&self, conversation: &Conversation) -> usize {
+        transcript::index(conversation, self.seen.end).min(conversation.lines.len())
+    }
+
+    /// Goes to the line at this index, if it was not visible: as the last one.
+    pub(super) fn show(&mut self, conversation: &Conversation, index: usize) {
+        let line = transcript::number(conversation, index);
+        if !self.seen.contains(&line) {
+            if self.anchor.is_none() {
+                self.received = conversation.added;
+            }
+            (self.anchor, self.pending) = (Some(Anchor { line, hidden: 0 }), 0);
+        }
     }
 
     /// The visible rows, from the top.
@@ -92,6 +112,7 @@ impl Place {
             shown = transcript.count(index);
         }
         self.at_top = index == 0 && reversed.len() <= height;
+        let first = index + usize::from(reversed.len() > height);
         reversed.truncate(height);
         reversed.reverse();
         let mut rows = reversed;
@@ -108,6 +129,8 @@ impl Place {
             }
             (index, shown) = (index + 1, 0);
         }
+        let end = index + usize::from(shown == transcript.count(index));
+        self.seen = transcript.number(first)..transcript.number(end);
         (rows, (index, shown))
     }
 }
@@ -155,6 +178,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::super::local_time::LocalTime;
+    use super::super::message_rows;
     use super::super::transcript::Wrapped;
     use super::*;
 
@@ -187,8 +211,8 @@ mod tests {
         fn sees(&mut self) -> Vec<String> {
             let local = LocalTime::new(&TimeZone::UTC, SystemTime::UNIX_EPOCH);
             let me = UserName::parse("ann").unwrap();
-            let mut transcript =
-                Transcript::new(&self.conversation, &me, &local, self.width, &mut self.wrapped);
+            let reader = message_rows::Reader { me: &me, local: &local, read: None, mark: None };
+            let mut transcript = Transcript::new(&self.conversation, reader, self.width, &mut self.wrapped);
             let rows = self.place.visible(&mut transcript, 4);
             rows.iter().map(ToString::to_string).collect()
         }

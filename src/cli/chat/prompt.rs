@@ -61,6 +61,16 @@ impl Prompt {
         true
     }
 
+    /// Puts another text in the place of what stands between a place, in bytes, and the cursor. False if it would be too long.
+    pub(super) fn replace(&mut self, from: usize, text: &str) -> bool {
+        if self.text.len() + text.len() > MAX_BYTES {
+            return false;
+        }
+        self.text.replace_range(from..self.cursor, text);
+        self.cursor = from + text.len();
+        true
+    }
+
     /// Moves the cursor.
     pub(super) fn go(&mut self, to: To) {
         self.cursor = self.place(to);

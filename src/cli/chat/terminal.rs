@@ -6,17 +6,17 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use chatnode_client::model::Line;
-use chatnode_client::{Event as ChatEvent, News, Session, Topic};
+use chatnode_client::{Change, Event as ChatEvent, News, Session, Topic};
 use crossterm::event::Event;
 use jiff::tz::TimeZone;
 use ratatui::layout::Rect;
 
-use super::command;
 use super::job::{self, Call, Job};
 use super::keyboard;
 use super::keys::{self, Next};
 use super::local_time::{LocalTime, local_zone};
 use super::not_sent;
+use super::outcome;
 use super::painter::Painter;
 use super::screen::{self, View};
 use crate::cli::output::print_error;
@@ -151,9 +151,10 @@ impl Chat<'_> {
     fn take(&mut self, news: News) -> Result<(), String> {
         match news {
             News::Stopped(reason) => return Err(reason.to_string()),
-            News::Line(Some(topic), Line::Event(event @ ChatEvent::NotSent { .. })) => {
-                self.not_sent(&topic, event);
-            }
+            News::Line(
+                Some(topic),
+                Line::Event(event @ (ChatEvent::NotSent { .. } | ChatEvent::NotChanged { .. })),
+            ) => self.not_sent(&topic, event),
             _ => {}
         }
         Ok(())
@@ -167,13 +168,22 @@ impl Chat<'_> {
             // Its conversation was closed, and can't show it.
             model.show(None, Line::Event(event.clone()));
         }
-        let ChatEvent::NotSent { content, error, .. } = event else { return };
+        let (error, text, about) = match event {
+            ChatEvent::NotSent { content, extras, error, .. } => match extras.reply_to {
+                Some(answered) => (error, format!("/reply {content}"), Some(answered)),
+                None if content.starts_with('/') => (error, format!("/{content}"), None),
+                None => (error, content, None),
+            },
+            ChatEvent::NotChanged { message_id, change: Change::Edit { content, .. }, error, .. } => {
+                (error, format!("/edit {content}"), Some(message_id))
+            }
+            _ => return,
+        };
         // To send it again might store it twice.
         if error.may_be_stored() {
             return;
         }
-        let text = if content.starts_with('/') { format!("/{content}") } else { content };
-        let is_back = is_open && self.view.drafts.put_back(Some(topic), &text);
+        let is_back = is_open && self.view.drafts.put_back(Some(topic), &text, about);
         let hint = if is_back { "the text is back in the prompt" } else { "press Up to get the text back" };
         model.show(is_open.then(|| topic.clone()), Line::Note(hint.to_owned()));
     }
@@ -199,7 +209,7 @@ impl Chat<'_> {
             Next::DrawAnew => painter.begin_anew(),
             Next::Suspend if job::has_shell() => job::ask_to_suspend(),
             Next::Suspend => {
-                command::note(&mut self.session.model, "not suspended: no shell could continue the chat");
+                outcome::note(&mut self.session.model, "not suspended: no shell could continue the chat");
             }
             Next::Quit => return Ok(Some(ExitCode::SUCCESS)),
         }

@@ -1,23 +1,20 @@
-//! A conversation as rows of the screen. Owns the look of messages, gaps, notes and new days, and where a line wraps; does not
-//! know which rows are visible. Called by the screen.
+//! A conversation as rows of the screen. Owns the look of new days, and where a line wraps; does not know which rows are visible. Called by
+//! the screen.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use chatnode_client::model::{Conversation, Line};
-use chatnode_client::text::{harmless, harmless_lines};
-use chatnode_client::{MessageId, Topic, UserName};
+use chatnode_client::{MessageId, Topic};
 use jiff::civil::Date;
 use ratatui::buffer::CellWidth;
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Color, Style};
 use ratatui::text::{Line as Row, Span};
 
 use super::local_time::LocalTime;
+use super::message_rows::{self, Reader};
 
-/// Stands before each further line of a message, so that no line can imitate another message.
-const NEXT_LINE: &str = "⏎ ";
-
-/// Stands before each further row of a line, for the same reason: its text would choose where a row begins.
+/// Stands before each further row of a line, so that no row can imitate another message: its text would choose where a row begins.
 const NEXT_ROW: &str = "  ";
 
 /// On a narrower screen, rows have no space to lose.
@@ -26,10 +23,20 @@ const WIDE_ENOUGH: usize = 20;
 /// The rows of lines that were on the screen last, so that a line is wrapped once while it stays there.
 #[derive(Debug, Default)]
 pub(super) struct Wrapped {
-    /// The conversation, the width, and the message with the read mark.
-    of: Option<(Topic, usize, Option<MessageId>)>,
+    of: Option<Look>,
     /// By the number of the line.
     rows: HashMap<i64, Rc<[Row<'static>]>>,
+}
+
+/// What the rows of all lines depend on.
+#[derive(Debug, PartialEq, Eq)]
+struct Look {
+    topic: Topic,
+    width: usize,
+    /// How many times a line was changed.
+    changed: usize,
+    read: Option<MessageId>,
+    mark: Option<MessageId>,
 }
 
 #[cfg(test)]
@@ -43,11 +50,8 @@ impl Wrapped {
 /// A conversation in rows of a width.
 pub(super) struct Transcript<'a> {
     pub(super) conversation: &'a Conversation,
-    me: &'a UserName,
-    local: &'a LocalTime,
+    reader: Reader<'a>,
     width: usize,
-    /// The newest message that the other user has read.
-    read: Option<MessageId>,
     before: HashMap<i64, Rc<[Row<'static>]>>,
     wrapped: &'a mut Wrapped,
 }
@@ -55,27 +59,26 @@ pub(super) struct Transcript<'a> {
 impl<'a> Transcript<'a> {
     pub(super) fn new(
         conversation: &'a Conversation,
-        me: &'a UserName,
-        local: &'a LocalTime,
+        reader: Reader<'a>,
         width: usize,
         wrapped: &'a mut Wrapped,
     ) -> Self {
-        let read = conversation.read_by_peer(me);
-        let of = Some((conversation.topic.clone(), width, read));
+        let (topic, changed) = (conversation.topic.clone(), conversation.changed);
+        let of = Some(Look { topic, width, changed, read: reader.read, mark: reader.mark });
         let rows = std::mem::take(&mut wrapped.rows);
         let before = if wrapped.of == of { rows } else { HashMap::new() };
         wrapped.of = of;
-        Self { conversation, me, local, width, read, before, wrapped }
+        Self { conversation, reader, width, before, wrapped }
     }
 
     /// The number of a line, which it keeps while lines are added before and after it.
     pub(super) fn number(&self, index: usize) -> i64 {
-        self.conversation.added as i64 - (self.conversation.lines.len() - index) as i64
+        number(self.conversation, index)
     }
 
     /// The index of the line with a number: of the oldest line if that line is no longer there.
     pub(super) fn index(&self, number: i64) -> usize {
-        usize::try_from(number - self.number(0)).unwrap_or(0)
+        index(self.conversation, number)
     }
 
     /// How many rows a line takes, with the row of the day that begins with it.
@@ -91,8 +94,10 @@ impl<'a> Transcript<'a> {
     }
 
     fn day(&self, index: usize) -> Vec<Row<'static>> {
-        let day = begun_by(self.conversation, index, self.local);
-        day.map_or_else(Vec::new, |day| wrapped(&day_row(&self.local.name(day), self.width), self.width))
+        let day = begun_by(self.conversation, index, self.reader.local);
+        day.map_or_else(Vec::new, |day| {
+            wrapped(&day_row(&self.reader.local.name(day), self.width), self.width)
+        })
     }
 
     fn line(&mut self, index: usize) -> Rc<[Row<'static>]> {
@@ -101,12 +106,22 @@ impl<'a> Transcript<'a> {
             return rows.clone();
         }
         let rows = self.before.remove(&number).unwrap_or_else(|| {
-            let rows = rows(&self.conversation.lines[index], self.me, self.local, self.read);
+            let rows = message_rows::rows(&self.conversation.lines[index], self.conversation, &self.reader);
             rows.iter().flat_map(|row| wrapped(row, self.width)).collect()
         });
         self.wrapped.rows.insert(number, rows.clone());
         rows
     }
+}
+
+/// The number of a line, which it keeps while lines are added before and after it.
+pub(super) fn number(conversation: &Conversation, index: usize) -> i64 {
+    conversation.added as i64 - (conversation.lines.len() - index) as i64
+}
+
+/// The index of the line with a number: of the oldest line if that line is no longer there.
+pub(super) fn index(conversation: &Conversation, of: i64) -> usize {
+    usize::try_from(of - number(conversation, 0)).unwrap_or(0)
 }
 
 /// The day that begins with the line at this index. A line without a time, or with one out of range, begins and ends no day.
@@ -170,42 +185,13 @@ fn joined(pieces: &[(&str, Style, usize)]) -> Row<'static> {
     Row::from_iter(spans)
 }
 
-/// The rows of a line before they are wrapped. `read` is the newest message that the other user has read.
-fn rows(line: &Line, me: &UserName, local: &LocalTime, read: Option<MessageId>) -> Vec<Row<'static>> {
-    let gray = Style::new().fg(Color::DarkGray);
-    match line {
-        Line::Message(message) => {
-            let color = if message.sender == *me { Color::Green } else { Color::Cyan };
-            let mut start = vec![
-                Span::styled(local.time_of_day(message.sent_at), gray),
-                Span::styled(
-                    harmless(&format!(" {}", message.sender)),
-                    Style::new().fg(color).add_modifier(Modifier::BOLD),
-                ),
-                Span::raw(": "),
-            ];
-            let mut rows = Vec::new();
-            for text in harmless_lines(&message.content) {
-                start.push(Span::raw(text));
-                rows.push(Row::from(std::mem::replace(&mut start, vec![Span::styled(NEXT_LINE, gray)])));
-            }
-            if let Some(last) = rows.last_mut().filter(|_| read == Some(message.id())) {
-                last.push_span(Span::styled(" (read)", gray));
-            }
-            rows
-        }
-        Line::Gap(_) => vec![Row::styled(format!("-- {} --", line.text()), Style::new().fg(Color::Yellow))],
-        Line::Event(_) | Line::Note(_) => vec![Row::styled(format!("* {}", line.text()), gray)],
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, SystemTime};
 
     use chatnode_client::model::Model;
     use chatnode_client::protocol::events::ChatMessage;
-    use chatnode_client::{Epoch, GapReason, Position, Topic};
+    use chatnode_client::{Epoch, GapReason, Position, Topic, UserName};
     use jiff::tz::TimeZone;
 
     use super::*;
@@ -228,7 +214,8 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms);
         let local = LocalTime::new(&TimeZone::posix("EET-2").unwrap(), now);
         let (me, mut wrapped) = (user("ann"), Wrapped::default());
-        let mut transcript = Transcript::new(conversation, &me, &local, width, &mut wrapped);
+        let reader = Reader { me: &me, local: &local, read: None, mark: None };
+        let mut transcript = Transcript::new(conversation, reader, width, &mut wrapped);
         let rows = (0..conversation.lines.len()).flat_map(|index| transcript.rows(index));
         rows.map(|row| row.to_string()).collect()
     }

@@ -7,6 +7,7 @@ use chatnode_protocol::Extras;
 use super::*;
 use crate::reactions::{Reaction, Reactions};
 use crate::resume_point::examples::{joined, position, unproved};
+use crate::retraction::Retraction;
 
 fn user(name: &str) -> UserName {
     UserName::parse(name).unwrap()
@@ -27,8 +28,7 @@ fn message(conversation: &Conversation, sender: &str, seq: u64) -> Message {
         own_id: None,
         version: None,
         edited_at: None,
-        is_retracted: false,
-        reason: None,
+        retraction: None,
         reactions: Reactions::default(),
         extras: Extras::default(),
     }
@@ -180,7 +180,7 @@ fn removed_client_enters_again_and_a_refused_one_does_not() {
 /// The shown messages: their texts, and whether they were taken back.
 fn shown(room: &Conversation) -> Vec<(&str, bool)> {
     let messages = room.lines.iter().filter_map(Line::message);
-    messages.map(|message| (message.content.as_str(), message.is_retracted)).collect()
+    messages.map(|message| (message.content.as_str(), message.is_retracted())).collect()
 }
 
 fn edited(seq: u64, content: &str) -> Revision {
@@ -203,7 +203,10 @@ fn change_reaches_a_message_that_comes_before_or_after_it() {
     // These come before their messages: in whatever order, the newest edit counts, and nothing brings a text back.
     room.revise(id(2), edited(13, "newest"));
     room.revise(id(2), edited(12, "older"));
-    room.revise(id(3), Revision::Retracted { reason: Some("typo".into()) });
+    room.revise(
+        id(3),
+        Revision::Retracted(Retraction { reason: Some("typo".into()), ..Retraction::default() }),
+    );
     room.revise(id(3), edited(14, "too late"));
     room.revise(id(3), reacted("bob", 15));
     room.revise(id(4), reacted("bob", 16));
@@ -212,7 +215,8 @@ fn change_reaches_a_message_that_comes_before_or_after_it() {
     receive(&mut room, "bob", 4);
     assert_eq!(shown(&room), [("newest", false), ("", true), ("second", false), ("m4", false)]);
     let retracted = room.find(id(3)).unwrap();
-    assert!(retracted.reason.as_deref() == Some("typo") && retracted.reactions.is_empty());
+    assert!(retracted.reactions.is_empty());
+    assert_eq!(retracted.retraction.as_ref().unwrap().to_string(), "deleted: typo");
     assert_eq!(room.find(id(4)).unwrap().reactions.shown(), "+1");
     assert_eq!(room.find(id(1)).unwrap().edited_at, Some(11));
     room.passed(position(1, 16));
@@ -245,6 +249,6 @@ fn an_answer_quotes_the_message_as_it_is_now() {
     let quote = room.answered_by(&answer).unwrap();
     assert!(quote.starts_with("bob: line ⏎ e\u{301}e") && quote.ends_with('…'), "{quote}");
     assert_eq!(quote.chars().count(), 5 + 61);
-    room.revise(id(1), Revision::Retracted { reason: None });
+    room.revise(id(1), Revision::Retracted(Retraction::default()));
     assert_eq!(room.answered_by(&answer).as_deref(), Some("bob: (deleted)"));
 }

@@ -7,6 +7,7 @@ use super::{Effect, Model};
 use crate::change::ChangeReceipt;
 use crate::event::Event;
 use crate::reactions::Reaction;
+use crate::retraction::Retraction;
 use crate::revisions::Revision;
 
 /// What all changes have in common.
@@ -48,13 +49,17 @@ impl Model {
     }
 
     pub(super) fn retracted(&mut self, retract: events::Retract) {
-        let reason = retract.reason.clone();
-        let revision = Revision::Retracted { reason: reason.clone() };
+        let retraction = Retraction {
+            reason: retract.reason.clone(),
+            is_moderated: retract.moderated,
+            moderator: retract.moderator.clone(),
+        };
+        let revision = Revision::Retracted(retraction.clone());
         self.changed(entry!(retract), revision, |topic, sender, message_id, own_id| Event::Retracted {
             topic,
             sender,
             message_id,
-            reason,
+            retraction,
             own_id,
         });
     }

@@ -19,6 +19,7 @@ use crate::reactions::Reactions;
 use crate::reason::ClosedReason;
 use crate::requests;
 use crate::resume_point::gap;
+use crate::retraction::Retraction;
 use crate::sending::{Receipt, SendError, StopReason};
 use crate::text::harmless;
 
@@ -153,12 +154,13 @@ impl Model {
     pub fn as_seen(&self, message: ChatMessage) -> Message {
         let position = message.position();
         let ChatMessage { sender_username: sender, topic, content, client_id, sent_at, .. } = message;
-        let ChatMessage { version, edited_at, retracted: is_retracted, reactions, .. } = message;
+        let ChatMessage { version, edited_at, retracted, moderated, moderator, reactions, .. } = message;
         let ChatMessage { reply_to, thread, mentions, attachments, data, .. } = message;
         let extras = Extras { reply_to, thread, mentions, attachments, data };
         let topic = self.topic_as_seen(topic, &sender);
         let own_id = client_id.filter(|id| sender == self.me && self.outbox.is_own(id));
         let reactions = Reactions::counted(reactions);
+        let retraction = retracted.then_some(Retraction { reason: None, is_moderated: moderated, moderator });
         Message {
             topic,
             sender,
@@ -168,8 +170,7 @@ impl Model {
             own_id,
             version,
             edited_at,
-            is_retracted,
-            reason: None,
+            retraction,
             reactions,
             extras,
         }

@@ -61,6 +61,12 @@ impl Features {
         Self(requests.chain([&RESUME, &RECEIVED]).chain(&FIELDS).map(|word| Cow::Borrowed(*word)).collect())
     }
 
+    /// What a node knows that sends no list, since it is older than the list: no changes of messages, and no fields beside the text.
+    pub fn before_list() -> Self {
+        let words = ["auth", "typing", "history", "members", "read", "ping", "markers", RESUME, RECEIVED];
+        Self(words.map(Cow::Borrowed).into())
+    }
+
     /// Whether the node knows this request.
     pub fn has_request<R: Request>(&self) -> bool {
         R::FEATURE.is_none_or(|word| self.has(word))
@@ -109,6 +115,8 @@ mod tests {
             ]
         );
         assert!(features.has_request::<Typing>());
+        assert!(Features::before_list().iter().all(|word| features.has(word)));
+        assert!(!Features::before_list().has("edit"));
         // A node of an earlier version lists none.
         let features = Features::default();
         assert!(features.has_request::<GroupChat>() && !features.has_request::<Typing>());

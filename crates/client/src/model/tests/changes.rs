@@ -68,7 +68,7 @@ fn changes_of_others_reach_the_conversation_and_the_program() {
             "#ops bob reacted with 👍",
             "#ops ann reacted with 👍",
             "#ops bob took back 👍",
-            "#ops bob deleted a message: xy",
+            "#ops a message of bob was deleted: xy",
             "#ops bob edited a message: too late"
         ]
     );
