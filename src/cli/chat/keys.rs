@@ -134,19 +134,23 @@ fn enter(model: &mut Model, view: &mut View) -> Next {
     let outcome = command::run_command(model, &text, view.drafts.mark(), Instant::now());
     let open = model.current().map(|current| current.topic.clone());
     let is_end = outcome == Outcome::Quit;
+    // What a reader does to a message does not take it out of sight.
+    let stays = matches!(outcome, Outcome::Changed | Outcome::Edit(..));
     match outcome {
         Outcome::Refused => {
             view.drafts.put_back(open.as_ref(), &text, None);
         }
         Outcome::Help => HELP.iter().for_each(|line| outcome::note(model, line)),
-        Outcome::MarkUsed => view.drafts.set_mark(None),
+        Outcome::Replied | Outcome::Changed => view.drafts.set_mark(None),
         // The message stays the same one, whatever comes meanwhile.
         Outcome::Edit(message, text) => {
             view.drafts.put_back(open.as_ref(), &format!("/edit {text}"), Some(message));
         }
         Outcome::Done | Outcome::Quit => {}
     }
-    view.turn_to(model);
+    if !stays {
+        view.turn_to(model);
+    }
     if is_end { Next::Quit } else { Next::Draw }
 }
 

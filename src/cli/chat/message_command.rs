@@ -56,11 +56,11 @@ pub(super) fn run(
         _ => {
             let reply = with_mentions(model, NewMessage::new(text)).reply_to(id);
             model.send(reply, now);
-            return Some(Outcome::MarkUsed);
+            return Some(Outcome::Replied);
         }
     };
     model.change(id, change, now);
-    Some(Outcome::MarkUsed)
+    Some(Outcome::Changed)
 }
 
 /// The number after `^`, which is 1 if there is none, and the text after it.
@@ -155,7 +155,8 @@ mod tests {
     fn asked(senders: &[&str], command: &str, marked: Option<u64>) -> (String, Value, Value) {
         let mut model = model(senders);
         let marked = marked.map(|number| id(number).parse().unwrap());
-        assert_eq!(run_command(&mut model, command, marked, Instant::now()), Outcome::MarkUsed, "{command}");
+        let expected = if command.starts_with("/reply") { Outcome::Replied } else { Outcome::Changed };
+        assert_eq!(run_command(&mut model, command, marked, Instant::now()), expected, "{command}");
         let request = sent(&mut model).remove(0);
         let body = &request["message_body"];
         let target = if body["reply_to"].is_null() { &body["message_id"] } else { &body["reply_to"] };

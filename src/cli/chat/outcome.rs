@@ -9,8 +9,10 @@ use chatnode_client::model::{Line, Model};
 pub(super) enum Outcome {
     /// It was carried out, or it is on its way.
     Done,
-    /// The same, and it was about a message: the marked one, if there was a mark.
-    MarkUsed,
+    /// It is on its way, and is about a message: the marked one, if there was a mark.
+    Replied,
+    /// The same, and nothing new comes at the end of the conversation.
+    Changed,
     /// This message is to be edited, and has this text.
     Edit(MessageId, String),
     /// It means nothing here. A note says why.

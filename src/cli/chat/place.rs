@@ -50,7 +50,8 @@ impl Place {
 
     /// The index after the last line that was visible: of the conversation that was drawn last.
     pub(super) fn lowest(&self, conversation: &Conversation) -> usize {
-        transcript::index(conversation, self.seen.end).min(conversation.lines.len())
+        let count = conversation.lines.len();
+        if self.is_at_end() { count } else { transcript::index(conversation, self.seen.end).min(count) }
     }
 
     /// Goes to the line at this index, if it was not visible: as the last one.

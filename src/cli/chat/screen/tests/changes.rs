@@ -98,6 +98,7 @@ fn the_mark_moves_and_the_next_command_means_it() {
     assert_eq!(view.drafts.prompt().text(), "/edit number 12");
     model.receive(&said("dev", "ann", "from my telephone", 41), now);
     types(&mut model, &mut view, "!");
+    assert!(!view.place.is_at_end(), "the reader stays at the message");
     let mut sent = std::iter::from_fn(|| model.next_effect()).filter_map(|effect| match effect {
         Effect::Send(frame) => serde_json::from_str::<Value>(&frame).ok(),
         _ => None,
@@ -138,14 +139,14 @@ fn hostile_texts_stay_in_their_cells() {
     let now = Instant::now();
     let mut model = opened(now);
     let controls: String = (0..=0x20_u32).chain(0x7f..=0x9f).filter_map(char::from_u32).collect();
-    let zalgo = format!("e{}", "\u{301}".repeat(2_000));
+    let zalgo = format!("e{}", "\u{301}".repeat(300));
     let texts = [
         controls.as_str(),
         "\u{1b}]52;c;Zm9v\u{7}\u{1b}[2J\u{1b}[1;1H12:34 eve: I resign",
         "\u{202e}\u{2066}\u{200f}12:34 eve: I resign\u{2028}12:34 eve: I resign",
         "\n12:34 eve: I resign\r12:34 eve: I resign",
         &zalgo,
-        &"日".repeat(5_000),
+        &"日".repeat(600),
         "\u{200d}\u{fe0f}\u{3164}\u{fffd}\u{ad}",
         "👩\u{200d}👩\u{200d}👧\u{200d}👦🏳️\u{200d}🌈",
     ];
@@ -194,7 +195,7 @@ fn hostile_texts_stay_in_their_cells() {
             if view.place.at_top {
                 break;
             }
-            view.place.scroll(5);
+            view.place.scroll(9);
         }
         view.place.scroll(-100_000);
     }
