@@ -101,6 +101,7 @@ export interface Acks {
 	History: { messages: StoredMessage[]; more: boolean };
 	Members: { members: string[]; count: number; more: boolean };
 	Markers: { markers: { target_username: string; message_id: string }[]; more: boolean };
+	Rooms: { rooms: ListedRoom[]; more: boolean };
 	Edit: unknown;
 	Retract: unknown;
 	React: unknown;
@@ -109,6 +110,13 @@ export interface Acks {
 
 export interface PublishAck extends Position {
 	sent_at: number;
+}
+
+/** A room that users can find. */
+export interface ListedRoom {
+	room: string;
+	/** Of its members. */
+	count: number;
 }
 
 /** Why a request failed. `lost`: the server may have carried it out. `offline`: it was not sent. */
@@ -280,6 +288,8 @@ export interface Elements {
 	known: HTMLDataListElement;
 	leave: HTMLButtonElement;
 	level: HTMLButtonElement;
+	listed: HTMLElement;
+	'listed-rooms': HTMLElement;
 	live: HTMLElement;
 	me: HTMLElement;
 	members: HTMLElement;

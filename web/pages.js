@@ -1,7 +1,7 @@
 // @ts-check
 // Reads lists that come in pages to their end. Keeps nothing.
 
-/** @import { Acks } from './page.d.ts' */
+/** @import { Acks, ListedRoom } from './page.d.ts' */
 
 /** The most names of one page. */
 export const MOST_NAMES = 1000;
@@ -17,6 +17,21 @@ export async function addMembers(ask, names) {
 		for (after of page.members) names.add(after);
 		if (!page.more || !page.members.length) return page.count;
 	}
+}
+
+/**
+ * The rooms that users can find, up to a number that a person can look through.
+ * @param {(page: { after?: string }) => Promise<Acks['Rooms']>} ask
+ */
+export async function listedRooms(ask) {
+	/** @type {ListedRoom[]} */
+	const rooms = [];
+	for (let more = true; more && rooms.length < MOST_NAMES;) {
+		const page = await ask({ after: rooms.at(-1)?.room });
+		rooms.push(...page.rooms);
+		more = page.more && page.rooms.length > 0;
+	}
+	return rooms;
 }
 
 /**

@@ -216,6 +216,11 @@ export class Session {
 		this.store.save({ position: this.position, conversations: this.all });
 	}
 
+	/** @param {{ after?: string }} page */
+	rooms(page) {
+		return this.#ask('Rooms', null, page);
+	}
+
 	/** @param {number} code */
 	refused(code) {
 		this.on.stopped(code);

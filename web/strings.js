@@ -30,6 +30,7 @@ export const fixed = {
 	joinOrWriteField: 'Join a room or write to someone',
 	joinRoom: 'Join room',
 	light: 'Light',
+	listedRooms: 'Rooms on this server',
 	members: 'Members',
 	notifications: 'Notifications',
 	notifyMe: 'Notify me on this device',

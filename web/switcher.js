@@ -4,8 +4,14 @@
 import { keyOf } from './conversation.js';
 import { $, announce, el, tidy } from './dom.js';
 import { byName } from './order.js';
+import { listedRooms } from './pages.js';
+import { header as texts } from './strings.js';
 
+/** @import { ListedRoom } from './page.d.ts' */
 /** @import { Session } from './session.js' */
+
+/** The most rooms that are shown at a time: those that match what is typed. */
+const MOST_ROOMS = 100;
 
 /** @param {Session} session */
 export function switchTo(session) {
@@ -26,5 +32,34 @@ export function switchTo(session) {
 	};
 	// Emptied behind the dialog: a text in it would be spoken again when the dialog closes.
 	announce('');
+	showRooms(session);
 	$('switcher').showModal();
+}
+
+/**
+ * Shows the rooms that the server lists, as they come.
+ * @param {Session} session
+ */
+async function showRooms(session) {
+	/** @type {ListedRoom[]} */
+	let rooms = [];
+	const draw = () => {
+		const typed = tidy($('find').value).replace(/^#/, '').toLowerCase();
+		const found = rooms.filter(({ room }) => room.toLowerCase().includes(typed)).slice(0, MOST_ROOMS);
+		const links = found.map(({ room, count }) => {
+			const props = { href: `#${keyOf('room', room)}`, onclick: () => $('switcher').close() };
+			const hash = el('span', { class: 'hash', 'aria-hidden': true }, '#');
+			const label = el('span', { class: 'label' }, el('bdi', {}, room));
+			return el('li', {}, el('a', props, hash, label, el('small', {}, texts.membersOnline(count))));
+		});
+		$('listed-rooms').replaceChildren(...links);
+		$('listed').hidden = !rooms.length;
+	};
+	draw();
+	$('find').oninput = draw;
+	if (!session.features.has('rooms')) return;
+	// Without them, the dialog still opens every room.
+	rooms = await listedRooms((page) => session.rooms(page)).catch(() => []);
+	rooms.sort((a, b) => byName(a.room, b.room));
+	draw();
 }

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
-use chatnode::protocol::requests::{MAX_MARKERS, MAX_REACTION_BYTES, MAX_REASON_BYTES, ReadUpTo};
+use chatnode::protocol::requests::{MAX_MARKERS, MAX_REACTION_BYTES, MAX_REASON_BYTES, MAX_ROOMS, ReadUpTo};
 use chatnode::protocol::{
     AnyRequest, ClientMessage, ErrorBody, ErrorCode, MAX_ATTACHMENTS, MAX_DATA_BYTES, MAX_HISTORY, MAX_MEMBERS,
     MAX_MENTIONS, MAX_SEQ, Rejected, encode,
@@ -216,6 +216,7 @@ fn check(request: &AnyRequest) {
             ReadUpTo::Room { seq, .. } => assert!(is_number(*seq)),
             ReadUpTo::User { message_id, .. } => assert!(message_id.is_time_ordered()),
         },
+        AnyRequest::Rooms(rooms) => assert!((1..=MAX_ROOMS).contains(&rooms.limit)),
         AnyRequest::Markers(markers) => assert!((1..=MAX_MARKERS).contains(&markers.limit)),
         AnyRequest::Edit(edit) => assert!((1..=MAX_CONTENT).contains(&edit.content.len())),
         AnyRequest::Retract(retract) => {

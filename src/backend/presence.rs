@@ -110,6 +110,9 @@ pub trait Presence: Send + Sync + 'static {
     /// Reads a page of the rooms with members, after a room. Rooms that only expired incarnations hold are left out.
     async fn rooms(&self, after: Option<&RoomName>, limit: u32) -> Result<RoomsPage, BackendError>;
 
+    /// Reads how many members each of these rooms has, counted as in `rooms`; 0 without members. In the given order.
+    async fn sizes(&self, rooms: &[RoomName]) -> Result<RoomsPage, BackendError>;
+
     /// Renews this node's lease. The first call acquires it.
     async fn renew(&self) -> Result<Lease, BackendError>;
 

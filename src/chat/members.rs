@@ -6,10 +6,12 @@ use std::sync::Arc;
 use super::answer_size;
 use super::error::RequestError;
 use super::lease_health::LeaseHealth;
+use super::listed_rooms::ListedRooms;
 use super::read_slots::ReadSlots;
 use super::send_budget::{ANSWER_BYTES, SendBudget};
-use crate::backend::{MembersPage, Owner, Presence, RoomsPage};
-use crate::protocol::{Outcome, RoomName, UserName};
+use crate::backend::{MembersPage, Owner, Presence, RoomSize, RoomsPage};
+use crate::protocol::requests::ListedRoom;
+use crate::protocol::{Outcome, RoomName, UserName, encode};
 
 /// A name of one letter in a list: its quotes, and the comma behind it.
 const SHORTEST_NAME: usize = 4;
@@ -68,6 +70,38 @@ impl MembersReader {
         let _slot = self.slots.take(None).await;
         let page = self.presence.rooms(after, limit).await?;
         if page.is_complete && self.health.knows_presence() { Ok(page) } else { Err(unknown()) }
+    }
+
+    /// A page of the rooms that users can find, with as many as fit into so many bytes of JSON, at least one. An owner reads one
+    /// page at a time.
+    ///
+    /// # Errors
+    /// As for [`MembersReader::read`].
+    pub(super) async fn listed(
+        &self,
+        listed: &ListedRooms,
+        after: Option<&RoomName>,
+        limit: u32,
+        bytes: usize,
+        owner: Owner,
+    ) -> Result<RoomsPage, RequestError> {
+        if listed.is_empty() {
+            return Ok(RoomsPage { rooms: Vec::new(), more: false, is_complete: true });
+        }
+        let unknown = || RequestError::unavailable(Outcome::Refused);
+        if !self.health.knows_presence() {
+            return Err(unknown());
+        }
+        let _slot = self.slots.take(Some(owner)).await;
+        let mut page = listed.page(&*self.presence, after, limit).await?;
+        if !page.is_complete || !self.health.knows_presence() {
+            return Err(unknown());
+        }
+        let size = |size: &RoomSize| encode::string_bytes(size.room.as_str()) + ListedRoom::KEYS_BYTES;
+        let count = answer_size::fitting(page.rooms.iter().map(size), bytes.min(self.queued.answer_bytes()));
+        page.more |= count < page.rooms.len();
+        page.rooms.truncate(count);
+        Ok(page)
     }
 
     /// A page of a room's members, with as many names as fit into so many bytes of JSON, at least one. An owner reads one page

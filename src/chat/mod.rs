@@ -20,6 +20,7 @@ mod join;
 mod lease;
 mod lease_health;
 mod limits;
+mod listed_rooms;
 mod members;
 mod membership;
 mod moderation;

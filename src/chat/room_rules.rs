@@ -1,11 +1,12 @@
-//! What the settings say about rooms. Owns the default room, and which rooms are read-only for users, together with those that
-//! look like them; membership is the session's. Made by `server` before a port is open, asked by requests.
+//! What the settings say about rooms. Owns the default room, the rooms that users can find, and which rooms are read-only for
+//! users, together with those that look like them; membership is the session's. Made by `server` before a port is open, asked by requests.
 
 use std::collections::HashSet;
 
 use unicode_security::confusable_detection::skeleton;
 
 use super::error::RequestError;
+use super::listed_rooms::ListedRooms;
 use crate::config;
 use crate::protocol::{ErrorCode, RoomName};
 
@@ -13,6 +14,7 @@ use crate::protocol::{ErrorCode, RoomName};
 pub struct RoomRules {
     default: RoomName,
     read_only: HashSet<RoomName>,
+    listed: ListedRooms,
     /// Their skeletons (UTS 39): two names with one skeleton look alike. Mostly empty, and then nothing is computed.
     skeletons: HashSet<String>,
 }
@@ -32,8 +34,9 @@ impl RoomRules {
             .iter()
             .map(|name| parse("rooms.read_only", name))
             .collect::<Result<HashSet<_>, _>>()?;
+        let listed = ListedRooms::new(&rooms.listed).map_err(|error| format!("rooms.listed {error}"))?;
         let skeletons = read_only.iter().map(skeleton_of).collect();
-        Ok(Self { default, read_only, skeletons })
+        Ok(Self { default, read_only, listed, skeletons })
     }
 
     /// The room of an `Enter` without a room.
@@ -41,9 +44,14 @@ impl RoomRules {
         &self.default
     }
 
+    /// The rooms that users can find.
+    pub(super) fn listed(&self) -> &ListedRooms {
+        &self.listed
+    }
+
     /// Whether a setting names this room.
     pub(super) fn is_named(&self, room: &RoomName) -> bool {
-        *room == self.default || self.read_only.contains(room)
+        *room == self.default || self.read_only.contains(room) || self.listed.has_name(room)
     }
 
     /// Whether a user may publish there; the server API always may.

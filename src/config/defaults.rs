@@ -142,7 +142,7 @@ impl Default for Server {
 
 impl Default for Rooms {
     fn default() -> Self {
-        Self { default: "lobby".into(), read_only: Vec::new(), quiet_above: 1_000 }
+        Self { default: "lobby".into(), read_only: Vec::new(), listed: Vec::new(), quiet_above: 1_000 }
     }
 }
 

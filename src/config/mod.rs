@@ -292,6 +292,8 @@ pub struct Rooms {
     pub default: String,
     /// Rooms in which users can only read. Messages in them come from the server API.
     pub read_only: Vec<String>,
+    /// The rooms that users can find with `Rooms`: names, and beginnings of names with `*`.
+    pub listed: Vec<String>,
     /// In rooms with more members than this, nobody receives `Enter` and `Leave` events.
     pub quiet_above: usize,
 }

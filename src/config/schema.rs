@@ -42,7 +42,7 @@ impl Setting {
 }
 
 /// Every setting. Bounds that depend on another setting are in `validate`.
-pub(super) static SETTINGS: [Setting; 87] = [
+pub(super) static SETTINGS: [Setting; 88] = [
     Setting::new("host", Text),
     Setting::new("port", Number(0, 65_535)),
     Setting::new("max_connections", Number(1, 10_000_000)),
@@ -125,6 +125,7 @@ pub(super) static SETTINGS: [Setting; 87] = [
     Setting::new("server.trusted_proxies", Networks),
     Setting::new("rooms.default", Text),
     Setting::new("rooms.read_only", Texts),
+    Setting::new("rooms.listed", Texts),
     Setting::new("rooms.quiet_above", Number(0, i64::MAX)),
     Setting::new("drain.delay", Duration("0s", "1h")),
     Setting::new("drain.spread", Duration("0s", "1h")),

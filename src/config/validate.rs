@@ -21,6 +21,9 @@ const MIN_ADMIN_KEY: usize = 16;
 /// pass.
 const BURST: std::ops::RangeInclusive<u32> = 5..=10_000_000;
 
+/// The most entries of `rooms.listed`, and the most of them that end with `*`.
+const MAX_LISTED: (usize, usize) = (1_000, 16);
+
 /// JSON can escape one byte of content as six (`\u0000`), and the rest of a request also takes space.
 const MAX_JSON_GROWTH: usize = 6;
 const MAX_ENVELOPE_BYTES: usize = 4096;
@@ -62,9 +65,26 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
             found.require("rooms.read_only", false, format!("{name:?} {error}"));
         }
     }
+    listed(&config.rooms.listed, &mut found);
     drain(&config.drain, &mut found);
     log(&config.log, &mut found);
     found.0
+}
+
+/// Each entry with `*` is a call to the store for a page of rooms.
+fn listed(entries: &[String], found: &mut Findings) {
+    const KEY: &str = "rooms.listed";
+    for entry in entries {
+        // Another letter behind a beginning must give a name.
+        let name = entry.strip_suffix('*').map_or(entry.clone(), |prefix| format!("{prefix}x"));
+        if let Err(error) = RoomName::parse(&name) {
+            found.require(KEY, false, format!("{entry:?} {error}"));
+        }
+    }
+    let is_short = entries.len() <= MAX_LISTED.0;
+    found.require(KEY, is_short, format!("must have at most {} entries", MAX_LISTED.0));
+    let is_cheap = entries.iter().filter(|entry| entry.ends_with('*')).count() <= MAX_LISTED.1;
+    found.require(KEY, is_cheap, format!("must have at most {} entries that end with `*`", MAX_LISTED.1));
 }
 
 fn auth(auth: &Auth, found: &mut Findings) {

@@ -243,7 +243,7 @@ on_each_store! {
     async fn connection_keeps_one_name(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
-        for kind in ["Enter", "Leave", "GroupChat", "PrivateChat", "Auth", "Typing", "History", "Members", "Markers", "Read", "Ping"] {
+        for kind in ["Enter", "Leave", "GroupChat", "PrivateChat", "Auth", "Typing", "History", "Members", "Rooms", "Markers", "Read", "Ping"] {
             let body = json!({ "sender_username": "mallory", "room": "ops", "content": "x", "seq": 0 });
             let body = if kind == "PrivateChat" { json!({ "sender_username": "mallory", "target_username": "alice", "content": "x" }) } else { body };
             alice.refused(kind, body, "identity_mismatch").await;

@@ -44,6 +44,7 @@ mod redis_user;
 mod resume;
 mod resume_late;
 mod resume_top;
+mod room_lists;
 mod rooms;
 mod schema;
 mod seats;

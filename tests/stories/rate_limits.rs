@@ -103,7 +103,7 @@ on_each_store! {
         })
         .await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
-        for kind in ["History", "Members", "Markers", "Enter"] {
+        for kind in ["History", "Members", "Rooms", "Markers", "Enter"] {
             // 20 × 5, minus at most 50 in the bucket, at 100 per second.
             let took = burst(&mut alice, kind, 20).await;
             assert!(took >= Duration::from_millis(450), "{kind}: {took:?}");

@@ -95,6 +95,7 @@ async fn talk(alice: &mut Client, bob: &mut Client) -> Vec<Value> {
         ("Read", json!({ "room": "ops", "seq": top["seq"] })),
         ("Read", json!({ "target_username": "bob", "message_id": private["message_id"] })),
         ("Markers", json!({})),
+        ("Rooms", json!({})),
         ("Ping", json!({})),
         ("Leave", json!({ "room": "elsewhere" })),
         ("Shout", json!({})),
@@ -121,14 +122,14 @@ on_each_store! {
             assert!(!matches!(decoded, Err(_) | Ok(protocol::ServerMessage::Unknown { .. })), "{frame}: {decoded:?}");
         }
         let acks = frames.iter().filter(|frame| frame["message_type"] == "Ack").count();
-        assert_eq!(acks, 16, "{frames:?}");
+        assert_eq!(acks, 17, "{frames:?}");
     }
 
     async fn enter_and_auth_list_the_features_of_the_node(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
         let features = json!([
-            "auth", "typing", "history", "members", "read", "ping", "markers", "edit", "retract", "react", "resume",
+            "auth", "typing", "history", "members", "read", "ping", "markers", "edit", "retract", "react", "rooms", "resume",
             "received", "reply_to", "thread", "mentions", "attachments", "data",
         ]);
         assert_eq!(alice.ok("Auth", json!({})).await["features"], features);

@@ -42,6 +42,7 @@ on_each_store! {
             ("Leave", json!({})),
             ("Members", json!({})),
             ("Markers", json!({})),
+            ("Rooms", json!({})),
             ("History", json!({})),
             ("Typing", json!({})),
             ("Auth", json!({})),

@@ -101,6 +101,24 @@ impl RedisPresence {
         self.observer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn rooms_pager(&self, live: Vec<Incarnation>) -> RoomsPager<'_> {
+        RoomsPager { router: self.router(), keys: self.keys(), live }
+    }
+
+    /// The incarnations whose leases run, as far as the server and this node know.
+    async fn live(&self) -> Result<Vec<Incarnation>, BackendError> {
+        let ended = self.ended();
+        let leases: Vec<(String, String, String)> =
+            self.lease_action("list", &self.own(), &[], |_| {}).await?;
+        let is_live = |incarnation: &str, beat: &str| {
+            let has_ended =
+                ended.iter().any(|(ended, at)| (ended.as_str(), at.as_str()) == (incarnation, beat));
+            !has_ended && beat.parse().is_ok_and(|beat: f64| beat > 0.0)
+        };
+        let live = leases.into_iter().filter(|(incarnation, _, beat)| is_live(incarnation, beat));
+        Ok(live.map(|(incarnation, ..)| Incarnation(incarnation)).collect())
+    }
+
     /// The leases that have ended for this node: incarnation and beat.
     fn ended(&self) -> Vec<(String, String)> {
         let observer = self.observer();
@@ -190,19 +208,15 @@ impl Presence for RedisPresence {
     }
 
     async fn rooms(&self, after: Option<&RoomName>, limit: u32) -> Result<RoomsPage, BackendError> {
-        let (own, ended) = (self.own(), self.ended());
-        let leases: Vec<(String, String, String)> = self.lease_action("list", &own, &[], |_| {}).await?;
-        let is_live = |incarnation: &str, beat: &str| {
-            let has_ended =
-                ended.iter().any(|(ended, at)| (ended.as_str(), at.as_str()) == (incarnation, beat));
-            !has_ended && beat.parse().is_ok_and(|beat: f64| beat > 0.0)
-        };
-        let live = leases.into_iter().filter(|(incarnation, _, beat)| is_live(incarnation, beat));
-        let live: Vec<Incarnation> = live.map(|(incarnation, ..)| Incarnation(incarnation)).collect();
-        let is_complete = live.contains(&own);
-        RoomsPager { router: self.router(), keys: self.keys(), live }
-            .page(after, limit as usize, is_complete)
-            .await
+        let live = self.live().await?;
+        let is_complete = live.contains(&self.own());
+        self.rooms_pager(live).page(after, limit as usize, is_complete).await
+    }
+
+    async fn sizes(&self, rooms: &[RoomName]) -> Result<RoomsPage, BackendError> {
+        let is_complete = self.live().await?.contains(&self.own());
+        let rooms = self.rooms_pager(Vec::new()).sizes(rooms.to_vec()).await?;
+        Ok(RoomsPage { rooms, more: false, is_complete })
     }
 
     async fn renew(&self) -> Result<Lease, BackendError> {

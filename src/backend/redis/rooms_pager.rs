@@ -43,9 +43,7 @@ impl RoomsPager<'_> {
         let names = names.into_iter().take(limit).map(|name| RoomName::parse(&name));
         let names: Vec<RoomName> =
             names.collect::<Result<_, _>>().map_err(|_| ConnectionRole::Pool.malformed_reply())?;
-        let sizes = self.sizes(&names).await?;
-        let rooms = names.into_iter().zip(sizes).map(|(room, count)| RoomSize { room, count }).collect();
-        Ok(RoomsPage { rooms, more, is_complete })
+        Ok(RoomsPage { rooms: self.sizes(names).await?, more, is_complete })
     }
 
     async fn held(
@@ -62,15 +60,16 @@ impl RoomsPager<'_> {
         self.router.script((Lane::Long, &held), &ROOMS, 1, fill).await
     }
 
-    async fn sizes(&self, rooms: &[RoomName]) -> Result<Vec<u64>, BackendError> {
+    /// Adds to each room how many members it has.
+    pub(super) async fn sizes(&self, rooms: Vec<RoomName>) -> Result<Vec<RoomSize>, BackendError> {
         let keys: Vec<String> = rooms.iter().map(|room| self.keys.members(room)).collect();
         let count = |pipeline: &mut Pipeline, key: &str| {
             pipeline.cmd("ZCARD").arg(key);
         };
         let malformed = || ConnectionRole::Pool.malformed_reply();
         let sizes = self.router.for_each_key(Lane::Long, &keys, 1, count).await.into_iter();
-        sizes
-            .map(|size| from_redis_value(size?.pop().ok_or_else(malformed)?).map_err(|_| malformed()))
-            .collect()
+        let counts =
+            sizes.map(|size| from_redis_value(size?.pop().ok_or_else(malformed)?).map_err(|_| malformed()));
+        rooms.into_iter().zip(counts).map(|(room, count)| Ok(RoomSize { room, count: count? })).collect()
     }
 }

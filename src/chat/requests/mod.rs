@@ -14,6 +14,7 @@ mod names;
 mod ping;
 mod publish;
 mod read;
+mod rooms;
 mod typing;
 
 use std::sync::Arc;
@@ -67,6 +68,7 @@ impl Session {
             AnyRequest::Edit(request) => Box::pin(request.handle(self, id)).await,
             AnyRequest::Retract(request) => Box::pin(request.handle(self, id)).await,
             AnyRequest::React(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::Rooms(request) => Box::pin(request.handle(self, id)).await,
         }
     }
 

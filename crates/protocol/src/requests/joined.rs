@@ -105,6 +105,7 @@ mod tests {
                 "edit",
                 "retract",
                 "react",
+                "rooms",
                 "resume",
                 "received",
                 "reply_to",

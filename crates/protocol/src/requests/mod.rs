@@ -20,6 +20,7 @@ mod publish;
 mod react;
 mod read;
 mod retract;
+mod rooms;
 mod typing;
 
 use serde::de::DeserializeOwned;
@@ -46,6 +47,7 @@ pub use publish::PublishAck;
 pub use react::{MAX_REACTION_BYTES, MAX_REACTIONS, React, reaction};
 pub use read::{Read, ReadUpTo};
 pub use retract::{MAX_REASON_BYTES, Retract, reason};
+pub use rooms::{ListedRoom, MAX_ROOMS, Rooms, RoomsAck};
 pub use typing::Typing;
 
 /// One kind of request: the body of its frame.
@@ -156,4 +158,5 @@ macro_rules! requests {
 
 requests! {
     Enter, Leave, GroupChat, PrivateChat, Auth, Typing, History, Members, Read, Ping, Markers, Edit, Retract, React,
+    Rooms,
 }
