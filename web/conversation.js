@@ -233,12 +233,13 @@ export class Conversation {
 	}
 
 	/**
-	 * Applies the read marker of another device. Markers only move forward. Returns whether the marker of this page is
-	 * further.
+	 * Applies the read marker of another device. Markers only move forward, unless the user has set one back. Returns whether the
+	 * marker of this page is further.
 	 * @param {Marker} [marker]
+	 * @param {boolean} [set]
 	 */
-	readElsewhere(marker) {
-		if (!marker || !this.#isAfter(marker, this.read)) return this.#isAfter(this.read, marker);
+	readElsewhere(marker, set = false) {
+		if (!marker || !(set || this.#isAfter(marker, this.read))) return this.#isAfter(this.read, marker);
 		this.read = positionOf(marker);
 		this.#recount();
 		return false;

@@ -25,7 +25,7 @@ export function receive(session, type, body) {
 	else if (isChange(type)) change(session, conv, type, stored, mine);
 	else if (type === 'Enter' || type === 'Leave') conv?.presence(sender, type === 'Enter');
 	else if (type === 'Typing' && !mine) conv?.typing.set(sender, Date.now());
-	else if (type === 'Read' && mine) conv?.readElsewhere(body);
+	else if (type === 'Read' && mine) conv?.readElsewhere(body, body.set);
 	else if (type === 'Read' && conv && id > conv.peerRead) conv.peerRead = id;
 	else if (type === 'Gap') {
 		const peers = session.list('peer');

@@ -1,5 +1,5 @@
-//! Progress of users. Owns the trait for two kinds of markers, which only move forward: the delivery cursor of a user's
-//! private log, and read markers. Implemented by every backend, called by `chat`.
+//! Progress of users. Owns the trait for two kinds of markers: the delivery cursor of a user's private log, which only moves
+//! forward, and read markers, which go back if the user says so. Implemented by every backend, called by `chat`.
 
 use async_trait::async_trait;
 
@@ -9,6 +9,15 @@ use crate::protocol::{MessageId, Position, RoomMarker, RoomName, UserName};
 /// Maximum of read markers per user for private conversations, and again for rooms. Above it, the marker that moved
 /// longest ago is deleted.
 pub const MAX_READ_MARKERS: usize = 1_000;
+
+/// Where a read marker may move to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Move {
+    /// Only forward.
+    Forward,
+    /// Anywhere: the user wants something to be unread again.
+    Anywhere,
+}
 
 /// Markers of all users. They expire 30 days after their last use.
 #[async_trait]
@@ -23,23 +32,25 @@ pub trait Markers: Send + Sync + 'static {
     async fn room_marker(&self, user: &UserName, room: &RoomName)
     -> Result<Option<RoomMarker>, BackendError>;
 
-    /// Moves the read marker forward by the rules of the cursor. True if it moved.
+    /// Moves the read marker: forward by the rules of the cursor. True if it moved.
     async fn mark_room(
         &self,
         user: &UserName,
         room: &RoomName,
         marker: RoomMarker,
+        to: Move,
     ) -> Result<bool, BackendError>;
 
     /// Returns the user's read markers in private conversations, by peer, at most [`MAX_READ_MARKERS`]. The one that moved last
     /// comes first.
     async fn private_markers(&self, user: &UserName) -> Result<Vec<(UserName, MessageId)>, BackendError>;
 
-    /// Moves a read marker forward (the message ids of a log sort by `seq`). True if it moved.
+    /// Moves a read marker (the message ids of a log sort by `seq`). True if it moved.
     async fn mark_private(
         &self,
         user: &UserName,
         peer: &UserName,
         id: MessageId,
+        to: Move,
     ) -> Result<bool, BackendError>;
 }

@@ -29,7 +29,7 @@ use clock::steady_ms;
 pub(crate) use clock::unix_ms;
 pub use connect::connect;
 pub use error::BackendError;
-pub use markers::{MAX_READ_MARKERS, Markers};
+pub use markers::{MAX_READ_MARKERS, Markers, Move};
 pub use memory::Embedded;
 pub use owner::Owner;
 use presence::{CLAIM_DURATION, STALE_MEMBERS_PER_PAGE};

@@ -122,25 +122,35 @@ impl HistoryReader {
 
 /// Whether a message of a private log belongs to the conversation with `peer`.
 fn is_between(stored: &[u8], log: &Topic, peer: &UserName) -> bool {
-    #[derive(Deserialize)]
-    struct Ends<'a> {
-        #[serde(borrow)]
-        sender_username: Cow<'a, str>,
-        #[serde(borrow)]
-        target_username: Cow<'a, str>,
-    }
     let Topic::User(owner) = log else { return false };
-    let is_pair = |sender: &[u8], target: &[u8]| {
+    ends(stored).is_some_and(|(sender, target)| {
         let (owner, peer) = (owner.as_str().as_bytes(), peer.as_str().as_bytes());
-        (sender, target) == (owner, peer) || (sender, target) == (peer, owner)
-    };
+        (&*sender, &*target) == (owner, peer) || (&*sender, &*target) == (peer, owner)
+    })
+}
+
+/// Who sent a message of a user's private log to this user. `None` for the user's own messages.
+pub(super) fn incoming_from(stored: &[u8], user: &UserName) -> Option<UserName> {
+    let (sender, target) = ends(stored)?;
+    let user = user.as_str().as_bytes();
+    let is_incoming = *target == *user && *sender != *user;
+    is_incoming.then(|| UserName::parse(std::str::from_utf8(&sender).ok()?).ok()).flatten()
+}
+
+/// Sender and target of a private message. `None` if it is none.
+fn ends(stored: &[u8]) -> Option<(Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+    #[derive(Deserialize)]
+    struct Ends {
+        sender_username: String,
+        target_username: String,
+    }
     let (_, stored) = split_kind(stored);
     if let Some((sender, target)) = leading_names(stored) {
-        return is_pair(sender, target);
+        return Some((sender.into(), target.into()));
     }
     let json = [b"{", stored, b"}"].concat();
-    let Ok(ends) = serde_json::from_slice::<Ends<'_>>(&json) else { return false };
-    is_pair(ends.sender_username.as_bytes(), ends.target_username.as_bytes())
+    let ends: Ends = serde_json::from_slice(&json).ok()?;
+    Some((ends.sender_username.into_bytes().into(), ends.target_username.into_bytes().into()))
 }
 
 /// The names at the start of a stored body, as nodes write it: without a look at the content, which may be long. `None` if it

@@ -41,6 +41,7 @@ mod seats;
 mod send_budget;
 mod send_queue;
 mod sent;
+mod sent_markers;
 mod sequencer;
 mod session;
 mod storage_rate;
@@ -48,6 +49,7 @@ mod token_check;
 mod topic;
 mod topic_member;
 mod topic_worker;
+mod unread;
 
 pub use activity::ClientKind;
 pub use admin::{Admin, Issued};

@@ -32,15 +32,20 @@ use super::registry::Registry;
 use super::replay::Replay;
 use super::room_rules::RoomRules;
 use super::seats::NoPlace;
+use super::sent_markers::SentMarkers;
 use super::storage_rate::StorageRate;
 use super::token_check::TokenCheck;
 use super::topic_worker::TopicWorker;
+use super::unread::UnreadReader;
 use crate::backend::{Backend, Notice, Stored};
 use crate::config::{Config, Live};
 use crate::jwt::Verifier;
 use crate::metrics as names;
 use crate::protocol::{CloseReason, ConnectionId, ErrorCode, Extras, MessageId, Token, Topic};
 use crate::supervise::critical;
+
+/// How often the read markers of users who send messages are written.
+const SENT_MARKERS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The receiving end of a node, made before there is a backend to deliver to it.
 pub struct Inlet {
@@ -76,6 +81,8 @@ pub struct Node {
     pub(super) members: MembersReader,
     lease_health: Arc<LeaseHealth>,
     pub(super) cursors: PrivateCursors,
+    pub(super) sent: Arc<SentMarkers>,
+    pub(super) unread: UnreadReader,
     publisher: Publisher,
     attachments: AttachmentRules,
     connections: Arc<Connections>,
@@ -98,6 +105,7 @@ impl Node {
         let slots = Arc::new(ReadSlots::new());
         let queued = registry.queued().clone();
         let replay = Replay::new(registry.clone(), backend.broker.clone());
+        let sent = Arc::new(SentMarkers::new(backend.markers.clone()));
         let jwt = Arc::new(jwt);
         let token_check = TokenCheck::new(backend.tokens.clone(), jwt.clone());
         let node = Arc::new(Self {
@@ -106,9 +114,11 @@ impl Node {
             failed_tokens: FailedTokens::default(),
             joins: Joins::new(replay),
             history: HistoryReader::new(backend.broker.clone(), slots.clone(), queued.clone()),
+            unread: UnreadReader::new(backend.clone(), sent.clone(), slots.clone()),
             members: MembersReader::new(backend.presence.clone(), lease_health.clone(), slots, queued),
             lease_health,
             cursors: PrivateCursors::new(backend.markers.clone()),
+            sent,
             publisher: Publisher::new(
                 backend.broker.clone(),
                 StorageRate::new(config.limits.storage_rate(), config.limits.stored_bytes_burst),
@@ -274,11 +284,13 @@ impl Node {
     }
 
     async fn upkeep(&self, stop: CancellationToken) {
-        let mut tick = interval(Duration::from_secs(1));
+        let [mut tick, mut sent_tick] = [Duration::from_secs(1), SENT_MARKERS_INTERVAL].map(interval);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        sent_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = stop.cancelled() => return self.cursors.write().await,
+                () = stop.cancelled() => return self.write_markers().await,
+                _ = sent_tick.tick() => self.sent.write().await,
                 _ = tick.tick() => self.cursors.write().await,
             }
             gauge!(names::SUBSCRIPTIONS).set(self.registry.len() as f64);
@@ -323,9 +335,14 @@ impl Node {
         }
     }
 
-    /// Writes the cursors and releases the lease, at the end of a drain.
-    pub async fn release(&self) {
+    async fn write_markers(&self) {
         self.cursors.write().await;
+        self.sent.write().await;
+    }
+
+    /// Writes the markers and releases the lease, at the end of a drain.
+    pub async fn release(&self) {
+        self.write_markers().await;
         if let Err(error) = self.backend.presence.release().await {
             tracing::warn!(%error, "the presence lease could not be released; it expires by itself");
         }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use chatnode::backend::{Lease, MAX_READ_MARKERS, SignedToken, TokenHash, TokenRecord};
+use chatnode::backend::{Lease, MAX_READ_MARKERS, Move, SignedToken, TokenHash, TokenRecord};
 use chatnode::protocol::{Epoch, MessageId, Position, RoomMarker, RoomName, UserName};
 use uuid::Uuid;
 
@@ -289,7 +289,7 @@ pub async fn room_markers_move_only_forward(store: &TestStore) {
     {
         let before = markers.room_marker(&alice, &lobby).await.unwrap();
         let marker = RoomMarker { epoch, seq };
-        assert_eq!(markers.mark_room(&alice, &lobby, marker).await.unwrap(), moved, "{seq}");
+        assert_eq!(markers.mark_room(&alice, &lobby, marker, Move::Forward).await.unwrap(), moved, "{seq}");
         let after = markers.room_marker(&alice, &lobby).await.unwrap();
         assert_eq!(after, if moved { Some(marker) } else { before });
     }
@@ -302,17 +302,17 @@ pub async fn private_markers_move_only_forward_and_are_bounded(store: &TestStore
     let (alice, bob) = (user_name("alice"), user_name("bob"));
     let (older, newer) = (MessageId::generate(), MessageId::generate());
     assert_eq!(markers.private_markers(&alice).await.unwrap(), []);
-    assert!(markers.mark_private(&alice, &bob, newer).await.unwrap());
-    assert!(!markers.mark_private(&alice, &bob, older).await.unwrap());
-    assert!(!markers.mark_private(&alice, &bob, newer).await.unwrap());
+    assert!(markers.mark_private(&alice, &bob, newer, Move::Forward).await.unwrap());
+    assert!(!markers.mark_private(&alice, &bob, older, Move::Forward).await.unwrap());
+    assert!(!markers.mark_private(&alice, &bob, newer, Move::Forward).await.unwrap());
     assert_eq!(markers.private_markers(&alice).await.unwrap(), [(bob.clone(), newer)]);
     // The marker that moved longest ago is deleted first. Bob's marker moves again, so the first peer's is the oldest.
     let peers: Vec<UserName> = (0..MAX_READ_MARKERS).map(|i| user_name(&format!("peer {i}"))).collect();
     for (i, peer) in peers.iter().enumerate() {
         if i == MAX_READ_MARKERS / 2 {
-            assert!(markers.mark_private(&alice, &bob, MessageId::generate()).await.unwrap());
+            assert!(markers.mark_private(&alice, &bob, MessageId::generate(), Move::Forward).await.unwrap());
         }
-        assert!(markers.mark_private(&alice, peer, newer).await.unwrap());
+        assert!(markers.mark_private(&alice, peer, newer, Move::Forward).await.unwrap());
     }
     let kept = markers.private_markers(&alice).await.unwrap();
     assert_eq!(kept.len(), MAX_READ_MARKERS);

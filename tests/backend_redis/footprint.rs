@@ -137,6 +137,7 @@ async fn bytes_of_links_are_those_that_are_held() {
         ids.push(node.backend.broker.publish(publish).await.unwrap().position.message_id);
         let [counted, real] = bytes_of_changes(&server);
         assert_eq!(counted, real, "turn {turn}");
+        assert!(ttl_minutes(&server, "chat:{r:lobby}:x") > 24 * 60);
     }
     for target in ids {
         change(&node, &lobby, target, ChangeKind::Retract { tombstone: Bytes::from_static(b"gone") }).await;

@@ -160,8 +160,8 @@ fn cases() -> Vec<Case> {
         case("members", file("members"), room, "{t}m {t}w", "one - 100 one 1 two 0"),
         case("members", file("members"), room, "{t}m {t}w {t}leases {t}nodes", "one - 100"),
         case("rooms", file("rooms"), "ZADD {t}held 0 lobby-bob", "{t}held", "~ 100"),
-        mark("c 3 1000000 2"),
-        mark("a 3 1000000 1"),
+        mark("c 3 1000000 2 0"),
+        mark("a 3 1000000 1 1"),
         case(
             "token",
             file("token"),

@@ -1,5 +1,6 @@
 //! Lists that are larger than one frame: the page follows them to their end.
 
+use chatnode::backend::Move;
 use chatnode::config::Config;
 use chatnode::protocol::MessageId;
 use serde_json::json;
@@ -82,9 +83,13 @@ async fn markers_of_all_pages_count_as_read() {
     // room for the marker of bob.
     fixture.balancer.shut();
     let name = user_name("alice");
-    backend.markers.mark_private(&name, &user_name("bob"), read).await.unwrap();
+    backend.markers.mark_private(&name, &user_name("bob"), read, Move::Forward).await.unwrap();
     for number in 0..300 {
-        backend.markers.mark_private(&name, &user_name(&long_name(number)), read).await.unwrap();
+        backend
+            .markers
+            .mark_private(&name, &user_name(&long_name(number)), read, Move::Forward)
+            .await
+            .unwrap();
     }
     fixture.balancer.open();
     alice.unread("peer=bob", 1).await;

@@ -1,5 +1,6 @@
 //! The size of frames: none is larger than common client libraries take, whatever is stored.
 
+use chatnode::backend::Move;
 use chatnode::config::Config;
 use chatnode::protocol::MessageId;
 use serde_json::{Value, json};
@@ -197,7 +198,7 @@ on_each_store! {
         let mut client = cluster.connect(0, "alice").await;
         assert_eq!(client.ok("Markers", json!({})).await, json!({ "markers": [], "more": false }));
         for count in 0..600 {
-            backend.markers.mark_private(&alice, &user_name(&long_name(count)), id).await.unwrap();
+            backend.markers.mark_private(&alice, &user_name(&long_name(count)), id, Move::Forward).await.unwrap();
         }
         let answer = client.ok("Auth", json!({})).await;
         let read = answer["read"].as_object().unwrap();

@@ -54,3 +54,4 @@ mod storage;
 mod talk;
 mod token_expiry;
 mod tokens;
+mod unread;

@@ -96,6 +96,7 @@ async fn talk(alice: &mut Client, bob: &mut Client) -> Vec<Value> {
         ("Read", json!({ "target_username": "bob", "message_id": private["message_id"] })),
         ("Markers", json!({})),
         ("Rooms", json!({})),
+        ("Unread", json!({ "rooms": ["ops", "other"] })),
         ("Ping", json!({})),
         ("Leave", json!({ "room": "elsewhere" })),
         ("Shout", json!({})),
@@ -122,15 +123,15 @@ on_each_store! {
             assert!(!matches!(decoded, Err(_) | Ok(protocol::ServerMessage::Unknown { .. })), "{frame}: {decoded:?}");
         }
         let acks = frames.iter().filter(|frame| frame["message_type"] == "Ack").count();
-        assert_eq!(acks, 17, "{frames:?}");
+        assert_eq!(acks, 18, "{frames:?}");
     }
 
     async fn enter_and_auth_list_the_features_of_the_node(kind) {
         let cluster = Cluster::start(kind, 1).await;
         let mut alice = cluster.connect(0, "alice").await;
         let features = json!([
-            "auth", "typing", "history", "members", "read", "ping", "markers", "edit", "retract", "react", "rooms", "resume",
-            "received", "reply_to", "thread", "mentions", "attachments", "data",
+            "auth", "typing", "history", "members", "read", "ping", "markers", "edit", "retract", "react", "rooms", "unread",
+            "resume", "received", "reply_to", "thread", "mentions", "attachments", "data",
         ]);
         assert_eq!(alice.ok("Auth", json!({})).await["features"], features);
         assert_eq!(alice.ok("Enter", json!({ "room": "ops" })).await["features"], features);

@@ -1,6 +1,7 @@
 //! Random requests to a node, from clients that make each text as long as they can. Owns the requests and the check of every
 //! frame that comes; the property is in `tests/properties.rs`.
 
+use chatnode::backend::Move;
 use chatnode::protocol::MessageId;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -52,6 +53,7 @@ pub enum Step {
         since: u64,
     },
     Leave,
+    Unread,
     Ping,
     /// A new connection, whose first request is `Auth`.
     Return {
@@ -122,6 +124,7 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => any::<bool>().prop_map(|is_private| Step::Read { is_private }),
         2 => (0_u32..=200, any::<u64>()).prop_map(|(history, since)| Step::Enter { history, since: since >> 11 }),
         1 => Just(Step::Leave),
+        2 => Just(Step::Unread),
         1 => Just(Step::Ping),
         2 => prop::option::of(any::<u64>()).prop_map(|since| Step::Return { since: since.map(|since| since >> 11) }),
         1 => "\\PC{0,300}".prop_map(Step::Raw),
@@ -173,7 +176,11 @@ pub async fn run(start: Start, steps: Vec<Step>) {
     }
     for number in 0..start.markers {
         let other = user_name(&name(10 + number, start.letters));
-        backend.markers.mark_private(&user_name(&own), &other, MessageId::generate()).await.unwrap();
+        backend
+            .markers
+            .mark_private(&user_name(&own), &other, MessageId::generate(), Move::Forward)
+            .await
+            .unwrap();
     }
     let client = cluster.enter(0, &own, &room).await;
     let max_content_bytes = start.max_content_bytes;
@@ -239,6 +246,7 @@ impl Run {
                 let body = json!({ "room": self.room, "history": history, "since": since });
                 self.ask("Enter", body, None).await;
             }
+            Step::Unread => drop(self.ask("Unread", json!({}), None).await),
             Step::Leave => drop(self.ask("Leave", json!({ "room": self.room }), None).await),
             Step::Ping => drop(self.ask("Ping", json!({}), None).await),
             Step::Return { since } => {

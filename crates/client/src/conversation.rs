@@ -340,12 +340,13 @@ impl Conversation {
     }
 
     /// This user has read the conversation on another device, up to the messages that fit.
-    pub(crate) fn read_elsewhere(&mut self, me: &UserName, is_read: impl Fn(&Message) -> bool) {
+    pub(crate) fn read_elsewhere(&mut self, me: &UserName, is_read: impl Fn(&Message) -> bool, set: bool) {
         let newer = self.lines.iter().rev().map_while(|line| match line {
             Line::Message(message) if is_read(message) => None,
             line => Some(usize::from(line.is_unread_by(me))),
         });
-        self.unread = self.unread.min(newer.sum());
+        let unread = newer.sum();
+        self.unread = if set { unread } else { self.unread.min(unread) };
     }
 }
 

@@ -53,5 +53,5 @@ pub(crate) fn read(me: &UserName, topic: Topic, position: &Position) -> Read {
         Topic::Room(room) => ReadUpTo::Room { room: Some(room), seq: position.seq },
         Topic::User(target_username) => ReadUpTo::User { target_username, message_id: position.message_id },
     };
-    Read { sender_username: me.clone(), up_to }
+    Read { sender_username: me.clone(), up_to, set: false }
 }

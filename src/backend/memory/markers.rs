@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use indexmap::IndexMap;
 
 use super::lock::lock;
-use crate::backend::{BackendError, MAX_READ_MARKERS, Markers, steady_ms};
+use crate::backend::{BackendError, MAX_READ_MARKERS, Markers, Move, steady_ms};
 use crate::protocol::{MessageId, Position, RoomMarker, RoomName, UserName};
 
 /// Time until markers expire, from their last use. The same as in Redis.
@@ -125,10 +125,12 @@ impl Markers for MemoryMarkers {
         user: &UserName,
         room: &RoomName,
         marker: RoomMarker,
+        to: Move,
     ) -> Result<bool, BackendError> {
         let mut users = lock(&self.users);
         let rooms = &mut users.entry(user, steady_ms()).rooms;
-        if rooms.get(room).is_some_and(|old| old.epoch == marker.epoch && old.seq >= marker.seq) {
+        let is_back = |old: &RoomMarker| old.epoch == marker.epoch && old.seq > marker.seq;
+        if rooms.get(room).is_some_and(|old| *old == marker || (to == Move::Forward && is_back(old))) {
             return Ok(false);
         }
         move_to_end(rooms, room, marker);
@@ -146,10 +148,11 @@ impl Markers for MemoryMarkers {
         user: &UserName,
         peer: &UserName,
         id: MessageId,
+        to: Move,
     ) -> Result<bool, BackendError> {
         let mut users = lock(&self.users);
         let peers = &mut users.entry(user, steady_ms()).peers;
-        if peers.get(peer).is_some_and(|old| *old >= id) {
+        if peers.get(peer).is_some_and(|old| *old == id || (to == Move::Forward && *old > id)) {
             return Ok(false);
         }
         move_to_end(peers, peer, id);

@@ -11,7 +11,7 @@ use super::keys::Keys;
 use super::router::Router;
 use super::script::MARK;
 use super::server::Lane;
-use crate::backend::{BackendError, MAX_READ_MARKERS, Markers};
+use crate::backend::{BackendError, MAX_READ_MARKERS, Markers, Move};
 use crate::protocol::{MessageId, Position, RoomMarker, RoomName, UserName};
 
 /// Time until markers expire, from their last use: 30 days, as for logs.
@@ -38,9 +38,10 @@ impl RedisMarkers {
         from_redis_value(replies.swap_remove(0)).map_err(|_| ConnectionRole::Command.malformed_reply())
     }
 
-    async fn mark(&self, keys: [&str; 2], field: &str, value: &str) -> Result<bool, BackendError> {
+    async fn mark(&self, keys: [&str; 2], field: &str, value: &str, to: Move) -> Result<bool, BackendError> {
         let fill = |cmd: &mut Cmd| {
             cmd.arg(&keys).arg(field).arg(value).arg(TTL_MS).arg(MAX_READ_MARKERS);
+            cmd.arg(u8::from(to == Move::Anywhere));
         };
         self.router.script((Lane::Short, keys[0]), &MARK, 2, fill).await
     }
@@ -69,7 +70,8 @@ impl Markers for RedisMarkers {
     async fn advance_cursor(&self, user: &UserName, position: Position) -> Result<(), BackendError> {
         let Position { epoch, seq, message_id } = position;
         let key = self.keys.cursor(user);
-        self.mark([&key, &key], CURSOR, &format!("{epoch} {seq} {message_id}")).await.map(drop)
+        let value = format!("{epoch} {seq} {message_id}");
+        self.mark([&key, &key], CURSOR, &value, Move::Forward).await.map(drop)
     }
 
     async fn room_marker(
@@ -85,10 +87,11 @@ impl Markers for RedisMarkers {
         user: &UserName,
         room: &RoomName,
         marker: RoomMarker,
+        to: Move,
     ) -> Result<bool, BackendError> {
         let [markers, moved] = &self.keys.room_markers(user);
         let value = format!("{} {}", marker.epoch, marker.seq);
-        self.mark([markers, moved], room.as_str(), &value).await
+        self.mark([markers, moved], room.as_str(), &value, to).await
     }
 
     async fn private_markers(&self, user: &UserName) -> Result<Vec<(UserName, MessageId)>, BackendError> {
@@ -118,8 +121,9 @@ impl Markers for RedisMarkers {
         user: &UserName,
         peer: &UserName,
         id: MessageId,
+        to: Move,
     ) -> Result<bool, BackendError> {
         let [markers, moved] = &self.keys.private_markers(user);
-        self.mark([markers, moved], peer.as_str(), &id.to_string()).await
+        self.mark([markers, moved], peer.as_str(), &id.to_string(), to).await
     }
 }

@@ -16,6 +16,7 @@ mod publish;
 mod read;
 mod rooms;
 mod typing;
+mod unread;
 
 use std::sync::Arc;
 
@@ -69,6 +70,7 @@ impl Session {
             AnyRequest::Retract(request) => Box::pin(request.handle(self, id)).await,
             AnyRequest::React(request) => Box::pin(request.handle(self, id)).await,
             AnyRequest::Rooms(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::Unread(request) => Box::pin(request.handle(self, id)).await,
         }
     }
 

@@ -39,6 +39,9 @@ async fn publish(
     let from = Submission { sender, to, client_id: id.map(RequestId::as_str), owner, message_id };
     let stored = session.node.publish(&from, content, extras).await?;
     session.span.stored(stored.position.message_id, stored.duplicate);
+    if !stored.duplicate {
+        session.node.sent.note(sender, to, stored.position);
+    }
     session.node.registry.write_soon(session.outbox());
     Ok(PublishAck {
         message_id: stored.position.message_id,

@@ -1,8 +1,8 @@
-//! `Read`. Owns the checks of a marker, and to whom its move is announced; that it only moves forward is the backend's
+//! `Read`. Owns the checks of a marker, and to whom its move is announced; where it may move to is the backend's
 //! business. Called by `dispatch`.
 
 use super::{Handle, Id, Reply, Result, Session, ack, unready};
-use crate::backend::{PageLimit, Range};
+use crate::backend::{Move, PageLimit, Range};
 use crate::chat::error::RequestError;
 use crate::protocol::requests::{Done, Read, ReadUpTo};
 use crate::protocol::{ErrorCode, MessageId, RoomMarker, RoomName, Topic, UserName, encode, events};
@@ -11,16 +11,26 @@ impl Handle for Read {
     async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
         let user = self.sender_username;
         match self.up_to {
-            ReadUpTo::Room { room, seq } => read_room(session, user, room, seq).await?,
+            ReadUpTo::Room { room, seq } => read_room(session, user, room, seq, self.set).await?,
             ReadUpTo::User { target_username, message_id } => {
-                read_private(session, user, target_username, message_id).await?;
+                read_private(session, user, target_username, message_id, self.set).await?;
             }
         }
         Ok(ack::<Self>(id, &Done {}))
     }
 }
 
-async fn read_room(session: &Session, user: UserName, room: Option<RoomName>, seq: u64) -> Result<()> {
+fn move_of(set: bool) -> Move {
+    if set { Move::Anywhere } else { Move::Forward }
+}
+
+async fn read_room(
+    session: &Session,
+    user: UserName,
+    room: Option<RoomName>,
+    seq: u64,
+    set: bool,
+) -> Result<()> {
     let room = session.membership(room)?;
     let top = session.rooms[&room].member.hold.topic.top().ok_or_else(unready)?;
     if seq > top.seq {
@@ -28,9 +38,12 @@ async fn read_room(session: &Session, user: UserName, room: Option<RoomName>, se
         return Err(RequestError::new(ErrorCode::InvalidMessage, message));
     }
     let marker = RoomMarker { epoch: top.epoch, seq };
-    if session.node.backend.markers.mark_room(&user, &room, marker).await? {
+    if set {
+        session.node.sent.forget(&user, &Topic::Room(room.clone()));
+    }
+    if session.node.backend.markers.mark_room(&user, &room, marker, move_of(set)).await? {
         let up_to = events::ReadUpTo::Room { room, marker };
-        let event = events::Read { sender_username: user.clone(), up_to };
+        let event = events::Read { sender_username: user.clone(), up_to, set };
         session.announce(&Topic::User(user), encode::event_json(&event)).await?;
     }
     Ok(())
@@ -41,12 +54,16 @@ async fn read_private(
     user: UserName,
     peer: UserName,
     message_id: MessageId,
+    set: bool,
 ) -> Result<()> {
     session.bind_quietly(&user).await?;
     check_is_written(session, &user, message_id).await?;
-    if session.node.backend.markers.mark_private(&user, &peer, message_id).await? {
+    if set {
+        session.node.sent.forget(&user, &Topic::User(peer.clone()));
+    }
+    if session.node.backend.markers.mark_private(&user, &peer, message_id, move_of(set)).await? {
         let up_to = events::ReadUpTo::User { target_username: peer.clone(), message_id };
-        let event = encode::event_json(&events::Read { sender_username: user.clone(), up_to });
+        let event = encode::event_json(&events::Read { sender_username: user.clone(), up_to, set });
         session.announce(&Topic::User(user.clone()), event.clone()).await?;
         if peer != user {
             session.announce(&Topic::User(peer), event).await?;

@@ -144,13 +144,15 @@ fn marker_of_another_device_lowers_the_unread_count() {
     }
     room.push(Line::Gap(GapReason::Trimmed.into()));
     room.unread = 4;
-    room.read_elsewhere(&me, |message| message.position.seq <= 2);
+    room.read_elsewhere(&me, |message| message.position.seq <= 2, false);
     assert_eq!(room.unread, 2, "a message and a gap");
-    room.read_elsewhere(&me, |message| message.position.seq <= 1);
+    room.read_elsewhere(&me, |message| message.position.seq <= 1, false);
     assert_eq!(room.unread, 2, "an older marker changes nothing");
     room.unread = 0;
-    room.read_elsewhere(&me, |_| false);
+    room.read_elsewhere(&me, |_| false, false);
     assert_eq!(room.unread, 0);
+    room.read_elsewhere(&me, |message| message.position.seq <= 1, true);
+    assert_eq!(room.unread, 3, "the user wants two messages to be unread again");
 }
 
 #[test]

@@ -82,12 +82,12 @@ impl Model {
     }
 
     /// This user has read a conversation on another device, or another user has read their conversation with this one.
-    fn read(&mut self, events::Read { sender_username: reader, up_to }: events::Read) {
+    fn read(&mut self, events::Read { sender_username: reader, up_to, set }: events::Read) {
         let report = match up_to {
             ReadUpTo::User { target_username: peer, message_id } => {
                 let is_mine = reader == self.me;
                 if is_mine {
-                    self.read_elsewhere(&peer, message_id);
+                    self.read_elsewhere(&peer, message_id, set);
                 } else if let Some(other) = self.conversations.find(&Topic::User(reader.clone())) {
                     other.attention.peer_has_read(message_id);
                 }
@@ -97,7 +97,7 @@ impl Model {
                 let is_read =
                     |message: &Message| message.position.epoch == epoch && message.position.seq <= seq;
                 if let Some(conversation) = self.conversations.find(&Topic::Room(room.clone())) {
-                    conversation.read_elsewhere(&self.me, is_read);
+                    conversation.read_elsewhere(&self.me, is_read, set);
                 }
                 Event::ReadRoom { room, epoch, seq }
             }

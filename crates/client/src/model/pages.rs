@@ -99,11 +99,11 @@ impl Model {
     }
 
     /// The user has read with a peer on another device, up to this message.
-    pub(super) fn read_elsewhere(&mut self, peer: &UserName, message_id: MessageId) {
+    pub(super) fn read_elsewhere(&mut self, peer: &UserName, message_id: MessageId, set: bool) {
         if self.conversations.keeps_history() {
             let marker = self.read_markers.entry(peer.clone()).or_default();
-            *marker = message_id.max(*marker);
-            self.apply_read_marker(&Topic::User(peer.clone()));
+            *marker = if set { message_id } else { message_id.max(*marker) };
+            self.apply_marker(&Topic::User(peer.clone()), set);
         }
     }
 
@@ -116,9 +116,13 @@ impl Model {
 
     /// The same for one conversation, after a message came.
     pub(super) fn apply_read_marker(&mut self, topic: &Topic) {
+        self.apply_marker(topic, false);
+    }
+
+    fn apply_marker(&mut self, topic: &Topic, set: bool) {
         let Some(read) = topic.user().and_then(|peer| self.read_markers.get(peer)).copied() else { return };
         if let Some(conversation) = self.conversations.find(topic) {
-            conversation.read_elsewhere(&self.me, |message| message.id() <= read);
+            conversation.read_elsewhere(&self.me, |message| message.id() <= read, set);
         }
     }
 }

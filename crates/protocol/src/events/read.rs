@@ -17,6 +17,9 @@ pub struct Read {
     /// What it has read.
     #[serde(flatten)]
     pub up_to: ReadUpTo,
+    /// The marker may have gone back: what follows it is unread again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub set: bool,
 }
 
 /// What was read.

@@ -106,6 +106,7 @@ mod tests {
                 "retract",
                 "react",
                 "rooms",
+                "unread",
                 "resume",
                 "received",
                 "reply_to",

@@ -22,6 +22,7 @@ mod read;
 mod retract;
 mod rooms;
 mod typing;
+mod unread;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,7 @@ pub use read::{Read, ReadUpTo};
 pub use retract::{MAX_REASON_BYTES, Retract, reason};
 pub use rooms::{ListedRoom, MAX_ROOMS, Rooms, RoomsAck};
 pub use typing::Typing;
+pub use unread::{MAX_UNREAD_ROOMS, Unread, UnreadAck, UnreadInRoom, UnreadOfPeer};
 
 /// One kind of request: the body of its frame.
 pub trait Request: Serialize + DeserializeOwned + Into<AnyRequest> {
@@ -159,4 +161,5 @@ macro_rules! requests {
 requests! {
     Enter, Leave, GroupChat, PrivateChat, Auth, Typing, History, Members, Read, Ping, Markers, Edit, Retract, React,
     Rooms,
+    Unread,
 }

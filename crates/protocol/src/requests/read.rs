@@ -17,6 +17,9 @@ pub struct Read {
     /// What it has read.
     #[serde(flatten)]
     pub up_to: ReadUpTo,
+    /// The marker may also go back: what follows it is unread again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub set: bool,
 }
 
 /// What a `Read` marks.
@@ -72,11 +75,14 @@ struct Body {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Option<MessageId>"))]
     message_id: Option<Box<RawValue>>,
+    /// True: the marker may also go back.
+    #[serde(default)]
+    set: Option<bool>,
 }
 
 impl<'de> Deserialize<'de> for Read {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Body { sender_username, room, target_username, seq, message_id } =
+        let Body { sender_username, room, target_username, seq, message_id, set } =
             Body::deserialize(deserializer)?;
         let up_to = match topic(room, target_username).map_err(de::Error::custom)? {
             Some(Topic::User(target_username)) => {
@@ -94,7 +100,7 @@ impl<'de> Deserialize<'de> for Read {
                 ReadUpTo::Room { room: room.and_then(|topic| topic.room().cloned()), seq }
             }
         };
-        Ok(Self { sender_username, up_to })
+        Ok(Self { sender_username, up_to, set: set.unwrap_or_default() })
     }
 }
 

@@ -283,7 +283,7 @@ local function publish(at, key)
       local failed = write(log, id, sent_at, body, field, is_change)
       if failed then return failed end
       if is_change then apply_change(log, logs.change, id, seq, changes_ttl) end
-      if log.links then apply_links(log, seq + 0, changes_ttl) end
+      if log.links then apply_links(log, changes_ttl) end
       if log.is_new and (i < count or is_first) and not complete_log then redis.call('HSET', log.meta, 'n', 1) end
     end
   end
