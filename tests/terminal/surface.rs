@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::cluster::{Cluster, Kind};
 use crate::support::fake_balancer::FakeBalancer;
@@ -49,10 +49,22 @@ async fn lines_tell_of_changes_and_take_the_same_commands() {
     {
         assert!(rows.iter().any(|row| row == line), "{line}: {rows:#?}");
     }
-    ann.types("/react ok\r/edit hello all\r/delete\r");
     assert_eq!(bob.next("React").await["reaction"], "👍");
-    assert_eq!(bob.next("React").await["target"]["message_id"], hi["message_id"]);
-    assert_eq!(bob.next("Retract").await["target"]["message_id"], *hello);
+    for (command, kind, message) in [
+        ("/react ok", "React", &hi["message_id"]),
+        ("/edit hello all", "Edit", hello),
+        ("/delete", "Retract", hello),
+    ] {
+        ann.types(&format!("{command}\r"));
+        let is_hers = |frame: &Value| {
+            frame["message_type"] == kind && frame["message_body"]["sender_username"] == "ann"
+        };
+        let change = bob.wait_for(command, is_hers).await;
+        assert_eq!(change["message_body"]["target"]["message_id"], *message, "{command}");
+        // Once she has heard this, her own change has come back to her.
+        bob.say("ops", &format!("after {command}")).await;
+        ann.shows(&format!("#ops bob: after {command}")).await;
+    }
     bob.ok("Retract", json!({ "room": "ops", "message_id": hi["message_id"], "reason": "a typo" })).await;
     ann.shows("#ops a message of bob was deleted: a typo").await;
     ann.types("/edit\r");

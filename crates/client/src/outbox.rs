@@ -86,6 +86,11 @@ impl Outbox {
         self.items.iter().find(|item| item.id == *id)
     }
 
+    /// What is on its way to a topic.
+    pub(crate) fn payloads(&self, topic: &Topic) -> impl Iterator<Item = &Payload> {
+        self.items.iter().filter(move |item| item.topic == *topic).map(|item| &item.payload)
+    }
+
     /// The indices of the messages whose turn it is: the oldest of each topic.
     fn heads(&self) -> Vec<usize> {
         let mut topics = HashSet::new();

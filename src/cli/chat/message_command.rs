@@ -39,11 +39,24 @@ pub(super) fn run(
         return Some(refuse(model, &format!("this node runs an older version, without /{word}")));
     }
     let (number, text) = numbered(rest);
+    // The newest one of the user may not be here yet: another one would be changed.
+    if is_own && (number.is_some() || marked.is_none()) && model.is_sending() {
+        return Some(refuse(
+            model,
+            &format!("/{word}: your last message is still on its way; wait until it is stored"),
+        ));
+    }
     let message = match find(model, number, marked, is_own) {
         Ok(message) => message,
         Err(why) => return Some(refuse(model, &format!("/{word}: {why}"))),
     };
     let (id, version) = (message.id(), message.version.unwrap_or(message.id()));
+    if word == "edit" && model.is_changing(id) {
+        return Some(refuse(
+            model,
+            "/edit: your last change of this message is still on its way; wait until it is stored",
+        ));
+    }
     let change = match word {
         "edit" if text.is_empty() => return Some(Outcome::Edit(id, message.content.clone())),
         "edit" => Change::Edit { content: text.to_owned(), if_version: Some(version) },
@@ -215,6 +228,23 @@ mod tests {
             assert_eq!(model.current().unwrap().lines.back().unwrap().text(), why);
             assert!(sent(&mut model).is_empty());
         }
+        let mut waiting = model(&senders);
+        for (command, outcome) in [
+            ("/edit one", Outcome::Changed),
+            ("/edit two", Outcome::Refused),
+            ("hello", Outcome::Done),
+            ("/delete", Outcome::Refused),
+            ("/delete ^1", Outcome::Refused),
+            ("/react 👍", Outcome::Changed),
+        ] {
+            assert_eq!(run_command(&mut waiting, command, None, Instant::now()), outcome, "{command}");
+        }
+        let marked = id(1).parse().ok();
+        assert_eq!(
+            run_command(&mut waiting, "/delete", marked, Instant::now()),
+            Outcome::Changed,
+            "it is known"
+        );
         let edit = run_command(&mut model(&senders), "/edit", None, Instant::now());
         assert_eq!(edit, Outcome::Edit(id(1).parse().unwrap(), "m1".into()));
         let nobody = run_command(&mut model(&[]), "/delete", None, Instant::now());

@@ -28,6 +28,18 @@ impl Model {
         true
     }
 
+    /// Whether a message to the conversation on show is on its way: the newest of this user may not be among its lines.
+    pub fn is_sending(&self) -> bool {
+        let is_message = |payload: &Payload| matches!(payload, Payload::Message(_));
+        self.current().is_some_and(|current| self.outbox.payloads(&current.topic).any(is_message))
+    }
+
+    /// Whether a change of this message of the conversation on show is on its way.
+    pub fn is_changing(&self, message_id: MessageId) -> bool {
+        let is_change = |payload: &Payload| matches!(payload, Payload::Change { message_id: of, .. } if *of == message_id);
+        self.current().is_some_and(|current| self.outbox.payloads(&current.topic).any(is_change))
+    }
+
     /// Sends a message or a change with this id to a room or a user.
     pub(crate) fn publish(&mut self, id: RequestId, topic: Topic, payload: Payload, now: Instant) {
         let is_refused =
