@@ -64,7 +64,7 @@ function preview({ mime, width = 0, height = 0 }, address) {
 export function attachmentsOf(attachments) {
 	const files = attachments.map((attachment) => {
 		const { url, name, bytes } = attachment;
-		const label = [el('bdi', {}, name), el('small', { dir: 'auto' }, sizeOf(bytes))];
+		const label = [el('bdi', {}, name), ' ', el('small', { dir: 'auto' }, sizeOf(bytes))];
 		const address = addressOf(url);
 		if (!address) return el('span', { class: 'file' }, ...label);
 		const elsewhere = { target: '_blank', rel: 'noopener noreferrer', referrerpolicy: 'no-referrer' };

@@ -67,7 +67,9 @@ export function bubble(item, { first, last, mine, named, state }, around) {
 	const line = el('div', { class: `line ${state} ${mine ? 'mine' : ''} ${first ? 'first' : ''}` });
 	if (named && !mine) line.append(last ? face(item.from) : el('span', { class: 'avatar none' }));
 	const called = isCalled && spoken(texts.mentionsYou);
-	const parts = [tint(sender, item.from), called, answered(around), text, files, reactions, meta];
+	// Beside the reactions there is place for it.
+	reactions?.append(meta);
+	const parts = [tint(sender, item.from), called, answered(around), text, files, reactions ?? meta];
 	line.append(el('div', { class: isCalled ? 'bubble called' : 'bubble' }, ...parts));
 	const more = el('button', { class: 'more', type: 'button', tabindex: '-1', 'aria-haspopup': 'menu' }, icon('more'));
 	Object.assign(more, { ariaLabel: actionsLabel(item), ariaExpanded: 'false', onclick: () => menu(more) });

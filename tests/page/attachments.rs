@@ -28,7 +28,7 @@ async fn pictures_of_listed_hosts_are_shown_and_files_linked() {
     bob.ok("GroupChat", json!({ "room": "ops", "content": "see", "attachments": files })).await;
     let links = "[...document.querySelectorAll('.file')].map(({ textContent, href, target, rel }) => [textContent, href, target, rel])";
     alice.sees("the files are shown", "document.querySelectorAll('.file').length === 4").await;
-    let link = |name: &str| json!([format!("{name}12.3 kB"), url, "_blank", "noopener noreferrer"]);
+    let link = |name: &str| json!([format!("{name} 12.3 kB"), url, "_blank", "noopener noreferrer"]);
     let names = ["wide.png", "plain.webp", "drawing.svg", "page.html"];
     assert_eq!(alice.js(links).await, json!(names.map(link)));
     let pictures = "[...document.querySelectorAll('.file img')].map((image) =>

@@ -50,14 +50,18 @@ async fn page_fits_every_screen_in_both_colour_schemes() {
     }
     let [bob, chiara, deniz, erik] = &mut others[..] else { unreachable!() };
     alice.opens("room=operations").await;
-    bob.say("operations", "Good morning! I’m about to upgrade the second node.").await;
+    let plan = bob.say("operations", "Good morning! I’m about to upgrade the second node.").await;
     bob.say("operations", "The notes are at https://example.com/notes/upgrade").await;
-    chiara.say("operations", "Go ahead. The first one took **40 s**: see `chatnode nodes`.").await;
+    let answer = "Go ahead. The first one took **40 s**: see `chatnode nodes`.";
+    let answer = json!({ "room": "operations", "content": answer, "reply_to": plan["message_id"] });
+    chiara.ok("GroupChat", answer).await;
     alice
         .sees("the messages have arrived", "document.querySelectorAll('#timeline .text').length === 3")
         .await;
     alice.says("Is anybody still connected to it?").await;
-    deniz.say("operations", "About 12,000 people.").await;
+    let count =
+        json!({ "room": "operations", "content": "@Alice About 12,000 people.", "mentions": ["Alice"] });
+    deniz.ok("GroupChat", count).await;
     deniz.say("operations", "They’ll move to the others by themselves 🙂").await;
     erik.say("operations", "אני מסתכל על הגרפים.").await;
     alice
@@ -65,7 +69,12 @@ async fn page_fits_every_screen_in_both_colour_schemes() {
         .await;
     alice.says("Then let’s do it.").await;
     bob.say("operations", "🚀").await;
-    bob.say("operations", "Done. One reconnect, nothing lost.").await;
+    let done = bob.say("operations", "Done. One reconnect, nothing lost.").await;
+    for other in [&mut *chiara, &mut *deniz] {
+        let reaction =
+            json!({ "room": "operations", "message_id": done["message_id"], "reaction": "🎉", "on": true });
+        other.ok("React", reaction).await;
+    }
     chiara.whisper("Alice", "Lunch at one?").await;
     deniz.whisper("Alice", "Thanks for the review!").await;
     erik.ok("Enter", json!({ "room": "design" })).await;
@@ -75,6 +84,9 @@ async fn page_fits_every_screen_in_both_colour_schemes() {
         .await;
     alice.unread("peer=Chiara", 1).await;
     alice.unread("room=design", 1).await;
+    alice
+        .sees("the reactions have arrived", "document.querySelector('.chosen')?.textContent === '🎉 2'")
+        .await;
 
     // One day, messages in groups, each in the direction of its script; a message of emoji only is large.
     assert_eq!(
@@ -89,7 +101,7 @@ async fn page_fits_every_screen_in_both_colour_schemes() {
     let size = "parseFloat(getComputedStyle(document.querySelector('.emoji')).fontSize)";
     assert!(alice.js(size).await.as_f64().unwrap() > 30.0);
 
-    alice.has_screen(1280, 800, false).await;
+    alice.has_screen(1280, 890, false).await;
     fits(&alice).await;
     assert!(lightness(&alice).await > 200.0);
     alice.sees("the members are shown", "document.querySelectorAll('#members a').length === 5").await;
