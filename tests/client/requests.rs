@@ -8,6 +8,7 @@ use chatnode_client::{ErrorCode, Event, RequestError, SendError, StopReason, Use
 use serde_json::json;
 
 use crate::program::{connect, content, message, next, options, room, soon, until, user};
+use crate::support::backend::{room_name, user_name};
 use crate::support::cluster::{Cluster, Kind};
 
 /// A refused room fails its messages at once; old messages come if the program asks for them.
@@ -150,8 +151,12 @@ async fn typing_presence_and_read_markers_are_events() {
         Event::Message(message) if message.content == "psst" => Some(message.clone()),
         _ => None,
     });
-    phone.mark_read(&psst.await).await.unwrap();
+    let psst = psst.await;
+    assert_eq!(soon(phone.unread(&["ops"])).await.unwrap().users[&user_name("bob")].unread, 1);
+    phone.mark_read(&psst).await.unwrap();
     bob.wait_for("the read marker", |frame| frame["message_type"] == "Read").await;
+    let unread = soon(phone.unread(&["ops"])).await.unwrap();
+    assert!(unread.users.is_empty() && unread.rooms[&room_name("ops")].unread == 0);
 
     bob.leave().await;
     let left = until(&mut events, "that bob left", |event| match event {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatnode_protocol::requests::{Features, Ping};
+use chatnode_protocol::requests::{Features, Ping, Unread, UnreadAck};
 use chatnode_protocol::{
     Ack, ClientMessage, MAX_HISTORY, MessageId, Request, RequestId, RoomName, Token, Topic, UserName,
 };
@@ -268,6 +268,16 @@ impl Client {
             more: page.more,
         })
         .await
+    }
+
+    /// How many messages the user has not read: in these rooms, at most 100, joined or not, and of each user who wrote privately.
+    ///
+    /// # Errors
+    /// A name is invalid, there is no connection, the node is too old to count, or the client has ended.
+    pub async fn unread(&self, rooms: &[&str]) -> Result<UnreadAck, RequestError> {
+        let rooms = rooms.iter().map(|room| room_name(room)).collect::<Result<_, _>>()?;
+        let request = Unread { sender_username: self.user().clone(), rooms: Some(rooms) };
+        self.ask(&request, |counts, _| counts).await
     }
 
     /// Shows a room or a user that this user is typing. Others show it for five seconds: call this at most every three.
