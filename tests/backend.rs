@@ -107,6 +107,7 @@ for_each_backend! {
         changes_of_a_message_are_bounded,
         private_change_reaches_both_logs,
         page_of_messages_leaves_changes_out,
+        page_says_whether_messages_were_changed,
         trimmed_message_takes_its_changes_along;
     life:
         few_messages_agree_with_a_model,

@@ -138,6 +138,8 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// True if more entries follow in the direction of reading: newer ones for [`Range::After`], older ones otherwise.
     pub more: bool,
+    /// False if no message of the log was ever changed: then all its entries are messages as they are.
+    pub has_changes: bool,
 }
 
 /// A part of a log: its messages without the changes, each with what they come to.
@@ -147,9 +149,10 @@ pub struct MessagePage {
     pub top: Position,
     /// Messages with ascending `seq`.
     pub messages: Vec<(Entry, Fold)>,
-    /// The lowest `seq` that was looked at.
-    pub reached: u64,
-    /// True if there are older entries.
+    /// The lowest `seq` that was looked at, and the highest one; all between them were. In a page that looked at nothing, the
+    /// first one is greater.
+    pub looked_at: (u64, u64),
+    /// True if more entries follow in the direction of reading: newer ones for [`Range::After`], older ones otherwise.
     pub more: bool,
 }
 
@@ -194,12 +197,12 @@ pub trait Broker: Send + Sync + 'static {
     /// Reads a page of the log.
     async fn history(&self, topic: &Topic, range: Range, limit: PageLimit) -> Result<Page, BackendError>;
 
-    /// Reads messages of the log that are below a `seq`, or the newest ones, and what their changes come to for this reader. A call
-    /// looks at a bounded number of entries, so a page may be empty although there are more.
+    /// Reads messages of the log, and what their changes come to for this reader. A call looks at a bounded number of entries, so a
+    /// page may be empty although there are more.
     async fn messages(
         &self,
         topic: &Topic,
-        before: Option<u64>,
+        range: Range,
         limit: PageLimit,
         reader: Option<&UserName>,
     ) -> Result<MessagePage, BackendError>;

@@ -91,11 +91,11 @@ impl Broker for FlawedBroker {
     async fn messages(
         &self,
         topic: &Topic,
-        before: Option<u64>,
+        range: Range,
         limit: PageLimit,
         reader: Option<&UserName>,
     ) -> Result<MessagePage, BackendError> {
-        self.broker.messages(topic, before, limit, reader).await
+        self.broker.messages(topic, range, limit, reader).await
     }
 
     async fn unread(

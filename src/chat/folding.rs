@@ -13,9 +13,10 @@ use crate::protocol::stored;
 /// The members of a stored message, by name. Names of nodes have no escapes in JSON.
 type Members<'a> = BTreeMap<&'a str, &'a RawValue>;
 
-/// The members of the JSON object of a message. Those of an unchanged one are its stored body. Reactions are left out from the
-/// rarest on, so that the object has at most so many bytes if it can.
-pub(super) fn folded(entry: Entry, mut fold: Fold, max_bytes: usize) -> Bytes {
+/// The members of the JSON object of a message, read when the newest entry of its log was `top_seq`. Those of an unchanged one are
+/// its stored body. Reactions are left out from the rarest on, so that the object has at most so many bytes if it can. Beside them
+/// stands up to which entry they are counted: a client that is sent the same changes one by one must not count them again.
+pub(super) fn folded(entry: Entry, mut fold: Fold, top_seq: u64, max_bytes: usize) -> Bytes {
     if fold.is_retracted {
         return retracted(&entry);
     }
@@ -29,7 +30,7 @@ pub(super) fn folded(entry: Entry, mut fold: Fold, max_bytes: usize) -> Bytes {
     // Stable: among equals, the first one stays.
     fold.reactions.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
     loop {
-        let with_reactions = [&body[..], b",", &reactions(&fold.reactions)].concat();
+        let with_reactions = [&body[..], b",", &reactions(&fold.reactions, top_seq)].concat();
         if with_reactions.len() <= max_bytes || fold.reactions.is_empty() {
             return with_reactions.into();
         }
@@ -54,7 +55,7 @@ fn edited(body: &[u8], version: &str, text: &[u8]) -> Option<Bytes> {
     object_members(&members)
 }
 
-fn reactions(reactions: &[(String, u32, bool)]) -> Bytes {
+fn reactions(reactions: &[(String, u32, bool)], changes_seq: u64) -> Bytes {
     #[derive(Serialize)]
     struct Count {
         count: u32,
@@ -64,10 +65,11 @@ fn reactions(reactions: &[(String, u32, bool)]) -> Bytes {
     #[derive(Serialize)]
     struct Reactions<'a> {
         reactions: BTreeMap<&'a str, Count>,
+        changes_seq: u64,
     }
     let counts =
         reactions.iter().map(|(name, count, mine)| (name.as_str(), Count { count: *count, mine: *mine }));
-    object_members(&Reactions { reactions: counts.collect() }).unwrap_or_default()
+    object_members(&Reactions { reactions: counts.collect(), changes_seq }).unwrap_or_default()
 }
 
 /// A JSON object without its braces.
@@ -97,7 +99,7 @@ mod tests {
         let text = Bytes::from_static(br#""content":"new","edited_at":9"#);
         let fold = Fold { edit: Some((version, text)), ..Fold::default() };
         let body = r#""sender_username":"ann","content":"old","room":"r","data":{"n":1e400}"#;
-        let message = folded(entry(body), fold, 1_000);
+        let message = folded(entry(body), fold, 9, 1_000);
         assert!(std::str::from_utf8(&message).unwrap().contains(r#""data":{"n":1e400}"#));
         let message = String::from_utf8(message.to_vec()).unwrap().replace("1e400", "1");
         let message = json(message.as_bytes());
@@ -109,8 +111,12 @@ mod tests {
     #[test]
     fn retracted_message_has_no_text() {
         let fold = Fold { is_retracted: true, ..Fold::default() };
-        let message =
-            json(&folded(entry(r#""change":"Tombstone","sender_username":"ann","room":"r""#), fold, 1_000));
+        let message = json(&folded(
+            entry(r#""change":"Tombstone","sender_username":"ann","room":"r""#),
+            fold,
+            9,
+            1_000,
+        ));
         assert_eq!((&message["content"], &message["retracted"]), (&"".into(), &true.into()));
         assert_eq!((&message["sent_at"], &message["sender_username"]), (&7.into(), &"ann".into()));
     }
@@ -119,13 +125,14 @@ mod tests {
     fn rarest_reactions_are_left_out_if_they_do_not_fit() {
         let reactions: Vec<_> = (1..=20).map(|count| (format!("{count:060}"), count, count == 20)).collect();
         let fold = Fold { reactions, ..Fold::default() };
-        let message = folded(entry(r#""sender_username":"ann""#), fold.clone(), 400);
+        let message = folded(entry(r#""sender_username":"ann""#), fold.clone(), 9, 400);
         assert!(message.len() <= 400);
+        assert_eq!(json(&message)["changes_seq"], 9);
         let shown = json(&message)["reactions"].as_object().unwrap().clone();
         assert_eq!(shown[&format!("{:060}", 20)], serde_json::json!({ "count": 20, "mine": true }));
         assert!(shown.len() >= 3 && shown.len() < 20);
         assert_eq!(
-            json(&folded(entry(r#""sender_username":"ann""#), fold, 9_000))["reactions"]
+            json(&folded(entry(r#""sender_username":"ann""#), fold, 9, 9_000))["reactions"]
                 .as_object()
                 .unwrap()
                 .len(),

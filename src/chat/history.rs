@@ -11,7 +11,7 @@ use super::error::RequestError;
 use super::folding::folded;
 use super::read_slots::ReadSlots;
 use super::send_budget::{ANSWER_BYTES, SendBudget};
-use crate::backend::{Broker, Fold, Owner, PageLimit};
+use crate::backend::{Broker, Fold, Owner, PageLimit, Range};
 use crate::metrics as names;
 use crate::protocol::encode::{self, PAGE_MESSAGE_BYTES};
 use crate::protocol::requests::Before;
@@ -73,12 +73,12 @@ impl HistoryReader {
     ) -> Result<HistoryPage, RequestError> {
         let _slot = self.slots.take(owner).await;
         let (mut bytes_read, mut is_changed) = (0, false);
-        let mut below = before.map(|before| before.seq);
+        let mut range = before.map_or(Range::Newest, |before| Range::Before(before.seq));
         let (mut found, mut messages): (Vec<(u64, Bytes)>, Vec<MessageId>) = Default::default();
         let mut left = limit.bytes.min(self.queued.answer_bytes()).saturating_sub(PAGE_HEAD_BYTES);
         let mut read = PageLimit { bytes: left, ..limit };
         loop {
-            let page = self.broker.messages(topic, below, read, reader).await?;
+            let page = self.broker.messages(topic, range, read, reader).await?;
             let epoch = page.top.epoch;
             if before.is_some_and(|before| before.epoch != Some(epoch)) {
                 // A `seq` of another log says nothing about this one.
@@ -92,7 +92,7 @@ impl HistoryReader {
                 }
                 let (seq, message_id) = (entry.seq, entry.message_id);
                 is_changed |= fold != Fold::default();
-                let message = folded(entry, fold, left.saturating_sub(PAGE_MESSAGE_BYTES));
+                let message = folded(entry, fold, page.top.seq, left.saturating_sub(PAGE_MESSAGE_BYTES));
                 let size = message.len() + PAGE_MESSAGE_BYTES;
                 if found.len() == limit.messages as usize || (size > left && !found.is_empty()) {
                     more = true;
@@ -106,7 +106,7 @@ impl HistoryReader {
             let is_full = found.len() == limit.messages as usize || left == 0;
             // A read ends before the page is full if it was for another conversation, or looked at many changes.
             if more && !is_full && (peer.is_some() || found.is_empty()) {
-                below = Some(page.reached);
+                range = Range::Before(page.looked_at.0);
                 // Messages of other conversations came: they must not make the reads small.
                 read = LARGE_READ;
                 // A store that never waits must not keep the worker for a whole log.
@@ -137,8 +137,11 @@ pub(super) fn incoming_from(stored: &[u8], user: &UserName) -> Option<UserName> 
     is_incoming.then(|| UserName::parse(std::str::from_utf8(&sender).ok()?).ok()).flatten()
 }
 
+/// The sender and the target of a private message.
+type Names<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 /// Sender and target of a private message. `None` if it is none.
-fn ends(stored: &[u8]) -> Option<(Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+fn ends(stored: &[u8]) -> Option<Names<'_>> {
     #[derive(Deserialize)]
     struct Ends {
         sender_username: String,

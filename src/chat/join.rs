@@ -5,11 +5,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::log_reader::{JudgedPage, WholeLog};
+use super::older_messages::{OlderMessages, Wanted};
+use super::older_replay;
 use super::outbox::Outbox;
-use super::replay::{JudgedPage, Replay};
+use super::replay::Replay;
+use super::ring::Ring;
 use super::sequencer::{Cursor, before_first};
-use super::topic::LocalTopic;
-use super::topic_member::{Member, MemberState};
+use super::topic::{LocalTopic, State};
+use super::topic_member::MemberState;
 use crate::backend::BackendError;
 use crate::protocol::{ConnectionId, GapReason, Position, Since};
 
@@ -17,14 +21,14 @@ use crate::protocol::{ConnectionId, GapReason, Position, Since};
 const MAX_MISSED: u64 = 1_000;
 
 /// Which earlier messages a joining member asks for.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum ReplayFrom {
     /// No messages.
     None,
-    /// So many of the newest.
-    Newest(u32),
-    /// All after a position that the client gives. If it can't be proved, all that the log holds, or so many of the newest.
-    Since(Since, Option<u32>),
+    /// The newest ones.
+    Newest(Wanted),
+    /// All entries after a position that the client gives. If it can't be proved, all that the log holds, or the newest messages.
+    Since(Since, Option<Wanted>),
     /// All after the user's cursor; without one, from the beginning of the log. If messages there were trimmed, a `Gap` comes
     /// first. If the cursor can't be proved, all that the log holds. The `Ack` does not mention recovery.
     Cursor(Option<Position>),
@@ -67,10 +71,39 @@ impl ResumeOutcome {
     }
 }
 
+/// Where a member starts.
+enum Start {
+    /// After the newest entry that this node knows.
+    Top,
+    /// After a place, with all entries.
+    Place(Cursor),
+    /// With the newest messages.
+    Newest(Wanted),
+    /// With messages of which the first one is known.
+    Older(OlderMessages),
+}
+
+impl Start {
+    /// The place after which all entries are sent, in a topic whose newest one is `last`, and the messages before them.
+    fn place(self, ring: &Ring, last: Position) -> (Cursor, Option<OlderMessages>) {
+        match self {
+            Self::Top => (last.into(), None),
+            Self::Place(cursor) => (cursor, None),
+            Self::Newest(wanted) => {
+                let place = Cursor::newest(&last, wanted.count);
+                if last.seq == 0 || ring.is_unchanged_after(place.seq) {
+                    return (place, None);
+                }
+                (last.into(), Some(OlderMessages::new(wanted, last)))
+            }
+            Self::Older(older) => (older.until.into(), Some(older)),
+        }
+    }
+}
+
 /// Where the member starts; found before the lock is taken.
 struct JoinPlan {
-    cursor: Option<Cursor>,
-    newest: Option<u32>,
+    start: Start,
     recovery: Option<ResumeOutcome>,
     /// The log's top, if the log was read.
     top: Option<Position>,
@@ -112,15 +145,13 @@ impl Joins {
         asked: Instant,
         ack: impl FnOnce(&Joined),
     ) -> Result<(), BackendError> {
-        let start = self.find_start(topic, past, asked).await?;
+        let plan = self.find_start(topic, outbox, past, asked).await?;
         let mut state = topic.lock();
         let state = &mut *state;
         let last = state.last.ok_or_else(unready)?;
-        self.count(start.recovery);
-        ack(&Joined { top: start.newest_message(last), recovery: start.recovery });
-        let Some(member) = state.members.get_mut(&outbox.id()) else { return Ok(()) };
-        let newest = start.newest.map(|count| Cursor::newest(&last, count));
-        topic.begin(member, newest.or(start.cursor), &last);
+        self.count(plan.recovery);
+        ack(&Joined { top: plan.newest_message(last), recovery: plan.recovery });
+        topic.begin(state, outbox, plan.start, last);
         Ok(())
     }
 
@@ -130,13 +161,13 @@ impl Joins {
         &self,
         topic: &Arc<LocalTopic>,
         outbox: &Arc<Outbox>,
-        (since, newest): (Since, Option<u32>),
+        (since, newest): (Since, Option<Wanted>),
         ack: impl FnOnce(&Joined),
     ) -> Result<(), BackendError> {
         let cursor = Cursor::from(since);
         loop {
             let gaps = topic.gaps_told(outbox.id());
-            let start = self.resume(topic, cursor, newest, Instant::now()).await?;
+            let plan = self.resume((topic, outbox), cursor, newest.clone(), Instant::now()).await?;
             let mut state = topic.lock();
             let state = &mut *state;
             let last = state.last.ok_or_else(unready)?;
@@ -145,13 +176,13 @@ impl Joins {
                 // The member was told of a gap meanwhile. What was proved before it may no longer be in the log.
                 continue;
             }
-            let is_proved = start.recovery.is_some_and(ResumeOutcome::is_proved);
+            let is_proved = plan.recovery.is_some_and(ResumeOutcome::is_proved);
             let is_served = is_proved && member.is_past(&cursor, last);
-            let recovery = if is_served { Some(ResumeOutcome::Recovered) } else { start.recovery };
+            let recovery = if is_served { Some(ResumeOutcome::Recovered) } else { plan.recovery };
             self.count(recovery);
-            ack(&Joined { top: start.newest_message(last), recovery });
+            ack(&Joined { top: plan.newest_message(last), recovery });
             if !is_served {
-                topic.begin(member, start.cursor, &last);
+                topic.begin(state, outbox, plan.start, last);
             }
             return Ok(());
         }
@@ -159,80 +190,102 @@ impl Joins {
 
     fn count(&self, recovery: Option<ResumeOutcome>) {
         if let Some(recovery) = recovery {
-            self.replay.registry.counters().resumed(recovery.broken());
+            self.replay.reader.registry.counters().resumed(recovery.broken());
         }
     }
 
     async fn find_start(
         &self,
         topic: &Arc<LocalTopic>,
+        outbox: &Outbox,
         past: ReplayFrom,
         asked: Instant,
     ) -> Result<JoinPlan, BackendError> {
-        let plain = |cursor, newest| JoinPlan { cursor, newest, recovery: None, top: None };
+        let plain = |start| JoinPlan { start, recovery: None, top: None };
+        let reader = &self.replay.reader;
         match past {
-            ReplayFrom::None => Ok(plain(None, None)),
-            ReplayFrom::Newest(count) => Ok(plain(None, Some(count))),
+            ReplayFrom::None => Ok(plain(Start::Top)),
+            ReplayFrom::Newest(wanted) => Ok(plain(Start::Newest(wanted))),
             ReplayFrom::Cursor(None) => {
                 if let Some(beginning) = topic.empty_since(asked) {
-                    return Ok(plain(Some(beginning), None));
+                    return Ok(plain(Start::Place(beginning)));
                 }
-                let (everything, top) = self.replay.everything(topic).await?;
+                let WholeLog { start, top, .. } = reader.everything(topic).await?;
                 // From the beginning: if the log lost messages there, nobody has taken them.
-                let is_trimmed = everything.seq > 0;
-                Ok(plain(Some(if is_trimmed { Cursor::unproven(&top, 0) } else { everything }), None))
+                let is_trimmed = start.seq > 0;
+                Ok(plain(Start::Place(if is_trimmed { Cursor::unproven(&top, 0) } else { start })))
             }
             ReplayFrom::Cursor(Some(position)) => {
                 let cursor = Cursor::from(position);
                 if topic.bridges(&cursor) {
-                    return Ok(plain(Some(cursor), None));
+                    return Ok(plain(Start::Place(cursor)));
                 }
-                match self.replay.read_on(topic, &cursor).await?.broken {
+                match reader.read_on(topic, &cursor).await?.broken {
                     // Trimmed beyond the cursor: the replay from there tells of the gap.
-                    None | Some(GapReason::Trimmed) => Ok(plain(Some(cursor), None)),
-                    Some(_) => Ok(plain(Some(self.replay.everything(topic).await?.0), None)),
+                    None | Some(GapReason::Trimmed) => Ok(plain(Start::Place(cursor))),
+                    Some(_) => Ok(plain(Start::Place(reader.everything(topic).await?.start))),
                 }
             }
-            ReplayFrom::Since(since, newest) => self.resume(topic, Cursor::from(since), newest, asked).await,
+            ReplayFrom::Since(since, newest) => {
+                self.resume((topic, outbox), Cursor::from(since), newest, asked).await
+            }
         }
     }
 
     async fn resume(
         &self,
-        topic: &Arc<LocalTopic>,
+        (topic, outbox): (&Arc<LocalTopic>, &Outbox),
         cursor: Cursor,
-        newest: Option<u32>,
+        newest: Option<Wanted>,
         asked: Instant,
     ) -> Result<JoinPlan, BackendError> {
-        let recovered = |top| JoinPlan {
-            cursor: Some(cursor),
-            newest: None,
-            recovery: Some(ResumeOutcome::Recovered),
-            top,
-        };
+        let recovered =
+            |top| JoinPlan { start: Start::Place(cursor), recovery: Some(ResumeOutcome::Recovered), top };
+        let reader = &self.replay.reader;
         // What this node remembers proves nothing of a log that was emptied or rolled back a moment ago.
-        if topic.bridges(&cursor) && self.replay.confirm(topic, asked).await? && topic.bridges(&cursor) {
+        if topic.bridges(&cursor) && reader.confirm(topic, asked).await? && topic.bridges(&cursor) {
             return Ok(recovered(None));
         }
-        let JudgedPage { page, broken, .. } = self.replay.read_on(topic, &cursor).await?;
-        let top = page.top;
-        let (reason, (everything, top)) = match broken {
+        let JudgedPage { page, broken, .. } = reader.read_on(topic, &cursor).await?;
+        let (top, has_changes) = (page.top, page.has_changes);
+        let whole = |start| WholeLog { start, top, has_changes };
+        let (reason, held) = match broken {
             None if top.seq - cursor.seq <= MAX_MISSED => return Ok(recovered(Some(top))),
-            None => (GapReason::TooMany, (Cursor::unproven(&top, top.seq - MAX_MISSED), top)),
-            Some(GapReason::Trimmed) => (GapReason::Trimmed, (before_first(&page).into(), top)),
-            Some(reason) => (reason, self.replay.everything(topic).await?),
+            None => (GapReason::TooMany, whole(Cursor::unproven(&top, top.seq - MAX_MISSED))),
+            Some(GapReason::Trimmed) => (GapReason::Trimmed, whole(before_first(&page).into())),
+            Some(reason) => (reason, reader.everything(topic).await?),
         };
-        // `history` says how many messages are wanted instead. The first `seq` has to be fixed here: with the next publish it
-        // would be another.
-        let start = match newest {
-            Some(count) => {
-                let seq = top.seq.saturating_sub(count.into()).max(everything.seq);
-                if seq == everything.seq { everything } else { Cursor::unproven(&top, seq) }
+        let top = held.top;
+        let (start, next_seq) = match newest {
+            Some(wanted) => self.newest_of(topic, outbox, wanted, held).await?,
+            None => (Start::Place(held.start), held.start.seq + 1),
+        };
+        let recovery = Some(ResumeOutcome::Broken { reason, next_seq });
+        Ok(JoinPlan { start, recovery, top: Some(top) })
+    }
+
+    /// Where a member starts with the newest messages of what a log holds, and their first `seq`. It has to be fixed before the
+    /// `Ack`: with the next publish it would be another.
+    async fn newest_of(
+        &self,
+        topic: &Arc<LocalTopic>,
+        outbox: &Outbox,
+        wanted: Wanted,
+        held: WholeLog,
+    ) -> Result<(Start, u64), BackendError> {
+        let WholeLog { start, top, has_changes } = held;
+        let count = wanted.count;
+        if has_changes && count > 0 {
+            let older = OlderMessages::new(wanted, top);
+            if let Some((older, first)) =
+                older_replay::find(&self.replay.reader, topic, outbox, older).await?
+            {
+                return Ok((Start::Older(older), first));
             }
-            None => everything,
-        };
-        let recovery = Some(ResumeOutcome::Broken { reason, next_seq: start.seq + 1 });
-        Ok(JoinPlan { cursor: Some(start), newest: None, recovery, top: Some(top) })
+        }
+        let seq = top.seq.saturating_sub(count.into()).max(start.seq);
+        let place = if seq == start.seq { start } else { Cursor::unproven(&top, seq) };
+        Ok((Start::Place(place), seq + 1))
     }
 }
 
@@ -241,15 +294,18 @@ fn unready() -> BackendError {
 }
 
 impl LocalTopic {
-    /// Lets a member begin at a place, or at `last`. Its `Ack` is queued.
-    fn begin(self: &Arc<Self>, member: &mut Member, place: Option<Cursor>, last: &Position) {
+    /// Lets a member begin, in a topic whose newest entry is `last`. Its `Ack` is queued.
+    fn begin(self: &Arc<Self>, state: &mut State, outbox: &Outbox, start: Start, last: Position) {
+        let State { members, ring, .. } = state;
+        let Some(member) = members.get_mut(&outbox.id()) else { return };
         let is_served_already = matches!(member.state, MemberState::Lagging(_));
-        let place = place.unwrap_or_else(|| Cursor::from(*last));
+        let (place, older) = start.place(ring, last);
         member.begin_at(place);
         member.release_events();
-        if place.is_at(last) {
+        if place.is_at(&last) && older.is_none() {
             return;
         }
+        member.older = older.map(Box::new);
         if is_served_already {
             member.state = MemberState::Lagging(place);
         } else {

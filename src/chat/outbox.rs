@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -126,12 +127,14 @@ pub struct Outbox {
     state: Mutex<State>,
     max_bytes: usize,
     total: Arc<SendBudget>,
+    /// Bytes that were read from the store for this connection and not sent to it, since they were last charged.
+    owed: AtomicUsize,
 }
 
 impl Outbox {
     /// An empty queue that holds at most `max_bytes` of fan-out, and one reply more than that.
     pub fn new(id: ConnectionId, max_bytes: usize, total: Arc<SendBudget>) -> Self {
-        Self { id, state: Mutex::default(), max_bytes, total }
+        Self { id, state: Mutex::default(), max_bytes, total, owed: AtomicUsize::new(0) }
     }
 
     /// The connection.
@@ -345,6 +348,17 @@ impl Outbox {
     /// Waits until the node wants to close the connection.
     pub async fn closing(&self) -> Close {
         self.until(FOR_CLOSE, |state| state.close).await
+    }
+
+    /// Counts bytes that were read from the store for this connection and are not sent to it: how fast it reads does not slow
+    /// them down.
+    pub(super) fn owe(&self, bytes: usize) {
+        self.owed.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// What is owed, which is charged now.
+    pub(super) fn take_owed(&self) -> usize {
+        self.owed.swap(0, Ordering::Relaxed)
     }
 
     /// Asks for a ping soon, to prove that everything queued arrived.

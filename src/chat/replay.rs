@@ -2,35 +2,27 @@
 //! that joins with missed messages goes the same way. Run by each connection, one topic at a time.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::time::sleep;
 
+use super::log_reader::{JudgedPage, LogReader};
+use super::older_messages::OlderMessages;
+use super::older_replay::{self, Step};
 use super::outbox::Outbox;
 use super::registry::Registry;
 use super::send_budget::PAGE;
-use super::sequencer::{Cursor, CursorId, before_first, before_newer, continuity};
+use super::sequencer::{Cursor, CursorId, before_first, before_newer};
 use super::topic::{LocalTopic, State};
 use super::topic_member::{Member, MemberState};
-use crate::backend::{BackendError, Broker, Page, PageLimit, Range};
+use crate::backend::{BackendError, Broker, Page, Range};
 use crate::protocol::encode::put_chat;
 use crate::protocol::events::Gap;
 use crate::protocol::{ConnectionId, GapReason, Position, Topic, encode};
 
 /// The bytes of a frame around a body, so that a page's buffer is allocated once and is hardly larger than the page.
 const FRAME_OVERHEAD: usize = 192;
-
-/// A page of a log, with the result of its check.
-pub(super) struct JudgedPage {
-    pub(super) page: Page,
-    /// Why the page can't be proved to continue from the cursor.
-    pub(super) broken: Option<GapReason>,
-    /// This node's view of the log contradicts the log.
-    is_contradiction: bool,
-    /// [`State::breaks`] before it was read.
-    breaks: u64,
-}
 
 /// The result of a pull from the ring.
 enum Pulled {
@@ -40,17 +32,18 @@ enum Pulled {
     Queued,
     /// The ring does not reach back that far.
     NeedsLog(Cursor),
+    /// Messages come first.
+    NeedsOlder(Box<OlderMessages>),
 }
 
 /// Serves lagging members from the ring and from logs.
 pub(super) struct Replay {
-    pub(super) registry: Arc<Registry>,
-    broker: Arc<dyn Broker>,
+    pub(super) reader: LogReader,
 }
 
 impl Replay {
     pub(super) fn new(registry: Arc<Registry>, broker: Arc<dyn Broker>) -> Self {
-        Self { registry, broker }
+        Self { reader: LogReader { registry, broker } }
     }
 
     /// Serves the topics in which this connection lags, as long as the connection is open. Returns only if a log holds data
@@ -59,17 +52,21 @@ impl Replay {
     pub(super) async fn serve_lagging(&self, outbox: &Arc<Outbox>) {
         loop {
             let topic = outbox.next_lagging().await;
-            let again = match topic.pull(outbox.id()) {
-                Pulled::Settled => false,
-                Pulled::Queued => true,
-                // Boxed: every connection has the state of this loop, and few ever read a log here.
+            // Boxed: every connection has the state of this loop, and few ever read a log here.
+            let pulled = match topic.pull(outbox.id()) {
+                Pulled::Settled => Ok(false),
+                Pulled::Queued => Ok(true),
                 Pulled::NeedsLog(cursor) => {
-                    match Box::pin(self.pull_or_pause(&topic, outbox, cursor)).await {
-                        Ok(()) => true,
-                        Err(error) => {
-                            return tracing::error!(%error, "a log can't be read; the connection of a lagging member is closed");
-                        }
-                    }
+                    Box::pin(or_pause(self.pull_from_log(&topic, outbox, cursor))).await
+                }
+                Pulled::NeedsOlder(older) => {
+                    Box::pin(or_pause(self.serve_older(&topic, outbox, *older))).await
+                }
+            };
+            let again = match pulled {
+                Ok(again) => again,
+                Err(error) => {
+                    return tracing::error!(%error, "a log can't be read; the connection of a lagging member is closed");
                 }
             };
             if matches!(topic.name, Topic::User(_)) {
@@ -81,22 +78,6 @@ impl Replay {
         }
     }
 
-    /// Serves a page of the log after the cursor, or waits a little before the next try.
-    async fn pull_or_pause(
-        &self,
-        topic: &Arc<LocalTopic>,
-        outbox: &Outbox,
-        cursor: Cursor,
-    ) -> Result<(), BackendError> {
-        match self.pull_from_log(topic, outbox, cursor).await {
-            Ok(true) => {}
-            Err(error @ BackendError::Corrupt(_)) => return Err(error),
-            // The store is away, or the log contradicts this node's view: no busy loop.
-            Ok(false) | Err(_) => sleep(Duration::from_millis(200)).await,
-        }
-        Ok(())
-    }
-
     /// Serves a page of the log after the cursor. False if it has to be tried again later.
     async fn pull_from_log(
         &self,
@@ -104,7 +85,18 @@ impl Replay {
         outbox: &Outbox,
         cursor: Cursor,
     ) -> Result<bool, BackendError> {
-        let read = self.read_on(topic, &cursor).await?;
+        let read = self.reader.read_on(topic, &cursor).await?;
+        self.serve_page(topic, outbox, cursor, read).await
+    }
+
+    /// Serves a page that was read after the cursor. False if that has to be tried again later.
+    pub(super) async fn serve_page(
+        &self,
+        topic: &Arc<LocalTopic>,
+        outbox: &Outbox,
+        cursor: Cursor,
+        read: JudgedPage,
+    ) -> Result<bool, BackendError> {
         if read.is_contradiction {
             return Ok(false);
         }
@@ -115,56 +107,16 @@ impl Replay {
         Ok(true)
     }
 
-    /// Reads a page of the log after a cursor, and checks it. The log decides: if this node's view contradicts it, the topic
-    /// recovers, and nothing is sent from the ring until then.
-    pub(super) async fn read_on(
+    /// Takes a step towards the messages that come before the entries. False if it has to be tried again later.
+    async fn serve_older(
         &self,
         topic: &Arc<LocalTopic>,
-        cursor: &Cursor,
-    ) -> Result<JudgedPage, BackendError> {
-        // Taken before the log is read: a message that arrives meanwhile is beyond the page, and no contradiction.
-        let (known, breaks) = topic.view();
-        let limit = self.registry.queued().page_limit();
-        let page = self.broker.history(&topic.name, Range::After(cursor.seq), limit).await?;
-        let broken = continuity(cursor, &page);
-        let is_contradiction = topic.is_contradicted_by(&page.top, known, cursor, broken);
-        if is_contradiction {
-            topic.mark_inconsistent();
-            self.registry.enqueue(topic);
-        }
-        Ok(JudgedPage { page, broken, is_contradiction, breaks })
-    }
-
-    /// Whether the log, as it is now, continues from this node's last message. One read per topic and node answers all that
-    /// asked before it began. If the log does not continue, the topic recovers.
-    pub(super) async fn confirm(
-        &self,
-        topic: &Arc<LocalTopic>,
-        asked: Instant,
+        outbox: &Outbox,
+        older: OlderMessages,
     ) -> Result<bool, BackendError> {
-        let is_confirmed = || topic.lock().confirmed_at.is_some_and(|begun| begun >= asked);
-        if is_confirmed() {
-            return Ok(true);
-        }
-        let mut failure = topic.confirmation.lock().await;
-        if is_confirmed() {
-            return Ok(true);
-        }
-        if let Some((_, error)) = failure.as_ref().filter(|(begun, _)| *begun >= asked) {
-            return Err(error.clone());
-        }
-        let Some(last) = topic.top() else { return Ok(false) };
-        let begun = Instant::now();
-        match self.read_on(topic, &Cursor::from(last)).await {
-            Ok(read) if read.broken.is_none() && !read.is_contradiction => {
-                topic.lock().confirmed_at = Some(begun);
-                Ok(true)
-            }
-            Ok(_) => Ok(false),
-            Err(error) => {
-                *failure = Some((begun, error.clone()));
-                Err(error)
-            }
+        match older_replay::step(&self.reader, topic, outbox, older).await? {
+            Step::Taken => Ok(true),
+            Step::Entries(place, read) => self.serve_page(topic, outbox, place, read).await,
         }
     }
 
@@ -184,22 +136,25 @@ impl Replay {
                 let next_seq = cursor.seq.min(page.top.seq + 1).max(1);
                 let place = Cursor::unproven(&page.top, next_seq - 1);
                 let Some(known) = cursor.newest_known() else { return Ok(place) };
-                let limit = self.registry.queued().page_limit();
-                let newest = self.broker.history(&topic.name, Range::Newest, limit).await?;
+                let limit = self.reader.page_limit();
+                let newest = self.reader.broker.history(&topic.name, Range::Newest, limit).await?;
                 let younger = Cursor::from(before_newer(&newest, known));
                 Ok(if younger.epoch == place.epoch && younger.seq < place.seq { younger } else { place })
             }
-            GapReason::Epoch => Ok(self.everything(topic).await?.0),
+            GapReason::Epoch => Ok(self.reader.everything(topic).await?.start),
         }
     }
+}
 
-    /// The place before the first message that the log still holds, and its top. The client has to be told the top of this
-    /// read, not of an earlier one: the log may have started again between the two, without the messages of the first.
-    pub(super) async fn everything(&self, topic: &LocalTopic) -> Result<(Cursor, Position), BackendError> {
-        let limit = PageLimit { messages: 1, bytes: 0 };
-        let page = self.broker.history(&topic.name, Range::After(0), limit).await?;
-        Ok((before_first(&page).into(), page.top))
+/// Waits a little after a step that has to be tried again. Returns whether there is a next step.
+async fn or_pause(step: impl Future<Output = Result<bool, BackendError>>) -> Result<bool, BackendError> {
+    match step.await {
+        Ok(true) => {}
+        Err(error @ BackendError::Corrupt(_)) => return Err(error),
+        // The store is away, or the log contradicts this node's view: no busy loop.
+        Ok(false) | Err(_) => sleep(Duration::from_millis(200)).await,
     }
+    Ok(true)
 }
 
 impl LocalTopic {
@@ -209,6 +164,9 @@ impl LocalTopic {
         let state = &mut *state;
         let Some(member) = state.members.get_mut(&id) else { return Pulled::Settled };
         let MemberState::Lagging(cursor) = member.state else { return Pulled::Settled };
+        if let Some(older) = &member.older {
+            return Pulled::NeedsOlder(older.clone());
+        }
         let Some(last) = state.last.filter(|last| cursor.epoch == Some(last.epoch)) else {
             return Pulled::NeedsLog(cursor);
         };
@@ -258,29 +216,6 @@ impl LocalTopic {
                 _ => {}
             }
         }
-    }
-
-    /// Whether the log that was just read contradicts what this node knew of it before: its top is lower or another message,
-    /// or the node still has the message of which the log has another, or from which a place was counted back.
-    fn is_contradicted_by(
-        &self,
-        top: &Position,
-        known: Option<Position>,
-        cursor: &Cursor,
-        broken: Option<GapReason>,
-    ) -> bool {
-        let Some(known) = known else { return false };
-        let is_other = known.seq == top.seq && known.message_id != top.message_id;
-        if known.epoch != top.epoch || known.seq > top.seq || is_other {
-            return true;
-        }
-        matches!(broken, Some(GapReason::Rollback | GapReason::Epoch))
-            && cursor.epoch == Some(known.epoch)
-            && match cursor.id {
-                CursorId::Known(id) => self.lock().ring.id_at(cursor.seq) == Some(id),
-                CursorId::Unproven(newest) | CursorId::Newest(newest) => newest == known.message_id,
-                CursorId::Invalid => false,
-            }
     }
 
     /// Queues a page of the log, or finds that the member has all of it. Then the member may be ahead of this node, and skips
@@ -352,6 +287,7 @@ impl State {
     /// another cursor: the page does not continue from that one.
     fn lagging_at(&mut self, outbox: &Outbox, from: Cursor) -> Option<&mut Member> {
         let member = self.members.get_mut(&outbox.id())?;
-        matches!(member.state, MemberState::Lagging(cursor) if cursor == from).then_some(member)
+        let is_there = matches!(member.state, MemberState::Lagging(cursor) if cursor == from);
+        (is_there && member.older.is_none()).then_some(member)
     }
 }

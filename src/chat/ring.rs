@@ -20,6 +20,8 @@ pub(super) struct Recent {
     pub(super) seq: u64,
     pub(super) message_id: MessageId,
     pub(super) prev: MessageId,
+    /// It is no message, but a change of one, or erased.
+    pub(super) is_change: bool,
     pub(super) frame: Bytes,
 }
 
@@ -111,6 +113,17 @@ impl Ring {
         self.id_at(seq).filter(|found| fits(*found))?;
         let first = self.frames.front()?.seq;
         Some(self.frames.range(usize::try_from(seq + 1 - first).ok()?..))
+    }
+
+    /// Whether the ring reaches back to `seq`, and has no change after it: then the messages there are as they were sent. A change
+    /// comes after its message.
+    pub(super) fn is_unchanged_after(&self, seq: u64) -> bool {
+        self.after(seq, |_| true).is_some_and(|mut missed| missed.all(|recent| !recent.is_change))
+    }
+
+    /// Whether any entry is a change.
+    pub(super) fn has_changes(&self) -> bool {
+        self.frames.iter().any(|recent| recent.is_change)
     }
 
     /// The highest of these positions that the ring has too.

@@ -18,7 +18,7 @@ use super::auth::Credential;
 use super::connections::ConnectionGuard;
 use super::error::RequestError;
 use super::join::ReplayFrom;
-use super::limits::{InvalidFrames, TokenBucket, TypingPace};
+use super::limits::{InvalidFrames, TokenBucket, TypingPace, read_cost};
 use super::membership::{BoundUser, MemberGuard, Membership};
 use super::node::Node;
 use super::outbox::Outbox;
@@ -191,7 +191,8 @@ impl Session {
             Err(error) => return self.reject(id.as_ref(), &error),
         }
         std::mem::take(&mut self.span).end(Ending::Done);
-        let owed = std::mem::take(&mut self.owed);
+        let limits = &self.node.config().limits;
+        let owed = read_cost(self.outbox().take_owed(), limits) + std::mem::take(&mut self.owed);
         if owed > 0 {
             self.charge(owed).await;
         }

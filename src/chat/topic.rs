@@ -236,8 +236,9 @@ impl LocalTopic {
             last = Position { seq: entry.seq, message_id: entry.message_id, ..from };
             self.shared.counters.delivery_age(entry.stored_at);
             let Entry { seq, message_id, prev, body, .. } = entry;
+            let is_change = !stored::is_message(&body);
             self.note_retraction(state, from.epoch, &body);
-            state.ring.push(Recent { seq, message_id, prev, frame: block.slice(start..end) });
+            state.ring.push(Recent { seq, message_id, prev, is_change, frame: block.slice(start..end) });
             start = end;
         }
         let mut fan_out = FanOut::new(block, Urgency::Soon, state.members.len());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::older_messages::OlderMessages;
 use super::outbox::Outbox;
 use super::sequencer::Cursor;
 use crate::protocol::Position;
@@ -44,6 +45,8 @@ pub(super) struct Member {
     pub(super) state: MemberState,
     /// All messages of the log after this place were sent to it, or will be. `None` while it joins.
     served_from: Option<Cursor>,
+    /// Messages that it is sent before the entries after its cursor. Only while it lags.
+    pub(super) older: Option<Box<OlderMessages>>,
     /// How many gaps it was told of.
     pub(super) gaps: u64,
     /// Events that came while it joined or lagged. Its own `Enter` comes while it is sent the history that it asked for.
@@ -53,13 +56,21 @@ pub(super) struct Member {
 impl Member {
     /// A member whose join is under way.
     pub(super) fn joining(outbox: Arc<Outbox>) -> Self {
-        Self { outbox, state: MemberState::Joining, served_from: None, gaps: 0, held: Vec::new() }
+        Self {
+            outbox,
+            state: MemberState::Joining,
+            served_from: None,
+            older: None,
+            gaps: 0,
+            held: Vec::new(),
+        }
     }
 
     /// Begins at a place: it is sent all messages of the log after it.
     pub(super) fn begin_at(&mut self, place: Cursor) {
         self.state = MemberState::Live;
         self.served_from = Some(place);
+        self.older = None;
     }
 
     /// It was told of a gap, and goes on from this place.
@@ -75,9 +86,11 @@ impl Member {
         }
     }
 
-    /// How far it was sent the messages of a topic whose newest is `last`. `None` while it joins.
+    /// How far it was sent the messages of a topic whose newest is `last`. `None` while it joins, and before the entries after
+    /// its cursor.
     pub(super) fn sent(&self, last: Option<Position>) -> Option<Cursor> {
         match self.state {
+            _ if self.older.is_some() => None,
             MemberState::Live => last.map(Cursor::from),
             MemberState::Lagging(cursor) => Some(cursor),
             MemberState::SkipUntil(at) => Some(Cursor::from(at)),

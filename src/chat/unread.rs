@@ -11,7 +11,7 @@ use super::error::RequestError;
 use super::history::incoming_from;
 use super::read_slots::ReadSlots;
 use super::sent_markers::SentMarkers;
-use crate::backend::{Backend, Owner, PageLimit};
+use crate::backend::{Backend, Owner, PageLimit, Range};
 use crate::protocol::requests::UnreadInRoom;
 use crate::protocol::{MessageId, RoomName, Topic, UserName};
 
@@ -79,9 +79,9 @@ impl UnreadReader {
         let markers: HashMap<UserName, MessageId> = markers.into_iter().collect();
         let log = Topic::User(user.clone());
         let mut peers: IndexMap<UserName, UnreadOfPeer> = IndexMap::new();
-        let (mut below, mut bytes_read) = (None, 0);
+        let (mut range, mut bytes_read) = (Range::Newest, 0);
         loop {
-            let page = self.backend.broker.messages(&log, below, READ, None).await?;
+            let page = self.backend.broker.messages(&log, range, READ, None).await?;
             for (entry, fold) in page.messages.iter().rev() {
                 bytes_read += entry.body.len();
                 let Some(peer) = incoming_from(&entry.body, user).filter(|_| !fold.is_retracted) else {
@@ -96,7 +96,7 @@ impl UnreadReader {
             if !page.more {
                 break;
             }
-            below = Some(page.reached);
+            range = Range::Before(page.looked_at.0);
             // A store that never waits must not keep the worker for a whole log.
             tokio::task::yield_now().await;
         }

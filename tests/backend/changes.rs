@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chatnode::backend::{
-    BackendError, Change, ChangeKind, ChangeRefusal, Entry, Fold, MessagePage, PageLimit, Publish, Stored,
+    BackendError, Change, ChangeKind, ChangeRefusal, Entry, Fold, MessagePage, PageLimit, Publish, Range,
+    Stored,
 };
 use chatnode::protocol::{MessageId, Topic};
 
@@ -59,13 +60,18 @@ async fn refused(node: &Harness, topics: &[&Topic], refused: Change) -> ChangeRe
 
 async fn messages(node: &Harness, topic: &Topic, reader: &str) -> MessagePage {
     let limit = PageLimit { messages: 100, bytes: 1 << 20 };
-    node.backend.broker.messages(topic, None, limit, Some(&user_name(reader))).await.unwrap()
+    node.backend.broker.messages(topic, Range::Newest, limit, Some(&user_name(reader))).await.unwrap()
 }
 
 /// The newest messages of a log, with what their changes come to.
 pub async fn messages_of(node: &Harness, topic: &Topic, reader: &str) -> Vec<(Entry, Fold)> {
     let limit = PageLimit { messages: 1_000, bytes: 1 << 20 };
-    node.backend.broker.messages(topic, None, limit, Some(&user_name(reader))).await.unwrap().messages
+    node.backend
+        .broker
+        .messages(topic, Range::Newest, limit, Some(&user_name(reader)))
+        .await
+        .unwrap()
+        .messages
 }
 
 /// What the store returns for the one message of a log.
@@ -171,9 +177,9 @@ pub async fn retraction_erases_the_text_and_its_edits(store: &TestStore) {
     assert_eq!(page.messages[1].1, Fold { is_retracted: true, ..Fold::default() });
     // Pages that begin or end at an erased entry.
     let limit = PageLimit { messages: 2, bytes: 1 << 20 };
-    let page = node.page(&lobby, chatnode::backend::Range::After(before.seq), limit).await;
+    let page = node.page(&lobby, Range::After(before.seq), limit).await;
     assert_eq!(page.entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [2, 3]);
-    let page = node.page(&lobby, chatnode::backend::Range::Before(4), limit).await;
+    let page = node.page(&lobby, Range::Before(4), limit).await;
     assert_eq!(page.entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [2, 3]);
 }
 
@@ -252,19 +258,50 @@ pub async fn page_of_messages_leaves_changes_out(store: &TestStore) {
             change(&node, &[&lobby], reaction(target, &format!("u{user}"), "+1", true)).await.unwrap();
         }
     }
-    let (mut below, mut found) = (None, Vec::new());
     let limit = PageLimit { messages: 2, bytes: 1 << 20 };
-    loop {
-        let page = node.backend.broker.messages(&lobby, below, limit, None).await.unwrap();
-        assert!(page.messages.len() <= 2);
-        assert!(page.messages.iter().all(|(_, fold)| fold.reactions == [("+1".into(), 20, false)]));
-        found.extend(page.messages.iter().rev().map(|(entry, _)| entry.seq));
-        below = Some(page.reached);
-        if !page.more {
-            break;
+    let mut ranges = [Range::Newest, Range::After(0)];
+    let mut found = [Vec::new(), Vec::new()];
+    for (range, found) in ranges.iter_mut().zip(&mut found) {
+        loop {
+            let page = node.backend.broker.messages(&lobby, *range, limit, None).await.unwrap();
+            assert!(page.messages.len() <= 2);
+            assert!(page.messages.iter().all(|(_, fold)| fold.reactions == [("+1".into(), 20, false)]));
+            let seqs = page.messages.iter().map(|(entry, _)| entry.seq);
+            let (lowest, highest) = page.looked_at;
+            assert!(seqs.clone().all(|seq| (lowest..=highest).contains(&seq)));
+            match range {
+                // Each page begins where the one before ended.
+                Range::After(seq) => {
+                    assert_eq!(lowest, *seq + 1);
+                    found.extend(seqs);
+                    *range = Range::After(highest);
+                }
+                _ => {
+                    found.extend(seqs.rev());
+                    *range = Range::Before(lowest);
+                }
+            }
+            if !page.more {
+                break;
+            }
         }
     }
-    assert_eq!(found, [85, 64, 43, 22, 1]);
+    assert_eq!(found, [[85, 64, 43, 22, 1], [1, 22, 43, 64, 85]]);
+    let page = node.backend.broker.messages(&lobby, Range::After(105), limit, None).await.unwrap();
+    assert_eq!((page.messages.len(), page.more, page.looked_at), (0, false, (106, 105)));
+}
+
+pub async fn page_says_whether_messages_were_changed(store: &TestStore) {
+    let node = store.node(|_| {}).await;
+    let lobby = room("lobby");
+    let target = node.say(&lobby, &said("ann", "one")).await.position.message_id;
+    let limit = PageLimit { messages: 1, bytes: 1 << 20 };
+    assert!(!node.page(&lobby, Range::After(0), limit).await.has_changes);
+    change(&node, &[&lobby], reaction(target, "ann", "+1", true)).await.unwrap();
+    change(&node, &[&lobby], reaction(target, "ann", "+1", false)).await.unwrap();
+    // Also where the page itself has no change.
+    assert!(node.page(&lobby, Range::After(0), limit).await.has_changes);
+    assert!(!node.page(&room("other"), Range::After(0), limit).await.has_changes);
 }
 
 pub async fn trimmed_message_takes_its_changes_along(store: &TestStore) {

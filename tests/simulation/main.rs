@@ -9,6 +9,8 @@
 mod support;
 
 mod member;
+mod next;
+mod reactions;
 mod store;
 mod strangers;
 mod world;
@@ -28,6 +30,8 @@ const MEMBERS: usize = 3;
 enum Event {
     /// A message is stored, and published so many times on the channel, if the room is subscribed.
     Append(u8),
+    /// Somebody reacts to one of the last messages, in the same way.
+    React(usize, u8),
     /// So many messages arrive from the channel.
     Arrive(usize),
     /// A message that arrived before arrives again.
@@ -65,7 +69,7 @@ fn request() -> impl Strategy<Value = Request> {
         2 => Just(Request::Plain),
         4 => Just(Request::Resume),
         4 => any::<usize>().prop_map(Request::Had),
-        1 => (1_u8..20).prop_map(Request::History),
+        3 => (1_u8..20).prop_map(Request::History),
         2 => any::<bool>().prop_map(Request::Other),
     ]
 }
@@ -73,6 +77,7 @@ fn request() -> impl Strategy<Value = Request> {
 fn harmless() -> impl Strategy<Value = Event> {
     prop_oneof![
         14 => (0_u8..3).prop_map(Event::Append),
+        4 => (0_usize..6, 0_u8..3).prop_map(|(back, copies)| Event::React(back, copies)),
         10 => (1_usize..6).prop_map(Event::Arrive),
         2 => any::<usize>().prop_map(Event::Again),
         2 => Just(Event::Interrupt),
@@ -129,7 +134,8 @@ fn play(log: Topic, events: Vec<Event>) -> World {
 proptest! {
     #![proptest_config(cases())]
 
-    /// Messages and answers may be lost or late: every member gets every message once, in order, and no gap.
+    /// Messages and answers may be lost or late: every member gets every message once, in order, and no gap, and counts each reaction
+    /// to it once.
     #[test]
     fn members_of_a_complete_log_get_every_message(
         log in log(),
@@ -139,6 +145,7 @@ proptest! {
         for member in &world.members {
             prop_assert_eq!(member.gaps, 0, "{} got a gap", member.name);
             prop_assert_eq!(world.missing(member), [], "{}", member.name);
+            prop_assert_eq!(world.miscounted(member), [], "{}", member.name);
         }
     }
 

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::store::Store;
+use crate::next::{Folded, Next};
+use crate::reactions::Reactions;
+use crate::store::{Log, Store};
 use crate::support::silent_client::texts;
 
 /// One request of a member. Each of the log's requests joins it, or comes late.
@@ -81,16 +83,6 @@ impl Window {
     }
 }
 
-/// What may come next of the log.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Next {
-    Nothing,
-    /// Any message: the node chose the place, and no message has come yet.
-    Any,
-    /// The message after this place, and after this message if it is known.
-    After(Epoch, u64, Option<MessageId>),
-}
-
 pub struct Member {
     pub name: String,
     topic: Topic,
@@ -98,6 +90,10 @@ pub struct Member {
     /// Its joins on this connection, by their ids.
     asked: HashMap<String, Join>,
     next: Next,
+    /// What may come next as well: it depends on the node whether it sends again what was sent.
+    or_next: Option<Next>,
+    /// The place before the newest messages that it asked for, and their end.
+    folded: Option<(Epoch, u64, u64)>,
     /// The place from which this connection was served the log, once that is known.
     served_from: Option<(Epoch, u64)>,
     /// All messages after this one were promised to it. `None` until it has joined.
@@ -105,6 +101,9 @@ pub struct Member {
     /// Every position that it had, the present one last.
     had: Vec<Position>,
     pub received: HashSet<MessageId>,
+    pub reactions: Reactions,
+    /// From which of its positions on they are complete.
+    known_from: usize,
     pub gaps: usize,
     /// It could not join: it has to connect again.
     pub is_refused: bool,
@@ -118,10 +117,14 @@ impl Member {
             connection: None,
             asked: HashMap::new(),
             next: Next::Nothing,
+            or_next: None,
+            folded: None,
             served_from: None,
             promised: None,
             had: Vec::new(),
             received: HashSet::new(),
+            reactions: Reactions::default(),
+            known_from: 0,
             gaps: 0,
             is_refused: false,
         }
@@ -209,6 +212,7 @@ impl Member {
         // It binds the connection, and private messages come from the cursor on.
         if self.next == Next::Nothing {
             (self.next, self.promised) = (Next::Any, None);
+            self.forget_reactions();
         }
         self.send(if publishes {
             ("PrivateChat", "other", json!({ "target_username": "bob", "content": "queued" }))
@@ -242,10 +246,10 @@ impl Member {
         let (taker, taken) = oneshot::channel();
         connection.drains.send(taker).unwrap();
         let bytes = taken.await.unwrap();
-        store.with(|log| texts(&bytes).iter().for_each(|frame| self.receive(frame, &log.prev, cursor)));
+        store.with(|log| texts(&bytes).iter().for_each(|frame| self.receive(frame, log, cursor)));
     }
 
-    fn receive(&mut self, frame: &Value, prev: &HashMap<MessageId, MessageId>, cursor: Option<Position>) {
+    fn receive(&mut self, frame: &Value, log: &Log, cursor: Option<Position>) {
         let body = &frame["message_body"];
         let epoch = || -> Epoch { body["epoch"].as_str().unwrap().parse().unwrap() };
         let message_id = || -> MessageId { body["message_id"].as_str().unwrap().parse().unwrap() };
@@ -263,7 +267,7 @@ impl Member {
                 self.is_refused |= self.promised.is_none() || matches!(self.next, Next::Nothing | Next::Any);
             }
             "Gap" => self.continue_after(epoch(), body["next_seq"].as_u64().unwrap() - 1),
-            "GroupChat" | "PrivateChat" => self.message(position(), prev, frame),
+            "GroupChat" | "PrivateChat" | "React" => self.entry(position(), log, frame),
             _ => {}
         }
     }
@@ -284,7 +288,13 @@ impl Member {
                     _ => false,
                 };
                 if !(already && is_past) {
+                    let may_be_past = already
+                        && self.folded.is_some_and(|(epoch, from, until)| {
+                            epoch == since.epoch && (from..=until).contains(&since.seq)
+                        });
+                    let or_next = may_be_past.then_some(self.or_next.unwrap_or(self.next));
                     self.begin_at(since);
+                    self.or_next = or_next;
                 }
             }
             (Some(_), Some(false)) => {
@@ -300,6 +310,8 @@ impl Member {
 
     fn begin_without_position(&mut self, top: Position, history: u8, cursor: Option<Position>) {
         self.next = Next::Any;
+        // Another device may have moved the cursor beyond what this one has.
+        self.forget_reactions();
         match self.topic {
             // Its private messages begin at the cursor, which may have moved since then.
             Topic::User(_) => {
@@ -308,7 +320,11 @@ impl Member {
             Topic::Room(_) => {
                 self.begin_at(top);
                 if history > 0 {
-                    (self.served_from, self.next) = (None, Next::Any);
+                    (self.served_from, self.next) = (
+                        None,
+                        Next::Folded(Folded { wanted: history.into(), until: top, count: 0, last: None }),
+                    );
+                    self.folded = None;
                 }
             }
         }
@@ -317,31 +333,45 @@ impl Member {
     /// The member says that it has the messages up to this position, and all after it come.
     fn begin_at(&mut self, position: Position) {
         let Position { epoch, seq, message_id } = position;
-        self.promised = Some(message_id);
+        if !self.had[self.known_from..].contains(&position) {
+            // It says that it has messages that it never got.
+            self.forget_reactions();
+        }
+        (self.promised, self.or_next) = (Some(message_id), None);
         self.had.push(position);
         self.served_from = Some((epoch, seq));
         self.next = Next::After(epoch, seq, Some(message_id));
     }
 
+    fn forget_reactions(&mut self) {
+        self.reactions.forget();
+        self.known_from = self.had.len();
+    }
+
     fn continue_after(&mut self, epoch: Epoch, seq: u64) {
         self.gaps += 1;
+        self.forget_reactions();
         self.served_from = Some((epoch, seq));
         self.next = Next::After(epoch, seq, None);
     }
 
-    fn message(&mut self, at: Position, prev: &HashMap<MessageId, MessageId>, frame: &Value) {
-        let is_next = match self.next {
-            Next::Nothing => false,
-            Next::Any => true,
-            Next::After(epoch, seq, known) => {
-                (epoch, seq + 1) == (at.epoch, at.seq) && known.is_none_or(|id| id == prev[&at.message_id])
+    fn entry(&mut self, at: Position, log: &Log, frame: &Value) {
+        let nexts = [Some(self.next), self.or_next.take()];
+        let is_change = frame["message_type"] == "React";
+        let after = nexts.into_iter().flatten().find_map(|next| next.after(at, log, is_change));
+        let Some(next) = after else { panic!("{}: {nexts:?} was to come next, not {frame}", self.name) };
+        self.next = next;
+        match next {
+            Next::Folded(folded) => {
+                self.folded.get_or_insert((at.epoch, at.seq - 1, folded.until.seq));
             }
-        };
-        assert!(is_next, "{}: {:?} was to come next, not {frame}", self.name, self.next);
-        self.served_from.get_or_insert((at.epoch, at.seq - 1));
-        self.next = Next::After(at.epoch, at.seq, Some(at.message_id));
+            _ => {
+                self.served_from.get_or_insert((at.epoch, at.seq - 1));
+            }
+        }
         self.had.push(at);
         self.received.insert(at.message_id);
+        self.reactions.take(frame, at.message_id);
     }
 
     pub fn next(&self) -> Next {
@@ -353,14 +383,8 @@ impl Member {
         self.had.last().copied()
     }
 
-    /// Whether nothing is left to come from a log with this top, as far as the member can tell.
-    pub fn is_at(&self, top: &Position) -> bool {
-        match self.next {
-            Next::Nothing => false,
-            Next::Any => true,
-            Next::After(epoch, seq, id) => {
-                (epoch, seq) == (top.epoch, top.seq) && id.is_none_or(|id| id == top.message_id)
-            }
-        }
+    /// Whether nothing is left to come from a log, as far as the member can tell.
+    pub fn is_at_top(&self, log: &Log) -> bool {
+        self.next.is_at_top(log) || self.or_next.is_some_and(|next| next.is_at_top(log))
     }
 }

@@ -1,7 +1,7 @@
 //! A model of the store: one log and its channel, with answers that come when the test says so. The logs of all other rooms and
 //! users exist and are empty.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -24,6 +24,8 @@ pub struct Log {
     pub is_subscribed: bool,
     /// The message before each message that was ever stored.
     pub prev: HashMap<MessageId, MessageId>,
+    /// The reactions that were ever stored.
+    changes: HashSet<MessageId>,
     /// Reads that are not answered yet; `None`: reads are answered at once.
     waiting: Option<VecDeque<Answer>>,
     /// The epoch of the logs that stay empty.
@@ -46,6 +48,7 @@ impl Store {
             channel: VecDeque::new(),
             is_subscribed: false,
             prev: HashMap::new(),
+            changes: HashSet::new(),
             waiting: Some(VecDeque::new()),
             empty: Epoch::generate(),
         };
@@ -93,6 +96,11 @@ impl Log {
         Position { epoch: self.epoch, seq: self.entries.len() as u64, message_id }
     }
 
+    /// Whether this is a position in the log.
+    pub fn holds(&self, at: &Position) -> bool {
+        at.seq <= self.entries.len() as u64 && self.position(at.seq as usize) == *at
+    }
+
     /// A position between the start of the log and its top.
     pub fn position(&self, seq: usize) -> Position {
         let seq = seq % (self.entries.len() + 1);
@@ -101,8 +109,32 @@ impl Log {
     }
 
     pub fn append(&mut self, copies: u8) {
-        let (top, message_id) = (self.top(), MessageId::generate());
-        let body = Bytes::from(format!(r#""message_id":"{message_id}""#));
+        let message_id = MessageId::generate();
+        self.store(message_id, format!(r#""message_id":"{message_id}""#), copies);
+    }
+
+    /// Appends a reaction to one of the last messages, which is so far back.
+    pub fn react(&mut self, back: usize, copies: u8) {
+        let messages = self.entries.iter().rev().filter(|entry| target(entry).is_none());
+        let Some(target) = messages.map(|entry| entry.message_id).take(back + 1).last() else { return };
+        let message_id = MessageId::generate();
+        self.changes.insert(message_id);
+        let target = format!(r#""target":{{"message_id":"{target}"}}"#);
+        self.store(message_id, format!(r#""change":"React",{target},"message_id":"{message_id}""#), copies);
+    }
+
+    /// Whether this is the id of a reaction that was ever stored.
+    pub fn is_change(&self, id: MessageId) -> bool {
+        self.changes.contains(&id)
+    }
+
+    /// How many reactions a message has.
+    pub fn reactions(&self, id: MessageId) -> usize {
+        self.entries.iter().filter(|entry| target(entry) == Some(id)).count()
+    }
+
+    fn store(&mut self, message_id: MessageId, body: String, copies: u8) {
+        let (top, body) = (self.top(), Bytes::from(body));
         let entry = Entry { seq: top.seq + 1, message_id, prev: top.message_id, stored_at: 0, body };
         self.prev.insert(message_id, top.message_id);
         if self.is_subscribed {
@@ -130,8 +162,50 @@ impl Log {
             }
             Range::Before(_) | Range::Newest => held.max(end.saturating_sub(most.max(100)))..end,
         };
-        Page { top: self.top(), more: page.end < end, entries: self.entries[page].to_vec() }
+        let has_changes = self.entries.iter().any(|entry| target(entry).is_some());
+        Page { top: self.top(), more: page.end < end, entries: self.entries[page].to_vec(), has_changes }
     }
+
+    /// Looks at four entries, so that a search often needs more than one page.
+    fn messages(&self, range: Range, limit: PageLimit) -> MessagePage {
+        let (top, end) = (self.top(), self.entries.len());
+        let held = self.first_held.min(end);
+        let index = |seq: u64| usize::try_from(seq).unwrap().clamp(held, end);
+        let (mut first, mut last) = match range {
+            Range::Top => (end, end),
+            Range::After(seq) => (index(seq), end),
+            Range::Before(seq) => (held, index(seq.saturating_sub(1))),
+            Range::Newest => (held, end),
+        };
+        let is_forward = matches!(range, Range::After(_));
+        if is_forward {
+            last = last.min(first + 4)
+        } else {
+            first = first.max(last.saturating_sub(4))
+        }
+        let is_message = |at: &usize| target(&self.entries[*at]).is_none();
+        let mut found: Vec<usize> = (first..last).filter(is_message).collect();
+        while found.len() > limit.messages as usize {
+            // The page ends before the first message that is too many.
+            if is_forward { last = found.pop().unwrap() } else { first = found.remove(0) + 1 }
+        }
+        let fold = |entry: &Entry| {
+            let count = self.reactions(entry.message_id) as u32;
+            let reactions = if count > 0 { vec![("+".to_owned(), count, false)] } else { Vec::new() };
+            (entry.clone(), Fold { reactions, ..Fold::default() })
+        };
+        let messages = found.into_iter().map(|at| fold(&self.entries[at])).collect();
+        let more = if is_forward { last < end } else { first > held };
+        let looked_at = if first == last { (top.seq + 1, top.seq) } else { (first as u64 + 1, last as u64) };
+        MessagePage { top, messages, looked_at, more }
+    }
+}
+
+/// The message that a reaction is to.
+fn target(entry: &Entry) -> Option<MessageId> {
+    let body = std::str::from_utf8(&entry.body).unwrap();
+    let (_, target) = body.split_once(r#""target":{"message_id":""#)?;
+    Some(target[..36].parse().unwrap())
 }
 
 #[async_trait]
@@ -168,7 +242,7 @@ impl Broker for Store {
         if *topic != self.topic {
             let epoch = self.with(|log| log.empty);
             let top = Position { epoch, seq: 0, message_id: MessageId::NONE };
-            return Ok(Page { top, entries: Vec::new(), more: false });
+            return Ok(Page { top, entries: Vec::new(), more: false, has_changes: false });
         }
         let page = self.with(|log| log.page(range, limit));
         self.answered().await?;
@@ -178,15 +252,14 @@ impl Broker for Store {
     async fn messages(
         &self,
         topic: &Topic,
-        before: Option<u64>,
+        range: Range,
         limit: PageLimit,
         _: Option<&UserName>,
     ) -> Result<MessagePage, BackendError> {
-        let Page { top, entries, more } =
-            self.history(topic, before.map_or(Range::Newest, Range::Before), limit).await?;
-        let reached = entries.first().map_or(top.seq + 1, |entry| entry.seq);
-        let messages = entries.into_iter().map(|entry| (entry, Fold::default())).collect();
-        Ok(MessagePage { top, messages, reached, more })
+        let page = self.with(|log| log.messages(range, limit));
+        assert_eq!(*topic, self.topic, "only members of the log ask for messages");
+        self.answered().await?;
+        Ok(page)
     }
 
     async fn unread(

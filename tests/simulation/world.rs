@@ -124,6 +124,7 @@ impl World {
         let topics = [self.topic.clone()];
         match event {
             Event::Append(copies) => self.store.with(|log| log.append(copies)),
+            Event::React(back, copies) => self.store.with(|log| log.react(back, copies)),
             Event::Arrive(count) => {
                 let together = self.store.with(|log| log.take(count));
                 self.hand_over(together);
@@ -202,8 +203,14 @@ impl World {
         }
         let top = self.store.with(|log| log.top());
         for member in &self.members {
-            assert!(member.is_at(&top), "{} is at {:?}, not at the top, {top:?}", member.name, member.next());
+            let is_at_top = self.store.with(|log| member.is_at_top(log));
+            assert!(is_at_top, "{} is at {:?}, not at the top, {top:?}", member.name, member.next());
         }
+    }
+
+    /// The messages to which a member counts other reactions than the log has.
+    pub fn miscounted(&self, member: &Member) -> Vec<MessageId> {
+        self.store.with(|log| member.reactions.miscounted(|id| log.reactions(id)))
     }
 
     /// The messages that were promised to a member, did not come, and can still be read. Ids of one process grow.

@@ -13,6 +13,7 @@ mod close_codes;
 mod cluster_move;
 mod deduplication;
 mod drain;
+mod enter_history;
 mod errors;
 mod failover;
 mod faults;

@@ -326,13 +326,13 @@ impl Broker for MemoryBroker {
     async fn messages(
         &self,
         topic: &Topic,
-        before: Option<u64>,
+        range: Range,
         limit: PageLimit,
         reader: Option<&UserName>,
     ) -> Result<MessagePage, BackendError> {
         let channel = self.topics.channel(topic);
         let mut channel = lock(&channel);
-        Ok(channel.log.messages(before, limit, reader, (steady_ms(), &self.topics.retention)))
+        Ok(channel.log.messages(range, limit, reader, (steady_ms(), &self.topics.retention)))
     }
 
     async fn unread(

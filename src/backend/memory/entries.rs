@@ -102,9 +102,11 @@ impl Entries {
         self.held.iter()
     }
 
-    /// Those below a `seq`.
-    pub(super) fn below(&self, seq: u64) -> impl DoubleEndedIterator<Item = &Held> {
-        self.held.range(..self.held.partition_point(|held| held.entry.seq < seq))
+    /// Those from one `seq` to another.
+    pub(super) fn between(&self, from: u64, to: u64) -> impl DoubleEndedIterator<Item = &Held> {
+        let index = |seq| self.held.partition_point(|held| held.entry.seq < seq);
+        let start = index(from);
+        self.held.range(start..index(to.saturating_add(1)).max(start))
     }
 
     /// Those that follow a `seq`. Each one follows the one before: those of which some are no longer held are left out.

@@ -60,6 +60,8 @@ pub(super) struct Addition {
 pub(super) struct Log {
     pub(super) top: Position,
     entries: Entries,
+    /// A message was changed once.
+    has_changes: bool,
     /// Records of the current window and of the previous one. So a record lives for one to two windows.
     records: [HashMap<RecordKey, Charged<First>>; 2],
     window: u64,
@@ -80,6 +82,7 @@ impl Log {
         Self {
             top: Position::start(Epoch::generate()),
             entries: Entries::new(budget.clone()),
+            has_changes: false,
             records: Default::default(),
             window: 0,
             used_at: now,
@@ -153,34 +156,49 @@ impl Log {
 
     /// Applies a change, which is the newest entry. Erases what a retraction erases.
     pub(super) fn apply_change(&mut self, change: &Change) {
+        self.has_changes = true;
         self.entries.apply_change(change);
     }
 
-    /// Reads messages below a `seq`, or the newest ones, with their changes.
+    /// Reads messages with their changes, by the rules of [`Range`] and [`PageLimit`].
     pub(super) fn messages(
         &mut self,
-        before: Option<u64>,
+        range: Range,
         limit: PageLimit,
         reader: Option<&UserName>,
         (now, retention): (u64, &Retention),
     ) -> MessagePage {
         let top = self.page(Range::Top, limit, now, retention).top;
-        let (mut messages, mut bytes, mut reached, mut more) = (Vec::new(), 0, top.seq + 1, false);
-        for Held { entry, .. } in self.entries.below(before.unwrap_or(u64::MAX)).rev() {
+        let first_held = self.entries.all().next().map_or(top.seq + 1, |held| held.entry.seq);
+        let (from, to) = match range {
+            Range::Top => (top.seq + 1, top.seq),
+            Range::After(seq) => (first_held.max(seq.saturating_add(1)), top.seq),
+            Range::Before(seq) => (first_held, top.seq.min(seq.saturating_sub(1))),
+            Range::Newest => (first_held, top.seq),
+        };
+        let is_forward = matches!(range, Range::After(_));
+        let mut entries = self.entries.between(from, to);
+        let mut next = || if is_forward { entries.next() } else { entries.next_back() };
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        let (mut looked_at, mut more) = ((from, to), false);
+        while let Some(Held { entry, .. }) = next() {
             let fold = self.entries.folds.fold(entry.seq, reader);
-            if is_message(&entry.body) || fold.is_retracted {
-                bytes += entry.body.len();
-                let is_full = messages.len() == limit.messages as usize || bytes > limit.bytes;
-                if is_full && !messages.is_empty() {
-                    more = true;
-                    break;
-                }
-                messages.push((entry.clone(), fold));
+            if !is_message(&entry.body) && !fold.is_retracted {
+                continue;
             }
-            reached = entry.seq;
+            bytes += entry.body.len();
+            let is_full = messages.len() == limit.messages as usize || bytes > limit.bytes;
+            if is_full && !messages.is_empty() {
+                more = true;
+                looked_at = if is_forward { (from, entry.seq - 1) } else { (entry.seq + 1, to) };
+                break;
+            }
+            messages.push((entry.clone(), fold));
         }
-        messages.reverse();
-        MessagePage { top, messages, reached, more }
+        if !is_forward {
+            messages.reverse();
+        }
+        MessagePage { top, messages, looked_at, more }
     }
 
     /// Counts what a user has not read after a marker.
@@ -289,7 +307,7 @@ impl Log {
                 (taken, before.peek().is_some())
             }
         };
-        Page { top: self.top, entries, more }
+        Page { top: self.top, entries, more, has_changes: self.has_changes }
     }
 }
 

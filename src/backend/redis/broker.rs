@@ -73,15 +73,15 @@ impl RedisBroker {
         }
     }
 
-    /// Reads a page by `history.lua`. With `reader`, only messages, with their changes: then the folds, and the lowest `seq` that was
-    /// looked at, are not empty.
+    /// Reads a page by `history.lua`. With `reader`, only messages, with their changes: then the folds are not empty, and the lowest
+    /// and the highest `seq` that were looked at come too.
     async fn read(
         &self,
         topic: &Topic,
         (direction, seq): (&str, u64),
         limit: PageLimit,
         reader: Option<&str>,
-    ) -> Result<(Page, u64, Vec<Fold>), BackendError> {
+    ) -> Result<(Page, (u64, u64), Vec<Fold>), BackendError> {
         let epoch = Epoch::generate().to_string();
         let log = self.keys.log(topic);
         let mut keys = log.meta_and_stream().to_vec();
@@ -94,8 +94,8 @@ impl RedisBroker {
         };
         // A long page would delay what is published on the same connection.
         let lane = if limit.messages <= 1 { Lane::Short } else { Lane::Long };
-        type Reply = (String, u64, String, bool, Vec<Value>, u64, Vec<Value>);
-        let (epoch, seq, message_id, more, entries, reached, folds): Reply = loop {
+        type Reply = (String, u64, String, bool, Vec<Value>, u64, u64, Vec<Value>);
+        let (epoch, seq, message_id, more, entries, lowest, highest, folds): Reply = loop {
             let fill = |cmd: &mut Cmd| {
                 cmd.arg(&keys).arg(&epoch).arg(self.retention.max_messages).arg(self.max_age_ms());
                 cmd.arg(direction).arg(seq).arg(limit.messages).arg(limit.bytes).arg(&empty_ttl);
@@ -115,7 +115,9 @@ impl RedisBroker {
         let (Some(entries), Some(folds)) = (entries, folds) else {
             return Err(ConnectionRole::Pool.malformed_reply());
         };
-        Ok((Page { top, entries, more }, reached, folds))
+        // The hash of changes was named because a message was changed once.
+        let has_changes = keys.len() > 2;
+        Ok((Page { top, entries, more, has_changes }, (lowest, highest), folds))
     }
 
     /// Reads a page with the script.
@@ -284,36 +286,32 @@ impl Broker for RedisBroker {
     async fn history(&self, topic: &Topic, range: Range, limit: PageLimit) -> Result<Page, BackendError> {
         // The script returns at least one entry if it may return any.
         let limit = PageLimit { messages: limit.messages.max(1), ..limit };
-        match range {
-            // No entry has a seq below 1, and XREVRANGE rejects an exclusive end of 0-0.
-            Range::Top | Range::Before(0) => self.page(topic, "top", 0, limit).await,
-            Range::After(seq) => self.page(topic, "after", seq, limit).await,
-            Range::Newest => Ok(reversed(self.page(topic, "newest", 0, limit).await?)),
-            Range::Before(seq) => Ok(reversed(self.page(topic, "before", seq, limit).await?)),
+        let (direction, seq) = direction(range);
+        let mut page = self.page(topic, direction, seq, limit).await?;
+        if !matches!(range, Range::After(_)) {
+            page.entries.reverse();
         }
+        Ok(page)
     }
 
     async fn messages(
         &self,
         topic: &Topic,
-        before: Option<u64>,
+        range: Range,
         limit: PageLimit,
         reader: Option<&UserName>,
     ) -> Result<MessagePage, BackendError> {
         let limit = PageLimit { messages: limit.messages.max(1), ..limit };
-        let from = match before {
-            None => ("newest", 0),
-            // No entry has a seq below 1.
-            Some(0) => ("top", 0),
-            Some(seq) => ("before", seq),
-        };
         let reader = reader.map_or("", UserName::as_str);
-        let (page, reached, folds) = self.read(topic, from, limit, Some(reader)).await?;
+        let (page, looked_at, folds) = self.read(topic, direction(range), limit, Some(reader)).await?;
         if folds.len() != page.entries.len() {
             return Err(ConnectionRole::Pool.malformed_reply());
         }
-        let messages = page.entries.into_iter().zip(folds).rev().collect();
-        Ok(MessagePage { top: page.top, messages, reached, more: page.more })
+        let mut messages: Vec<(Entry, Fold)> = page.entries.into_iter().zip(folds).collect();
+        if !matches!(range, Range::After(_)) {
+            messages.reverse();
+        }
+        Ok(MessagePage { top: page.top, messages, looked_at, more: page.more })
     }
 
     async fn unread(
@@ -377,8 +375,13 @@ impl Broker for RedisBroker {
     }
 }
 
-/// Puts the entries of a page that was read newest first into ascending order.
-fn reversed(mut page: Page) -> Page {
-    page.entries.reverse();
-    page
+/// What `history.lua` calls a range. It reads the newest entry first, except in the direction `after`.
+fn direction(range: Range) -> (&'static str, u64) {
+    match range {
+        // No entry has a seq below 1, and XREVRANGE rejects an exclusive end of 0-0.
+        Range::Top | Range::Before(0) => ("top", 0),
+        Range::After(seq) => ("after", seq),
+        Range::Newest => ("newest", 0),
+        Range::Before(seq) => ("before", seq),
+    }
 }

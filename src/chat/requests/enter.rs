@@ -7,17 +7,20 @@ use super::{Handle, Id, Reply, Result, Session, unready};
 use crate::chat::error::RequestError;
 use crate::chat::join::{Joined, ReplayFrom};
 use crate::chat::membership::{MemberGuard, Membership};
+use crate::chat::older_messages::Wanted;
 use crate::protocol::requests::{Enter, EnterAck};
 use crate::protocol::{ErrorCode, RoomName, Since, Topic, UserName, encode};
 
 impl Handle for Enter {
     async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
         let Self { sender_username: user, room, since, history } = self;
+        let max_bytes = session.node.config().limits.delivery_bytes();
+        let wanted = history.map(|count| Wanted { count, reader: user.clone(), max_bytes });
         let room = room.unwrap_or_else(|| session.node.rooms.default().clone());
         let durations = session.durations();
         session.bind_quietly(&user).await?;
         if let Some(index) = session.rooms.get_index_of(&room) {
-            again(session, id, &user, &room, since.map(|since| (since, history))).await?;
+            again(session, id, &user, &room, since.map(|since| (since, wanted))).await?;
             session.rooms.move_index(index, session.rooms.len() - 1);
             return Ok(Reply::Done);
         }
@@ -36,9 +39,9 @@ impl Handle for Enter {
         let markers = &node.backend.markers;
         let (present, read) =
             tokio::try_join!(node.presence.enter(&room, &user), markers.room_marker(&user, &room))?;
-        let past = match (since, history) {
-            (Some(since), history) => ReplayFrom::Since(since, history),
-            (None, Some(count)) if count > 0 => ReplayFrom::Newest(count),
+        let past = match (since, wanted) {
+            (Some(since), wanted) => ReplayFrom::Since(since, wanted),
+            (None, Some(wanted)) if wanted.count > 0 => ReplayFrom::Newest(wanted),
             (None, _) => ReplayFrom::None,
         };
         let outbox = session.outbox().clone();
@@ -60,7 +63,7 @@ async fn again(
     id: Id<'_>,
     user: &UserName,
     room: &RoomName,
-    late: Option<(Since, Option<u32>)>,
+    late: Option<(Since, Option<Wanted>)>,
 ) -> Result<()> {
     let (node, outbox, durations) = (&session.node, session.outbox(), session.durations());
     let read = node.backend.markers.room_marker(user, room).await?;

@@ -56,13 +56,13 @@ impl Broker for NotingBroker {
     }
 
     async fn history(&self, _: &Topic, _: Range, _: PageLimit) -> Result<Page, BackendError> {
-        Ok(Page { top: Position::start(self.epoch), entries: Vec::new(), more: false })
+        Ok(Page { top: Position::start(self.epoch), entries: Vec::new(), more: false, has_changes: false })
     }
 
     async fn messages(
         &self,
         _: &Topic,
-        _: Option<u64>,
+        _: Range,
         _: PageLimit,
         _: Option<&UserName>,
     ) -> Result<MessagePage, BackendError> {

@@ -48,24 +48,28 @@ pub struct ChatMessage {
     /// An object of the application's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Data>,
-    /// In a page of history: when its text was last replaced, in Unix milliseconds. `content` is the newest text.
+    /// In a page of history and after an `Enter` with `history`, like the fields below: when its text was last replaced, in Unix
+    /// milliseconds. `content` is the newest text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited_at: Option<u64>,
-    /// In a page of history: the last edit.
+    /// The last edit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<MessageId>,
-    /// In a page of history: it was taken back. `content` is empty.
+    /// It was taken back. `content` is empty.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retracted: bool,
-    /// In a page of history: an administrator took it back, not its author.
+    /// An administrator took it back, not its author.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub moderated: bool,
-    /// In a page of history: the name that the administrator gave.
+    /// The name that the administrator gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moderator: Option<UserName>,
-    /// In a page of history: the reactions, by what was chosen.
+    /// The reactions, by what was chosen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reactions: BTreeMap<String, Reactions>,
+    /// Only with `reactions`: changes of this message up to this place in the log are in it already. Do not apply them again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes_seq: Option<u64>,
 }
 
 /// How many users chose a reaction.
@@ -109,6 +113,7 @@ impl ChatMessage {
             moderated: false,
             moderator: None,
             reactions: BTreeMap::new(),
+            changes_seq: None,
         }
     }
 

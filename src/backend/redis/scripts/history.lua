@@ -7,8 +7,8 @@
 --       time to live in ms of a log that never had an entry (empty: that of others), 1 for messages with their changes, their
 --       reader (may be empty).
 -- Returns epoch, seq and message id of the top, 1 if more entries follow in the direction of reading, and the entries in
--- the form of XRANGE: what stands in the place of an erased one looks like it. For messages with their changes, backwards only, other
--- entries are left out; then come the lowest seq that was looked at, and for each message: id and text of the last edit (or
+-- the form of XRANGE: what stands in the place of an erased one looks like it. For messages with their changes, other entries are
+-- left out; then come the lowest and the highest seq that were looked at, and for each message: id and text of the last edit (or
 -- empty), 1 if it was retracted, the number of messages that answer it, then the reaction, the number of users, and 1 if the reader
 -- is one, for each reaction.
 
@@ -21,7 +21,7 @@ local log = read_log(KEYS[1], KEYS[2], ARGV[1])
 local max_messages, max_age = tonumber(ARGV[2]), tonumber(ARGV[3])
 local direction, from_seq, max_entries, max_bytes = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local empty_ttl, is_folded, reader = tonumber(ARGV[8]), ARGV[9] == '1', ARGV[10]
-if log.has_changes and not KEYS[3] then return { '', 0, '', 0, {}, 0, {} } end
+if log.has_changes and not KEYS[3] then return { '', 0, '', 0, {}, 0, 0, {} } end
 local has_expired = plan_trim(log, max_age, math.huge, math.huge)
 local seq = log[SEQ] + 0
 local first_seq = log[FIRST] + 0
@@ -62,45 +62,54 @@ end
 local erased_messages = is_folded and KEYS[3] and redis.call('HGET', KEYS[3], change_field(log, 'q', ''))
 erased_messages = unpack_field(KEYS[3], 'q', erased_messages) or {}
 
--- Reads at most a batch of the entries up to a seq, in the form of XRANGE, and finds the erased messages between them. Returns the
--- entries, the lowest seq first, and the seq from which on these are all.
-local function read_messages_up_to(to)
-  local found = redis.call('XREVRANGE', log.stream, int(to) .. '-0', int(first_seq) .. '-0', 'COUNT', BATCH)
-  local from, places, fields = #found == BATCH and seq_of(log, found[BATCH]) or first_seq, {}, {}
-  for i = #erased_messages, 1, -1 do
-    local place = erased_messages[i]
-    if place < from then break end
-    if place <= to then places[#places + 1], fields[#fields + 1] = place, change_field(log, 't', int(place)) end
+-- Reads at most a batch of the entries from a seq on, forwards or backwards, in the form of XRANGE, and finds the erased messages
+-- between them. Returns the entries, the lowest seq first, and the seq up to which these are all.
+local function read_messages(at, forward)
+  local from, to = forward and at or first_seq, forward and seq or at
+  local found
+  if forward then
+    found = redis.call('XRANGE', log.stream, int(from) .. '-0', int(to) .. '-0', 'COUNT', BATCH)
+    if #found == BATCH then to = seq_of(log, found[BATCH]) end
+  else
+    found = redis.call('XREVRANGE', log.stream, int(to) .. '-0', int(from) .. '-0', 'COUNT', BATCH)
+    if #found == BATCH then from = seq_of(log, found[BATCH]) end
+  end
+  local places, fields = {}, {}
+  for _, place in ipairs(erased_messages) do
+    if place >= from and place <= to then
+      places[#places + 1], fields[#fields + 1] = place, change_field(log, 't', int(place))
+    end
   end
   local tombstones, entries, next_place = #fields > 0 and redis.call('HMGET', KEYS[3], unpack(fields)) or {}, {}, 1
-  local function add_erased_above(place)
-    while places[next_place] and places[next_place] > place do
+  local function add_erased_below(place)
+    while places[next_place] and places[next_place] < place do
       local id = int(places[next_place]) .. '-0'
       local erased = unpack_field(KEYS[3], fields[next_place], tombstones[next_place])
       if erased then
-        table.insert(entries, 1, { id, { 'i', erased[1], 'p', erased[2], 't', erased[3], 'b', erased[4] } })
+        entries[#entries + 1] = { id, { 'i', erased[1], 'p', erased[2], 't', erased[3], 'b', erased[4] } }
         is_retracted[id] = true
       end
       next_place = next_place + 1
     end
   end
-  for _, entry in ipairs(found) do
-    add_erased_above(seq_of(log, entry))
-    table.insert(entries, 1, entry)
+  for i = 1, #found do
+    local entry = forward and found[i] or found[#found + 1 - i]
+    add_erased_below(seq_of(log, entry))
+    entries[#entries + 1] = entry
   end
-  add_erased_above(from - 1)
-  return entries, from
+  add_erased_below(to + 1)
+  return entries, forward and to or from
 end
 
-local page, bytes, more, reached = {}, 0, 0, seq + 1
+local page, bytes, more, lowest, highest = {}, 0, 0, seq + 1, seq
 if direction ~= 'top' and first_seq <= seq then
   local forward = direction == 'after'
   local at = forward and math.max(from_seq + 1, first_seq) or direction == 'newest' and seq or math.min(from_seq - 1, seq)
-  local last_seq, is_full, looked_at = nil, false, 0
+  local start, last_seq, is_full, looked_at = at, nil, false, 0
   while not is_full and at >= first_seq and at <= seq do
     local count, finish, batch = is_folded and BATCH or math.min(max_entries - #page, BATCH), nil, nil
     if is_folded then
-      batch, finish = read_messages_up_to(at)
+      batch, finish = read_messages(at, forward)
     else
       finish = forward and math.min(at + count - 1, seq) or math.max(at - count + 1, first_seq)
       batch = forward and read_entries(at, finish) or read_entries(finish, at)
@@ -121,7 +130,7 @@ if direction ~= 'top' and first_seq <= seq then
   end
   if last_seq then
     if forward and last_seq < seq or not forward and last_seq > first_seq then more = 1 end
-    reached = last_seq
+    lowest, highest = math.min(start, last_seq), math.max(start, last_seq)
   end
 end
 
@@ -170,4 +179,4 @@ if has_expired then
   redis.call('HSET', log.meta, 'f', log[FIRST], 'b', int(log[BYTES]), 'h', int(log[FIRST_AT]))
   if not log.is_older then redis.call('HSET', log.meta, 'z', cmsgpack.pack(unpack(log))) end
 end
-return { log[EPOCH], seq, log[ID], more, page, reached, folds }
+return { log[EPOCH], seq, log[ID], more, page, lowest, highest, folds }
