@@ -42,21 +42,29 @@ impl Node {
     }
 }
 
-/// Finds an entry by its id. The ids of a log sort by `seq`, so ten small reads find one of a thousand.
+/// Finds a message by its id. The ids of a log sort by `seq`, so ten small reads find one of a thousand.
 async fn find(broker: &dyn Broker, log: &Topic, id: MessageId) -> Result<Option<Entry>, BackendError> {
     let limit = PageLimit { messages: 1, bytes: 0 };
-    let (mut before, mut end) = (0, u64::MAX);
-    while before < end {
-        // Entries that expired meanwhile are passed over: what comes is the first one that is left.
-        let middle = if end == u64::MAX { before } else { before + (end - before - 1) / 2 };
-        let page = broker.history(log, Range::After(middle), limit).await?;
-        let Some(entry) = page.entries.into_iter().next() else { return Ok(None) };
-        end = end.min(page.top.seq);
-        match entry.message_id.cmp(&id) {
-            std::cmp::Ordering::Equal => return Ok(Some(entry)),
-            std::cmp::Ordering::Less => before = entry.seq,
-            std::cmp::Ordering::Greater => end = middle,
+    // Its `seq`, if it is there, is one of `first..end`.
+    let (mut first, mut end, mut before) = (1, u64::MAX, None);
+    while first < end {
+        let range = before.map_or(Range::Newest, Range::Before);
+        let page = broker.messages(log, range, limit, None).await?;
+        let below = before.unwrap_or(page.top.seq + 1);
+        end = end.min(page.top.seq + 1);
+        match page.messages.into_iter().next().map(|(entry, _)| entry) {
+            Some(entry) if entry.message_id == id => return Ok(Some(entry)),
+            // The newest message below is an earlier one.
+            Some(entry) if entry.message_id < id => first = below,
+            Some(entry) => end = entry.seq,
+            // Only changes were looked at.
+            None if page.more && page.looked_at.0 > first => {
+                before = Some(page.looked_at.0);
+                continue;
+            }
+            None => first = below,
         }
+        before = Some(first + end.saturating_sub(first).div_ceil(2));
     }
     Ok(None)
 }

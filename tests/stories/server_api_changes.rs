@@ -123,6 +123,10 @@ on_each_store! {
             }
             assert!(!format!("{:?}", bob.seen()).contains("secret"));
         }
+        // Wherever it is among many.
+        alice.say_many("ops", "x", 40).await;
+        assert_eq!(delete(&path_of("rooms/ops", &first)).await, is(200, ""));
+        assert_eq!(alice.next("Retract").await["target"]["message_id"], first["message_id"]);
     }
 
     async fn server_changes_private_messages(kind) {
