@@ -1,80 +1,14 @@
 //! A node of this version beside one of the first version that is still supported, on one Redis: an upgrade, and the way back.
-//! Building an older node would double the time of the tests. What such a node does to logs and leases are its scripts, so the
-//! tests run these: `older_scripts/` holds them as they were.
+//! The older one is its scripts (`support::older_node`).
 
 use bytes::Bytes;
 use chatnode::backend::{BackendError, Change, ChangeKind, Publish};
-use chatnode::protocol::MessageId;
 
 use crate::support::backend::{ALL, Harness, bodies, message, room, seqs, user_name};
 use crate::support::listener::eventually;
+use crate::support::older_node::{DAY, KEYS, OlderNode};
 use crate::support::redis_server::RedisServer;
 use chatnode::backend::Range;
-
-const LOG: &str = include_str!("older_scripts/log.lua");
-const PUBLISH: &str = include_str!("older_scripts/publish.lua");
-const HISTORY: &str = include_str!("older_scripts/history.lua");
-const LEASE: &str = include_str!("older_scripts/lease.lua");
-
-const KEYS: [&str; 4] =
-    ["chat:{r:lobby}:meta", "chat:{r:lobby}:log", "chat:{r:lobby}:d0", "chat:{r:lobby}:d1"];
-const DAY: &str = "86400000";
-
-/// The scripts of an older node.
-struct OlderNode<'a> {
-    server: &'a RedisServer,
-    max_messages: &'a str,
-    max_bytes: &'a str,
-}
-
-/// What a publish returned.
-#[derive(Debug, PartialEq, Eq)]
-struct Answer {
-    seq: u64,
-    message_id: String,
-    is_duplicate: bool,
-}
-
-impl OlderNode<'_> {
-    fn call(&self, script: &str, keys: &[&str], arguments: &[&str]) -> String {
-        let count = keys.len().to_string();
-        let command = [&["EVAL", script, &count], keys, arguments].concat();
-        self.server.command(&command).unwrap()
-    }
-
-    fn starts(&self) {
-        self.call(LEASE, &["chat:leases", "chat:nodes"], &["renew", "0ld", "15000", "older", "1"]);
-    }
-
-    fn ends(&self) {
-        self.call(LEASE, &["chat:leases", "chat:nodes", "chat:held:0ld", "chat:claim:0ld"], &["bury", "0ld"]);
-    }
-
-    fn publish(&self, key: &str, body: &str) -> Answer {
-        let id = MessageId::generate().to_string();
-        let limits = [self.max_messages, DAY, self.max_bytes, "300000"];
-        let script = [LOG, PUBLISH].concat();
-        let message = [key, &id, "1700000000123", body];
-        let answer = self.call(
-            &script,
-            &KEYS,
-            &[&message[..], &limits, &["chat:{r:lobby}", "0123456789abcdef"]].concat(),
-        );
-        let lines: Vec<&str> = answer.lines().collect();
-        let [_, seq, message_id, _, duplicate] = lines[..] else { panic!("{answer}") };
-        Answer { seq: seq.parse().unwrap(), message_id: message_id.into(), is_duplicate: duplicate == "1" }
-    }
-
-    /// Reads the whole log, and returns the bodies. Deletes entries above this age.
-    fn read(&self, max_age: &str) -> Vec<String> {
-        let script = [LOG, HISTORY].concat();
-        let answer =
-            self.call(&script, &KEYS, &["0123456789abcdef", max_age, "after", "0", "10000", "1000000000"]);
-        let lines: Vec<&str> = answer.lines().collect();
-        let bodies = lines.windows(2).filter(|pair| pair[0] == "b").map(|pair| pair[1].to_owned());
-        bodies.collect()
-    }
-}
 
 /// The state of the log is that of its entries, for a node of any version.
 fn assert_whole(server: &RedisServer) {

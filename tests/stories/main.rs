@@ -56,3 +56,4 @@ mod talk;
 mod token_expiry;
 mod tokens;
 mod unread;
+mod upgrade;

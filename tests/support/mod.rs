@@ -17,6 +17,7 @@ pub mod jwt;
 pub mod lease_model;
 pub mod leases;
 pub mod listener;
+pub mod older_node;
 pub mod process;
 pub mod program;
 pub mod proxy;
