@@ -34,7 +34,9 @@ export function apply(conv, type, body, mine) {
  * @param {EventBody} body
  * @param {boolean} mine
  */
-function react(item, { reaction = '', on, sender_username: user = '' }, mine) {
+function react(item, { reaction = '', on, sender_username: user = '', epoch, seq }, mine) {
+	// The message came with it.
+	if (epoch === item.epoch && (seq ?? 0) <= item.counted) return;
 	// A reaction can have the name of a property that every object has.
 	const all = new Map(Object.entries(item.reactions));
 	const known = all.get(reaction) ?? { count: 0 };

@@ -41,6 +41,7 @@ const message = (body) => ({
 	version: body.version,
 	retracted: body.retracted ?? false,
 	reactions: body.reactions ?? {},
+	counted: body.changes_seq ?? 0,
 	replyTo: body.reply_to,
 	thread: body.thread,
 	mentions: body.mentions ?? [],
@@ -199,6 +200,8 @@ export class Conversation {
 	/** @param {string} [reason] */
 	gap(reason) {
 		const last = this.items.at(-1);
+		// The log has lost its newest entries: others may come in their place.
+		if (reason === 'rollback') for (const item of this.byId.values()) item.counted = 0;
 		if (!last?.gap) this.items.push({ gap: reason ?? 'trimmed', at: last?.at });
 	}
 

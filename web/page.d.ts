@@ -31,6 +31,8 @@ export interface StoredMessage extends Position {
 	version?: string;
 	retracted?: boolean;
 	reactions?: Record<string, Reactions>;
+	/** The changes up to this `seq` are in `reactions`. */
+	changes_seq?: number;
 	reply_to?: string;
 	thread?: string;
 	mentions?: string[];
@@ -75,6 +77,8 @@ export interface EventBody extends Partial<StoredMessage> {
 	message?: string;
 	target?: { message_id: string };
 	reaction?: string;
+	/** Of a read marker that may have gone back. */
+	set?: boolean;
 	on?: boolean;
 }
 
@@ -158,6 +162,8 @@ export interface Message extends Position, Extras {
 	mentions: string[];
 	attachments: Attachment[];
 	reactions: Record<string, Reactions>;
+	/** The changes up to this `seq` are in `reactions`. */
+	counted: number;
 	gap?: undefined;
 	state?: undefined;
 }

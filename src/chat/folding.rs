@@ -18,12 +18,15 @@ type Members<'a> = BTreeMap<&'a str, &'a RawValue>;
 /// stands up to which entry they are counted: a client that is sent the same changes one by one must not count them again.
 pub(super) fn folded(entry: Entry, mut fold: Fold, top_seq: u64, max_bytes: usize) -> Bytes {
     if fold.is_retracted {
-        return retracted(&entry);
+        return retracted(&entry, fold.answers);
     }
-    let body = match &fold.edit {
+    let mut body = match &fold.edit {
         Some((version, text)) => edited(&entry.body, &version.to_string(), text).unwrap_or(entry.body),
         None => entry.body,
     };
+    if fold.answers > 0 {
+        body = [&body[..], replies(fold.answers).as_bytes()].concat().into();
+    }
     if fold.reactions.is_empty() {
         return body;
     }
@@ -39,10 +42,15 @@ pub(super) fn folded(entry: Entry, mut fold: Fold, top_seq: u64, max_bytes: usiz
 }
 
 /// A message without its text. Its tombstone has no time.
-fn retracted(entry: &Entry) -> Bytes {
+fn retracted(entry: &Entry, answers: u32) -> Bytes {
     let (_, members) = stored::split_kind(&entry.body);
-    let rest = format!(r#","content":"","sent_at":{},"retracted":true"#, entry.stored_at);
+    let replies = if answers > 0 { replies(answers) } else { String::new() };
+    let rest = format!(r#","content":"","sent_at":{},"retracted":true{replies}"#, entry.stored_at);
     [members, rest.as_bytes()].concat().into()
+}
+
+fn replies(answers: u32) -> String {
+    format!(r#","replies":{answers}"#)
 }
 
 /// The body with other members in the place of those that it has. `None` if it can't be read.
@@ -110,7 +118,7 @@ mod tests {
 
     #[test]
     fn retracted_message_has_no_text() {
-        let fold = Fold { is_retracted: true, ..Fold::default() };
+        let fold = Fold { is_retracted: true, answers: 2, ..Fold::default() };
         let message = json(&folded(
             entry(r#""change":"Tombstone","sender_username":"ann","room":"r""#),
             fold,
@@ -119,6 +127,7 @@ mod tests {
         ));
         assert_eq!((&message["content"], &message["retracted"]), (&"".into(), &true.into()));
         assert_eq!((&message["sent_at"], &message["sender_username"]), (&7.into(), &"ann".into()));
+        assert_eq!(message["replies"], 2);
     }
 
     #[test]

@@ -130,6 +130,32 @@ on_each_store! {
         assert_eq!(page[0]["reactions"], json!({ "👍": { "count": 2, "mine": true } }));
     }
 
+    async fn replies_are_counted_in_history(kind) {
+        let cluster = Cluster::start(kind, 2).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        let mut bob = cluster.enter(1, "bob", "ops").await;
+        let (first, other) = (alice.say("ops", "a question").await, alice.say("ops", "another").await);
+        let (first, other) = (id_of(&first), id_of(&other));
+        let mut replies = Vec::new();
+        for fields in [json!({ "reply_to": first }), json!({ "thread": first, "reply_to": other }),
+            json!({ "thread": first, "reply_to": first }), json!({ "reply_to": UNKNOWN })] {
+            let mut body = json!({ "room": "ops", "content": "an answer" });
+            body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            replies.push(bob.ok("GroupChat", body).await);
+        }
+        let counts = |page: &[Value]| page.iter().map(|message| message["replies"].clone()).collect::<Vec<_>>();
+        let page = history(&mut alice, json!({ "room": "ops" })).await;
+        assert_eq!(counts(&page)[..3], [json!(3), json!(1), Value::Null]);
+        bob.ok("Retract", json!({ "room": "ops", "message_id": id_of(&replies[1]) })).await;
+        alice.ok("Retract", json!({ "room": "ops", "message_id": first })).await;
+        let page = history(&mut alice, json!({ "room": "ops" })).await;
+        assert_eq!(counts(&page)[..3], [json!(2), Value::Null, Value::Null], "a thread outlives its first message");
+        let late = json!({ "room": "ops", "content": "late", "reply_to": other });
+        bob.whisper("alice", "psst").await;
+        bob.ok("GroupChat", late).await;
+        assert_eq!(counts(&history(&mut bob, json!({ "room": "ops" })).await)[1], 1);
+    }
+
     async fn private_messages_change_for_both_users(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;

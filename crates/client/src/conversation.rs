@@ -305,6 +305,13 @@ impl Conversation {
 
     /// Adds a line at the end. Drops the oldest line above the bound.
     pub fn push(&mut self, line: Line) {
+        if let Line::Gap(Word::Known(GapReason::Rollback)) = &line {
+            let messages = self.lines.iter_mut().filter_map(|line| match line {
+                Line::Message(message) => Some(message),
+                _ => None,
+            });
+            messages.for_each(|message| message.reactions.log_was_rolled_back());
+        }
         self.lines.push_back(line);
         self.added += 1;
         if self.lines.len() > MAX_LINES {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use chatnode_protocol::events::Reactions as Counts;
-use chatnode_protocol::{Position, UserName};
+use chatnode_protocol::{Epoch, Position, UserName};
 
 /// The most changes remembered of one message: twice as many as two users can have reactions on it. Only in a private conversation may
 /// an older change of the same user come after a newer one.
@@ -28,7 +28,7 @@ pub struct Reactions {
     /// Each user has each reaction once: the last change says whether. The oldest first.
     changes: VecDeque<Reaction>,
     /// A page of history counted the changes up to this position of the log.
-    counted: Option<Position>,
+    counted: Option<(Epoch, u64)>,
 }
 
 /// A user added a reaction, or took it away.
@@ -66,15 +66,21 @@ impl Reactions {
         Self { counts: counts.collect(), ..Self::default() }
     }
 
-    /// The page was read when the log had come at least this far.
-    pub(crate) fn counted_up_to(&mut self, position: Option<Position>) {
-        self.counted = position;
+    /// The changes up to this `seq` of the log are counted.
+    pub(crate) fn counted_up_to(&mut self, epoch: Epoch, seq: u64) {
+        let counted = self.counted.filter(|(known, counted)| *known == epoch && *counted > seq);
+        self.counted = counted.or(Some((epoch, seq)));
+    }
+
+    /// The log has lost its newest entries: others may come in their place.
+    pub(crate) fn log_was_rolled_back(&mut self) {
+        self.counted = None;
     }
 
     /// A change came. Does nothing if it is counted already, or if a newer one of the same user is.
     pub(crate) fn apply(&mut self, change: &Reaction) {
         let is_counted =
-            |counted: Position| counted.epoch == change.position.epoch && change.position.seq <= counted.seq;
+            |(epoch, seq): (Epoch, u64)| epoch == change.position.epoch && change.position.seq <= seq;
         let is_same = |known: &Reaction| known.user == change.user && known.reaction == change.reaction;
         let known = self.changes.iter().position(is_same).map(|at| (at, &self.changes[at]));
         let is_newer = |known: &Reaction| known.position.message_id < change.position.message_id;
@@ -168,7 +174,9 @@ mod tests {
         let counts = [("+", 3, true), ("-", 1, false), ("0", 0, false)];
         let counts = counts.map(|(reaction, count, mine)| (reaction.to_owned(), Counts { count, mine }));
         let mut reactions = Reactions::counted(counts.into());
-        reactions.counted_up_to(Some(position(1, 5)));
+        let Position { epoch, seq, .. } = position(1, 5);
+        reactions.counted_up_to(epoch, seq);
+        reactions.counted_up_to(epoch, seq - 1);
         assert_eq!(applied(&mut reactions, &[("bob", "+", true, 5), ("eve", "-", false, 4)]), "+3* -1");
         // Of its own reactions the user knows which are counted, wherever the log was.
         assert_eq!(applied(&mut reactions, &[("ann", "+", true, 6), ("ann", "-", false, 7)]), "+3* -1");

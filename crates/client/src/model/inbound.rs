@@ -154,12 +154,16 @@ impl Model {
     pub fn as_seen(&self, message: ChatMessage) -> Message {
         let position = message.position();
         let ChatMessage { sender_username: sender, topic, content, client_id, sent_at, .. } = message;
-        let ChatMessage { version, edited_at, retracted, moderated, moderator, reactions, .. } = message;
+        let ChatMessage { version, edited_at, retracted, moderated, moderator, .. } = message;
+        let ChatMessage { reactions, changes_seq, .. } = message;
         let ChatMessage { reply_to, thread, mentions, attachments, data, .. } = message;
         let extras = Extras { reply_to, thread, mentions, attachments, data };
         let topic = self.topic_as_seen(topic, &sender);
         let own_id = client_id.filter(|id| sender == self.me && self.outbox.is_own(id));
-        let reactions = Reactions::counted(reactions);
+        let mut reactions = Reactions::counted(reactions);
+        if let Some(seq) = changes_seq {
+            reactions.counted_up_to(position.epoch, seq);
+        }
         let retraction = retracted.then_some(Retraction { reason: None, is_moderated: moderated, moderator });
         Message {
             topic,

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use chatnode_protocol::requests::{AuthAck, History, Markers, Members};
-use chatnode_protocol::{Ack, MessageId, RoomName, Topic, UserName};
+use chatnode_protocol::{Ack, MessageId, Position, RoomName, Topic, UserName};
 
 use super::{Effect, Line, Model};
 use crate::event::Message;
@@ -52,7 +52,9 @@ impl Model {
         };
         let as_read = |message| {
             let mut message = self.as_seen(message);
-            message.reactions.counted_up_to(read_up_to);
+            if let Some(Position { epoch, seq, .. }) = read_up_to {
+                message.reactions.counted_up_to(epoch, seq);
+            }
             message
         };
         let mut messages: Vec<Message> = page.messages.into_iter().map(as_read).collect();

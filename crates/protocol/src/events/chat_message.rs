@@ -64,6 +64,9 @@ pub struct ChatMessage {
     /// The name that the administrator gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moderator: Option<UserName>,
+    /// How many messages that are still held answer it, or belong to its thread; at most 1,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replies: Option<u32>,
     /// The reactions, by what was chosen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reactions: BTreeMap<String, Reactions>,
@@ -112,6 +115,7 @@ impl ChatMessage {
             retracted: false,
             moderated: false,
             moderator: None,
+            replies: None,
             reactions: BTreeMap::new(),
             changes_seq: None,
         }
