@@ -106,6 +106,8 @@ for_each_backend! {
         reaction_counts_each_user_once,
         changes_of_a_message_are_bounded,
         private_change_reaches_both_logs,
+        edit_does_not_follow_its_retraction_into_a_log,
+        reaction_is_to_a_message_of_its_conversation,
         page_of_messages_leaves_changes_out,
         page_says_whether_messages_were_changed,
         trimmed_message_takes_its_changes_along;

@@ -28,7 +28,7 @@ pub(crate) const MAX_MENTIONS: usize = 100;
 pub struct Change {
     /// The message. It must be a message, not a change.
     pub target: MessageId,
-    /// How the body of the message begins if this user may change it. Empty: every user may.
+    /// How the body of the message begins if this user may change it: in one of these ways, a line each. Empty: in any way.
     pub author: Bytes,
     /// How old the message may be.
     pub window: Option<Duration>,

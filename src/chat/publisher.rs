@@ -177,7 +177,9 @@ impl Publisher {
             }
         };
         let author = match change {
-            NewChange::React { .. } => Bytes::new(),
+            NewChange::React { .. } => {
+                from.to.user().map_or_else(Bytes::new, |peer| stored::conversation(from.sender, peer))
+            }
             NewChange::Edit { .. } | NewChange::Retract { .. } => stored::author(from.sender),
         };
         let body = body_of(from.message_id, event, Some(sent_at)).encode();

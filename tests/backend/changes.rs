@@ -249,6 +249,32 @@ pub async fn private_change_reaches_both_logs(store: &TestStore) {
     }
 }
 
+pub async fn edit_does_not_follow_its_retraction_into_a_log(store: &TestStore) {
+    let node = store.node(|_| {}).await;
+    let (ann, bob) = (user("ann"), user("bob"));
+    let topics = [&bob, &ann];
+    let sent = node.publish(&topics, "key", &said("ann", "one")).await.unwrap().position.message_id;
+    // In a cluster, a retraction may reach the log of its sender before an edit that the target's log has accepted.
+    change(&node, &[&ann], retraction(sent)).await.unwrap();
+    assert_eq!(refused(&node, &topics, edit(sent, None, "secret")).await, ChangeRefusal::Gone);
+    assert!(!node.log(&ann).await.iter().any(|entry| entry.body.starts_with(br#""change":"Edit""#)));
+    change(&node, &topics, reaction(sent, "bob", "+", true)).await.unwrap();
+}
+
+pub async fn reaction_is_to_a_message_of_its_conversation(store: &TestStore) {
+    let node = store.node(|_| {}).await;
+    let (ann, bob) = (user("ann"), user("bob"));
+    let body = r#""sender_username":"ann","target_username":"bob","content":"one""#;
+    let sent = node.publish(&[&bob, &ann], "key", body).await.unwrap().position.message_id;
+    let of = |one: &str, other: &str| {
+        let author = chatnode::protocol::stored::conversation(&user_name(one), &user_name(other));
+        Change { author, ..reaction(sent, one, "+", true) }
+    };
+    assert_eq!(refused(&node, &[&bob, &user("eve")], of("eve", "bob")).await, ChangeRefusal::NotFound);
+    change(&node, &[&ann, &bob], of("bob", "ann")).await.unwrap();
+    change(&node, &[&bob, &ann], of("ann", "bob")).await.unwrap();
+}
+
 pub async fn page_of_messages_leaves_changes_out(store: &TestStore) {
     let node = store.node(|_| {}).await;
     let lobby = room("lobby");

@@ -176,6 +176,10 @@ on_each_store! {
         }
         let target = json!({ "target_username": "alice", "message_id": sent["message_id"] });
         bob.refused("Retract", target, "forbidden").await;
+        // Whoever learns the id of a message is no part of its conversation.
+        let mut carol = cluster.connect(0, "carol").await;
+        let reaction = json!({ "target_username": "bob", "message_id": sent["message_id"], "reaction": "+1", "on": true });
+        carol.refused("React", reaction, "not_found").await;
         alice.ok("Retract", json!({ "target_username": "bob", "message_id": sent["message_id"] })).await;
         for (client, peer) in [(&mut alice, "bob"), (&mut bob, "alice")] {
             client.next("Retract").await;

@@ -124,6 +124,14 @@ pub fn author(user: &UserName) -> Bytes {
     format!(r#""sender_username":{name},"#).into()
 }
 
+/// How the stored part of every message between two users begins, either way: a line each.
+pub fn conversation(one: &UserName, other: &UserName) -> Bytes {
+    let [one, other] = [one, other].map(|user| serde_json::to_string(user).expect("a name is a string"));
+    let start =
+        |sender: &str, target: &str| format!(r#""sender_username":{sender},"target_username":{target},"#);
+    format!("{}\n{}", start(&one, &other), start(&other, &one)).into()
+}
+
 /// The message that a stored `Retract` takes back, and what stands in its place. `None` for any other entry.
 pub fn retracted_message(stored: &[u8]) -> Option<(MessageId, Erased)> {
     #[derive(Deserialize)]

@@ -15,8 +15,8 @@ use super::lock::lock;
 use super::log::{Addition, First, Log, RecordKey};
 use crate::backend::body::with_id;
 use crate::backend::{
-    BackendError, Broker, ChangeRefusal, Deliver, MessagePage, Notice, Owner, Page, PageLimit, Publication,
-    Publish, Range, Stored, Unread, steady_ms, unix_ms,
+    BackendError, Broker, Change, ChangeKind, ChangeRefusal, Deliver, MessagePage, Notice, Owner, Page,
+    PageLimit, Publication, Publish, Range, Stored, Unread, steady_ms, unix_ms,
 };
 use crate::protocol::{ConnectionId, Epoch, Position, Topic, UserName};
 
@@ -253,6 +253,11 @@ impl Broker for MemoryBroker {
                 let position = Position { message_id: change.target, ..top };
                 let is_unchanged = true;
                 return Ok(Stored { position, sent_at, duplicate: false, logs_begun: 0, is_unchanged });
+            }
+            if let Some(Change { target, kind: ChangeKind::Edit { .. }, .. }) = &change
+                && held.iter().any(|(_, channel)| channel.log.is_retracted(*target))
+            {
+                return Err(ChangeRefusal::Gone.into());
             }
         }
         let first =

@@ -163,6 +163,11 @@ impl Entries {
         self.folds.check(entry, Duration::from_millis(now.saturating_sub(*since)), change)
     }
 
+    /// Whether this message was taken back.
+    pub(super) fn is_retracted(&self, id: MessageId) -> bool {
+        self.find(id).is_some_and(|index| self.held[index].kind == Kind::Tombstone)
+    }
+
     /// Applies a change, which is the newest entry. Erases what a retraction erases.
     pub(super) fn apply_change(&mut self, change: &Change) {
         let (Some(index), Some(newest)) = (self.find(change.target), self.held.back()) else { return };

@@ -56,8 +56,11 @@ impl Folds {
         if !is_message(&entry.body) {
             return Err(ChangeRefusal::NotFound);
         }
-        if !entry.body.starts_with(&change.author) {
-            return Err(ChangeRefusal::NotAuthor);
+        let mut starts = change.author.split(|byte| *byte == b'\n');
+        if !starts.any(|start| entry.body.starts_with(start)) {
+            // A reaction may be to the message of any user, but of this conversation.
+            let is_reaction = matches!(change.kind, ChangeKind::React { .. });
+            return Err(if is_reaction { ChangeRefusal::NotFound } else { ChangeRefusal::NotAuthor });
         }
         if change.window.is_some_and(|window| age > window) {
             return Err(ChangeRefusal::TooLate);

@@ -154,6 +154,11 @@ impl Log {
         self.entries.check_change(change, now)
     }
 
+    /// Whether this message was taken back.
+    pub(super) fn is_retracted(&self, id: MessageId) -> bool {
+        self.entries.is_retracted(id)
+    }
+
     /// Applies a change, which is the newest entry. Erases what a retraction erases.
     pub(super) fn apply_change(&mut self, change: &Change) {
         self.has_changes = true;

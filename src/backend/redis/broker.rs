@@ -222,7 +222,7 @@ impl RedisBroker {
         let second = self.item(&publish, &publish.topics, key, PublishTerms::Second);
         let second = self.publish_item(second, &publish.topics).await;
         let PublishReply { stored, .. } = second.map_err(|error| match error {
-            BackendError::Unknown(_) | BackendError::Corrupt(_) => error,
+            BackendError::Unknown(_) | BackendError::Corrupt(_) | BackendError::Change(_) => error,
             error => BackendError::Unknown(format!("only the log of the target has the message: {error}")),
         })?;
         Ok(Stored {

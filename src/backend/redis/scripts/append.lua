@@ -12,7 +12,7 @@
 --       the limits of the first of two logs apply; 2 if only a repeat is answered, and nothing new is stored; 4 if this is the
 --       first of two logs, and another call writes the second; 8 if it is that second log, which gets the message as it is; 16 if
 --       the item is a change of an earlier message, which six more arguments describe: id of that message, how its body has to
---       begin, its maximum age in ms (empty: any), kind (E edit, R retraction, + and - reaction), value (text, tombstone, reaction),
+--       begin (one of several texts, with newlines between them; empty: in any way), its maximum age in ms (empty: any), kind (E edit, R retraction, + and - reaction), value (text, tombstone, reaction),
 --       extra (of an edit the id that has to be the last one, or empty; of a reaction its user); 32 if it is a message with links,
 --       which two more arguments list: the ids of the messages that it answers, and the users that it mentions, with newlines
 --       between them.

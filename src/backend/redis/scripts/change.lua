@@ -212,7 +212,10 @@ local function refuse_change(log, change, max_fold_bytes)
   if found.is_gone then return '!gone' end
   local body = found.seq and found.fields[8]
   if not body or is_change_body(body) then return '!notfound' end
-  if string.sub(body, 1, #change.author) ~= change.author then return '!author' end
+  local fits = change.author == ''
+  for start in string.gmatch(change.author, '[^\n]+') do fits = fits or string.sub(body, 1, #start) == start end
+  -- A reaction may be to the message of any user, but of this conversation.
+  if not fits then return (change.kind == 'E' or change.kind == 'R') and '!author' or '!notfound' end
   if change.window and parse(log.stream, 't', found.fields[6]) + change.window < now then return '!late' end
   if change.kind == 'E' then
     local version = found.edits and found.edits[1] or change.target

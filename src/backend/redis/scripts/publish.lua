@@ -259,7 +259,10 @@ local function publish(at, key)
       if not log.record then
         count_changes(log)
         log.change = read_change(log, change)
-        local why_not = i == 1 and not complete_log and not is_second and refuse_change(log, change, max_bytes)
+        local decides = i == 1 and not complete_log and not is_second
+        local why_not = decides and refuse_change(log, change, max_bytes)
+        -- It was accepted before a retraction that this log has got first. Its text must not stay here.
+        if not decides and log.change.is_gone and change.kind == 'E' then why_not = '!gone' end
         if why_not then return why_not end
       end
     end
