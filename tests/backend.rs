@@ -108,6 +108,7 @@ for_each_backend! {
         private_change_reaches_both_logs,
         edit_does_not_follow_its_retraction_into_a_log,
         reaction_is_to_a_message_of_its_conversation,
+        edit_leaves_place_for_what_stands_beside_the_text,
         page_of_messages_leaves_changes_out,
         page_says_whether_messages_were_changed,
         trimmed_message_takes_its_changes_along;

@@ -4,8 +4,6 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-#[expect(unused_imports, reason = "for the documentation")]
-use super::change::MAX_MENTIONS;
 use super::change::{Change, Fold};
 use super::error::BackendError;
 use super::owner::Owner;
@@ -163,7 +161,7 @@ pub struct Unread {
     pub top: Position,
     /// The messages after the marker that the log holds and that were not retracted.
     pub messages: u64,
-    /// Those of them that mention the user, as far as they are among the newest [`MAX_MENTIONS`] that do.
+    /// Those of them that mention the user, as far as they are among the newest 100 that do.
     pub mentions: u64,
 }
 

@@ -45,6 +45,8 @@ pub enum ChangeKind {
         if_version: Option<MessageId>,
         /// What the store returns with the message from now on, opaque to it.
         text: Bytes,
+        /// The most bytes of the stored message with this text in the place of its own.
+        max_bytes: usize,
     },
     /// The body of the message and of its edits is erased.
     Retract {
@@ -80,6 +82,8 @@ pub enum ChangeRefusal {
     },
     /// The message is too old.
     TooLate,
+    /// The new text and what the message says beside its text are too large together.
+    TooLarge,
     /// The message, or the log, has as many changes as it may have.
     TooMany,
 }

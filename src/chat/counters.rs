@@ -58,6 +58,7 @@ fn refusal(error: &BackendError) -> Option<&'static str> {
             ChangeRefusal::Gone => ErrorCode::Gone,
             ChangeRefusal::Conflict { .. } => ErrorCode::Conflict,
             ChangeRefusal::TooLate => ErrorCode::TooLate,
+            ChangeRefusal::TooLarge => ErrorCode::MessageTooLarge,
             ChangeRefusal::TooMany => ErrorCode::TooManyChanges,
         },
         _ => return None,

@@ -95,6 +95,10 @@ impl RequestError {
                 (ErrorCode::Conflict, "the message was edited meanwhile; `current` has its text")
             }
             ChangeRefusal::TooLate => (ErrorCode::TooLate, "the message is too old to be edited"),
+            ChangeRefusal::TooLarge => (
+                ErrorCode::MessageTooLarge,
+                "the new text and what the message says beside its text are too large together; shorten `content`",
+            ),
             ChangeRefusal::TooMany => {
                 (ErrorCode::TooManyChanges, "the message has as many changes of this kind as it may have")
             }

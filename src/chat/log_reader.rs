@@ -17,7 +17,7 @@ pub(super) struct JudgedPage {
     pub(super) broken: Option<GapReason>,
     /// This node's view of the log contradicts the log.
     pub(super) is_contradiction: bool,
-    /// [`State::breaks`] before it was read.
+    /// [`State::breaks`](super::topic::State::breaks) before it was read.
     pub(super) breaks: u64,
 }
 

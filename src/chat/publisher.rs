@@ -161,7 +161,7 @@ impl Publisher {
                 let text = EditedText { content, edited_at: sent_at }.encode();
                 (
                     stored::Change::Edit { target: event_target, content },
-                    ChangeKind::Edit { if_version, text },
+                    ChangeKind::Edit { if_version, text, max_bytes: self.max_stored_bytes(from.to) },
                 )
             }
             NewChange::Retract { reason, moderation } => {
@@ -193,6 +193,11 @@ impl Publisher {
             StoreError::TooLarge(bytes) => RequestError::frame_too_large("content", bytes, self.max_bytes),
             StoreError::Other(error) => error.with_text_of(self.max_bytes.saturating_sub(SPARE_BYTES)),
         })
+    }
+
+    /// The most bytes of a stored message that a frame has place for.
+    fn max_stored_bytes(&self, to: &Topic) -> usize {
+        self.max_bytes.saturating_sub(encode::chat_bytes(to, b"") + SPARE_BYTES)
     }
 
     /// `asks` is whose `id` the request has: an administrator can do without a name.

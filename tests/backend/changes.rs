@@ -21,7 +21,12 @@ pub fn said(user: &str, text: &str) -> String {
 pub fn edit(target: MessageId, if_version: Option<MessageId>, text: &str) -> Change {
     let text = Bytes::from(format!(r#""content":"{text}""#));
     let author = Bytes::from_static(br#""sender_username":"ann","#);
-    Change { target, author, window: None, kind: ChangeKind::Edit { if_version, text } }
+    Change {
+        target,
+        author,
+        window: None,
+        kind: ChangeKind::Edit { if_version, text, max_bytes: usize::MAX >> 1 },
+    }
 }
 
 pub fn retraction(target: MessageId) -> Change {
@@ -273,6 +278,21 @@ pub async fn reaction_is_to_a_message_of_its_conversation(store: &TestStore) {
     assert_eq!(refused(&node, &[&bob, &user("eve")], of("eve", "bob")).await, ChangeRefusal::NotFound);
     change(&node, &[&ann, &bob], of("bob", "ann")).await.unwrap();
     change(&node, &[&bob, &ann], of("ann", "bob")).await.unwrap();
+}
+
+pub async fn edit_leaves_place_for_what_stands_beside_the_text(store: &TestStore) {
+    let node = store.node(|_| {}).await;
+    let lobby = room("lobby");
+    let body = said("ann", &"x".repeat(60)) + r#","data":{"a":"yyyyyyyyyyyyyyyyyyyy"}"#;
+    let target = node.say(&lobby, &body).await.position.message_id;
+    let text = Bytes::from(format!(r#""content":"{}""#, "z".repeat(80)));
+    let limit = body.len() - 60 + text.len();
+    let of = |max_bytes| Change {
+        kind: ChangeKind::Edit { if_version: None, text: text.clone(), max_bytes },
+        ..edit(target, None, "")
+    };
+    assert_eq!(refused(&node, &[&lobby], of(limit - 1)).await, ChangeRefusal::TooLarge);
+    change(&node, &[&lobby], of(limit)).await.unwrap();
 }
 
 pub async fn page_of_messages_leaves_changes_out(store: &TestStore) {

@@ -252,7 +252,7 @@ pub async fn large_changes_go_before_messages(store: &TestStore) {
     for _ in 0..8 {
         let text = Bytes::from_static(br#""content":"edited""#);
         let author = Bytes::from_static(br#""sender_username":"ann","#);
-        let kind = ChangeKind::Edit { if_version: None, text };
+        let kind = ChangeKind::Edit { if_version: None, text, max_bytes: usize::MAX >> 1 };
         let change = Some(Change { target: original, author, window: None, kind });
         let key = MessageId::generate().to_string();
         let publish = Publish { change, ..message(&[&lobby], &key, &body) };

@@ -108,7 +108,13 @@ async fn bytes_of_changes_are_those_that_are_held() {
         let target = node.say(&lobby, "hi").await.position.message_id;
         for turn in 0..5 {
             let text = Bytes::from("x".repeat(turn));
-            change(&node, &lobby, target, ChangeKind::Edit { if_version: None, text }).await;
+            change(
+                &node,
+                &lobby,
+                target,
+                ChangeKind::Edit { if_version: None, text, max_bytes: usize::MAX >> 1 },
+            )
+            .await;
             change(&node, &lobby, target, reaction(turn % 2 == 0)).await;
             let [counted, real] = bytes_of_changes(&server);
             assert_eq!(counted, real, "turn {turn}");

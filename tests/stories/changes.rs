@@ -156,6 +156,24 @@ on_each_store! {
         assert_eq!(counts(&history(&mut bob, json!({ "room": "ops" })).await)[1], 1);
     }
 
+    async fn edited_message_fits_into_a_frame_with_all_its_fields(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        let file = |number| json!({ "url": format!("https://files.example/{number}/{}", "x".repeat(800)), "name": "a",
+            "mime": "text/plain", "bytes": 1 });
+        let files: Vec<Value> = (0..9).map(file).collect();
+        let data = json!({ "of": "y".repeat(4_000) });
+        let sent = alice.ok("GroupChat", json!({ "content": "one", "attachments": files, "data": data })).await;
+        let edit = |content: String| json!({ "message_id": sent["message_id"], "content": content });
+        let answer = alice.refused("Edit", edit("\"".repeat(10_000)), "message_too_large").await;
+        assert!(answer["message"].as_str().unwrap().contains("shorten `content`"), "{answer}");
+        alice.ok("Edit", edit("\"".repeat(8_000))).await;
+        alice.take_largest();
+        let page = history(&mut alice, json!({})).await;
+        assert_eq!(page[0]["data"], data);
+        assert!(alice.take_largest() <= 32_768);
+    }
+
     async fn private_messages_change_for_both_users(kind) {
         let cluster = Cluster::start(kind, 2).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;

@@ -132,6 +132,16 @@ pub fn conversation(one: &UserName, other: &UserName) -> Bytes {
     format!("{}\n{}", start(&one, &other), start(&other, &one)).into()
 }
 
+/// The bytes of the text of a stored message, without what JSON adds. 0 if it can't be read.
+pub fn content_bytes(stored: &[u8]) -> usize {
+    #[derive(Deserialize)]
+    struct Body {
+        content: String,
+    }
+    let json = [b"{", stored, b"}"].concat();
+    serde_json::from_slice::<Body>(&json).map_or(0, |body| body.content.len())
+}
+
 /// The message that a stored `Retract` takes back, and what stands in its place. `None` for any other entry.
 pub fn retracted_message(stored: &[u8]) -> Option<(MessageId, Erased)> {
     #[derive(Deserialize)]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::backend::change::{MAX_ANSWERS, MAX_EDITS, MAX_MENTIONS, MAX_REACTIONS, MAX_REACTIONS_OF_ALL};
 use crate::backend::{Change, ChangeKind, ChangeRefusal, Entry, Fold};
-use crate::protocol::stored::is_message;
+use crate::protocol::stored::{content_bytes, is_message};
 use crate::protocol::{MessageId, UserName};
 
 /// The changes of one message.
@@ -66,7 +66,7 @@ impl Folds {
             return Err(ChangeRefusal::TooLate);
         }
         match &change.kind {
-            ChangeKind::Edit { if_version, .. } => {
+            ChangeKind::Edit { if_version, text, max_bytes } => {
                 let edit = folded.and_then(|folded| folded.edit.as_ref());
                 let version = edit.map_or(entry.message_id, |(version, _)| *version);
                 if if_version.is_some_and(|expected| expected != version) {
@@ -75,6 +75,10 @@ impl Folds {
                 }
                 if folded.is_some_and(|folded| folded.edits.len() >= MAX_EDITS) {
                     return Err(ChangeRefusal::TooMany);
+                }
+                let bytes = entry.body.len() + text.len();
+                if bytes > *max_bytes && bytes - content_bytes(&entry.body) > *max_bytes {
+                    return Err(ChangeRefusal::TooLarge);
                 }
             }
             ChangeKind::Retract { .. } => {}

@@ -100,20 +100,20 @@ fn lines<T: ToString>(list: &[T]) -> String {
     list.iter().map(T::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// Appends the six arguments of a change.
+/// Appends the seven arguments of a change.
 fn write_change(change: &Change, cmd: &mut Cmd) {
     let window = change.window.map(|window| window.as_millis().to_string()).unwrap_or_default();
     cmd.arg(change.target.to_string()).arg(&change.author[..]).arg(window);
     match &change.kind {
-        ChangeKind::Edit { if_version, text } => {
+        ChangeKind::Edit { if_version, text, max_bytes } => {
             let if_version = if_version.map(|id| id.to_string()).unwrap_or_default();
-            cmd.arg("E").arg(&text[..]).arg(if_version);
+            cmd.arg("E").arg(&text[..]).arg(if_version).arg(max_bytes);
         }
         ChangeKind::Retract { tombstone } => {
-            cmd.arg("R").arg(&tombstone[..]).arg("");
+            cmd.arg("R").arg(&tombstone[..]).arg("").arg("");
         }
         ChangeKind::React { user, reaction, on } => {
-            cmd.arg(if *on { "+" } else { "-" }).arg(reaction).arg(user.as_str());
+            cmd.arg(if *on { "+" } else { "-" }).arg(reaction).arg(user.as_str()).arg("");
         }
     }
 }

@@ -47,6 +47,7 @@ impl PublishReply {
             Some("author") => ChangeRefusal::NotAuthor,
             Some("gone") => ChangeRefusal::Gone,
             Some("late") => ChangeRefusal::TooLate,
+            Some("large") => ChangeRefusal::TooLarge,
             Some("many") => ChangeRefusal::TooMany,
             Some("conflict") => {
                 ChangeRefusal::Conflict { version: words.next()?.parse().ok()?, text: rest()? }

@@ -11,15 +11,16 @@
 --       sent_at, the terms, body, then for each log its channel and the epoch for a new log. The terms are the sum of: 1 if
 --       the limits of the first of two logs apply; 2 if only a repeat is answered, and nothing new is stored; 4 if this is the
 --       first of two logs, and another call writes the second; 8 if it is that second log, which gets the message as it is; 16 if
---       the item is a change of an earlier message, which six more arguments describe: id of that message, how its body has to
+--       the item is a change of an earlier message, which seven more arguments describe: id of that message, how its body has to
 --       begin (one of several texts, with newlines between them; empty: in any way), its maximum age in ms (empty: any), kind (E edit, R retraction, + and - reaction), value (text, tombstone, reaction),
---       extra (of an edit the id that has to be the last one, or empty; of a reaction its user); 32 if it is a message with links,
+--       extra (of an edit the id that has to be the last one, or empty; of a reaction its user), of an edit the most bytes of the
+--       message with the new text; 32 if it is a message with links,
 --       which two more arguments list: the ids of the messages that it answers, and the users that it mentions, with newlines
 --       between them.
 -- Returns for each item an error, or the text `<epoch> <seq> <message id> <sent_at> <duplicate> <begun>`: of the last log, 1 if
 -- all logs already held the message, and the number of logs that were empty before. For the first of two calls, a newline and the
 -- body follow, if it is not the one that was given. A text that begins with `!` says why nothing was stored: notfound, author, gone,
--- late, many, `conflict <id>` with a newline and the present text, `unchanged <epoch>`.
+-- late, large, many, `conflict <id>` with a newline and the present text, `unchanged <epoch>`.
 
 local HEADER = 10
 local call, pack, unpack_state = redis.call, cmsgpack.pack, cmsgpack.unpack
@@ -133,7 +134,7 @@ local function reply_with(is_done, reply)
   replies[#replies + 1] = reply
   local logs, terms = ARGV[at] + 0, ARGV[at + 5] + 0
   key = key + logs * ((ARGV[at + 1] == '' and 2 or 4) + (terms >= 16 and 1 or 0))
-  at = at + 7 + 2 * logs + (terms >= 32 and 2 or terms >= 16 and 6 or 0)
+  at = at + 7 + 2 * logs + (terms >= 32 and 2 or terms >= 16 and 7 or 0)
 end
 
 -- Handles the item in hand, and goes on. Returns nothing if it is not ordinary.

@@ -206,6 +206,13 @@ local function read_change(log, change)
   return found
 end
 
+-- The bytes of a message with another text in the place of its own: at most, since what JSON escapes in the old one is not counted.
+local function bytes_with(body, text)
+  local is_json, message = pcall(cjson.decode, '{' .. body .. '}')
+  local content = is_json and message.content
+  return #body + #text - (type(content) == 'string' and #content or 0)
+end
+
 -- Decides whether a change is accepted. Returns why not, or nothing.
 local function refuse_change(log, change, max_fold_bytes)
   local found = log.change
@@ -223,6 +230,8 @@ local function refuse_change(log, change, max_fold_bytes)
       return '!conflict ' .. version .. '\n' .. (found.edits and found.edits[2] or body)
     end
     if found.edits and #found.edits - 2 >= MAX_EDITS then return '!many' end
+    local is_close = #body + #change.value > change.max_bytes
+    if is_close and bytes_with(body, change.value) > change.max_bytes then return '!large' end
   elseif change.kind ~= 'R' then
     if found.why_not == '!unchanged' then return '!unchanged ' .. log[EPOCH] end
     if found.why_not then return found.why_not end

@@ -254,7 +254,7 @@ local function publish(at, key)
   local base = at + 7 + 2 * count
   if is_change then
     local change = { target = ARGV[base], author = ARGV[base + 1], window = tonumber(ARGV[base + 2]), kind = ARGV[base + 3],
-      value = ARGV[base + 4], extra = ARGV[base + 5] }
+      value = ARGV[base + 4], extra = ARGV[base + 5], max_bytes = tonumber(ARGV[base + 6]) }
     for i, log in ipairs(logs) do
       if not log.record then
         count_changes(log)
