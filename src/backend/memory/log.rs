@@ -60,7 +60,7 @@ pub(super) struct Addition {
 pub(super) struct Log {
     pub(super) top: Position,
     entries: Entries,
-    /// A message was changed once.
+    /// A message was changed, or answered, once.
     has_changes: bool,
     /// Records of the current window and of the previous one. So a record lives for one to two windows.
     records: [HashMap<RecordKey, Charged<First>>; 2],
@@ -124,6 +124,7 @@ impl Log {
             let first = First { message_id, seq: entry.seq, sent_at };
             self.records[0].insert(key, Charged { held: first, owner });
         }
+        self.has_changes |= !links.is_empty();
         self.entries.push(entry.clone(), now, owner, &links);
         self.entries.trim(now, retention);
         entry
