@@ -75,7 +75,8 @@ impl HistoryReader {
         let (mut bytes_read, mut is_changed) = (0, false);
         let mut range = before.map_or(Range::Newest, |before| Range::Before(before.seq));
         let (mut found, mut messages): (Vec<(u64, Bytes)>, Vec<MessageId>) = Default::default();
-        let mut left = limit.bytes.min(self.queued.answer_bytes()).saturating_sub(PAGE_HEAD_BYTES);
+        let most = limit.bytes.min(self.queued.answer_bytes()).saturating_sub(PAGE_HEAD_BYTES);
+        let mut left = most;
         let mut read = PageLimit { bytes: left, ..limit };
         loop {
             let page = self.broker.messages(topic, range, read, reader).await?;
@@ -92,7 +93,8 @@ impl HistoryReader {
                 }
                 let (seq, message_id) = (entry.seq, entry.message_id);
                 is_changed |= fold != Fold::default();
-                let message = folded(entry, fold, page.top.seq, left.saturating_sub(PAGE_MESSAGE_BYTES));
+                // Not `left`: a message that has no space left with its reactions is for the next page.
+                let message = folded(entry, fold, page.top.seq, most.saturating_sub(PAGE_MESSAGE_BYTES));
                 let size = message.len() + PAGE_MESSAGE_BYTES;
                 if found.len() == limit.messages as usize || (size > left && !found.is_empty()) {
                     more = true;

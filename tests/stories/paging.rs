@@ -80,6 +80,32 @@ on_each_store! {
         assert_eq!(read_back(&mut alice, json!({ "limit": 4 })).await, (held, 3));
     }
 
+    async fn full_page_cuts_no_reactions_of_its_messages(kind) {
+        let cluster = Cluster::start(kind, 1).await;
+        let mut alice = cluster.enter(0, "alice", "ops").await;
+        for count in 0..40 {
+            let said = alice.say("ops", &"x".repeat(count + 1)).await;
+            for reaction in ["first", "second"] {
+                let body = json!({ "room": "ops", "message_id": said["message_id"], "reaction": reaction, "on": true });
+                alice.ok("React", body).await;
+            }
+        }
+        let (mut request, mut seen) = (json!({ "max_bytes": 4_096 }), 0);
+        loop {
+            let page = alice.ok("History", request.clone()).await;
+            for message in page["messages"].as_array().unwrap() {
+                assert_eq!(message["reactions"].as_object().unwrap().len(), 2, "{message}");
+                seen += 1;
+            }
+            if page["more"] == false {
+                break;
+            }
+            request["before"] = page["messages"][0]["seq"].clone();
+            request["epoch"] = page["epoch"].clone();
+        }
+        assert_eq!(seen, 40);
+    }
+
     async fn history_page_has_at_most_256_kib(kind) {
         let cluster = Cluster::start_with(kind, 1, with_api).await;
         let mut alice = cluster.enter(0, "alice", "ops").await;
