@@ -153,11 +153,13 @@ async fn wheel_and_keys_work(engine: Engine) {
     alice.sees("the message before it has the focus", &format!("!{newest}")).await;
     fixture.screen.presses("Return");
     let entry = |label: &str| format!("document.activeElement.textContent === '{label}'");
-    alice.sees("the menu is open", &entry("Copy text")).await;
+    alice.sees("the menu is open", &entry("Reply")).await;
     fixture.screen.presses("Down");
-    alice.sees("the next entry has the focus", &entry("Copy link to message")).await;
+    alice.sees("the next entry has the focus", &entry("Copy text")).await;
     fixture.screen.presses("Up");
-    alice.sees("the first entry has the focus", &entry("Copy text")).await;
+    alice.sees("the first entry has the focus", &entry("Reply")).await;
+    fixture.screen.presses("Down");
+    alice.sees("the next entry has the focus again", &entry("Copy text")).await;
     fixture.screen.presses("Return");
     alice.reads("#notice", "Text copied.").await;
     alice.js("document.getElementById('draft').focus()").await;

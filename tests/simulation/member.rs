@@ -358,8 +358,12 @@ impl Member {
     fn entry(&mut self, at: Position, log: &Log, frame: &Value) {
         let nexts = [Some(self.next), self.or_next.take()];
         let is_change = frame["message_type"] == "React";
-        let after = nexts.into_iter().flatten().find_map(|next| next.after(at, log, is_change));
-        let Some(next) = after else { panic!("{}: {nexts:?} was to come next, not {frame}", self.name) };
+        let mut after = nexts.into_iter().flatten().filter_map(|next| next.after(at, log, is_change));
+        let Some(next) = after.next() else {
+            panic!("{}: {nexts:?} was to come next, not {frame}", self.name)
+        };
+        // An entry may fit both: what comes later tells which it is.
+        self.or_next = after.next();
         self.next = next;
         match next {
             Next::Folded(folded) => {
