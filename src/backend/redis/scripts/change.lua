@@ -104,11 +104,16 @@ local function read_links(log, answered, mentioned, max_fold_bytes)
   if links.bytes <= max_fold_bytes then return links end
 end
 
--- Adds the message that was just appended to the fields that `read_links` read.
-local function apply_links(log, ttl)
-  redis.call('HSET', log.change_key, 'b', int(math.max(0, log.links.bytes)), unpack(log.links.writes))
+-- Writes fields of the hash. With them, all its fields but those without an epoch take so many bytes.
+local function write_changes(log, ttl, bytes, ...)
+  redis.call('HSET', log.change_key, 'b', int(math.max(0, bytes)), ...)
   redis.call('PEXPIRE', log.change_key, int(ttl))
   if not log.has_changes then redis.call('HSET', log.meta, 'x', 1) end
+end
+
+-- Adds the message that was just appended to the fields that `read_links` read.
+local function apply_links(log, ttl)
+  write_changes(log, ttl, log.links.bytes, unpack(log.links.writes))
 end
 
 -- Reads what is to be taken out of the fields of links, because the message `seq` with this body is erased. Returns fields and
@@ -158,33 +163,33 @@ end
 
 -- Reads what a change is about in one log, and the fields that no message needs any longer. Writes nothing.
 local function read_change(log, change)
-  local found = { key = log.change_key }
+  local found = {}
   found.seq, found.fields = find_entry(log, change.target)
   local place = int(found.seq or 0)
   local edits_field, reactions_field = change_field(log, 'e', place), change_field(log, 'r', place)
-  local state = redis.call('HMGET', found.key, 'b', 'c', edits_field, reactions_field, 'f')
-  found.bytes, found.cursor = parse(found.key, 'b', state[1] or '0'), state[2] or '0'
+  local state = redis.call('HMGET', log.change_key, 'b', 'c', edits_field, reactions_field, 'f')
+  found.bytes, found.cursor = parse(log.change_key, 'b', state[1] or '0'), state[2] or '0'
   -- What each of the two fields takes, as `set` counts it.
   found.edit_bytes = state[3] and #edits_field + #state[3] or 0
   found.reaction_bytes = state[4] and #reactions_field + #state[4] or 0
-  found.edits = unpack_field(found.key, edits_field, state[3])
-  local reactions = unpack_field(found.key, reactions_field, state[4]) or {}
+  found.edits = unpack_field(log.change_key, edits_field, state[3])
+  local reactions = unpack_field(log.change_key, reactions_field, state[4]) or {}
   if change.kind == '+' or change.kind == '-' then
     found.reactions, found.why_not = react(reactions, change.value, change.extra, change.kind == '+')
   end
-  found.is_gone = not found.seq and redis.call('HEXISTS', found.key, change_field(log, 'i', change.target)) == 1
+  found.is_gone = not found.seq and redis.call('HEXISTS', log.change_key, change_field(log, 'i', change.target)) == 1
   found.stale = {}
   -- A small hash comes as a whole, whatever the count: not with each change.
   local scan = { found.cursor, {} }
   found.searched = state[5] or log[FIRST]
   if found.cursor ~= '0' or found.searched ~= log[FIRST] then
     if found.cursor == '0' then found.searched = log[FIRST] end
-    scan = redis.call('HSCAN', found.key, found.cursor, 'COUNT', 16)
+    scan = redis.call('HSCAN', log.change_key, found.cursor, 'COUNT', 16)
   end
   found.cursor = scan[1]
   for i = 1, #scan[2], 2 do
     local field, value = scan[2][i], scan[2][i + 1]
-    if is_stale(log, found.key, field, value) then
+    if is_stale(log, log.change_key, field, value) then
       found.stale[#found.stale + 1] = field
       found.bytes = math.max(0, found.bytes - #field - #value)
     end
@@ -192,10 +197,10 @@ local function read_change(log, change)
   -- What a retraction erases.
   if found.seq and change.kind == 'R' then
     local field = change_field(log, 'q', '')
-    local erased = redis.call('HGET', found.key, field)
-    found.places = unpack_field(found.key, field, erased) or {}
+    local erased = redis.call('HGET', log.change_key, field)
+    found.places = unpack_field(log.change_key, field, erased) or {}
     found.places_bytes = erased and #field + #erased or 0
-    found.unlinks, found.unlinked, found.unlinked_bytes = read_unlinks(log, found.key, found.seq, found.fields[8])
+    found.unlinks, found.unlinked, found.unlinked_bytes = read_unlinks(log, log.change_key, found.seq, found.fields[8])
     found.erased = { { found.seq, found.fields } }
     for i = 3, #(found.edits or {}) do
       local id = int(found.edits[i]) .. '-0'
@@ -287,10 +292,7 @@ local function apply_change(log, change, id, seq, ttl)
       set('t', int(erased), cmsgpack.pack({ fields[2], fields[4], fields[6], body, i == 1 and 1 or 0 }))
     end
   end
-  redis.call('HSET', found.key, 'b', int(math.max(0, bytes)), 'c', found.cursor, 'f', found.searched,
-    unpack(writes))
-  redis.call('PEXPIRE', found.key, int(ttl))
-  if not log.has_changes then redis.call('HSET', log.meta, 'x', 1) end
-  if #found.stale > 0 then redis.call('HDEL', found.key, unpack(found.stale)) end
+  write_changes(log, ttl, bytes, 'c', found.cursor, 'f', found.searched, unpack(writes))
+  if #found.stale > 0 then redis.call('HDEL', log.change_key, unpack(found.stale)) end
   for _, entry in ipairs(found.erased or {}) do redis.call('XDEL', log.stream, int(entry[1]) .. '-0') end
 end
