@@ -1,11 +1,11 @@
 //! `Markers`: how far the user has read with each peer. Owns the request and its `Ack`.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::Request;
+use super::page;
 use crate::id::MessageId;
 use crate::name::UserName;
-use crate::number;
 
 /// The most markers that `limit` of `Markers` may ask for.
 pub const MAX_MARKERS: u32 = 1_000;
@@ -20,7 +20,7 @@ pub struct Markers {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<UserName>,
     /// The most markers wanted, from 1 to 1,000.
-    #[serde(default = "default_limit", deserialize_with = "limit")]
+    #[serde(default = "page::most::<MAX_MARKERS>", deserialize_with = "page::limit::<_, MAX_MARKERS>")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<u32>", range(min = 1, max = MAX_MARKERS)))]
     pub limit: u32,
 }
@@ -34,15 +34,6 @@ impl Request for Markers {
     fn sender(&self) -> Option<&UserName> {
         Some(&self.sender_username)
     }
-}
-
-fn default_limit() -> u32 {
-    MAX_MARKERS
-}
-
-fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    let limit = number::read_optional(deserializer, 1, MAX_MARKERS.into())?;
-    Ok(limit.map_or_else(default_limit, |limit| limit as u32))
 }
 
 /// The `Ack` of `Markers`.

@@ -1,11 +1,10 @@
 //! `Members`: the users in a room. Owns the request and its `Ack`.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::Request;
 use super::page;
 use crate::name::{RoomName, UserName};
-use crate::number;
 
 /// The most names that `limit` of `Members` may ask for.
 pub const MAX_MEMBERS: u32 = 1_000;
@@ -23,7 +22,7 @@ pub struct Members {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<UserName>,
     /// The most names wanted, from 1 to 1,000.
-    #[serde(default = "default_limit", deserialize_with = "limit")]
+    #[serde(default = "page::most::<MAX_MEMBERS>", deserialize_with = "page::limit::<_, MAX_MEMBERS>")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<u32>", range(min = 1, max = MAX_MEMBERS)))]
     pub limit: u32,
     /// The largest frame wanted, in bytes, from 4,096 to 262,144; without it, the node's own limit counts. A page has at least
@@ -42,15 +41,6 @@ impl Request for Members {
     fn sender(&self) -> Option<&UserName> {
         Some(&self.sender_username)
     }
-}
-
-fn default_limit() -> u32 {
-    MAX_MEMBERS
-}
-
-fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    let limit = number::read_optional(deserializer, 1, MAX_MEMBERS.into())?;
-    Ok(limit.map_or_else(default_limit, |limit| limit as u32))
 }
 
 /// The `Ack` of `Members`.

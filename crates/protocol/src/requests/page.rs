@@ -1,4 +1,4 @@
-//! How large the page in an answer may be. Owns the field `max_bytes` of the requests for pages; cutting a page is the
+//! How large the page in an answer may be. Owns the fields `max_bytes` and `limit` of the requests for pages; cutting a page is the
 //! node's business.
 
 use serde::{Deserializer, de};
@@ -15,4 +15,15 @@ pub const MAX_PAGE_BYTES: u32 = 262_144;
 pub(super) fn max_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let bytes = number::read_optional(deserializer, MIN_PAGE_BYTES.into(), MAX_PAGE_BYTES.into())?;
     bytes.map(u32::try_from).transpose().map_err(de::Error::custom)
+}
+
+/// Reads `limit`, from 1 to `MAX`.
+pub(super) fn limit<'de, D: Deserializer<'de>, const MAX: u32>(deserializer: D) -> Result<u32, D::Error> {
+    let limit = number::read_optional(deserializer, 1, MAX.into())?;
+    Ok(limit.map_or(MAX, |limit| limit as u32))
+}
+
+/// The `limit` of a request that has none.
+pub(super) fn most<const MAX: u32>() -> u32 {
+    MAX
 }

@@ -1,10 +1,10 @@
 //! `Rooms`: the rooms that the settings of the node list. Owns the request and its `Ack`.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::Request;
+use super::page;
 use crate::name::{RoomName, UserName};
-use crate::number;
 
 /// The most rooms that `limit` of `Rooms` may ask for.
 pub const MAX_ROOMS: u32 = 200;
@@ -19,7 +19,7 @@ pub struct Rooms {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<RoomName>,
     /// The most rooms wanted, from 1 to 200.
-    #[serde(default = "default_limit", deserialize_with = "limit")]
+    #[serde(default = "page::most::<MAX_ROOMS>", deserialize_with = "page::limit::<_, MAX_ROOMS>")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<u32>", range(min = 1, max = MAX_ROOMS)))]
     pub limit: u32,
 }
@@ -33,15 +33,6 @@ impl Request for Rooms {
     fn sender(&self) -> Option<&UserName> {
         Some(&self.sender_username)
     }
-}
-
-fn default_limit() -> u32 {
-    MAX_ROOMS
-}
-
-fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    let limit = number::read_optional(deserializer, 1, MAX_ROOMS.into())?;
-    Ok(limit.map_or_else(default_limit, |limit| limit as u32))
 }
 
 /// The `Ack` of `Rooms`.
