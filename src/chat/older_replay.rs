@@ -1,6 +1,6 @@
 //! Sends members the newest messages that they asked for, as their changes have left them. Owns the search for the first one, and the
-//! pages from there up to the newest entry at the join. What comes later is sent entry by entry, by `replay`: its proof that the log
-//! goes on from that entry also covers these pages. Called by joins, and by each connection between the pages of `replay`.
+//! pages from there up to the newest entry at the join. `replay` sends the later entries one by one. It proves that the log goes on from
+//! the newest entry at the join, and this proof also covers these pages. Called by joins, and by each connection between the pages of `replay`.
 
 use std::sync::Arc;
 

@@ -34,8 +34,8 @@ impl LocalTopic {
         self.lock().retractions.count()
     }
 
-    /// Queues, by `queue`, what was read of these messages after members had been sent so many retractions. False if one of the
-    /// messages was taken back meanwhile: then nothing is queued, and what was read is out of date.
+    /// Calls `queue`, which queues what was read of these messages. `since` is the number of retractions before the read. If one of
+    /// the messages was taken back since then, the function calls nothing and returns false: the caller has to read again.
     #[must_use]
     pub(super) fn queue_read(&self, messages: &[MessageId], since: u64, queue: impl FnOnce()) -> bool {
         // Under the lock under which retractions are queued, so that none comes in between.

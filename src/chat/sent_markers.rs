@@ -37,7 +37,7 @@ impl SentMarkers {
     pub(super) fn note(&self, user: &UserName, to: &Topic, position: Position) {
         let mut moved = self.moved();
         let count = moved.len();
-        // No allocation for the second message.
+        // Copies of names share their text.
         let key = (user.clone(), to.clone());
         match moved.get_mut(&key) {
             Some(old) if old.epoch == position.epoch && old.seq >= position.seq => {}

@@ -131,7 +131,7 @@ async fn an_edit_after_the_window_is_too_late() {
     assert_eq!(error, SendError::TooLate);
 }
 
-/// What is on its way when the connection is lost is repeated, and stored once and in order.
+/// The client repeats the changes that had no answer when the connection was lost. The node stores each one once, in order.
 #[tokio::test]
 async fn a_change_outlives_its_connection() {
     let cluster = Cluster::start(Kind::Embedded, 2).await;
