@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use redis::{Cmd, Pipeline, Value, from_redis_value};
+use redis::{Cmd, FromRedisValue, Pipeline, Value, from_redis_value};
 
 use super::changed_topics::ChangedTopics;
 use super::codec;
@@ -17,7 +17,7 @@ use super::probe::Readiness;
 use super::publish_item::{PublishItem, PublishTerms, dedupe_hash};
 use super::publish_reply::PublishReply;
 use super::router::{Published, Router};
-use super::script::{HISTORY, UNREAD};
+use super::script::{HISTORY, Script, UNREAD};
 use super::server::Lane;
 use super::slot::Slot;
 use super::subscribers::Subscribers;
@@ -73,6 +73,34 @@ impl RedisBroker {
         }
     }
 
+    /// Calls a script that reads a log, and names the hash of changes only if the log is known to have one: most have none. If the
+    /// script needs it, it is called once more. Returns also whether the log has one, because a message was changed once.
+    async fn read_log<T: FromRedisValue>(
+        &self,
+        topic: &Topic,
+        (lane, script): (Lane, &Script),
+        fill: impl Fn(&mut Cmd) + Send + Sync,
+        needs_changes: impl Fn(&T) -> bool,
+    ) -> Result<(T, bool), BackendError> {
+        let log = self.keys.log(topic);
+        let mut keys = log.meta_and_stream().to_vec();
+        if self.changed.has(topic) {
+            keys.push(log.changes());
+        }
+        loop {
+            let call = |cmd: &mut Cmd| {
+                cmd.arg(&keys);
+                fill(cmd);
+            };
+            let reply = self.router.script((lane, &keys[0]), script, keys.len(), call).await?;
+            if keys.len() > 2 || !needs_changes(&reply) {
+                return Ok((reply, keys.len() > 2));
+            }
+            self.changed.insert(topic);
+            keys.push(log.changes());
+        }
+    }
+
     /// Reads a page by `history.lua`. With `reader`, only messages, with their changes: then the folds are not empty, and the lowest
     /// and the highest `seq` that were looked at come too.
     async fn read(
@@ -83,31 +111,21 @@ impl RedisBroker {
         reader: Option<&str>,
     ) -> Result<(Page, (u64, u64), Vec<Fold>), BackendError> {
         let epoch = Epoch::generate().to_string();
-        let log = self.keys.log(topic);
-        let mut keys = log.meta_and_stream().to_vec();
-        if self.changed.has(topic) {
-            keys.push(log.changes());
-        }
         let empty_ttl = match topic {
             Topic::Room(_) => self.empty_room_ttl_ms().to_string(),
             Topic::User(_) => String::new(),
         };
         // A long page would delay what is published on the same connection.
         let lane = if limit.messages <= 1 { Lane::Short } else { Lane::Long };
-        type Reply = (String, u64, String, bool, Vec<Value>, u64, u64, Vec<Value>);
-        let (epoch, seq, message_id, more, entries, lowest, highest, folds): Reply = loop {
-            let fill = |cmd: &mut Cmd| {
-                cmd.arg(&keys).arg(&epoch).arg(self.retention.max_messages).arg(self.max_age_ms());
-                cmd.arg(direction).arg(seq).arg(limit.messages).arg(limit.bytes).arg(&empty_ttl);
-                cmd.arg(u8::from(reader.is_some())).arg(reader.unwrap_or_default());
-            };
-            let reply: Reply = self.router.script((lane, &keys[0]), &HISTORY, keys.len(), fill).await?;
-            if !reply.0.is_empty() || keys.len() > 2 {
-                break reply;
-            }
-            self.changed.insert(topic);
-            keys.push(log.changes());
+        let fill = |cmd: &mut Cmd| {
+            cmd.arg(&epoch).arg(self.retention.max_messages).arg(self.max_age_ms());
+            cmd.arg(direction).arg(seq).arg(limit.messages).arg(limit.bytes).arg(&empty_ttl);
+            cmd.arg(u8::from(reader.is_some())).arg(reader.unwrap_or_default());
         };
+        type Reply = (String, u64, String, bool, Vec<Value>, u64, u64, Vec<Value>);
+        let needs_changes = |reply: &Reply| reply.0.is_empty();
+        let (reply, has_changes) = self.read_log(topic, (lane, &HISTORY), fill, needs_changes).await?;
+        let (epoch, seq, message_id, more, entries, lowest, highest, folds) = reply;
         let top = codec::position(&epoch, seq, &message_id)
             .ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
         let entries: Option<Vec<Entry>> = entries.into_iter().map(codec::parse_entry).collect();
@@ -115,8 +133,6 @@ impl RedisBroker {
         let (Some(entries), Some(folds)) = (entries, folds) else {
             return Err(ConnectionRole::Pool.malformed_reply());
         };
-        // The hash of changes was named because a message was changed once.
-        let has_changes = keys.len() > 2;
         Ok((Page { top, entries, more, has_changes }, (lowest, highest), folds))
     }
 
@@ -320,25 +336,14 @@ impl Broker for RedisBroker {
         marker: Option<(Epoch, u64)>,
         user: &UserName,
     ) -> Result<Option<Unread>, BackendError> {
-        let log = self.keys.log(topic);
-        let mut keys = log.meta_and_stream().to_vec();
-        if self.changed.has(topic) {
-            keys.push(log.changes());
-        }
         let (epoch, seq) = marker.map(|(epoch, seq)| (epoch.to_string(), seq)).unwrap_or_default();
-        type Reply = Option<(String, u64, String, u64, u64)>;
-        let reply = loop {
-            let fill = |cmd: &mut Cmd| {
-                cmd.arg(&keys).arg(self.retention.max_messages).arg(self.max_age_ms());
-                cmd.arg(&epoch).arg(seq).arg(user.as_str());
-            };
-            let reply: Reply = self.router.script((Lane::Short, &keys[0]), &UNREAD, keys.len(), fill).await?;
-            if reply.as_ref().is_none_or(|(epoch, ..)| !epoch.is_empty()) || keys.len() > 2 {
-                break reply;
-            }
-            self.changed.insert(topic);
-            keys.push(log.changes());
+        let fill = |cmd: &mut Cmd| {
+            cmd.arg(self.retention.max_messages).arg(self.max_age_ms());
+            cmd.arg(&epoch).arg(seq).arg(user.as_str());
         };
+        type Reply = Option<(String, u64, String, u64, u64)>;
+        let needs_changes = |reply: &Reply| reply.as_ref().is_some_and(|(epoch, ..)| epoch.is_empty());
+        let (reply, _) = self.read_log(topic, (Lane::Short, &UNREAD), fill, needs_changes).await?;
         let Some((epoch, seq, message_id, messages, mentions)) = reply else { return Ok(None) };
         let top = codec::position(&epoch, seq, &message_id)
             .ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
