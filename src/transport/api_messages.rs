@@ -150,16 +150,9 @@ pub(super) async fn edit(
     headers: HeaderMap,
     Body(call): Body<EditMessage>,
 ) -> Answer {
-    let (to, target) = (place.topic()?, place.message_id()?);
-    let sender = user("sender_username", &call.sender_username)?;
-    check_content(&app, &call.content)?;
-    let id = request_id(call.id.as_deref())?;
-    let change = NewChange::Edit { content: &call.content, if_version: call.if_version };
-    let changing = async |message_id| {
-        let from = from(&sender, &to, id.as_ref(), message_id);
-        app.node.change(&from, target, change).await.map(ChangeAck::from)
-    };
-    Ok(Json(traced("EditMessage", &headers, changing).await?).into_response())
+    let EditMessage { sender_username, content, if_version, id } = call;
+    let change = NewChange::Edit { content: &content, if_version };
+    change_message(&app, &place, ("EditMessage", &headers), (&sender_username, id), change).await
 }
 
 pub(super) async fn retract(
@@ -191,15 +184,30 @@ pub(super) async fn react(
     headers: HeaderMap,
     Body(call): Body<ReactToMessage>,
 ) -> Answer {
+    let ReactToMessage { sender_username, reaction, on, id } = call;
+    let change = NewChange::React { reaction: &reaction, on };
+    change_message(&app, &place, ("ReactToMessage", &headers), (&sender_username, id), change).await
+}
+
+/// Changes a message in the name of a user.
+async fn change_message(
+    app: &AppState,
+    place: &Place,
+    (name, headers): (&'static str, &HeaderMap),
+    (sender, id): (&str, Option<String>),
+    change: NewChange<'_>,
+) -> Answer {
     let (to, target) = (place.topic()?, place.message_id()?);
-    let sender = user("sender_username", &call.sender_username)?;
-    let id = request_id(call.id.as_deref())?;
-    let change = NewChange::React { reaction: &call.reaction, on: call.on };
+    let sender = user("sender_username", sender)?;
+    if let NewChange::Edit { content, .. } = change {
+        check_content(app, content)?;
+    }
+    let id = request_id(id.as_deref())?;
     let changing = async |message_id| {
         let from = from(&sender, &to, id.as_ref(), message_id);
         app.node.change(&from, target, change).await.map(ChangeAck::from)
     };
-    Ok(Json(traced("ReactToMessage", &headers, changing).await?).into_response())
+    Ok(Json(traced(name, headers, changing).await?).into_response())
 }
 
 fn check_content(app: &AppState, content: &str) -> Result<(), ApiError> {
