@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
-use chatnode::protocol::requests::{MAX_MARKERS, MAX_REACTION_BYTES, MAX_REASON_BYTES, MAX_ROOMS, ReadUpTo};
+use chatnode::protocol::requests::{
+    MAX_MARKERS, MAX_REACTION_BYTES, MAX_REASON_BYTES, MAX_ROOMS, MAX_UNREAD_ROOMS, ReadUpTo,
+};
 use chatnode::protocol::{
     AnyRequest, ClientMessage, ErrorBody, ErrorCode, MAX_ATTACHMENTS, MAX_DATA_BYTES, MAX_HISTORY, MAX_MEMBERS,
     MAX_MENTIONS, MAX_SEQ, Rejected, encode,
@@ -217,6 +219,9 @@ fn check(request: &AnyRequest) {
             ReadUpTo::User { message_id, .. } => assert!(message_id.is_time_ordered()),
         },
         AnyRequest::Rooms(rooms) => assert!((1..=MAX_ROOMS).contains(&rooms.limit)),
+        AnyRequest::Unread(unread) => {
+            assert!(unread.rooms.as_ref().is_none_or(|rooms| rooms.len() <= MAX_UNREAD_ROOMS));
+        }
         AnyRequest::Markers(markers) => assert!((1..=MAX_MARKERS).contains(&markers.limit)),
         AnyRequest::Edit(edit) => assert!((1..=MAX_CONTENT).contains(&edit.content.len())),
         AnyRequest::Retract(retract) => {
