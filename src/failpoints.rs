@@ -33,6 +33,8 @@ pub enum Failpoint {
     RotateLate,
     /// A revocation of a user's tokens stays on the node that was asked for it.
     LocalRevoke,
+    /// A page of history is the one that the node read the last time.
+    StalePage,
 }
 
 impl Failpoint {

@@ -19,11 +19,13 @@ pub(super) struct FlawedBroker {
     deliver: Arc<dyn Deliver>,
     /// The last position of each log at which this node stored a message.
     stored: Mutex<HashMap<Topic, Position>>,
+    /// The last page of the newest messages of each log.
+    pages: Mutex<HashMap<Topic, MessagePage>>,
 }
 
 impl FlawedBroker {
     pub(super) fn new(broker: Arc<dyn Broker>, deliver: Arc<dyn Deliver>) -> Self {
-        Self { broker, deliver, stored: Mutex::default() }
+        Self { broker, deliver, stored: Mutex::default(), pages: Mutex::default() }
     }
 
     /// [`Failpoint::AckFirst`]: an answer in any case. It names the place where the message would be: nothing but the log
@@ -95,7 +97,12 @@ impl Broker for FlawedBroker {
         limit: PageLimit,
         reader: Option<&UserName>,
     ) -> Result<MessagePage, BackendError> {
-        self.broker.messages(topic, range, limit, reader).await
+        let page = self.broker.messages(topic, range, limit, reader).await?;
+        if range == Range::Newest && failpoints::is(Failpoint::StalePage) {
+            let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+            return Ok(pages.insert(topic.clone(), page.clone()).unwrap_or(page));
+        }
+        Ok(page)
     }
 
     async fn unread(

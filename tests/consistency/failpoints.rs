@@ -50,7 +50,7 @@ impl Flaw {
         }
     }
 
-    /// The fault that makes it visible, the length of the run in seconds, and the checks of which at least one must find it.
+    /// The fault that makes it visible, the length of the run in seconds, and the checks that must all find it.
     fn shown_by(self) -> (Fault, u64, &'static [Check]) {
         let failpoint = match self {
             Self::Failpoint(failpoint) => failpoint,
@@ -67,7 +67,8 @@ impl Flaw {
             Failpoint::TrustName => (Fault::None, 4, &[Check::Impersonation]),
             Failpoint::TrustStall => (Fault::PauseMaster, 20, &[Check::LostAcknowledged]),
             Failpoint::RotateLate => (Fault::ShardStuck, 38, &[Check::Duplicate]),
-            Failpoint::LocalRevoke => (Fault::None, 12, &[Check::Revocation]),
+            Failpoint::LocalRevoke => (Fault::None, 9, &[Check::Revocation]),
+            Failpoint::StalePage => (Fault::None, 4, &[Check::Changes, Check::ErasedText]),
         }
     }
 }
@@ -137,8 +138,13 @@ impl Trial {
             return Ok(false);
         }
         let report = Report::of(&history);
-        let named = report.findings.found.iter().filter(|finding| checks.contains(&finding.check));
-        let first = named.map(|finding| finding.at).min();
+        let found_by = |check: &Check| {
+            let found = report.findings.found.iter().filter(|finding| finding.check == *check);
+            found.map(|finding| finding.at).min()
+        };
+        // None unless each of them found it.
+        let first =
+            checks.iter().map(found_by).collect::<Option<Vec<_>>>().and_then(|at| at.into_iter().max());
         let names: Vec<String> = report.findings.names().iter().map(ToString::to_string).collect();
         let (good, verdict) = match (self.healthy, first) {
             (true, _) if names.is_empty() => (true, "switched off, no findings".to_owned()),

@@ -10,6 +10,8 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use crate::kind::{Kind, Shown};
+
 /// Microseconds since the start of the run, on one monotonic clock, because all clients are in this process.
 pub type Micros = u64;
 
@@ -78,6 +80,8 @@ pub struct LogEntry {
     pub id: Option<Uuid>,
     /// The sender in the stored body; none if it is no user of this run.
     pub sender: Option<u16>,
+    #[serde(default)]
+    pub kind: Kind,
 }
 
 /// The resources of a node, by the operating system and its metrics.
@@ -113,7 +117,16 @@ pub enum Event {
     /// The name of the fault of this run. Always the first line.
     Run { fault: String },
     /// A publish is sent. `op` identifies this attempt, `id` the publish; `sender` is the sender in the request.
-    Publish { op: u64, client: u32, conn: u64, topic: Topic, id: Uuid, sender: u16 },
+    Publish {
+        op: u64,
+        client: u32,
+        conn: u64,
+        topic: Topic,
+        id: Uuid,
+        sender: u16,
+        #[serde(default)]
+        kind: Kind,
+    },
     /// The attempt was acknowledged. `at` is a position in the log of the room, or in the private log of the sender.
     Stored { op: u64, at: Place, message_id: Uuid, duplicate: bool },
     /// The attempt failed and never takes effect.
@@ -134,7 +147,7 @@ pub enum Event {
     Leave { client: u32, conn: u64, topic: Topic },
     /// The `Ack` of a `Leave` was received.
     Left { client: u32, conn: u64, topic: Topic },
-    /// A message was received. `id` is the id of the publish in the frame.
+    /// An entry was received. `id` is the id of the publish in the frame; `shown` are the changes of a message that came in it.
     Received {
         client: u32,
         conn: u64,
@@ -143,7 +156,13 @@ pub enum Event {
         message_id: Uuid,
         sender: u16,
         id: Option<Uuid>,
+        #[serde(default)]
+        kind: Kind,
+        #[serde(default)]
+        shown: Option<Shown>,
     },
+    /// A page of the newest messages of a room, asked for at `asked`.
+    Page { client: u32, conn: u64, room: u16, asked: Micros, epoch: u64, messages: Vec<Shown> },
     /// A `Gap` was received.
     Gap { client: u32, conn: u64, topic: Topic, reason: Reason, next: Place },
     /// A request that was sent at `asked` got no answer in time.
@@ -313,7 +332,15 @@ mod tests {
     fn saved_history_loads_unchanged() {
         let recorder = Recorder::new();
         let id = Uuid::from_u128(7);
-        recorder.record(Event::Publish { op: 1, client: 0, conn: 2, topic: Topic::Room(3), id, sender: 0 });
+        recorder.record(Event::Publish {
+            op: 1,
+            client: 0,
+            conn: 2,
+            topic: Topic::Room(3),
+            id,
+            sender: 0,
+            kind: Kind::React { target: id, on: true },
+        });
         recorder.record(Event::Joined {
             client: 0,
             conn: 2,

@@ -8,7 +8,7 @@ use crate::history::SECOND;
 use crate::report::Report;
 
 /// The checks that examine at least one case in every run, whatever its fault.
-const ALWAYS: [Check; 10] = [
+const ALWAYS: [Check; 12] = [
     Check::LostAcknowledged,
     Check::LostAtMember,
     Check::Duplicate,
@@ -19,6 +19,8 @@ const ALWAYS: [Check; 10] = [
     Check::StalePresence,
     Check::Impersonation,
     Check::Resources,
+    Check::Changes,
+    Check::ErasedText,
 ];
 
 /// The largest memory of a node with clients that read nothing.

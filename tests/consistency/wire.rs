@@ -14,25 +14,12 @@ use tokio_tungstenite::tungstenite::{self, Message, client::IntoClientRequest};
 use tokio_tungstenite::{WebSocketStream, client_async};
 use uuid::Uuid;
 
-use crate::history::{Place, Position, Reason, Topic, Verdict};
+pub use crate::names::{room_name, room_number, user_name, user_number};
+
+use crate::entry::{At, EntryBody, ShownMessage};
+use crate::history::{Kind, Place, Position, Reason, Shown, Topic, Verdict};
 
 const DEADLINE: Duration = Duration::from_secs(5);
-
-pub fn room_name(room: u16) -> String {
-    format!("room-{room:02}")
-}
-
-pub fn user_name(user: u16) -> String {
-    format!("user-{user:03}")
-}
-
-pub fn room_number(name: &str) -> Option<u16> {
-    name.strip_prefix("room-")?.parse().ok()
-}
-
-pub fn user_number(name: &str) -> Option<u16> {
-    name.strip_prefix("user-")?.parse().ok()
-}
 
 /// Why a connection failed.
 #[derive(Debug)]
@@ -50,6 +37,8 @@ pub enum Frame {
         message_id: Uuid,
         sender: u16,
         id: Option<Uuid>,
+        kind: Kind,
+        shown: Option<Shown>,
     },
     Ack {
         id: String,
@@ -161,17 +150,6 @@ struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
-struct Chat<'a> {
-    sender_username: &'a str,
-    room: Option<&'a str>,
-    content: &'a str,
-    message_id: Uuid,
-    client_id: Option<&'a str>,
-    epoch: &'a str,
-    seq: u64,
-}
-
-#[derive(Deserialize)]
 struct Gap<'a> {
     room: Option<&'a str>,
     reason: &'a str,
@@ -183,18 +161,29 @@ fn parse(text: &str, user: u16) -> Option<Frame> {
     let envelope: Envelope<'_> = serde_json::from_str(text).ok()?;
     let body = envelope.message_body.get();
     Some(match envelope.message_type {
-        "GroupChat" | "PrivateChat" => {
-            let chat: Chat<'_> = serde_json::from_str(body).ok()?;
-            let topic = match chat.room {
+        name @ ("GroupChat" | "PrivateChat" | "Edit" | "Retract" | "React" | "Tombstone") => {
+            let entry: EntryBody<'_> = serde_json::from_str(body).ok()?;
+            let at: At<'_> = serde_json::from_str(body).ok()?;
+            let topic = match entry.room {
                 Some(room) => Topic::Room(room_number(room)?),
                 None => Topic::Inbox(user),
             };
+            let kind = entry.kind(name)?;
+            let shown = match name {
+                "GroupChat" | "PrivateChat" => {
+                    let message: ShownMessage<'_> = serde_json::from_str(body).ok()?;
+                    message.is_changed().then(|| message.shown())
+                }
+                _ => None,
+            };
             Frame::Chat {
                 topic,
-                at: Place { epoch: epoch(chat.epoch)?, seq: chat.seq },
-                message_id: chat.message_id,
-                sender: user_number(chat.sender_username).unwrap_or(u16::MAX),
-                id: publish_id(chat.client_id, chat.content),
+                at: Place { epoch: epoch(at.epoch)?, seq: at.seq },
+                message_id: at.message_id,
+                sender: user_number(entry.sender_username).unwrap_or(u16::MAX),
+                id: entry.publish_id(kind),
+                kind,
+                shown,
             }
         }
         "Ack" => Frame::Ack { id: envelope.id?, body: serde_json::from_str(body).ok()? },
@@ -219,21 +208,6 @@ fn parse(text: &str, user: u16) -> Option<Frame> {
         "Enter" | "Leave" | "Typing" | "Read" => Frame::Other,
         _ => return None,
     })
-}
-
-/// The content for an id and a length of padding, which determine every byte of it.
-pub fn content(id: Uuid, padding: usize) -> String {
-    let mark = id.as_u128();
-    let padding: String = (0..padding).map(|at| char::from(b'a' + (mark >> (at % 100)) as u8 % 26)).collect();
-    format!("{id} {} {padding}", padding.len())
-}
-
-/// The id of a publish, if every byte of the content is as it was sent with this id. None if the content belongs to another
-/// message, is truncated or is damaged.
-pub fn publish_id(client_id: Option<&str>, text: &str) -> Option<Uuid> {
-    let id = client_id?.parse().ok()?;
-    let padding = text.split(' ').nth(1)?.parse().ok().filter(|padding| *padding < text.len())?;
-    (content(id, padding) == text).then_some(id)
 }
 
 pub fn epoch(text: &str) -> Option<u64> {
@@ -280,6 +254,7 @@ pub fn request(message_type: &str, id: &str, body: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::content;
 
     #[test]
     fn chat_message_is_parsed_to_position_sender_and_id() {
@@ -288,23 +263,18 @@ mod tests {
             "sender_username": "user-003", "room": "room-07", "content": content(id, 3), "message_id": Uuid::from_u128(2),
             "client_id": id, "sent_at": 1, "epoch": "00000000000000ff", "seq": 9 } });
         match parse(&text.to_string(), 0) {
-            Some(Frame::Chat { topic: Topic::Room(7), at, sender: 3, id: Some(got), .. }) => {
+            Some(Frame::Chat {
+                topic: Topic::Room(7),
+                at,
+                sender: 3,
+                id: Some(got),
+                kind: Kind::Message,
+                ..
+            }) => {
                 assert_eq!((at, got), (Place { epoch: 255, seq: 9 }, id));
             }
             other => panic!("{other:?}"),
         }
-    }
-
-    #[test]
-    fn altered_content_is_parsed_without_an_id() {
-        let (id, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let (named, sent) = (id.to_string(), content(id, 20));
-        assert_eq!(publish_id(Some(&named), &sent), Some(id));
-        assert_eq!(publish_id(Some(&named), &content(other, 20)), None);
-        assert_eq!(publish_id(Some(&named), &sent[..sent.len() - 1]), None);
-        assert_eq!(publish_id(Some(&named), &sent.replace('b', "c")), None);
-        assert_eq!(publish_id(Some(&named), &format!("{id} 99999999999999 x")), None);
-        assert_eq!(publish_id(None, &sent), None);
     }
 
     #[test]

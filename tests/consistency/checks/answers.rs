@@ -101,8 +101,9 @@ fn publishes(index: &Index<'_>, findings: &mut Findings) {
         let unable = match end {
             End::Stored { .. } => false,
             End::Refused { code } => unable(code),
-            // A publish that was unanswered when its connection ended is unknown as well; it is recorded at that moment.
-            End::Unknown => closed.get(&attempt.conn).is_none_or(|closed| *closed > ended + SECOND),
+            // A publish that was unanswered when its connection ended is unknown as well; it is recorded at that moment. A client that
+            // closes waits up to a second for the answer before the end is recorded.
+            End::Unknown => closed.get(&attempt.conn).is_none_or(|closed| *closed > ended + 2 * SECOND),
         };
         if unable && !disturbed(index, attempt.sent, *ended) {
             findings.find(

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::index::{Attempt, End, Index};
 use super::{Check, Findings};
-use crate::history::{Damage, Event, Micros, SECOND, Topic};
+use crate::history::{Damage, Event, Kind, Micros, SECOND, Topic};
 
 /// How much later than its arrival a frame may be recorded on a busy machine.
 const SLACK: Micros = SECOND;
@@ -22,6 +22,8 @@ pub fn check(index: &Index<'_>, findings: &mut Findings) {
 fn received_as_sent(index: &Index<'_>, findings: &mut Findings) {
     for line in &index.history.lines {
         match &line.event {
+            // Nothing of what was sent is left of it.
+            Event::Received { kind: Kind::Tombstone, .. } => {}
             Event::Received { client, topic, message_id, sender, id, .. } => {
                 findings.look(Check::PhantomOrLeak);
                 findings.look(Check::Impersonation);
@@ -48,7 +50,7 @@ fn received_as_sent(index: &Index<'_>, findings: &mut Findings) {
                 check_sender(index, findings, line.at, &what, sent, *sender);
             }
             Event::Log { topic, entries, .. } => {
-                for entry in entries {
+                for entry in entries.iter().filter(|entry| !entry.kind.is_erased()) {
                     let what = format!("{}, which {topic:?} holds,", entry.message_id);
                     match (attempt(index, entry.id), entry.sender) {
                         (Some(sent), Some(sender)) => {
@@ -229,7 +231,17 @@ mod tests {
         let conn = run.conn(0);
         let (at, message_id) = (Place { epoch: 1, seq: 2 }, Uuid::from_u128(77));
         let id = Some(Uuid::from_u128(78));
-        run.record(Event::Received { client: 0, conn, topic: ROOM, at, message_id, sender: 0, id });
+        run.record(Event::Received {
+            client: 0,
+            conn,
+            topic: ROOM,
+            at,
+            message_id,
+            sender: 0,
+            id,
+            kind: Kind::Message,
+            shown: None,
+        });
         run.finish();
         assert!(run.names().contains(&Check::PhantomOrLeak));
     }
@@ -242,7 +254,17 @@ mod tests {
         let (conn, message_id) = (run.conn(0), run.log[0].message_id);
         let at = Place { epoch: 9, seq: 1 };
         let id = Some(Uuid::from_u128(1));
-        run.record(Event::Received { client: 0, conn, topic: Topic::Room(1), at, message_id, sender: 0, id });
+        run.record(Event::Received {
+            client: 0,
+            conn,
+            topic: Topic::Room(1),
+            at,
+            message_id,
+            sender: 0,
+            id,
+            kind: Kind::Message,
+            shown: None,
+        });
         run.finish();
         assert_eq!(run.names(), [Check::PhantomOrLeak]);
     }

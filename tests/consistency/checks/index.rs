@@ -185,6 +185,11 @@ impl<'a> Index<'a> {
         self.rollback_between(sent, *first)
     }
 
+    /// Whether what a client received at this time may have been rolled back later.
+    pub fn may_roll_back(&self, at: Micros) -> bool {
+        self.rollback_between(at, at).is_some()
+    }
+
     fn rollback_between(&self, sent: Micros, seen: Micros) -> Option<&Window> {
         self.windows.iter().find(|window| match window.damage {
             Damage::RolledBack { since } | Damage::Unacknowledged { since } => {

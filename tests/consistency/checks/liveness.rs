@@ -21,6 +21,10 @@ struct Stream {
     /// When it started again without its position: a message that it skipped then and received later is not late.
     restarts: Vec<Micros>,
     since: Option<Place>,
+    /// How many of the newest messages the last join asked for.
+    history: u32,
+    /// The end of these messages: the client has everything up to there if only changes are missing.
+    replayed: Option<Place>,
 }
 
 type Streams = BTreeMap<(Topic, u32), Stream>;
@@ -30,8 +34,9 @@ fn gather(index: &Index<'_>) -> (Streams, Spans) {
     for line in &index.history.lines {
         let at = line.at;
         match &line.event {
-            Event::Join { client, topic, since, .. } => {
-                streams.entry((*topic, *client)).or_default().since = since.map(|since| since.place());
+            Event::Join { client, topic, since, history, .. } => {
+                let stream = streams.entry((*topic, *client)).or_default();
+                (stream.since, stream.history) = (since.map(|since| since.place()), *history);
             }
             // A later join changes something only if it begins anew.
             Event::Joined { client, topic, top, verdict, already, .. }
@@ -49,6 +54,8 @@ fn gather(index: &Index<'_>) -> (Streams, Spans) {
                     _ => top.place(),
                 };
                 stream.progress.push((at, reached));
+                let is_replayed = stream.history > 0 && *verdict != Some(Verdict::Recovered);
+                stream.replayed = is_replayed.then(|| top.place());
                 if *verdict != Some(Verdict::Recovered) {
                     stream.restarts.push(at);
                 }
@@ -140,7 +147,11 @@ fn at_the_top(index: &Index<'_>, streams: &Streams, findings: &mut Findings) {
         }
         findings.look(Check::Liveness);
         let top = Place { epoch: log.epoch, seq: log.top() };
-        if *reached != top && !(top.seq == 0 && reached.seq == 0) {
+        let mut rest = log.entries.range(reached.seq.saturating_add(1)..);
+        let has_all_messages = stream.replayed == Some(top)
+            && reached.epoch == top.epoch
+            && rest.all(|(_, entry)| entry.kind.is_change());
+        if *reached != top && !(top.seq == 0 && reached.seq == 0) && !has_all_messages {
             findings.find(
                 Check::Liveness,
                 *at,

@@ -1,7 +1,8 @@
-//! The thirteen checks, each a pure function over a history. Owns their names, their common types and their order; runs no
+//! The fifteen checks, each a pure function over a history. Owns their names, their common types and their order; runs no
 //! program. Called at the end of a run, by `check FILE` on a saved history, and by the tests of each check.
 
 mod answers;
+mod changes;
 mod identity;
 mod index;
 mod liveness;
@@ -36,10 +37,12 @@ pub enum Check {
     Impersonation,
     Revocation,
     Resources,
+    Changes,
+    ErasedText,
 }
 
 impl Check {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::LostAcknowledged,
         Self::LostAtMember,
         Self::Duplicate,
@@ -53,6 +56,8 @@ impl Check {
         Self::Impersonation,
         Self::Revocation,
         Self::Resources,
+        Self::Changes,
+        Self::ErasedText,
     ];
 }
 
@@ -72,6 +77,8 @@ impl fmt::Display for Check {
             Self::Impersonation => "C11 impersonation",
             Self::Revocation => "C12 revocation",
             Self::Resources => "C13 resources",
+            Self::Changes => "C14 changes",
+            Self::ErasedText => "C15 erased text",
         })
     }
 }
@@ -124,6 +131,7 @@ pub fn all(history: &History) -> Findings {
     presence::check(&index, &mut findings);
     identity::check(&index, &mut findings);
     resources::check(&index, &mut findings);
+    changes::check(&index, &mut findings);
     findings.found.sort_by_key(|finding| finding.at);
     findings
 }

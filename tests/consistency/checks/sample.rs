@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::{Check, Findings};
 use crate::history::{
-    Bounds, Damage, Event, History, Line, LogEntry, Micros, Place, Position, Reason, SECOND, Setup, Topic,
-    Verdict,
+    Bounds, Damage, Event, History, Kind, Line, LogEntry, Micros, Place, Position, Reason, SECOND, Setup,
+    Shown, Topic, Verdict,
 };
 
 pub const ROOM: Topic = Topic::Room(0);
@@ -87,8 +87,18 @@ impl Sample {
     }
 
     pub fn join(&mut self, client: u32, since: Option<Position>, verdict: Option<Verdict>) {
+        self.join_with_history(client, since, verdict, 0);
+    }
+
+    pub fn join_with_history(
+        &mut self,
+        client: u32,
+        since: Option<Position>,
+        verdict: Option<Verdict>,
+        history: u32,
+    ) {
         let (conn, top) = (self.conn(client), self.top());
-        self.record(Event::Join { client, conn, topic: ROOM, since, history: 0 });
+        self.record(Event::Join { client, conn, topic: ROOM, since, history });
         self.record(Event::Joined { client, conn, topic: ROOM, top, verdict, already: false });
         self.joined[client as usize] = true;
     }
@@ -132,9 +142,33 @@ impl Sample {
     }
 
     pub fn send_as(&mut self, client: u32, id: u128, sender: u16) -> u64 {
+        self.send_kind(client, id, sender, Kind::Message)
+    }
+
+    fn send_kind(&mut self, client: u32, id: u128, sender: u16, kind: Kind) -> u64 {
         let (op, conn, id) = (self.number(), self.conn(client), Uuid::from_u128(id));
-        self.record(Event::Publish { op, client, conn, topic: ROOM, id, sender });
+        self.record(Event::Publish { op, client, conn, topic: ROOM, id, sender, kind });
         op
+    }
+
+    /// Publishes a change, delivers it to all members of the room, and acknowledges it.
+    pub fn change(&mut self, client: u32, id: u128, kind: Kind) {
+        let op = self.send_kind(client, id, client as u16, kind);
+        let entry = LogEntry { kind, ..self.append(op) };
+        *self.log.last_mut().unwrap() = entry.clone();
+        if let Kind::Retract { target } = kind {
+            let erased = |entry: &LogEntry| entry.message_id == target || entry.kind == Kind::Edit { target };
+            for entry in self.log.iter_mut().filter(|entry| erased(entry)) {
+                let is_edit = entry.kind.is_change();
+                (entry.id, entry.kind) = (None, if is_edit { Kind::ErasedEdit } else { Kind::Tombstone });
+            }
+        }
+        for member in 0..self.joined.len() as u32 {
+            if self.joined[member as usize] {
+                self.deliver(member, entry.clone());
+            }
+        }
+        self.acknowledge(op);
     }
 
     fn attempt(&self, op: u64) -> (Uuid, u16) {
@@ -154,6 +188,7 @@ impl Sample {
             prev: self.top().message_id,
             id: Some(id),
             sender: Some(sender),
+            kind: Kind::Message,
         };
         self.log.push(entry.clone());
         entry
@@ -161,23 +196,81 @@ impl Sample {
 
     pub fn deliver(&mut self, client: u32, entry: LogEntry) {
         let (conn, at) = (self.conn(client), Place { epoch: self.epoch, seq: entry.seq });
-        let (message_id, id, sender) = (entry.message_id, entry.id, entry.sender.unwrap());
-        self.record(Event::Received { client, conn, topic: ROOM, at, message_id, sender, id });
+        let LogEntry { message_id, id, sender, kind, .. } = entry;
+        let sender = sender.unwrap();
+        self.record(Event::Received {
+            client,
+            conn,
+            topic: ROOM,
+            at,
+            message_id,
+            sender,
+            id,
+            kind,
+            shown: None,
+        });
+    }
+
+    /// Delivers the entry at a place of the log as its changes have left it.
+    pub fn deliver_now(&mut self, client: u32, index: usize) {
+        let LogEntry { seq, message_id, id, sender, kind, .. } = self.log[index].clone();
+        let of_it =
+            |entry: &&LogEntry| matches!(entry.kind, Kind::React { target, .. } if target == message_id);
+        let reactions = self.log.iter().filter(of_it).count();
+        let shown = (reactions > 0).then(|| Shown {
+            message_id,
+            text: id,
+            edit: None,
+            is_retracted: false,
+            reactions,
+            changes_seq: Some(self.top().seq),
+        });
+        let (conn, at, sender) = (self.conn(client), Place { epoch: self.epoch, seq }, sender.unwrap());
+        self.record(Event::Received { client, conn, topic: ROOM, at, message_id, sender, id, kind, shown });
     }
 
     /// Client 0 writes to a user: the first entry of both private logs. Returns the attempt and the entry.
     pub fn whisper(&mut self, target: u16, id: u128) -> (u64, LogEntry) {
         let (op, conn, id) = (self.number(), self.conn(0), Uuid::from_u128(id));
-        self.record(Event::Publish { op, client: 0, conn, topic: Topic::Inbox(target), id, sender: 0 });
+        self.record(Event::Publish {
+            op,
+            client: 0,
+            conn,
+            topic: Topic::Inbox(target),
+            id,
+            sender: 0,
+            kind: Kind::Message,
+        });
         let message_id = Uuid::from_u128(1_000 + u128::from(self.number()));
-        (op, LogEntry { seq: 1, message_id, prev: Uuid::nil(), id: Some(id), sender: Some(0) })
+        (
+            op,
+            LogEntry {
+                seq: 1,
+                message_id,
+                prev: Uuid::nil(),
+                id: Some(id),
+                sender: Some(0),
+                kind: Kind::Message,
+            },
+        )
     }
 
     /// Delivers an entry to a client as a private message for its user.
     pub fn deliver_private(&mut self, client: u32, entry: &LogEntry) {
         let (conn, at) = (self.conn(client), Place { epoch: self.epoch, seq: entry.seq });
         let (message_id, id, topic) = (entry.message_id, entry.id, Topic::Inbox(client as u16));
-        self.record(Event::Received { client, conn, topic, at, message_id, sender: 0, id });
+        let kind = entry.kind;
+        self.record(Event::Received {
+            client,
+            conn,
+            topic,
+            at,
+            message_id,
+            sender: 0,
+            id,
+            kind,
+            shown: None,
+        });
     }
 
     pub fn stored(&mut self, op: u64, duplicate: bool) {

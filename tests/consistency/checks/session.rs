@@ -2,6 +2,7 @@
 //! the rules for one stream are the stream's. Called by `all`.
 
 mod recovery;
+mod replay;
 mod stream;
 
 use std::collections::BTreeMap;

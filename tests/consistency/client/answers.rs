@@ -6,18 +6,52 @@ use std::time::Duration;
 use rand::Rng;
 use serde_json::Value;
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use super::{Asked, Client, Later, Leaving, Session};
-use crate::history::{Event, Position, Topic, Verdict};
-use crate::wire::{Frame, position, room_number, user_number, verdict};
+use super::{Asked, Client, Later, Leaving, Pending, Session};
+use crate::entry::shown;
+use crate::history::{Event, Kind, Position, Topic, Verdict};
+use crate::run_context::Phase;
+use crate::wire::{Frame, epoch, position, room_number, user_number, verdict};
+
+/// How many of a thousand messages of its own a client changes, and to how many of others it reacts.
+const CHANGES: u32 = 200;
+const REACTS: u32 = 2;
 
 impl Client {
+    /// Changes a message of a room in the next two seconds.
+    fn change_soon(&mut self, topic: Topic, kind: Kind) {
+        if matches!(topic, Topic::Room(_)) && self.context.phase() == Phase::Publish {
+            let (id, soon) =
+                (Uuid::from_u128(self.rng.random()), Duration::from_millis(self.rng.random_range(0..2_000)));
+            self.pending.push_back(Pending { id, topic, kind, due: Instant::now() + soon, is_stored: false });
+        }
+    }
+
+    /// Changes a message that it wrote, or goes on changing one. One change of a message at a time.
+    fn change_own(&mut self, topic: Topic, stored: Kind, message_id: Uuid) {
+        let target = match stored {
+            Kind::Message if self.rng.random_range(0..1_000) < CHANGES => message_id,
+            Kind::Edit { target } | Kind::React { target, on: true } if self.rng.random_bool(0.5) => target,
+            _ => return,
+        };
+        let kind = match self.rng.random_range(0..3) {
+            0 => Kind::Edit { target },
+            1 => Kind::Retract { target },
+            _ => Kind::React { target, on: !matches!(stored, Kind::React { .. }) },
+        };
+        self.change_soon(topic, kind);
+    }
+
     /// Handles one frame. Returns why the connection ends, if it does.
     pub(super) fn receive(&mut self, session: &mut Session, frame: Frame) -> Option<Leaving> {
         let (client, conn) = (self.role.client, session.conn);
         match frame {
-            Frame::Chat { topic, at, message_id, sender, id } => {
-                self.record(Event::Received { client, conn, topic, at, message_id, sender, id });
+            Frame::Chat { topic, at, message_id, sender, id, kind, shown } => {
+                self.record(Event::Received { client, conn, topic, at, message_id, sender, id, kind, shown });
+                if kind == Kind::Message && self.rng.random_range(0..1_000) < REACTS {
+                    self.change_soon(topic, Kind::React { target: message_id, on: true });
+                }
                 if session.replaying.get(&topic).is_none_or(|until| at.seq > *until) {
                     let position = Position { epoch: at.epoch, seq: at.seq, message_id };
                     self.positions.insert(topic, position);
@@ -58,8 +92,15 @@ impl Client {
                 let already = body["already"].as_bool().unwrap_or(false);
                 self.record(Event::Joined { client, conn, topic, top, verdict, already });
                 session.joined.insert(topic);
-                if matches!(topic, Topic::Inbox(_)) && !already {
-                    self.enter_rooms(session);
+                match topic {
+                    Topic::Inbox(_) if !already => self.enter_rooms(session),
+                    // When everything has arrived.
+                    Topic::Room(room)
+                        if self.role.observes.is_some() && self.context.phase() == Phase::Resume =>
+                    {
+                        session.later.push((Instant::now() + Duration::from_secs(2), Later::Page(room)));
+                    }
+                    _ => {}
                 }
                 match verdict {
                     None if already => {}
@@ -88,11 +129,24 @@ impl Client {
                     None => self.record(Event::Members { room, asked, users }),
                 }
             }
-            Asked::Publish { op, mut pending, .. } => {
+            Asked::Page { room, asked } => {
+                let (epoch, messages) = (body["epoch"].as_str().and_then(epoch), shown(body));
+                let (Some(epoch), Some(messages)) = (epoch, messages) else {
+                    panic!("an invalid page: {body}")
+                };
+                self.record(Event::Page { client, conn, room, asked, epoch, messages });
+            }
+            Asked::Publish { op, .. } if body["unchanged"] == true => {
+                self.record(Event::Refused { op, code: "unchanged".to_owned() });
+            }
+            Asked::Publish { op, mut pending, impersonation } => {
                 let position = position(body).expect("the Ack of a publish bears a position");
                 let duplicate = body["duplicate"].as_bool().unwrap_or(false);
                 let (at, message_id) = (position.place(), position.message_id);
                 self.record(Event::Stored { op, at, message_id, duplicate });
+                if !duplicate && !impersonation {
+                    self.change_own(pending.topic, pending.kind, message_id);
+                }
                 if !pending.is_stored && self.rng.random_range(0..1000) < self.context.sizes.repeat_permille {
                     pending.is_stored = true;
                     pending.due = Instant::now() + Duration::from_millis(self.rng.random_range(0..5_000));
@@ -122,7 +176,7 @@ impl Client {
             }
             // The client joins the room again in any case.
             Asked::Leave(_) => {}
-            Asked::Members { .. } => {}
+            Asked::Members { .. } | Asked::Page { .. } => {}
             Asked::Publish { op, mut pending, impersonation } => {
                 let unknown =
                     code == "internal" || (code == "unavailable" && outcome.as_deref() != Some("refused"));

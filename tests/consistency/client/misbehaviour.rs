@@ -30,7 +30,6 @@ impl Client {
             2 => return Some(Leaving::Close(away)),
             3 => {
                 let (resume, history) = (self.rng.random_bool(0.5), self.rng.random_range(0..20));
-                let history = if resume { 0 } else { history };
                 session.later.push((Instant::now() + away, Later::Join(room, resume, history)));
                 session.later.push((Instant::now(), Later::Leave(room)));
             }

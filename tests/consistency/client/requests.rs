@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Asked, Client, Pending, Session};
-use crate::history::{Event, Position, Topic};
-use crate::wire::{Wire, content, request, room_name, since, user_name};
+use crate::entry::{content, fields_beside};
+use crate::history::{Event, Kind, Position, Topic};
+use crate::wire::{Wire, request, room_name, since, user_name};
 
 impl Client {
     pub(super) async fn ask(
@@ -108,6 +109,17 @@ impl Client {
         self.ask(wire, session, "Members", body, asked).await
     }
 
+    /// Asks for the newest messages of a room; not while the client is outside the room.
+    pub(super) async fn page(&mut self, wire: &mut Wire, session: &mut Session, room: u16) -> bool {
+        if !session.joined.contains(&Topic::Room(room)) {
+            return true;
+        }
+        let body =
+            json!({ "sender_username": user_name(self.role.user), "room": room_name(room), "limit": 100 });
+        let asked = self.context.recorder.now();
+        self.ask(wire, session, "History", body, Asked::Page { room, asked }).await
+    }
+
     pub(super) async fn publish(
         &mut self,
         wire: &mut Wire,
@@ -121,26 +133,42 @@ impl Client {
         let (op, id, topic) = (self.context.recorder.number(), pending.id, pending.topic);
         let sender = impersonation.unwrap_or(self.role.user);
         let padding = if self.role.padding > 0 { self.role.padding } else { self.rng.random_range(0..200) };
-        let mut body = json!({
-            "sender_username": user_name(sender),
-            "content": content(id, padding),
-        });
-        let kind = match topic {
-            Topic::Room(room) => {
-                body["room"] = room_name(room).into();
-                "GroupChat"
+        let mut body = json!({ "sender_username": user_name(sender) });
+        match topic {
+            Topic::Room(room) => body["room"] = room_name(room).into(),
+            Topic::Inbox(target) => body["target_username"] = user_name(target).into(),
+        }
+        if let Kind::Message | Kind::Edit { .. } = pending.kind {
+            body["content"] = content(id, padding).into();
+        }
+        let name = match pending.kind {
+            Kind::Message => {
+                let (reply_to, mention) = fields_beside(id);
+                body["reply_to"] = json!(reply_to);
+                body["mentions"] = mention.into_iter().map(user_name).collect();
+                if matches!(topic, Topic::Room(_)) { "GroupChat" } else { "PrivateChat" }
             }
-            Topic::Inbox(target) => {
-                body["target_username"] = user_name(target).into();
-                "PrivateChat"
+            Kind::Edit { target } => {
+                body["message_id"] = json!(target);
+                "Edit"
             }
+            Kind::Retract { target } => {
+                body["message_id"] = json!(target);
+                "Retract"
+            }
+            Kind::React { target, on } => {
+                (body["message_id"], body["reaction"], body["on"]) = (json!(target), "+1".into(), on.into());
+                "React"
+            }
+            Kind::Tombstone | Kind::ErasedEdit => unreachable!("no client sends one"),
         };
         let (client, conn) = (self.role.client, session.conn);
-        self.record(Event::Publish { op, client, conn, topic, id, sender });
+        let kind = pending.kind;
+        self.record(Event::Publish { op, client, conn, topic, id, sender, kind });
         self.ask(
             wire,
             session,
-            kind,
+            name,
             body,
             Asked::Publish { op, pending, impersonation: impersonation.is_some() },
         )

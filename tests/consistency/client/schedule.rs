@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Asked, Client, IN_FLIGHT, Later, Leaving, PING, Pending, SILENCE, Session, UNANSWERED};
-use crate::history::{Event, Topic};
+use crate::history::{Event, Kind, Topic};
 use crate::run_context::Phase;
 use crate::wire::Wire;
 
@@ -65,6 +65,7 @@ impl Client {
             let sent = match session.later.swap_remove(at).1 {
                 Later::Join(topic, resume, history) => self.join(wire, session, topic, resume, history).await,
                 Later::Leave(topic) => self.leave(wire, session, topic).await,
+                Later::Page(room) => self.page(wire, session, room).await,
                 Later::Members { room, asked, users, after } => {
                     self.members(wire, session, Asked::Members { room, asked, users }, Some(after)).await
                 }
@@ -96,7 +97,7 @@ impl Client {
                     Topic::Room(room)
                 };
                 let id = Uuid::from_u128(self.rng.random());
-                let pending = Pending { id, topic, due: now, is_stored: false };
+                let pending = Pending { id, topic, kind: Kind::Message, due: now, is_stored: false };
                 let impersonation = self.role.impersonates.filter(|_| self.rng.random_range(0..20) == 0);
                 if !self.publish(wire, session, pending, impersonation).await {
                     return lost();
@@ -107,7 +108,9 @@ impl Client {
             session.members = now + Duration::from_millis(500);
             let room = self.role.rooms[self.rng.random_range(0..self.role.rooms.len())];
             let asked = Asked::Members { room, asked: self.context.recorder.now(), users: Vec::new() };
-            if !self.members(wire, session, asked, None).await {
+            // Few rooms, so that each is read often.
+            let room = self.role.rooms[self.rng.random_range(0..self.role.rooms.len().min(3))];
+            if !self.members(wire, session, asked, None).await || !self.page(wire, session, room).await {
                 return lost();
             }
         }

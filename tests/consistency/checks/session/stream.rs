@@ -6,9 +6,10 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::recovery::{is_false_gap, is_false_recovery};
+use super::replay::Replay;
 use crate::checks::index::{Index, RawLog};
 use crate::checks::{Check, Findings};
-use crate::history::{Event, Line, Micros, Place, Position, Reason, Topic, Verdict};
+use crate::history::{Event, Kind, Line, Micros, Place, Position, Reason, Topic, Verdict};
 
 /// The message that must come next on a stream.
 #[derive(Debug, Clone, Copy)]
@@ -19,13 +20,37 @@ struct Expected {
     after: Option<Uuid>,
 }
 
+impl Expected {
+    fn after(position: Position) -> Self {
+        let Position { epoch, seq, message_id } = position;
+        Self { epoch, seq: seq + 1, after: Some(message_id) }
+    }
+}
+
+/// What comes next, and from where a connection is served.
+#[derive(Debug, Clone, Copy)]
+struct Course {
+    expected: Option<Expected>,
+    replay: Option<Replay>,
+    served_from: Option<Place>,
+}
+
 /// One log as one client sees it.
 pub struct Stream {
     client: u32,
     topic: Topic,
     /// Whether the client keeps a position of this log and resumes from it.
     keeps_position: bool,
+    /// The entry after the messages of `replay`.
     expected: Option<Expected>,
+    /// The newest messages that the last join asked for, until an entry after them comes.
+    replay: Option<Replay>,
+    /// The same, if their end was rolled back: nothing tells what was to come.
+    lost: Option<Replay>,
+    /// The place before these messages, and the `seq` of their end, on this connection.
+    replayed: Option<(Place, u64)>,
+    /// What comes if the node took a late position for one that it was past, which it need not tell.
+    instead: Option<Course>,
     /// The last position that the client can name; a gap begins after it.
     position: Option<Position>,
     since: Option<Position>,
@@ -53,6 +78,10 @@ impl Stream {
             topic,
             keeps_position,
             expected: None,
+            replay: None,
+            lost: None,
+            replayed: None,
+            instead: None,
             position: None,
             since: None,
             asked: 0,
@@ -69,10 +98,15 @@ impl Stream {
     pub fn connected(&mut self) {
         self.here.clear();
         (self.inside, self.served_from) = (None, None);
+        self.forget_replay();
         if !self.keeps_position {
             self.expected = None;
             self.ever.clear();
         }
+    }
+
+    fn forget_replay(&mut self) {
+        (self.replay, self.lost, self.replayed, self.instead) = (None, None, None, None);
     }
 
     /// The next event of this stream.
@@ -97,23 +131,39 @@ impl Stream {
             Event::Left { .. } => {
                 (self.inside, self.served_from) = (None, None);
                 self.expected = None;
+                self.forget_replay();
             }
             Event::Gap { reason, next, .. } => {
                 findings.look(Check::FalseRecoveryOrGap);
-                if let Some(position) = self.position.filter(|_| self.keeps_position) {
+                // The newest messages go as far as their end: it is no false gap if the log lost that.
+                let is_comparable = self.replay.is_none_or(|replay| log.is_some_and(|log| replay.is_in(log)));
+                let position = self.position.filter(|_| self.keeps_position && is_comparable);
+                if let Some(position) = position {
                     self.check_gap(log, line.at, position, *reason, next.seq, findings);
                 }
                 // A later gap is measured from what follows this one, no longer from the old position.
                 self.position = None;
+                self.forget_replay();
                 self.served_from = Some(Place { epoch: next.epoch, seq: next.seq.saturating_sub(1) });
                 self.expected = Some(Expected { epoch: next.epoch, seq: next.seq, after: None });
                 self.here.clear();
                 self.ever.clear();
                 self.recovered = false;
             }
-            Event::Received { conn, at, message_id, .. } => {
+            Event::Received { conn, at, message_id, kind, .. } => {
                 self.check_membership(*conn, line.at, *at, findings);
-                self.received(log, line.at, *at, *message_id, findings);
+                let Place { epoch, seq } = *at;
+                // If their end was rolled back, they may have been sent before, or the node found out and sent entries one by one.
+                let is_lost = |replay: &Replay| index.rollback_of(replay.until.message_id).is_some();
+                if self.replay.as_ref().is_some_and(is_lost) {
+                    self.lost = self.replay.take();
+                }
+                if let Some(lost) = self.lost {
+                    self.expected = None;
+                    self.lost = Some(lost).filter(|lost| lost.covers(*at));
+                }
+                let position = Position { epoch, seq, message_id: *message_id };
+                self.received(log, line.at, position, *kind, findings);
             }
             _ => {}
         }
@@ -135,15 +185,14 @@ impl Stream {
                 // It may have received the requested history before.
                 self.ever.clear();
                 self.here.clear();
-                let replayed = u64::from(self.history).min(top.seq);
-                let seq = top.seq - replayed + 1;
+                self.forget_replay();
                 // Without a position a private log starts at the user's cursor, which the checker does not know.
-                let known = matches!(topic, Topic::Room(_))
-                    && (replayed == 0 || log.is_some_and(|log| log.epoch == top.epoch && log.first() <= seq));
-                let after = (replayed == 0).then_some(top.message_id);
-                self.expected = known.then_some(Expected { epoch: top.epoch, seq, after });
-                self.position = (replayed == 0 && known).then_some(top);
-                self.served_from = self.position.as_ref().map(Position::place);
+                let top = Some(top).filter(|_| matches!(topic, Topic::Room(_)));
+                self.expected = top.map(Expected::after);
+                self.position = top;
+                self.served_from = top.as_ref().map(Position::place);
+                let history = Some(self.history).filter(|history| *history > 0);
+                self.replay = top.zip(history).map(|(top, history)| Replay::new(history, top, None));
             }
             (Some(since), Some(Verdict::Recovered)) => {
                 findings.look(Check::FalseRecoveryOrGap);
@@ -157,7 +206,8 @@ impl Stream {
                     );
                 }
                 // If the client was sent the message there on this connection, nothing comes again.
-                if let (true, Some(from), Some(next)) = (already, was_served, self.expected)
+                if let (true, None, Some(from), Some(next)) =
+                    (already, self.replay, was_served, self.expected)
                     && from.epoch == since.epoch
                     && next.epoch == since.epoch
                     && from.seq <= since.seq
@@ -166,6 +216,13 @@ impl Stream {
                     self.served_from = was_served;
                     return;
                 }
+                // If the log had no changes, the node was past the newest messages that it sent before.
+                let may_be_past = self.replayed.is_some_and(|(from, until)| {
+                    already && from.epoch == since.epoch && (from.seq..=until).contains(&since.seq)
+                });
+                let course = self.course(was_served);
+                self.instead = self.instead.or(Some(course)).filter(|_| may_be_past);
+                self.replay = None;
                 self.served_from = Some(since.place());
                 self.recovered = true;
                 // A client that leaves and joins again on one connection may name a position before its last message, because
@@ -183,9 +240,13 @@ impl Stream {
                 self.ever.clear();
                 self.here.clear();
                 self.position = None;
+                self.forget_replay();
                 self.served_from = Some(Place { epoch: top.epoch, seq: next_seq.saturating_sub(1) });
-                // If the client asked for `history`, at most that many messages follow, the last of them being the newest.
                 self.expected = Some(Expected { epoch: top.epoch, seq: next_seq, after: None });
+                if self.history > 0 && next_seq <= top.seq {
+                    self.expected = Some(Expected::after(top));
+                    self.replay = Some(Replay::new(self.history, top, Some(next_seq)));
+                }
             }
             (Some(since), None) => {
                 findings.find(
@@ -198,6 +259,10 @@ impl Stream {
                 self.expected = None;
             }
         }
+    }
+
+    fn course(&self, served_from: Option<Place>) -> Course {
+        Course { expected: self.expected, replay: self.replay, served_from }
     }
 
     /// C8 for a gap.
@@ -241,11 +306,18 @@ impl Stream {
         &mut self,
         log: Option<&RawLog<'_>>,
         at: Micros,
-        place: Place,
-        message_id: Uuid,
+        position: Position,
+        kind: Kind,
         findings: &mut Findings,
     ) {
-        let (client, topic) = (self.client, self.topic);
+        let (client, topic, place, message_id) =
+            (self.client, self.topic, position.place(), position.message_id);
+        let begins_anew =
+            self.expected.is_some_and(|next| (next.epoch, next.seq) == (place.epoch, place.seq));
+        if let Some(course) = self.instead.take().filter(|_| !begins_anew) {
+            (self.expected, self.replay, self.served_from) =
+                (course.expected, course.replay, course.served_from);
+        }
         findings.look(Check::LostAtMember);
         findings.look(Check::Duplicate);
         findings.look(Check::Reorder);
@@ -255,7 +327,19 @@ impl Stream {
                 at,
                 format!("client {client} received {place:?} of {topic:?} twice on one connection"),
             );
+        } else if let Some(replay) = self.replay.as_mut().filter(|replay| replay.covers(place)) {
+            self.recovered = false;
+            let before = Place { epoch: place.epoch, seq: place.seq.saturating_sub(1) };
+            self.replayed.get_or_insert((before, replay.until.seq));
+            self.ever.insert(place, message_id);
+            if let Err((check, text)) = replay.take(log, position, kind) {
+                findings.find(check, at, format!("client {client} in {topic:?}: {text}"));
+            }
+            return;
         } else if let Some(expected) = self.expected {
+            if let Some(text) = self.replay.and_then(|replay| replay.missing_at_end(log)) {
+                findings.find(Check::LostAtMember, at, format!("client {client} in {topic:?}: {text}"));
+            }
             if expected.epoch != place.epoch || place.seq > expected.seq {
                 findings.find(
                     Check::LostAtMember,
@@ -286,9 +370,10 @@ impl Stream {
             }
         }
         self.recovered = false;
+        self.replay = None;
         self.ever.insert(place, message_id);
         self.served_from.get_or_insert(Place { epoch: place.epoch, seq: place.seq.saturating_sub(1) });
-        self.position = Some(Position { epoch: place.epoch, seq: place.seq, message_id });
-        self.expected = Some(Expected { epoch: place.epoch, seq: place.seq + 1, after: Some(message_id) });
+        self.position = Some(position);
+        self.expected = Some(Expected::after(position));
     }
 }
