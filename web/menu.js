@@ -32,7 +32,10 @@ export function openMenu(button, label, entries, opener = () => button) {
 			close?.();
 			run();
 		};
-		item.onpointerenter = () => item.focus({ preventScroll: true });
+		// Only a pointer that moves: one that rests where the menu opens must not take the focus from the keyboard.
+		item.onpointermove = ({ movementX, movementY }) => {
+			if (movementX || movementY) item.focus({ preventScroll: true });
+		};
 		return item;
 	});
 	const menu = el('div', { role: 'menu', class: 'menu', 'aria-label': label }, ...items);
