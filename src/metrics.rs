@@ -23,6 +23,8 @@ pub const PUBLISHES: &str = "chat_publishes_total";
 pub const ENTRIES_STORED: &str = "chat_entries_stored_total";
 /// Changes of messages that were not stored, by `reason` ([`CHANGE_REFUSALS`]).
 pub const CHANGES_REFUSED: &str = "chat_changes_refused_total";
+/// What the rights of rooms forbade, by `reason` ([`RIGHTS_REFUSALS`]): publishes, and attempts to enter.
+pub const RIGHTS_REFUSED: &str = "chat_rights_refused_total";
 /// Pages of older messages that were read for clients, by `content` ([`PAGE_CONTENTS`]).
 pub const HISTORY_PAGES: &str = "chat_history_pages_total";
 /// From decoding a publish to queueing its `Ack`, seconds.
@@ -113,10 +115,14 @@ pub const HANDSHAKE_RESULTS: [&str; 9] = [
 /// Values of `result` of [`PUBLISHES`].
 pub const PUBLISH_RESULTS: [&str; 6] = ["ok", "duplicate", "limited", "not_allowed", "refused", "unknown"];
 /// Values of `kind` of [`ENTRIES_STORED`].
-pub const ENTRY_KINDS: [&str; 4] = ["message", "edit", "retract", "react"];
+pub const ENTRY_KINDS: [&str; 7] =
+    ["message", "edit", "retract", "react", "room", "moderation", "invitation"];
 /// Values of `reason` of [`CHANGES_REFUSED`]: those of [`crate::protocol::ErrorCode`], and that an older node runs.
 pub const CHANGE_REFUSALS: [&str; 7] =
     ["not_found", "forbidden", "gone", "conflict", "too_late", "too_many_changes", "older_nodes"];
+/// Values of `reason` of [`RIGHTS_REFUSED`]: why the rights of a room forbid something.
+pub const RIGHTS_REFUSALS: [&str; 7] =
+    ["banned", "muted", "no_role", "read_only", "rank", "slow_mode", "other"];
 /// Values of `content` of [`HISTORY_PAGES`]: whether a message in it was changed.
 pub const PAGE_CONTENTS: [&str; 2] = ["as_sent", "changed"];
 /// Values of `path` of [`DELIVERIES`].
@@ -175,6 +181,7 @@ pub fn register() {
     describe_counter!(PUBLISHES, "Chat messages published by this node's clients, by result.");
     describe_counter!(ENTRIES_STORED, "Entries of logs stored by this node's clients, by kind.");
     describe_counter!(CHANGES_REFUSED, "Changes of messages that were not stored, by reason.");
+    describe_counter!(RIGHTS_REFUSED, "Requests that the rights of a room forbade, by reason.");
     describe_counter!(HISTORY_PAGES, "Pages of older messages, by whether a message in them was changed.");
     describe_histogram!(PUBLISH_ACK, Unit::Seconds, "Time from decoding a publish to queueing its Ack.");
     describe_counter!(DELIVERIES, "Chat messages queued for connections, by path.");
@@ -241,6 +248,7 @@ pub fn register() {
     each(PUBLISHES, "result", &PUBLISH_RESULTS);
     each(ENTRIES_STORED, "kind", &ENTRY_KINDS);
     each(CHANGES_REFUSED, "reason", &CHANGE_REFUSALS);
+    each(RIGHTS_REFUSED, "reason", &RIGHTS_REFUSALS);
     each(HISTORY_PAGES, "content", &PAGE_CONTENTS);
     each(DELIVERIES, "path", &DELIVERY_PATHS);
     each(RESUMES, "result", &RESUME_RESULTS);

@@ -9,6 +9,8 @@ mod changes;
 mod life;
 #[path = "backend/logs.rs"]
 mod logs;
+#[path = "backend/rights.rs"]
+mod rights;
 #[path = "backend/stores.rs"]
 mod stores;
 #[path = "backend/subscriptions.rs"]
@@ -134,6 +136,13 @@ for_each_backend! {
         page_limits_leave_at_least_one_entry,
         tops_returns_the_top_of_each_log,
         topics_with_similar_names_have_separate_logs;
+    rights:
+        private_room_takes_messages_of_members_only,
+        room_in_use_can_not_be_taken_over,
+        nothing_of_a_banned_user_is_stored,
+        moderator_takes_messages_of_lower_roles_back,
+        slow_mode_makes_each_user_wait,
+        stores_decide_the_same;
     subscriptions:
         subscriber_receives_the_entries_of_the_log,
         unsubscribed_node_receives_nothing,

@@ -29,6 +29,8 @@ mod older_node;
 mod publishes;
 #[path = "backend_redis/replicas.rs"]
 mod replicas;
+#[path = "backend_redis/room_rights.rs"]
+mod room_rights;
 #[path = "backend_redis/rooms.rs"]
 mod rooms;
 #[path = "backend_redis/sentinel.rs"]

@@ -55,7 +55,13 @@ impl Log {
 
     fn page(&self, after: u64) -> Page {
         let start = usize::try_from(after).unwrap_or(usize::MAX).max(self.first_held).min(self.entries.len());
-        Page { top: self.top(), entries: self.entries[start..].to_vec(), more: false, has_changes: false }
+        Page {
+            top: self.top(),
+            entries: self.entries[start..].to_vec(),
+            more: false,
+            has_changes: false,
+            has_rights: false,
+        }
     }
 
     fn position(&self, seq: usize) -> Position {

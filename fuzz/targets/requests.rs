@@ -13,7 +13,7 @@ use chatnode::protocol::requests::{
 };
 use chatnode::protocol::{
     AnyRequest, ClientMessage, ErrorBody, ErrorCode, MAX_ATTACHMENTS, MAX_DATA_BYTES, MAX_HISTORY, MAX_MEMBERS,
-    MAX_MENTIONS, MAX_SEQ, Rejected, encode,
+    MAX_MENTIONS, MAX_SEQ, MAX_SLOW_MODE_MS, MAX_TOPIC_BYTES, Rejected, encode,
 };
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
@@ -221,6 +221,13 @@ fn check(request: &AnyRequest) {
         AnyRequest::Rooms(rooms) => assert!((1..=MAX_ROOMS).contains(&rooms.limit)),
         AnyRequest::Unread(unread) => {
             assert!(unread.rooms.as_ref().is_none_or(|rooms| rooms.len() <= MAX_UNREAD_ROOMS));
+        }
+        AnyRequest::Room(room) => {
+            assert!(room.topic.as_ref().is_none_or(|topic| topic.len() <= MAX_TOPIC_BYTES));
+            assert!(room.slow_mode_ms.is_none_or(|slow| slow <= MAX_SLOW_MODE_MS));
+        }
+        AnyRequest::Moderate(moderate) => {
+            assert!(moderate.reason.as_ref().is_none_or(|reason| (1..=MAX_REASON_BYTES).contains(&reason.len())));
         }
         AnyRequest::Markers(markers) => assert!((1..=MAX_MARKERS).contains(&markers.limit)),
         AnyRequest::Edit(edit) => assert!((1..=MAX_CONTENT).contains(&edit.content.len())),

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::change::{Change, Fold};
 use super::error::BackendError;
 use super::owner::Owner;
-use crate::protocol::{ConnectionId, Epoch, MessageId, Position, Topic, UserName};
+use super::rights::{Asker, RightsUpdate, RoomClaim, RoomUsers, UserRights};
+use crate::protocol::{ConnectionId, Epoch, MessageId, Position, RoomName, Topic, UserName};
 
 /// One stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,10 +63,41 @@ pub struct Publish {
     pub owner: Option<Owner>,
     /// True if nothing new may be stored: only a message that at least one log holds is answered, and completed.
     pub is_repeat_only: bool,
-    /// What it changes, if it is no message. With two topics, the first one decides whether it is accepted.
-    pub change: Option<Change>,
-    /// What a message names, so that the store can count it.
-    pub links: Links,
+    /// Who asks for it. The rights of a room decide whether it is accepted.
+    pub asker: Asker,
+    /// What it is.
+    pub entry: NewEntry,
+}
+
+/// What is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewEntry {
+    /// A message. What it names, so that the store can count it.
+    Message(Links),
+    /// A change of an earlier message. With two topics, the first one decides whether it is accepted.
+    Change(Change),
+    /// A change of the rights of a room, which is the only topic.
+    Rights(RightsUpdate),
+    /// A note for one user, which is the only topic. It is no message, and changes none.
+    Note,
+}
+
+impl NewEntry {
+    /// The change, if it is one of a message.
+    pub fn change(&self) -> Option<&Change> {
+        match self {
+            Self::Change(change) => Some(change),
+            _ => None,
+        }
+    }
+
+    /// What a message names. Nothing for other entries.
+    pub fn links(&self) -> Option<&Links> {
+        match self {
+            Self::Message(links) if !links.is_empty() => Some(links),
+            _ => None,
+        }
+    }
 }
 
 /// The messages and users that a message names.
@@ -138,6 +170,8 @@ pub struct Page {
     pub more: bool,
     /// False if no message of the log was ever changed: then all its entries are messages as they are.
     pub has_changes: bool,
+    /// Whether the room has rights.
+    pub has_rights: bool,
 }
 
 /// A part of a log: its messages without the changes, each with what they come to.
@@ -152,6 +186,8 @@ pub struct MessagePage {
     pub looked_at: (u64, u64),
     /// True if more entries follow in the direction of reading: newer ones for [`Range::After`], older ones otherwise.
     pub more: bool,
+    /// Whether the room has rights.
+    pub has_rights: bool,
 }
 
 /// What a user has not read of a log.
@@ -163,6 +199,8 @@ pub struct Unread {
     pub messages: u64,
     /// Those of them that mention the user, as far as they are among the newest 100 that do.
     pub mentions: u64,
+    /// Whether the room has rights.
+    pub has_rights: bool,
 }
 
 /// Appends to logs, subscribes to their channels and reads them. Reading a topic without a log starts one, with a new epoch.
@@ -213,6 +251,23 @@ pub trait Broker: Send + Sync + 'static {
         marker: Option<(Epoch, u64)>,
         user: &UserName,
     ) -> Result<Option<Unread>, BackendError>;
+
+    /// What a user is in a room. `None` if the room has no rights.
+    async fn rights(&self, room: &RoomName, user: &UserName) -> Result<Option<UserRights>, BackendError>;
+
+    /// Notes that a user is about to make a room. A user makes only so many (at least 1).
+    async fn claim_room(
+        &self,
+        user: &UserName,
+        room: &RoomName,
+        most: usize,
+    ) -> Result<RoomClaim, BackendError>;
+
+    /// The user has not made the room after all.
+    async fn release_room(&self, user: &UserName, room: &RoomName) -> Result<(), BackendError>;
+
+    /// The users of a room of whom something is kept. `None` if the room has no rights.
+    async fn room_users(&self, room: &RoomName) -> Result<Option<RoomUsers>, BackendError>;
 
     /// Reads the tops of many logs, in the given order, with one round trip per hundred logs and server. `None` for a log whose
     /// server does not answer while others do.

@@ -52,6 +52,8 @@ pub enum ChangeKind {
     Retract {
         /// The body that stands in its place. The first occurrence of the target's id is replaced in the place of an edit.
         tombstone: Bytes,
+        /// The author, if another user asks for it: then the roles in the room decide.
+        moderated: Option<UserName>,
     },
     /// A reaction is added or taken away.
     React {

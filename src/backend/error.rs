@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::change::ChangeRefusal;
+use super::rights::RightsRefusal;
 use crate::protocol::Outcome;
 
 /// The store did not confirm the operation.
@@ -29,7 +30,10 @@ pub enum BackendError {
     /// The change does not fit the message.
     #[error("the change was refused: {0:?}")]
     Change(Box<ChangeRefusal>),
-    /// A node of an earlier version runs, which does not know changes of messages: nothing was stored.
+    /// The rights of the room forbid it.
+    #[error("the rights of the room forbid it: {0:?}")]
+    Rights(RightsRefusal),
+    /// A node of an earlier version runs, which does not know such entries: nothing was stored.
     #[error("a node of an earlier version runs")]
     OlderNodes,
     /// No answer arrived in time, or the connection was lost: the operation may have happened, or may still happen.
@@ -46,6 +50,12 @@ impl From<ChangeRefusal> for BackendError {
     }
 }
 
+impl From<RightsRefusal> for BackendError {
+    fn from(refusal: RightsRefusal) -> Self {
+        Self::Rights(refusal)
+    }
+}
+
 impl BackendError {
     /// The outcome that the client receives.
     pub fn outcome(&self) -> Outcome {
@@ -56,6 +66,7 @@ impl BackendError {
             | Self::InboxFull
             | Self::NotARepeat
             | Self::Change(_)
+            | Self::Rights(_)
             | Self::OlderNodes => Outcome::Refused,
             Self::Unknown(_) | Self::Corrupt(_) => Outcome::Unknown,
         }

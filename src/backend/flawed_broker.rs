@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    BackendError, Broker, Deliver, MessagePage, Notice, Page, PageLimit, Publish, Range, Stored, Unread,
+    BackendError, Broker, Deliver, MessagePage, Notice, Page, PageLimit, Publish, Range, RoomClaim,
+    RoomUsers, Stored, Unread, UserRights,
 };
 use crate::failpoints::{self, Failpoint};
-use crate::protocol::{ConnectionId, Epoch, Position, Topic, UserName};
+use crate::protocol::{ConnectionId, Epoch, Position, RoomName, Topic, UserName};
 
 pub(super) struct FlawedBroker {
     broker: Arc<dyn Broker>,
@@ -112,6 +113,27 @@ impl Broker for FlawedBroker {
         user: &UserName,
     ) -> Result<Option<Unread>, BackendError> {
         self.broker.unread(topic, marker, user).await
+    }
+
+    async fn rights(&self, room: &RoomName, user: &UserName) -> Result<Option<UserRights>, BackendError> {
+        self.broker.rights(room, user).await
+    }
+
+    async fn claim_room(
+        &self,
+        user: &UserName,
+        room: &RoomName,
+        most: usize,
+    ) -> Result<RoomClaim, BackendError> {
+        self.broker.claim_room(user, room, most).await
+    }
+
+    async fn release_room(&self, user: &UserName, room: &RoomName) -> Result<(), BackendError> {
+        self.broker.release_room(user, room).await
+    }
+
+    async fn room_users(&self, room: &RoomName) -> Result<Option<RoomUsers>, BackendError> {
+        self.broker.room_users(room).await
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {

@@ -15,14 +15,15 @@ pub mod memory;
 mod owner;
 mod presence;
 pub mod redis;
+mod rights;
 mod tokens;
 
 use std::sync::Arc;
 
 use broker::UNOPENED_INBOX;
 pub use broker::{
-    Broker, Deliver, Entry, Interruption, Links, MessagePage, Notice, Page, PageLimit, Publication, Publish,
-    Range, Stored, Unread,
+    Broker, Deliver, Entry, Interruption, Links, MessagePage, NewEntry, Notice, Page, PageLimit, Publication,
+    Publish, Range, Stored, Unread,
 };
 pub use change::{Change, ChangeKind, ChangeRefusal, Fold};
 use clock::steady_ms;
@@ -35,6 +36,7 @@ pub use owner::Owner;
 use presence::{CLAIM_DURATION, STALE_MEMBERS_PER_PAGE};
 pub use presence::{Incarnation, Lease, LostRooms, MembersPage, NodeInfo, Presence, RoomSize, RoomsPage};
 pub use redis::ConnectError;
+pub use rights::{Asker, FOREVER, RightsRefusal, RightsUpdate, RoomClaim, RoomUsers, UserRights, UserState};
 pub use tokens::{SignedToken, TokenHash, TokenLookup, TokenRecord, Tokens};
 
 /// One backend: a handle for each store.

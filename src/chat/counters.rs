@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use metrics::{Counter, Histogram, counter, histogram};
 
-use crate::backend::{BackendError, Change, ChangeKind, ChangeRefusal, Stored, unix_ms};
+use crate::backend::{
+    BackendError, ChangeKind, ChangeRefusal, NewEntry, RightsRefusal, RightsUpdate, Stored, unix_ms,
+};
 use crate::metrics as names;
 use crate::protocol::{ErrorCode, GapReason, Outcome};
 
@@ -35,17 +37,39 @@ pub(super) enum EntryKind {
     Edit,
     Retract,
     React,
+    Room,
+    Moderation,
+    Invitation,
 }
 
-impl From<Option<&Change>> for EntryKind {
-    fn from(change: Option<&Change>) -> Self {
-        match change.map(|change| &change.kind) {
-            None => Self::Message,
-            Some(ChangeKind::Edit { .. }) => Self::Edit,
-            Some(ChangeKind::Retract { .. }) => Self::Retract,
-            Some(ChangeKind::React { .. }) => Self::React,
+impl From<&NewEntry> for EntryKind {
+    fn from(entry: &NewEntry) -> Self {
+        match entry {
+            NewEntry::Message(_) => Self::Message,
+            NewEntry::Change(change) => match change.kind {
+                ChangeKind::Edit { .. } => Self::Edit,
+                ChangeKind::Retract { .. } => Self::Retract,
+                ChangeKind::React { .. } => Self::React,
+            },
+            NewEntry::Rights(RightsUpdate::Room { .. }) => Self::Room,
+            NewEntry::Rights(_) => Self::Moderation,
+            NewEntry::Note => Self::Invitation,
         }
     }
+}
+
+/// Counts that the rights of a room forbade something.
+pub(super) fn count_rights_refusal(refusal: RightsRefusal) {
+    let reason = match refusal {
+        RightsRefusal::Banned(_) => "banned",
+        RightsRefusal::Muted(_) => "muted",
+        RightsRefusal::NoRole => "no_role",
+        RightsRefusal::ReadOnly => "read_only",
+        RightsRefusal::Rank => "rank",
+        RightsRefusal::Slow(_) => "slow_mode",
+        _ => "other",
+    };
+    counter!(names::RIGHTS_REFUSED, "reason" => reason).increment(1);
 }
 
 /// The reason of a change that was not stored, one of [`names::CHANGE_REFUSALS`]. `None` for a publish that failed otherwise.
@@ -158,6 +182,10 @@ impl<'a> Publishing<'a> {
             }
             Err(BackendError::OverShare(_) | BackendError::InboxFull | BackendError::NotARepeat) => {
                 PublishResult::Limited
+            }
+            Err(BackendError::Rights(refusal)) => {
+                count_rights_refusal(*refusal);
+                PublishResult::NotAllowed
             }
             Err(error) => match (refusal(error), error.outcome()) {
                 (Some(reason), _) => {

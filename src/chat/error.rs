@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use crate::backend::{BackendError, ChangeRefusal};
+use crate::backend::{BackendError, ChangeRefusal, FOREVER, RightsRefusal};
 use crate::protocol::{Current, ErrorBody, ErrorCode, Outcome, Rejected, encode};
 
 /// The error that the client receives for its request.
@@ -112,6 +112,50 @@ impl RequestError {
         Self { current, outcome: Some(Outcome::Refused), ..Self::new(code, message) }
     }
 
+    /// The same, for what may have been stored in part: a repeat completes it.
+    pub(super) fn into_unknown(self) -> Self {
+        Self { outcome: Some(Outcome::Unknown), ..self }
+    }
+
+    /// The rights of the room forbid it.
+    pub(super) fn rights_refused(refusal: RightsRefusal) -> Self {
+        let until = |until: u64| match until {
+            FOREVER => String::new(),
+            until => format!(" until {until} (Unix ms)"),
+        };
+        let message: std::borrow::Cow<'static, str> = match refusal {
+            RightsRefusal::Banned(at) => format!("you are banned from this room{}", until(at)).into(),
+            RightsRefusal::Muted(at) => format!("you are muted in this room{}", until(at)).into(),
+            RightsRefusal::NoRole => "this room is private: ask for an invitation".into(),
+            RightsRefusal::ReadOnly => "only moderators and owners write in this room".into(),
+            RightsRefusal::Rank => {
+                "your role in this room is too low: moderators and owners act on users with a lower role than their own".into()
+            }
+            RightsRefusal::NoRights => "this room has no roles: anyone may enter it and write there".into(),
+            RightsRefusal::Exists => {
+                "there is such a room already: a room with rights is made before anyone enters it or writes there; use another name"
+                    .into()
+            }
+            RightsRefusal::NoKind => {
+                let message = "`kind` is missing: a new room needs one (open, private or announce)";
+                let error = Self::new(ErrorCode::InvalidMessage, message);
+                return Self { outcome: Some(Outcome::Refused), ..error };
+            }
+            RightsRefusal::LastOwner => "the last owner can't leave: make another user owner first".into(),
+            RightsRefusal::TargetBanned => "this user is banned: end the ban first (`unban`)".into(),
+            RightsRefusal::Past => {
+                let error = Self::new(ErrorCode::InvalidMessage, "`until` has passed");
+                return Self { outcome: Some(Outcome::Refused), ..error };
+            }
+            RightsRefusal::TooManyUsers => "this room has as many roles, bans and mutes as it may have".into(),
+            RightsRefusal::Slow(left) => {
+                let message = "this room has slow mode: wait before your next message";
+                return Self::rate_limited(message, std::time::Duration::from_millis(left));
+            }
+        };
+        Self { outcome: Some(Outcome::Refused), ..Self::new(ErrorCode::Forbidden, message) }
+    }
+
     /// The user, or with authentication off the address, has stored too much or too fast: nothing was stored.
     pub(super) fn stores_too_much(retry_after: std::time::Duration) -> Self {
         let message =
@@ -186,9 +230,10 @@ impl From<BackendError> for RequestError {
                 Self { outcome: Some(outcome), ..Self::new(ErrorCode::Forbidden, message) }
             }
             BackendError::Change(refusal) => Self::change_refused((**refusal).clone()),
+            BackendError::Rights(refusal) => Self::rights_refused(*refusal),
             BackendError::OlderNodes => {
-                let message = "a node of an earlier version runs, which knows no changes of messages; nothing was \
-                               stored; try again after the upgrade";
+                let message = "a node of an earlier version runs, which does not know this; nothing was stored; try again after \
+                               the upgrade";
                 let error = Self::unavailable(outcome);
                 Self { message: message.into(), retry_after_ms: Some(10_000), ..error }
             }

@@ -41,6 +41,8 @@ pub(super) struct HistoryPage {
     pub(super) messages: Vec<MessageId>,
     /// Bytes of the messages that were read for it, those included that belong to another conversation.
     pub(super) bytes_read: usize,
+    /// Whether the room has rights.
+    pub(super) has_rights: bool,
 }
 
 impl HistoryReader {
@@ -83,7 +85,8 @@ impl HistoryReader {
             let epoch = page.top.epoch;
             if before.is_some_and(|before| before.epoch != Some(epoch)) {
                 // A `seq` of another log says nothing about this one.
-                return Ok(HistoryPage { json: encode::history(&[], epoch, false), messages, bytes_read });
+                let json = encode::history(&[], epoch, false);
+                return Ok(HistoryPage { json, messages, bytes_read, has_rights: page.has_rights });
             }
             let mut more = page.more;
             for (entry, fold) in page.messages.into_iter().rev() {
@@ -117,7 +120,8 @@ impl HistoryReader {
             }
             self.pages[usize::from(is_changed)].increment(1);
             found.reverse();
-            return Ok(HistoryPage { json: encode::history(&found, epoch, more), messages, bytes_read });
+            let json = encode::history(&found, epoch, more);
+            return Ok(HistoryPage { json, messages, bytes_read, has_rights: page.has_rights });
         }
     }
 }

@@ -149,6 +149,9 @@ impl Joins {
         let mut state = topic.lock();
         let state = &mut *state;
         let last = state.last.ok_or_else(unready)?;
+        if !state.members.contains_key(&outbox.id()) {
+            return Err(taken_out());
+        }
         self.count(plan.recovery);
         ack(&Joined { top: plan.newest_message(last), recovery: plan.recovery });
         topic.begin(state, outbox, plan.start, last);
@@ -287,6 +290,11 @@ impl Joins {
         let place = if seq == start.seq { start } else { Cursor::unproven(&top, seq) };
         Ok((Start::Place(place), seq + 1))
     }
+}
+
+/// The rights of the room changed before the member was in it.
+pub(super) fn taken_out() -> BackendError {
+    BackendError::Refused("the rights of the room have just changed; try again".into())
 }
 
 fn unready() -> BackendError {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::outbox::Outbox;
 use super::registry::Registry;
 use super::sequencer::{Cursor, CursorId, before_first, continuity};
 use super::topic::LocalTopic;
@@ -92,6 +93,13 @@ impl LogReader {
                 Err(error)
             }
         }
+    }
+
+    /// Asks the store whether a member may be in the room. If not, the member is taken out.
+    pub(super) async fn may_stay(&self, topic: &LocalTopic, outbox: &Outbox) -> Result<bool, BackendError> {
+        let (Some(room), Some(user)) = (topic.name.room(), outbox.user()) else { return Ok(true) };
+        let rights = self.broker.rights(room, user).await?;
+        Ok(rights.is_none_or(|rights| topic.set_rights(outbox, &rights)))
     }
 
     /// The place before the first message that the log still holds, and its top. The client has to be told the top of this

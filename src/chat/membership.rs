@@ -22,6 +22,11 @@ pub(super) struct MemberGuard {
 }
 
 impl MemberGuard {
+    /// Whether the connection is still a member.
+    pub(super) fn is_member(&self) -> bool {
+        self.hold.topic.is_member(self.outbox.id())
+    }
+
     /// Adds the connection to a topic that is ready.
     pub(super) fn begin(hold: TopicGuard, outbox: &Arc<Outbox>) -> Self {
         hold.topic.begin_join(outbox);

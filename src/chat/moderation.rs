@@ -1,14 +1,14 @@
-//! Retractions by an administrator. Owns finding out whose message it is: the entry names its author, and a private one both users,
-//! so that the server API need not. Called by the server API.
+//! Retractions by an administrator, or by a moderator of a room. Owns finding out whose message it is: the entry names its author, and a
+//! private one both users, so that who asks need not. Called by the server API and by `Retract`.
 
 use super::error::RequestError;
 use super::node::Node;
 use super::publisher::{NewChange, Submission};
-use crate::backend::{BackendError, Broker, ChangeRefusal, Entry, PageLimit, Range, Stored};
+use crate::backend::{Asker, BackendError, Broker, ChangeRefusal, Entry, Owner, PageLimit, Range, Stored};
 use crate::protocol::stored::{self, Moderation};
 use crate::protocol::{MessageId, Topic, UserName};
 
-/// A retraction that an administrator asks for.
+/// A retraction that another user than the author asks for, or an administrator.
 pub struct ModeratedRetraction<'a> {
     /// The room, or one of the two users of a private message.
     pub log: &'a Topic,
@@ -20,8 +20,12 @@ pub struct ModeratedRetraction<'a> {
     pub reason: Option<&'a str>,
     /// The `id` of the call. Without it, nothing is recognised as a repeat.
     pub client_id: Option<&'a str>,
+    /// Whom it is charged to.
+    pub owner: Option<Owner>,
     /// The id of the new entry.
     pub message_id: MessageId,
+    /// Whose rights count.
+    pub asker: &'a Asker,
 }
 
 impl Node {
@@ -30,14 +34,15 @@ impl Node {
     /// # Errors
     /// The log does not hold the message, or it was taken back before.
     pub async fn moderate(&self, retraction: &ModeratedRetraction<'_>) -> Result<Stored, RequestError> {
-        let &ModeratedRetraction { log, target, by, reason, client_id, message_id } = retraction;
+        let &ModeratedRetraction { log, target, by, reason, client_id, owner, message_id, asker } =
+            retraction;
         let entry = find(&*self.backend.broker, log, target).await?;
         let Some((author, to)) = entry.and_then(|entry| stored::written(&entry.body)) else {
             return Err(RequestError::change_refused(ChangeRefusal::NotFound));
         };
         let moderated = by != Some(&author);
         let moderation = Moderation { moderated, moderator: by.filter(|_| moderated) };
-        let from = Submission { sender: &author, to: &to, client_id, owner: None, message_id };
+        let from = Submission { sender: &author, to: &to, client_id, owner, message_id, asker };
         self.change(&from, target, NewChange::Retract { reason, moderation }).await
     }
 }

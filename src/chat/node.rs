@@ -83,7 +83,7 @@ pub struct Node {
     pub(super) cursors: PrivateCursors,
     pub(super) sent: Arc<SentMarkers>,
     pub(super) unread: UnreadReader,
-    publisher: Publisher,
+    pub(super) publisher: Publisher,
     attachments: AttachmentRules,
     connections: Arc<Connections>,
     admin: Admin,

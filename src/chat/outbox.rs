@@ -3,10 +3,13 @@
 //! reader wait. Topics and the session push to it. Whoever has pushed writes it to the socket, as far as the socket takes
 //! it at once; only for the rest the connection's task has to wake up.
 
+mod proof;
+mod removal;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -14,7 +17,7 @@ use bytes::Bytes;
 use super::send_budget::SendBudget;
 use super::send_queue::{SendQueue, Socket, SocketState};
 use super::topic::LocalTopic;
-use crate::protocol::{CloseReason, ConnectionId};
+use crate::protocol::{CloseReason, ConnectionId, RoomName, UserName};
 
 /// How the node ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +53,7 @@ const FOR_LAGGING: Waits = 1 << 2;
 const FOR_CLOSE: Waits = 1 << 3;
 const FOR_PROOF: Waits = 1 << 4;
 const FOR_PAGE: Waits = 1 << 5;
+const FOR_REMOVAL: Waits = 1 << 6;
 
 #[derive(Default)]
 struct State {
@@ -61,6 +65,8 @@ struct State {
     /// Topics in which this connection lags, in the order in which it began to.
     lagging: VecDeque<Arc<LocalTopic>>,
     close: Option<Close>,
+    /// Rooms that this connection was taken out of, until its session knows.
+    removed: Vec<RoomName>,
     proof: Proof,
     is_closed: bool,
     /// Reading, writing and serving lagging topics are one task, so one waker serves all of them.
@@ -124,6 +130,8 @@ pub(super) enum Pushed {
 /// further request until the queue is half empty again.
 pub struct Outbox {
     id: ConnectionId,
+    /// The user that the connection is bound to.
+    user: OnceLock<UserName>,
     state: Mutex<State>,
     max_bytes: usize,
     total: Arc<SendBudget>,
@@ -134,7 +142,8 @@ pub struct Outbox {
 impl Outbox {
     /// An empty queue that holds at most `max_bytes` of fan-out, and one reply more than that.
     pub fn new(id: ConnectionId, max_bytes: usize, total: Arc<SendBudget>) -> Self {
-        Self { id, state: Mutex::default(), max_bytes, total, owed: AtomicUsize::new(0) }
+        let (user, state, owed) = (OnceLock::new(), Mutex::default(), AtomicUsize::new(0));
+        Self { id, user, state, max_bytes, total, owed }
     }
 
     /// The connection.
@@ -359,28 +368,6 @@ impl Outbox {
     /// What is owed, which is charged now.
     pub(super) fn take_owed(&self) -> usize {
         self.owed.swap(0, Ordering::Relaxed)
-    }
-
-    /// Asks for a ping soon, to prove that everything queued arrived.
-    pub fn want_ping(&self) {
-        if self.lock().proof == Proof::NotNeeded {
-            self.change(FOR_PROOF, |state| state.proof = Proof::Wanted);
-        }
-    }
-
-    /// Waits until a ping is asked for. The connection then plans one, and says when it sends it with
-    /// [`Outbox::ping_sent`].
-    pub async fn ping_wanted(&self) {
-        self.until(FOR_PROOF, |state| {
-            let is_wanted = state.proof == Proof::Wanted;
-            is_wanted.then(|| state.proof = Proof::Planned)
-        })
-        .await;
-    }
-
-    /// A ping is about to be queued behind everything that is queued: later messages want another one.
-    pub fn ping_sent(&self) {
-        self.lock().proof = Proof::NotNeeded;
     }
 
     /// Ends the queue: drops what is queued and the socket, and ignores what comes later.

@@ -10,12 +10,16 @@ use tokio::time::Instant;
 use super::counters::{EntryKind, PublishCounters, Publishing};
 use super::error::RequestError;
 use super::storage_rate::StorageRate;
-use crate::backend::{BackendError, Broker, Change, ChangeKind, Links, Owner, Publish, Stored, unix_ms};
+use crate::backend::{
+    Asker, BackendError, Broker, Change, ChangeKind, Links, NewEntry, Owner, Publish, RightsUpdate, Stored,
+    unix_ms,
+};
 use crate::protocol::encode::{self, ChatBody, SPARE_BYTES};
 use crate::protocol::events::Target;
 use crate::protocol::requests::ChangeAck;
 use crate::protocol::stored::{self, ChangeBody, EditedText, Moderation};
-use crate::protocol::{Extras, MessageId, Outcome, Topic, UserName};
+use crate::protocol::stored_rights::{RightsBody, RightsEntry};
+use crate::protocol::{Extras, MessageId, Outcome, RoomName, Topic, UserName};
 
 /// Who publishes, and where.
 #[derive(Clone, Copy)]
@@ -30,6 +34,26 @@ pub struct Submission<'a> {
     pub owner: Option<Owner>,
     /// The id of the new entry. A repeat of a stored one does not get it.
     pub message_id: MessageId,
+    /// Whose rights count in a room.
+    pub asker: &'a Asker,
+}
+
+/// An entry about the rights of a room, or about an invitation to one.
+pub(super) struct RightsSubmission<'a> {
+    /// The room.
+    pub(super) room: &'a RoomName,
+    /// Who does it, if that is said.
+    pub(super) by: Option<&'a UserName>,
+    /// Where it is stored.
+    pub(super) to: Topic,
+    /// Whose rights count.
+    pub(super) asker: Asker,
+    /// The `id` of the request. Without it, nothing is recognised as a repeat.
+    pub(super) client_id: Option<&'a str>,
+    /// Whom it is charged to.
+    pub(super) owner: Option<Owner>,
+    /// The id of the new entry.
+    pub(super) message_id: MessageId,
 }
 
 /// A change of a message that is to be made.
@@ -120,7 +144,7 @@ impl Publisher {
             sent_at,
             extras,
         };
-        let kind = Kind::Message(links(from.to, extras));
+        let kind = NewEntry::Message(links(from.to, extras));
         let stored = self.store(from, Some(from.sender), sent_at, body.encode(), kind).await;
         stored.map_err(|error| match error {
             StoreError::TooLarge(bytes) => {
@@ -167,7 +191,10 @@ impl Publisher {
             NewChange::Retract { reason, moderation } => {
                 let erased = stored::Change::Tombstone { moderation };
                 let tombstone = ChangeBody { client_id: None, ..body_of(target, erased, None) };
-                let kind = ChangeKind::Retract { tombstone: tombstone.encode() };
+                // A user that is not the author acts as a moderator of the room.
+                let is_user = !matches!(from.asker, Asker::Server);
+                let moderated = (moderation.moderated && is_user).then(|| from.sender.clone());
+                let kind = ChangeKind::Retract { tombstone: tombstone.encode(), moderated };
                 (stored::Change::Retract { target: event_target, reason, moderation }, kind)
             }
             NewChange::React { reaction, on } => {
@@ -188,10 +215,35 @@ impl Publisher {
             _ => Some(from.sender),
         };
         let change = Change { target, author, window, kind };
-        let stored = self.store(from, asks, sent_at, body, Kind::Change(change)).await;
+        let stored = self.store(from, asks, sent_at, body, NewEntry::Change(change)).await;
         stored.map_err(|error| match error {
             StoreError::TooLarge(bytes) => RequestError::frame_too_large("content", bytes, self.max_bytes),
             StoreError::Other(error) => error.with_text_of(self.max_bytes.saturating_sub(SPARE_BYTES)),
+        })
+    }
+
+    /// Stores and publishes an entry about rights. One round trip.
+    ///
+    /// # Errors
+    /// Those of [`Publisher::publish`], and that the store refuses it.
+    pub(super) async fn update_rights(
+        &self,
+        from: &RightsSubmission<'_>,
+        entry: RightsEntry<'_>,
+        update: Option<RightsUpdate>,
+    ) -> Result<Stored, RequestError> {
+        let &RightsSubmission { room, by, ref to, ref asker, client_id, owner, message_id } = from;
+        let sent_at = unix_ms();
+        let body = RightsBody { sender_username: by, room, entry, message_id, client_id, sent_at }.encode();
+        // The name is part of what tells repeats apart only.
+        let nobody = UserName::parse("-").expect("a dash is a name");
+        let sender = by.unwrap_or(&nobody);
+        let from = Submission { sender, to, client_id, owner, message_id, asker };
+        let entry = update.map_or(NewEntry::Note, NewEntry::Rights);
+        let stored = self.store(&from, by, sent_at, body, entry).await;
+        stored.map_err(|error| match error {
+            StoreError::TooLarge(bytes) => RequestError::frame_too_large("reason", bytes, self.max_bytes),
+            StoreError::Other(error) => error,
         })
     }
 
@@ -207,23 +259,21 @@ impl Publisher {
         asks: Option<&UserName>,
         sent_at: u64,
         body: Bytes,
-        kind: Kind,
+        entry: NewEntry,
     ) -> Result<Stored, StoreError> {
-        let &Submission { sender, to, client_id, owner, message_id } = from;
+        let &Submission { sender, to, client_id, owner, message_id, asker } = from;
         let topics = match to {
             Topic::Room(room) => vec![Topic::Room(room.clone())],
-            Topic::User(target) if target == sender => vec![Topic::User(sender.clone())],
+            Topic::User(target) if target == sender || entry == NewEntry::Note => {
+                vec![Topic::User(target.clone())]
+            }
             Topic::User(target) => vec![Topic::User(target.clone()), Topic::User(sender.clone())],
         };
         // No name holds a control character, so the parts can't run into each other; the client's own id comes last.
         // Without an id, nobody can repeat the publish: the node itself sends a message to the store only once.
         let name = |user: Option<&UserName>| user.map_or("", UserName::as_str).to_owned();
         let dedupe_key = client_id.map(|id| format!("{}\u{1f}{}\u{1f}{id}", name(asks), name(to.user())));
-        let (change, links) = match kind {
-            Kind::Message(links) => (None, links),
-            Kind::Change(change) => (Some(change), Links::default()),
-        };
-        let publishing = Publishing::begin(&self.counters, EntryKind::from(change.as_ref()));
+        let publishing = Publishing::begin(&self.counters, EntryKind::from(&entry));
         let bytes = encode::chat_bytes(to, &body) + SPARE_BYTES;
         let is_repeat_only = bytes > self.max_bytes;
         // Without an id it repeats nothing: the store has nothing to say, reachable or not.
@@ -238,8 +288,9 @@ impl Publisher {
             publishing.end(Err(&error));
             return Err(StoreError::Other(error.into()));
         }
+        let asker = asker.clone();
         let publish =
-            Publish { topics, dedupe_key, message_id, sent_at, body, owner, is_repeat_only, change, links };
+            Publish { topics, dedupe_key, message_id, sent_at, body, owner, is_repeat_only, asker, entry };
         let result = self.broker.publish(publish).await;
         publishing.end(result.as_ref());
         let is_stored = match &result {
@@ -256,12 +307,6 @@ impl Publisher {
             error => StoreError::Other(error.into()),
         })
     }
-}
-
-/// What is stored.
-enum Kind {
-    Message(Links),
-    Change(Change),
 }
 
 /// What the store counts. In a private conversation, no mention is counted: each message counts.

@@ -31,6 +31,11 @@ pub(super) enum Step {
 }
 
 impl LocalTopic {
+    /// Whether entries that members have not been sent are skipped if this page is applied.
+    pub(super) fn skips_to(&self, page: &Page) -> bool {
+        self.lock().last.is_some_and(|last| continuity(&Cursor::from(last), page).is_some())
+    }
+
     /// What has to be read next for the topic to be complete.
     pub(super) fn next_step(&self) -> Step {
         self.lock().next_step()
@@ -41,6 +46,7 @@ impl LocalTopic {
     /// for.
     pub(super) fn apply_page(self: &Arc<Self>, page: Page) -> Step {
         let mut state = self.lock();
+        state.has_rights |= page.has_rights;
         let Some(last) = state.last else {
             state.last = Some(page.top);
             return self.finish_page(&mut state, false);

@@ -18,7 +18,8 @@ use super::topic::{LocalTopic, State};
 use super::topic_member::{Member, MemberState};
 use crate::backend::{BackendError, Broker, Page, Range};
 use crate::protocol::encode::put_chat;
-use crate::protocol::events::Gap;
+use crate::protocol::events::{Gap, RemovedBy};
+use crate::protocol::stored_rights::RightsChange;
 use crate::protocol::{ConnectionId, GapReason, Position, Topic, encode};
 
 /// The bytes of a frame around a body, so that a page's buffer is allocated once and is hardly larger than the page.
@@ -102,6 +103,10 @@ impl Replay {
         }
         let page = read.page;
         let Some(reason) = read.broken else { return Ok(topic.replay(outbox, cursor, page, read.breaks)) };
+        // What is skipped may have taken the member out.
+        if page.has_rights && !self.reader.may_stay(topic, outbox).await? {
+            return Ok(true);
+        }
         let restart = self.restart(topic, &cursor, reason, &page).await?;
         topic.restart(outbox, cursor, reason, restart);
         Ok(true)
@@ -221,7 +226,8 @@ impl LocalTopic {
     /// Queues a page of the log, or finds that the member has all of it. Then the member may be ahead of this node, and skips
     /// messages until they have come that far. False if this has to be tried again: this node does not know yet what
     /// happened to the log.
-    fn replay(&self, outbox: &Outbox, from: Cursor, page: Page, breaks: u64) -> bool {
+    fn replay(&self, outbox: &Outbox, from: Cursor, mut page: Page, breaks: u64) -> bool {
+        let removal = self.removal_in(outbox, from, &mut page);
         let epoch = page.top.epoch;
         let bytes = page.entries.iter().map(|entry| entry.body.len() + FRAME_OVERHEAD).sum();
         let mut buffer = BytesMut::with_capacity(bytes);
@@ -250,6 +256,9 @@ impl LocalTopic {
             self.shared.counters.replay.increment(page.entries.len() as u64);
             member.outbox.reply(self.shared.queued.page(buffer));
             member.state = MemberState::Lagging(reached);
+            if let Some((action, change)) = removal {
+                self.take_out(&mut state, outbox.id(), action, Some(&change));
+            }
             return true;
         }
         // The member has every message of the log: the top is proved now, however the place was chosen.
@@ -262,6 +271,22 @@ impl LocalTopic {
         let proved = Cursor::from(page.top);
         member.state = MemberState::Lagging(proved);
         from != proved || known.is_some_and(|known| known > page.top.seq)
+    }
+
+    /// Cuts a page for a lagging member behind the entry that takes it out of the room, if there is one.
+    fn removal_in(
+        &self,
+        outbox: &Outbox,
+        from: Cursor,
+        page: &mut Page,
+    ) -> Option<(RemovedBy, RightsChange)> {
+        if !page.has_rights {
+            return None;
+        }
+        let (count, action, change) =
+            self.lock().lagging_at(outbox, from)?.rights.removal_in(&page.entries, outbox.user())?;
+        page.entries.truncate(count);
+        Some((action, change))
     }
 
     /// Tells the member of a gap: its cursor can't be proved, and it continues from another one.

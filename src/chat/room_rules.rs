@@ -54,6 +54,16 @@ impl RoomRules {
         *room == self.default || self.read_only.contains(room) || self.listed.has_name(room)
     }
 
+    /// Whether a user may make this room, or change it: not one that a setting names, or one that looks like a read-only one.
+    pub(super) fn check_may_change(&self, room: &RoomName) -> Result<(), RequestError> {
+        if self.is_named(room) {
+            let message =
+                format!("room {:?} is one of the server's: only an administrator changes it", room.as_str());
+            return Err(RequestError::new(ErrorCode::Forbidden, message));
+        }
+        self.check_may_speak(room)
+    }
+
     /// Whether a user may publish there; the server API always may.
     pub(super) fn check_may_speak(&self, room: &RoomName) -> Result<(), RequestError> {
         if self.skeletons.is_empty() || !self.skeletons.contains(&skeleton_of(room)) {

@@ -203,7 +203,7 @@ mod tests {
         let [mine, other, next] = [(); 3].map(|()| MessageId::generate());
         let cursor = Cursor::from(Position { epoch, seq: 5, message_id: mine });
         let top = Position { epoch, seq: 6, message_id: next };
-        let page = |entries| Page { top, entries, more: false, has_changes: false };
+        let page = |entries| Page { top, entries, more: false, has_changes: false, has_rights: false };
         assert_eq!(continuity(&cursor, &page(vec![entry(6, next, mine)])), None);
         assert_eq!(continuity(&cursor, &page(vec![entry(6, next, other)])), Some(GapReason::Rollback));
         assert_eq!(continuity(&cursor, &page(vec![])), Some(GapReason::Trimmed));
@@ -214,8 +214,13 @@ mod tests {
         let epoch = Epoch::generate();
         let [before, next] = [(); 2].map(|()| MessageId::generate());
         let top = Position { epoch, seq: 6, message_id: next };
-        let page =
-            |first| Page { top, entries: vec![entry(first, next, before)], more: false, has_changes: false };
+        let page = |first| Page {
+            top,
+            entries: vec![entry(first, next, before)],
+            more: false,
+            has_changes: false,
+            has_rights: false,
+        };
         let promised = Cursor::unproven(&top, 3);
         assert_eq!(continuity(&promised, &page(4)), None);
         assert_eq!(continuity(&promised, &page(6)), Some(GapReason::Trimmed));
@@ -234,11 +239,13 @@ mod tests {
                 entries: vec![entry(6, next, prev)],
                 more: false,
                 has_changes: false,
+                has_rights: false,
             };
             assert_eq!(continuity(&cursor, &page(old)), None);
             assert_eq!(continuity(&cursor, &page(top)), None);
             assert_eq!(continuity(&cursor, &page(younger)), Some(GapReason::Rollback));
-            let empty = Page { top: now(5), entries: vec![], more: false, has_changes: false };
+            let empty =
+                Page { top: now(5), entries: vec![], more: false, has_changes: false, has_rights: false };
             assert_eq!(continuity(&cursor, &empty), Some(GapReason::Rollback));
             assert!(!cursor.is_at(&now(5)));
         }
@@ -248,7 +255,7 @@ mod tests {
     fn forged_positions_never_prove_continuity() {
         let epoch = Epoch::generate();
         let top = Position { epoch, seq: 6, message_id: MessageId::generate() };
-        let page = Page { top, entries: vec![], more: false, has_changes: false };
+        let page = Page { top, entries: vec![], more: false, has_changes: false, has_rights: false };
         let claim = |epoch, seq, message_id| Cursor::from(Since { epoch, seq, message_id });
         assert_eq!(continuity(&claim(None, 6, Some(top.message_id)), &page), Some(GapReason::Epoch));
         assert_eq!(continuity(&claim(Some(epoch), 6, None), &page), Some(GapReason::Rollback));

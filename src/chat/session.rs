@@ -2,12 +2,13 @@
 //! are in `requests`. Called by the connection's read loop, one frame at a time; queues exactly one answer per request
 //! that has an id.
 
+mod rooms;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
 use indexmap::IndexMap;
 use metrics::counter;
 use tokio::time::{Instant, sleep, timeout};
@@ -23,7 +24,7 @@ use super::membership::{BoundUser, MemberGuard, Membership};
 use super::node::Node;
 use super::outbox::Outbox;
 use super::seats;
-use crate::backend::BackendError;
+use crate::backend::Asker;
 use crate::failpoints::{self, Failpoint};
 use crate::metrics as names;
 use crate::protocol::{
@@ -183,6 +184,7 @@ impl Session {
         }
         let deadline = self.node.config().limits.request_timeout;
         let ClientMessage { id, token, received, traceparent, request } = message;
+        self.leave_removed();
         self.span = RequestSpan::begin(arrived, request.kind(), self.trace(), traceparent);
         let answer = timeout(deadline, self.carry_out(id.as_ref(), token, received, request));
         match answer.await.unwrap_or_else(|_| Err(RequestError::timed_out())) {
@@ -207,6 +209,15 @@ impl Session {
     pub(super) fn queue_error(&mut self, id: Option<&RequestId>, error: &RequestError) {
         std::mem::take(&mut self.span).end(Ending::Failed(error.code(), error.outcome()));
         self.outbox().reply(encode::error(id, &error.body()));
+    }
+
+    /// Whose rights count for what this user asks for.
+    pub(super) fn asker(&self, user: &UserName) -> Asker {
+        if self.node.config().auth.enabled {
+            Asker::User(user.clone())
+        } else {
+            Asker::Unproven(user.clone())
+        }
     }
 
     /// Queues an error, and counts it.
@@ -311,6 +322,7 @@ impl Session {
         let inbox = MemberGuard::begin(hold, self.outbox());
         self.node.joins.complete(&inbox.hold.topic, self.outbox(), past, asked, ack).await?;
         tracing::debug!("bound to a user");
+        self.outbox().bind(user);
         self.bound = Some(BoundUser { user: user.clone(), inbox });
         Ok(())
     }
@@ -344,41 +356,6 @@ impl Session {
     fn believed(&self, received: Since) -> Option<Position> {
         let topic = &self.bound.as_ref()?.inbox.hold.topic;
         received.position().filter(|position| topic.was_sent(self.outbox().id(), position))
-    }
-
-    /// When the user no longer counts as present, if the client sends no request until then.
-    pub fn away_at(&self) -> Option<Instant> {
-        self.activity.away_at(self.node.config().server.away_after)
-    }
-
-    /// A request may have come that could not be read: the time starts again.
-    pub fn stay_present(&mut self) {
-        self.activity.returned(Instant::now());
-    }
-
-    /// The client sent no request for too long. The user no longer counts as present, and stays a member of the rooms.
-    pub fn leave_presence(&mut self) {
-        self.activity.leave(Instant::now());
-        // The store learns of it soon, however long it is away: a dropped guard is reported until that succeeds.
-        self.rooms.values_mut().for_each(|membership| membership.present = None);
-    }
-
-    /// Makes a user who was away present again, before the request is carried out that shows it. If the store does not answer,
-    /// a later request tries again; none waits for long.
-    async fn return_to_rooms(&mut self) {
-        let Some(bound) = &self.bound else { return };
-        let (presence, user) = (&self.node.presence, &bound.user);
-        let absent = self.rooms.iter_mut().filter(|(_, membership)| membership.present.is_none());
-        let entering = absent.map(|(room, membership)| async {
-            membership.present = Some(presence.enter(room, user).await?);
-            Ok::<_, BackendError>(())
-        });
-        let deadline = self.node.config().limits.request_timeout / 2;
-        match timeout(deadline, try_join_all(entering)).await {
-            Ok(Ok(_)) => self.activity.returned(Instant::now()),
-            Ok(Err(error)) => tracing::debug!(%error, "a user came back, but the store did not take it"),
-            Err(_) => tracing::debug!("a user came back, but the store did not answer in time"),
-        }
     }
 
     /// How long the connection may stay without authenticating.

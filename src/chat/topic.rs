@@ -23,6 +23,7 @@ use super::topic_member::{Member, MemberState, Place};
 use crate::backend::{BackendError, Entry, Publication};
 use crate::failpoints::{self, Failpoint};
 use crate::protocol::encode::put_chat;
+use crate::protocol::stored_rights::rights_change;
 use crate::protocol::{ConnectionId, Epoch, Position, Topic, frame, stored};
 use crate::traces::DeliverSpan;
 
@@ -75,6 +76,8 @@ pub(super) struct State {
     pub(super) retractions: Retractions,
     pub(super) members: IndexMap<ConnectionId, Member>,
     pub(super) recovery: Option<TopicRecovery>,
+    /// The room has rights, as far as this node knows.
+    pub(super) has_rights: bool,
     /// When the last read of the log began that continued from `last`.
     pub(super) confirmed_at: Option<Instant>,
     /// When its last holder went. Without meaning while it has holders.
@@ -124,6 +127,7 @@ impl LocalTopic {
             retractions: Retractions::default(),
             members: IndexMap::new(),
             recovery: None,
+            has_rights: false,
             confirmed_at: None,
             idle_since: None,
         };
@@ -208,20 +212,27 @@ impl LocalTopic {
         self.fan_out(state, burst);
     }
 
-    fn put(self: &Arc<Self>, state: &mut State, burst: &mut Option<Burst>, last: Position, entry: Entry) {
+    fn put(self: &Arc<Self>, state: &mut State, whole: &mut Option<Burst>, last: Position, entry: Entry) {
         // A push takes or refuses a whole block: it has to be well below a connection's bound.
         const MAX_BLOCK_BYTES: usize = 64 << 10;
-        if burst.as_ref().is_some_and(|burst| burst.buffer.len() + entry.body.len() > MAX_BLOCK_BYTES) {
-            self.fan_out(state, burst.take());
+        if whole.as_ref().is_some_and(|burst| burst.buffer.len() + entry.body.len() > MAX_BLOCK_BYTES) {
+            self.fan_out(state, whole.take());
         }
-        let burst = burst.get_or_insert_with(|| Burst {
+        let burst = whole.get_or_insert_with(|| Burst {
             from: last,
             buffer: BytesMut::new(),
             parts: SmallVec::new(),
         });
         put_chat(&mut burst.buffer, &self.name, &entry.body, last.epoch, entry.seq);
         state.last = Some(Position { epoch: last.epoch, seq: entry.seq, message_id: entry.message_id });
+        let id = entry.message_id;
+        let change = rights_change(&entry.body);
         burst.parts.push((entry, burst.buffer.len()));
+        if let Some(change) = change {
+            // Who is taken out here gets this entry, and nothing after it.
+            self.fan_out(state, whole.take());
+            self.apply_rights(state, id, &change);
+        }
     }
 
     /// Pushes a burst to the members. Their sockets are written soon, when no lock is held.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::member_rights::MemberRights;
 use super::older_messages::OlderMessages;
 use super::outbox::Outbox;
 use super::sequencer::Cursor;
@@ -49,6 +50,8 @@ pub(super) struct Member {
     pub(super) older: Option<Box<OlderMessages>>,
     /// How many gaps it was told of.
     pub(super) gaps: u64,
+    /// What it is in a room with rights.
+    pub(super) rights: MemberRights,
     /// Events that came while it joined or lagged. Its own `Enter` comes while it is sent the history that it asked for.
     held: Vec<Bytes>,
 }
@@ -62,6 +65,7 @@ impl Member {
             served_from: None,
             older: None,
             gaps: 0,
+            rights: MemberRights::default(),
             held: Vec::new(),
         }
     }

@@ -104,13 +104,28 @@ impl TopicWorker {
             Step::Done => Ok(Step::Done),
             _ if failpoints::is(Failpoint::NoCatchUp) => self.skip_to_top(topic).await.map(|()| Step::Done),
             Step::Read(range, limit) => {
-                Ok(topic.apply_page(self.broker.history(&topic.name, range, limit).await?))
+                let page = self.broker.history(&topic.name, range, limit).await?;
+                if page.has_rights && topic.skips_to(&page) {
+                    self.ask_for_rights(topic).await?;
+                }
+                Ok(topic.apply_page(page))
             }
             Step::Compare(reason, range, limit) => {
                 let page = self.broker.history(&topic.name, range, limit).await?;
                 Ok(topic.roll_back(reason, range, &page))
             }
         }
+    }
+
+    /// Entries are about to be skipped, and one of them may have taken a member out: takes those out that may not be in the room.
+    async fn ask_for_rights(&self, topic: &Arc<LocalTopic>) -> Result<(), BackendError> {
+        let Some(room) = topic.name.room() else { return Ok(()) };
+        for (outbox, user) in topic.members_and_users() {
+            if let Some(rights) = self.broker.rights(room, &user).await? {
+                topic.set_rights(&outbox, &rights);
+            }
+        }
+        Ok(())
     }
 
     /// For failpoints: continues from the log's top, and delivers none of the messages before it.

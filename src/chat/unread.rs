@@ -10,8 +10,9 @@ use indexmap::IndexMap;
 use super::error::RequestError;
 use super::history::incoming_from;
 use super::read_slots::ReadSlots;
+use super::reading::check_reading;
 use super::sent_markers::SentMarkers;
-use crate::backend::{Backend, Owner, PageLimit, Range};
+use crate::backend::{Asker, Backend, Owner, PageLimit, Range};
 use crate::protocol::requests::UnreadInRoom;
 use crate::protocol::{MessageId, RoomName, Topic, UserName};
 
@@ -39,17 +40,22 @@ impl UnreadReader {
     /// What a user has not read of these rooms, in their order. Two calls of the store for each.
     pub(super) async fn of_rooms(
         &self,
-        user: &UserName,
+        (user, asker): (&UserName, &Asker),
         rooms: &[RoomName],
     ) -> Result<Vec<UnreadInRoom>, RequestError> {
         let mut all = Vec::with_capacity(rooms.len());
         for rooms in rooms.chunks(AT_ONCE) {
-            all.extend(try_join_all(rooms.iter().map(|room| self.of_room(user, room))).await?);
+            all.extend(try_join_all(rooms.iter().map(|room| self.of_room(user, asker, room))).await?);
         }
         Ok(all)
     }
 
-    async fn of_room(&self, user: &UserName, room: &RoomName) -> Result<UnreadInRoom, RequestError> {
+    async fn of_room(
+        &self,
+        user: &UserName,
+        asker: &Asker,
+        room: &RoomName,
+    ) -> Result<UnreadInRoom, RequestError> {
         let topic = Topic::Room(room.clone());
         let sent = self.sent.waiting(user, &topic).map(|position| (position.epoch, position.seq));
         let written = self.backend.markers.room_marker(user, room).await?;
@@ -58,7 +64,14 @@ impl UnreadReader {
             (Some(sent), Some(written)) if sent.0 == written.0 => Some((sent.0, sent.1.max(written.1))),
             (sent, written) => sent.or(written),
         };
-        let found = self.backend.broker.unread(&topic, marker, user).await?;
+        let mut found = self.backend.broker.unread(&topic, marker, user).await?;
+        if found.as_ref().is_some_and(|found| found.has_rights)
+            && let Some(rights) = self.backend.broker.rights(room, user).await?
+            && check_reading(asker, &rights).is_err()
+        {
+            // To who may not enter, the room has nothing to read.
+            found = None;
+        }
         Ok(found.map_or_else(UnreadInRoom::default, |found| UnreadInRoom {
             unread: found.messages,
             mentions: found.mentions,

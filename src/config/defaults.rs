@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     Auth, ClusterPubSub, Config, Drain, History, Internal, Jwt, Limits, Log, LogFormat, Messages, Node,
-    Redis, RedisTls, Rooms, Server, Tls,
+    Redis, RedisTls, RoomCreators, Rooms, Server, Tls,
 };
 
 impl Default for Config {
@@ -142,7 +142,14 @@ impl Default for Server {
 
 impl Default for Rooms {
     fn default() -> Self {
-        Self { default: "lobby".into(), read_only: Vec::new(), listed: Vec::new(), quiet_above: 1_000 }
+        Self {
+            default: "lobby".into(),
+            read_only: Vec::new(),
+            listed: Vec::new(),
+            quiet_above: 1_000,
+            create: RoomCreators::Anyone,
+            max_made: 100,
+        }
     }
 }
 

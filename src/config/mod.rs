@@ -296,6 +296,20 @@ pub struct Rooms {
     pub listed: Vec<String>,
     /// In rooms with more members than this, nobody receives `Enter` and `Leave` events.
     pub quiet_above: usize,
+    /// Who may make rooms with rights.
+    pub create: RoomCreators,
+    /// How many rooms with rights one user may make.
+    pub max_made: usize,
+}
+
+/// Who may make rooms with rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RoomCreators {
+    /// Each user with a valid token.
+    Anyone,
+    /// Only the server API.
+    Api,
 }
 
 /// The shutdown of the node.

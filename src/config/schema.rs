@@ -42,7 +42,7 @@ impl Setting {
 }
 
 /// Every setting. Bounds that depend on another setting are in `validate`.
-pub(super) static SETTINGS: [Setting; 88] = [
+pub(super) static SETTINGS: [Setting; 90] = [
     Setting::new("host", Text),
     Setting::new("port", Number(0, 65_535)),
     Setting::new("max_connections", Number(1, 10_000_000)),
@@ -127,6 +127,8 @@ pub(super) static SETTINGS: [Setting; 88] = [
     Setting::new("rooms.read_only", Texts),
     Setting::new("rooms.listed", Texts),
     Setting::new("rooms.quiet_above", Number(0, i64::MAX)),
+    Setting::new("rooms.create", Word(&["anyone", "api"])),
+    Setting::new("rooms.max_made", Number(1, 1_000_000)),
     Setting::new("drain.delay", Duration("0s", "1h")),
     Setting::new("drain.spread", Duration("0s", "1h")),
     Setting::new("drain.timeout", Duration("10ms", "3h")),

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use super::api_call::{ApiError, Body, InPath, Params, bounded, room, user};
 use super::api_messages as messages;
+use super::api_rooms as rights;
 use super::handshake::bearer;
 use super::state::AppState;
 use crate::chat::RequestError;
@@ -66,6 +67,8 @@ pub(super) fn routes(app: &Arc<AppState>) -> Router<Arc<AppState>> {
         .route("/users/{user}/messages/{message_id}", patch(messages::edit).delete(messages::retract))
         .route("/users/{user}/messages/{message_id}/reactions", post(messages::react))
         .route("/rooms", get(rooms))
+        .route("/rooms/{room}", get(rights::get).put(rights::put))
+        .route("/rooms/{room}/moderation", post(rights::moderate))
         .route("/rooms/{room}/members", get(members))
         .route("/rooms/{room}/messages", get(messages::list).post(messages::send))
         .route("/rooms/{room}/messages/{message_id}", patch(messages::edit).delete(messages::retract))

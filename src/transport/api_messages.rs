@@ -14,7 +14,7 @@ use serde_json::json;
 use super::api_call::{ApiError, Body, InPath, Params, bounded, request_id, room, user};
 use super::state::AppState;
 use super::trace_header;
-use crate::chat::{ModeratedRetraction, NewChange, RequestError, Submission};
+use crate::chat::{Asker, ModeratedRetraction, NewChange, RequestError, Submission};
 use crate::protocol::requests::{self, Before, ChangeAck};
 use crate::protocol::{
     Attachment, Data, ErrorCode, Extras, MAX_HISTORY, MessageId, RequestId, Topic, UserName, extras,
@@ -170,6 +170,8 @@ pub(super) async fn retract(
             target,
             by: by.as_ref(),
             reason: call.reason.as_deref(),
+            owner: None,
+            asker: &Asker::Server,
             client_id: id.as_ref().map(RequestId::as_str),
             message_id,
         };
@@ -229,7 +231,8 @@ fn from<'a>(
     id: Option<&'a RequestId>,
     message_id: MessageId,
 ) -> Submission<'a> {
-    Submission { sender, to, client_id: id.map(RequestId::as_str), owner: None, message_id }
+    let client_id = id.map(RequestId::as_str);
+    Submission { sender, to, client_id, owner: None, message_id, asker: &Asker::Server }
 }
 
 /// Carries out a call that stores an entry under the given id, with a span of this name.

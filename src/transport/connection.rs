@@ -195,6 +195,11 @@ impl Reader {
             let received = tokio::select! {
                 biased;
                 close = outbox.closing() => return close.into(),
+                () = outbox.removed() => {
+                    waits_since = Instant::now();
+                    self.session.leave_removed();
+                    continue;
+                }
                 () = tokio::time::sleep_until(auth_deadline), if !self.session.is_authenticated() => {
                     return CloseReason::NotAuthenticated.into();
                 }

@@ -7,6 +7,7 @@ mod address_limit;
 mod api;
 mod api_call;
 mod api_messages;
+mod api_rooms;
 mod codec_io;
 mod connection;
 mod early_closes;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chatnode::backend::{
-    BackendError, Change, ChangeKind, ChangeRefusal, Entry, Fold, MessagePage, PageLimit, Publish, Range,
-    Stored,
+    BackendError, Change, ChangeKind, ChangeRefusal, Entry, Fold, MessagePage, NewEntry, PageLimit, Publish,
+    Range, Stored,
 };
 use chatnode::protocol::{MessageId, Topic};
 
@@ -33,7 +33,7 @@ pub fn retraction(target: MessageId) -> Change {
     let tombstone =
         Bytes::from(format!(r#""change":"Tombstone","sender_username":"ann","message_id":"{target}""#));
     let author = Bytes::from_static(br#""sender_username":"ann","#);
-    Change { target, author, window: None, kind: ChangeKind::Retract { tombstone } }
+    Change { target, author, window: None, kind: ChangeKind::Retract { tombstone, moderated: None } }
 }
 
 pub fn reaction(target: MessageId, user: &str, reaction: &str, on: bool) -> Change {
@@ -48,7 +48,7 @@ fn of_change(topics: &[&Topic], key: &str, change: Change) -> Publish {
         ChangeKind::React { .. } => "React",
     };
     let publish = message(topics, key, &format!(r#""change":"{kind}","sender_username":"x""#));
-    Publish { change: Some(change), ..publish }
+    Publish { entry: NewEntry::Change(change), ..publish }
 }
 
 pub async fn change(node: &Harness, topics: &[&Topic], change: Change) -> Result<Stored, BackendError> {

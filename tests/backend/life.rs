@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use chatnode::backend::{Change, ChangeKind, Links, Publish, Range};
+use chatnode::backend::{Change, ChangeKind, Links, NewEntry, Publish, Range};
 use chatnode::protocol::{MessageId, Topic};
 
 use super::TestStore;
@@ -75,7 +75,7 @@ async fn say(node: &Harness, topic: &Topic, model: &mut Model, dice: &mut Dice) 
     let stored = node
         .backend
         .broker
-        .publish(Publish { links, ..message(&[topic], &key, &body) })
+        .publish(Publish { entry: NewEntry::Message(links), ..message(&[topic], &key, &body) })
         .await
         .unwrap()
         .position;
@@ -253,9 +253,9 @@ pub async fn large_changes_go_before_messages(store: &TestStore) {
         let text = Bytes::from_static(br#""content":"edited""#);
         let author = Bytes::from_static(br#""sender_username":"ann","#);
         let kind = ChangeKind::Edit { if_version: None, text, max_bytes: usize::MAX >> 1 };
-        let change = Some(Change { target: original, author, window: None, kind });
+        let entry = NewEntry::Change(Change { target: original, author, window: None, kind });
         let key = MessageId::generate().to_string();
-        let publish = Publish { change, ..message(&[&lobby], &key, &body) };
+        let publish = Publish { entry, ..message(&[&lobby], &key, &body) };
         node.backend.broker.publish(publish).await.unwrap();
         let held: usize = node.log(&lobby).await.iter().map(|entry| entry.body.len()).sum();
         assert!(held <= 40_000, "{held}");

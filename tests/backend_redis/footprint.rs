@@ -1,7 +1,7 @@
 //! What logs leave behind in Redis: rooms that were only entered, dedupe records, and changes of messages.
 
 use bytes::Bytes;
-use chatnode::backend::{Change, ChangeKind, Links, Publish, Range};
+use chatnode::backend::{Change, ChangeKind, Links, NewEntry, Publish, Range};
 use chatnode::protocol::{MessageId, Topic};
 
 use crate::support::backend::{ALL, Harness, message, room, user, user_name};
@@ -80,7 +80,7 @@ async fn dedupe_record_of_an_older_node_is_recognised() {
 async fn change(node: &Harness, topic: &Topic, target: MessageId, kind: ChangeKind) {
     let change = Change { target, author: Bytes::new(), window: None, kind };
     let publish = message(&[topic], &MessageId::generate().to_string(), r#""change":"X""#);
-    node.backend.broker.publish(Publish { change: Some(change), ..publish }).await.unwrap();
+    node.backend.broker.publish(Publish { entry: NewEntry::Change(change), ..publish }).await.unwrap();
 }
 
 fn reaction(on: bool) -> ChangeKind {
@@ -120,7 +120,7 @@ async fn bytes_of_changes_are_those_that_are_held() {
             assert_eq!(counted, real, "turn {turn}");
         }
         let tombstone = Bytes::from_static(b"gone");
-        change(&node, &lobby, target, ChangeKind::Retract { tombstone }).await;
+        change(&node, &lobby, target, ChangeKind::Retract { tombstone, moderated: None }).await;
         let [counted, real] = bytes_of_changes(&server);
         assert_eq!(counted, real);
     }
@@ -139,14 +139,21 @@ async fn bytes_of_links_are_those_that_are_held() {
         answers.dedup();
         let links = Links { answers, mentions: vec![user_name("bob"), user_name("日本")] };
         let body = format!(r#""reply_to":"{first}","thread":"{named}","mentions":["bob","日本"]"#);
-        let publish = Publish { links, ..message(&[&lobby], &turn.to_string(), &body) };
+        let publish =
+            Publish { entry: NewEntry::Message(links), ..message(&[&lobby], &turn.to_string(), &body) };
         ids.push(node.backend.broker.publish(publish).await.unwrap().position.message_id);
         let [counted, real] = bytes_of_changes(&server);
         assert_eq!(counted, real, "turn {turn}");
         assert!(ttl_minutes(&server, "chat:{r:lobby}:x") > 24 * 60);
     }
     for target in ids {
-        change(&node, &lobby, target, ChangeKind::Retract { tombstone: Bytes::from_static(b"gone") }).await;
+        change(
+            &node,
+            &lobby,
+            target,
+            ChangeKind::Retract { tombstone: Bytes::from_static(b"gone"), moderated: None },
+        )
+        .await;
         let [counted, real] = bytes_of_changes(&server);
         assert_eq!(counted, real);
     }

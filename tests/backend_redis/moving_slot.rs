@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use crate::support::cluster_slot::ClusterSlot;
 
 const STATE: &str = include_str!("../../src/backend/redis/scripts/state.lua");
+const RIGHTS: &str = include_str!("../../src/backend/redis/scripts/rights.lua");
 const APPEND: &str = include_str!("../../src/backend/redis/scripts/append.lua");
 const LOG: &str = include_str!("../../src/backend/redis/scripts/log.lua");
 const CHANGE: &str = include_str!("../../src/backend/redis/scripts/change.lua");
@@ -106,6 +107,19 @@ const LINKED: &str = "1000 9000000000000 1000000 300000 3 0 64 65536 ~ PUBLISH
     1 hash1 key1 00000000-0000-7000-8000-000000000003 5 33 body ch1 e1
     00000000-0000-7000-8000-000000000001 bob";
 
+/// A room with rights and slow mode.
+const ROOM_WITH_RIGHTS: &str = "
+    HSET {t}meta e ee s R1 i 00000000-0000-7000-8000-000000000001 b 3 f 1 h 1000 a 1000 x 1
+    XADD {t}log 1-0 i 00000000-0000-7000-8000-000000000001 p ~ t 1000 b old
+    HSET {t}rights k private s 1000 o 1 n 2 uann o-0-0
+    ZADD {t}slow 1 bob
+    ZADD {t}m 0 bob";
+const RIGHTS_KEYS: &str = "{t}meta {t}log {t}rights {t}slow";
+const TO_A_ROOM_WITH_RIGHTS: &str = "1000 9000000000000 1000000 300000 3 0 64 65536 ~ PUBLISH
+    1 ~ ~ 00000000-0000-7000-8000-000000000002 5 65 body ch1 e1 pbob ~";
+const BAN: &str = "1000 9000000000000 1000000 300000 3 0 64 65536 ~ PUBLISH
+    1 ~ ~ 00000000-0000-7000-8000-000000000002 5 193 Ban ch1 e1 ~ ~ ban bob ~ ~ ~ ~";
+
 fn cases() -> Vec<Case> {
     let case = |name, script, state, keys, arguments| Case { name, script, state, keys, arguments };
     let file = |name: &str| {
@@ -113,7 +127,7 @@ fn cases() -> Vec<Case> {
         std::fs::read_to_string(format!("{folder}/{name}.lua")).unwrap()
     };
     let publish = |state, keys, arguments| {
-        case("publish", [STATE, APPEND, LOG, CHANGE, PUBLISH].concat(), state, keys, arguments)
+        case("publish", [STATE, RIGHTS, APPEND, LOG, CHANGE, PUBLISH].concat(), state, keys, arguments)
     };
     let history =
         |state, keys, arguments| case("history", [STATE, LOG, HISTORY].concat(), state, keys, arguments);
@@ -140,6 +154,11 @@ fn cases() -> Vec<Case> {
         publish(CHANGED_LOG, "{t}meta {t}log {t}x", LAST_REACTION_OFF),
         publish(CHANGED_LOG, "{t}meta {t}log {t}x", LAST_REACTION_OFF_IN_LITTLE_SPACE),
         publish(CHANGED_LOG, CHANGE_KEYS, LINKED),
+        publish(ROOM_WITH_RIGHTS, RIGHTS_KEYS, TO_A_ROOM_WITH_RIGHTS),
+        publish(ROOM_WITH_RIGHTS, "{t}meta {t}log {t}rights {t}slow {t}m", BAN),
+        case("claim_room", file("claim_room"), "ZADD {t}made 1 ops", "{t}made", "dev 5"),
+        case("claim_room", file("claim_room"), "ZADD {t}made 1 ops", "{t}made", "ops 0"),
+        case("rights_of", file("rights_of"), ROOM_WITH_RIGHTS, "{t}meta {t}rights", "bob"),
         history(LOGS, "{t}meta {t}log", "ff 1000 86400000 after 0 100 100000 ~ 0 ~"),
         history(LOGS, "{t}meta {t}log", "ff 1000 9000000000000 after 0 100 100000 ~ 0 ~"),
         history(REMAINS, "{t}meta {t}log", "ff 1000 86400000 newest 0 100 100000 600000 0 ~"),
@@ -245,6 +264,6 @@ fn every_script_is_among_the_cases() {
     let tested = cases()
         .into_iter()
         .map(|case| case.name.to_owned())
-        .chain(["state", "append", "log", "change"].map(String::from));
+        .chain(["state", "append", "log", "change", "rights"].map(String::from));
     assert_eq!(tested.collect::<BTreeSet<_>>(), scripts);
 }

@@ -2,7 +2,7 @@
 //! The older one is its scripts (`support::older_node`).
 
 use bytes::Bytes;
-use chatnode::backend::{BackendError, Change, ChangeKind, Publish};
+use chatnode::backend::{BackendError, Change, ChangeKind, NewEntry, Publish};
 
 use crate::support::backend::{ALL, Harness, bodies, message, room, seqs, user_name};
 use crate::support::listener::eventually;
@@ -138,7 +138,7 @@ async fn change_waits_until_no_older_node_runs() {
         kind: ChangeKind::React { user: user_name("bob"), reaction: "+1".into(), on: true },
     };
     let publish = Publish {
-        change: Some(change),
+        entry: NewEntry::Change(change),
         ..message(&[&lobby], "key", r#""change":"React","sender_username":"bob""#)
     };
     let refused = node.backend.broker.publish(publish.clone()).await;

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chatnode::backend::{
     BackendError, Broker, Entry, Fold, MessagePage, Notice, Page, PageLimit, Publication, Publish, Range,
-    Stored, Unread,
+    RoomClaim, RoomUsers, Stored, Unread, UserRights,
 };
-use chatnode::protocol::{ConnectionId, Epoch, MessageId, Position, Topic, UserName};
+use chatnode::protocol::{ConnectionId, Epoch, MessageId, Position, RoomName, Topic, UserName};
 use tokio::sync::oneshot;
 
 type Answer = oneshot::Sender<Result<(), BackendError>>;
@@ -163,7 +163,13 @@ impl Log {
             Range::Before(_) | Range::Newest => held.max(end.saturating_sub(most.max(100)))..end,
         };
         let has_changes = self.entries.iter().any(|entry| target(entry).is_some());
-        Page { top: self.top(), more: page.end < end, entries: self.entries[page].to_vec(), has_changes }
+        Page {
+            top: self.top(),
+            more: page.end < end,
+            entries: self.entries[page].to_vec(),
+            has_changes,
+            has_rights: false,
+        }
     }
 
     /// Looks at four entries, so that a search often needs more than one page.
@@ -197,7 +203,7 @@ impl Log {
         let messages = found.into_iter().map(|at| fold(&self.entries[at])).collect();
         let more = if is_forward { last < end } else { first > held };
         let looked_at = if first == last { (top.seq + 1, top.seq) } else { (first as u64 + 1, last as u64) };
-        MessagePage { top, messages, looked_at, more }
+        MessagePage { top, messages, looked_at, more, has_rights: false }
     }
 }
 
@@ -242,7 +248,7 @@ impl Broker for Store {
         if *topic != self.topic {
             let epoch = self.with(|log| log.empty);
             let top = Position { epoch, seq: 0, message_id: MessageId::NONE };
-            return Ok(Page { top, entries: Vec::new(), more: false, has_changes: false });
+            return Ok(Page { top, entries: Vec::new(), more: false, has_changes: false, has_rights: false });
         }
         let page = self.with(|log| log.page(range, limit));
         self.answered().await?;
@@ -269,6 +275,22 @@ impl Broker for Store {
         _: &UserName,
     ) -> Result<Option<Unread>, BackendError> {
         Err(BackendError::Refused("members count nothing in this model".into()))
+    }
+
+    async fn rights(&self, _: &RoomName, _: &UserName) -> Result<Option<UserRights>, BackendError> {
+        Ok(None)
+    }
+
+    async fn claim_room(&self, _: &UserName, _: &RoomName, _: usize) -> Result<RoomClaim, BackendError> {
+        Ok(RoomClaim::TooMany)
+    }
+
+    async fn release_room(&self, _: &UserName, _: &RoomName) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    async fn room_users(&self, _: &RoomName) -> Result<Option<RoomUsers>, BackendError> {
+        Ok(None)
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use chatnode::backend::{BackendError, Links, Publish};
+use chatnode::backend::{Asker, BackendError, Links, NewEntry, Publish};
 use chatnode::config::Config;
 use chatnode::protocol::encode::ChatBody;
 use chatnode::protocol::{Extras, MessageId};
@@ -51,8 +51,8 @@ async fn store_without_channel(mute: &Harness, content: &str) {
         body: body.encode(),
         owner: None,
         is_repeat_only: false,
-        links: Links::default(),
-        change: None,
+        asker: Asker::Server,
+        entry: NewEntry::Message(Links::default()),
     };
     // The script failed after it had stored the message.
     let result = mute.backend.broker.publish(publish).await;

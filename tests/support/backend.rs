@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use chatnode::backend::{
-    Backend, BackendError, Embedded, Entry, Links, Page, PageLimit, Publish, Range, Stored,
+    Asker, Backend, BackendError, Embedded, Entry, Links, NewEntry, Page, PageLimit, Publish, Range, Stored,
 };
 use chatnode::config::Config;
 use chatnode::protocol::{MessageId, RoomName, Topic, UserName};
@@ -103,8 +103,8 @@ pub fn message(topics: &[&Topic], key: &str, body: &str) -> Publish {
         body: Bytes::copy_from_slice(body.as_bytes()),
         owner: None,
         is_repeat_only: false,
-        links: Links::default(),
-        change: None,
+        asker: Asker::Server,
+        entry: NewEntry::Message(Links::default()),
     }
 }
 

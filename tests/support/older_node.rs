@@ -31,10 +31,14 @@ pub struct Answer {
 }
 
 impl OlderNode<'_> {
-    fn call(&self, script: &str, keys: &[&str], arguments: &[&str]) -> String {
+    fn try_call(&self, script: &str, keys: &[&str], arguments: &[&str]) -> std::io::Result<String> {
         let count = keys.len().to_string();
         let command = [&["EVAL", script, &count], keys, arguments].concat();
-        self.server.command(&command).unwrap()
+        self.server.command(&command)
+    }
+
+    fn call(&self, script: &str, keys: &[&str], arguments: &[&str]) -> String {
+        self.try_call(script, keys, arguments).unwrap()
     }
 
     /// Its lease runs for 15 s, or for longer if this is called again.
@@ -62,6 +66,18 @@ impl OlderNode<'_> {
         let lines: Vec<&str> = answer.lines().collect();
         let [_, seq, message_id, _, duplicate] = lines[..] else { panic!("{answer}") };
         Answer { seq: seq.parse().unwrap(), message_id: message_id.into(), is_duplicate: duplicate == "1" }
+    }
+
+    /// The errors that it gets for a message to the room, and for reading its log.
+    pub fn errors(&self) -> [String; 2] {
+        let limits = [self.max_messages, DAY, self.max_bytes, "300000"];
+        let message = ["key", &MessageId::generate().to_string(), "1700000000123", "body"];
+        let channel = ["chat:{r:lobby}", "0123456789abcdef"];
+        let publish = [LOG, PUBLISH].concat();
+        let stored = self.try_call(&publish, &KEYS, &[&message[..], &limits, &channel].concat());
+        let page = ["0123456789abcdef", DAY, "after", "0", "10000", "1000000000"];
+        let read = self.try_call(&[LOG, HISTORY].concat(), &KEYS, &page);
+        [stored, read].map(|reply| reply.expect_err("it is refused").to_string())
     }
 
     /// Reads the whole log, and returns the bodies. Deletes entries above this age.

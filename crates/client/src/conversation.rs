@@ -9,7 +9,8 @@ use chatnode_protocol::{GapReason, MessageId, Position, RoomName, Topic, UserNam
 
 use crate::attention::Attention;
 use crate::back_off::BackOff;
-use crate::event::{Event, Message, describe_gap};
+use crate::event::{Event, Message};
+use crate::event_text::describe_gap;
 use crate::membership::Membership;
 use crate::resume_point::ResumePoint;
 use crate::revisions::{Revision, Revisions};

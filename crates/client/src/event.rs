@@ -1,11 +1,12 @@
 //! What a program learns from its client. Owns the shapes of events and messages; decides nothing. Made by the model and by
 //! the connection task, read by programs.
 
-use std::fmt;
 use std::time::Duration;
 
+use chatnode_protocol::events::RemovedBy;
 use chatnode_protocol::{
-    Epoch, ErrorCode, Extras, GapReason, MessageId, Position, RequestId, RoomName, Topic, UserName, Word,
+    Action, Epoch, ErrorCode, Extras, GapReason, MessageId, Position, RequestId, Role, RoomKind, RoomName,
+    Topic, UserName, Word,
 };
 
 use crate::change::Change;
@@ -199,6 +200,60 @@ pub enum Event {
         /// The last message that was read. All older ones were read too; the ids of a conversation sort in its order.
         message_id: MessageId,
     },
+    /// A room with rights was made or changed.
+    #[non_exhaustive]
+    RoomChanged {
+        /// The room.
+        room: RoomName,
+        /// Who did it. `None`: an administrator.
+        by: Option<UserName>,
+        /// Who may enter and write now, if that was changed.
+        kind: Option<Word<RoomKind>>,
+        /// The new topic, if that was changed. It can be hostile.
+        topic: Option<String>,
+        /// The new slow mode in milliseconds, if that was changed; 0: there is none.
+        slow_mode_ms: Option<u64>,
+    },
+    /// Something was done to a user of a room.
+    #[non_exhaustive]
+    Moderated {
+        /// The room.
+        room: RoomName,
+        /// Who did it. `None`: an administrator.
+        by: Option<UserName>,
+        /// What was done.
+        action: Word<Action>,
+        /// To whom.
+        user: UserName,
+        /// The new role, if the action gave one.
+        role: Option<Word<Role>>,
+        /// When a ban or a mute ends, in milliseconds since 1970. `None`: a moderator ends it.
+        until: Option<u64>,
+        /// Why. It can be hostile.
+        reason: Option<String>,
+    },
+    /// The user of this client is invited to a room: [`Client::join`](crate::Client::join) accepts.
+    #[non_exhaustive]
+    Invited {
+        /// The room.
+        room: RoomName,
+        /// Who did it. `None`: an administrator.
+        by: Option<UserName>,
+        /// Why. It can be hostile.
+        reason: Option<String>,
+    },
+    /// The client is no longer in a room. It does not enter again until you call [`Client::join`](crate::Client::join).
+    #[non_exhaustive]
+    Removed {
+        /// The room.
+        room: RoomName,
+        /// Why: after `kick`, the client may enter again at once.
+        action: Word<RemovedBy>,
+        /// When a ban ends, in milliseconds since 1970.
+        until: Option<u64>,
+        /// Why, for people. It can be hostile.
+        reason: Option<String>,
+    },
     /// The token of this client ends soon, and the connection with it: give the client a new one with
     /// [`Client::set_token`](crate::Client::set_token). This comes once for each token, a minute before.
     #[non_exhaustive]
@@ -212,71 +267,6 @@ pub enum Event {
         /// Why.
         reason: ClosedReason,
     },
-}
-
-/// The text about a gap.
-pub(crate) fn describe_gap(reason: &Word<GapReason>) -> String {
-    let why = match reason.known() {
-        Some(GapReason::Trimmed) => "the log no longer holds them",
-        Some(GapReason::Epoch) => "the log was started again",
-        Some(GapReason::Rollback) => "the store lost its newest messages",
-        Some(GapReason::TooMany) => "there are too many to send again",
-        None => &harmless(reason.as_str()),
-    };
-    format!("messages may be missing here: {why}")
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connected {} => f.write_str("connected"),
-            Self::Disconnected { reason, retry_in } => {
-                write!(f, "{reason}; retrying in {:.1} s", retry_in.as_secs_f64())
-            }
-            Self::Message(message) => {
-                write!(f, "{} {}: {}", message.topic, message.sender, message.plain())
-            }
-            Self::Edited { topic, sender, content, .. } => {
-                write!(f, "{topic} {sender} edited a message: {}", harmless(content))
-            }
-            Self::Retracted { topic, sender, retraction, .. } => {
-                write!(f, "{topic} a message of {sender} was {retraction}")
-            }
-            Self::Reacted { topic, sender, reaction, on, .. } => {
-                let (verb, reaction) = (if *on { "reacted with" } else { "took back" }, harmless(reaction));
-                write!(f, "{topic} {sender} {verb} {reaction}")
-            }
-            Self::Gap { topic, reason } => {
-                let text = describe_gap(reason);
-                match topic {
-                    Some(topic) => write!(f, "{topic}: {text}"),
-                    None => write!(f, "private messages: {text}"),
-                }
-            }
-            Self::NotSent { topic, content, error, .. } => {
-                write!(f, "not sent to {topic}: {error}: {}", quote(content))
-            }
-            Self::NotChanged { topic, change, error, .. } => {
-                write!(f, "{} in {topic}: {error}", change.undone())
-            }
-            Self::SendDelayed { message, .. } => write!(f, "not stored yet, retrying: {message}"),
-            Self::JoinDelayed { room, message, .. } => {
-                write!(f, "can't join #{room} yet, retrying: {message}")
-            }
-            Self::JoinRefused { room, message, .. } => write!(f, "can't join #{room}: {message}"),
-            Self::NodeError { message, .. } => write!(f, "error from the node: {message}"),
-            Self::Entered { room, user } => write!(f, "{user} entered #{room}"),
-            Self::Left { room, user } => write!(f, "{user} left #{room}"),
-            Self::Typing { topic: Topic::Room(room), user } => write!(f, "{user} is typing in #{room}"),
-            Self::Typing { user, .. } => write!(f, "{user} is typing"),
-            Self::ReadRoom { room, seq, .. } => write!(f, "#{room} was read up to number {seq}"),
-            Self::ReadPrivate { reader, peer, .. } => write!(f, "{reader} has read the messages with {peer}"),
-            Self::TokenExpiring { .. } => {
-                f.write_str("the token expires within a minute: a new one is needed")
-            }
-            Self::Closed { reason } => write!(f, "closed: {reason}"),
-        }
-    }
 }
 
 /// A chat message.

@@ -57,6 +57,7 @@ mod conversations;
 mod effect;
 mod error;
 mod event;
+mod event_text;
 mod events;
 mod link;
 mod membership;

@@ -33,6 +33,7 @@ mod inbound;
 mod pages;
 mod publishing;
 mod received;
+mod rights;
 
 /// The chat of one user.
 #[derive(Debug)]

@@ -48,10 +48,12 @@ mod number;
 mod object;
 mod position;
 pub mod requests;
+mod rights;
 #[cfg(feature = "schema")]
 mod schema;
 mod server_message;
 pub mod stored;
+pub mod stored_rights;
 mod text;
 mod token;
 mod topic;
@@ -69,6 +71,7 @@ pub use id::{ConnectionId, Epoch, MAX_REQUEST_ID_CHARS, MessageId, NotAnEpoch, R
 pub use name::{MAX_NAME_CHARS, NameError, RoomName, UserName};
 pub use position::{MAX_SEQ, Position, RoomMarker, Since};
 pub use requests::{AnyRequest, Features, MAX_HISTORY, MAX_MEMBERS, Request};
+pub use rights::{Action, MAX_SLOW_MODE_MS, MAX_TOPIC_BYTES, Role, RoomKind, RoomRights};
 #[cfg(feature = "schema")]
 pub use schema::schema;
 pub use server_message::{Ack, InvalidFrame, ServerMessage};

@@ -174,7 +174,7 @@ impl Entries {
         let seq = self.held[index].entry.seq;
         let newest = (newest.entry.seq, newest.entry.message_id);
         let erased = self.folds.apply(seq, newest, change);
-        let ChangeKind::Retract { tombstone } = &change.kind else { return };
+        let ChangeKind::Retract { tombstone, .. } = &change.kind else { return };
         for index in erased.into_iter().filter_map(|seq| self.index(seq)).collect::<Vec<_>>() {
             let id = self.held[index].entry.message_id;
             self.replace(index, with_id(tombstone.clone(), change.target, id));

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::budget::{Budget, Usage};
 use super::entries::{Entries, Held, Retention};
+use super::rights::{Plan, Rights};
 use crate::backend::{
     Change, ChangeRefusal, Entry, Links, MessagePage, Owner, Page, PageLimit, Range, UNOPENED_INBOX, Unread,
 };
@@ -68,6 +69,11 @@ pub(super) struct Log {
     pub(super) used_at: u64,
     /// Whether anyone has read it or listened to it.
     pub(super) is_opened: bool,
+    /// The rights of the room. As long as it has some, the log stays.
+    pub(super) rights: Rights,
+    /// Estimated size of the rights, and whom it is charged to: who changed them last.
+    rights_cost: usize,
+    rights_owner: Option<Owner>,
     budget: Arc<Budget>,
     /// Estimated size of the log itself, and whom it is charged to: who publishes to a log that did not hold anything.
     cost: usize,
@@ -87,6 +93,9 @@ impl Log {
             window: 0,
             used_at: now,
             is_opened: false,
+            rights: Rights::default(),
+            rights_cost: 0,
+            rights_owner: None,
             budget,
             cost,
             creator: None,
@@ -160,6 +169,19 @@ impl Log {
         self.entries.is_retracted(id)
     }
 
+    /// Applies an update of the rights, which is the newest entry, at this time (Unix ms). Its owner pays for what is kept.
+    pub(super) fn apply_rights(&mut self, plan: Plan, now: u64, owner: Option<Owner>) {
+        self.rights.apply(plan, now);
+        self.budget.release(self.rights_owner, Usage::of_records(self.rights_cost));
+        (self.rights_cost, self.rights_owner) = (self.rights.cost(), owner);
+        self.budget.charge(owner, Usage::of_records(self.rights_cost));
+    }
+
+    /// The newest entry is no message, and changes none.
+    pub(super) fn note_other_entry(&mut self) {
+        self.has_changes = true;
+    }
+
     /// Applies a change, which is the newest entry. Erases what a retraction erases.
     pub(super) fn apply_change(&mut self, change: &Change) {
         self.has_changes = true;
@@ -204,7 +226,7 @@ impl Log {
         if !is_forward {
             messages.reverse();
         }
-        MessagePage { top, messages, looked_at, more }
+        MessagePage { top, messages, looked_at, more, has_rights: self.rights.exist() }
     }
 
     /// Counts what a user has not read after a marker.
@@ -217,7 +239,8 @@ impl Log {
         self.entries.trim(now, retention);
         let marker = marker.filter(|(epoch, _)| *epoch == self.top.epoch).map_or(0, |(_, seq)| seq);
         let messages = self.entries.messages_after(marker);
-        Unread { top: self.top, messages, mentions: self.entries.folds.mentions_after(marker, user) }
+        let mentions = self.entries.folds.mentions_after(marker, user);
+        Unread { top: self.top, messages, mentions, has_rights: self.rights.exist() }
     }
 
     fn charge_log_to(&mut self, owner: Option<Owner>) {
@@ -267,10 +290,10 @@ impl Log {
         }
     }
 
-    /// True if the log holds neither messages nor dedupe records: deleting it loses nothing.
+    /// True if the log holds neither messages nor dedupe records, and the room has no rights: deleting it loses nothing.
     pub(super) fn is_unused(&mut self, now: u64, retention: &Retention) -> bool {
         // Most logs hold a record, and need no closer look.
-        if !self.has_no_records(now, retention) {
+        if self.rights.exist() || !self.has_no_records(now, retention) {
             return false;
         }
         self.entries.trim(now, retention);
@@ -313,7 +336,7 @@ impl Log {
                 (taken, before.peek().is_some())
             }
         };
-        Page { top: self.top, entries, more, has_changes: self.has_changes }
+        Page { top: self.top, entries, more, has_changes: self.has_changes, has_rights: self.rights.exist() }
     }
 }
 
@@ -324,5 +347,6 @@ impl Drop for Log {
             self.drop_records(records);
         }
         self.budget.release(self.creator, Usage::of_records(self.cost));
+        self.budget.release(self.rights_owner, Usage::of_records(self.rights_cost));
     }
 }

@@ -9,16 +9,19 @@ mod lock;
 mod log;
 mod markers;
 mod presence;
+mod rights;
 mod tokens;
+mod topics;
 
 use std::sync::{Arc, Mutex};
 
-use broker::{MemoryBroker, Topics};
+use broker::MemoryBroker;
 use budget::Budget;
 use entries::Retention;
 use markers::MemoryMarkers;
 use presence::{MemoryPresence, PresenceStore};
 use tokens::MemoryTokens;
+use topics::Topics;
 
 use super::lease_observer::LeaseObserver;
 use super::{Backend, Deliver};
@@ -60,7 +63,11 @@ impl Embedded {
         let node = self.topics.add_node(deliver);
         let name = config.node.name.clone().unwrap_or_else(|| format!("node-{node}"));
         Backend {
-            broker: Arc::new(MemoryBroker { topics: self.topics.clone(), node }),
+            broker: Arc::new(MemoryBroker {
+                topics: self.topics.clone(),
+                presence: self.presence.clone(),
+                node,
+            }),
             presence: Arc::new(MemoryPresence {
                 store: self.presence.clone(),
                 topics: self.topics.clone(),

@@ -11,8 +11,8 @@ use bytes::Bytes;
 // The clock of tokio, so that a test can let a lease expire without waiting.
 use tokio::time::Instant;
 
-use super::broker::Topics;
 use super::lock::lock;
+use super::topics::Topics;
 use crate::backend::lease_observer::{LeaseObserver, LeaseRecord};
 use crate::backend::{
     BackendError, CLAIM_DURATION, Incarnation, Lease, MembersPage, NodeInfo, Presence, RoomSize, RoomsPage,
@@ -115,6 +115,11 @@ impl State {
 pub(super) struct PresenceStore(Mutex<State>);
 
 impl PresenceStore {
+    /// Whether anybody is in a room.
+    pub(super) fn has_members(&self, room: &RoomName) -> bool {
+        self.lock().rooms.contains_key(room)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.0)
     }

@@ -8,25 +8,23 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use redis::{Cmd, FromRedisValue, Pipeline, Value, from_redis_value};
 
-use super::changed_topics::ChangedTopics;
 use super::codec;
 use super::error::ConnectionRole;
 use super::format_level::FormatLevel;
 use super::keys::{Keys, Layout};
+use super::known_topics::KnownTopics;
 use super::probe::Readiness;
-use super::publish_item::{PublishItem, PublishTerms, dedupe_hash};
-use super::publish_reply::PublishReply;
-use super::router::{Published, Router};
+use super::publish_item::PublishTerms;
+use super::router::Router;
 use super::script::{HISTORY, Script, UNREAD};
 use super::server::Lane;
-use super::slot::Slot;
 use super::subscribers::Subscribers;
-use crate::backend::body::with_id;
 use crate::backend::{
-    BackendError, Broker, Entry, Fold, MessagePage, Notice, Page, PageLimit, Publish, Range, Stored, Unread,
+    BackendError, Broker, Entry, Fold, MessagePage, NewEntry, Notice, Page, PageLimit, Publish, Range,
+    RoomClaim, RoomUsers, Stored, Unread, UserRights,
 };
 use crate::config::History;
-use crate::protocol::{ConnectionId, Epoch, Position, Topic, UserName};
+use crate::protocol::{ConnectionId, Epoch, Position, RoomName, Topic, UserName};
 
 /// Number of logs whose tops are read in one round trip.
 const TOPS_PER_TRIP: usize = 100;
@@ -45,7 +43,9 @@ pub(super) struct RedisBroker {
     pub(super) subscribers: Subscribers,
     pub(super) readiness: Readiness,
     /// Logs whose pages need the hash of changes.
-    pub(super) changed: ChangedTopics,
+    pub(super) changed: KnownTopics,
+    /// Rooms with rights.
+    pub(super) with_rights: KnownTopics,
     /// The command that publishes to the channels of topics.
     pub(super) publish_command: &'static str,
     /// Whether nodes of an earlier version run.
@@ -122,10 +122,10 @@ impl RedisBroker {
             cmd.arg(direction).arg(seq).arg(limit.messages).arg(limit.bytes).arg(&empty_ttl);
             cmd.arg(u8::from(reader.is_some())).arg(reader.unwrap_or_default());
         };
-        type Reply = (String, u64, String, bool, Vec<Value>, u64, u64, Vec<Value>);
+        type Reply = (String, u64, String, bool, Vec<Value>, u64, u64, Vec<Value>, bool);
         let needs_changes = |reply: &Reply| reply.0.is_empty();
         let (reply, has_changes) = self.read_log(topic, (lane, &HISTORY), fill, needs_changes).await?;
-        let (epoch, seq, message_id, more, entries, lowest, highest, folds) = reply;
+        let (epoch, seq, message_id, more, entries, lowest, highest, folds, has_rights) = reply;
         let top = codec::position(&epoch, seq, &message_id)
             .ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
         let entries: Option<Vec<Entry>> = entries.into_iter().map(codec::parse_entry).collect();
@@ -133,7 +133,7 @@ impl RedisBroker {
         let (Some(entries), Some(folds)) = (entries, folds) else {
             return Err(ConnectionRole::Pool.malformed_reply());
         };
-        Ok((Page { top, entries, more, has_changes }, (lowest, highest), folds))
+        Ok((Page { top, entries, more, has_changes, has_rights }, (lowest, highest), folds))
     }
 
     /// Reads a page with the script.
@@ -151,14 +151,16 @@ impl RedisBroker {
     /// expiry must be extended.
     fn known_top(&self, topic: &Topic, replies: Vec<Value>) -> Result<Option<Position>, BackendError> {
         let malformed = || ConnectionRole::Pool.malformed_reply();
-        type Replies = ((Option<String>, Option<u64>, Option<String>, Option<u64>), i64);
+        type Replies = ((Option<String>, Option<String>, Option<String>, Option<u64>), i64);
         let (meta, ttl): Replies = from_redis_value(Value::Array(replies)).map_err(|_| malformed())?;
-        match meta {
-            (Some(epoch), Some(seq), Some(id), None) if ttl >= self.ttl_floor_ms(topic, seq) => {
-                codec::position(&epoch, seq, &id).map(Some).ok_or_else(malformed)
-            }
-            _ => Ok(None),
+        let (Some(epoch), Some(seq), Some(id), None) = meta else { return Ok(None) };
+        // That of a room with rights begins with a letter, and never expires.
+        let has_rights = seq.starts_with('R');
+        let seq = seq.trim_start_matches('R').parse().map_err(|_| malformed())?;
+        if !has_rights && ttl < self.ttl_floor_ms(topic, seq) {
+            return Ok(None);
         }
+        codec::position(&epoch, seq, &id).map(Some).ok_or_else(malformed)
     }
 
     async fn top(&self, topic: &Topic) -> Result<Position, BackendError> {
@@ -167,94 +169,17 @@ impl RedisBroker {
     }
 }
 
-impl RedisBroker {
-    /// A publish to these logs, in one call. While nodes of an earlier version run, links are not counted.
-    fn item(
-        &self,
-        publish: &Publish,
-        topics: &[Topic],
-        dedupe_key: Option<String>,
-        terms: PublishTerms,
-    ) -> PublishItem {
-        let has_links = publish.change.is_none() && !publish.links.is_empty() && self.format.has_changes();
-        let mut keys = Vec::with_capacity(4 * topics.len());
-        for log in topics.iter().map(|topic| self.keys.log(topic)) {
-            keys.extend(log.meta_and_stream());
-            if dedupe_key.is_some() {
-                keys.extend(log.dedupe());
-            }
-            if publish.change.is_some() || has_links {
-                keys.push(log.changes());
-            }
-        }
-        let log = |topic: &Topic| (self.keys.channel_on_server(topic), Epoch::generate().to_string());
-        PublishItem {
-            slot: Slot::number(0),
-            keys,
-            dedupe: dedupe_key.map(|key| (dedupe_hash(&key), key)),
-            message_id: publish.message_id.to_string(),
-            sent_at: publish.sent_at,
-            terms,
-            is_first_of_two: topics.len() < publish.topics.len(),
-            body: publish.body.clone(),
-            logs: topics.iter().map(log).collect(),
-            change: publish.change.clone().map(Box::new),
-            links: has_links.then(|| Box::new(publish.links.clone())),
-        }
-    }
-
-    /// Publishes to the logs of these topics.
-    async fn publish_item(&self, item: PublishItem, topics: &[Topic]) -> Result<PublishReply, BackendError> {
-        let target = item.change.as_ref().map(|change| change.target);
-        let sent_at = item.sent_at;
-        let Published { reply, source, deadline } = self.router.publish(item).await?;
-        let reply = PublishReply::parse(reply, target, sent_at)
-            .ok_or_else(|| ConnectionRole::Command.malformed_reply())??;
-        if let (Some(source), Some(topic), false) = (source, topics.last(), reply.stored.is_unchanged) {
-            self.repeat_at(&source, topic, &reply.stored.position, deadline).await;
-        }
-        Ok(reply)
-    }
-
-    /// Publishes to two logs of a cluster, which may be on different servers, in two calls. The first one decides whether the message
-    /// is stored, and its id. If the second one fails, the outcome is unknown, and a repeat completes it: the other way round, the
-    /// sender's log could have a message that its target never gets.
-    async fn publish_twice(&self, mut publish: Publish, terms: PublishTerms) -> Result<Stored, BackendError> {
-        let key = publish.dedupe_key.take();
-        let target = &publish.topics[..1];
-        let first = self.publish_item(self.item(&publish, target, key.clone(), terms), target).await?;
-        if first.stored.is_unchanged {
-            return Ok(first.stored);
-        }
-        let given_id = publish.message_id;
-        publish.message_id = first.stored.position.message_id;
-        publish.sent_at = first.stored.sent_at;
-        publish.body = match first.body {
-            Some(body) => body,
-            // The entry is trimmed already: the message as it is repeated, but with the id that it has.
-            None => with_id(publish.body, given_id, publish.message_id),
-        };
-        publish.topics.remove(0);
-        let second = self.item(&publish, &publish.topics, key, PublishTerms::Second);
-        let second = self.publish_item(second, &publish.topics).await;
-        let PublishReply { stored, .. } = second.map_err(|error| match error {
-            BackendError::Unknown(_) | BackendError::Corrupt(_) | BackendError::Change(_) => error,
-            error => BackendError::Unknown(format!("only the log of the target has the message: {error}")),
-        })?;
-        Ok(Stored {
-            duplicate: first.stored.duplicate && stored.duplicate,
-            logs_begun: first.stored.logs_begun + stored.logs_begun,
-            ..stored
-        })
-    }
-}
-
 #[async_trait]
 impl Broker for RedisBroker {
     async fn publish(&self, mut publish: Publish) -> Result<Stored, BackendError> {
         // A private message to the sender itself goes to one log, once.
         publish.topics.dedup();
-        if publish.change.is_some() && !self.format.has_changes() {
+        let is_known = match publish.entry {
+            NewEntry::Message(_) => true,
+            NewEntry::Change(_) => self.format.has_changes(),
+            NewEntry::Rights(_) | NewEntry::Note => self.format.has_rights(),
+        };
+        if !is_known {
             return Err(BackendError::OlderNodes);
         }
         let terms = match publish.owner {
@@ -265,11 +190,7 @@ impl Broker for RedisBroker {
         match publish.topics.len() {
             0 => Err(BackendError::Refused("a message needs a topic".into())),
             2.. if self.keys.layout() == Layout::Cluster => self.publish_twice(publish, terms).await,
-            _ => {
-                let key = publish.dedupe_key.take();
-                let item = self.item(&publish, &publish.topics, key, terms);
-                Ok(self.publish_item(item, &publish.topics).await?.stored)
-            }
+            _ => self.publish_once(&publish, terms).await,
         }
     }
 
@@ -319,15 +240,17 @@ impl Broker for RedisBroker {
     ) -> Result<MessagePage, BackendError> {
         let limit = PageLimit { messages: limit.messages.max(1), ..limit };
         let reader = reader.map_or("", UserName::as_str);
-        let (page, looked_at, folds) = self.read(topic, direction(range), limit, Some(reader)).await?;
+        let (mut page, looked_at, folds) = self.read(topic, direction(range), limit, Some(reader)).await?;
         if folds.len() != page.entries.len() {
             return Err(ConnectionRole::Pool.malformed_reply());
         }
-        let mut messages: Vec<(Entry, Fold)> = page.entries.into_iter().zip(folds).collect();
+        let mut messages: Vec<(Entry, Fold)> =
+            std::mem::take(&mut page.entries).into_iter().zip(folds).collect();
         if !matches!(range, Range::After(_)) {
             messages.reverse();
         }
-        Ok(MessagePage { top: page.top, messages, looked_at, more: page.more })
+        let Page { top, more, has_rights, .. } = page;
+        Ok(MessagePage { top, messages, looked_at, more, has_rights })
     }
 
     async fn unread(
@@ -341,13 +264,34 @@ impl Broker for RedisBroker {
             cmd.arg(self.retention.max_messages).arg(self.max_age_ms());
             cmd.arg(&epoch).arg(seq).arg(user.as_str());
         };
-        type Reply = Option<(String, u64, String, u64, u64)>;
+        type Reply = Option<(String, u64, String, u64, u64, bool)>;
         let needs_changes = |reply: &Reply| reply.as_ref().is_some_and(|(epoch, ..)| epoch.is_empty());
         let (reply, _) = self.read_log(topic, (Lane::Short, &UNREAD), fill, needs_changes).await?;
-        let Some((epoch, seq, message_id, messages, mentions)) = reply else { return Ok(None) };
+        let Some((epoch, seq, message_id, messages, mentions, has_rights)) = reply else { return Ok(None) };
         let top = codec::position(&epoch, seq, &message_id)
             .ok_or_else(|| ConnectionRole::Pool.malformed_reply())?;
-        Ok(Some(Unread { top, messages, mentions }))
+        Ok(Some(Unread { top, messages, mentions, has_rights }))
+    }
+
+    async fn rights(&self, room: &RoomName, user: &UserName) -> Result<Option<UserRights>, BackendError> {
+        self.rights_of(room, user).await
+    }
+
+    async fn claim_room(
+        &self,
+        user: &UserName,
+        room: &RoomName,
+        most: usize,
+    ) -> Result<RoomClaim, BackendError> {
+        self.claim(user, room, most).await
+    }
+
+    async fn release_room(&self, user: &UserName, room: &RoomName) -> Result<(), BackendError> {
+        self.claim(user, room, 0).await.map(|_| ())
+    }
+
+    async fn room_users(&self, room: &RoomName) -> Result<Option<RoomUsers>, BackendError> {
+        self.users_of(room).await
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {

@@ -7,7 +7,7 @@
 use tokio::sync::watch;
 
 /// Level of this version.
-pub(super) const LEVEL: u64 = CHANGES;
+pub(super) const LEVEL: u64 = RIGHTS;
 
 /// Level of nodes that know dedupe records by the hash of their key, and channels with the number of the database. Leases of
 /// nodes before that have no level.
@@ -15,6 +15,9 @@ const HASHED_RECORDS: u64 = 2;
 
 /// Level of nodes that know changes of messages.
 const CHANGES: u64 = 3;
+
+/// Level of nodes that know rights of rooms.
+const RIGHTS: u64 = 4;
 
 /// What this node knows of the levels of all nodes: the lowest of them, once the leases have been read.
 #[derive(Debug, Default)]
@@ -33,6 +36,11 @@ impl FormatLevel {
     /// True if every node knows changes of messages.
     pub(super) fn has_changes(&self) -> bool {
         self.has(CHANGES)
+    }
+
+    /// True if every node knows rights of rooms.
+    pub(super) fn has_rights(&self) -> bool {
+        self.has(RIGHTS)
     }
 
     /// True once the leases have been read.

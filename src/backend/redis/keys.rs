@@ -47,6 +47,11 @@ impl LogKeys {
         self.with("x")
     }
 
+    /// HASH: the rights of the room, and what its users are; ZSET: when each user has sent the last message, in slow mode.
+    pub(super) fn rights(&self) -> [String; 2] {
+        [self.with("rights"), self.with("slow")]
+    }
+
     /// HASH: epoch, top and sums of the log.
     pub(super) fn meta(&self) -> String {
         self.with("meta")
@@ -229,6 +234,11 @@ impl Keys {
         format!("{}:revoked", self.user(user))
     }
 
+    /// ZSET: the rooms with rights that a user has made, by their time.
+    pub(super) fn made_rooms(&self, user: &UserName) -> String {
+        format!("{}:made", self.user(user))
+    }
+
     /// HASH: the delivery cursor of a user's private log.
     pub(super) fn cursor(&self, user: &UserName) -> String {
         format!("{}:cursor", self.user(user))
@@ -278,7 +288,8 @@ mod tests {
             let user = Topic::User(UserName::parse(name).unwrap());
             for topic in [room(name), user] {
                 let log = keys.log(&topic);
-                for key in log.meta_and_stream().into_iter().chain(log.dedupe()).chain([log.changes()]) {
+                let all = log.meta_and_stream().into_iter().chain(log.dedupe()).chain(log.rights());
+                for key in all.chain([log.changes()]) {
                     assert_eq!(hash_tag(&key), hash_tag(&keys.channel(&topic)), "{key}");
                     assert!(key.starts_with("chat:{"), "{key}");
                 }

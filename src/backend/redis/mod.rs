@@ -12,7 +12,6 @@
 mod backoff;
 mod broker;
 mod call;
-mod changed_topics;
 mod channel_names;
 mod clock;
 mod clock_reader;
@@ -30,6 +29,7 @@ mod failure_signal;
 mod format_level;
 mod format_reader;
 mod keys;
+mod known_topics;
 mod lease_list;
 mod lost_slots;
 mod markers;
@@ -44,11 +44,13 @@ mod probe;
 mod publish_item;
 mod publish_queue;
 mod publish_reply;
+mod publishing;
 mod pubsub_agreement;
 mod redirect;
 mod replicas;
 mod reply_flow;
 mod rights;
+mod room_rights;
 mod rooms_pager;
 mod route;
 mod router;
@@ -346,6 +348,7 @@ pub async fn connect(
             subscribers,
             readiness,
             changed: Default::default(),
+            with_rights: Default::default(),
             publish_command: way.publish_command(),
             format,
             idle_check: config.node.idle_check,

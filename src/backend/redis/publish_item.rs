@@ -12,8 +12,9 @@ use super::memory::MemoryGauge;
 use super::replicas::Replicas;
 use super::slot::Slot;
 use super::steady_clock::SteadyClock;
-use crate::backend::{Change, ChangeKind, Links, UNOPENED_INBOX};
+use crate::backend::{Asker, Change, ChangeKind, Links, NewEntry, RightsUpdate, UNOPENED_INBOX};
 use crate::config::History;
+use crate::protocol::{Action, Role};
 
 /// Length of the hash of a dedupe key.
 const DEDUPE_HASH_BYTES: usize = 16;
@@ -46,12 +47,18 @@ const CHANGE: u8 = 16;
 /// Added to the terms for a message that names others.
 const LINKS: u8 = 32;
 
+/// Added to the terms if the keys of the rights of the room are given.
+const RIGHTS: u8 = 64;
+
+/// Added to the terms for an entry about rights, beside [`RIGHTS`].
+const OF_RIGHTS: u8 = 128;
+
 /// One publish, as `append.lua` takes it.
 pub(super) struct PublishItem {
     /// Publishes of one slot may go as one call. That of all keys in a cluster, and always the same one for a single Redis.
     pub(super) slot: Slot,
     /// The keys of each log: meta and stream, with a dedupe key also the two dedupe hashes, and for a change or a message with links
-    /// the hash of changes.
+    /// the hash of changes; then those of the rights of the room, if it may have some.
     pub(super) keys: Vec<String>,
     /// The hash of the dedupe key, and the key. Empty if nothing repeats the message.
     pub(super) dedupe: Option<([u8; DEDUPE_HASH_BYTES], String)>,
@@ -63,10 +70,10 @@ pub(super) struct PublishItem {
     pub(super) body: Bytes,
     /// The channel of each log, and its epoch if it is new.
     pub(super) logs: Vec<(String, String)>,
-    /// What it changes, if it is no message. Boxed: most are messages.
-    pub(super) change: Option<Box<Change>>,
-    /// What a message names. Boxed: most name nothing.
-    pub(super) links: Option<Box<Links>>,
+    /// What it is, if it is more than a message that names nothing. Boxed: most are not.
+    pub(super) entry: Option<Box<NewEntry>>,
+    /// Who asks for it, if the keys of the rights are given.
+    pub(super) asker: Option<Asker>,
 }
 
 impl PublishItem {
@@ -78,19 +85,78 @@ impl PublishItem {
         };
         cmd.arg(self.logs.len()).arg(hash).arg(key).arg(&self.message_id).arg(self.sent_at);
         let first_of_two = if self.is_first_of_two { FIRST_OF_TWO } else { 0 };
-        let kind = match (&self.change, &self.links) {
-            (Some(_), _) => CHANGE,
-            (None, Some(_)) => LINKS,
-            (None, None) => 0,
+        let kind = match self.entry.as_deref() {
+            Some(NewEntry::Change(_)) => CHANGE,
+            Some(NewEntry::Message(_)) => LINKS,
+            Some(NewEntry::Rights(_) | NewEntry::Note) => OF_RIGHTS,
+            None => 0,
         };
-        cmd.arg(self.terms as u8 + first_of_two + kind).arg(&self.body[..]);
+        let rights = if self.asker.is_some() { RIGHTS } else { 0 };
+        cmd.arg(self.terms as u8 + first_of_two + kind + rights).arg(&self.body[..]);
         for (channel, epoch) in &self.logs {
             cmd.arg(channel).arg(epoch);
         }
-        if let Some(change) = &self.change {
-            write_change(change, cmd);
-        } else if let Some(links) = &self.links {
-            cmd.arg(lines(&links.answers)).arg(lines(&links.mentions));
+        match self.entry.as_deref() {
+            Some(NewEntry::Change(change)) => write_change(change, cmd),
+            Some(NewEntry::Message(links)) => write_links(links, cmd),
+            _ => {}
+        }
+        if let Some(asker) = &self.asker {
+            let author = match self.entry.as_deref().and_then(NewEntry::change).map(|change| &change.kind) {
+                Some(ChangeKind::Retract { moderated: Some(author), .. }) => author.as_str(),
+                _ => "",
+            };
+            cmd.arg(asker_text(asker)).arg(author);
+        }
+        match self.entry.as_deref() {
+            Some(NewEntry::Rights(update)) => write_rights(update, cmd),
+            Some(NewEntry::Note) => _ = cmd.arg("note").arg(&[""; 5]),
+            _ => {}
+        }
+    }
+}
+
+/// Who asks, as `rights.lua` has it.
+fn asker_text(asker: &Asker) -> String {
+    match asker {
+        Asker::Server => String::new(),
+        Asker::User(user) => format!("p{user}"),
+        Asker::Unproven(user) => format!("x{user}"),
+    }
+}
+
+/// A role, as `rights.lua` has it.
+fn role_letter(role: Role) -> &'static str {
+    match role {
+        Role::Owner => "o",
+        Role::Moderator => "m",
+        Role::Member => "b",
+        Role::Invited => "i",
+    }
+}
+
+/// Appends the two arguments of a message that names others.
+fn write_links(links: &Links, cmd: &mut Cmd) {
+    cmd.arg(lines(&links.answers)).arg(lines(&links.mentions));
+}
+
+/// Appends the six arguments of an entry about rights.
+fn write_rights(update: &RightsUpdate, cmd: &mut Cmd) {
+    match update {
+        RightsUpdate::Room { kind, topic, slow_mode_ms, owner } => {
+            let topic = topic.as_ref().map(|topic| format!("t{topic}")).unwrap_or_default();
+            let slow_mode_ms = slow_mode_ms.map(|slow| slow.to_string()).unwrap_or_default();
+            cmd.arg("room").arg(owner.as_ref().map_or("", |owner| owner.as_str()));
+            cmd.arg(kind.map_or("", |kind| kind.as_str())).arg(topic).arg(slow_mode_ms).arg("");
+        }
+        RightsUpdate::User { action, user, role, until } => {
+            let role = if *action == Action::Invite { Some(Role::Invited) } else { *role };
+            let until = until.map(|until| until.to_string()).unwrap_or_default();
+            cmd.arg(action.as_str()).arg(user.as_str());
+            cmd.arg(role.map_or("", role_letter)).arg(until).arg("").arg("");
+        }
+        RightsUpdate::Accept(user) => {
+            cmd.arg("accept").arg(user.as_str()).arg(&[""; 4]);
         }
     }
 }
@@ -109,7 +175,7 @@ fn write_change(change: &Change, cmd: &mut Cmd) {
             let if_version = if_version.map(|id| id.to_string()).unwrap_or_default();
             cmd.arg("E").arg(&text[..]).arg(if_version).arg(max_bytes);
         }
-        ChangeKind::Retract { tombstone } => {
+        ChangeKind::Retract { tombstone, .. } => {
             cmd.arg("R").arg(&tombstone[..]).arg("").arg("");
         }
         ChangeKind::React { user, reaction, on } => {

@@ -282,8 +282,8 @@ mod tests {
     /// A publish that waits, with a body of this size.
     fn waiting(size: usize) -> Waiting {
         let item = PublishItem {
-            change: None,
-            links: None,
+            entry: None,
+            asker: None,
             slot: Slot::number(0),
             is_first_of_two: false,
             keys: Vec::new(),

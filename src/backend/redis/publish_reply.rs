@@ -5,8 +5,11 @@ use bytes::Bytes;
 use redis::Value;
 
 use super::codec;
-use crate::backend::{BackendError, ChangeRefusal, Stored};
+use crate::backend::{BackendError, ChangeRefusal, RightsRefusal, Stored};
 use crate::protocol::{MessageId, Position};
+
+/// What the script says if the room has rights, and the item does not name their keys.
+pub(super) const HAS_RIGHTS: &[u8] = b"!rights";
 
 /// Where a message is, and its body if another one is stored than was given.
 pub(super) struct PublishReply {
@@ -38,7 +41,8 @@ impl PublishReply {
                 return Some(Ok(Self { stored, body: rest() }));
             }
             Some("unchanged") => {
-                let position = Position { epoch: words.next()?.parse().ok()?, seq: 0, message_id: target? };
+                let message_id = target.unwrap_or(MessageId::NONE);
+                let position = Position { epoch: words.next()?.parse().ok()?, seq: 0, message_id };
                 let stored =
                     Stored { position, sent_at, duplicate: false, logs_begun: 0, is_unchanged: true };
                 return Some(Ok(Self { stored, body: None }));
@@ -52,8 +56,29 @@ impl PublishReply {
             Some("conflict") => {
                 ChangeRefusal::Conflict { version: words.next()?.parse().ok()?, text: rest()? }
             }
-            Some(_) => return None,
+            Some(word) => return Some(Err(rights_refusal(word, words.next())?.into())),
         };
         Some(Err(refusal.into()))
     }
+}
+
+/// Reads why the rights of a room forbid something (see `rights.lua`).
+fn rights_refusal(word: &str, number: Option<&str>) -> Option<RightsRefusal> {
+    let number = || number?.parse().ok();
+    Some(match word {
+        "banned" => RightsRefusal::Banned(number()?),
+        "muted" => RightsRefusal::Muted(number()?),
+        "slow" => RightsRefusal::Slow(number()?),
+        "norole" => RightsRefusal::NoRole,
+        "readonly" => RightsRefusal::ReadOnly,
+        "rank" => RightsRefusal::Rank,
+        "norights" => RightsRefusal::NoRights,
+        "exists" => RightsRefusal::Exists,
+        "kind" => RightsRefusal::NoKind,
+        "lastowner" => RightsRefusal::LastOwner,
+        "targetbanned" => RightsRefusal::TargetBanned,
+        "past" => RightsRefusal::Past,
+        "users" => RightsRefusal::TooManyUsers,
+        _ => return None,
+    })
 }

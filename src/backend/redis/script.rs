@@ -80,6 +80,7 @@ fn publish_text() -> Cow<'static, str> {
 pub(super) static PUBLISH: LazyLock<Script> = LazyLock::new(|| {
     Script::new(&[
         include_str!("scripts/state.lua"),
+        include_str!("scripts/rights.lua"),
         include_str!("scripts/append.lua"),
         include_str!("scripts/log.lua"),
         include_str!("scripts/change.lua"),
@@ -95,6 +96,10 @@ scripts! {
     HISTORY = "state.lua", "log.lua", "history.lua";
     /// Counts what a user has not read of a log.
     UNREAD = "state.lua", "log.lua", "unread.lua";
+    /// Reads what a user is in a room with rights.
+    RIGHTS_OF = "rights_of.lua";
+    /// Notes that a user makes a room.
+    CLAIM_ROOM = "claim_room.lua";
     /// Adds users to a room.
     ADD = "add.lua";
     /// Removes a user from a room.

@@ -172,7 +172,13 @@ impl World {
             Range::Newest => held.max(end.saturating_sub(most))..end,
             Range::Top | Range::Before(_) => end..end,
         };
-        Page { top: self.top(), more: page.end < end, entries: self.log[page].to_vec(), has_changes: false }
+        Page {
+            top: self.top(),
+            more: page.end < end,
+            entries: self.log[page].to_vec(),
+            has_changes: false,
+            has_rights: false,
+        }
     }
 
     /// As the worker does it, in two halves: between them anything may happen.

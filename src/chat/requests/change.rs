@@ -4,6 +4,7 @@
 use super::{Handle, Id, Reply, Request, Result, Session, ack};
 use crate::backend::ChangeRefusal;
 use crate::chat::error::RequestError;
+use crate::chat::moderation::ModeratedRetraction;
 use crate::chat::publisher::{NewChange, Submission};
 use crate::protocol::requests::{ChangeAck, Edit, React, Retract};
 use crate::protocol::stored::Moderation;
@@ -55,13 +56,24 @@ async fn publish(
     }
     let owner = Some(session.owner(sender));
     let message_id = session.span.message_id();
-    let from = Submission { sender, to: &to, client_id: id.map(RequestId::as_str), owner, message_id };
+    let (asker, client_id) = (&session.asker(sender), id.map(RequestId::as_str));
+    let from = Submission { sender, to: &to, client_id, owner, message_id, asker };
     let log = match &to {
         Topic::Room(_) => session.local_log(&to),
         Topic::User(_) => session.local_log(&Topic::User(sender.clone())),
     };
     let retractions = log.as_ref().map_or(0, |log| log.retractions());
-    let changed = session.node.change(&from, target, change).await;
+    let mut changed = session.node.change(&from, target, change).await;
+    if let (NewChange::Retract { reason, .. }, Some(log), Err(error)) = (change, &log, &changed)
+        && error.code() == ErrorCode::Forbidden
+        && log.has_rights()
+    {
+        // It is the message of another user: perhaps the user moderates the room.
+        let (by, log) = (Some(sender), &to);
+        let owner = from.owner;
+        let retraction = ModeratedRetraction { log, target, by, reason, client_id, owner, message_id, asker };
+        changed = session.node.moderate(&retraction).await;
+    }
     if let (Err(error), Some(log)) = (&changed, log)
         && error.current().is_some()
     {

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use super::room::shown;
 use super::{Handle, Id, Reply, Result, Session, unready};
 use crate::chat::error::RequestError;
 use crate::chat::join::{Joined, ReplayFrom};
@@ -36,6 +37,8 @@ impl Handle for Enter {
         node.registry.ready(&hold.topic).await?;
         // From here on events are held for the member, so that it sees its own `Enter`, after its `Ack`.
         let member = MemberGuard::begin(hold, session.outbox());
+        // Before anybody sees the user there.
+        let rights = session.enter_with_rights(&member, &room, &user).await?;
         let markers = &node.backend.markers;
         let (present, read) =
             tokio::try_join!(node.presence.enter(&room, &user), markers.room_marker(&user, &room))?;
@@ -48,7 +51,8 @@ impl Handle for Enter {
         let queue_ack = |joined: &Joined| {
             if let Some(id) = id {
                 let joined = Session::joined(durations, joined, false);
-                outbox.reply(encode::ack::<Self>(id, &EnterAck { room: room.clone(), joined, read }));
+                let rights = rights.map(Box::new);
+                outbox.reply(encode::ack::<Self>(id, &EnterAck { room: room.clone(), joined, read, rights }));
             }
         };
         node.joins.complete(&member.hold.topic, &outbox, past, asked, queue_ack).await?;
@@ -68,10 +72,12 @@ async fn again(
     let (node, outbox, durations) = (&session.node, session.outbox(), session.durations());
     let read = node.backend.markers.room_marker(user, room).await?;
     let topic = &session.rooms[room].member.hold.topic;
+    let rights = if topic.has_rights() { node.backend.broker.rights(room, user).await? } else { None };
+    let rights = rights.map(|rights| Box::new(shown(&rights)));
     let queue_ack = |joined: &Joined| {
         if let Some(id) = id {
             let joined = Session::joined(durations, joined, true);
-            outbox.reply(encode::ack::<Enter>(id, &EnterAck { room: room.clone(), joined, read }));
+            outbox.reply(encode::ack::<Enter>(id, &EnterAck { room: room.clone(), joined, read, rights }));
         }
     };
     match late {

@@ -26,6 +26,10 @@ impl Handle for History {
             let retractions = log.retractions();
             let page = pages.conversation(&topic, peer.as_ref(), self.before, limit, by).await?;
             bytes_read += page.bytes_read;
+            // After the read: who may read it now may have what it says.
+            if let (Topic::Room(room), true) = (&topic, page.has_rights) {
+                session.check_may_read(room, &reader).await?;
+            }
             let frame = id.map(|id| encode::history_ack(id, &page.json));
             // A message that was taken back during the read must not come after its retraction: it is read again.
             if log.queue_read(&page.messages, retractions, || session.queue_page(frame)) {

@@ -14,6 +14,7 @@ mod names;
 mod ping;
 mod publish;
 mod read;
+mod room;
 mod rooms;
 mod typing;
 mod unread;
@@ -71,6 +72,8 @@ impl Session {
             AnyRequest::React(request) => Box::pin(request.handle(self, id)).await,
             AnyRequest::Rooms(request) => Box::pin(request.handle(self, id)).await,
             AnyRequest::Unread(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::Room(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::Moderate(request) => Box::pin(request.handle(self, id)).await,
         }
     }
 

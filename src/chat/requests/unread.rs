@@ -25,7 +25,8 @@ impl Handle for Unread {
         let mut more = fit < rooms.len();
         rooms.truncate(fit);
         bytes = bytes.saturating_sub(sizes[..fit].iter().sum());
-        let counts = session.node.unread.of_rooms(&user, &rooms).await?;
+        let asker = session.asker(&user);
+        let counts = session.node.unread.of_rooms((&user, &asker), &rooms).await?;
         let owner = session.owner(&user);
         let (mut peers, read) = session.node.unread.of_peers(&user, owner).await?;
         session.owe(read + rooms.len() * ROOM_READ);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 
 use super::*;
-use crate::backend::{MessagePage, Notice, Page, Publish, Stored, Unread};
+use crate::backend::{MessagePage, Notice, Page, Publish, RoomClaim, RoomUsers, Stored, Unread, UserRights};
 use crate::chat::registry::TopicGuard;
 use crate::protocol::{ConnectionId, Epoch, RoomName, UserName};
 
@@ -56,7 +56,13 @@ impl Broker for NotingBroker {
     }
 
     async fn history(&self, _: &Topic, _: Range, _: PageLimit) -> Result<Page, BackendError> {
-        Ok(Page { top: Position::start(self.epoch), entries: Vec::new(), more: false, has_changes: false })
+        Ok(Page {
+            top: Position::start(self.epoch),
+            entries: Vec::new(),
+            more: false,
+            has_changes: false,
+            has_rights: false,
+        })
     }
 
     async fn messages(
@@ -76,6 +82,22 @@ impl Broker for NotingBroker {
         _: &UserName,
     ) -> Result<Option<Unread>, BackendError> {
         unimplemented!("the worker counts nothing for clients")
+    }
+
+    async fn rights(&self, _: &RoomName, _: &UserName) -> Result<Option<UserRights>, BackendError> {
+        Ok(None)
+    }
+
+    async fn claim_room(&self, _: &UserName, _: &RoomName, _: usize) -> Result<RoomClaim, BackendError> {
+        Ok(RoomClaim::TooMany)
+    }
+
+    async fn release_room(&self, _: &UserName, _: &RoomName) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    async fn room_users(&self, _: &RoomName) -> Result<Option<RoomUsers>, BackendError> {
+        Ok(None)
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {

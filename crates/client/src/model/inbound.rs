@@ -78,6 +78,10 @@ impl Model {
                 let topic = self.topic_as_seen(tombstone.topic.clone(), &tombstone.sender_username);
                 self.passed(&topic, tombstone.position());
             }
+            AnyEvent::Room(room) => self.room_changed(room),
+            AnyEvent::Moderation(moderation) => self.moderated(moderation),
+            AnyEvent::Invitation(invitation) => self.invited(invitation),
+            AnyEvent::Removed(removed) => self.removed(removed),
         }
     }
 

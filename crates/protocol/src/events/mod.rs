@@ -8,6 +8,7 @@ mod chat_message;
 mod gap;
 mod presence;
 mod read;
+mod rights;
 mod token_expiring;
 mod typing;
 
@@ -19,6 +20,7 @@ pub use chat_message::{ChatMessage, Reactions};
 pub use gap::{Gap, GapReason};
 pub use presence::{Enter, Leave};
 pub use read::{Read, ReadUpTo};
+pub use rights::{Invitation, Moderation, Removed, RemovedBy, Room};
 pub use token_expiring::TokenExpiring;
 pub use typing::Typing;
 
@@ -66,4 +68,6 @@ macro_rules! events {
     };
 }
 
-events! { Enter, Leave, Typing, Read, Gap, TokenExpiring, Edit, Retract, React, Tombstone }
+events! {
+    Enter, Leave, Typing, Read, Gap, TokenExpiring, Edit, Retract, React, Tombstone, Room, Moderation, Invitation, Removed,
+}

@@ -8,6 +8,7 @@ use super::joined::Joined;
 use crate::name::{RoomName, UserName};
 use crate::number;
 use crate::position::{RoomMarker, Since};
+use crate::rights::RoomRights;
 
 /// Joins a room and makes it the connection's current one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,4 +54,7 @@ pub struct EnterAck {
     pub joined: Joined,
     /// How far the user has read in the room.
     pub read: Option<RoomMarker>,
+    /// Of a room with rights: what it is, and what the user is in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rights: Option<Box<RoomRights>>,
 }

@@ -107,6 +107,8 @@ mod tests {
                 "react",
                 "rooms",
                 "unread",
+                "room",
+                "moderate",
                 "resume",
                 "received",
                 "reply_to",

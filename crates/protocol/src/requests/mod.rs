@@ -13,6 +13,7 @@ mod joined;
 mod leave;
 mod markers;
 mod members;
+mod moderate;
 mod page;
 mod ping;
 mod private_chat;
@@ -20,6 +21,7 @@ mod publish;
 mod react;
 mod read;
 mod retract;
+mod room;
 mod rooms;
 mod typing;
 mod unread;
@@ -41,6 +43,7 @@ pub use joined::{Features, Joined, RECEIVED, RESUME};
 pub use leave::{Leave, LeaveAck};
 pub use markers::{MAX_MARKERS, Marker, Markers, MarkersAck};
 pub use members::{MAX_MEMBERS, Members, MembersAck};
+pub use moderate::{Moderate, check_action, until};
 pub use page::{MAX_PAGE_BYTES, MIN_PAGE_BYTES};
 pub use ping::{Ping, PingAck};
 pub use private_chat::PrivateChat;
@@ -48,6 +51,7 @@ pub use publish::PublishAck;
 pub use react::{MAX_REACTION_BYTES, MAX_REACTIONS, React, reaction};
 pub use read::{Read, ReadUpTo};
 pub use retract::{MAX_REASON_BYTES, Retract, reason};
+pub use room::{RightsAck, Room, slow_mode, topic as room_topic};
 pub use rooms::{ListedRoom, MAX_ROOMS, Rooms, RoomsAck};
 pub use typing::Typing;
 pub use unread::{MAX_UNREAD_ROOMS, Unread, UnreadAck, UnreadInRoom, UnreadOfPeer};
@@ -160,6 +164,5 @@ macro_rules! requests {
 
 requests! {
     Enter, Leave, GroupChat, PrivateChat, Auth, Typing, History, Members, Read, Ping, Markers, Edit, Retract, React,
-    Rooms,
-    Unread,
+    Rooms, Unread, Room, Moderate,
 }

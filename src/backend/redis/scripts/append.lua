@@ -3,7 +3,8 @@
 -- ordinary is left to publish.lua, which follows and goes on from there.
 --
 -- KEYS: for each log of each item its meta (hash) and log (stream of <seq>-0), and if the item has a dedupe key, d0 and d1
---       (hashes), and if the item is a change or has links the hash of changes (see change.lua).
+--       (hashes), and if the item is a change or has links the hash of changes (see change.lua). Then, if the item names the rights of
+--       the room, the two keys of these (see rights.lua), and if it changes them the members of the room (zset).
 -- ARGV: max messages, max age in ms, max bytes, dedupe window in ms, number of the current window (empty: by the clock of
 --       Redis), 1 if the memory for messages is used up, max messages and max bytes in the first of two logs while its user
 --       has never connected, 1 if a node of an earlier version runs, the command that publishes; then the items, one after
@@ -16,11 +17,15 @@
 --       extra (of an edit the id that has to be the last one, or empty; of a reaction its user), of an edit the most bytes of the
 --       message with the new text; 32 if it is a message with links,
 --       which two more arguments list: the ids of the messages that it answers, and the users that it mentions, with newlines
---       between them.
+--       between them; 64 if it names the rights of the room, with two more arguments: who asks (see rights.lua), and the author of a
+--       message that a moderator takes back (empty otherwise); 128 if it is an entry about these rights, which six more arguments
+--       describe: room, the action, or note for one that is about no room; the other user (of a room: the owner of a new one), and then of
+--       a room kind, topic with a t before it, and slow mode, of an action the role, when it ends in Unix ms (empty: never), and nothing.
 -- Returns for each item an error, or the text `<epoch> <seq> <message id> <sent_at> <duplicate> <begun>`: of the last log, 1 if
 -- all logs already held the message, and the number of logs that were empty before. For the first of two calls, a newline and the
 -- body follow, if it is not the one that was given. A text that begins with `!` says why nothing was stored: notfound, author, gone,
--- late, large, many, `conflict <id>` with a newline and the present text, `unchanged <epoch>`.
+-- late, large, many, `conflict <id>` with a newline and the present text, `unchanged <epoch>`, and what rights.lua says; or rights: the
+-- room has rights, and the item has to name them.
 
 local HEADER = 10
 local call, pack, unpack_state = redis.call, cmsgpack.pack, cmsgpack.unpack
@@ -41,7 +46,7 @@ local function next_record(log, id)
   return seq, log[EPOCH] .. ' ' .. seq .. ' ' .. id .. ' '
 end
 
--- Appends a message, or a change, to a log and publishes it. Entries before `min_id`, if there is one, are deleted. Returns an
+-- Appends a message, a change, or an entry about rights to a log and publishes it. Entries before `min_id`, if there is one, are deleted. Returns an
 -- error if nothing was written.
 local function append(log, key, seq, start, id, body, channel, min_id, is_change)
   local prev, bytes, at, added = log[ID], log[BYTES] + #body, log[AT], nil
@@ -62,7 +67,7 @@ local function append(log, key, seq, start, id, body, channel, min_id, is_change
   local messages, changes = log[MESSAGES], log[CHANGES]
   if messages and is_change then changes = changes + 1 elseif messages then messages = messages + 1 end
   call('HSET', KEYS[key], 'z', pack(seq, log[EPOCH], id, bytes, log[FIRST], log[FIRST_AT], at, log[WINDOW],
-    log[HAS_PREVIOUS], log[HASH_ENDS], log[OLDER_WINDOW], log[EXTEND_AT], messages, changes), 's', seq,
+    log[HAS_PREVIOUS], log[HASH_ENDS], log[OLDER_WINDOW], log[EXTEND_AT], messages, changes), 's', log.has_rights and RIGHTS .. seq or seq,
     'b', string.format('%d', bytes), 'i', id, 'a', at_text)
   call(publish_command, channel, 'M ' .. start .. (prev == '' and '-' or prev) .. ' ' .. at_text .. '\n' .. body)
 end
@@ -72,7 +77,8 @@ local function read_ordinary(key, id, size, field, found)
   if not found[1] or found[4] then return end
   local log = { unpack_state(found[1]) }
   local seq, first = log[SEQ], log[FIRST]
-  if seq ~= found[2] or first ~= found[3] or log[ID] >= id then return end
+  log.has_rights = found[2] == RIGHTS .. seq
+  if seq ~= found[2] and not log.has_rights or first ~= found[3] or log[ID] >= id then return end
   local held = log[MESSAGES] or seq - first + 1
   if seq - first < 0 or held + 1 > max_count or seq % block == 0 or seq + 0 >= MAX_INT or log[AT] > MAX_INT
     or log[FIRST_AT] > log[AT] or log[BYTES] < 0 or log[BYTES] + size > max_bytes or log[FIRST_AT] <= oldest_at
@@ -88,7 +94,8 @@ end
 -- Handles an item whose arguments begin at `at`, and its keys at `key`. Returns nothing if it is not ordinary.
 local function append_ordinary(at, key)
   local terms = ARGV[at + 5]
-  if terms == '2' or terms == '6' or #terms > 1 then return end
+  local names_rights = terms == '64' or terms == '65'
+  if terms == '2' or terms == '6' or #terms > 1 and not names_rights then return end
   local id, sent_at, body, field, hash = ARGV[at + 3], ARGV[at + 4], ARGV[at + 6], nil, nil
   local other_key = key + 2
   if ARGV[at + 1] ~= '' then field, other_key, hash = 'h' .. ARGV[at + 1], key + 4, 2 + window_number % 2 end
@@ -97,11 +104,19 @@ local function append_ordinary(at, key)
   if ARGV[at] == '1' then
     local log = read_ordinary(key, id, #body, field, found)
     if not log then return end
+    local rights
+    if log.has_rights then
+      if not names_rights then return '!rights' end
+      rights = read_rights(KEYS[other_key], ARGV[at + 9], '')
+      -- It may be a repeat, which is answered all the same.
+      if refuse_writing(rights, 'w', KEYS[other_key + 1]) then return end
+    end
     local seq, start = next_record(log, id)
     -- This is also the look for a repeat.
     if field and call('HSETNX', KEYS[key + hash], field, start .. sent_at) == 0 then return end
     local failed = append(log, key, seq, start, id, body, ARGV[at + 7])
     if failed and field then call('HDEL', KEYS[key + hash], field) end
+    if not failed then note_message(rights, KEYS[other_key + 1]) end
     return failed or start .. sent_at .. ' 0 0'
   end
   local log = read_ordinary(key, id, #body, field, found)
@@ -133,8 +148,14 @@ local function reply_with(is_done, reply)
   end
   replies[#replies + 1] = reply
   local logs, terms = ARGV[at] + 0, ARGV[at + 5] + 0
-  key = key + logs * ((ARGV[at + 1] == '' and 2 or 4) + (terms >= 16 and 1 or 0))
-  at = at + 7 + 2 * logs + (terms >= 32 and 2 or terms >= 16 and 7 or 0)
+  local rights_keys, rights_arguments = 0, 0
+  if terms >= 128 then
+    rights_keys, rights_arguments, terms = 3, 8, terms - 192
+  elseif terms >= 64 then
+    rights_keys, rights_arguments, terms = 2, 2, terms - 64
+  end
+  key = key + logs * ((ARGV[at + 1] == '' and 2 or 4) + (terms >= 16 and 1 or 0)) + rights_keys
+  at = at + 7 + 2 * logs + (terms >= 32 and 2 or terms >= 16 and 7 or 0) + rights_arguments
 end
 
 -- Handles the item in hand, and goes on. Returns nothing if it is not ordinary.

@@ -10,7 +10,7 @@
 -- the form of XRANGE: what stands in the place of an erased one looks like it. For messages with their changes, other entries are
 -- left out; then come the lowest and the highest seq that were looked at, and for each message: id and text of the last edit (or
 -- empty), 1 if it was retracted, the number of messages that answer it, then the reaction, the number of users, and 1 if the reader
--- is one, for each reaction.
+-- is one, for each reaction. At the end, 1 if the room has rights.
 
 -- As many entries are looked at in one call, if it is for messages.
 local MAX_LOOKED_AT = 4096
@@ -21,7 +21,7 @@ local log = read_log(KEYS[1], KEYS[2], ARGV[1])
 local max_messages, max_age = tonumber(ARGV[2]), tonumber(ARGV[3])
 local direction, from_seq, max_entries, max_bytes = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local empty_ttl, is_folded, reader = tonumber(ARGV[8]), ARGV[9] == '1', ARGV[10]
-if log.has_changes and not KEYS[3] then return { '', 0, '', 0, {}, 0, 0, {} } end
+if log.has_changes and not KEYS[3] then return { '', 0, '', 0, {}, 0, 0, {}, 0 } end
 local has_expired = plan_trim(log, max_age, math.huge, math.huge)
 local seq = log[SEQ] + 0
 local first_seq = log[FIRST] + 0
@@ -165,7 +165,9 @@ end
 
 local ttl = not log.is_new and redis.call('PTTL', log.meta)
 if log.is_new then begin(log, max_age, true) end
-if seq == 0 and empty_ttl then
+if log.has_rights then
+  -- It stays: without it, the room would be open to all.
+elseif seq == 0 and empty_ttl then
   -- Anyone can enter rooms with invented names.
   if not ttl or ttl < empty_ttl / 2 then redis.call('PEXPIRE', log.meta, int(empty_ttl)) end
 elseif ttl and ttl < meta_ttl(max_age) - DAY then
@@ -179,4 +181,4 @@ if has_expired then
   redis.call('HSET', log.meta, 'f', log[FIRST], 'b', int(log[BYTES]), 'h', int(log[FIRST_AT]))
   if not log.is_older then redis.call('HSET', log.meta, 'z', cmsgpack.pack(unpack(log))) end
 end
-return { log[EPOCH], seq, log[ID], more, page, lowest, highest, folds }
+return { log[EPOCH], seq, log[ID], more, page, lowest, highest, folds, log.has_rights and 1 or 0 }

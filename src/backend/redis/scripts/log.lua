@@ -1,7 +1,7 @@
 -- Access to a log in all cases. This text follows state.lua, and precedes change.lua, publish.lua and history.lua, which
 -- use its functions.
 --
--- Fields of meta: e epoch, s seq of the newest entry, i its message id, b total bytes of the bodies in the log, f seq of
+-- Fields of meta: e epoch, s seq of the newest entry (after an R if the room has rights: see rights.lua), i its message id, b total bytes of the bodies in the log, f seq of
 --                 the oldest entry, h lower bound of the time at which it was stored, a time at which the newest was;
 --                 n only in the private log of a user who has never connected; z all of them except n (see state.lua);
 --                 y the bytes of each block of entries (see publish.lua); x 1 once there is a hash of changes (see change.lua); p the
@@ -67,9 +67,11 @@ end
 
 -- Reads the state of a log. Without a meta, the epoch of any remaining entries is unknown: the log starts again with the new
 -- epoch, once `begin` has been called. The state has the fields meta, stream, is_new, has_remains (of an earlier epoch),
--- is_older (a node of an earlier version wrote last) and is_unopened.
+-- is_older (a node of an earlier version wrote last), has_rights and is_unopened.
 local function read_log(meta, stream, new_epoch)
   local found = redis.call('HMGET', meta, unpack(META_FIELDS))
+  local has_rights = string.sub(found[2] or '', 1, 1) == RIGHTS
+  if has_rights then found[2] = string.sub(found[2], 2) end
   local log = read_state(meta, found)
   if not log and found[7] then
     log = { found[2], found[7], found[5] or fail(meta, 'i'), parse(meta, 'b', found[4]), found[3],
@@ -82,6 +84,7 @@ local function read_log(meta, stream, new_epoch)
     log.is_new, log.has_remains = true, kind == 'stream'
   end
   log.meta, log.stream, log.is_unopened, log.blocks = meta, stream, found[9], found[10]
+  log.has_rights = has_rights
   log.has_changes, log.floor = found[11] == '1', found[12] and parse(meta, 'p', found[12]) or 0
   local seq, first = parse(meta, 's', log[SEQ]), parse(meta, 'f', log[FIRST])
   if first < 1 or first > seq + 1 then fail(meta, 'f') end

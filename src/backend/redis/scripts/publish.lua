@@ -188,7 +188,7 @@ local function write(log, id, sent_at, body, field, is_change)
   -- An unused stream expires when all its entries have. The expiry is not extended each time, because it is an extra write.
   if must_extend then
     redis.call('PEXPIRE', log.stream, int(max_age + extension))
-    redis.call('PEXPIRE', log.meta, int(meta_ttl(max_age)))
+    if not log.has_rights then redis.call('PEXPIRE', log.meta, int(meta_ttl(max_age))) end
   end
   if field then write_record(log, field) end
 end
@@ -198,12 +198,13 @@ local function publish(at, key)
   local id, sent_at, body, count = ARGV[at + 3], ARGV[at + 4], ARGV[at + 6], ARGV[at] + 0
   local hash_field, key_field = 'h' .. ARGV[at + 1], 'k' .. ARGV[at + 2]
   local is_repeatable, terms = ARGV[at + 1] ~= '', ARGV[at + 5] + 0
-  local has_links = terms >= 32
-  local is_change = terms >= 16 and not has_links
+  local names_rights, is_of_rights = terms >= 64, terms >= 128
+  local has_links = terms % 64 >= 32
+  local is_change = terms % 32 >= 16 and not has_links
   terms = terms % 16
   local is_second, is_first, only_repeat, is_charged =
     terms == 8, terms % 8 >= 4, terms % 4 >= 2, terms % 2 == 1
-  local logs, missing, complete_log, begins_log, new_body = {}, 0, nil, false, ''
+  local logs, missing, complete_log, begins_log, new_body, rights = {}, 0, nil, false, '', nil
   for i = 1, count do
     local log = read_log(KEYS[key], KEYS[key + 1], ARGV[at + 6 + 2 * i])
     begins_log = begins_log or log.is_new
@@ -217,6 +218,10 @@ local function publish(at, key)
     if is_change or has_links then log.change_key, key = KEYS[key], key + 1 end
   end
   local last = logs[count]
+  local argument = at + 7 + 2 * count + (is_change and 7 or has_links and 2 or 0)
+  -- A note for one user is no message either.
+  local is_note = is_of_rights and ARGV[argument + 2] == 'note'
+  if last.has_rights and not names_rights then return '!rights' end
   if missing == 0 then
     if not is_first then return last.record .. ' 1 0' end
     local entry_id = last.record_seq .. '-0'
@@ -239,6 +244,25 @@ local function publish(at, key)
   else
     if only_repeat then return { err = 'NOREPEAT no log holds the message' } end
     if is_full then return full() end
+    if names_rights and (last.has_rights or is_of_rights) and not is_note then
+      local author, other = ARGV[argument + 1], is_of_rights and ARGV[argument + 3] or ''
+      rights = read_rights(KEYS[key], ARGV[argument], is_of_rights and other or author)
+      rights.target = other
+      local why_not
+      if is_of_rights and ARGV[argument + 2] == 'room' then
+        local is_empty = last[SEQ] == '0' and redis.call('ZCARD', KEYS[key + 2]) == 0
+        why_not = plan_room(rights, is_empty, ARGV[argument + 4], ARGV[argument + 5], ARGV[argument + 6], other)
+      elseif is_of_rights then
+        local until_ = ARGV[argument + 5] == '' and FOREVER or tonumber(ARGV[argument + 5])
+        why_not = plan_action(rights, ARGV[argument + 2], ARGV[argument + 4], until_)
+      else
+        local kind = is_change and ARGV[at + 10 + 2 * count]
+        local act = not is_change and 'w' or kind ~= 'R' and 'c' or author == '' and 'r' or 'm'
+        why_not = refuse_writing(rights, act, KEYS[key + 1])
+      end
+      if why_not == '!unchanged' then return '!unchanged ' .. last[EPOCH] end
+      if why_not then return why_not end
+    end
     if (count == 2 or is_first) and is_charged and logs[1].is_unopened and is_inbox_full(logs[1], #body) then
       return { err = 'INBOXFULL the user has never connected' }
     end
@@ -273,8 +297,9 @@ local function publish(at, key)
   for _, log in ipairs(logs) do
     if not log.record then
       if has_links then log.links = read_links(log, ARGV[base], ARGV[base + 1], max_bytes) end
-      if log.links then count_changes(log) end
-      plan(log, #body, is_change and 0 or 1, is_change and log.change.erased or {})
+      if log.links or is_of_rights then count_changes(log) end
+      log.has_rights = log.has_rights or is_of_rights and not is_note
+      plan(log, #body, (is_change or is_of_rights) and 0 or 1, is_change and log.change.erased or {})
       if log.begins then begun = begun + 1 end
     end
   end
@@ -283,10 +308,12 @@ local function publish(at, key)
     if not log.record then
       local seq = next_record(log, id)
       local field = is_repeatable and (has_older_nodes and key_field or hash_field)
-      local failed = write(log, id, sent_at, body, field, is_change)
+      local failed = write(log, id, sent_at, body, field, is_change or is_of_rights)
       if failed then return failed end
       if is_change then apply_change(log, logs.change, id, seq, changes_ttl) end
       if log.links then apply_links(log, changes_ttl) end
+      if is_of_rights then redis.call('HSET', log.meta, 'x', 1) end
+      if is_of_rights and not is_note then apply_rights(rights, log) else note_message(rights, KEYS[key + 1]) end
       if log.is_new and (i < count or is_first) and not complete_log then redis.call('HSET', log.meta, 'n', 1) end
     end
   end

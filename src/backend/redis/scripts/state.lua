@@ -15,6 +15,8 @@
 -- message was changed, also how many messages the stream holds, and how many changes.
 local SEQ, EPOCH, ID, BYTES, FIRST, FIRST_AT, AT, WINDOW, HAS_PREVIOUS, HASH_ENDS, OLDER_WINDOW, EXTEND_AT, MESSAGES,
   CHANGES = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
+-- What stands before the seq in field s of a room with rights (see rights.lua).
+local RIGHTS = 'R'
 -- Above it, `n + 1 == n` may be true, and a loop over `seq` would never end.
 local MAX_INT = 2 ^ 53 - 1
 

@@ -5,12 +5,12 @@
 --       script returns an empty epoch if the log has such a hash (see history.lua).
 -- ARGV: max messages, max age in ms, epoch (may be empty) and seq of the marker, the user.
 -- Returns epoch, seq and message id of the top, the number of messages, and how many of them mention the user: of those, at most
--- the newest 100 of the log are counted. Returns nothing if there is no log.
+-- the newest 100 of the log are counted; then 1 if the room has rights. Returns nothing if there is no log.
 
 local max_messages, max_age = tonumber(ARGV[1]), tonumber(ARGV[2])
 local log = read_log(KEYS[1], KEYS[2], '')
 if log.is_new then return end
-if log.has_changes and not KEYS[3] then return { '', 0, '', 0, 0 } end
+if log.has_changes and not KEYS[3] then return { '', 0, '', 0, 0, 0 } end
 plan_trim(log, max_age, math.huge, math.huge)
 local seq = log[SEQ] + 0
 -- A marker beyond the top is of messages that the log has lost: what is there now has been read as far as anyone can tell.
@@ -53,4 +53,4 @@ if unread > 0 and log.has_changes then
     if place > marker then mentions = mentions + 1 end
   end
 end
-return { log[EPOCH], seq, log[ID], unread, mentions }
+return { log[EPOCH], seq, log[ID], unread, mentions, log.has_rights and 1 or 0 }

@@ -1,5 +1,5 @@
-//! Which logs have changes of messages. Owns a bounded memory of them, so that a page of such a log is one call and not two; a log
-//! that is not in it costs one more call. Used by the broker.
+//! Logs that are known to have more keys than others. Owns a bounded memory of them, so that what is done with such a log is one call and
+//! not two; a log that is not in it costs one more call. Used by the broker.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,12 +9,12 @@ use crate::protocol::Topic;
 /// The most logs that are remembered. Above it, all are forgotten.
 const MAX_TOPICS: usize = 10_000;
 
-/// The logs that are known to have changes.
+/// The logs that are known to have them.
 #[derive(Default)]
-pub(super) struct ChangedTopics(Mutex<HashSet<Topic>>);
+pub(super) struct KnownTopics(Mutex<HashSet<Topic>>);
 
-impl ChangedTopics {
-    /// Whether this log is known to have changes.
+impl KnownTopics {
+    /// Whether this log is known to have them.
     pub(super) fn has(&self, topic: &Topic) -> bool {
         self.lock().contains(topic)
     }

@@ -1,0 +1,123 @@
+//! `Room` and `Moderate`, and what rights mean to who enters or reads a room. Owns who may ask for what; the store decides by the roles.
+//! Called by `dispatch` and by the other requests.
+
+use super::{Handle, Id, Reply, Result, Session, ack};
+use crate::backend::{Asker, UserRights, unix_ms};
+use crate::chat::error::RequestError;
+use crate::chat::join::taken_out;
+use crate::chat::membership::MemberGuard;
+use crate::chat::reading::check_reading;
+use crate::chat::room_updates::{Caller, RoomUpdate, UserAction, shown_end};
+use crate::protocol::requests::{Moderate, RightsAck, Room, check_action};
+use crate::protocol::{ErrorCode, RequestId, Role, RoomName, RoomRights, UserName, Word};
+
+impl Handle for Room {
+    async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
+        session.check_names_are_proved()?;
+        session.node.rooms.check_may_change(&self.room)?;
+        let Self { sender_username: user, room, kind, topic, slow_mode_ms } = self;
+        let topic = topic.as_deref();
+        // A new room needs a kind, and of another one only an owner changes it.
+        let owner = kind.map(|_| &user);
+        let update = RoomUpdate { room: &room, kind, topic, slow_mode_ms, owner };
+        let is_new = kind.is_some() && session.node.backend.broker.rights(&room, &user).await?.is_none();
+        let caller = session.caller(id, &user);
+        let stored = match is_new {
+            true => session.node.make_room(&update, (&user, &caller)).await?,
+            false => session.node.update_room(&update, &caller).await?,
+        };
+        session.span.stored(stored.position.message_id, stored.duplicate || stored.is_unchanged);
+        Ok(ack::<Self>(id, &RightsAck::from(stored)))
+    }
+}
+
+impl Handle for Moderate {
+    async fn handle(self, session: &mut Session, id: Id<'_>) -> Result<Reply> {
+        session.check_names_are_proved()?;
+        let Self { sender_username: user, room, action, target_username: target, role, until, reason } = self;
+        check_action(action, role, until).map_err(|why| RequestError::new(ErrorCode::InvalidMessage, why))?;
+        let room = match room {
+            Some(room) => room,
+            None => session.membership(None)?,
+        };
+        let reason = reason.as_deref();
+        let action = UserAction { room: &room, action, target: &target, role, until, reason };
+        let caller = session.caller(id, &user);
+        let stored = session.node.act_on_user(&action, &caller).await?;
+        session.span.stored(stored.position.message_id, stored.duplicate || stored.is_unchanged);
+        Ok(ack::<Self>(id, &RightsAck::from(stored)))
+    }
+}
+
+/// What the `Ack` of `Enter` says of a room with rights.
+pub(super) fn shown(rights: &UserRights) -> RoomRights {
+    let muted_until = shown_end(rights.user.muted_until, unix_ms());
+    RoomRights {
+        kind: Word::Known(rights.kind),
+        topic: rights.topic.clone(),
+        slow_mode_ms: (rights.slow_mode_ms > 0).then_some(rights.slow_mode_ms),
+        role: rights.user.role.map(Word::Known),
+        muted_until,
+    }
+}
+
+impl Session {
+    /// Roles belong to names, and without authentication anyone can use any name.
+    fn check_names_are_proved(&self) -> Result<()> {
+        if self.node.config().auth.enabled {
+            return Ok(());
+        }
+        let message = "this node does not check names (auth.enabled is off), so no user has a role";
+        Err(RequestError::new(ErrorCode::Forbidden, message))
+    }
+
+    /// Who asks for an entry about rights.
+    fn caller<'a>(&mut self, id: Id<'a>, user: &'a UserName) -> Caller<'a> {
+        let (asker, owner) = (self.asker(user), Some(self.owner(user)));
+        let client_id = id.map(RequestId::as_str);
+        Caller { asker, by: Some(user), client_id, owner, message_id: self.span.message_id() }
+    }
+
+    /// A member is about to enter. If the room has rights, checks that the user may, accepts an invitation, and returns what the room is
+    /// to the user.
+    pub(super) async fn enter_with_rights(
+        &self,
+        member: &MemberGuard,
+        room: &RoomName,
+        user: &UserName,
+    ) -> Result<Option<RoomRights>> {
+        let topic = &member.hold.topic;
+        if !topic.has_rights() {
+            return Ok(None);
+        }
+        let broker = &self.node.backend.broker;
+        let Some(mut rights) = broker.rights(room, user).await? else { return Ok(None) };
+        let asker = self.asker(user);
+        if rights.user.role == Some(Role::Invited) && asker == Asker::User(user.clone()) {
+            rights = self.accept(room, user, rights).await?;
+        }
+        check_reading(&asker, &rights)?;
+        if topic.set_rights(self.outbox(), &rights) {
+            Ok(Some(shown(&rights)))
+        } else {
+            Err(taken_out().into())
+        }
+    }
+
+    /// The user was invited, and is a member from now on.
+    async fn accept(&self, room: &RoomName, user: &UserName, rights: UserRights) -> Result<UserRights> {
+        if rights.user.is_banned(unix_ms()) {
+            return Ok(rights);
+        }
+        self.node.accept_invitation(room, user).await?;
+        Ok(self.node.backend.broker.rights(room, user).await?.unwrap_or(rights))
+    }
+
+    /// Whether the user may have what was just read of a room with rights.
+    pub(super) async fn check_may_read(&self, room: &RoomName, user: &UserName) -> Result<()> {
+        match self.node.backend.broker.rights(room, user).await? {
+            Some(rights) => check_reading(&self.asker(user), &rights),
+            None => Ok(()),
+        }
+    }
+}
