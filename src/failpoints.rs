@@ -35,6 +35,10 @@ pub enum Failpoint {
     LocalRevoke,
     /// A page of history is the one that the node read the last time.
     StalePage,
+    /// Who asks has the rights of the server API.
+    IgnoreRights,
+    /// A member is not taken out at the entry that says so.
+    KeepMembers,
 }
 
 impl Failpoint {

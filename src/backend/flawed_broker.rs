@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    BackendError, Broker, Deliver, MessagePage, Notice, Page, PageLimit, Publish, Range, RoomClaim,
+    Asker, BackendError, Broker, Deliver, MessagePage, Notice, Page, PageLimit, Publish, Range, RoomClaim,
     RoomUsers, Stored, Unread, UserRights,
 };
 use crate::failpoints::{self, Failpoint};
@@ -58,6 +58,9 @@ impl Broker for FlawedBroker {
         }
         if failpoints::is(Failpoint::NoDedupe) {
             publish.dedupe_key = None;
+        }
+        if failpoints::is(Failpoint::IgnoreRights) {
+            publish.asker = Asker::Server;
         }
         self.broker.publish(publish).await
     }

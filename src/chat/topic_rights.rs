@@ -9,6 +9,7 @@ use super::outbox::Outbox;
 use super::topic::{LocalTopic, State};
 use super::topic_member::{Member, MemberState};
 use crate::backend::{UserRights, unix_ms};
+use crate::failpoints::{self, Failpoint};
 use crate::protocol::events::{Removed, RemovedBy};
 use crate::protocol::stored_rights::RightsChange;
 use crate::protocol::{ConnectionId, MessageId, Role, RoomKind, UserName, encode};
@@ -36,6 +37,9 @@ impl LocalTopic {
     /// An entry about rights was delivered: takes the members out that may not stay.
     pub(super) fn apply_rights(&self, state: &mut State, id: MessageId, change: &RightsChange) {
         state.has_rights = true;
+        if failpoints::is(Failpoint::KeepMembers) {
+            return;
+        }
         let mut out = Vec::new();
         for (member_id, member) in &mut state.members {
             if let Some(action) = member.rights.apply(id, change, member.outbox.user()) {

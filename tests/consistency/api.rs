@@ -38,7 +38,8 @@ impl Api {
         matches!(self.call("DELETE", &path, None).await, Some((204, _)))
     }
 
-    async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Option<(u16, String)> {
+    /// One call of the next node; none if no complete answer comes in time.
+    pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Option<(u16, String)> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         http(self.nodes[turn % self.nodes.len()], method, path, Some(&self.admin_key), body).await
     }

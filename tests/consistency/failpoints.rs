@@ -68,6 +68,7 @@ impl Flaw {
             Failpoint::TrustStall => (Fault::PauseMaster, 20, &[Check::LostAcknowledged]),
             Failpoint::RotateLate => (Fault::ShardStuck, 38, &[Check::Duplicate]),
             Failpoint::LocalRevoke => (Fault::None, 9, &[Check::Revocation]),
+            Failpoint::IgnoreRights | Failpoint::KeepMembers => (Fault::None, 4, &[Check::Rights]),
             Failpoint::StalePage => (Fault::None, 4, &[Check::Changes, Check::ErasedText]),
         }
     }

@@ -10,6 +10,8 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::guarded_event::GuardedEvent;
+
 pub use crate::kind::{Kind, Shown};
 
 /// Microseconds since the start of the run, on one monotonic clock, because all clients are in this process.
@@ -195,6 +197,8 @@ pub enum Event {
     Holds { node: u8, pid: u32, end: bool, resources: Resources },
     /// A line with a panic in the output of a node.
     Panicked { node: u8, line: String },
+    /// Something happened to the room with rights.
+    Guarded(GuardedEvent),
     /// A raw log, read from Redis at the end of the run.
     Log { topic: Topic, epoch: u64, entries: Vec<LogEntry> },
 }

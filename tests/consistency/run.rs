@@ -15,6 +15,8 @@ use crate::api::Api;
 use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::fault::Fault;
+use crate::guarded;
+use crate::guarded_log;
 use crate::history::{Event, History, Recorder, Topic};
 use crate::injector::Injector;
 use crate::process::NodeSettings;
@@ -145,6 +147,7 @@ async fn phases(
     phase.send_replace(Phase::Publish);
     let mut revoker = tokio::task::JoinSet::new();
     revoker.spawn(revoke(context.clone(), sizes, rng.random()));
+    let mut guarded = guarded::spawn(&context, &mut rng);
 
     let start = Instant::now();
     let mut end = start + plan.lasts;
@@ -186,6 +189,9 @@ async fn phases(
     }
     revoker.shutdown().await;
     phase.send_replace(Phase::Settle);
+    while let Some(guest) = guarded.join_next().await {
+        guest.map_err(std::io::Error::other)?;
+    }
     wait_for_quiet(&context.recorder, Duration::from_secs(2), Duration::from_secs(20)).await;
     phase.send_replace(Phase::Resume);
     wait_for_quiet(&context.recorder, Duration::from_secs(3), Duration::from_secs(20)).await;
@@ -317,6 +323,16 @@ async fn record_logs(cluster: &Cluster, context: &RunContext, users: &[u16]) -> 
         if let Some(log) = read.map_err(std::io::Error::other)? {
             context.recorder.record(log);
         }
+    }
+    let mut read = Ok(None);
+    for connection in &mut connections {
+        read = guarded_log::read(connection, PREFIX).await;
+        if !read.as_ref().is_err_and(|error| error.code() == Some("MOVED")) {
+            break;
+        }
+    }
+    if let Some(log) = read.map_err(std::io::Error::other)? {
+        context.recorder.record(log);
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::history::SECOND;
 use crate::report::Report;
 
 /// The checks that examine at least one case in every run, whatever its fault.
-const ALWAYS: [Check; 12] = [
+const ALWAYS: [Check; 13] = [
     Check::LostAcknowledged,
     Check::LostAtMember,
     Check::Duplicate,
@@ -21,6 +21,7 @@ const ALWAYS: [Check; 12] = [
     Check::Resources,
     Check::Changes,
     Check::ErasedText,
+    Check::Rights,
 ];
 
 /// The largest memory of a node with clients that read nothing.

@@ -55,6 +55,13 @@ pub enum Frame {
         reason: Reason,
         next: Place,
     },
+    /// An entry about the rights of a room.
+    Rights {
+        at: Place,
+        message_id: Uuid,
+    },
+    /// The connection is no longer in a room.
+    Removed,
     /// Presence, typing, markers, pongs.
     Other,
     /// The connection ended: the close code, and how long the node asks the client to wait.
@@ -205,6 +212,11 @@ fn parse(text: &str, user: u16) -> Option<Frame> {
             let next = Place { epoch: epoch(gap.epoch)?, seq: gap.next_seq };
             Frame::Gap { topic, reason: reason(gap.reason)?, next }
         }
+        "Room" | "Moderation" => {
+            let at: At<'_> = serde_json::from_str(body).ok()?;
+            Frame::Rights { at: Place { epoch: epoch(at.epoch)?, seq: at.seq }, message_id: at.message_id }
+        }
+        "Removed" => Frame::Removed,
         "Enter" | "Leave" | "Typing" | "Read" => Frame::Other,
         _ => return None,
     })

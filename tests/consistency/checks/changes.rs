@@ -29,6 +29,8 @@ struct View {
     replayed: Option<u64>,
     /// From here on, entries may come one by one all the same: the client sent a late position.
     late: Option<u64>,
+    /// When the last join was sent.
+    asked: Micros,
     entries: BTreeMap<u64, Entry>,
 }
 
@@ -42,25 +44,31 @@ impl View {
     }
 }
 
-/// Whether the log has at the end what a client was shown at this time: it was not rolled back, and not dropped from a full log.
-fn is_certain(index: &Index<'_>, changes: &Changes<'_>, at: Micros, shown: &Shown) -> bool {
+/// Whether the log has at the end what a client asked for and was shown at these times: it was not rolled back, and not dropped from a
+/// full log.
+fn is_certain(
+    index: &Index<'_>,
+    changes: &Changes<'_>,
+    (asked, at): (Micros, Micros),
+    shown: &Shown,
+) -> bool {
     let is_held = changes.log.by_message.contains_key(&shown.message_id);
-    !index.may_roll_back(at) && (is_held || !index.trims(changes.log))
+    !index.may_roll_back(asked, at) && (is_held || !index.trims(changes.log))
 }
 
 /// C14: a message is shown to a client that asked for the newest ones as it was then. At the end, a client that has received everything
 /// since some place has all messages since then as the log has them.
 fn views(index: &Index<'_>, logs: &HashMap<Topic, Changes<'_>>, findings: &mut Findings) {
     let mut views: BTreeMap<(u32, Topic), View> = BTreeMap::new();
-    let mut asked: HashMap<(u32, Topic), (u32, Option<u64>)> = HashMap::new();
+    let mut asked: HashMap<(u32, Topic), (u32, Option<u64>, Micros)> = HashMap::new();
     for line in &index.history.lines {
         match &line.event {
             Event::Join { client, topic, history, since, .. } => {
-                asked.insert((*client, *topic), (*history, since.map(|since| since.seq)));
+                asked.insert((*client, *topic), (*history, since.map(|since| since.seq), line.at));
             }
             Event::Joined { client, topic, top, verdict, already, .. } => {
                 let view = views.entry((*client, *topic)).or_default();
-                let (history, since) = asked.get(&(*client, *topic)).copied().unwrap_or_default();
+                let (history, since, sent) = asked.get(&(*client, *topic)).copied().unwrap_or_default();
                 let replayed = (history > 0).then_some(top.seq);
                 // If their end was rolled back, the node sends entries in their place.
                 let late = index.rollback_of(top.message_id).map(|_| 0);
@@ -70,12 +78,12 @@ fn views(index: &Index<'_>, logs: &HashMap<Topic, Changes<'_>>, findings: &mut F
                     Some(Verdict::Recovered) => (view.replayed, view.late) = (None, None),
                     None => {
                         view.begin(top.place(), replayed);
-                        view.late = late;
+                        (view.late, view.asked) = (late, sent);
                     }
                     Some(Verdict::Not { next_seq, .. }) => {
                         let before = Place { epoch: top.epoch, seq: next_seq.saturating_sub(1) };
                         view.begin(if history > 0 { top.place() } else { before }, replayed);
-                        view.late = late;
+                        (view.late, view.asked) = (late, sent);
                     }
                 }
             }
@@ -106,7 +114,7 @@ fn views(index: &Index<'_>, logs: &HashMap<Topic, Changes<'_>>, findings: &mut F
                     let unchanged =
                         || Shown { message_id: *message_id, text: *id, is_retracted, ..Shown::default() };
                     let shown = shown.clone().unwrap_or_else(unchanged);
-                    if !is_certain(index, changes, line.at, &shown) {
+                    if !is_certain(index, changes, (view.asked, line.at), &shown) {
                         continue;
                     }
                     findings.look(Check::Changes);
@@ -164,7 +172,7 @@ fn pages(index: &Index<'_>, logs: &HashMap<Topic, Changes<'_>>, findings: &mut F
         let is_settled = settled.get(&topic).is_none_or(|at| asked > at);
         let from = if is_settled { changes.log.top() } else { 0 };
         for shown in messages {
-            if !is_settled && !is_certain(index, changes, line.at, shown) {
+            if !is_settled && !is_certain(index, changes, (*asked, line.at), shown) {
                 continue;
             }
             findings.look(Check::Changes);

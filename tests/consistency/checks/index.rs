@@ -185,9 +185,9 @@ impl<'a> Index<'a> {
         self.rollback_between(sent, *first)
     }
 
-    /// Whether what a client received at this time may have been rolled back later.
-    pub fn may_roll_back(&self, at: Micros) -> bool {
-        self.rollback_between(at, at).is_some()
+    /// Whether what a client asked for and received at these times may have been rolled back since it was read.
+    pub fn may_roll_back(&self, asked: Micros, at: Micros) -> bool {
+        self.rollback_between(asked, at).is_some()
     }
 
     fn rollback_between(&self, sent: Micros, seen: Micros) -> Option<&Window> {

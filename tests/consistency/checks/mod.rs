@@ -1,4 +1,4 @@
-//! The fifteen checks, each a pure function over a history. Owns their names, their common types and their order; runs no
+//! The sixteen checks, each a pure function over a history. Owns their names, their common types and their order; runs no
 //! program. Called at the end of a run, by `check FILE` on a saved history, and by the tests of each check.
 
 mod answers;
@@ -10,6 +10,7 @@ mod log;
 mod order;
 mod presence;
 mod resources;
+mod rights;
 #[cfg(test)]
 mod sample;
 mod session;
@@ -39,10 +40,11 @@ pub enum Check {
     Resources,
     Changes,
     ErasedText,
+    Rights,
 }
 
 impl Check {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::LostAcknowledged,
         Self::LostAtMember,
         Self::Duplicate,
@@ -58,6 +60,7 @@ impl Check {
         Self::Resources,
         Self::Changes,
         Self::ErasedText,
+        Self::Rights,
     ];
 }
 
@@ -79,6 +82,7 @@ impl fmt::Display for Check {
             Self::Resources => "C13 resources",
             Self::Changes => "C14 changes",
             Self::ErasedText => "C15 erased text",
+            Self::Rights => "C16 rights",
         })
     }
 }
@@ -132,6 +136,7 @@ pub fn all(history: &History) -> Findings {
     identity::check(&index, &mut findings);
     resources::check(&index, &mut findings);
     changes::check(&index, &mut findings);
+    rights::check(&index, &mut findings);
     findings.found.sort_by_key(|finding| finding.at);
     findings
 }

@@ -74,7 +74,8 @@ impl Client {
             },
             // Concerns the connection and no request: the node delays it.
             Frame::Error { id: None, .. } => {}
-            Frame::Other => {}
+            // Only the room with rights has these.
+            Frame::Rights { .. } | Frame::Removed | Frame::Other => {}
             Frame::Closed { code, retry_after } => {
                 let away = retry_after.unwrap_or_default().min(Duration::from_secs(2));
                 return Some(Leaving::Lost(code, away));
