@@ -135,6 +135,7 @@ fn claimed(since: &str) {
             entries: Vec::new(),
             more: false,
             has_changes: false,
+            has_rights: false,
         };
         let is_start = claim.epoch.is_some() && claim.seq == 0;
         assert_eq!(continuity(&Cursor::from(claim), &page).is_none(), is_start);
@@ -171,7 +172,7 @@ impl Log {
     fn page(&self, after: u64) -> Page {
         let start = usize::try_from(after).unwrap_or(usize::MAX).max(self.first_held).min(self.ids.len());
         let entries = (start + 1..=self.ids.len()).map(|seq| self.entry(seq)).collect();
-        Page { top: self.at(self.ids.len()), entries, more: false, has_changes: false }
+        Page { top: self.at(self.ids.len()), entries, more: false, has_changes: false, has_rights: false }
     }
 }
 
