@@ -77,8 +77,11 @@ local function read_ordinary(key, id, size, field, found)
   if not found[1] or found[4] then return end
   local log = { unpack_state(found[1]) }
   local seq, first = log[SEQ], log[FIRST]
-  log.has_rights = found[2] == RIGHTS .. seq
-  if seq ~= found[2] and not log.has_rights or first ~= found[3] or log[ID] >= id then return end
+  if seq ~= found[2] then
+    log.has_rights = found[2] == RIGHTS .. seq
+    if not log.has_rights then return end
+  end
+  if first ~= found[3] or log[ID] >= id then return end
   local held = log[MESSAGES] or seq - first + 1
   if seq - first < 0 or held + 1 > max_count or seq % block == 0 or seq + 0 >= MAX_INT or log[AT] > MAX_INT
     or log[FIRST_AT] > log[AT] or log[BYTES] < 0 or log[BYTES] + size > max_bytes or log[FIRST_AT] <= oldest_at
