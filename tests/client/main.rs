@@ -11,4 +11,5 @@ mod messages;
 mod program;
 mod received;
 mod requests;
+mod rights;
 mod tokens;

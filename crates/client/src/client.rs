@@ -22,6 +22,9 @@ use crate::pending::new_id;
 use crate::requests;
 use crate::sending::{Changing, FateSender, SendError, Sending};
 
+// Another part of the `impl`, which is too long for one file.
+mod rights;
+
 /// Old messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

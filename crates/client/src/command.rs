@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chatnode_protocol::requests::Features;
-use chatnode_protocol::{Ack, MessageId, RequestId, RoomName, Topic, UserName};
+use chatnode_protocol::{Ack, MessageId, RequestId, RoomName, RoomRights, Topic, UserName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::address::BearerToken;
@@ -42,6 +42,8 @@ pub(crate) enum Command {
     },
     Join(RoomName, Reply<()>),
     Leave(RoomName, Reply<()>),
+    /// Say what a room is to the user.
+    Rights(RoomName, Reply<Option<RoomRights>>),
     /// Send this request, and pass its answer on.
     Ask {
         id: RequestId,

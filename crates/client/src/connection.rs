@@ -275,6 +275,9 @@ impl Connection {
                 self.waiting.joined(&room, &Err(RequestError::Left));
                 let _dropped = reply.send(Ok(()));
             }
+            Command::Rights(room, reply) => {
+                let _dropped = reply.send(Ok(model.rights(&room).cloned()));
+            }
             Command::Close(timeout, reply) => self.close(timeout, Some(reply)),
             Command::Ask { id, frame, answered } => {
                 if model.is_live() {

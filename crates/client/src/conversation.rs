@@ -5,13 +5,14 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use chatnode_protocol::requests::Joined;
-use chatnode_protocol::{GapReason, MessageId, Position, RoomName, Topic, UserName, Word};
+use chatnode_protocol::{GapReason, MessageId, Position, RoomName, RoomRights, Topic, UserName, Word};
 
 use crate::attention::Attention;
 use crate::back_off::BackOff;
 use crate::event::{Event, Message};
 use crate::event_text::describe_gap;
 use crate::membership::Membership;
+use crate::own_rights::OwnRights;
 use crate::resume_point::ResumePoint;
 use crate::revisions::{Revision, Revisions};
 use crate::seen::Seen;
@@ -85,6 +86,8 @@ pub struct Conversation {
     pub membership: Membership,
     /// Of a room: its members, once they were asked for.
     pub members: Option<BTreeSet<UserName>>,
+    /// Of a room with rights: what it is, and what this user is there.
+    pub(crate) own_rights: OwnRights,
     /// Of a room: the position of the last message that came.
     resume: ResumePoint,
     /// Of a room that the node can't let the client into yet: this was reported.
@@ -110,6 +113,7 @@ impl Conversation {
             unread: 0,
             membership: Membership::Out(None),
             members: None,
+            own_rights: OwnRights::default(),
             resume: ResumePoint::default(),
             is_late: false,
             back_off: BackOff::default(),
@@ -131,6 +135,11 @@ impl Conversation {
         let read = self.attention.peer_read()?;
         let own = self.lines.iter().rev().filter_map(Line::message).filter(|message| message.sender == *me);
         own.map(Message::id).find(|id| *id <= read)
+    }
+
+    /// What the room is and what this user is there, if it has rights and the client is in it. A mute may have ended since.
+    pub fn rights(&self) -> Option<&RoomRights> {
+        self.own_rights.get()
     }
 
     /// Whether it is a room that the node refused to let the client into.
@@ -180,6 +189,7 @@ impl Conversation {
     /// The node refused to let the client into the room.
     pub(crate) fn refused(&mut self) {
         self.membership = Membership::Refused;
+        self.own_rights.forget();
     }
 
     /// The node removed the client from the room, which it enters again.

@@ -89,18 +89,17 @@ impl fmt::Display for Event {
             Self::ReadRoom { room, seq, .. } => write!(f, "#{room} was read up to number {seq}"),
             Self::ReadPrivate { reader, peer, .. } => write!(f, "{reader} has read the messages with {peer}"),
             Self::RoomChanged { room, by, kind, topic, slow_mode_ms } => {
-                write!(f, "{} changed #{room}:", actor(by.as_ref()))?;
-                if let Some(kind) = kind {
-                    write!(f, " it is {}", harmless(kind.as_str()))?;
-                }
-                if let Some(topic) = topic {
-                    write!(f, " topic {}", quote(topic))?;
-                }
-                match slow_mode_ms {
-                    Some(0) => f.write_str(" no slow mode"),
-                    Some(slow) => write!(f, " one message in {} s", slow.div_ceil(1_000)),
-                    None => Ok(()),
-                }
+                let kind = kind.as_ref().map(|kind| format!("it is {}", harmless(kind.as_str())));
+                let topic = topic.as_deref().map(|topic| match topic {
+                    "" => "it has no topic".to_owned(),
+                    topic => format!("the topic is {}", harmless(topic)),
+                });
+                let slow = slow_mode_ms.map(|slow| match slow {
+                    0 => "no slow mode".to_owned(),
+                    slow => format!("each user may write once in {} s", slow.div_ceil(1_000)),
+                });
+                let changes: Vec<String> = kind.into_iter().chain(slow).chain(topic).collect();
+                write!(f, "{} changed #{room}: {}", actor(by.as_ref()), changes.join(", "))
             }
             Self::Moderated { room, by, action, user, role, reason, .. } => {
                 let by = actor(by.as_ref());

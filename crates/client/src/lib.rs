@@ -32,6 +32,9 @@
 //!   is stored, or an error that says whether it may have been stored.
 //! - Messages live on: [`Client::change`] edits a message, takes it back, or reacts to it, as surely as a message is sent. Changes by
 //!   anybody come as [`Event::Edited`], [`Event::Retracted`] and [`Event::Reacted`], in the same order as the messages.
+//! - Rooms with rights: [`Client::make_room`] makes a private room, one for announcements, or an open one, and [`Client::moderate`] invites,
+//!   bans or mutes a user. [`Client::rights`] is what the room and this user are by now. After [`Event::Removed`], the client is out of
+//!   the room until the program joins again.
 //! - Memory has a limit: the queue of events has one, and so have the messages that are not yet stored.
 //! - The client writes nothing to disk. Messages that are not yet stored when the program ends are lost. Before you end the
 //!   program, call [`Client::close`], which waits for them.
@@ -62,9 +65,11 @@ mod events;
 mod link;
 mod membership;
 pub mod model;
+mod moderation;
 mod new_message;
 mod options;
 mod outbox;
+mod own_rights;
 mod pending;
 mod private_log;
 mod publish;
@@ -74,6 +79,8 @@ mod requests;
 mod resume_point;
 mod retraction;
 mod revisions;
+mod rights_request;
+mod room_settings;
 mod seen;
 mod sending;
 mod session;
@@ -87,18 +94,20 @@ pub use address::{Address, AddressError};
 pub use change::{Change, ChangeReceipt};
 pub use chatnode_protocol as protocol;
 pub use chatnode_protocol::{
-    Attachment, CloseReason, Current, Data, Epoch, ErrorCode, Extras, Features, GapReason, MessageId,
-    NameError, Position, RequestId, RoomName, Topic, UserName, Word,
+    Action, Attachment, CloseReason, Current, Data, Epoch, ErrorCode, Extras, Features, GapReason, MessageId,
+    NameError, Position, RequestId, Role, RoomKind, RoomName, RoomRights, Topic, UserName, Word,
 };
 pub use client::{Client, Page};
 pub use error::{CloseError, RequestError};
 pub use event::{Event, Message};
 pub use events::Events;
+pub use moderation::Moderation;
 pub use new_message::NewMessage;
 pub use options::{ConnectError, ConnectOptions};
 pub use reactions::{ReactionCount, Reactions};
 pub use reason::{ClosedReason, LostReason};
 pub use retraction::Retraction;
+pub use room_settings::RoomSettings;
 pub use sending::{Changing, Receipt, SendError, Sending, StopReason};
 pub use session::{News, Session};
 pub use tokio_rustls::rustls;

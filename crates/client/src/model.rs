@@ -164,7 +164,11 @@ impl Model {
     pub fn lost(&mut self, reason: LostReason, until: Instant) {
         self.outbox.lost(reason.to_string());
         self.connection.lost(reason, until);
-        self.pending.clear();
+        for asked in self.pending.clear() {
+            if let Asked::Rights { from, request } = asked {
+                self.rights_unanswered(from, &request);
+            }
+        }
         self.conversations.lost();
     }
 

@@ -7,6 +7,7 @@ use chatnode_protocol::{ClientMessage, MessageId, Request, RequestId, RoomName, 
 
 use crate::event::Message;
 use crate::revisions::Revision;
+use crate::rights_request::RightsRequest;
 
 /// What a request is about that waits for its answer.
 #[derive(Debug)]
@@ -34,6 +35,11 @@ pub(crate) enum Asked {
     },
     /// For how far the user has read with each peer.
     Markers,
+    /// By the user, about the rights of a room, while this conversation was on show.
+    Rights {
+        from: Option<Topic>,
+        request: RightsRequest,
+    },
     /// Of the program, which reads the answer.
     Program,
 }
@@ -68,9 +74,9 @@ impl PendingRequests {
         self.asked.remove(id)
     }
 
-    /// The connection is lost: no answer comes any more.
-    pub(crate) fn clear(&mut self) {
-        self.asked.clear();
+    /// The connection is lost: no answer comes any more. Returns what was asked for.
+    pub(crate) fn clear(&mut self) -> Vec<Asked> {
+        self.asked.drain().map(|(_, asked)| asked).collect()
     }
 
     /// Whether a page of older messages of this conversation was asked for.

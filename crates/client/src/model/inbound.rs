@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use chatnode_protocol::events::{self, ChatMessage, ReadUpTo};
-use chatnode_protocol::requests::{Auth, AuthAck, Edit, Enter, GroupChat, History, Joined};
+use chatnode_protocol::requests::{Auth, AuthAck, Edit, Enter, EnterAck, GroupChat, History};
 use chatnode_protocol::{
     Ack, AnyEvent, ErrorBody, ErrorCode, Extras, GapReason, RequestId, RoomMarker, RoomName, ServerMessage,
     Topic, UserName, Word,
@@ -218,7 +218,7 @@ impl Model {
                 Err(_) => self.effect(Effect::Stop(ClosedReason::Unreadable)),
             },
             Some(Asked::Enter { room, resumed }) => match ack.read::<Enter>() {
-                Ok(answer) => self.entered(room, resumed, answer.joined),
+                Ok(answer) => self.entered(room, resumed, answer),
                 Err(_) => self.effect(Effect::Stop(ClosedReason::Unreadable)),
             },
             Some(Asked::History { topic, wanted, later }) => self.history_came(topic, wanted, later, &ack),
@@ -231,6 +231,7 @@ impl Model {
                     room.expects(newest);
                 }
             }
+            Some(Asked::Rights { from, request }) => self.rights_granted(from, request, &ack, now),
             Some(Asked::Program) => self.effect(Effect::Answer(ack.id.clone(), Ok(ack))),
             Some(Asked::Leave) | None => {}
         }
@@ -254,10 +255,12 @@ impl Model {
         self.connection.idle_timeout()
     }
 
-    fn entered(&mut self, name: RoomName, resumed: bool, joined: Joined) {
+    fn entered(&mut self, name: RoomName, resumed: bool, answer: EnterAck) {
+        let EnterAck { joined, rights, .. } = answer;
         let topic = Topic::Room(name.clone());
         let Some(room) = self.conversations.find(&topic) else { return };
         room.entered(&joined, resumed);
+        room.own_rights.answered(rights);
         if let Some(reason) = gap(&joined) {
             self.show(Some(topic.clone()), Line::Gap(reason));
         }
@@ -300,6 +303,7 @@ impl Model {
             Some(Asked::Members { topic, .. }) => {
                 self.show(Some(topic), Line::Event(Event::NodeError { code, message }));
             }
+            Some(Asked::Rights { from, request }) => self.rights_refused(from, &request, &message),
             Some(Asked::Program) => self.effect(Effect::Answer(id.clone(), Err(error))),
             Some(Asked::Leave | Asked::Newest(_) | Asked::Markers) => {}
         }

@@ -12,6 +12,7 @@ mod changes;
 mod history;
 mod pages;
 mod received;
+mod rights;
 
 struct Story {
     model: Model,
