@@ -11,5 +11,6 @@ mod exits;
 mod flood;
 mod glyphs;
 mod keys;
+mod rights;
 mod surface;
 mod window;

@@ -189,6 +189,7 @@ impl Conversation {
     /// The node refused to let the client into the room.
     pub(crate) fn refused(&mut self) {
         self.membership = Membership::Refused;
+        self.members = None;
         self.own_rights.forget();
     }
 

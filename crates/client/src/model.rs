@@ -105,7 +105,7 @@ impl Model {
         self.outbox.len()
     }
 
-    /// How many messages were not sent, and how many rooms were refused.
+    /// How many messages were not sent, and how many rooms were refused, or left because a moderator removed the user.
     pub fn failed(&self) -> usize {
         self.failed
     }

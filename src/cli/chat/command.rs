@@ -7,14 +7,16 @@ use chatnode_client::model::Model;
 use chatnode_client::{MessageId, NewMessage, RoomName, Topic, UserName};
 
 use super::message_command;
+use super::moderation_command;
 use super::names::{self, with_mentions};
 use super::outcome::{Outcome, note, refuse};
 
 /// The number of old messages to ask for at a time.
 pub(super) const PAGE: u32 = 50;
 
-/// The line of [`HELP`] before which the commands about a message stand.
+/// The line of [`HELP`] before which the commands about a message stand, and the line before which those about rooms stand.
 const MESSAGE_HELP_AT: usize = 3;
+const MODERATION_HELP_AT: usize = 5;
 
 const HELP: [&str; 8] = [
     "/join ROOM          enter a room, or show it again",
@@ -29,9 +31,10 @@ const HELP: [&str; 8] = [
 
 /// All commands, as they begin.
 #[cfg(feature = "tui")]
-pub(super) const WORDS: [&str; 12] = [
-    "/delete", "/edit", "/help", "/history", "/join", "/leave", "/members", "/msg", "/quit", "/react",
-    "/reply", "/unreact",
+pub(super) const WORDS: [&str; 23] = [
+    "/ban", "/delete", "/edit", "/help", "/history", "/invite", "/join", "/kick", "/leave", "/members",
+    "/msg", "/mute", "/quit", "/react", "/remove", "/reply", "/role", "/room", "/slow", "/topic", "/unban",
+    "/unmute", "/unreact",
 ];
 
 /// Runs a command, or sends a message. `marked` is the message that the user has marked.
@@ -72,14 +75,17 @@ pub(super) fn run_command(model: &mut Model, text: &str, marked: Option<MessageI
         "members" => model.ask_members(),
         "history" => model.ask_history(PAGE),
         "help" => {
-            let (before, after) = HELP.split_at(MESSAGE_HELP_AT);
-            [before, &message_command::HELP, after].concat().iter().for_each(|line| note(model, line));
+            let (before, rest) = HELP.split_at(MESSAGE_HELP_AT);
+            let (between, after) = rest.split_at(MODERATION_HELP_AT - MESSAGE_HELP_AT);
+            let parts = [before, &message_command::HELP, between, &moderation_command::HELP, after];
+            parts.concat().iter().for_each(|line| note(model, line));
             return Outcome::Help;
         }
         "quit" => return Outcome::Quit,
         _ => {
             let unknown = "unknown command; /help lists all commands, //TEXT sends a text as it is";
-            let outcome = message_command::run(model, word, rest, marked, now);
+            let outcome = message_command::run(model, word, rest, marked, now)
+                .or_else(|| moderation_command::run(model, word, rest));
             return outcome.unwrap_or_else(|| refuse(model, unknown));
         }
     }

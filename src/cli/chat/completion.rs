@@ -5,6 +5,7 @@ use chatnode_client::model::Model;
 use chatnode_client::{Topic, UserName};
 
 use super::command::WORDS;
+use super::moderation_command::{ABOUT_USERS, KINDS, ROLES};
 use super::names;
 use super::prompt::Prompt;
 
@@ -68,7 +69,23 @@ fn fitting(model: &Model, before: &str) -> Option<(usize, Vec<String>)> {
     }
     let users = names::known(model);
     let users = || users.iter().copied().map(UserName::as_str);
-    if let Some((start, typed)) = argument("/msg ", '@') {
+    // The first word of `/room` is a kind, and the last one of `/role` a role, after a whole name.
+    if let Some((start, typed)) = argument("/room ", ' ')
+        && !typed.contains(char::is_whitespace)
+    {
+        return Some((start, names_like(KINDS.iter().map(|kind| kind.as_str()), typed)));
+    }
+    if let Some((_, rest)) = argument("/role ", '@')
+        && let (name, typed) = names::split(model, rest)
+        && let Some(typed) = typed.strip_prefix(char::is_whitespace)
+        && !name.is_empty()
+    {
+        let typed = typed.trim_start();
+        return Some((before.len() - typed.len(), names_like(ROLES.iter().map(|role| role.as_str()), typed)));
+    }
+    let about_a_user = ABOUT_USERS.iter().chain(&["/msg"]);
+    let typed = about_a_user.filter_map(|word| argument(&format!("{word} "), '@')).next();
+    if let Some((start, typed)) = typed {
         let names = names_like(users(), typed);
         if !names.is_empty() || !typed.contains(char::is_whitespace) {
             return Some((start, names));
@@ -120,7 +137,7 @@ mod tests {
     fn commands_and_names_are_completed_in_a_circle() {
         let model = model(&["bob", "Bo Derek", "eve"]);
         for (typed, texts) in [
-            ("/re", &["/react ", "/reply ", "/re", "/react "][..]),
+            ("/re", &["/react ", "/remove ", "/reply ", "/re", "/react "][..]),
             ("/q", &["/quit ", "/quit "]),
             ("/xyz", &["/xyz", "/xyz"]),
             ("/join o", &["/join ops ", "/join open ", "/join o"]),
@@ -131,10 +148,31 @@ mod tests {
             ("hello (@E", &["hello (@eve "]),
             ("/reply @b", &["/reply @Bo Derek ", "/reply @bob ", "/reply @b"]),
             ("/msg bob hi @e", &["/msg bob hi @eve "]),
+            ("/ban b", &["/ban Bo Derek ", "/ban bob ", "/ban b"]),
+            ("/unmute @e", &["/unmute @eve "]),
+            (
+                "/role Bo Derek m",
+                &["/role Bo Derek moderator ", "/role Bo Derek member ", "/role Bo Derek m"],
+            ),
+            ("/role @bob o", &["/role @bob owner "]),
+            ("/role eve", &["/role eve "]),
+            ("/room p", &["/room private "]),
+            ("/room ", &["/room private ", "/room announce ", "/room open ", "/room "]),
+            ("/kick bob for @e", &["/kick bob for @eve "]),
         ] {
             assert_eq!(pressed(&model, typed, texts.len()).unwrap(), texts, "{typed}");
         }
-        for typed in ["", "hello", "//etc", "a@b", "@bob hello", "/msg bob hello", "/reply hello"] {
+        for typed in [
+            "",
+            "hello",
+            "//etc",
+            "a@b",
+            "@bob hello",
+            "/msg bob hello",
+            "/reply hello",
+            "/ban bob spam",
+            "/room open x",
+        ] {
             assert_eq!(pressed(&model, typed, 1), None, "{typed}");
         }
     }

@@ -250,7 +250,10 @@ fn show_line(session: &Session, output: &mut Output, topic: Option<&Topic>, line
                 output.printer.print(printed::line(&session.model, topic, line));
             }
         }
-        Line::Gap(_) => output.printer.print(printed::line(&session.model, topic, line)),
+        Line::Gap(_)
+        | Line::Event(Event::RoomChanged { .. } | Event::Moderated { .. } | Event::Invited { .. }) => {
+            output.printer.print(printed::line(&session.model, topic, line))
+        }
         Line::Event(_) | Line::Note(_) => output.printer.print_error(&line.text()),
     }
 }

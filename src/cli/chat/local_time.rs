@@ -1,7 +1,7 @@
 //! Times and days in the time zone of the user. Owns the zone, today's date, and the words for both; does not know what
 //! happened at a time. Made by the terminal for each drawing, read by the transcript.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
@@ -15,12 +15,23 @@ pub(super) struct LocalTime {
     zone: TimeZone,
     /// `None` if the clock is out of range.
     today: Option<Date>,
+    now: SystemTime,
 }
 
 impl LocalTime {
     pub(super) fn new(zone: &TimeZone, now: SystemTime) -> Self {
         let today = Timestamp::try_from(now).ok().map(|now| zone.to_datetime(now).date());
-        Self { zone: zone.clone(), today }
+        Self { zone: zone.clone(), today, now }
+    }
+
+    /// Whether a Unix time in ms is still to come.
+    pub(super) fn is_to_come(&self, unix_ms: u64) -> bool {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms)).is_none_or(|at| at > self.now)
+    }
+
+    /// A time in ms since 1970 with its date, in words. `None` if it is out of range.
+    pub(super) fn moment(&self, unix_ms: u64) -> Option<String> {
+        Some(self.local(unix_ms)?.strftime("%-d %B %Y, %H:%M").to_string())
     }
 
     /// The hours and minutes of a Unix time in ms, always five columns wide.
@@ -60,8 +71,6 @@ pub(super) fn local_zone() -> TimeZone {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn unix_ms(at: &str) -> u64 {

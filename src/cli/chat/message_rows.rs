@@ -3,7 +3,7 @@
 
 use chatnode_client::model::{Conversation, Line};
 use chatnode_client::text::{harmless, harmless_lines};
-use chatnode_client::{Message, MessageId, UserName};
+use chatnode_client::{Event, Message, MessageId, UserName};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line as Row, Span};
 
@@ -31,7 +31,22 @@ pub(super) fn rows(line: &Line, conversation: &Conversation, reader: &Reader<'_>
     match line {
         Line::Message(message) => message_rows(message, conversation, reader),
         Line::Gap(_) => vec![Row::styled(format!("-- {} --", line.text()), Style::new().fg(Color::Yellow))],
-        Line::Event(_) | Line::Note(_) => vec![Row::styled(format!("* {}", line.text()), gray())],
+        Line::Event(event) => {
+            let end = addition(event, reader.local).map(|more| format!(" ({more})")).unwrap_or_default();
+            vec![Row::styled(format!("* {}{end}", line.text()), gray())]
+        }
+        Line::Note(_) => vec![Row::styled(format!("* {}", line.text()), gray())],
+    }
+}
+
+/// What a reader of the screen wants to know beyond the text of an event.
+fn addition(event: &Event, local: &LocalTime) -> Option<String> {
+    match event {
+        Event::Invited { room, .. } => Some(format!("/join {} accepts", harmless(room.as_str()))),
+        Event::Moderated { until: Some(until), .. } | Event::Removed { until: Some(until), .. } => {
+            local.moment(*until).map(|end| format!("until {end}"))
+        }
+        _ => None,
     }
 }
 

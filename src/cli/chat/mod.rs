@@ -24,6 +24,7 @@ mod mark;
 mod message_command;
 #[cfg(feature = "tui")]
 mod message_rows;
+mod moderation_command;
 #[cfg(feature = "tui")]
 mod modes;
 mod names;
@@ -40,6 +41,8 @@ mod printer;
 mod prompt;
 #[cfg(feature = "tui")]
 mod prompt_rows;
+#[cfg(feature = "tui")]
+mod room_row;
 #[cfg(feature = "tui")]
 mod screen;
 mod signals;

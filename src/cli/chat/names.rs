@@ -5,22 +5,27 @@ use std::collections::BTreeSet;
 
 use chatnode_client::model::{Conversation, Line, Model};
 use chatnode_client::protocol::MAX_MENTIONS;
-use chatnode_client::{NewMessage, Topic, UserName};
+use chatnode_client::{Event, NewMessage, Topic, UserName};
 
 /// The most lines of a conversation that are searched for their senders, and the most signs in a text that are looked at.
 const MAX_LOOKED_AT: usize = 500;
 
-/// The members of the room on show, those who wrote in it, and the users with whom there is a conversation; without the user.
+/// The members of the room on show, those who wrote in it or on whom a moderator acted, and the users with whom there is a conversation; without
+/// the user.
 pub(super) fn known(model: &Model) -> BTreeSet<&UserName> {
     let current = model.current();
     let members = current.and_then(|current| current.members.as_ref()).into_iter().flatten();
     let lines = current.into_iter().flat_map(|current| current.lines.iter().rev().take(MAX_LOOKED_AT));
-    let senders = lines.filter_map(Line::message).map(|message| &message.sender);
+    let users = lines.filter_map(|line| match line {
+        Line::Message(message) => Some(&message.sender),
+        Line::Event(Event::Moderated { user, .. }) => Some(user),
+        _ => None,
+    });
     let peers = model.conversations().iter().filter_map(|each: &Conversation| match &each.topic {
         Topic::User(peer) => Some(peer),
         Topic::Room(_) => None,
     });
-    members.chain(senders).chain(peers).filter(|name| *name != model.me()).collect()
+    members.chain(users).chain(peers).filter(|name| *name != model.me()).collect()
 }
 
 /// The message with the known users that its text mentions, if the node knows of mentions.

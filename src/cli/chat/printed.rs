@@ -5,7 +5,7 @@ use chatnode_client::model::{Line, Model};
 use chatnode_client::text::harmless;
 use chatnode_client::{Event, Message, Topic};
 
-/// A message or a gap. A message is one line; what it answers comes in a line before it, the reactions that it had when it came after it.
+/// A message, a gap, or what was done in a room with rights. A message is one line; what it answers comes in a line before it, the reactions that it had when it came after it.
 pub(super) fn line(model: &Model, topic: Option<&Topic>, line: &Line) -> String {
     let place = topic.map_or_else(|| "@".to_owned(), Topic::to_string);
     let Some(message) = line.message() else { return format!("{place} -- {}\n", line.text()) };
@@ -113,6 +113,25 @@ mod tests {
             "#ops eve reacted with ok",
             "#ops bob edited a message: new",
             "#ops a message of bob was deleted: typo",
+        ];
+        assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn an_act_of_a_moderator_is_a_line_of_the_room() {
+        let lines = printed(&[
+            frame("Room", "bob", json!({ "kind": "private", "topic": "on\ncall", "owner": "bob" })),
+            frame(
+                "Moderation",
+                "bob",
+                json!({ "action": "ban", "target_username": "eve", "reason": "x\ny" }),
+            ),
+            frame("Invitation", "bob", json!({ "target_username": "ann" })),
+        ]);
+        let expected = [
+            "#ops -- bob changed #ops: it is private, the topic is on ⏎ call",
+            "#ops -- bob banned eve in #ops: x ⏎ y",
+            "@ -- bob invites you to #ops",
         ];
         assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
     }

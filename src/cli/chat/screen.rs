@@ -20,6 +20,7 @@ use super::message_rows::Reader;
 use super::painter::Picture;
 use super::place::Place;
 use super::prompt_rows::PromptRows;
+use super::room_row;
 use super::transcript::{Transcript, Wrapped};
 
 /// The width of the lists beside the conversation.
@@ -28,6 +29,9 @@ const LIST_WIDTH: u16 = 20;
 /// Below the first width there is no list of members; below the second, no list of conversations either.
 const WIDE: u16 = 90;
 const NARROW: u16 = 50;
+
+/// With fewer rows, all of them are for the lines of the conversation.
+const ENOUGH_ROWS: u16 = 6;
 
 /// The most rows of the prompt, if the screen is high enough. On a lower one it takes a third.
 const MAX_PROMPT_ROWS: u16 = 8;
@@ -135,13 +139,20 @@ fn conversations(cells: &mut Buffer, model: &Model, area: Rect) {
     Paragraph::new(list).block(Block::new().borders(Borders::RIGHT)).render(area, cells);
 }
 
-fn lines(cells: &mut Buffer, model: &Model, view: &mut View, local: &LocalTime, area: Rect) {
+fn lines(cells: &mut Buffer, model: &Model, view: &mut View, local: &LocalTime, mut area: Rect) {
     view.height = area.height;
     let Some(conversation) = model.current() else {
         view.place = Place::default();
         let hint = "No room is open. Use /join ROOM to enter a room, or /help to list the commands.";
         return Paragraph::new(hint).wrap(Wrap { trim: false }).render(area, cells);
     };
+    let about = conversation.rights().and_then(|rights| room_row::text(rights, local));
+    if let Some(about) = about.filter(|_| area.height >= ENOUGH_ROWS) {
+        let about = shortened(&about, usize::from(area.width));
+        Row::styled(about, Style::new().add_modifier(Modifier::UNDERLINED)).render(area, cells);
+        area = Rect { y: area.y + 1, height: area.height - 1, ..area };
+        view.height = area.height;
+    }
     let (height, width) = (usize::from(area.height), usize::from(area.width));
     let me = model.me();
     let reader = Reader { me, local, read: conversation.read_by_peer(me), mark: view.drafts.mark() };

@@ -123,6 +123,7 @@ impl Model {
         let topic = Topic::Room(room.clone());
         let Some(conversation) = self.conversations.find(&topic) else { return };
         conversation.refused();
+        self.failed += 1;
         self.show(Some(topic.clone()), Line::Event(Event::Removed { room, action, until, reason }));
         self.fail_all(&topic, &StopReason::RoomRefused);
     }

@@ -103,7 +103,7 @@ fn removed_user_has_no_rights_and_sends_nothing() {
     story.sent();
     assert_eq!(rights(&story), json!(null));
     assert_eq!(story.model.current().unwrap().membership, Membership::Refused);
-    assert_eq!((story.model.unsent(), story.model.failed()), (0, 2));
+    assert_eq!((story.model.unsent(), story.model.failed()), (0, 3), "the room, and two messages");
     assert_eq!(story.shown[0], "-- bob kicked ann in #ops: calm down");
     let removed = "-- you are no longer in #ops: you were sent out, and may enter again: calm down";
     assert_eq!(story.shown[1], removed);
