@@ -3,6 +3,7 @@
 
 import { linkTo } from './address.js';
 import { copy } from './clipboard.js';
+import { isMuted, outranks, whyReadOnly } from './rights.js';
 import { openField, openReactions } from './reactions.js';
 import { message as texts, reactions } from './strings.js';
 
@@ -62,7 +63,7 @@ function changes(session, conv, item, opener) {
 	const entries = [];
 	const mine = item.from === session.name;
 	const { id: message_id } = item;
-	if (session.features.has('react')) {
+	if (session.features.has('react') && !isMuted(conv.rights ?? {})) {
 		for (const reaction of REACTIONS) {
 			const label = hasMine(item, reaction) ? reactions.takeBack(reaction) : reactions.react(reaction);
 			entries.push({ label, run: () => toggle(session, conv, item, reaction) });
@@ -71,9 +72,9 @@ function changes(session, conv, item, opener) {
 			session.change(conv, 'React', { message_id, reaction, on: true });
 		entries.push({ label: reactions.other, run: () => at(opener, (button) => openField(button, add, opener)) });
 	}
-	if (mine && session.features.has('edit'))
+	if (mine && !whyReadOnly(conv) && session.features.has('edit'))
 		entries.push({ label: texts.edit, run: () => session.on.editing(conv, item) });
-	if (mine && session.features.has('retract'))
+	if ((mine || outranks(conv, item.from)) && session.features.has('retract'))
 		entries.push({
 			label: texts.delete,
 			run: () => tried(session, session.change(conv, 'Retract', { message_id })),
@@ -95,7 +96,7 @@ export function actionsFor(session, conv, item, opener) {
 	};
 	/** @type {Entry[]} */
 	const entries = [];
-	if (!item.state && !item.retracted && !conv.isReadOnly && session.features.has('reply_to'))
+	if (!item.state && !item.retracted && !whyReadOnly(conv) && session.features.has('reply_to'))
 		entries.push({ label: texts.reply, run: () => session.on.answering(conv, item) });
 	if (item.text) entries.push({ label: texts.copyText, run: copies(item.text, texts.textCopied) });
 	// Only what is stored has a place to link to.

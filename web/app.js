@@ -9,6 +9,7 @@ import { composer } from './composer.js';
 import { $, announce, dress, say } from './dom.js';
 import { drawHeader, openLevels } from './header.js';
 import { linkedMessage } from './linked.js';
+import { openManage } from './moderation.js';
 import { notifications } from './notifications.js';
 import { openPreferences } from './preferences.js';
 import { Session } from './session.js';
@@ -268,6 +269,7 @@ $('sign-out').onclick = () => {
 $('go').onclick = () => session && switchTo(session);
 $('copy').onclick = copyLink;
 $('level').onclick = () => session && openLevels(session);
+$('manage').onclick = () => session && openManage(session);
 $('preferences-open').onclick = () => openPreferences(changed);
 $('leave').onclick = () => {
 	const conv = session?.current;
@@ -336,8 +338,12 @@ if (viewport) {
 	};
 }
 
-// The banner counts down.
-setInterval(() => session && views.banner.render(), 250);
+// They count down.
+setInterval(() => {
+	if (!session) return;
+	views.banner.render();
+	views.composer.render();
+}, 250);
 dress();
 const known = login.get();
 // The newest feature without which the page does not work. Its absence stands for those of the same years.

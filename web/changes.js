@@ -25,7 +25,13 @@ export function apply(conv, type, body, mine) {
 	if (type === 'Edit' && (body.message_id ?? '') > (item.version ?? ''))
 		Object.assign(item, { text: body.content, version: body.message_id });
 	else if (type === 'Retract')
-		Object.assign(item, { text: '', retracted: true, moderated: body.moderated, ...NOTHING });
+		Object.assign(item, {
+			text: '',
+			retracted: true,
+			moderated: body.moderated,
+			moderator: body.moderator,
+			...NOTHING,
+		});
 	else if (type === 'React' && body.reaction !== undefined) react(item, body, mine);
 }
 

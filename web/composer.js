@@ -4,6 +4,7 @@
 import { $, say } from './dom.js';
 import { mentionedIn } from './mentions.js';
 import { quoteOf } from './reply.js';
+import { isSlow, mayReturn, whyReadOnly } from './rights.js';
 import * as texts from './strings.js';
 import { suggestions } from './suggestions.js';
 
@@ -62,14 +63,36 @@ export function composer(session, sent) {
 
 	/** Says what the text is for. The text field is described by it. */
 	function drawContext() {
-		const { editing: edits, answering } = texts.composer;
+		const { editing: edits, answering, slow } = texts.composer;
 		let text = editing ? edits : '';
 		if (!editing && conv?.answering) {
 			const quote = quoteOf(conv, conv.answering);
 			text = answering(quote.from, quote.text);
 		}
+		$('cancel').hidden = !text;
+		if (conv && !editing && isSlow(conv)) text = `${slow(Math.ceil((conv.slowUntil - Date.now()) / 1000))} ${text}`;
 		$('context').hidden = !text;
 		say($('context-text'), text);
+	}
+
+	/** Shows whether the user may write, and why the user is not in the room. */
+	function drawRights() {
+		if (!conv) return;
+		const why = whyReadOnly(conv);
+		const { readOnlyIn, writeTo } = texts.composer;
+		const hint = why || writeTo(conv.title);
+		if (field.placeholder !== hint) {
+			field.placeholder = hint;
+			field.ariaLabel = why ? readOnlyIn(why, conv.title) : hint;
+			field.disabled = Boolean(why);
+			size();
+		}
+		const { out, refused, items, title } = conv;
+		// Without messages, the timeline says it.
+		$('refusal').hidden = !refused || !(out || items.length);
+		say($('refusal-text'), out ? refused : texts.timeline.refused(refused));
+		$('reenter').hidden = !mayReturn(conv);
+		$('reenter').title = title;
 	}
 
 	/** @param {string} text */
@@ -123,11 +146,15 @@ export function composer(session, sent) {
 		event.preventDefault();
 		$('composer').requestSubmit();
 	};
+	$('reenter').onclick = () => {
+		if (conv) session.enter(conv);
+		field.focus();
+	};
 	$('composer').onsubmit = (event) => {
 		event.preventDefault();
 		const text = field.value.trim();
 		field.focus();
-		if (!text || !conv) return;
+		if (!text || !conv || (isSlow(conv) && !editing)) return;
 		if (editing) {
 			sendEdit(conv, editing.id, text);
 			endEditing();
@@ -147,16 +174,16 @@ export function composer(session, sent) {
 		idle: () => Date.now() - typedAt,
 		focus: () => field.focus(),
 		render() {
-			if (session.current === conv) return drawContext();
+			if (session.current === conv) {
+				drawRights();
+				return drawContext();
+			}
 			endEditing();
 			conv = session.current;
 			$('composer').hidden = !conv;
 			drawContext();
 			if (!conv) return;
-			field.disabled = conv.isReadOnly;
-			const { readOnly, readOnlyIn, writeTo } = texts.composer;
-			field.placeholder = conv.isReadOnly ? readOnly : writeTo(conv.title);
-			field.ariaLabel = conv.isReadOnly ? readOnlyIn(conv.title) : field.placeholder;
+			drawRights();
 			set(conv.draft);
 		},
 		/**

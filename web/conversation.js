@@ -1,7 +1,7 @@
 // @ts-check
 // Owns the state of one room, or of the direct messages with one user. Sends and draws nothing.
 
-/** @import { Gap, Kind, Marker, Message, Position, SavedConversation, StoredMessage } from './page.d.ts' */
+/** @import { EventBody, Gap, Kind, Marker, Message, Note, Position, Removal, RoomRights, SavedConversation, Standing, StoredMessage } from './page.d.ts' */
 
 /** Above this, the oldest messages are dropped; above twice this while the user scrolls back in them. */
 const MOST_ITEMS = 12_000;
@@ -47,10 +47,11 @@ const message = (body) => ({
 	mentions: body.mentions ?? [],
 	attachments: body.attachments ?? [],
 	moderated: body.moderated,
+	moderator: body.moderator,
 });
 
 export class Conversation {
-	/** @type {(Message | Gap)[]} */
+	/** @type {(Message | Gap | Note)[]} */
 	items = [];
 	/**
 	 * The messages in `items` by their ids.
@@ -108,8 +109,27 @@ export class Conversation {
 	calls = 0;
 	joined = false;
 	entering = false;
-	/** Why the server refused to let the user enter. */
+	/** Why the server refused to let the user enter, or why the user is out. */
 	refused = '';
+	/**
+	 * Set while somebody has sent the user out of the room: the page does not enter it by itself then.
+	 * @type {Removal | null}
+	 */
+	out = null;
+	/**
+	 * Of a room with rights.
+	 * @type {RoomRights | null}
+	 */
+	rights = null;
+	/**
+	 * What the page has learnt of its other users.
+	 * @type {(Standing & { name: string })[]}
+	 */
+	users = [];
+	/** Slow mode: the time of the next message. */
+	slowUntil = 0;
+	/** The id of the newest entry about rights. */
+	noted = '';
 	/**
 	 * Set while entering fails for a passing reason.
 	 * @type {{ since: number, tries: number, why: string } | null}
@@ -197,11 +217,24 @@ export class Conversation {
 		if (this.changes.length > MOST_ITEMS) this.changes.shift();
 	}
 
+	/**
+	 * Adds a line about the rights of the room.
+	 * @param {EventBody} body
+	 * @param {string} note
+	 */
+	note({ message_id = '', sent_at: at = 0 }, note) {
+		if (message_id <= this.noted) return;
+		this.noted = message_id;
+		this.items.push({ note, at });
+	}
+
 	/** @param {string} [reason] */
 	gap(reason) {
 		const last = this.items.at(-1);
 		// The log has lost its newest entries: others may come in their place.
 		if (reason === 'rollback') for (const item of this.byId.values()) item.counted = 0;
+		// What is missing may have changed them.
+		this.users = [];
 		if (!last?.gap) this.items.push({ gap: reason ?? 'trimmed', at: last?.at });
 	}
 
@@ -273,7 +306,10 @@ export class Conversation {
 	/** @returns {SavedConversation} */
 	toJSON() {
 		const { kind, name, position, read, peerRead, draft, answering, chosen, counted, own, calls, changes } = this;
-		return { kind, name, position, read, peerRead, draft, answering, chosen, counted, own, calls, changes };
+		const { rights, users, out } = this;
+		const refused = out ? this.refused : '';
+		const log = { kind, name, position, read, peerRead, counted, own, calls, changes };
+		return { ...log, draft, answering, chosen, rights, users, out, refused };
 	}
 
 	/**

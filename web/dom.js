@@ -8,6 +8,7 @@ import { direction, fixed, language } from './strings.js';
 /** @type {Record<string, string>} */
 const ICONS = {
 	back: 'M15 5l-7 7 7 7',
+	announce: 'M4 10v4h3l9 5V5l-9 5zM19.5 9a4 4 0 0 1 0 6',
 	all: 'M6 17V11a6 6 0 0 1 12 0v6l1.5 1.5h-15zM10 21h4M2.5 9A9 9 0 0 1 5 4.5M21.5 9A9 9 0 0 0 19 4.5',
 	counted: 'M6 17V11a6 6 0 0 1 12 0v6l1.5 1.5h-15zM10 21h4',
 	muted: 'M6 17V11a6 6 0 0 1 12 0v6l1.5 1.5h-15zM10 21h4M3 3l18 18',
@@ -17,6 +18,7 @@ const ICONS = {
 	more: 'M5 12h.1M12 12h.1M19 12h.1',
 	out: 'M10 4H5v16h5M15 8l4 4-4 4M19 12H9',
 	people: 'M9 4.5a3.5 3.5 0 1 0 .1 0M2.5 20c.5-4 3-6 6.5-6s6 2 6.5 6M16 5a3 3 0 0 1 0 6M18 14.5c2 .8 3 2.5 3.5 5.5',
+	private: 'M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 7 0v3',
 	plus: 'M12 5v14M5 12h14',
 	read: 'M2 12.5l5 5L16 7M12 17l.5.5L22 7',
 	settings: 'M4 7h9M17 7h3M4 17h3M11 17h9M13 7a2 2 0 1 0 4 0a2 2 0 1 0-4 0M7 17a2 2 0 1 0 4 0a2 2 0 1 0-4 0',

@@ -2,9 +2,10 @@
 // Draws what is above the messages: the conversation, who is online or typing, how loud it is.
 
 import { levelsOf, choices } from './choices.js';
-import { $, icon, say } from './dom.js';
+import { $, icon, say, spoken } from './dom.js';
 import { openMenu } from './menu.js';
-import { fixed, header as texts, levels as levelTexts } from './strings.js';
+import { kindOf, moderates } from './rights.js';
+import { fixed, header as texts, levels as levelTexts, rights as rightsTexts } from './strings.js';
 
 /** @import { Session } from './session.js' */
 
@@ -21,6 +22,15 @@ export function drawHeader(session, showsMembers) {
 	const isOnline = conv && session.isPresent(conv.name);
 	say($('title'), conv?.title ?? texts.nothingOpen);
 	say($('subtitle'), conv?.members ? texts.membersOnline(conv.count) : isOnline ? texts.online : '');
+	const topic = conv?.rights?.topic ?? '';
+	const kind = conv ? kindOf(conv) : 'open';
+	say($('topic'), topic);
+	$('topic').title = topic;
+	$('kind').hidden = kind === 'open';
+	if ($('kind').dataset.kind !== kind) $('kind').replaceChildren(icon(kind), spoken(rightsTexts.kinds[kind]));
+	$('kind').dataset.kind = kind;
+	$('kind').title = rightsTexts.kinds[kind];
+	$('manage').hidden = !conv || !moderates(conv);
 	$('copy').hidden = $('people-toggle').hidden = !isRoom;
 	$('leave').hidden = $('level').hidden = !conv;
 	$('leave').title = isRoom ? texts.leaveRoom : texts.closePeer;

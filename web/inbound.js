@@ -3,7 +3,8 @@
 
 import { apply, isChange } from './changes.js';
 import { keyOf, positionOf } from './conversation.js';
-import { connection as texts } from './strings.js';
+import { change as changeRights, noteOf, whyRemoved } from './rights.js';
+import { connection as texts, rights as rightsTexts } from './strings.js';
 
 /** @import { Conversation } from './conversation.js' */
 /** @import { EventBody, StoredMessage } from './page.d.ts' */
@@ -22,6 +23,9 @@ export function receive(session, type, body) {
 	const stored = /** @type {StoredMessage} */ (body);
 	if (type === 'GroupChat' && conv) message(session, conv, stored);
 	else if (type === 'PrivateChat') message(session, session.conversation('peer', peer), stored);
+	else if (type === 'Invitation') invited(session, stored);
+	else if (type === 'Room' || type === 'Moderation') rights(session, conv, type, stored);
+	else if (type === 'Removed') removed(session, conv, body);
 	else if (isChange(type)) change(session, conv, type, stored, mine);
 	else if (type === 'Enter' || type === 'Leave') conv?.presence(sender, type === 'Enter');
 	else if (type === 'Typing' && !mine) conv?.typing.set(sender, Date.now());
@@ -49,6 +53,52 @@ function change(session, conv, type, body, mine) {
 	if (!conv) return;
 	if (conv.isRoom) conv.passed(body);
 	apply(conv, type, body, mine);
+}
+
+/**
+ * An entry of the private log.
+ * @param {Session} session
+ * @param {StoredMessage & EventBody} body
+ */
+function invited(session, body) {
+	const { room = '', sender_username: by = '', reason } = body;
+	session.position = positionOf(body);
+	if (session.conversations.get(keyOf('room', room))?.joined) return;
+	session.dismiss(room);
+	session.invitations.push({ room, by, reason });
+	session.on.notice(rightsTexts.invited(by, room));
+}
+
+/**
+ * An entry of the room's log about its rights. It is never unread.
+ * @param {Session} session
+ * @param {Conversation | undefined} conv
+ * @param {'Room' | 'Moderation'} type
+ * @param {StoredMessage & EventBody} body
+ */
+function rights(session, conv, type, body) {
+	if (!conv) return;
+	conv.passed(body);
+	const isNew = !conv.rights;
+	changeRights(conv, type, body);
+	conv.note(body, noteOf(conv.me, type, body, isNew));
+	// Slow mode may have ended.
+	session.outbox.flush(conv);
+}
+
+/**
+ * @param {Session} session
+ * @param {Conversation | undefined} conv
+ * @param {EventBody} body
+ */
+function removed(session, conv, body) {
+	if (!conv) return;
+	const { action = '', until } = body;
+	const refused = whyRemoved(body);
+	Object.assign(conv, { joined: false, stale: true, members: null, count: 0, out: { action, until }, refused });
+	conv.typing.clear();
+	session.outbox.flush(conv);
+	session.on.notice(rightsTexts.inRoom(conv.title, refused));
 }
 
 /**

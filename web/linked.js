@@ -1,6 +1,7 @@
 // @ts-check
 // Owns the message that the address names, until it is on the screen: loads older messages as far as it takes.
 
+import { loadOlder } from './pages.js';
 import { message as texts } from './strings.js';
 
 /** @import { Conversation } from './conversation.js' */
@@ -41,7 +42,7 @@ export function linkedMessage(session, show) {
 				if (conv.loading) return;
 				if (first !== wanted.first || !wanted.pages) wanted.pages += 1;
 				wanted.first = first;
-				session.loadOlder(conv);
+				loadOlder(session, conv);
 			} else {
 				wanted = null;
 				session.on.notice(texts.linkedIsGone);

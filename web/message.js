@@ -8,7 +8,7 @@ import { markMentions } from './mentions.js';
 import { reactionsOf } from './reactions.js';
 import { message as texts, timeline } from './strings.js';
 
-/** @import { Look, Message, Unsent } from './page.d.ts' */
+/** @import { Look, Message, Note, Unsent } from './page.d.ts' */
 
 const time = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit' });
 const date = new Intl.DateTimeFormat([], { dateStyle: 'full' });
@@ -55,7 +55,7 @@ export function bubble(item, { first, last, mine, named, state }, around) {
 	);
 	const gone = !item.state && item.retracted;
 	const look = JUST_EMOJI.test(item.text) ? 'text emoji' : 'text';
-	const why = !item.state && item.moderated ? texts.deletedByAdmin : texts.deleted;
+	const why = item.state ? '' : whyGone(item);
 	const text = gone
 		? el('i', { class: 'text' }, why)
 		: el('span', { class: look, dir: 'auto' }, ...format(item.text));
@@ -91,6 +91,24 @@ function answered({ quote, toAnswered }) {
 	const from = quote.from && el('b', {}, el('bdi', {}, quote.from));
 	const props = { class: 'answered', type: 'button', tabindex: '-1', title: texts.toAnswered, onclick: toAnswered };
 	return el('button', props, spoken(texts.answers), from, el('span', { dir: 'auto' }, quote.text));
+}
+
+/**
+ * What stands in the place of a message that was taken back.
+ * @param {Message} item
+ */
+export function whyGone({ moderated, moderator }) {
+	if (!moderated) return texts.deleted;
+	return moderator ? texts.deletedBy(moderator) : texts.deletedByAdmin;
+}
+
+/**
+ * @param {Note} note
+ * @param {string | false} day
+ */
+export function noteLine({ note, at }, day) {
+	const text = el('p', { class: 'note', dir: 'auto', title: time.format(at) }, note);
+	return el('li', {}, day && el('p', { class: 'day' }, day), text);
 }
 
 /** @param {string} reason */

@@ -3,6 +3,7 @@
 // and repeats each under the same id.
 
 import { uuid } from './dom.js';
+import { isSlow, waitsSlow } from './rights.js';
 import { message as texts } from './strings.js';
 
 /** @import { Conversation } from './conversation.js' */
@@ -103,21 +104,32 @@ export function outbox(session, store) {
 		const fail = (why) => (keep(item, { state: 'failed', why }), true);
 		if (conv.refused) return fail(conv.refused);
 		if (!session.canSay(conv)) return false;
+		if (isSlow(conv)) {
+			setTimeout(flush, conv.slowUntil - Date.now() + 5, conv);
+			return false;
+		}
 		if (expired(item)) return fail(texts.notConfirmed);
 		keep(item, { state: 'sending', sentAt: item.sentAt ?? Date.now() });
 		try {
 			stored(conv, item, await session.publish(conv, item));
+			waitsSlow(conv);
 			return true;
 		} catch (error) {
 			const { code, message, outcome, retry_after_ms } = /** @type {Failure} */ (error);
 			if (code === 'lost' || outcome === 'unknown' || (code === 'internal' && !outcome)) item.unknown = true;
 			else if (!item.unknown) item.sentAt = null;
+			if (code === 'rate_limited' && waitsSlow(conv, retry_after_ms)) {
+				keep(item, { state: 'waiting' });
+				return true;
+			}
 			if (isPassing(code)) {
 				if (Date.now() - item.since > KEEP_TRYING) return fail(message);
 				const backOff = () => Math.min(10_000, 1000 * 2 ** item.tries++) * (0.5 + Math.random() / 2);
 				const wait = (retry_after_ms ?? 0) + backOff();
 				item.notBefore = Date.now() + wait;
 				setTimeout(flush, wait + 5, conv);
+			} else if (code === 'not_in_room' && conv.refused) {
+				return fail(conv.refused);
 			} else if (code === 'not_in_room' && !item.entered) {
 				item.entered = true;
 				session.enter(conv);

@@ -38,6 +38,40 @@ export interface StoredMessage extends Position {
 	mentions?: string[];
 	attachments?: Attachment[];
 	moderated?: boolean;
+	/** Who took it back, if that was not its author. */
+	moderator?: string;
+}
+
+/** Who may enter a room and write there. */
+export type RoomKind = 'open' | 'private' | 'announce';
+export type Role = 'owner' | 'moderator' | 'member' | 'invited';
+export type Action = 'remove' | 'kick' | 'ban' | 'unban' | 'mute' | 'unmute' | 'role' | 'invite';
+
+/** What is known of a user of a room with rights. Times are in Unix ms; 0: without an end. */
+export interface Standing {
+	role?: Role;
+	muted_until?: number;
+}
+
+/** What a room with rights is, and what this user is in it. */
+export interface RoomRights extends Standing {
+	kind: RoomKind;
+	topic?: string;
+	slow_mode_ms?: number;
+}
+
+/** An invitation that the user has neither accepted nor dismissed. */
+export interface Invitation {
+	room: string;
+	/** Empty for an administrator. */
+	by: string;
+	reason?: string;
+}
+
+/** Why this user is no longer in a room. */
+export interface Removal {
+	action: string;
+	until?: number;
 }
 
 /** A file elsewhere. The size of a picture is in pixels. */
@@ -80,6 +114,14 @@ export interface EventBody extends Partial<StoredMessage> {
 	/** Of a read marker that may have gone back. */
 	set?: boolean;
 	on?: boolean;
+	/** Of an entry about the rights of a room. */
+	kind?: RoomKind;
+	topic?: string;
+	slow_mode_ms?: number;
+	owner?: string;
+	action?: Action | 'private';
+	role?: Role;
+	until?: number;
 }
 
 /** The fields that the answers to `Auth` and `Enter` share. */
@@ -96,7 +138,7 @@ interface ResumeAck extends Position {
 /** The answer to each request of the page. */
 export interface Acks {
 	Auth: ResumeAck & { read?: Record<string, string>; read_more?: boolean };
-	Enter: ResumeAck & { read?: Marker };
+	Enter: ResumeAck & { read?: Marker; rights?: RoomRights };
 	Leave: unknown;
 	GroupChat: PublishAck;
 	PrivateChat: PublishAck;
@@ -109,6 +151,8 @@ export interface Acks {
 	Edit: unknown;
 	Retract: unknown;
 	React: unknown;
+	Room: unknown;
+	Moderate: unknown;
 	Ping: { sender_username: string };
 }
 
@@ -159,12 +203,14 @@ export interface Message extends Position, Extras {
 	/** Its author took it back, or an administrator. */
 	retracted: boolean;
 	moderated?: boolean;
+	moderator?: string;
 	mentions: string[];
 	attachments: Attachment[];
 	reactions: Record<string, Reactions>;
 	/** The changes up to this `seq` are in `reactions`. */
 	counted: number;
 	gap?: undefined;
+	note?: undefined;
 	state?: undefined;
 }
 
@@ -174,6 +220,17 @@ export interface Gap {
 	at?: number;
 	id?: undefined;
 	from?: undefined;
+	note?: undefined;
+	state?: undefined;
+}
+
+/** A line that says what became of a room with rights, or of a user of it. */
+export interface Note {
+	note: string;
+	at: number;
+	id?: undefined;
+	from?: undefined;
+	gap?: undefined;
 	state?: undefined;
 }
 
@@ -200,9 +257,10 @@ export interface Unsent extends Extras {
 	why?: string;
 	ack?: PublishAck;
 	gap?: undefined;
+	note?: undefined;
 }
 
-export type Item = Message | Gap | Unsent;
+export type Item = Message | Gap | Note | Unsent;
 
 /** The result of a reconnect. */
 export interface CaughtUp {
@@ -224,11 +282,16 @@ export interface SavedConversation {
 	counted: number;
 	own: number;
 	changes?: number[];
+	rights?: RoomRights | null;
+	users?: (Standing & { name: string })[];
+	out?: Removal | null;
+	refused?: string;
 }
 
 export interface SavedState {
 	position?: Position;
 	conversations?: SavedConversation[];
+	invitations?: Invitation[];
 }
 
 /** The callbacks of a session. */
@@ -290,13 +353,17 @@ export interface Elements {
 	find: HTMLInputElement;
 	go: HTMLButtonElement;
 	'go-form': HTMLFormElement;
+	invitations: HTMLElement;
 	jump: HTMLButtonElement;
+	kind: HTMLElement;
 	known: HTMLDataListElement;
 	leave: HTMLButtonElement;
 	level: HTMLButtonElement;
 	listed: HTMLElement;
 	'listed-rooms': HTMLElement;
 	live: HTMLElement;
+	make: HTMLElement;
+	manage: HTMLButtonElement;
 	me: HTMLElement;
 	members: HTMLElement;
 	name: HTMLInputElement;
@@ -313,6 +380,9 @@ export interface Elements {
 	'preferences-form': HTMLFormElement;
 	'preferences-open': HTMLButtonElement;
 	problem: HTMLElement;
+	refusal: HTMLElement;
+	'refusal-text': HTMLElement;
+	reenter: HTMLButtonElement;
 	retry: HTMLButtonElement;
 	rooms: HTMLElement;
 	scroller: HTMLElement;
@@ -327,6 +397,7 @@ export interface Elements {
 	timeline: HTMLElement;
 	title: HTMLElement;
 	token: HTMLInputElement;
+	topic: HTMLElement;
 	'token-show': HTMLButtonElement;
 	typing: HTMLElement;
 	unsupported: HTMLElement;

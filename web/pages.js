@@ -1,17 +1,25 @@
 // @ts-check
-// Reads lists that come in pages to their end. Keeps nothing.
+// Reads what comes in pages: lists to their end, and earlier messages. Keeps nothing.
 
-/** @import { Acks, ListedRoom } from './page.d.ts' */
+import { isPassing, isSilent } from './outbox.js';
+
+/** @import { Conversation } from './conversation.js' */
+/** @import { Acks, Failure, ListedRoom } from './page.d.ts' */
+/** @import { Session } from './session.js' */
 
 /** The most names of one page. */
 export const MOST_NAMES = 1000;
+/** The most messages of one page. */
+export const PAGE = 80;
+/** In ms: until a request that failed is sent again. */
+export const ASK_AGAIN = 2_000;
 
 /**
  * Adds all members of a room. Returns their number. Users who enter or leave meanwhile are for the caller to add or remove.
  * @param {(page: { after?: string, limit: number }) => Promise<Acks['Members']>} ask
  * @param {Set<string>} names
  */
-export async function addMembers(ask, names) {
+async function addMembers(ask, names) {
 	for (let after; ;) {
 		const page = await ask({ after, limit: MOST_NAMES });
 		for (after of page.members) names.add(after);
@@ -54,4 +62,37 @@ export async function allMarkers(ask, { read = {}, read_more: more = false }) {
 		more = page.more && page.markers.length > 0;
 	}
 	return markers;
+}
+
+/**
+ * @param {Session} session
+ * @param {Conversation} conv
+ */
+export async function loadMembers(session, conv) {
+	if (conv.arriving) return;
+	const members = (conv.arriving = new Set());
+	const count = await addMembers((page) => session.ask('Members', conv, page), members).catch(() => null);
+	if (count !== null && !conv.out) Object.assign(conv, { members, count, stale: false });
+	conv.arriving = null;
+	session.changed();
+}
+
+/**
+ * Loads the page of messages before those that are loaded.
+ * @param {Session} session
+ * @param {Conversation} conv
+ */
+export async function loadOlder(session, conv) {
+	if (conv.loading || !conv.more || !session.canSay(conv) || Date.now() < conv.notBefore) return;
+	conv.loading = true;
+	try {
+		const { messages, more } = await session.ask('History', conv, { ...conv.before(), limit: PAGE });
+		conv.prepend(messages, more);
+	} catch (error) {
+		const { code } = /** @type {Failure} */ (error);
+		conv.notBefore = Date.now() + ASK_AGAIN;
+		if (!isSilent(code) && !isPassing(code)) conv.more = false;
+	}
+	conv.loading = false;
+	session.changed();
 }

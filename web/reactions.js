@@ -1,9 +1,10 @@
 // @ts-check
 // Builds what concerns the reactions to a message: those below it, who chose them, and the field for a free one.
 
-import { el, tidy } from './dom.js';
+import { el } from './dom.js';
 import { openPopup } from './popup.js';
-import { fixed, reactions as texts } from './strings.js';
+import { openPrompt } from './prompt.js';
+import { reactions as texts } from './strings.js';
 
 /** @import { Message, Reactions } from './page.d.ts' */
 
@@ -73,35 +74,12 @@ export function openReactions(button, item, me, opener) {
 }
 
 /**
- * Opens the field for a free reaction. It stays open while the server refuses, and says why.
+ * Opens the field for a free reaction.
  * @param {HTMLElement} button
  * @param {(reaction: string) => Promise<string>} add Returns what the user reads if that fails.
  * @param {() => HTMLElement | null} opener
  */
 export function openField(button, add, opener) {
-	const field = el('input', { autocomplete: 'off', autocapitalize: 'off', dir: 'auto', required: true });
-	const problem = el('p', { class: 'problem', role: 'alert' });
-	const send = el('button', { class: 'main' }, texts.add);
-	const cancel = el('button', { type: 'button', onclick: () => close?.() }, fixed.cancel);
-	const form = el(
-		'form',
-		{ class: 'menu panel', role: 'dialog', 'aria-label': texts.other },
-		el('label', {}, texts.field, field),
-		problem,
-		el('div', {}, send, cancel),
-	);
-	form.onsubmit = async (event) => {
-		event.preventDefault();
-		const reaction = tidy(field.value);
-		send.disabled = true;
-		problem.textContent = reaction ? await add(reaction) : texts.needed;
-		send.disabled = false;
-		if (!problem.textContent) close?.();
-		else field.focus();
-	};
-	form.onkeydown = (event) => {
-		event.stopPropagation();
-		if (event.key === 'Escape' && !event.isComposing) close?.();
-	};
-	const close = openPopup(button, form, field, opener);
+	const { other: label, field, add: send, needed } = texts;
+	openPrompt(button, { label, field, send, needed }, add, opener);
 }

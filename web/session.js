@@ -7,17 +7,15 @@ import { Conversation, keyOf, positionOf } from './conversation.js';
 import { storeHealth } from './health.js';
 import { receive } from './inbound.js';
 import { extrasOf, isPassing, isSilent, outbox } from './outbox.js';
-import { addMembers, allMarkers, MOST_NAMES } from './pages.js';
+import { allMarkers, ASK_AGAIN, loadMembers, MOST_NAMES, PAGE } from './pages.js';
 import { storage } from './storage.js';
 import { connection as texts } from './strings.js';
 
-/** @import { Acks, CaughtUp, Claim, EventBody, Extras, Failure, Kind, Position, SessionHandler, Unsent } from './page.d.ts' */
+/** @import { Acks, CaughtUp, Claim, EventBody, Extras, Failure, Invitation, Kind, Position, SessionHandler, Unsent } from './page.d.ts' */
 
-const PAGE = 80;
 const TYPING_EVERY = 3_000;
 const READ_EVERY = 700;
 const SAVE_EVERY = 400;
-const ASK_AGAIN = 2_000;
 const LONGEST_WAIT = 10_000;
 
 export class Session {
@@ -38,6 +36,8 @@ export class Session {
 	 * @type {Position | undefined}
 	 */
 	position;
+	/** @type {Invitation[]} */
+	invitations = [];
 	/** Private messages up to this `seq` are older than the connection. */
 	replayedTo = 0;
 	/** @type {ReturnType<typeof setTimeout> | null} */
@@ -57,8 +57,8 @@ export class Session {
 		this.connection = connect(this);
 		this.connection.token = token;
 		this.health = storeHealth(this, (room) => this.#tell('Members', room, { limit: 1 }));
-		const { position, conversations = [] } = this.store.load();
-		this.position = position;
+		const { position, conversations = [], invitations = [] } = this.store.load();
+		Object.assign(this, { position, invitations });
 		for (const saved of conversations) Object.assign(this.conversation(saved.kind, saved.name), saved);
 		for (const item of this.store.unsent()) this.conversation(item.kind, item.to);
 	}
@@ -71,8 +71,8 @@ export class Session {
 		const conv = this.conversation(kind, name);
 		if (this.current && this.current !== conv && !this.current.unread) this.current.divider = null;
 		this.current = conv;
-		if (conv.joined && conv.stale) this.#loadMembers(conv);
-		else if (conv.isRoom && !conv.joined && this.connection.live) this.enter(conv);
+		if (conv.joined && conv.stale) loadMembers(this, conv);
+		else if (conv.isRoom && !conv.joined && !conv.out && this.connection.live) this.enter(conv);
 		this.changed();
 		return conv;
 	}
@@ -117,22 +117,6 @@ export class Session {
 			conv.telling = null;
 			if (this.canSay(conv)) this.#tell('Read', conv, conv.read);
 		}, READ_EVERY);
-	}
-
-	/** @param {Conversation} conv */
-	async loadOlder(conv) {
-		if (conv.loading || !conv.more || !this.canSay(conv) || Date.now() < conv.notBefore) return;
-		conv.loading = true;
-		try {
-			const { messages, more } = await this.#ask('History', conv, { ...conv.before(), limit: PAGE });
-			conv.prepend(messages, more);
-		} catch (error) {
-			const { code } = /** @type {Failure} */ (error);
-			conv.notBefore = Date.now() + ASK_AGAIN;
-			if (!isSilent(code) && !isPassing(code)) conv.more = false;
-		}
-		conv.loading = false;
-		this.changed();
 	}
 
 	end() {
@@ -188,22 +172,28 @@ export class Session {
 	 */
 	publish(conv, item) {
 		const body = { content: item.text, ...extrasOf(item) };
-		return this.#ask(conv.isRoom ? 'GroupChat' : 'PrivateChat', conv, body, item.id);
+		return this.ask(conv.isRoom ? 'GroupChat' : 'PrivateChat', conv, body, item.id);
 	}
 
 	/**
-	 * Changes a stored message. Returns what the user reads if that fails.
-	 * @param {Conversation} conv
-	 * @param {'Edit' | 'Retract' | 'React'} type
-	 * @param {{ message_id: string, content?: string, reaction?: string, on?: boolean }} change
+	 * Changes a stored message, a room, or what a user is in it. Returns what the user reads if that fails.
+	 * @param {{ target: object }} conv
+	 * @param {'Edit' | 'Retract' | 'React' | 'Room' | 'Moderate'} type
+	 * @param {object} change
 	 */
 	async change(conv, type, change) {
 		try {
-			await this.#ask(type, conv, change);
+			await this.ask(type, conv, change);
 			return '';
 		} catch (error) {
 			return /** @type {Failure} */ (error).message ?? texts.none;
 		}
+	}
+
+	/** @param {string} room Whose invitation is over. */
+	dismiss(room) {
+		this.invitations = this.invitations.filter((each) => each.room !== room);
+		this.changed();
 	}
 
 	changed() {
@@ -213,12 +203,13 @@ export class Session {
 
 	save() {
 		this.#saving = null;
-		this.store.save({ position: this.position, conversations: this.all });
+		const { position, invitations } = this;
+		this.store.save({ position, conversations: this.all, invitations });
 	}
 
 	/** @param {{ after?: string }} page */
 	rooms(page) {
-		return this.#ask('Rooms', null, page);
+		return this.ask('Rooms', null, page);
 	}
 
 	/** @param {number} code */
@@ -236,11 +227,11 @@ export class Session {
 		/** @type {number | undefined} */
 		let idleTimeout;
 		try {
-			const ack = await this.#ask('Auth', null, { since });
+			const ack = await this.ask('Auth', null, { since });
 			idleTimeout = ack.idle_timeout_ms;
 			this.features = new Set(ack.features);
 			this.#resumed(this, peers, since, ack, back);
-			allMarkers((page) => this.#ask('Markers', null, page), ack).then((reads) => {
+			allMarkers((page) => this.ask('Markers', null, page), ack).then((reads) => {
 				for (const conv of this.list('peer'))
 					if (conv.readElsewhere({ message_id: reads.get(conv.name) })) this.#tellRead(conv);
 				this.changed();
@@ -254,7 +245,8 @@ export class Session {
 		}
 		this.connection.proveLive(idleTimeout);
 		peers.forEach(this.outbox.flush);
-		const rooms = this.list('room').sort((a, b) => Number(b === this.current) - Number(a === this.current));
+		const inside = this.list('room').filter(({ out }) => !out);
+		const rooms = inside.sort((a, b) => Number(b === this.current) - Number(a === this.current));
 		await Promise.all(rooms.map((conv) => this.enter(conv, back)));
 		if (!this.connection.live) return;
 		this.caughtUp = back;
@@ -262,7 +254,7 @@ export class Session {
 		// The peers may be in these rooms.
 		for (const conv of rooms) {
 			if (conv.stale && !this.list('peer').every(({ name }) => this.isPresent(name)))
-				await this.#loadMembers(conv);
+				await loadMembers(this, conv);
 		}
 	}
 
@@ -272,11 +264,12 @@ export class Session {
 	 */
 	async enter(conv, back) {
 		if (conv.entering) return;
-		Object.assign(conv, { entering: true, refused: '' });
+		Object.assign(conv, { entering: true, refused: '', out: null });
 		const since = conv.position;
 		try {
-			const ack = await this.#ask('Enter', conv, { since, history: since ? null : PAGE });
-			Object.assign(conv, { joined: true, late: null });
+			const ack = await this.ask('Enter', conv, { since, history: since ? null : PAGE });
+			Object.assign(conv, { joined: true, late: null, rights: ack.rights ?? null });
+			this.dismiss(conv.name);
 			// An `Ack` for a room that was entered before says nothing, unless it says what follows `since`.
 			if (!ack.already || ack.recovered !== undefined) {
 				conv.position ??= positionOf(ack);
@@ -285,7 +278,7 @@ export class Session {
 				if (conv.readElsewhere(marker) && conv.read.epoch === ack.epoch) this.#tellRead(conv);
 				this.#resumed(conv, [conv], since, ack, back);
 			}
-			if (conv === this.current) this.#loadMembers(conv);
+			if (conv === this.current) loadMembers(this, conv);
 		} catch (error) {
 			const { code, message = '', retry_after_ms } = /** @type {Failure} */ (error);
 			const again = () => conv.late && this.conversations.get(conv.key) === conv && this.enter(conv, back);
@@ -341,18 +334,8 @@ export class Session {
 
 	alive() {
 		// Large rooms have no presence events.
-		if (this.current?.joined && this.current.count > MOST_NAMES) this.#loadMembers(this.current);
+		if (this.current?.joined && this.current.count > MOST_NAMES) loadMembers(this, this.current);
 		else this.health.check();
-	}
-
-	/** @param {Conversation} conv */
-	async #loadMembers(conv) {
-		if (conv.arriving) return;
-		const members = (conv.arriving = new Set());
-		const count = await addMembers((page) => this.#ask('Members', conv, page), members).catch(() => null);
-		if (count !== null) Object.assign(conv, { members, count, stale: false });
-		conv.arriving = null;
-		this.changed();
 	}
 
 	/**
@@ -371,17 +354,17 @@ export class Session {
 	 * @param {object | null} [more]
 	 */
 	#tell(type, conv, more) {
-		this.#ask(type, conv, more).catch(() => {});
+		this.ask(type, conv, more).catch(() => {});
 	}
 
 	/**
 	 * @template {keyof Acks} Type
 	 * @param {Type} type
-	 * @param {Conversation | null} conv
+	 * @param {{ target: object } | null} conv
 	 * @param {object | null} [more]
 	 * @param {string} [id]
 	 */
-	async #ask(type, conv, more, id) {
+	async ask(type, conv, more, id) {
 		try {
 			const body = { sender_username: this.name, ...conv?.target, ...more };
 			const ack = await this.connection.request(type, body, id);

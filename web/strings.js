@@ -25,12 +25,17 @@ export const fixed = {
 	directMessages: 'Direct messages',
 	done: 'Done',
 	goTo: 'Go to',
+	enterAgain: 'Enter again',
 	haveToken: 'I have an access token',
+	invitations: 'Invitations',
 	joinOrWrite: 'Join or write (Ctrl+K)',
 	joinOrWriteField: 'Join a room or write to someone',
 	joinRoom: 'Join room',
 	light: 'Light',
 	listedRooms: 'Rooms on this server',
+	makeAnnounce: 'New announcement room',
+	makePrivate: 'New private room',
+	manageRoom: 'Manage this room',
 	members: 'Members',
 	notifications: 'Notifications',
 	notifyMe: 'Notify me on this device',
@@ -41,6 +46,7 @@ export const fixed = {
 	settings: 'Settings',
 	signOut: 'Sign out',
 	switchKeys: 'Alt+↑ and Alt+↓ switch the conversation.',
+	theirName: 'Name of the person',
 	token: 'Access token',
 	writePerson: 'Write to person',
 	yourName: 'Your name',
@@ -126,6 +132,8 @@ export const message = {
 	edited: 'edited',
 	deleted: 'This message was deleted.',
 	deletedByAdmin: 'An administrator deleted this message.',
+	/** @param {string} name */
+	deletedBy: (name) => `${name} deleted this message.`,
 	/** For screen readers. */
 	mentionsYou: ' mentions you: ',
 	/** @type {(from: string, time: string) => string} */
@@ -187,8 +195,10 @@ export const composer = {
 	/** @param {string} title */
 	writeTo: (title) => `Message ${title}`,
 	readOnly: 'Only administrators write here',
-	/** @param {string} title */
-	readOnlyIn: (title) => `Only administrators write here: ${title}`,
+	/** @type {(why: string, title: string) => string} */
+	readOnlyIn: (why, title) => `${why}: ${title}`,
+	/** @param {number} seconds */
+	slow: (seconds) => `Slow mode: you can write again in ${seconds} s.`,
 };
 
 export const sidebar = {
@@ -199,10 +209,116 @@ export const sidebar = {
 	online: ' online ',
 	manyUnread: '99+',
 	you: 'you',
+	invitedBy: (/** @type {string} */ by) => (by ? `from ${by}` : 'from an administrator'),
+	accept: 'Accept',
+	/** @param {string} room */
+	acceptIn: (room) => `Accept the invitation to ${room}`,
+	/** @param {string} room */
+	dismissIn: (room) => `Dismiss the invitation to ${room}`,
 	/** @param {string} name */
 	writeTo: (name) => `Write to ${name}`,
 	/** @param {number} count */
 	andMore: (count) => `and ${count} more`,
+};
+
+/** Of rooms with rights. */
+export const rights = {
+	kinds: { open: '', private: 'Private room', announce: 'Announcements' },
+	roles: { owner: 'owner', moderator: 'moderator', member: 'member', invited: 'invited' },
+	/** Of a user in the list of members. */
+	isMuted: 'muted',
+	announce: 'Only moderators write here',
+	/** @param {string} until Empty: without an end. */
+	muted: (until) => (until ? `You are muted until ${until}` : 'A moderator has muted you'),
+	outside: 'You are not in this room',
+	removed: {
+		kick: 'You were sent out of this room.',
+		/** @param {string} until Empty: without an end. */
+		ban: (until) => (until ? `You are banned from this room until ${until}.` : 'You are banned from this room.'),
+		remove: 'You were removed from this room.',
+		closed: 'This room is private now, and you are no member of it.',
+	},
+	/** @type {(text: string, reason: string) => string} */
+	because: (text, reason) => `${text.replace(/\.$/, '')}: ${reason}`,
+	/** @type {(title: string, text: string) => string} */
+	inRoom: (title, text) => `${title}: ${text}`,
+	/** @type {(by: string, room: string) => string} */
+	invited: (by, room) => `${by || 'An administrator'} invites you to #${room}.`,
+};
+
+/** @type {(text: string, until: string) => string} */
+const withEnd = (text, until) => (until ? `${text} until ${until}` : text);
+
+/** Lines in the timeline about a room with rights. `by` and `who` are names or the words for the user. */
+export const notes = {
+	admin: 'An administrator',
+	you: 'You',
+	whoYou: 'you',
+	made: {
+		open: (/** @type {string} */ by) => `${by} made this room`,
+		private: (/** @type {string} */ by) => `${by} made this private room`,
+		announce: (/** @type {string} */ by) => `${by} made this room for announcements`,
+	},
+	kinds: {
+		open: (/** @type {string} */ by) => `${by} opened this room for everyone`,
+		private: (/** @type {string} */ by) => `${by} made this room private`,
+		announce: (/** @type {string} */ by) => `${by} made this a room for announcements`,
+	},
+	/** @type {(by: string, topic: string) => string} */
+	topic: (by, topic) => `${by} changed the topic: ${topic}`,
+	/** @param {string} by */
+	noTopic: (by) => `${by} removed the topic`,
+	/** @type {(by: string, seconds: number) => string} */
+	slow: (by, seconds) => `${by} turned slow mode on: one message in ${seconds} s`,
+	/** @param {string} by */
+	noSlow: (by) => `${by} turned slow mode off`,
+	/** @param {string} who */
+	accepted: (who) => `${who} accepted the invitation`,
+	/** @param {string} who */
+	gaveUp: (who) => `${who} gave up the role here`,
+	/** @type {(by: string, who: string, role: string) => string} */
+	role: (by, who, role) => `${by} made ${who} ${role}`,
+	/** @type {Record<string, (by: string, who: string, until: string) => string>} */
+	actions: {
+		invite: (by, who) => `${by} invited ${who}`,
+		remove: (by, who) => `${by} removed ${who}`,
+		kick: (by, who) => `${by} sent ${who} out`,
+		ban: (by, who, until) => withEnd(`${by} banned ${who}`, until),
+		unban: (by, who) => `${by} ended the ban of ${who}`,
+		mute: (by, who, until) => withEnd(`${by} muted ${who}`, until),
+		unmute: (by, who) => `${by} ended the mute of ${who}`,
+	},
+	/** @type {(by: string, who: string) => string} */
+	other: (by, who) => `${by} changed what ${who} may do`,
+};
+
+/** What owners and moderators do. */
+export const moderation = {
+	/** @param {string} name */
+	actions: (name) => `Actions: ${name}`,
+	give: { owner: 'Make owner', moderator: 'Make moderator', member: 'Make member' },
+	acts: { kick: 'Send out', mute: 'Mute', ban: 'Ban', remove: 'Remove' },
+	unmute: 'End the mute',
+	unban: 'End a ban',
+	invite: 'Invite',
+	kind: 'Who enters and writes',
+	kinds: { open: 'Everyone', private: 'Only members', announce: 'Everyone enters, moderators write' },
+	changeTopic: 'Change the topic',
+	topic: 'Topic',
+	save: 'Save',
+	slow: 'Slow mode',
+	/** @param {number} seconds */
+	slowFor: (seconds) => (seconds ? `One message in ${seconds} s` : 'Off'),
+	/** An entry that asks for more. @param {string} act */
+	more: (act) => `${act}…`,
+	/** @type {(act: string, name: string) => string} */
+	title: (act, name) => `${act}: ${name}`,
+	reason: 'Reason (may be empty)',
+	howLong: 'How long',
+	/** @param {number} minutes */
+	duration: (minutes) =>
+		minutes < 1440 ? (minutes ? `${minutes / 60} h` : 'Without an end') : `${minutes / 1440} d`,
+	nameNeeded: 'Enter a name.',
 };
 
 export const connection = {
@@ -247,7 +363,7 @@ export const signIn = {
 /** By the error code of the server, whose own texts are for programmers. */
 export const errors = new Map([
 	['conflict', 'The message was changed on another device.'],
-	['forbidden', 'Only administrators can write in this room.'],
+	['forbidden', 'You may not write in this room.'],
 	['gone', 'The message was deleted.'],
 	['identity_mismatch', 'This access token belongs to another user.'],
 	['internal', 'Something is wrong on the server. An administrator has to look at it.'],
@@ -262,12 +378,18 @@ export const errors = new Map([
 	['unauthorized', 'The server does not accept this access token.'],
 	['unavailable', 'The server can’t read or store messages right now.'],
 ]);
-/** The same for reactions. */
-export const reactionErrors = new Map([
-	['invalid_message', 'A reaction is one emoji or a short text.'],
-	['too_many_changes', 'This message has too many reactions.'],
+/** The same, where the request matters: by its type and the error code. */
+export const requestErrors = new Map([
+	['Enter forbidden', 'It is private, or you are banned from it.'],
+	['Moderate forbidden', 'Your role in this room does not allow that, or the person is banned from it.'],
+	['PrivateChat forbidden', 'This person was never here and has many messages waiting. Write again later.'],
+	['React forbidden', 'You may not react in this room.'],
+	['React invalid_message', 'A reaction is one emoji or a short text.'],
+	['React too_many_changes', 'This message has too many reactions.'],
+	['Retract forbidden', 'You may not delete this message.'],
+	['Room forbidden', 'This room exists already, or you may not make or change it.'],
+	['Room invalid_message', 'The name or the topic is too long, or has characters that are not visible.'],
 ]);
-export const neverHere = 'This person was never here and has many messages waiting. Write again later.';
 export const otherError = 'The server does not understand this page. Reload the page.';
 
 /** By what the server says to a page that wants to connect. */

@@ -3,6 +3,7 @@
 
 import { keyOf } from './conversation.js';
 import { $, announce, el, tidy } from './dom.js';
+import { makeRoom } from './moderation.js';
 import { byName } from './order.js';
 import { listedRooms } from './pages.js';
 import { header as texts } from './strings.js';
@@ -24,12 +25,16 @@ export function switchTo(session) {
 	$('go-form').onsubmit = ({ submitter }) => {
 		const typed = tidy($('find').value);
 		const name = typed.replace(/^#/, '');
+		const kind = submitter?.dataset.kind;
+		if (kind) return makeRoom(session, name, kind);
 		// Enter presses the first button, which is for rooms.
 		const guessed =
 			$('find').matches(':focus') && people.has(typed) && !session.conversations.has(keyOf('room', name));
 		const isPerson = guessed || submitter?.id === 'write';
 		location.hash = keyOf(isPerson ? 'peer' : 'room', isPerson ? typed : name);
 	};
+	// Rights belong to names, so the server has to know who is who.
+	$('make').hidden = !session.features.has('room') || !session.connection.token;
 	// Emptied behind the dialog: a text in it would be spoken again when the dialog closes.
 	announce('');
 	showRooms(session);

@@ -4,7 +4,8 @@
 import { actionsFor, toggle } from './actions.js';
 import { $, el, say } from './dom.js';
 import { openMenu } from './menu.js';
-import { actionsLabel, bubble, dayOf, gapLine, midnight } from './message.js';
+import { actionsLabel, bubble, dayOf, gapLine, midnight, noteLine } from './message.js';
+import { loadOlder } from './pages.js';
 import { quoteOf } from './reply.js';
 import { menuButton, roving, sameControl } from './roving.js';
 import { message as messageTexts, timeline as texts } from './strings.js';
@@ -25,6 +26,9 @@ const AT_END = 40;
 /** In px: browsers round positions. */
 const ROUNDING = 1;
 const GROUP_WITHIN = 300_000;
+
+/** @type {(a: Item | undefined, b: Item) => boolean} */
+const sameDay = (a, b) => a?.at !== undefined && b.at !== undefined && midnight(a.at) === midnight(b.at);
 
 /** When the user last did something that may scroll. */
 let usedAt = 0;
@@ -175,7 +179,7 @@ export function timeline(session, edit) {
 		if (view.following) seenUpTo = all;
 		$('jump').hidden = view.following;
 		say($('jump'), all > seenUpTo ? texts.newer(all - seenUpTo) : texts.newest);
-		if (scroller.scrollTop < NEAR && start === conv.base) session.loadOlder(conv);
+		if (scroller.scrollTop < NEAR && start === conv.base) loadOlder(session, conv);
 	}
 
 	/**
@@ -194,15 +198,16 @@ export function timeline(session, edit) {
 		}
 		let next = list.firstChild;
 		wanted.forEach((item, index) => {
-			const look = item.from === undefined ? null : lookOf(conv, item, wanted[index - 1], wanted[index + 1]);
+			const day = !sameDay(wanted[index - 1], item) && item.at !== undefined && dayOf(item.at);
+			const look = item.from === undefined ? day : lookOf(conv, item, day, wanted[index - 1], wanted[index + 1]);
 			const json = JSON.stringify(look);
 			let node = shown.get(item);
 			const focused = node?.contains(document.activeElement) && document.activeElement;
 			if (node?.look !== json) {
 				if (node && node === next) next = node.nextSibling;
 				node?.remove();
-				const built =
-					item.from === undefined ? gapLine(item.gap) : build(conv, item, /** @type {Look} */ (look));
+				const line = () => (item.note === undefined ? gapLine(item.gap ?? '') : noteLine(item, day));
+				const built = item.from === undefined ? line() : build(conv, item, /** @type {Look} */ (look));
 				node = Object.assign(built, { item, look: json });
 				shown.set(item, node);
 			}
@@ -217,13 +222,12 @@ export function timeline(session, edit) {
 	/**
 	 * @param {Conversation} conv
 	 * @param {Message | Unsent} item
+	 * @param {string | false} day
 	 * @param {Item | undefined} before
 	 * @param {Item | undefined} after
 	 * @returns {Look}
 	 */
-	function lookOf(conv, item, before, after) {
-		/** @type {(a: Item | undefined, b: Item) => boolean} */
-		const sameDay = (a, b) => a?.at !== undefined && b.at !== undefined && midnight(a.at) === midnight(b.at);
+	function lookOf(conv, item, day, before, after) {
 		/** @type {(a: Item | undefined, b: Item | undefined) => boolean} */
 		const joins = (a, b) => {
 			if (a?.from === undefined || b?.from === undefined) return false;
@@ -232,7 +236,7 @@ export function timeline(session, edit) {
 		const mine = item.from === conv.me;
 		const isRead = mine && !conv.isRoom && !item.state && item.id <= conv.peerRead;
 		return {
-			day: !sameDay(before, item) && dayOf(item.at),
+			day,
 			divider: item === conv.divider,
 			first: !joins(before, item),
 			last: !joins(item, after),
@@ -294,7 +298,7 @@ export function timeline(session, edit) {
 	 * @param {Conversation} conv
 	 */
 	function beginning(conv) {
-		if (conv.refused) return texts.refused(conv.refused);
+		if (conv.refused) return conv.out ? conv.refused : texts.refused(conv.refused);
 		if (conv.more) return conv.loading ? texts.loading : '';
 		return conv.items.length ? texts.noEarlier : texts.empty;
 	}

@@ -45,6 +45,7 @@ const FILES: [(&str, &str); FILE_COUNT] = files![
     "mentions.js",
     "menu.js",
     "message.js",
+    "moderation.js",
     "notifications.js",
     "order.js",
     "outbox.js",
@@ -52,8 +53,10 @@ const FILES: [(&str, &str); FILE_COUNT] = files![
     "pages.js",
     "popup.js",
     "preferences.js",
+    "prompt.js",
     "reactions.js",
     "reply.js",
+    "rights.js",
     "roving.js",
     "session.js",
     "sidebar.js",
@@ -67,7 +70,7 @@ const FILES: [(&str, &str); FILE_COUNT] = files![
     "timeline.js",
     "words.js",
 ];
-const FILE_COUNT: usize = 42;
+const FILE_COUNT: usize = 45;
 
 /// The files as browsers get them.
 static SERVED: LazyLock<[(&str, Bytes); FILE_COUNT]> =

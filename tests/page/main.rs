@@ -26,6 +26,7 @@ mod person;
 mod presence;
 mod replies;
 mod resume;
+mod rooms;
 mod screen;
 mod scroll;
 mod store;
