@@ -3,6 +3,7 @@
 
 import { apply, isChange } from './changes.js';
 import { keyOf, positionOf } from './conversation.js';
+import { announce } from './dom.js';
 import { change as changeRights, noteOf, whyRemoved } from './rights.js';
 import { connection as texts, rights as rightsTexts } from './strings.js';
 
@@ -98,7 +99,10 @@ function removed(session, conv, body) {
 	Object.assign(conv, { joined: false, stale: true, members: null, count: 0, out: { action, until }, refused });
 	conv.typing.clear();
 	session.outbox.flush(conv);
-	session.on.notice(rightsTexts.inRoom(conv.title, refused));
+	const text = rightsTexts.inRoom(conv.title, refused);
+	// What stands above the text field says it too.
+	if (conv === session.current && session.on.watching()) announce(text);
+	else session.on.notice(text);
 }
 
 /**

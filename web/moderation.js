@@ -71,6 +71,7 @@ export function openMember(session, conv, name, button, opener) {
 		const options = new Map(DURATIONS.map((minutes) => [String(minutes), texts.duration(minutes)]));
 		const question = {
 			label: texts.title(texts.acts[action], name),
+			titled: true,
 			field: texts.reason,
 			send: texts.acts[action],
 			choice: hasEnd ? { label: texts.howLong, options } : undefined,

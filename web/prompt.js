@@ -8,6 +8,7 @@ import { fixed } from './strings.js';
 /**
  * @typedef {object} Question
  * @property {string} label Of the form.
+ * @property {boolean} [titled] Whether the label is shown above the fields.
  * @property {string} field The label of the text field.
  * @property {string} send The text of the button.
  * @property {string} [needed] What the user reads if the text is empty. Without it, the text may be empty.
@@ -24,7 +25,7 @@ import { fixed } from './strings.js';
  */
 export function openPrompt(
 	button,
-	{ label, field: of, send: done, needed, value, choice },
+	{ label, titled, field: of, send: done, needed, value, choice },
 	run,
 	opener = () => button,
 ) {
@@ -38,6 +39,7 @@ export function openPrompt(
 	const form = el(
 		'form',
 		{ class: 'menu panel', role: 'dialog', 'aria-label': label },
+		titled && el('b', { dir: 'auto' }, label),
 		el('label', {}, of, field),
 		select && el('label', {}, choice.label, select),
 		problem,

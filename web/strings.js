@@ -33,7 +33,7 @@ export const fixed = {
 	joinRoom: 'Join room',
 	light: 'Light',
 	listedRooms: 'Rooms on this server',
-	makeAnnounce: 'New announcement room',
+	makeAnnounce: 'New announcements',
 	makePrivate: 'New private room',
 	manageRoom: 'Manage this room',
 	members: 'Members',

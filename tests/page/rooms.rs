@@ -126,7 +126,7 @@ async fn removed_user_reads_the_reason() {
     kick["reason"] = json!("calm down");
     ann.ok("Moderate", kick).await;
     bob.reads("#refusal-text", "You were sent out of this room: calm down").await;
-    bob.reads("#notice", "#ops: You were sent out").await;
+    bob.reads("#live", "#ops: You were sent out of this room: calm down").await;
     bob.reads("#timeline", "ann sent you out: calm down").await;
     assert_eq!(bob.js(&format!("{DRAFT}.disabled")).await, true);
     // The page does not enter the room by itself.
@@ -216,6 +216,18 @@ async fn rights_close_and_open_the_text_field() {
     bob.sees("bob is muted", &says("A moderator has muted you")).await;
     ann.ok("Moderate", act("unmute", "bob")).await;
     bob.sees("the mute has ended", &open).await;
+
+    // A room that turns private keeps its members. Who is removed from it comes back by invitation only.
+    ann.ok("Room", json!({ "room": "ops", "kind": "private" })).await;
+    bob.reads("#kind", "Private room").await;
+    ann.ok("Moderate", act("remove", "bob")).await;
+    bob.reads("#refusal-text", "You were removed from this room.").await;
+    assert_eq!(bob.js("document.getElementById('reenter').hidden").await, true);
+    ann.ok("Moderate", act("invite", "bob")).await;
+    bob.reads("#invitations", "from ann").await;
+    bob.clicks("#invitations .main").await;
+    bob.sees("bob is in the room again", &format!("{open} && document.getElementById('refusal').hidden"))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
