@@ -176,6 +176,8 @@ on_each_store! {
         ann.ok("Moderate", with(act("role", "cleo"), "role", "member")).await;
         ann.ok("Room", json!({ "room": "ops", "kind": "private" })).await;
         ann.say("ops", "among us").await;
+        let entry = cleo.wait_for("the room is private", |frame| frame["message_body"]["kind"] == "private").await;
+        assert_eq!(entry["message_body"].get("owner"), None, "only of a new room");
         assert_eq!(bob.next("Removed").await, json!({ "room": "ops", "action": "private" }));
         assert_eq!(cleo.hears().await, "among us");
         bob.ok("Ping", json!({})).await;

@@ -17,10 +17,10 @@ impl Handle for Room {
         session.node.rooms.check_may_change(&self.room)?;
         let Self { sender_username: user, room, kind, topic, slow_mode_ms } = self;
         let topic = topic.as_deref();
-        // A new room needs a kind, and of another one only an owner changes it.
-        let owner = kind.map(|_| &user);
-        let update = RoomUpdate { room: &room, kind, topic, slow_mode_ms, owner };
+        // A new room needs a kind; of another one, only an owner changes it.
         let is_new = kind.is_some() && session.node.backend.broker.rights(&room, &user).await?.is_none();
+        let owner = Some(&user).filter(|_| is_new);
+        let update = RoomUpdate { room: &room, kind, topic, slow_mode_ms, owner };
         let caller = session.caller(id, &user);
         let stored = match is_new {
             true => session.node.make_room(&update, (&user, &caller)).await?,
