@@ -110,16 +110,16 @@ local function append_ordinary(at, key)
     local rights
     if log.has_rights then
       if not names_rights then return '!rights' end
-      rights = read_rights(KEYS[other_key], ARGV[at + 9], '')
+      rights = rights_function('read')(KEYS[other_key], ARGV[at + 9], '')
       -- It may be a repeat, which is answered all the same.
-      if refuse_writing(rights, 'w', KEYS[other_key + 1]) then return end
+      if rights_function('refuse_writing')(rights, 'w', KEYS[other_key + 1]) then return end
     end
     local seq, start = next_record(log, id)
     -- This is also the look for a repeat.
     if field and call('HSETNX', KEYS[key + hash], field, start .. sent_at) == 0 then return end
     local failed = append(log, key, seq, start, id, body, ARGV[at + 7])
     if failed and field then call('HDEL', KEYS[key + hash], field) end
-    if not failed then note_message(rights, KEYS[other_key + 1]) end
+    if rights and not failed then rights_function('note_message')(rights, KEYS[other_key + 1]) end
     return failed or start .. sent_at .. ' 0 0'
   end
   local log = read_ordinary(key, id, #body, field, found)

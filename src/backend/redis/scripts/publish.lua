@@ -246,19 +246,20 @@ local function publish(at, key)
     if is_full then return full() end
     if names_rights and (last.has_rights or is_of_rights) and not is_note then
       local author, other = ARGV[argument + 1], is_of_rights and ARGV[argument + 3] or ''
-      rights = read_rights(KEYS[key], ARGV[argument], is_of_rights and other or author)
+      rights = rights_function('read')(KEYS[key], ARGV[argument], is_of_rights and other or author)
       rights.target = other
       local why_not
       if is_of_rights and ARGV[argument + 2] == 'room' then
         local is_empty = last[SEQ] == '0' and redis.call('ZCARD', KEYS[key + 2]) == 0
-        why_not = plan_room(rights, is_empty, ARGV[argument + 4], ARGV[argument + 5], ARGV[argument + 6], other)
+        why_not = rights_function('plan_room')(rights, is_empty, ARGV[argument + 4], ARGV[argument + 5], ARGV[argument + 6], other)
       elseif is_of_rights then
-        local until_ = ARGV[argument + 5] == '' and FOREVER or tonumber(ARGV[argument + 5])
-        why_not = plan_action(rights, ARGV[argument + 2], ARGV[argument + 4], until_)
+        -- What has no end ends at the largest number that is exact.
+        local until_ = ARGV[argument + 5] == '' and MAX_INT or tonumber(ARGV[argument + 5])
+        why_not = rights_function('plan_action')(rights, ARGV[argument + 2], ARGV[argument + 4], until_)
       else
         local kind = is_change and ARGV[at + 10 + 2 * count]
         local act = not is_change and 'w' or kind ~= 'R' and 'c' or author == '' and 'r' or 'm'
-        why_not = refuse_writing(rights, act, KEYS[key + 1])
+        why_not = rights_function('refuse_writing')(rights, act, KEYS[key + 1])
       end
       if why_not == '!unchanged' then return '!unchanged ' .. last[EPOCH] end
       if why_not then return why_not end
@@ -313,7 +314,10 @@ local function publish(at, key)
       if is_change then apply_change(log, logs.change, id, seq, changes_ttl) end
       if log.links then apply_links(log, changes_ttl) end
       if is_of_rights then redis.call('HSET', log.meta, 'x', 1) end
-      if is_of_rights and not is_note then apply_rights(rights, log) else note_message(rights, KEYS[key + 1]) end
+      if rights then
+        local apply = is_of_rights and rights_function('apply') or rights_function('note_message')
+        apply(rights, is_of_rights and log or KEYS[key + 1])
+      end
       if log.is_new and (i < count or is_first) and not complete_log then redis.call('HSET', log.meta, 'n', 1) end
     end
   end
