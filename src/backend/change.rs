@@ -1,6 +1,6 @@
 //! Changes of earlier messages: edits, retractions, reactions. Owns what a store has to know of a change, which is the same in
 //! every backend, and the limits of what one message collects; bodies stay opaque. A change is published like a message
-//! ([`Publish::change`](super::Publish::change)): it is an entry of the log, and changes what the store returns for the message.
+//! ([`NewEntry::Change`](super::NewEntry::Change)): it is an entry of the log, and changes what the store returns for the message.
 
 use std::time::Duration;
 

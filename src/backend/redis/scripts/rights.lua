@@ -23,8 +23,8 @@ local function make_rights_functions()
     return { role = role, rank = RANKS[role], banned = banned + 0, muted = muted + 0, is_known = text }
   end
 
-  -- Reads what decides about an item: of the room, of the user that asks, and of another one. `asker` is a letter and the name: p, or x if
-  -- nobody has proved the name; then it has no role. It is empty for the server API, which stands above all roles.
+  -- Reads what decides about an item: of the room, of the user that asks, and of another one. `asker` is a letter and the name: p, or
+  -- x if nobody has proved the name; then it has no role. It is empty for the server API, which stands above all roles.
   local function read_rights(key, asker, other)
     local found = redis.call('HMGET', key, 'k', 's', 'u' .. string.sub(asker, 2), 'u' .. other, 'o', 'n', 't')
     local rights = { key = key, kind = found[1], slow = found[2], owners = found[5], count = found[6], topic = found[7] }
@@ -35,8 +35,8 @@ local function make_rights_functions()
     return rights
   end
 
-  -- Why the user that asks may not write what it wants to, or nothing. `act`: w a message, c an edit or a reaction, r the retraction of an
-  -- own message, m that of a message of the other user.
+  -- Why the user that asks may not write what it wants to, or nothing. `act`: w a message, c an edit or a reaction, r the retraction
+  -- of an own message, m that of a message of the other user.
   local function refuse_writing(rights, act, slow_key)
     if rights.is_server then return end
     local asker = rights.asker
