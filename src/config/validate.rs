@@ -184,6 +184,13 @@ pub fn warnings(config: &Config) -> Vec<String> {
             config.host
         ));
     }
+    if !config.auth.enabled && config.auth.admin_key.is_some() {
+        warnings.push(
+            "authentication is off, so no user has a role: private rooms that the server API makes are closed to all, and nobody \
+             writes in rooms for announcements"
+                .into(),
+        );
+    }
     if !config.can_authenticate() {
         warnings.push(
             "authentication is on, and both auth.admin_key and auth.jwt are unset: nobody could get a token, so a node does \
@@ -305,6 +312,9 @@ mod tests {
         assert_eq!(warnings(&config), Vec::<String>::new());
         config.server.allowed_hosts.clear();
         assert!(warnings(&config)[0].contains("server.allowed_hosts"));
+        config = Config::default();
+        config.auth.admin_key = Some("8Jq2-mVd7-Rz4x-Kp9w".into());
+        assert!(warnings(&config)[0].contains("no user has a role"));
         let mut config = Config::default();
         config.limits.max_delivery_bytes = Some(32_769);
         assert!(warnings(&config)[0].contains("limits.max_delivery_bytes"));
