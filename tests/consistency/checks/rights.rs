@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn user_who_enters_after_a_ban_is_found() {
+    fn entry_of_a_banned_user_is_found() {
         let log = || vec![private(), action(2, "ban")];
         let joined = GuardedEvent::Joined { user: USER, conn: 1, asked: Micros::MAX };
         let role = GuardedEvent::Asked { user: USER, action: "role".to_owned() };
