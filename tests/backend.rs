@@ -142,6 +142,8 @@ for_each_backend! {
         nothing_of_a_banned_user_is_stored,
         moderator_takes_messages_of_lower_roles_back,
         slow_mode_makes_each_user_wait,
+        ended_bans_make_place_for_others,
+        invitations_of_an_unused_name_have_a_limit,
         stores_decide_the_same;
     subscriptions:
         subscriber_receives_the_entries_of_the_log,

@@ -133,7 +133,8 @@ impl RequestError {
             }
             RightsRefusal::NoRights => "this room has no roles: anyone may enter it and write there".into(),
             RightsRefusal::Exists => {
-                "there is such a room already: a room with rights is made before anyone enters it or writes there; use another name"
+                "there is such a room already, without this owner: a room with rights is made before anyone enters it or writes there; \
+                 use another name, or have its owner or an administrator give the role `owner`"
                     .into()
             }
             RightsRefusal::NoKind => {

@@ -174,7 +174,7 @@ impl Joins {
             let mut state = topic.lock();
             let state = &mut *state;
             let last = state.last.ok_or_else(unready)?;
-            let Some(member) = state.members.get_mut(&outbox.id()) else { return Err(unready()) };
+            let Some(member) = state.members.get_mut(&outbox.id()) else { return Err(taken_out()) };
             if member.gaps != gaps {
                 // The member was told of a gap meanwhile. What was proved before it may no longer be in the log.
                 continue;
@@ -189,6 +189,23 @@ impl Joins {
             }
             return Ok(());
         }
+    }
+
+    /// Answers a member that enters again, without a position.
+    pub(super) fn stay(
+        &self,
+        topic: &LocalTopic,
+        outbox: &Outbox,
+        ack: impl FnOnce(&Joined),
+    ) -> Result<(), BackendError> {
+        let state = topic.lock();
+        let top = state.last.ok_or_else(unready)?;
+        // Under the lock: no `Ack` follows the event that the member was taken out.
+        if !state.members.contains_key(&outbox.id()) {
+            return Err(taken_out());
+        }
+        ack(&Joined { top, recovery: None });
+        Ok(())
     }
 
     fn count(&self, recovery: Option<ResumeOutcome>) {
@@ -292,8 +309,8 @@ impl Joins {
     }
 }
 
-/// The rights of the room changed before the member was in it.
-pub(super) fn taken_out() -> BackendError {
+/// The rights of the room changed. The session finds out how.
+fn taken_out() -> BackendError {
     BackendError::Refused("the rights of the room have just changed; try again".into())
 }
 

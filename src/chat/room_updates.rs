@@ -6,11 +6,15 @@ use serde::Serialize;
 use super::error::RequestError;
 use super::node::Node;
 use super::publisher::RightsSubmission;
-use crate::backend::{Asker, FOREVER, Owner, RightsUpdate, RoomClaim, RoomUsers, Stored, UserState, unix_ms};
+use crate::backend::{
+    Asker, FOREVER, Owner, PageLimit, Range, RightsUpdate, RoomClaim, RoomUsers, Stored, UserState, unix_ms,
+};
 use crate::config::RoomCreators;
 use crate::protocol::requests::RightsAck;
-use crate::protocol::stored_rights::RightsEntry;
-use crate::protocol::{Action, ErrorCode, MessageId, Outcome, Role, RoomKind, RoomName, Topic, UserName};
+use crate::protocol::stored_rights::{RightsChange, RightsEntry, rights_change};
+use crate::protocol::{
+    Action, ErrorCode, MessageId, Outcome, Position, Role, RoomKind, RoomName, Topic, UserName,
+};
 
 /// Who calls, and how a repeat is recognised.
 #[derive(Debug, Clone)]
@@ -68,7 +72,7 @@ pub struct RoomWithUsers {
     pub topic: Option<String>,
     /// How long a user has to wait between two messages, ms.
     pub slow_mode_ms: u64,
-    /// All of whom something is kept, by the bytes of their names.
+    /// All that have a role, a ban or a mute, by the bytes of their names.
     pub users: Vec<RoomUser>,
 }
 
@@ -170,13 +174,33 @@ impl Node {
         let update = RightsUpdate::User { action, user: target.clone(), role, until };
         let from = submission(room, caller);
         let stored = self.publisher.update_rights(&from, entry, Some(update)).await?;
-        if action == Action::Invite && !stored.is_unchanged {
+        // The `id` may be that of another message or action of this user. Its repeat is answered, but invites nobody.
+        let is_invitation = action == Action::Invite
+            && !stored.is_unchanged
+            && (!stored.duplicate || self.is_invitation(room, &stored, target).await?);
+        if is_invitation {
             let (to, message_id) = (Topic::User(target.clone()), MessageId::generate());
             let from = RightsSubmission { to, message_id, ..from };
             let entry = RightsEntry::Invitation { target_username: target, reason };
             self.publisher.update_rights(&from, entry, None).await.map_err(RequestError::into_unknown)?;
         }
         Ok(stored)
+    }
+
+    /// Whether what was stored there in the log of a room invites this user.
+    async fn is_invitation(
+        &self,
+        room: &RoomName,
+        stored: &Stored,
+        target: &UserName,
+    ) -> Result<bool, RequestError> {
+        let topic = Topic::Room(room.clone());
+        let Position { seq, message_id, .. } = stored.position;
+        let limit = PageLimit { messages: 1, bytes: 0 };
+        let page = self.backend.broker.history(&topic, Range::After(seq.saturating_sub(1)), limit).await?;
+        let entry = page.entries.first().filter(|entry| entry.message_id == message_id);
+        let is_of_target = |change| matches!(change, RightsChange::User { action: Action::Invite, user, .. } if user == *target);
+        Ok(entry.and_then(|entry| rights_change(&entry.body)).is_some_and(is_of_target))
     }
 
     /// What a room is, and its users. `None` if it has no rights.
@@ -193,7 +217,10 @@ impl Node {
             banned_until: shown_end(state.banned_until, now),
             muted_until: shown_end(state.muted_until, now),
         };
-        let users = users.into_iter().map(shown).collect();
+        let is_anything = |user: &RoomUser| {
+            user.role.is_some() || user.banned_until.is_some() || user.muted_until.is_some()
+        };
+        let users = users.into_iter().map(shown).filter(is_anything).collect();
         Ok(Some(RoomWithUsers { kind, topic, slow_mode_ms, users }))
     }
 

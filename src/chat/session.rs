@@ -49,6 +49,9 @@ pub struct Session {
     pub(super) bound: Option<BoundUser>,
     /// In the order in which they were entered; the last is the current one.
     pub(super) rooms: IndexMap<RoomName, Membership>,
+    /// The connection was taken out of the current room: there is none until it enters one, so that what was meant for that room is not
+    /// said in another.
+    pub(super) is_current_lost: bool,
     pub(super) typing: TypingPace,
     /// The client's address, unless many clients share it.
     pub(super) address: Option<IpAddr>,
@@ -92,6 +95,7 @@ impl Session {
             connection,
             bound: None,
             rooms: IndexMap::new(),
+            is_current_lost: false,
             typing: TypingPace::default(),
             address,
             by_handshake: credential.is_some(),

@@ -64,8 +64,10 @@ impl LocalTopic {
         if member_state != MemberState::Joining
             && let Some(event) = removed(self, action, change)
         {
-            outbox.write_now(encode::event(&event));
+            let frame = encode::event(&event);
+            // First: a client that has read the event may enter again at once.
             outbox.note_removed(event.room);
+            outbox.write_now(frame);
         }
     }
 

@@ -1,16 +1,24 @@
 //! Rights of rooms: what is stored only for whom. Every store decides the same.
 
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use chatnode::backend::{
-    Asker, BackendError, ChangeKind, FOREVER, NewEntry, Publish, Range, RightsRefusal, RightsUpdate, Stored,
-    UserState,
+    Asker, BackendError, ChangeKind, FOREVER, NewEntry, Owner, Publish, Range, RightsRefusal, RightsUpdate,
+    Stored, UserState,
 };
 use chatnode::protocol::{Action, MessageId, Role, RoomKind, Topic, UserName};
+use futures_util::future::try_join_all;
 
 use super::TestStore;
 use super::changes::{edit, reaction, retraction, said};
-use super::support::backend::{ALL, Harness, message, room, room_name, user_name};
+use super::support::backend::{ALL, Harness, message, room, room_name, user, user_name};
+use super::support::listener::eventually;
+
+fn unix_ms() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    u64::try_from(since_1970.as_millis()).unwrap()
+}
 
 fn asks(user: &str) -> Asker {
     if user.is_empty() { Asker::Server } else { Asker::User(user_name(user)) }
@@ -131,6 +139,46 @@ pub async fn moderator_takes_messages_of_lower_roles_back(store: &TestStore) {
     assert_eq!(refusal(retract("mod", "mod2").await), RightsRefusal::Rank);
     assert_eq!(refusal(retract("bob", "cleo").await), RightsRefusal::Rank);
     assert_eq!(retract("ann", "mod").await, Ok(()));
+}
+
+pub async fn ended_bans_make_place_for_others(store: &TestStore) {
+    let node = store.node(|_| ()).await;
+    update(&node, "ann", made(RoomKind::Open, "ann")).await.unwrap();
+    let ban = async |user: &str, until: Option<u64>| {
+        let (action, user) = (Action::Ban, user_name(user));
+        update(&node, "", RightsUpdate::User { action, user, role: None, until }).await
+    };
+    let until = unix_ms() + 1_000;
+    ban("short", Some(until)).await.unwrap();
+    // With the owner, as many as a room may have.
+    let others: Vec<String> = (0..9_998).map(|number| format!("user{number}")).collect();
+    for some in others.chunks(200) {
+        try_join_all(some.iter().map(|user| ban(user, None))).await.unwrap();
+    }
+    // By the clock of the store too.
+    eventually("the first ban has ended", || async { unix_ms() > until + 200 }).await;
+    ban("next", None).await.unwrap();
+    assert_eq!(refusal(ban("last", None).await), RightsRefusal::TooManyUsers);
+    // One that is known already takes no place.
+    ban("next", Some(unix_ms() + 60_000)).await.unwrap();
+}
+
+pub async fn invitations_of_an_unused_name_have_a_limit(store: &TestStore) {
+    let node = store.node(|_| ()).await;
+    let invite = async |count: usize, owner: &str| {
+        let owner = Some(Owner::from(&user_name(owner)));
+        let publish =
+            Publish { owner, entry: NewEntry::Note, ..message(&[&user("vic")], &count.to_string(), "note") };
+        node.backend.broker.publish(publish).await
+    };
+    for count in 0..=64 {
+        let stored = invite(count, "ann").await;
+        assert_eq!(stored.err(), (count == 64).then_some(BackendError::InboxFull), "{count}");
+    }
+    // It is the limit of private messages too.
+    let owner = Some(Owner::from(&user_name("bob")));
+    let publish = Publish { owner, ..message(&[&user("vic"), &user("bob")], "hi", "hi") };
+    assert_eq!(node.backend.broker.publish(publish).await, Err(BackendError::InboxFull));
 }
 
 pub async fn slow_mode_makes_each_user_wait(store: &TestStore) {

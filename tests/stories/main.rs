@@ -46,6 +46,7 @@ mod resume;
 mod resume_late;
 mod resume_top;
 mod room_lists;
+mod room_removals;
 mod room_rights;
 mod rooms;
 mod schema;

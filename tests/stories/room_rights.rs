@@ -8,32 +8,32 @@ use crate::support::api::with_tokens;
 use crate::support::client::{Client, position};
 use crate::support::cluster::{Cluster, Kind};
 
-async fn start(kind: Kind) -> Cluster {
+pub async fn start(kind: Kind) -> Cluster {
     Cluster::start_with(kind, 2, with_tokens).await
 }
 
 /// A client that authenticated at the handshake.
-async fn connect(cluster: &Cluster, node: usize, name: &str) -> Client {
+pub async fn connect(cluster: &Cluster, node: usize, name: &str) -> Client {
     let token = cluster.token(node, name).await;
     let header = [("authorization", format!("Bearer {token}"))];
     Client::connect_with(cluster.address(node), name, &header).await.unwrap()
 }
 
-async fn enter(cluster: &Cluster, node: usize, name: &str) -> Client {
+pub async fn enter(cluster: &Cluster, node: usize, name: &str) -> Client {
     let mut client = connect(cluster, node, name).await;
     client.ok("Enter", json!({ "room": "ops" })).await;
     client
 }
 
 /// A room of ann, who is in it.
-async fn room_of_ann(cluster: &Cluster, kind: &str) -> Client {
+pub async fn room_of_ann(cluster: &Cluster, kind: &str) -> Client {
     let mut ann = connect(cluster, 0, "ann").await;
     ann.ok("Room", json!({ "room": "ops", "kind": kind, "topic": "on call" })).await;
     ann.ok("Enter", json!({ "room": "ops" })).await;
     ann
 }
 
-fn act(action: &str, target: &str) -> Value {
+pub fn act(action: &str, target: &str) -> Value {
     json!({ "room": "ops", "action": action, "target_username": target })
 }
 
@@ -126,6 +126,41 @@ on_each_store! {
         bob.wait_for("bob reads", |frame| frame["message_body"]["content"] == "listen").await;
         ann.ok("Moderate", act("unmute", "bob")).await;
         bob.say("ops", "I may").await;
+    }
+
+    async fn old_id_makes_no_invitation(kind) {
+        let cluster = start(kind).await;
+        let mut ann = room_of_ann(&cluster, "open").await;
+        let mut bob = enter(&cluster, 1, "bob").await;
+        let mut vic = connect(&cluster, 1, "vic").await;
+        vic.ok("Auth", json!({})).await;
+        let repeated = async |client: &mut Client, kind: &str, body: Value| {
+            client.send_text(client.envelope(kind, body, Some("g")).to_string()).await;
+            client.answer("g").await["message_body"].clone()
+        };
+        let sent = repeated(&mut bob, "GroupChat", json!({ "room": "ops", "content": "hi" })).await;
+        ann.ok("Moderate", act("ban", "bob")).await;
+        let ack = repeated(&mut bob, "Moderate", with(act("invite", "vic"), "reason", "buy this")).await;
+        assert_eq!((&ack["duplicate"], &ack["message_id"]), (&json!(true), &sent["message_id"]));
+        // A repeat with another target invites only the first one; a true one completes nothing twice.
+        for target in ["cleo", "vic", "cleo"] {
+            repeated(&mut ann, "Moderate", act("invite", target)).await;
+        }
+        ann.ok("PrivateChat", json!({ "target_username": "vic", "content": "end" })).await;
+        vic.wait_for("the end", |frame| frame["message_body"]["content"] == "end").await;
+        assert!(vic.seen().iter().all(|frame| frame["message_type"] != "Invitation"), "{:?}", vic.seen());
+        let mut cleo = connect(&cluster, 1, "cleo").await;
+        cleo.ok("Auth", json!({})).await;
+        cleo.next("Invitation").await;
+    }
+
+    async fn new_names_must_not_differ_invisibly(kind) {
+        let cluster = start(kind).await;
+        let mut ann = room_of_ann(&cluster, "open").await;
+        let hidden = |name: &str| format!("{name}\u{2800}");
+        ann.refused("Room", json!({ "room": hidden("ops"), "kind": "open" }), "invalid_message").await;
+        ann.refused("Moderate", act("invite", &hidden("bob")), "invalid_message").await;
+        ann.refused("Moderate", with(act("role", &hidden("bob")), "role", "member"), "invalid_message").await;
     }
 
     async fn announcements_are_written_by_moderators(kind) {

@@ -97,8 +97,13 @@ impl Broker for MemoryBroker {
         // A full store still answers duplicates, and still completes a message that only one of two logs holds.
         if records.iter().all(Option::is_none) {
             room?;
+            let inbox = match &mut held[..] {
+                [(_, inbox), _] => Some(inbox),
+                [(_, inbox)] if entry == NewEntry::Note => Some(inbox),
+                _ => None,
+            };
             if owner.is_some()
-                && let [(_, inbox), _] = &mut held[..]
+                && let Some(inbox) = inbox
                 && !inbox.log.takes(body.len(), now, retention)
             {
                 return Err(BackendError::InboxFull);

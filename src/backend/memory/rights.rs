@@ -32,6 +32,11 @@ pub(super) struct Rights {
     last_sent: HashMap<UserName, u64>,
 }
 
+/// Whether anything is to be known of a user, at this time (Unix ms).
+fn is_kept(state: &UserState, now: u64) -> bool {
+    state.role.is_some() || state.is_banned(now) || state.is_muted(now)
+}
+
 /// What an update comes to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Plan {
@@ -246,9 +251,12 @@ impl Rights {
     }
 
     fn plan_user(&self, user: &UserName, state: UserState, now: u64) -> Result<Plan, RightsRefusal> {
-        let is_kept = state.role.is_some() || state.is_banned(now) || state.is_muted(now);
-        if is_kept && !self.users.contains_key(user) && self.users.len() >= MAX_USERS {
-            return Err(RightsRefusal::TooManyUsers);
+        if is_kept(&state, now) && !self.users.contains_key(user) && self.users.len() >= MAX_USERS {
+            // What has ended makes place.
+            let kept = self.users.values().filter(|state| is_kept(state, now)).count();
+            if kept >= MAX_USERS {
+                return Err(RightsRefusal::TooManyUsers);
+            }
         }
         Ok(Plan::User { user: user.clone(), state })
     }
@@ -267,7 +275,10 @@ impl Rights {
                 }
             }
             Plan::User { user, state } => {
-                if state.role.is_some() || state.is_banned(now) || state.is_muted(now) {
+                if is_kept(&state, now) {
+                    if self.users.len() >= MAX_USERS {
+                        self.users.retain(|_, state| is_kept(state, now));
+                    }
                     self.users.insert(user, state);
                 } else {
                     self.users.remove(&user);

@@ -4,11 +4,12 @@
 use std::time::Instant;
 
 use super::room::shown;
-use super::{Handle, Id, Reply, Result, Session, unready};
+use super::{Handle, Id, Reply, Result, Session};
 use crate::chat::error::RequestError;
 use crate::chat::join::{Joined, ReplayFrom};
 use crate::chat::membership::{MemberGuard, Membership};
 use crate::chat::older_messages::Wanted;
+use crate::chat::reading::check_reading;
 use crate::protocol::requests::{Enter, EnterAck};
 use crate::protocol::{ErrorCode, RoomName, Since, Topic, UserName, encode};
 
@@ -20,9 +21,12 @@ impl Handle for Enter {
         let room = room.unwrap_or_else(|| session.node.rooms.default().clone());
         let durations = session.durations();
         session.bind_quietly(&user).await?;
+        // The connection may have been taken out while this request waited.
+        session.leave_removed();
         if let Some(index) = session.rooms.get_index_of(&room) {
             again(session, id, &user, &room, since.map(|since| (since, wanted))).await?;
             session.rooms.move_index(index, session.rooms.len() - 1);
+            session.is_current_lost = false;
             return Ok(Reply::Done);
         }
         let most = session.node.config().limits.max_rooms_per_connection;
@@ -55,8 +59,10 @@ impl Handle for Enter {
                 outbox.reply(encode::ack::<Self>(id, &EnterAck { room: room.clone(), joined, read, rights }));
             }
         };
-        node.joins.complete(&member.hold.topic, &outbox, past, asked, queue_ack).await?;
+        let joined = node.joins.complete(&member.hold.topic, &outbox, past, asked, queue_ack).await;
+        session.or_why_taken_out(joined, &member.hold.topic, &user).await?;
         session.rooms.insert(room, Membership { member, present: Some(present) });
+        session.is_current_lost = false;
         Ok(Reply::Done)
     }
 }
@@ -73,6 +79,8 @@ async fn again(
     let read = node.backend.markers.room_marker(user, room).await?;
     let topic = &session.rooms[room].member.hold.topic;
     let rights = if topic.has_rights() { node.backend.broker.rights(room, user).await? } else { None };
+    // The store may have rights that have not reached this node.
+    rights.as_ref().map_or(Ok(()), |rights| check_reading(&session.asker(user), rights))?;
     let rights = rights.map(|rights| Box::new(shown(&rights)));
     let queue_ack = |joined: &Joined| {
         if let Some(id) = id {
@@ -80,9 +88,9 @@ async fn again(
             outbox.reply(encode::ack::<Enter>(id, &EnterAck { room: room.clone(), joined, read, rights }));
         }
     };
-    match late {
-        Some(late) => node.joins.resume_late(topic, outbox, late, queue_ack).await?,
-        None => queue_ack(&Joined { top: topic.top().ok_or_else(unready)?, recovery: None }),
-    }
-    Ok(())
+    let answered = match late {
+        Some(late) => node.joins.resume_late(topic, outbox, late, queue_ack).await,
+        None => node.joins.stay(topic, outbox, queue_ack),
+    };
+    session.or_why_taken_out(answered, topic, user).await
 }

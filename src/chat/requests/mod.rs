@@ -91,6 +91,10 @@ impl Session {
         match room {
             Some(room) if self.rooms.contains_key(&room) => Ok(room),
             Some(room) => Err(not_in_room(format!("not in room {:?}: send `Enter` first", room.as_str()))),
+            None if self.is_current_lost => {
+                let message = "you were taken out of the current room: name a room, or send `Enter`";
+                Err(not_in_room(message.into()))
+            }
             None => match self.rooms.last() {
                 Some((room, _)) => Ok(room.clone()),
                 None => Err(not_in_room("in no room: send `Enter` first".into())),

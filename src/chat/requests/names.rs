@@ -4,7 +4,7 @@
 use super::{Result, Session};
 use crate::chat::error::RequestError;
 use crate::chat::new_names;
-use crate::protocol::{AnyRequest, ErrorCode, RoomName, Topic, UserName};
+use crate::protocol::{Action, AnyRequest, ErrorCode, RoomName, Topic, UserName};
 
 impl Session {
     /// Refuses new names that can be mistaken for others. Names that the settings, the token, the store or this connection
@@ -25,6 +25,10 @@ impl Session {
                 None => Ok(()),
             },
             AnyRequest::PrivateChat(request) => {
+                self.check_user("target_username", &request.target_username).await
+            }
+            AnyRequest::Room(request) => self.check_room(&request.room).await,
+            AnyRequest::Moderate(request) if matches!(request.action, Action::Invite | Action::Role) => {
                 self.check_user("target_username", &request.target_username).await
             }
             // The others need a membership, or store nothing under the name.

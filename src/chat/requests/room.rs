@@ -2,12 +2,12 @@
 //! Called by `dispatch` and by the other requests.
 
 use super::{Handle, Id, Reply, Result, Session, ack};
-use crate::backend::{Asker, UserRights, unix_ms};
+use crate::backend::{Asker, BackendError, UserRights, unix_ms};
 use crate::chat::error::RequestError;
-use crate::chat::join::taken_out;
 use crate::chat::membership::MemberGuard;
 use crate::chat::reading::check_reading;
 use crate::chat::room_updates::{Caller, RoomUpdate, UserAction, shown_end};
+use crate::chat::topic::LocalTopic;
 use crate::protocol::requests::{Moderate, RightsAck, Room, check_action};
 use crate::protocol::{ErrorCode, RequestId, Role, RoomName, RoomRights, UserName, Word};
 
@@ -100,8 +100,32 @@ impl Session {
         if topic.set_rights(self.outbox(), &rights) {
             Ok(Some(shown(&rights)))
         } else {
-            Err(taken_out().into())
+            Err(self.why_taken_out(room, user).await)
         }
+    }
+
+    /// The result of a join, or of another `Enter`. If it failed because the member was taken out, says why.
+    pub(super) async fn or_why_taken_out(
+        &self,
+        result: std::result::Result<(), BackendError>,
+        topic: &LocalTopic,
+        user: &UserName,
+    ) -> Result<()> {
+        match (result, topic.name.room()) {
+            (Err(_), Some(room)) if !topic.is_member(self.outbox().id()) => {
+                Err(self.why_taken_out(room, user).await)
+            }
+            (result, _) => Ok(result?),
+        }
+    }
+
+    /// Why the connection was taken out while it entered: the user may not read any longer, or was kicked.
+    async fn why_taken_out(&self, room: &RoomName, user: &UserName) -> RequestError {
+        let kicked = || {
+            let message = format!("you were taken out of room {:?}: send `Enter` again", room.as_str());
+            RequestError::new(ErrorCode::NotInRoom, message)
+        };
+        self.check_may_read(room, user).await.err().unwrap_or_else(kicked)
     }
 
     /// The user was invited, and is a member from now on.

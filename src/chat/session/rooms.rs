@@ -49,6 +49,7 @@ impl Session {
         for room in self.outbox().take_removed() {
             let is_out = |membership: &Membership| !membership.member.is_member();
             if self.rooms.get(&room).is_some_and(is_out) {
+                self.is_current_lost |= self.rooms.last().is_some_and(|(current, _)| *current == room);
                 self.rooms.shift_remove(&room);
             }
         }

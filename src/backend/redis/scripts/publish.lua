@@ -264,7 +264,7 @@ local function publish(at, key)
       if why_not == '!unchanged' then return '!unchanged ' .. last[EPOCH] end
       if why_not then return why_not end
     end
-    if (count == 2 or is_first) and is_charged and logs[1].is_unopened and is_inbox_full(logs[1], #body) then
+    if (count == 2 or is_first or is_note) and is_charged and logs[1].is_unopened and is_inbox_full(logs[1], #body) then
       return { err = 'INBOXFULL the user has never connected' }
     end
     local raised = id
@@ -318,7 +318,7 @@ local function publish(at, key)
         local apply = is_of_rights and rights_function('apply') or rights_function('note_message')
         apply(rights, is_of_rights and log or KEYS[key + 1])
       end
-      if log.is_new and (i < count or is_first) and not complete_log then redis.call('HSET', log.meta, 'n', 1) end
+      if log.is_new and (i < count or is_first or is_note) and not complete_log then redis.call('HSET', log.meta, 'n', 1) end
     end
   end
   return last.record .. ' 0 ' .. begun .. new_body

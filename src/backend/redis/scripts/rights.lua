@@ -5,8 +5,8 @@
 -- item that does not name the keys is sent back, and a node of a version that knows no rights takes the log for invalid, whatever it
 -- is asked for. The keys, and the meta, never expire.
 --
--- Rights (hash): k kind (open, private, announce), t topic, s slow mode in ms, o number of owners, n number of users, and for each
---         user u<name>: role (o owner, m moderator, b member, i invited, - none), then when a ban ends, and when a mute does (Unix ms; 0:
+-- Rights (hash): k kind (open, private, announce), t topic, s slow mode in ms, o number of owners, n number of users, e when ended bans
+--         were last looked for (Unix ms), and for each user u<name>: role (o owner, m moderator, b member, i invited, - none), then when a ban ends, and when a mute does (Unix ms; 0:
 --         there is none).
 -- Slow (zset): in a room with slow mode, when each user has sent the last message.
 
@@ -67,6 +67,22 @@ local function make_rights_functions()
     redis.call('PEXPIRE', slow_key, int(rights.slowed + 1000))
   end
 
+  -- Forgets the users of whom only ended bans and mutes are kept. Returns how many. That reads all users: at most once a minute.
+  local function forget_ended(rights, count)
+    local last = tonumber(redis.call('HGET', rights.key, 'e') or '-inf')
+    if last <= now and now < last + 60000 then return 0 end
+    local all, ended = redis.call('HGETALL', rights.key), {}
+    for i = 1, #all, 2 do
+      local user = string.sub(all[i], 1, 1) == 'u' and parse_user(rights.key, all[i + 1])
+      if user and user.role == '-' and user.banned <= now and user.muted <= now then table.insert(ended, all[i]) end
+    end
+    for first = 1, #ended, 1000 do
+      redis.call('HDEL', rights.key, unpack(ended, first, math.min(first + 999, #ended)))
+    end
+    redis.call('HSET', rights.key, 'e', int(now), 'n', int(count - #ended))
+    return #ended
+  end
+
   -- Notes a new state of the other user. Returns why not, or nothing.
   local function plan_user(rights, role, banned, muted)
     local other, owners = rights.other, tonumber(rights.owners or '0')
@@ -74,9 +90,12 @@ local function make_rights_functions()
     if role == 'o' then owners = owners + 1 end
     local count = tonumber(rights.count or '0')
     local is_kept = role ~= '-' or banned > now or muted > now
-    if is_kept and not other.is_known then count = count + 1 end
+    if is_kept and not other.is_known then
+      if count >= MAX_USERS then count = count - forget_ended(rights, count) end
+      if count >= MAX_USERS then return '!users' end
+      count = count + 1
+    end
     if not is_kept and other.is_known then count = count - 1 end
-    if count > MAX_USERS then return '!users' end
     rights.writes = { 'k', rights.kind or 'open', 'o', int(owners), 'n', int(count) }
     if is_kept then
       table.insert(rights.writes, 'u' .. rights.target)
