@@ -96,18 +96,19 @@ fn stored(end: Micros, entries: &[GuardedEntry], findings: &mut Findings) {
 /// Whoever was taken out is sent nothing that comes later in the log; and whoever may not enter does not.
 fn served(index: &Index<'_>, held: &Held, findings: &mut Findings) {
     let removes = |action: &str| matches!(action, "ban" | "kick" | "remove");
-    // When each removal of a user was asked for, and the `seq` of its entry.
-    let mut removals: HashMap<u16, Vec<(Micros, u64)>> = HashMap::new();
+    // When each removal of a user was asked for, the `seq` of its entry, and whether the user may not enter after it.
+    let mut removals: HashMap<u16, Vec<(Micros, u64, bool)>> = HashMap::new();
     for line in &index.history.lines {
         if let Event::Guarded(GuardedEvent::Acted { user, action, asked, message_id }) = &line.event
             && removes(action)
             && let Some(seq) = held.seqs.get(message_id)
         {
-            removals.entry(*user).or_default().push((*asked, *seq));
+            let closes = held.closing.contains(message_id);
+            removals.entry(*user).or_default().push((*asked, *seq, closes));
         }
     }
-    // When the users of each connection asked to enter; and who may not enter, since when, by which entry.
-    let mut joined: HashMap<u64, Micros> = HashMap::new();
+    // When the users of each connection asked to enter, and were in; and who may not enter, since when, by which entry.
+    let mut joined: HashMap<u64, (Micros, Micros)> = HashMap::new();
     let mut closed: HashMap<u16, (Micros, Uuid)> = HashMap::new();
     let mut found: HashSet<u64> = HashSet::new();
     for line in &index.history.lines {
@@ -123,7 +124,7 @@ fn served(index: &Index<'_>, held: &Held, findings: &mut Findings) {
             }
             GuardedEvent::Joined { user, conn, asked } => {
                 findings.look(Check::Rights);
-                joined.insert(*conn, *asked);
+                joined.insert(*conn, (*asked, line.at));
                 if let Some((since, by)) = closed.get(user)
                     && asked > since
                     && held.closing.contains(by)
@@ -135,11 +136,16 @@ fn served(index: &Index<'_>, held: &Held, findings: &mut Findings) {
             }
             GuardedEvent::Received { user, conn, at, message_id } => {
                 findings.look(Check::Rights);
-                let Some(asked) = joined.get(conn).filter(|_| at.epoch == held.epoch) else { continue };
+                let Some((asked, acked)) = joined.get(conn).filter(|_| at.epoch == held.epoch) else {
+                    continue;
+                };
                 let is_held = held.seqs.get(message_id) == Some(&at.seq);
                 let mut removals = removals.get(user).into_iter().flatten();
-                let removal = removals.find(|(removed, seq)| asked < removed && *seq < at.seq);
-                if let Some((_, seq)) = removal.filter(|_| is_held)
+                // Who enters while it is sent out may do so after it, but not after a ban.
+                let was_in = |removed: &Micros, closes: bool| if closes { asked } else { acked } < removed;
+                let removal =
+                    removals.find(|(removed, seq, closes)| was_in(removed, *closes) && *seq < at.seq);
+                if let Some((_, seq, _)) = removal.filter(|_| is_held)
                     && found.insert(*conn)
                 {
                     let text = format!("user {user} was sent entry {} and taken out at entry {seq}", at.seq);
@@ -222,14 +228,22 @@ mod tests {
 
     #[test]
     fn delivery_after_the_removal_is_found() {
-        let log = || {
-            vec![private(), action(2, "role"), action(3, "kick"), entry(4, GuardedKind::Room { kind: None })]
-        };
         let joined = |asked| GuardedEvent::Joined { user: USER, conn: 1, asked };
-        for (asked, seqs, is_found) in [(10, &[2, 3][..], false), (10, &[3, 4], true), (30, &[3, 4], false)] {
-            let mut events = vec![joined(asked), acted("kick", 3, 20)];
+        // The user asked to enter at 10, and was in before the later one of these two removals was asked for.
+        let (during, later) = (20, Micros::MAX);
+        for (name, removed, seqs, is_found) in [
+            ("kick", later, &[2, 3][..], false),
+            ("kick", later, &[3, 4], true),
+            ("kick", during, &[3, 4], false),
+            ("ban", during, &[3, 4], true),
+            ("remove", during, &[3, 4], true),
+            ("remove", 5, &[3, 4], false),
+        ] {
+            let mut events = vec![joined(10), acted(name, 3, removed)];
             events.extend(seqs.iter().map(|seq| received(*seq)));
-            assert_eq!(found(&events, log()), is_found, "{asked} {seqs:?}");
+            let room = entry(4, GuardedKind::Room { kind: None });
+            let log = vec![private(), action(2, "role"), action(3, name), room];
+            assert_eq!(found(&events, log), is_found, "{name} {removed} {seqs:?}");
         }
     }
 
