@@ -2,13 +2,12 @@
 //! The older one is its scripts (`support::older_node`).
 
 use bytes::Bytes;
-use chatnode::backend::{BackendError, Change, ChangeKind, NewEntry, Publish};
+use chatnode::backend::{BackendError, Change, ChangeKind, Lease, NewEntry, Publish, Range};
 
 use crate::support::backend::{ALL, Harness, bodies, message, room, seqs, user_name};
 use crate::support::listener::eventually;
 use crate::support::older_node::{DAY, KEYS, OlderNode};
 use crate::support::redis_server::RedisServer;
-use chatnode::backend::Range;
 
 /// The state of the log is that of its entries, for a node of any version.
 fn assert_whole(server: &RedisServer) {
@@ -123,12 +122,8 @@ async fn older_node_and_new_one_share_a_log_and_go_back() {
     assert_whole(&server);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn change_waits_until_no_older_node_runs() {
-    let server = RedisServer::start();
-    let older = OlderNode { server: &server, max_messages: "1000", max_bytes: "1000000" };
-    older.starts();
-    let node = Harness::redis(&server, |_| {}).await;
+/// A reaction to a message that the node stores for it.
+async fn reaction(node: &Harness) -> Publish {
     let lobby = room("lobby");
     let said = node.say(&lobby, r#""sender_username":"ann""#).await.position;
     let change = Change {
@@ -137,10 +132,34 @@ async fn change_waits_until_no_older_node_runs() {
         window: None,
         kind: ChangeKind::React { user: user_name("bob"), reaction: "+1".into(), on: true },
     };
-    let publish = Publish {
+    Publish {
         entry: NewEntry::Change(change),
         ..message(&[&lobby], "key", r#""change":"React","sender_username":"bob""#)
-    };
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn change_is_taken_after_all_data_was_lost() {
+    let server = RedisServer::start();
+    let node = Harness::redis(&server, |_| {}).await;
+    assert_eq!(node.backend.presence.renew().await.unwrap(), Lease::Kept);
+    server.command(&["FLUSHALL"]).unwrap();
+    assert_eq!(node.backend.presence.renew().await.unwrap(), Lease::Lost);
+    node.backend.presence.reincarnate().await.unwrap();
+    // The last lease of the former incarnation is not that of an older node.
+    let next = Harness::redis(&server, |_| {}).await;
+    let publish = reaction(&next).await;
+    next.backend.broker.publish(publish).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn change_waits_until_no_older_node_runs() {
+    let server = RedisServer::start();
+    let older = OlderNode { server: &server, max_messages: "1000", max_bytes: "1000000" };
+    older.starts();
+    let node = Harness::redis(&server, |_| {}).await;
+    let lobby = room("lobby");
+    let publish = reaction(&node).await;
     let refused = node.backend.broker.publish(publish.clone()).await;
     assert_eq!(refused, Err(BackendError::OlderNodes));
     older.ends();

@@ -273,7 +273,7 @@ impl Presence for RedisPresence {
         // know it, and then it holds no members.
         let _: bool = self
             .lease_action("retire", &old, &[], |cmd| {
-                cmd.arg(lease);
+                cmd.arg(lease).arg(format_level::LEVEL);
             })
             .await?;
         Ok(())

@@ -59,11 +59,15 @@ function actions.renew()
   return { is_running and 1 or 0, run_id(KEYS[6], ARGV[7]), was_claimed and 1 or 0 }
 end
 
--- ARGV: duration in ms. Grants one last lease, in which the node's next incarnation restores all members before other
--- nodes remove them. Grants none if a node has already claimed the incarnation.
+-- ARGV: duration in ms, format level. Grants one last lease, in which the node's next incarnation restores all members before
+-- other nodes remove them. Grants none if a node has already claimed the incarnation. A server that has lost its data has lost the
+-- level too, and a lease without one would stand for a node of an earlier version.
 function actions.retire()
   local beat = redis.call('ZSCORE', leases, incarnation)
-  if not beat or tonumber(beat) > 0 then extend(ARGV[3]) end
+  if not beat or tonumber(beat) > 0 then
+    extend(ARGV[3])
+    redis.call('HSET', levels, incarnation, ARGV[4])
+  end
   return 1
 end
 
