@@ -201,7 +201,7 @@ fn cases() -> Vec<Case> {
         case("revoke", file("revoke"), "SET {t}revoked 5", "{t}revoked", "3 ~"),
         case("clock", file("clock"), "HSET {t}clock offset 5", "{t}clock", "5 7"),
         lease("{t}leases {t}nodes {t}durations {t}levels {t}claimed", "renew one 15000 a 1 2"),
-        lease(LEASE_KEYS, "retire one 15000"),
+        lease(LEASE_KEYS, "retire one 15000 2"),
         lease(LEASE_KEYS, "observe one"),
         lease(LEASE_KEYS, "expired one 16"),
         lease("{t}leases {t}nodes {t}durations {t}levels {t}claim {t}claimed", "claim two 30000 one 6000"),
