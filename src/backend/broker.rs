@@ -127,9 +127,16 @@ pub struct Stored {
     pub duplicate: bool,
     /// How many of the logs were empty before.
     pub logs_begun: u32,
-    /// True for a change after which the message would be as before: nothing was stored. Then the position has the epoch of the
-    /// log and the id of the message.
+    /// True if all was as wanted already: nothing was stored. Then the position has the epoch of the log, and for a change of a
+    /// message the id of the message.
     pub is_unchanged: bool,
+}
+
+impl Stored {
+    /// All was as wanted already: nothing was stored.
+    pub(super) fn unchanged(position: Position, sent_at: u64) -> Self {
+        Self { position, sent_at, duplicate: false, logs_begun: 0, is_unchanged: true }
+    }
 }
 
 /// Selects the entries of a page.

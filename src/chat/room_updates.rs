@@ -64,7 +64,7 @@ pub struct UserAction<'a> {
 }
 
 /// What a room with rights is, and its users.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct RoomWithUsers {
     /// Who may enter and write.
     pub kind: RoomKind,

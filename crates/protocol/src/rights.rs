@@ -55,7 +55,7 @@ words! {
         Unmute = "unmute",
         /// The user gets a role. By the user itself: it was invited, and entered.
         Role = "role",
-        /// The user may enter, and is told so.
+        /// The user may enter, and gets an invitation.
         Invite = "invite",
     }
 }
@@ -69,13 +69,6 @@ impl Role {
             Self::Member => 1,
             Self::Invited => 0,
         }
-    }
-}
-
-impl Action {
-    /// Whether the user is taken out of the room.
-    pub fn takes_out(self) -> bool {
-        matches!(self, Self::Remove | Self::Kick | Self::Ban)
     }
 }
 

@@ -112,14 +112,7 @@ impl Broker for MemoryBroker {
                 match channel.check_rights(&entry, &asker, has_members)? {
                     Some(Plan::Unchanged) => {
                         let position = Position { message_id: MessageId::NONE, ..channel.log.top };
-                        let is_unchanged = true;
-                        return Ok(Stored {
-                            position,
-                            sent_at,
-                            duplicate: false,
-                            logs_begun: 0,
-                            is_unchanged,
-                        });
+                        return Ok(Stored::unchanged(position, sent_at));
                     }
                     plan => rights = plan,
                 }
@@ -129,8 +122,7 @@ impl Broker for MemoryBroker {
             {
                 let top = deciding.log.top;
                 let position = Position { message_id: change.target, ..top };
-                let is_unchanged = true;
-                return Ok(Stored { position, sent_at, duplicate: false, logs_begun: 0, is_unchanged });
+                return Ok(Stored::unchanged(position, sent_at));
             }
             if let Some(Change { target, kind: ChangeKind::Edit { .. }, .. }) = entry.change()
                 && held.iter().any(|(_, channel)| channel.log.is_retracted(*target))
@@ -238,14 +230,7 @@ impl Broker for MemoryBroker {
     async fn rights(&self, room: &RoomName, user: &UserName) -> Result<Option<UserRights>, BackendError> {
         let Some(channel) = self.topics.existing(&Topic::Room(room.clone())) else { return Ok(None) };
         let log = &lock(&channel).log;
-        let rights = log.rights.of(user);
-        Ok(rights.map(|(kind, topic, slow_mode_ms, user)| UserRights {
-            as_of: log.top,
-            kind,
-            topic,
-            slow_mode_ms,
-            user,
-        }))
+        Ok(log.rights.of(user, log.top))
     }
 
     async fn claim_room(

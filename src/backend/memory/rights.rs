@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use crate::backend::rights::{FOREVER, MAX_USERS};
-use crate::backend::{Asker, RightsRefusal, RightsUpdate, RoomUsers, UserState};
-use crate::protocol::{Action, Role, RoomKind, UserName};
+use crate::backend::{Asker, RightsRefusal, RightsUpdate, RoomUsers, UserRights, UserState};
+use crate::protocol::{Action, Position, Role, RoomKind, UserName};
 
 /// What is kept of a user besides the name, bytes.
 const USER_COST: usize = 128;
@@ -71,18 +71,22 @@ impl Rights {
         self.users.get(user).copied().unwrap_or_default()
     }
 
-    /// What a user is in the room. `None` if the room has no rights.
-    pub(super) fn of(&self, user: &UserName) -> Option<(RoomKind, Option<String>, u64, UserState)> {
-        let topic = (!self.topic.is_empty()).then(|| self.topic.clone());
-        Some((self.kind?, topic, self.slow_mode_ms, self.state(user)))
+    /// What the room is about.
+    fn topic(&self) -> Option<String> {
+        (!self.topic.is_empty()).then(|| self.topic.clone())
+    }
+
+    /// What a user is in the room, of whose log this is the newest entry. `None` if the room has no rights.
+    pub(super) fn of(&self, user: &UserName, as_of: Position) -> Option<UserRights> {
+        let (kind, topic, slow_mode_ms) = (self.kind?, self.topic(), self.slow_mode_ms);
+        Some(UserRights { as_of, kind, topic, slow_mode_ms, user: self.state(user) })
     }
 
     /// The room and all its users.
     pub(super) fn all(&self) -> Option<RoomUsers> {
-        let topic = (!self.topic.is_empty()).then(|| self.topic.clone());
         let mut users: Vec<_> = self.users.iter().map(|(user, state)| (user.clone(), *state)).collect();
         users.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
-        Some(RoomUsers { kind: self.kind?, topic, slow_mode_ms: self.slow_mode_ms, users })
+        Some(RoomUsers { kind: self.kind?, topic: self.topic(), slow_mode_ms: self.slow_mode_ms, users })
     }
 
     /// Whether the asker may write what it wants to, at this time (Unix ms).

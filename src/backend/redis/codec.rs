@@ -1,5 +1,5 @@
-//! Format of publications and notices on Redis channels, and of log entries. Owns their text form, a short header line
-//! and an opaque body; knows no connections. `append.lua` writes the header of messages, this file that of events and of messages
+//! Format of publications and notices on Redis channels, and of log entries; and the letters of roles. Owns their text form, a short
+//! header line and an opaque body; knows no connections. `append.lua` writes the header of messages, this file that of events and of messages
 //! that are published once more; the dispatcher parses all.
 //!
 //! `M <epoch> <seq> <message_id> <prev or -> <stored_at>\n<body>` is a message, `E <origin or ->\n<body>` an event.
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use redis::Value;
 
 use crate::backend::{Entry, Fold, Notice, Publication, TokenHash};
-use crate::protocol::{ConnectionId, Epoch, MAX_SEQ, MessageId, Position, UserName};
+use crate::protocol::{ConnectionId, Epoch, MAX_SEQ, MessageId, Position, Role, UserName};
 
 /// Stands for a missing value.
 const NONE: &str = "-";
@@ -130,6 +130,22 @@ pub(super) fn parse_fold(value: Value) -> Option<Fold> {
         fold.reactions.push((text(bulk(&reaction)?)?.to_owned(), u32::try_from(count).ok()?, is_mine == 1));
     }
     Some(fold)
+}
+
+/// A role as `rights.lua` has it.
+pub(super) fn role_letter(role: Role) -> &'static str {
+    match role {
+        Role::Owner => "o",
+        Role::Moderator => "m",
+        Role::Member => "b",
+        Role::Invited => "i",
+    }
+}
+
+/// The role of a letter of [`role_letter`]. `None` if no node wrote it.
+pub(super) fn role(letter: &str) -> Option<Role> {
+    let roles = [Role::Owner, Role::Moderator, Role::Member, Role::Invited];
+    roles.into_iter().find(|role| role_letter(*role) == letter)
 }
 
 fn array<const N: usize>(value: Value) -> Option<[Value; N]> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use redis::Cmd;
 use sha2::{Digest, Sha256};
 
+use super::codec;
 use super::format_level::FormatLevel;
 use super::memory::MemoryGauge;
 use super::replicas::Replicas;
@@ -125,16 +126,6 @@ fn asker_text(asker: &Asker) -> String {
     }
 }
 
-/// A role, as `rights.lua` has it.
-fn role_letter(role: Role) -> &'static str {
-    match role {
-        Role::Owner => "o",
-        Role::Moderator => "m",
-        Role::Member => "b",
-        Role::Invited => "i",
-    }
-}
-
 /// Appends the two arguments of a message that names others.
 fn write_links(links: &Links, cmd: &mut Cmd) {
     cmd.arg(lines(&links.answers)).arg(lines(&links.mentions));
@@ -153,7 +144,7 @@ fn write_rights(update: &RightsUpdate, cmd: &mut Cmd) {
             let role = if *action == Action::Invite { Some(Role::Invited) } else { *role };
             let until = until.map(|until| until.to_string()).unwrap_or_default();
             cmd.arg(action.as_str()).arg(user.as_str());
-            cmd.arg(role.map_or("", role_letter)).arg(until).arg("").arg("");
+            cmd.arg(role.map_or("", codec::role_letter)).arg(until).arg("").arg("");
         }
         RightsUpdate::Accept(user) => {
             cmd.arg("accept").arg(user.as_str()).arg(&[""; 4]);

@@ -43,8 +43,7 @@ impl PublishReply {
             Some("unchanged") => {
                 let message_id = target.unwrap_or(MessageId::NONE);
                 let position = Position { epoch: words.next()?.parse().ok()?, seq: 0, message_id };
-                let stored =
-                    Stored { position, sent_at, duplicate: false, logs_begun: 0, is_unchanged: true };
+                let stored = Stored::unchanged(position, sent_at);
                 return Some(Ok(Self { stored, body: None }));
             }
             Some("notfound") => ChangeRefusal::NotFound,

@@ -9,7 +9,7 @@ use super::error::ConnectionRole;
 use super::script::{CLAIM_ROOM, RIGHTS_OF};
 use super::server::Lane;
 use crate::backend::{BackendError, RoomClaim, RoomUsers, UserRights, UserState};
-use crate::protocol::{Role, RoomKind, RoomName, Topic, UserName, WordSet};
+use crate::protocol::{RoomKind, RoomName, Topic, UserName, WordSet};
 
 impl RedisBroker {
     /// What a user is in a room. One round trip.
@@ -93,12 +93,8 @@ fn parse_room(fields: Vec<(String, String)>) -> Option<Option<RoomUsers>> {
 fn parse_user(text: &str) -> Option<UserState> {
     let mut words = text.split(' ');
     let role = match words.next()? {
-        "o" => Some(Role::Owner),
-        "m" => Some(Role::Moderator),
-        "b" => Some(Role::Member),
-        "i" => Some(Role::Invited),
         "-" => None,
-        _ => return None,
+        letter => Some(codec::role(letter)?),
     };
     let (banned_until, muted_until) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     Some(UserState { role, banned_until, muted_until })
@@ -107,6 +103,7 @@ fn parse_user(text: &str) -> Option<UserState> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Role;
 
     #[test]
     fn user_that_no_node_wrote_is_an_error() {

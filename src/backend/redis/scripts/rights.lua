@@ -5,9 +5,9 @@
 -- item that does not name the keys is sent back, and a node of a version that knows no rights takes the log for invalid, whatever it
 -- is asked for. The keys, and the meta, never expire.
 --
--- Rights (hash): k kind (open, private, announce), t topic, s slow mode in ms, o number of owners, n number of users, e when ended bans
---         were last looked for (Unix ms), and for each user u<name>: role (o owner, m moderator, b member, i invited, - none), then when a ban ends, and when a mute does (Unix ms; 0:
---         there is none).
+-- Rights (hash): k kind (open, private, announce), t topic, s slow mode in ms, o number of owners, n number of users, e when ended
+--         bans were last looked for (Unix ms), and for each user u<name>: role (o owner, m moderator, b member, i invited, - none),
+--         then when a ban ends, and when a mute does (Unix ms; 0: there is none).
 -- Slow (zset): in a room with slow mode, when each user has sent the last message.
 
 -- Made only for an item that needs them: a call makes each function anew, and most messages need none of these.
