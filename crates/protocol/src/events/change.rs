@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Epoch, MessageId, RequestId};
+use super::log_entry::log_entries;
+use crate::id::{Epoch, MessageId};
 use crate::name::UserName;
 use crate::position::Position;
 use crate::topic::Topic;
@@ -16,45 +17,15 @@ pub struct Target {
     pub message_id: MessageId,
 }
 
-macro_rules! changes {
-    ($($(#[$doc:meta])* $name:ident as $rename:literal { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })+) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = $rename))]
-        pub struct $name {
-            /// The user that did it; of a `Retract` the author of the message.
-            pub sender_username: UserName,
-            /// The room, or the user that the message was sent to.
-            #[serde(flatten)]
-            pub topic: Topic,
-            $($(#[$field_doc])* pub $field: $type,)*
-            /// Its own id.
-            pub message_id: MessageId,
-            /// The `id` of the request.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub client_id: Option<RequestId>,
-            /// When the node accepted it, in Unix milliseconds.
-            pub sent_at: u64,
-            /// The epoch of the log.
-            pub epoch: Epoch,
-            /// Its own place in the log.
-            pub seq: u64,
-        }
+log_entries! {
+    {
+        /// The user that did it; of a `Retract` the author of the message.
+        sender_username: UserName,
+        /// The room, or the user that the message was sent to.
+        #[serde(flatten)]
+        topic: Topic,
+    }
 
-        impl $name {
-            /// The position just after it.
-            pub fn position(&self) -> Position {
-                Position { epoch: self.epoch, seq: self.seq, message_id: self.message_id }
-            }
-        }
-
-        impl super::Event for $name {
-            const KIND: &'static str = stringify!($name);
-        }
-    )+};
-}
-
-changes! {
     /// The text of a message was replaced.
     Edit as "EditEvent" {
         /// The message.
@@ -70,10 +41,10 @@ changes! {
         /// Why, for people.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
-        /// An administrator did it, not the author. `sender_username` is the author in any case.
+        /// A moderator of the room or an administrator did it, not the author. `sender_username` is the author in any case.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         moderated: bool,
-        /// The name that the administrator gave.
+        /// Who did it; of an administrator the name that the call gave.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         moderator: Option<UserName>,
     }
@@ -100,10 +71,10 @@ pub struct Tombstone {
     pub topic: Topic,
     /// Its id.
     pub message_id: MessageId,
-    /// An administrator took it back, not its author.
+    /// A moderator of the room or an administrator took it back, not its author.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub moderated: bool,
-    /// The name that the administrator gave.
+    /// Who did it; of an administrator the name that the call gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moderator: Option<UserName>,
     /// The epoch of the log.

@@ -58,10 +58,10 @@ pub struct ChatMessage {
     /// It was taken back. `content` is empty.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retracted: bool,
-    /// An administrator took it back, not its author.
+    /// A moderator of the room or an administrator took it back, not its author.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub moderated: bool,
-    /// The name that the administrator gave.
+    /// Who did it; of an administrator the name that the call gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moderator: Option<UserName>,
     /// How many messages that are still held answer it, or belong to its thread; at most 1,000.

@@ -6,6 +6,7 @@
 mod change;
 mod chat_message;
 mod gap;
+mod log_entry;
 mod presence;
 mod read;
 mod rights;

@@ -4,51 +4,20 @@
 use serde::{Deserialize, Serialize};
 
 use super::Event;
-use crate::id::{Epoch, MessageId, RequestId};
+use super::log_entry::log_entries;
 use crate::name::{RoomName, UserName};
-use crate::position::Position;
 use crate::rights::{Action, Role, RoomKind};
 use crate::word::Word;
 
-macro_rules! entries {
-    ($($(#[$doc:meta])* $name:ident as $rename:literal { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })+) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = $rename))]
-        pub struct $name {
-            /// The user that did it. Left out for an administrator who gave no name.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub sender_username: Option<UserName>,
-            /// The room.
-            pub room: RoomName,
-            $($(#[$field_doc])* pub $field: $type,)*
-            /// Its own id.
-            pub message_id: MessageId,
-            /// The `id` of the request.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub client_id: Option<RequestId>,
-            /// When the node accepted it, in Unix milliseconds.
-            pub sent_at: u64,
-            /// The epoch of the log.
-            pub epoch: Epoch,
-            /// Its own place in the log.
-            pub seq: u64,
-        }
+log_entries! {
+    {
+        /// The user that did it. Left out for an administrator who gave no name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sender_username: Option<UserName>,
+        /// The room.
+        room: RoomName,
+    }
 
-        impl $name {
-            /// The position just after it.
-            pub fn position(&self) -> Position {
-                Position { epoch: self.epoch, seq: self.seq, message_id: self.message_id }
-            }
-        }
-
-        impl Event for $name {
-            const KIND: &'static str = stringify!($name);
-        }
-    )+};
-}
-
-entries! {
     /// A room with rights was made, or changed.
     Room as "RoomEvent" {
         /// Who may enter and write. Left out if that was not changed.
