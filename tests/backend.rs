@@ -138,6 +138,7 @@ for_each_backend! {
         topics_with_similar_names_have_separate_logs;
     rights:
         private_room_takes_messages_of_members_only,
+        token_grants_writing_without_a_role,
         room_in_use_can_not_be_taken_over,
         nothing_of_a_banned_user_is_stored,
         moderator_takes_messages_of_lower_roles_back,

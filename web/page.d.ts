@@ -58,6 +58,8 @@ export interface RoomRights extends Standing {
 	kind: RoomKind;
 	topic?: string;
 	slow_mode_ms?: number;
+	/** The token of the user lets it write, whatever its role. */
+	may_write?: boolean;
 }
 
 /** An invitation that the user has neither accepted nor dismissed. */

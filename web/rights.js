@@ -64,7 +64,8 @@ export function whyReadOnly(conv) {
 	if (out) return texts.outside;
 	if (isReadOnly) return composer.readOnly;
 	if (rights && isMuted(rights)) return texts.muted(rights.muted_until ? time.format(rights.muted_until) : '');
-	return rights?.kind === 'announce' && !(rankOf(rights.role) >= MODERATOR) ? texts.announce : '';
+	const mayWrite = rights?.kind !== 'announce' || rights.may_write || rankOf(rights.role) >= MODERATOR;
+	return mayWrite ? '' : texts.announce;
 }
 
 /** @param {Conversation} conv */

@@ -1,7 +1,7 @@
 //! Rights of rooms, as stores keep them. Owns what is asked of a store, what it says of a user, and why it refuses; the rules are in
 //! `memory::rights` and `rights.lua`. Used by `chat` and by every backend.
 
-use crate::protocol::{Action, Position, Role, RoomKind, UserName};
+use crate::protocol::{Action, Grant, Position, Role, RoomKind, UserName};
 
 /// The most users of one room of whom something is kept: those with a role, and those who are banned or muted.
 pub(crate) const MAX_USERS: usize = 10_000;
@@ -11,8 +11,8 @@ pub(crate) const MAX_USERS: usize = 10_000;
 pub enum Asker {
     /// The server API, which stands above all roles.
     Server,
-    /// A user with a valid token.
-    User(UserName),
+    /// A user with a valid token, and what the token grants in the room.
+    User(UserName, Grant),
     /// A user whose name nobody has proved: then it has no role.
     Unproven(UserName),
 }

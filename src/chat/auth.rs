@@ -15,8 +15,9 @@ use super::error::RequestError;
 use super::outbox::Outbox;
 use super::token_check::{TokenCheck, ValidToken, hash_of, unauthorized};
 use crate::backend::{BackendError, SignedToken, TokenHash, unix_ms};
+use crate::jwt::RoomGrants;
 use crate::protocol::events::TokenExpiring;
-use crate::protocol::{CloseReason, ConnectionId, Token, UserName, encode};
+use crate::protocol::{CloseReason, ConnectionId, Grant, RoomName, Token, UserName, encode};
 
 /// How long before the end of its token a connection is warned.
 const WARN_BEFORE_MS: u64 = 60_000;
@@ -73,6 +74,7 @@ pub(super) struct TokensInUse {
 pub struct Credential {
     hash: TokenHash,
     user: UserName,
+    rooms: RoomGrants,
     connection: ConnectionId,
     owner: Arc<TokensInUse>,
 }
@@ -81,6 +83,11 @@ impl Credential {
     /// The user of the token.
     pub fn user(&self) -> &UserName {
         &self.user
+    }
+
+    /// What it grants in a room. Looks through what the token lists.
+    pub(super) fn in_room(&self, room: &RoomName) -> Grant {
+        self.rooms.in_room(room)
     }
 
     /// Whether it is this token.
@@ -134,12 +141,12 @@ impl TokensInUse {
             if self.revocations.load(Ordering::Acquire) != seen {
                 continue;
             }
-            let user = valid.record.user.clone();
+            let (user, rooms) = (valid.record.user.clone(), valid.rooms.clone());
             let token =
                 in_use.entry(hash).or_insert_with(|| InUse { token: valid, connections: HashMap::new() });
             token.connections.insert(outbox.id(), Reliance { outbox: outbox.clone(), is_warned: false });
             let connection = outbox.id();
-            return Ok(Credential { hash, user, connection, owner: self.clone() });
+            return Ok(Credential { hash, user, rooms, connection, owner: self.clone() });
         }
     }
 

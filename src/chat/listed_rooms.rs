@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use crate::backend::{BackendError, Presence, RoomSize, RoomsPage};
-use crate::protocol::RoomName;
-
-/// Ends an entry that lists each room with this beginning.
-const ANY_END: char = '*';
+use crate::protocol::{RoomName, RoomPattern};
 
 /// The rooms that the settings list.
 #[derive(Debug, Default)]
@@ -27,12 +24,10 @@ impl ListedRooms {
     pub(super) fn new(entries: &[String]) -> Result<Self, String> {
         let mut listed = Self::default();
         for entry in entries {
-            let wrong = |error| format!("{entry:?} {error}");
-            if let Some(prefix) = entry.strip_suffix(ANY_END) {
-                listed.prefixes.insert(prefix_of(prefix).map_err(wrong)?);
-            } else {
-                listed.names.insert(RoomName::parse(entry).map_err(|error| wrong(error.to_string()))?);
-            }
+            match RoomPattern::parse(entry).map_err(|error| format!("{entry:?} {error}"))? {
+                RoomPattern::Prefix(prefix) => listed.prefixes.insert(prefix),
+                RoomPattern::Room(room) => listed.names.insert(room),
+            };
         }
         let all = listed.prefixes.clone();
         listed
@@ -104,13 +99,6 @@ impl ListedRooms {
         rooms.truncate(limit as usize);
         Ok(RoomsPage { rooms, more, is_complete })
     }
-}
-
-/// A beginning in the form that names have: another letter behind it must give a name.
-fn prefix_of(prefix: &str) -> Result<String, String> {
-    const LETTER: char = 'x';
-    let name = RoomName::parse(&format!("{prefix}{LETTER}")).map_err(|error| error.to_string())?;
-    Ok(name.as_str().strip_suffix(LETTER).unwrap_or_default().to_owned())
 }
 
 #[cfg(test)]

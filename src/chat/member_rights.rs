@@ -11,15 +11,22 @@ pub(super) struct MemberRights {
     pub(super) role: Option<Role>,
     /// The last entry that it takes into account. The ids of a log grow, also in the place of entries that were lost.
     pub(super) as_of: MessageId,
+    /// The token of its connection grants it to read.
+    pub(super) is_granted: bool,
 }
 
 impl Default for MemberRights {
     fn default() -> Self {
-        Self { role: None, as_of: MessageId::NONE }
+        Self { role: None, as_of: MessageId::NONE, is_granted: false }
     }
 }
 
 impl MemberRights {
+    /// Whether it may be in a private room, if it is not banned.
+    pub(super) fn may_stay_in_private(&self) -> bool {
+        self.is_granted || self.role.map_or(0, Role::rank) > 0
+    }
+
     /// Takes an entry into account. Returns why the member is taken out of the room, if it is.
     pub(super) fn apply(
         &mut self,
@@ -35,7 +42,7 @@ impl MemberRights {
                 if owner.is_some() && owner.as_ref() == user {
                     (self.role, self.as_of) = (Some(Role::Owner), id);
                 }
-                let is_out = *kind == Some(RoomKind::Private) && self.role.map_or(0, Role::rank) == 0;
+                let is_out = *kind == Some(RoomKind::Private) && !self.may_stay_in_private();
                 is_out.then_some(RemovedBy::Private)
             }
             RightsChange::User { action, user: target, role, .. } => {

@@ -27,9 +27,9 @@ impl MemberGuard {
         self.hold.topic.is_member(self.outbox.id())
     }
 
-    /// Adds the connection to a topic that is ready.
-    pub(super) fn begin(hold: TopicGuard, outbox: &Arc<Outbox>) -> Self {
-        hold.topic.begin_join(outbox);
+    /// Adds the connection to a topic that is ready. `is_granted`: its token lets it read there.
+    pub(super) fn begin(hold: TopicGuard, outbox: &Arc<Outbox>, is_granted: bool) -> Self {
+        hold.topic.begin_join(outbox, is_granted);
         Self { hold, outbox: outbox.clone() }
     }
 }

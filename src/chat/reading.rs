@@ -9,10 +9,11 @@ use crate::protocol::RoomKind;
 /// Whether a user may enter a room and read there.
 pub(super) fn check_reading(asker: &Asker, rights: &UserRights) -> Result<(), RequestError> {
     let user = rights.user;
-    let has_role = matches!(asker, Asker::User(_)) && user.rank() > 0;
+    // A grant never takes away, and a ban wins over it.
+    let may_enter = matches!(asker, Asker::User(_, grant) if user.rank() > 0 || grant.read);
     let refusal = match rights.kind {
         _ if user.is_banned(unix_ms()) => RightsRefusal::Banned(user.banned_until),
-        RoomKind::Private if !has_role => RightsRefusal::NoRole,
+        RoomKind::Private if !may_enter => RightsRefusal::NoRole,
         _ => return Ok(()),
     };
     count_rights_refusal(refusal);

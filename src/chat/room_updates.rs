@@ -13,7 +13,7 @@ use crate::config::RoomCreators;
 use crate::protocol::requests::RightsAck;
 use crate::protocol::stored_rights::{RightsChange, RightsEntry, rights_change};
 use crate::protocol::{
-    Action, ErrorCode, MessageId, Outcome, Position, Role, RoomKind, RoomName, Topic, UserName,
+    Action, ErrorCode, Grant, MessageId, Outcome, Position, Role, RoomKind, RoomName, Topic, UserName,
 };
 
 /// Who calls, and how a repeat is recognised.
@@ -139,8 +139,16 @@ impl Node {
     ) -> Result<Stored, RequestError> {
         let forbidden = |message: String| RequestError::new(ErrorCode::Forbidden, message);
         let config = self.config();
-        if config.rooms.create == RoomCreators::Api {
-            return Err(forbidden("only an administrator makes rooms with rights here".into()));
+        match config.rooms.create {
+            RoomCreators::Anyone => {}
+            RoomCreators::Token if matches!(caller.asker, Asker::User(_, grant) if grant.create) => {}
+            RoomCreators::Token => {
+                let message = "your token does not grant it to make this room a room with rights";
+                return Err(forbidden(message.into()));
+            }
+            RoomCreators::Api => {
+                return Err(forbidden("only an administrator makes rooms with rights here".into()));
+            }
         }
         let most = config.rooms.max_made;
         drop(config);
@@ -230,7 +238,8 @@ impl Node {
         room: &RoomName,
         user: &UserName,
     ) -> Result<(), RequestError> {
-        let (asker, by, message_id) = (Asker::User(user.clone()), Some(user), MessageId::generate());
+        let asker = Asker::User(user.clone(), Grant::default());
+        let (by, message_id) = (Some(user), MessageId::generate());
         let caller = Caller { asker, by, client_id: None, owner: None, message_id };
         let (action, role) = (Action::Role, Some(Role::Member));
         let entry =

@@ -28,7 +28,7 @@ use crate::backend::Asker;
 use crate::failpoints::{self, Failpoint};
 use crate::metrics as names;
 use crate::protocol::{
-    AnyRequest, ClientMessage, CloseReason, ConnectionId, ErrorBody, ErrorCode, Position, RequestId,
+    AnyRequest, ClientMessage, CloseReason, ConnectionId, ErrorBody, ErrorCode, Grant, Position, RequestId,
     RoomName, Since, Token, UserName, encode,
 };
 use crate::traces::{Arrived, ConnectionTrace, Ending, RequestSpan};
@@ -215,13 +215,19 @@ impl Session {
         self.outbox().reply(encode::error(id, &error.body()));
     }
 
-    /// Whose rights count for what this user asks for.
-    pub(super) fn asker(&self, user: &UserName) -> Asker {
+    /// Whose rights count for what this user asks for, in a room if it is about one.
+    pub(super) fn asker(&self, user: &UserName, room: Option<&RoomName>) -> Asker {
         if self.node.config().auth.enabled {
-            Asker::User(user.clone())
+            Asker::User(user.clone(), self.grant_in(room))
         } else {
             Asker::Unproven(user.clone())
         }
+    }
+
+    /// What the connection's token grants in a room.
+    pub(super) fn grant_in(&self, room: Option<&RoomName>) -> Grant {
+        let credential = self.credential.as_ref().zip(room);
+        credential.map_or_else(Grant::default, |(credential, room)| credential.in_room(room))
     }
 
     /// Queues an error, and counts it.
@@ -254,9 +260,9 @@ impl Session {
             self.check_names(&request, Some(sender).filter(|_| user.is_none())).await?;
         }
         // Only now: a request that is refused changes nothing, not even the user of the connection.
-        if newer.is_some() {
+        if let Some(newer) = newer {
             self.take_seat()?;
-            self.credential = newer;
+            self.renew(newer).await?;
         }
         let proved = self.arrival.request(received.is_some());
         self.advance_cursor(proved.or_else(|| self.believed(received?)));
@@ -323,7 +329,7 @@ impl Session {
             Some(since) => ready.await.map(|()| ReplayFrom::Since(since, None))?,
             None => ReplayFrom::Cursor(tokio::try_join!(ready, markers.cursor(user))?.1),
         };
-        let inbox = MemberGuard::begin(hold, self.outbox());
+        let inbox = MemberGuard::begin(hold, self.outbox(), false);
         self.node.joins.complete(&inbox.hold.topic, self.outbox(), past, asked, ack).await?;
         tracing::debug!("bound to a user");
         self.outbox().bind(user);

@@ -8,7 +8,7 @@ use metrics::counter;
 
 use super::error::RequestError;
 use crate::backend::{BackendError, SignedToken, TokenHash, TokenRecord, Tokens, unix_ms};
-use crate::jwt::{Reason, Refusal, VerifiedToken, Verifier};
+use crate::jwt::{Reason, Refusal, RoomGrants, VerifiedToken, Verifier};
 use crate::metrics as names;
 use crate::protocol::{ErrorCode, Token};
 
@@ -21,6 +21,8 @@ pub(super) struct ValidToken {
     pub(super) record: TokenRecord,
     /// For a JWT: what revokes it.
     pub(super) signed: Option<SignedToken>,
+    /// For a JWT: what it grants in rooms.
+    pub(super) rooms: RoomGrants,
 }
 
 /// Checks tokens.
@@ -67,18 +69,19 @@ impl TokenCheck {
         let found = self.tokens.look_up(&[hash]).await?;
         let found = found.into_iter().next().transpose()?.flatten();
         let record = found.filter(TokenRecord::is_current).ok_or_else(unauthorized)?;
-        Ok(ValidToken { record, signed: None })
+        Ok(ValidToken { record, signed: None, rooms: RoomGrants::default() })
     }
 
     async fn verify(&self, token: &str) -> Result<ValidToken, Failure> {
-        let VerifiedToken { user, expires_at, issued_at, id } = self.jwt.verify(token, unix_ms()).await?;
+        let VerifiedToken { user, expires_at, issued_at, id, rooms } =
+            self.jwt.verify(token, unix_ms()).await?;
         let signed = SignedToken { id: TokenHash::from_bytes(id), user: user.clone(), issued_at };
         let revoked = self.tokens.are_revoked(std::slice::from_ref(&signed)).await?;
         if revoked.into_iter().next().unwrap_or(Ok(true))? {
             return Err(Failure::Refused(Reason::Revoked.into()));
         }
         let record = TokenRecord { user, expires_at: Some(expires_at) };
-        Ok(ValidToken { record, signed: Some(signed) })
+        Ok(ValidToken { record, signed: Some(signed), rooms })
     }
 
     /// Of tokens in use, those that are no longer valid.

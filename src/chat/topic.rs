@@ -313,8 +313,10 @@ impl LocalTopic {
     }
 
     /// Adds a connection whose join is under way.
-    pub(super) fn begin_join(&self, outbox: &Arc<Outbox>) {
-        self.lock().members.insert(outbox.id(), Member::joining(outbox.clone()));
+    pub(super) fn begin_join(&self, outbox: &Arc<Outbox>, is_granted: bool) {
+        let mut member = Member::joining(outbox.clone());
+        member.rights.is_granted = is_granted;
+        self.lock().members.insert(outbox.id(), member);
     }
 
     /// Removes a connection: nothing more of the topic is pushed to it.

@@ -12,7 +12,7 @@ use crate::backend::{UserRights, unix_ms};
 use crate::failpoints::{self, Failpoint};
 use crate::protocol::events::{Removed, RemovedBy};
 use crate::protocol::stored_rights::RightsChange;
-use crate::protocol::{ConnectionId, MessageId, Role, RoomKind, UserName, encode};
+use crate::protocol::{ConnectionId, MessageId, RoomKind, UserName, encode};
 
 /// What is told to a member that is taken out.
 fn removed(topic: &LocalTopic, action: RemovedBy, change: Option<&RightsChange>) -> Option<Removed> {
@@ -77,9 +77,10 @@ impl LocalTopic {
         state.has_rights = true;
         let Some(member) = state.members.get_mut(&outbox.id()) else { return false };
         if rights.as_of.message_id >= member.rights.as_of {
-            member.rights = MemberRights { role: rights.user.role, as_of: rights.as_of.message_id };
+            let (role, as_of) = (rights.user.role, rights.as_of.message_id);
+            member.rights = MemberRights { role, as_of, ..member.rights };
         }
-        let is_closed = rights.kind == RoomKind::Private && member.rights.role.map_or(0, Role::rank) == 0;
+        let is_closed = rights.kind == RoomKind::Private && !member.rights.may_stay_in_private();
         let action = match () {
             () if rights.user.is_banned(unix_ms()) => RemovedBy::Ban,
             () if is_closed => RemovedBy::Private,
@@ -87,6 +88,13 @@ impl LocalTopic {
         };
         self.take_out(&mut state, outbox.id(), action, None);
         false
+    }
+
+    /// Notes whether the token of a member grants it to read. Returns whether it did, and no longer does.
+    pub(super) fn set_granted(&self, outbox: &Outbox, is_granted: bool) -> bool {
+        let mut state = self.lock();
+        let Some(member) = state.members.get_mut(&outbox.id()) else { return false };
+        std::mem::replace(&mut member.rights.is_granted, is_granted) && !is_granted
     }
 
     /// The members and their users, to ask the store about them.

@@ -37,15 +37,18 @@ impl UnreadReader {
         Self { backend, sent, slots }
     }
 
-    /// What a user has not read of these rooms, in their order. Two calls of the store for each.
+    /// What a user has not read of these rooms, in their order; with each comes whose rights count there. Two calls of the store for
+    /// each.
     pub(super) async fn of_rooms(
         &self,
-        (user, asker): (&UserName, &Asker),
-        rooms: &[RoomName],
+        user: &UserName,
+        rooms: &[(&RoomName, Asker)],
     ) -> Result<Vec<UnreadInRoom>, RequestError> {
         let mut all = Vec::with_capacity(rooms.len());
         for rooms in rooms.chunks(AT_ONCE) {
-            all.extend(try_join_all(rooms.iter().map(|room| self.of_room(user, asker, room))).await?);
+            all.extend(
+                try_join_all(rooms.iter().map(|(room, asker)| self.of_room(user, asker, room))).await?,
+            );
         }
         Ok(all)
     }

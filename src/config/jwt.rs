@@ -35,6 +35,8 @@ pub struct Jwt {
     pub audience: Vec<String>,
     /// The claim with the user's name.
     pub user_claim: String,
+    /// The claim with what a token grants in rooms; empty: none.
+    pub rooms_claim: String,
     /// How far the clocks of the identity provider and of this node may differ.
     #[serde(with = "humantime_serde")]
     pub leeway: Duration,
@@ -56,6 +58,7 @@ impl Default for Jwt {
             issuer: None,
             audience: Vec::new(),
             user_claim: "sub".into(),
+            rooms_claim: "rooms".into(),
             leeway: Duration::from_secs(30),
             max_ttl: None,
         }

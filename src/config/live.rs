@@ -10,7 +10,7 @@ use super::schema::flat;
 use super::{Config, Jwt, validate};
 
 /// What a running node takes over. Sizes of messages are not among them: clients were told them, and were answered by them.
-const TAKEN_OVER: [&str; 24] = [
+const TAKEN_OVER: [&str; 25] = [
     "auth.jwt.algorithms",
     "auth.jwt.audience",
     "auth.jwt.hmac_previous_secret",
@@ -21,6 +21,7 @@ const TAKEN_OVER: [&str; 24] = [
     "auth.jwt.leeway",
     "auth.jwt.max_ttl",
     "auth.jwt.public_keys",
+    "auth.jwt.rooms_claim",
     "auth.jwt.user_claim",
     "limits.burst",
     "limits.max_connections_per_address",

@@ -308,6 +308,8 @@ pub struct Rooms {
 pub enum RoomCreators {
     /// Each user with a valid token.
     Anyone,
+    /// Users whose token grants it.
+    Token,
     /// Only the server API.
     Api,
 }

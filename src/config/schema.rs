@@ -42,7 +42,7 @@ impl Setting {
 }
 
 /// Every setting. Bounds that depend on another setting are in `validate`.
-pub(super) static SETTINGS: [Setting; 90] = [
+pub(super) static SETTINGS: [Setting; 91] = [
     Setting::new("host", Text),
     Setting::new("port", Number(0, 65_535)),
     Setting::new("max_connections", Number(1, 10_000_000)),
@@ -61,6 +61,7 @@ pub(super) static SETTINGS: [Setting; 90] = [
     Setting::optional("auth.jwt.issuer", Text),
     Setting::new("auth.jwt.audience", Texts),
     Setting::new("auth.jwt.user_claim", Text),
+    Setting::new("auth.jwt.rooms_claim", Text),
     Setting::new("auth.jwt.leeway", Duration("0s", "10m")),
     Setting::optional("auth.jwt.max_ttl", Duration("1s", "3650days")),
     // A URL may contain a password.
@@ -127,7 +128,7 @@ pub(super) static SETTINGS: [Setting; 90] = [
     Setting::new("rooms.read_only", Texts),
     Setting::new("rooms.listed", Texts),
     Setting::new("rooms.quiet_above", Number(0, i64::MAX)),
-    Setting::new("rooms.create", Word(&["anyone", "api"])),
+    Setting::new("rooms.create", Word(&["anyone", "token", "api"])),
     Setting::new("rooms.max_made", Number(1, 1_000_000)),
     Setting::new("drain.delay", Duration("0s", "1h")),
     Setting::new("drain.spread", Duration("0s", "1h")),

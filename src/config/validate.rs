@@ -10,9 +10,10 @@ use tracing_subscriber::EnvFilter;
 use super::findings::Findings;
 use super::host::{LISTEN_HOST, is_host, is_listen_host, url_host};
 use super::{
-    Auth, COMMON_CLIENT_BYTES, Config, Drain, History, Limits, Log, Node, Server, jwt_rules, redis_rules,
+    Auth, COMMON_CLIENT_BYTES, Config, Drain, History, Limits, Log, Node, RoomCreators, Server, jwt_rules,
+    redis_rules,
 };
-use crate::protocol::RoomName;
+use crate::protocol::{RoomName, RoomPattern};
 
 /// The minimum length of the key of the server API: nobody can guess 16 random characters over a network.
 const MIN_ADMIN_KEY: usize = 16;
@@ -66,6 +67,10 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
         }
     }
     listed(&config.rooms.listed, &mut found);
+    let is_by_token = config.rooms.create == RoomCreators::Token;
+    let what =
+        "is token, but no JWT is accepted, so no user could make a room: set auth.jwt.algorithms, or api";
+    found.require("rooms.create", !is_by_token || config.auth.jwt.is_on(), what);
     drain(&config.drain, &mut found);
     log(&config.log, &mut found);
     found.0
@@ -75,9 +80,7 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
 fn listed(entries: &[String], found: &mut Findings) {
     const KEY: &str = "rooms.listed";
     for entry in entries {
-        // Another letter behind a beginning must give a name.
-        let name = entry.strip_suffix('*').map_or(entry.clone(), |prefix| format!("{prefix}x"));
-        if let Err(error) = RoomName::parse(&name) {
+        if let Err(error) = RoomPattern::parse(entry) {
             found.require(KEY, false, format!("{entry:?} {error}"));
         }
     }
@@ -268,6 +271,19 @@ mod tests {
     fn defaults_are_valid_without_warnings() {
         assert_eq!(problems(&Config::default()), []);
         assert_eq!(warnings(&Config::default()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn rooms_that_tokens_grant_need_tokens_that_can() {
+        let mut config = Config::default();
+        config.rooms.create = RoomCreators::Token;
+        assert!(
+            problems(&config).iter().any(|(key, what)| *key == "rooms.create" && what.contains("no JWT"))
+        );
+        config.auth.enabled = true;
+        config.auth.jwt.algorithms = vec!["HS256".into()];
+        config.auth.jwt.hmac_secret = Some("0123456789abcdef0123456789abcdef".into());
+        assert_eq!(problems(&config), []);
     }
 
     #[test]

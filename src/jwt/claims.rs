@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::grants::RoomGrants;
 use super::refusal::{Reason, Refusal};
 use crate::config::Jwt;
 use crate::protocol::UserName;
@@ -28,6 +29,8 @@ pub struct VerifiedToken {
     pub issued_at: Option<u64>,
     /// A hash by which it can be revoked: of its `jti`; without one, of what is signed.
     pub id: [u8; 32],
+    /// What it grants in rooms.
+    pub rooms: RoomGrants,
 }
 
 /// The identity of a token for revocations. Not of its whole text: whoever has a token could change the signature of some algorithms
@@ -84,7 +87,8 @@ pub(super) fn read(
         }
     };
     let user = user(claims, &settings.user_claim)?;
-    Ok(VerifiedToken { user, expires_at, issued_at, id: token_id(jti, signed) })
+    let rooms = RoomGrants::read(claims, &settings.rooms_claim)?;
+    Ok(VerifiedToken { user, expires_at, issued_at, id: token_id(jti, signed), rooms })
 }
 
 fn user(claims: &Map<String, Value>, claim: &str) -> Result<UserName, Refusal> {

@@ -8,6 +8,7 @@
 mod claims;
 mod crypto;
 mod fetch;
+mod grants;
 mod key;
 mod key_files;
 mod key_set;
@@ -16,6 +17,7 @@ mod remote_keys;
 mod verifier;
 
 pub use claims::{MAX_JTI_BYTES, VerifiedToken, jti_id};
+pub use grants::RoomGrants;
 pub use key_set::KeySet;
 pub use refusal::{Reason, Refusal};
 pub use verifier::Verifier;

@@ -7,7 +7,7 @@ use chatnode::backend::{
     Asker, BackendError, ChangeKind, FOREVER, NewEntry, Owner, Publish, Range, RightsRefusal, RightsUpdate,
     Stored, UserState,
 };
-use chatnode::protocol::{Action, MessageId, Role, RoomKind, Topic, UserName};
+use chatnode::protocol::{Action, Grant, MessageId, Role, RoomKind, Topic, UserName};
 use futures_util::future::try_join_all;
 
 use super::TestStore;
@@ -21,7 +21,7 @@ fn unix_ms() -> u64 {
 }
 
 fn asks(user: &str) -> Asker {
-    if user.is_empty() { Asker::Server } else { Asker::User(user_name(user)) }
+    if user.is_empty() { Asker::Server } else { Asker::User(user_name(user), Grant::default()) }
 }
 
 /// Publishes to the room `ops` for a user; without a name, for the server API.
@@ -78,6 +78,37 @@ pub async fn private_room_takes_messages_of_members_only(store: &TestStore) {
     assert!(node.page(&room("ops"), Range::Top, ALL).await.has_rights);
     assert!(!node.page(&room("lobby"), Range::Top, ALL).await.has_rights);
     assert_eq!(node.backend.broker.rights(&room_name("lobby"), &user_name("ann")).await.unwrap(), None);
+}
+
+pub async fn token_grants_writing_without_a_role(store: &TestStore) {
+    let node = store.node(|_| ()).await;
+    update(&node, "ann", made(RoomKind::Private, "ann")).await.unwrap();
+    let by_grant = async |user: &str, grant: Grant, entry: NewEntry| {
+        let (key, asker) = (MessageId::generate().to_string(), Asker::User(user_name(user), grant));
+        let body = said(user, "hello");
+        let publish = Publish { asker, entry, ..message(&[&room("ops")], &key, &body) };
+        node.backend.broker.publish(publish).await
+    };
+    let message = || NewEntry::Message(Default::default());
+    let (read, write) = (Grant { read: true, ..Grant::default() }, Grant { write: true, ..Grant::default() });
+    assert_eq!(refusal(by_grant("bob", read, message()).await), RightsRefusal::NoRole);
+    let target = by_grant("bob", write, message()).await.unwrap().position.message_id;
+    by_grant("cleo", write, NewEntry::Change(reaction(target, "cleo", "+", true))).await.unwrap();
+    // It makes nobody a moderator.
+    let ban = RightsUpdate::User { action: Action::Ban, user: user_name("cleo"), role: None, until: None };
+    assert_eq!(refusal(by_grant("bob", write, NewEntry::Rights(ban)).await), RightsRefusal::Rank);
+    update(&node, "ann", made(RoomKind::Announce, "ann")).await.unwrap();
+    assert_eq!(refusal(by_grant("bob", read, message()).await), RightsRefusal::ReadOnly);
+    by_grant("bob", write, message()).await.unwrap();
+    let slow = RightsUpdate::Room { kind: None, topic: None, slow_mode_ms: Some(60_000), owner: None };
+    update(&node, "ann", slow).await.unwrap();
+    by_grant("bob", write, message()).await.unwrap();
+    let refused = refusal(by_grant("bob", write, message()).await);
+    assert!(matches!(refused, RightsRefusal::Slow(1..=60_000)), "{refused:?}");
+    act(&node, "ann", Action::Mute, "bob").await.unwrap();
+    assert_eq!(refusal(by_grant("bob", write, message()).await), RightsRefusal::Muted(FOREVER));
+    act(&node, "ann", Action::Ban, "bob").await.unwrap();
+    assert_eq!(refusal(by_grant("bob", write, message()).await), RightsRefusal::Banned(FOREVER));
 }
 
 pub async fn room_in_use_can_not_be_taken_over(store: &TestStore) {

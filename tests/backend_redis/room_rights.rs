@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chatnode::backend::{Asker, BackendError, NewEntry, Publish, Range, RightsUpdate, Stored};
-use chatnode::protocol::{MessageId, RoomKind, Topic};
+use chatnode::protocol::{Grant, MessageId, RoomKind, Topic};
 
 use crate::support::backend::{ALL, Harness, message, room, room_name, user_name};
 use crate::support::listener::eventually;
@@ -15,14 +15,17 @@ async fn make(node: &Harness, topic: &Topic) -> Result<Stored, BackendError> {
     let update = RightsUpdate::Room { kind, topic: None, slow_mode_ms: None, owner };
     let key = MessageId::generate().to_string();
     let body = r#""change":"Room","sender_username":"ann""#;
-    let asker = Asker::User(user_name("ann"));
+    let asker = Asker::User(user_name("ann"), Grant::default());
     let publish = Publish { asker, entry: NewEntry::Rights(update), ..message(&[topic], &key, body) };
     node.backend.broker.publish(publish).await
 }
 
 async fn say(node: &Harness, topic: &Topic) {
     let key = MessageId::generate().to_string();
-    let publish = Publish { asker: Asker::User(user_name("ann")), ..message(&[topic], &key, "hello") };
+    let publish = Publish {
+        asker: Asker::User(user_name("ann"), Grant::default()),
+        ..message(&[topic], &key, "hello")
+    };
     node.backend.broker.publish(publish).await.unwrap();
 }
 

@@ -62,6 +62,7 @@ async fn private_room_is_entered_by_invitation_until_a_ban() {
             slow_mode_ms: None,
             role: Some(Word::Known(Role::Owner)),
             muted_until: None,
+            may_write: false,
         })
     );
     assert_eq!(code(&soon(bob.join("ops")).await.unwrap_err()), Some(ErrorCode::Forbidden));

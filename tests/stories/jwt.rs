@@ -92,6 +92,8 @@ on_each_store! {
             (with(&json!({ "sub": "a\u{202e}b" })), "can't be seen"),
             (with(&json!({ "sub": 42 })), "must be a string"),
             (with(&json!({ "jti": 7 })), "`jti`"),
+            (with(&json!({ "rooms": "ops" })), "`rooms` must be a list"),
+            (with(&json!({ "rooms": [{ "room": "ops", "can": ["reed"] }] })), "read, write, create"),
             (signed_with("another-secret-of-thirty-two-bytes", &claims(&ours)), "its signature is wrong"),
             (format!("{signed}."), "its signature is wrong"),
             (format!("{signed}.AAAA"), "its signature is wrong"),

@@ -45,6 +45,7 @@ mod redis_user;
 mod resume;
 mod resume_late;
 mod resume_top;
+mod room_grants;
 mod room_lists;
 mod room_removals;
 mod room_rights;

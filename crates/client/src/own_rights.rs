@@ -61,7 +61,14 @@ impl OwnRights {
     fn known(&mut self) -> &mut RoomRights {
         self.0.get_or_insert_with(|| {
             let kind = Word::Known(RoomKind::Open);
-            Box::new(RoomRights { kind, topic: None, slow_mode_ms: None, role: None, muted_until: None })
+            Box::new(RoomRights {
+                kind,
+                topic: None,
+                slow_mode_ms: None,
+                role: None,
+                muted_until: None,
+                may_write: false,
+            })
         })
     }
 }

@@ -42,6 +42,7 @@ mod error;
 pub mod events;
 pub mod extras;
 pub mod frame;
+mod grant;
 mod id;
 mod name;
 mod number;
@@ -67,6 +68,7 @@ pub use events::{AnyEvent, GapReason};
 pub use extras::{
     Attachment, Data, Extras, MAX_ATTACHMENTS, MAX_ATTACHMENTS_BYTES, MAX_DATA_BYTES, MAX_MENTIONS,
 };
+pub use grant::{Grant, Granted, RoomPattern};
 pub use id::{ConnectionId, Epoch, MAX_REQUEST_ID_CHARS, MessageId, NotAnEpoch, RequestId};
 pub use name::{MAX_NAME_CHARS, NameError, RoomName, UserName};
 pub use position::{MAX_SEQ, Position, RoomMarker, Since};

@@ -113,4 +113,7 @@ pub struct RoomRights {
     /// The user may not write before this time, in Unix milliseconds. 0: until a moderator ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub muted_until: Option<u64>,
+    /// The token of the user grants it to write here, whatever its role. Left out if false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_write: bool,
 }

@@ -92,10 +92,11 @@ impl Rights {
     /// Whether the asker may write what it wants to, at this time (Unix ms).
     pub(super) fn check_writing(&self, asker: &Asker, act: Act<'_>, now: u64) -> Result<(), RightsRefusal> {
         let Some((kind, (user, state))) = self.kind.zip(self.asker(asker)) else { return Ok(()) };
+        let is_granted = matches!(asker, Asker::User(_, grant) if grant.write);
         if state.is_banned(now) {
             return Err(RightsRefusal::Banned(state.banned_until));
         }
-        if kind == RoomKind::Private && state.rank() == 0 {
+        if kind == RoomKind::Private && state.rank() == 0 && !is_granted {
             return Err(RightsRefusal::NoRole);
         }
         match act {
@@ -112,7 +113,7 @@ impl Rights {
         if act == Act::EditOrReaction {
             return Ok(());
         }
-        if kind == RoomKind::Announce && state.rank() < 2 {
+        if kind == RoomKind::Announce && state.rank() < 2 && !is_granted {
             return Err(RightsRefusal::ReadOnly);
         }
         let last = self.last_sent.get(user).copied().filter(|last| *last <= now);
@@ -127,7 +128,7 @@ impl Rights {
         if self.slow_mode_ms == 0 {
             return;
         }
-        if let Asker::User(user) | Asker::Unproven(user) = asker {
+        if let Asker::User(user, _) | Asker::Unproven(user) = asker {
             let slow = self.slow_mode_ms;
             self.last_sent.retain(|_, last| *last + slow > now);
             self.last_sent.insert(user.clone(), now);
@@ -138,7 +139,7 @@ impl Rights {
     fn asker<'a>(&self, asker: &'a Asker) -> Option<(&'a UserName, UserState)> {
         match asker {
             Asker::Server => None,
-            Asker::User(user) => Some((user, self.state(user))),
+            Asker::User(user, _) => Some((user, self.state(user))),
             Asker::Unproven(user) => Some((user, UserState { role: None, ..self.state(user) })),
         }
     }

@@ -121,7 +121,7 @@ impl PublishItem {
 fn asker_text(asker: &Asker) -> String {
     match asker {
         Asker::Server => String::new(),
-        Asker::User(user) => format!("p{user}"),
+        Asker::User(user, grant) => format!("{}{user}", if grant.write { 'g' } else { 'p' }),
         Asker::Unproven(user) => format!("x{user}"),
     }
 }

@@ -111,7 +111,7 @@ impl World {
         let outbox = Arc::new(outbox);
         let socket = Arc::<Taken>::default();
         outbox.attach(socket.clone());
-        topic.begin_join(&outbox);
+        topic.begin_join(&outbox, false);
         Self {
             epoch: Epoch::generate(),
             log: Vec::new(),

@@ -56,7 +56,7 @@ async fn publish(
     }
     let owner = Some(session.owner(sender));
     let message_id = session.span.message_id();
-    let (asker, client_id) = (&session.asker(sender), id.map(RequestId::as_str));
+    let (asker, client_id) = (&session.asker(sender, to.room()), id.map(RequestId::as_str));
     let from = Submission { sender, to: &to, client_id, owner, message_id, asker };
     let log = match &to {
         Topic::Room(_) => session.local_log(&to),

@@ -40,7 +40,8 @@ impl Handle for Enter {
         let hold = node.registry.hold(&Topic::Room(room.clone()));
         node.registry.ready(&hold.topic).await?;
         // From here on events are held for the member, so that it sees its own `Enter`, after its `Ack`.
-        let member = MemberGuard::begin(hold, session.outbox());
+        let is_granted = session.grant_in(Some(&room)).read;
+        let member = MemberGuard::begin(hold, session.outbox(), is_granted);
         // Before anybody sees the user there.
         let rights = session.enter_with_rights(&member, &room, &user).await?;
         let markers = &node.backend.markers;
@@ -80,8 +81,9 @@ async fn again(
     let topic = &session.rooms[room].member.hold.topic;
     let rights = if topic.has_rights() { node.backend.broker.rights(room, user).await? } else { None };
     // The store may have rights that have not reached this node.
-    rights.as_ref().map_or(Ok(()), |rights| check_reading(&session.asker(user), rights))?;
-    let rights = rights.map(|rights| Box::new(shown(&rights)));
+    rights.as_ref().map_or(Ok(()), |rights| check_reading(&session.asker(user, Some(room)), rights))?;
+    let may_write = session.grant_in(Some(room)).write;
+    let rights = rights.map(|rights| Box::new(shown(&rights, may_write)));
     let queue_ack = |joined: &Joined| {
         if let Some(id) = id {
             let joined = Session::joined(durations, joined, true);

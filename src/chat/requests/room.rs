@@ -21,7 +21,7 @@ impl Handle for Room {
         let is_new = kind.is_some() && session.node.backend.broker.rights(&room, &user).await?.is_none();
         let owner = Some(&user).filter(|_| is_new);
         let update = RoomUpdate { room: &room, kind, topic, slow_mode_ms, owner };
-        let caller = session.caller(id, &user);
+        let caller = session.caller(id, &user, &room);
         let stored = match is_new {
             true => session.node.make_room(&update, (&user, &caller)).await?,
             false => session.node.update_room(&update, &caller).await?,
@@ -42,15 +42,15 @@ impl Handle for Moderate {
         };
         let reason = reason.as_deref();
         let action = UserAction { room: &room, action, target: &target, role, until, reason };
-        let caller = session.caller(id, &user);
+        let caller = session.caller(id, &user, &room);
         let stored = session.node.act_on_user(&action, &caller).await?;
         session.span.stored(stored.position.message_id, stored.duplicate || stored.is_unchanged);
         Ok(ack::<Self>(id, &RightsAck::from(stored)))
     }
 }
 
-/// What the `Ack` of `Enter` says of a room with rights.
-pub(super) fn shown(rights: &UserRights) -> RoomRights {
+/// What the `Ack` of `Enter` says of a room with rights, to a user whose token grants it to write there or does not.
+pub(super) fn shown(rights: &UserRights, may_write: bool) -> RoomRights {
     let muted_until = shown_end(rights.user.muted_until, unix_ms());
     RoomRights {
         kind: Word::Known(rights.kind),
@@ -58,6 +58,7 @@ pub(super) fn shown(rights: &UserRights) -> RoomRights {
         slow_mode_ms: (rights.slow_mode_ms > 0).then_some(rights.slow_mode_ms),
         role: rights.user.role.map(Word::Known),
         muted_until,
+        may_write,
     }
 }
 
@@ -72,8 +73,8 @@ impl Session {
     }
 
     /// Who asks for an entry about rights.
-    fn caller<'a>(&mut self, id: Id<'a>, user: &'a UserName) -> Caller<'a> {
-        let (asker, owner) = (self.asker(user), Some(self.owner(user)));
+    fn caller<'a>(&mut self, id: Id<'a>, user: &'a UserName, room: &RoomName) -> Caller<'a> {
+        let (asker, owner) = (self.asker(user, Some(room)), Some(self.owner(user)));
         let client_id = id.map(RequestId::as_str);
         Caller { asker, by: Some(user), client_id, owner, message_id: self.span.message_id() }
     }
@@ -92,13 +93,13 @@ impl Session {
         }
         let broker = &self.node.backend.broker;
         let Some(mut rights) = broker.rights(room, user).await? else { return Ok(None) };
-        let asker = self.asker(user);
-        if rights.user.role == Some(Role::Invited) && asker == Asker::User(user.clone()) {
+        let asker = self.asker(user, Some(room));
+        if rights.user.role == Some(Role::Invited) && matches!(asker, Asker::User(..)) {
             rights = self.accept(room, user, rights).await?;
         }
         check_reading(&asker, &rights)?;
         if topic.set_rights(self.outbox(), &rights) {
-            Ok(Some(shown(&rights)))
+            Ok(Some(shown(&rights, self.grant_in(Some(room)).write)))
         } else {
             Err(self.why_taken_out(room, user).await)
         }
@@ -140,7 +141,7 @@ impl Session {
     /// Whether the user may have what was just read of a room with rights.
     pub(super) async fn check_may_read(&self, room: &RoomName, user: &UserName) -> Result<()> {
         match self.node.backend.broker.rights(room, user).await? {
-            Some(rights) => check_reading(&self.asker(user), &rights),
+            Some(rights) => check_reading(&self.asker(user, Some(room)), &rights),
             None => Ok(()),
         }
     }

@@ -25,8 +25,8 @@ impl Handle for Unread {
         let mut more = fit < rooms.len();
         rooms.truncate(fit);
         bytes = bytes.saturating_sub(sizes[..fit].iter().sum());
-        let asker = session.asker(&user);
-        let counts = session.node.unread.of_rooms((&user, &asker), &rooms).await?;
+        let asked: Vec<_> = rooms.iter().map(|room| (room, session.asker(&user, Some(room)))).collect();
+        let counts = session.node.unread.of_rooms(&user, &asked).await?;
         let owner = session.owner(&user);
         let (mut peers, read) = session.node.unread.of_peers(&user, owner).await?;
         session.owe(read + rooms.len() * ROOM_READ);

@@ -6,6 +6,8 @@ use tokio::time::{Instant, timeout};
 
 use super::Session;
 use crate::backend::BackendError;
+use crate::chat::auth::Credential;
+use crate::chat::error::RequestError;
 use crate::chat::membership::Membership;
 
 impl Session {
@@ -42,6 +44,26 @@ impl Session {
             Ok(Err(error)) => tracing::debug!(%error, "a user came back, but the store did not take it"),
             Err(_) => tracing::debug!("a user came back, but the store did not answer in time"),
         }
+    }
+
+    /// Relies on another token of the same user from now on. The connection leaves the private rooms that only the earlier one granted.
+    ///
+    /// # Errors
+    /// The store does not answer. Then the connection goes on with the earlier token.
+    pub(super) async fn renew(&mut self, newer: Credential) -> Result<(), RequestError> {
+        for (room, membership) in &self.rooms {
+            let topic = &membership.member.hold.topic;
+            let has_lost = topic.set_granted(self.outbox(), newer.in_room(room).read);
+            if has_lost
+                && topic.has_rights()
+                && let Some(rights) = self.node.backend.broker.rights(room, newer.user()).await?
+            {
+                topic.set_rights(self.outbox(), &rights);
+            }
+        }
+        self.credential = Some(newer);
+        self.leave_removed();
+        Ok(())
     }
 
     /// Leaves the rooms that the connection was taken out of: the user is no longer present there.

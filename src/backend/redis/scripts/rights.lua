@@ -23,12 +23,14 @@ local function make_rights_functions()
     return { role = role, rank = RANKS[role], banned = banned + 0, muted = muted + 0, is_known = text }
   end
 
-  -- Reads what decides about an item: of the room, of the user that asks, and of another one. `asker` is a letter and the name: p, or
-  -- x if nobody has proved the name; then it has no role. It is empty for the server API, which stands above all roles.
+  -- Reads what decides about an item: of the room, of the user that asks, and of another one. `asker` is a letter and the name: p, g
+  -- if the token of the user grants it to write in the room, or x if nobody has proved the name; then it has no role. It is empty for
+  -- the server API, which stands above all roles.
   local function read_rights(key, asker, other)
     local found = redis.call('HMGET', key, 'k', 's', 'u' .. string.sub(asker, 2), 'u' .. other, 'o', 'n', 't')
     local rights = { key = key, kind = found[1], slow = found[2], owners = found[5], count = found[6], topic = found[7] }
     rights.is_server, rights.name = asker == '', string.sub(asker, 2)
+    rights.is_granted = string.sub(asker, 1, 1) == 'g'
     rights.asker, rights.other = parse_user(key, not rights.is_server and found[3]), parse_user(key, found[4])
     if string.sub(asker, 1, 1) == 'x' then rights.asker.role, rights.asker.rank = '-', 0 end
     rights.rank = rights.is_server and 4 or rights.asker.rank
@@ -41,7 +43,7 @@ local function make_rights_functions()
     if rights.is_server then return end
     local asker = rights.asker
     if asker.banned > now then return '!banned ' .. int(asker.banned) end
-    if rights.kind == 'private' and asker.rank == 0 then return '!norole' end
+    if rights.kind == 'private' and asker.rank == 0 and not rights.is_granted then return '!norole' end
     if act == 'r' then return end
     if act == 'm' then
       if asker.rank < 2 or asker.rank <= rights.other.rank then return '!rank' end
@@ -49,7 +51,7 @@ local function make_rights_functions()
     end
     if asker.muted > now then return '!muted ' .. int(asker.muted) end
     if act == 'c' then return end
-    if rights.kind == 'announce' and asker.rank < 2 then return '!readonly' end
+    if rights.kind == 'announce' and asker.rank < 2 and not rights.is_granted then return '!readonly' end
     local slow = tonumber(rights.slow or '0')
     if slow > 0 and asker.rank < 2 then
       local last = tonumber(redis.call('ZSCORE', slow_key, rights.name) or '-inf')
