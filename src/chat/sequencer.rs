@@ -150,7 +150,11 @@ pub fn continuity(cursor: &Cursor, page: &Page) -> Option<GapReason> {
                 Some(GapReason::Rollback)
             }
         }
-        _ if matches!(cursor.id, CursorId::Newest(_)) => None,
+        // What came after the place was chosen is promised, also if the log has dropped it since.
+        first if matches!(cursor.id, CursorId::Newest(_)) => {
+            let before = first.map_or(page.top.message_id, |first| first.prev);
+            if cursor.fits(before) { None } else { Some(GapReason::Trimmed) }
+        }
         _ => Some(GapReason::Trimmed),
     }
 }
@@ -212,7 +216,7 @@ mod tests {
     #[test]
     fn trimmed_message_is_a_gap_only_if_it_was_promised() {
         let epoch = Epoch::generate();
-        let [before, next] = [(); 2].map(|()| MessageId::generate());
+        let [old, before, next] = [(); 3].map(|()| MessageId::generate());
         let top = Position { epoch, seq: 6, message_id: next };
         let page = |first| Page {
             top,
@@ -225,6 +229,12 @@ mod tests {
         assert_eq!(continuity(&promised, &page(4)), None);
         assert_eq!(continuity(&promised, &page(6)), Some(GapReason::Trimmed));
         assert_eq!(continuity(&Cursor::newest(&top, 3), &page(6)), None);
+        // The messages that are gone came after the join.
+        let joined = Position { epoch, seq: 4, message_id: old };
+        let dropped = |entries| Page { entries, ..page(6) };
+        let later = [page(6).entries, Vec::new()]
+            .map(|entries| continuity(&Cursor::newest(&joined, 3), &dropped(entries)));
+        assert_eq!(later, [Some(GapReason::Trimmed); 2]);
     }
 
     #[test]

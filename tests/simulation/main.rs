@@ -304,3 +304,24 @@ fn member_gets_a_gap_for_new_messages_below_its_place() {
     assert_eq!(world.missing(alice), []);
     assert!(alice.gaps > 0);
 }
+
+/// Messages that came after a member had entered with `history` are dropped before its node reads them: they were promised.
+#[test]
+fn member_gets_a_gap_for_later_messages_that_were_dropped() {
+    let events = vec![
+        Event::Append(0),
+        Event::FailToRead,
+        Event::Append(0),
+        Event::Arrive(1),
+        Event::Append(0),
+        Event::Append(0),
+        Event::Trim(2),
+        Event::Append(0),
+        Event::Reconnect(0, vec![Request::History(1)]),
+        Event::Restore,
+    ];
+    let world = play(room("ops"), events);
+    let alice = &world.members[0];
+    assert!(alice.gaps > 0);
+    assert_eq!(world.missing(alice), []);
+}

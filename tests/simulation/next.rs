@@ -27,28 +27,36 @@ pub struct Folded {
 }
 
 impl Folded {
-    /// Checks that no message is missing between the last one and an entry of the log, or the position.
-    fn check(&self, log: &Log, mut id: MessageId) {
-        let Some((_, last)) = self.last else { return };
+    /// Whether a message at this place may be one of these.
+    fn may_have(&self, at: Position) -> bool {
+        let is_later = self.last.is_none_or(|(last, _)| at.seq > last);
+        at.epoch == self.until.epoch && at.seq <= self.until.seq && is_later
+    }
+
+    /// The message at this place has come.
+    fn with(self, at: Position) -> Self {
+        Self { count: self.count + 1, last: Some((at.seq, at.message_id)), ..self }
+    }
+
+    /// Whether no message is missing between the last one and an entry of the log, or the position.
+    fn reaches(&self, log: &Log, mut id: MessageId) -> bool {
+        let Some((_, last)) = self.last else { return true };
         while log.is_change(id) {
             id = log.prev[&id];
         }
-        assert_eq!(id, last, "a message is missing in {self:?}");
+        id == last
     }
 
-    fn check_end(&self, log: &Log) {
-        self.check(log, self.until.message_id);
+    /// Whether all of them have come.
+    fn is_complete(&self, log: &Log) -> bool {
         let (mut held, mut id) = (0, self.until.message_id);
         while id != MessageId::NONE {
             held += usize::from(!log.is_change(id));
             id = log.prev[&id];
         }
         let most = self.wanted.min(held);
-        assert!(
-            self.count == most || log.first_held > 0 && self.count < most,
-            "{} came of {held}: {self:?}",
-            self.count
-        );
+        let is_enough = self.count == most || log.first_held > 0 && self.count < most;
+        is_enough && self.reaches(log, self.until.message_id)
     }
 }
 
@@ -59,20 +67,25 @@ impl Next {
             Self::Nothing => return None,
             Self::Any => None,
             Self::After(epoch, seq, id) => Some((epoch, seq, id)),
-            // The node took a message for the newest one that the log had lost.
-            Self::Folded(folded) if !log.holds(&folded.until) => None,
+            // The node took a message for the newest one that the log had lost, or does not know yet that the log has lost it: then what
+            // was read before comes, as it was to come. A gap says from where on the log counts again.
+            Self::Folded(folded) if !log.holds(&folded.until) => {
+                if folded.may_have(at) && !is_change {
+                    return Some(Self::Folded(folded.with(at)));
+                }
+                None
+            }
             Self::Folded(folded) if at.seq > folded.until.seq => {
-                folded.check_end(log);
+                if !folded.is_complete(log) {
+                    return None;
+                }
                 Some((folded.until.epoch, folded.until.seq, Some(folded.until.message_id)))
             }
             Self::Folded(folded) => {
-                let is_later = folded.last.is_none_or(|(last, _)| at.seq > last);
-                if at.epoch != folded.until.epoch || !is_later || is_change {
+                if !folded.may_have(at) || is_change || !folded.reaches(log, log.prev[&at.message_id]) {
                     return None;
                 }
-                folded.check(log, log.prev[&at.message_id]);
-                let (count, last) = (folded.count + 1, Some((at.seq, at.message_id)));
-                return Some(Self::Folded(Folded { count, last, ..folded }));
+                return Some(Self::Folded(folded.with(at)));
             }
         };
         let fits = place.is_none_or(|(epoch, seq, known)| {
@@ -88,11 +101,7 @@ impl Next {
             Self::Nothing => false,
             Self::Any => true,
             Self::Folded(folded) => {
-                let is_at_top = folded.until == top || !log.holds(&folded.until);
-                if folded.until == top {
-                    folded.check_end(log);
-                }
-                is_at_top
+                !log.holds(&folded.until) || folded.until == top && folded.is_complete(log)
             }
             Self::After(epoch, seq, id) => {
                 (epoch, seq) == (top.epoch, top.seq) && id.is_none_or(|id| id == top.message_id)
