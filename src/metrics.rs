@@ -101,8 +101,9 @@ pub const RUNTIME_QUEUE: &str = "chat_runtime_queue_depth";
 pub const BUILD_INFO: &str = "chat_build_info";
 
 /// Values of `result` of [`HANDSHAKES`].
-pub const HANDSHAKE_RESULTS: [&str; 9] = [
+pub const HANDSHAKE_RESULTS: [&str; 10] = [
     "ok",
+    "banned",
     "bad_request",
     "bad_version",
     "bad_origin",
@@ -115,14 +116,14 @@ pub const HANDSHAKE_RESULTS: [&str; 9] = [
 /// Values of `result` of [`PUBLISHES`].
 pub const PUBLISH_RESULTS: [&str; 6] = ["ok", "duplicate", "limited", "not_allowed", "refused", "unknown"];
 /// Values of `kind` of [`ENTRIES_STORED`].
-pub const ENTRY_KINDS: [&str; 7] =
-    ["message", "edit", "retract", "react", "room", "moderation", "invitation"];
+pub const ENTRY_KINDS: [&str; 8] =
+    ["message", "edit", "retract", "react", "room", "moderation", "invitation", "block"];
 /// Values of `reason` of [`CHANGES_REFUSED`]: those of [`crate::protocol::ErrorCode`], and that an older node runs.
 pub const CHANGE_REFUSALS: [&str; 7] =
     ["not_found", "forbidden", "gone", "conflict", "too_late", "too_many_changes", "older_nodes"];
 /// Values of `reason` of [`RIGHTS_REFUSED`]: why the rights of a room forbid something.
-pub const RIGHTS_REFUSALS: [&str; 7] =
-    ["banned", "muted", "no_role", "read_only", "rank", "slow_mode", "other"];
+pub const RIGHTS_REFUSALS: [&str; 8] =
+    ["banned", "muted", "no_role", "read_only", "rank", "slow_mode", "blocked", "other"];
 /// Values of `content` of [`HISTORY_PAGES`]: whether a message in it was changed.
 pub const PAGE_CONTENTS: [&str; 2] = ["as_sent", "changed"];
 /// Values of `path` of [`DELIVERIES`].

@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "backend/blocks.rs"]
+mod blocks;
 #[path = "backend/changes.rs"]
 mod changes;
 #[path = "backend/life.rs"]
@@ -146,6 +148,9 @@ for_each_backend! {
         ended_bans_make_place_for_others,
         invitations_of_an_unused_name_have_a_limit,
         stores_decide_the_same;
+    blocks:
+        nothing_of_a_blocked_user_is_stored,
+        blocked_user_can_not_invite;
     subscriptions:
         subscriber_receives_the_entries_of_the_log,
         unsubscribed_node_receives_nothing,

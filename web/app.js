@@ -3,6 +3,7 @@
 
 import { address, linkTo } from './address.js';
 import { banner } from './banner.js';
+import { toggleBlock } from './blocks.js';
 import { choices } from './choices.js';
 import { copy } from './clipboard.js';
 import { composer } from './composer.js';
@@ -269,6 +270,7 @@ $('sign-out').onclick = () => {
 $('go').onclick = () => session && switchTo(session);
 $('copy').onclick = copyLink;
 $('level').onclick = () => session && openLevels(session);
+$('block').onclick = () => session && toggleBlock(session);
 $('manage').onclick = () => session && openManage(session);
 $('preferences-open').onclick = () => openPreferences(changed);
 $('leave').onclick = () => {

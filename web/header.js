@@ -1,11 +1,13 @@
 // @ts-check
 // Draws what is above the messages: the conversation, who is online or typing, how loud it is.
 
+import { drawBlock } from './blocks.js';
 import { levelsOf, choices } from './choices.js';
 import { $, icon, say, spoken } from './dom.js';
 import { openMenu } from './menu.js';
 import { kindOf, moderates } from './rights.js';
-import { fixed, header as texts, levels as levelTexts, rights as rightsTexts } from './strings.js';
+import { fixed, header as texts, levels as levelTexts } from './strings.js';
+import { rights as rightsTexts } from './strings-rights.js';
 
 /** @import { Session } from './session.js' */
 
@@ -32,6 +34,7 @@ export function drawHeader(session, showsMembers) {
 	$('kind').title = rightsTexts.kinds[kind];
 	$('manage').hidden = !conv || !moderates(conv);
 	$('copy').hidden = $('people-toggle').hidden = !isRoom;
+	drawBlock(session);
 	$('leave').hidden = $('level').hidden = !conv;
 	$('leave').title = isRoom ? texts.leaveRoom : texts.closePeer;
 	$('people').hidden = !isRoom || !showsMembers;

@@ -1,11 +1,13 @@
 // @ts-check
 // Applies the events of the server to a session. Keeps nothing.
 
+import { blockChanged } from './blocks.js';
 import { apply, isChange } from './changes.js';
 import { keyOf, positionOf } from './conversation.js';
 import { announce } from './dom.js';
 import { change as changeRights, noteOf, whyRemoved } from './rights.js';
-import { connection as texts, rights as rightsTexts } from './strings.js';
+import { connection as texts } from './strings.js';
+import { rights as rightsTexts } from './strings-rights.js';
 
 /** @import { Conversation } from './conversation.js' */
 /** @import { EventBody, StoredMessage } from './page.d.ts' */
@@ -25,6 +27,7 @@ export function receive(session, type, body) {
 	if (type === 'GroupChat' && conv) message(session, conv, stored);
 	else if (type === 'PrivateChat') message(session, session.conversation('peer', peer), stored);
 	else if (type === 'Invitation') invited(session, stored);
+	else if (type === 'Block') blockChanged(session, stored);
 	else if (type === 'Room' || type === 'Moderation') rights(session, conv, type, stored);
 	else if (type === 'Removed') removed(session, conv, body);
 	else if (isChange(type)) change(session, conv, type, stored, mine);

@@ -6,7 +6,8 @@ import { $ } from './dom.js';
 import { openMenu } from './menu.js';
 import { openPrompt } from './prompt.js';
 import { isMuted, rankOf, standingOf } from './rights.js';
-import { fixed, moderation as texts } from './strings.js';
+import { fixed } from './strings.js';
+import { moderation as texts } from './strings-rights.js';
 
 /** @import { Conversation } from './conversation.js' */
 /** @import { Entry } from './menu.js' */

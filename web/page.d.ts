@@ -155,6 +155,8 @@ export interface Acks {
 	React: unknown;
 	Room: unknown;
 	Moderate: unknown;
+	Block: unknown;
+	Blocked: { users: string[]; more: boolean };
 	Ping: { sender_username: string };
 }
 
@@ -343,6 +345,7 @@ export interface Choices {
 export interface Elements {
 	back: HTMLAnchorElement;
 	banner: HTMLElement;
+	block: HTMLButtonElement;
 	'banner-text': HTMLElement;
 	chat: HTMLElement;
 	composer: HTMLFormElement;

@@ -2,7 +2,8 @@
 // What users may do in a room with rights, as far as the page knows, and the words about it. Keeps nothing: the conversation
 // has the state. The server decides.
 
-import { composer, notes, rights as texts } from './strings.js';
+import { composer } from './strings.js';
+import { notes, rights as texts } from './strings-rights.js';
 
 /** @import { Conversation } from './conversation.js' */
 /** @import { EventBody, Role, Standing } from './page.d.ts' */

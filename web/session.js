@@ -1,6 +1,7 @@
 // @ts-check
 // Owns the chat of one user over all connections: signs in, resumes, sends. Draws nothing.
 
+import { loadBlocked } from './blocks.js';
 import { levels } from './choices.js';
 import { connect } from './connection.js';
 import { Conversation, keyOf, positionOf } from './conversation.js';
@@ -31,6 +32,11 @@ export class Session {
 	dedupeMs = 300_000;
 	/** What the server knows beyond the core requests. */
 	features = new Set();
+	/**
+	 * The users whose private messages this user does not take.
+	 * @type {Set<string>}
+	 */
+	blocked = new Set();
 	/**
 	 * The position in the user's private log.
 	 * @type {Position | undefined}
@@ -176,9 +182,9 @@ export class Session {
 	}
 
 	/**
-	 * Changes a stored message, a room, or what a user is in it. Returns what the user reads if that fails.
+	 * Changes a stored message, a room, what a user is in it, or whether this user blocks another one. Returns what the user reads if that fails.
 	 * @param {{ target: object }} conv
-	 * @param {'Edit' | 'Retract' | 'React' | 'Room' | 'Moderate'} type
+	 * @param {'Edit' | 'Retract' | 'React' | 'Room' | 'Moderate' | 'Block'} type
 	 * @param {object} change
 	 */
 	async change(conv, type, change) {
@@ -231,6 +237,7 @@ export class Session {
 			idleTimeout = ack.idle_timeout_ms;
 			this.features = new Set(ack.features);
 			this.#resumed(this, peers, since, ack, back);
+			loadBlocked(this);
 			allMarkers((page) => this.ask('Markers', null, page), ack).then((reads) => {
 				for (const conv of this.list('peer'))
 					if (conv.readElsewhere({ message_id: reads.get(conv.name) })) this.#tellRead(conv);

@@ -6,7 +6,8 @@ import { openMember } from './moderation.js';
 import { keyOf } from './conversation.js';
 import { byName } from './order.js';
 import { isMuted, kindOf, outranks, standingOf } from './rights.js';
-import { connection, fixed, moderation, rights, sidebar as texts } from './strings.js';
+import { connection, fixed, sidebar as texts } from './strings.js';
+import { moderation, rights } from './strings-rights.js';
 
 /** @import { Invitation, Role, RoomKind } from './page.d.ts' */
 /** @import { Session } from './session.js' */

@@ -273,8 +273,8 @@ pub trait Broker: Send + Sync + 'static {
     /// The user has not made the room after all.
     async fn release_room(&self, user: &UserName, room: &RoomName) -> Result<(), BackendError>;
 
-    /// The users of a room of whom something is kept. `None` if the room has no rights.
-    async fn room_users(&self, room: &RoomName) -> Result<Option<RoomUsers>, BackendError>;
+    /// The users of whom something is kept in the log of a room, or whom the user of a private log blocks. `None` if it has no rights.
+    async fn users(&self, log: &Topic) -> Result<Option<RoomUsers>, BackendError>;
 
     /// Reads the tops of many logs, in the given order, with one round trip per hundred logs and server. `None` for a log whose
     /// server does not answer while others do.
@@ -293,6 +293,8 @@ pub enum Notice {
     UserTokensRevoked(UserName),
     /// An administrator closes this user's connections.
     Disconnect(UserName),
+    /// The user is banned from the whole server.
+    UserBanned(UserName),
 }
 
 /// How a node noticed that its subscriptions were interrupted.

@@ -135,8 +135,8 @@ impl Broker for FlawedBroker {
         self.broker.release_room(user, room).await
     }
 
-    async fn room_users(&self, room: &RoomName) -> Result<Option<RoomUsers>, BackendError> {
-        self.broker.room_users(room).await
+    async fn users(&self, log: &Topic) -> Result<Option<RoomUsers>, BackendError> {
+        self.broker.users(log).await
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {

@@ -1,4 +1,4 @@
-//! Rights of rooms, as stores keep them. Owns what is asked of a store, what it says of a user, and why it refuses; the rules are in
+//! Rights of rooms, as stores keep them, and in private logs whom their users block: those are banned there. Owns what is asked of a store, what it says of a user, and why it refuses; the rules are in
 //! `memory::rights` and `rights.lua`. Used by `chat` and by every backend.
 
 use crate::protocol::{Action, Grant, Position, Role, RoomKind, UserName};
@@ -145,4 +145,19 @@ pub enum RightsRefusal {
     Past,
     /// Something is kept of so many users already.
     TooManyUsers,
+    /// The target of a private message blocks its sender.
+    Blocked,
+    /// The user blocks so many others already.
+    TooManyBlocked,
+}
+
+impl RightsRefusal {
+    /// What it is in a private log, where those are banned whom its user blocks.
+    pub fn in_private_log(self) -> Self {
+        match self {
+            Self::Banned(_) => Self::Blocked,
+            Self::TooManyUsers => Self::TooManyBlocked,
+            other => other,
+        }
+    }
 }

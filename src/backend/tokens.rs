@@ -1,4 +1,4 @@
-//! Tokens. Owns the trait for their records; a store holds only hashes, so its contents are useless for signing in.
+//! Tokens, and the bans of users, whose tokens open nothing. Owns the trait for their records; a store holds only hashes, so its contents are useless for signing in.
 //! Implemented by every backend, called by `chat::auth`.
 
 use std::fmt;
@@ -127,4 +127,14 @@ pub trait Tokens: Send + Sync + 'static {
         before: u64,
         until: Option<u64>,
     ) -> Result<(), BackendError>;
+
+    /// Bans a user from the whole server until a time (Unix ms, or [`super::FOREVER`]), whatever tokens it has.
+    async fn ban(&self, user: &UserName, until: u64) -> Result<(), BackendError>;
+
+    /// Ends the ban of a user, if there is one.
+    async fn unban(&self, user: &UserName) -> Result<(), BackendError>;
+
+    /// When the bans of users end, in the given order; `None` for who is not banned. A record that no node wrote is `Corrupt` and does
+    /// not affect the others.
+    async fn bans(&self, users: &[UserName]) -> Result<Vec<Result<Option<u64>, BackendError>>, BackendError>;
 }

@@ -1,5 +1,5 @@
-//! What an administrator may do in the whole cluster. Owns issuing and revoking tokens, disconnecting users, and the
-//! list of nodes. Called by the server API, after it has checked its key.
+//! What an administrator may do in the whole cluster. Owns issuing and revoking tokens, disconnecting and banning
+//! users, and the list of nodes. Called by the server API, after it has checked its key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::error::RequestError;
-use crate::backend::{Backend, NodeInfo, Notice, TokenHash, TokenRecord, unix_ms};
+use crate::backend::{Backend, FOREVER, NodeInfo, Notice, TokenHash, TokenRecord, unix_ms};
+use crate::config::Auth;
 use crate::jwt::{Refusal, Verifier, jti_id};
 use crate::protocol::{ErrorCode, UserName};
 
@@ -22,18 +23,25 @@ pub struct Issued {
 /// The administrator's side of the node.
 pub struct Admin {
     backend: Backend,
+    /// Whether requests need a token.
+    checks_tokens: bool,
     token_ttl: Duration,
     jwt: Arc<Verifier>,
 }
 
 impl Admin {
-    /// `token_ttl` is how long a token is valid if its request does not say.
-    pub(super) fn new(backend: Backend, token_ttl: Duration, jwt: Arc<Verifier>) -> Self {
-        Self { backend, token_ttl, jwt }
+    pub(super) fn new(backend: Backend, auth: &Auth, jwt: Arc<Verifier>) -> Self {
+        Self { backend, checks_tokens: auth.enabled, token_ttl: auth.token_ttl, jwt }
     }
 
     /// Makes a token for a user, valid for `ttl` or the configured time.
+    ///
+    /// # Errors
+    /// The user is banned.
     pub async fn issue_token(&self, user: &UserName, ttl: Option<Duration>) -> Result<Issued, RequestError> {
+        if self.ban_of(user).await?.is_some() {
+            return Err(RequestError::new(ErrorCode::Forbidden, "this user is banned from the server"));
+        }
         let token = Uuid::new_v4();
         let ttl = ttl.unwrap_or(self.token_ttl);
         let expires_at = unix_ms().saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
@@ -95,6 +103,36 @@ impl Admin {
             self.backend.tokens.revoke_issued_before(user, now, self.jwt.last_end(now)).await?;
         }
         Ok(self.backend.broker.notify(Notice::UserTokensRevoked(user.clone())).await?)
+    }
+
+    /// Bans a user from the whole server until a time (Unix ms; `None`: until [`Admin::unban`]), and closes its connections on every
+    /// node. Its tokens stay, and open nothing meanwhile.
+    ///
+    /// # Errors
+    /// Nodes check no tokens, or the time has passed.
+    pub async fn ban(&self, user: &UserName, until: Option<u64>) -> Result<(), RequestError> {
+        if !self.checks_tokens {
+            let message = "this node checks no tokens (auth.enabled is off), so a banned user could take any other name";
+            return Err(RequestError::new(ErrorCode::Forbidden, message));
+        }
+        let until = until.unwrap_or(FOREVER);
+        if until <= unix_ms() {
+            return Err(RequestError::new(ErrorCode::InvalidMessage, "`until` has passed"));
+        }
+        self.backend.tokens.ban(user, until).await?;
+        Ok(self.backend.broker.notify(Notice::UserBanned(user.clone())).await?)
+    }
+
+    /// Ends the ban of a user. One that is not banned is no error.
+    pub async fn unban(&self, user: &UserName) -> Result<(), RequestError> {
+        Ok(self.backend.tokens.unban(user).await?)
+    }
+
+    /// When the ban of a user ends, Unix ms; 0: never. `None` for one who is not banned.
+    pub async fn ban_of(&self, user: &UserName) -> Result<Option<u64>, RequestError> {
+        let found = self.backend.tokens.bans(std::slice::from_ref(user)).await?;
+        let until = found.into_iter().next().transpose()?.flatten();
+        Ok(until.map(|until| if until == FOREVER { 0 } else { until }))
     }
 
     /// Closes a user's connections on every node. The user may connect again, unless the tokens are revoked too.

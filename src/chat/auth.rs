@@ -3,7 +3,7 @@
 //! sessions. A background task warns connections whose token is about to expire, closes them when it has, and has every token
 //! checked again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -117,11 +117,11 @@ impl TokensInUse {
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks a token and lets the connection rely on it: one round trip, and for a JWT one verification, for a token that no
+    /// Checks a token and lets the connection rely on it: two round trips, and for a JWT one verification, for a token that no
     /// connection of this node has yet, none otherwise.
     ///
     /// # Errors
-    /// `unauthorized` if the token is not valid; `unavailable` if that can't be found out.
+    /// `unauthorized` if the token is not valid, `forbidden` if its user is banned; `unavailable` if that can't be found out.
     pub(super) async fn authenticate(
         self: &Arc<Self>,
         token: &Token,
@@ -152,12 +152,18 @@ impl TokensInUse {
 
     /// Closes the connections that rely on a token: one with this hash, or a signed one with this identity.
     pub(super) fn revoke(&self, hash: TokenHash) {
-        self.revoke_where(|known, token| *known == hash || token.is_signed_as(hash));
+        let closed = CloseReason::TokenRevoked;
+        self.revoke_where(closed, |known, token| *known == hash || token.is_signed_as(hash));
     }
 
     /// Closes the connections that rely on any token of a user.
     pub(super) fn revoke_user(&self, user: &UserName) {
-        self.revoke_where(|_, token| token.is_of(user));
+        self.revoke_where(CloseReason::TokenRevoked, |_, token| token.is_of(user));
+    }
+
+    /// Closes the connections of a user that was banned from the whole server.
+    pub(super) fn ban_user(&self, user: &UserName) {
+        self.revoke_where(CloseReason::Removed, |_, token| token.is_of(user));
     }
 
     /// The connections that authenticated as a user, bound to it or not.
@@ -167,14 +173,14 @@ impl TokensInUse {
         tokens.flat_map(|token| token.connections.values().map(|reliance| reliance.outbox.clone())).collect()
     }
 
-    fn revoke_where(&self, is_revoked: impl Fn(&TokenHash, &InUse) -> bool) {
+    fn revoke_where(&self, reason: CloseReason, is_revoked: impl Fn(&TokenHash, &InUse) -> bool) {
         let mut in_use = self.lock();
         self.revocations.fetch_add(1, Ordering::AcqRel);
         in_use.retain(|hash, token| {
             let revoked = is_revoked(hash, token);
             if revoked {
                 let outboxes = token.connections.values().map(|reliance| &reliance.outbox);
-                outboxes.for_each(|outbox| outbox.close(CloseReason::TokenRevoked.into()));
+                outboxes.for_each(|outbox| outbox.close(reason.into()));
             }
             !revoked
         });
@@ -197,7 +203,7 @@ impl TokensInUse {
                 in_use.values().any(|token| !token.is_current())
             };
             if has_expired {
-                self.revoke_where(|_, token| !token.is_current());
+                self.revoke_where(CloseReason::TokenRevoked, |_, token| !token.is_current());
             }
             if checked_at.elapsed() >= recheck {
                 checked_at = Instant::now();
@@ -213,6 +219,11 @@ impl TokensInUse {
             self.lock().iter().map(|(hash, token)| (*hash, token.token.signed.clone())).collect();
         for hash in self.check.find_revoked(in_use).await? {
             self.revoke(hash);
+        }
+        let users: HashSet<UserName> =
+            self.lock().values().map(|token| token.token.record.user.clone()).collect();
+        for user in self.check.find_banned(&Vec::from_iter(users)).await? {
+            self.ban_user(&user);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::backend::{
     BackendError, ChangeKind, ChangeRefusal, NewEntry, RightsRefusal, RightsUpdate, Stored, unix_ms,
 };
 use crate::metrics as names;
-use crate::protocol::{ErrorCode, GapReason, Outcome};
+use crate::protocol::{ErrorCode, GapReason, Outcome, Topic};
 
 /// Counters of deliveries.
 pub(super) struct Counters {
@@ -40,10 +40,12 @@ pub(super) enum EntryKind {
     Room,
     Moderation,
     Invitation,
+    Block,
 }
 
-impl From<&NewEntry> for EntryKind {
-    fn from(entry: &NewEntry) -> Self {
+impl EntryKind {
+    /// What an entry of this log is.
+    pub(super) fn of(log: &Topic, entry: &NewEntry) -> Self {
         match entry {
             NewEntry::Message(_) => Self::Message,
             NewEntry::Change(change) => match change.kind {
@@ -52,6 +54,7 @@ impl From<&NewEntry> for EntryKind {
                 ChangeKind::React { .. } => Self::React,
             },
             NewEntry::Rights(RightsUpdate::Room { .. }) => Self::Room,
+            NewEntry::Rights(_) if log.room().is_none() => Self::Block,
             NewEntry::Rights(_) => Self::Moderation,
             NewEntry::Note => Self::Invitation,
         }
@@ -67,6 +70,7 @@ pub(super) fn count_rights_refusal(refusal: RightsRefusal) {
         RightsRefusal::ReadOnly => "read_only",
         RightsRefusal::Rank => "rank",
         RightsRefusal::Slow(_) => "slow_mode",
+        RightsRefusal::Blocked => "blocked",
         _ => "other",
     };
     counter!(names::RIGHTS_REFUSED, "reason" => reason).increment(1);

@@ -117,6 +117,20 @@ impl RequestError {
         Self { outcome: Some(Outcome::Unknown), ..self }
     }
 
+    /// The user is banned from the whole server until then, Unix ms, or for ever.
+    pub(super) fn banned(until: u64) -> Self {
+        let message = match until {
+            FOREVER => "you are banned from this server".to_owned(),
+            until => format!("you are banned from this server until {until} (Unix ms)"),
+        };
+        Self::new(ErrorCode::Forbidden, message)
+    }
+
+    /// Whether a token opened nothing: because of the token, or of its user.
+    pub(super) fn is_of_token(&self) -> bool {
+        matches!(self.code, ErrorCode::Unauthorized | ErrorCode::Forbidden)
+    }
+
     /// The rights of the room forbid it.
     pub(super) fn rights_refused(refusal: RightsRefusal) -> Self {
         let until = |until: u64| match until {
@@ -149,6 +163,10 @@ impl RequestError {
                 return Self { outcome: Some(Outcome::Refused), ..error };
             }
             RightsRefusal::TooManyUsers => "this room has as many roles, bans and mutes as it may have".into(),
+            RightsRefusal::Blocked => "this user takes no messages from you".into(),
+            RightsRefusal::TooManyBlocked => {
+                "you block as many users as you may: end another block first".into()
+            }
             RightsRefusal::Slow(left) => {
                 let message = "this room has slow mode: wait before your next message";
                 return Self::rate_limited(message, std::time::Duration::from_millis(left));

@@ -45,6 +45,7 @@ impl MemberRights {
                 let is_out = *kind == Some(RoomKind::Private) && !self.may_stay_in_private();
                 is_out.then_some(RemovedBy::Private)
             }
+            RightsChange::Block { .. } => None,
             RightsChange::User { action, user: target, role, .. } => {
                 if user != Some(target) {
                     return None;

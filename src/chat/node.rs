@@ -41,7 +41,7 @@ use crate::backend::{Backend, Notice, Stored};
 use crate::config::{Config, Live};
 use crate::jwt::Verifier;
 use crate::metrics as names;
-use crate::protocol::{CloseReason, ConnectionId, ErrorCode, Extras, MessageId, Token, Topic};
+use crate::protocol::{CloseReason, ConnectionId, Extras, MessageId, Token, Topic};
 use crate::supervise::critical;
 
 /// How often the read markers of users who send messages are written.
@@ -126,7 +126,7 @@ impl Node {
             ),
             attachments: AttachmentRules::new(&config.messages.attachment_hosts),
             connections: Connections::new(config.max_connections),
-            admin: Admin::new(backend.clone(), config.auth.token_ttl, jwt.clone()),
+            admin: Admin::new(backend.clone(), &config.auth, jwt.clone()),
             jwt,
             rooms,
             registry,
@@ -219,7 +219,7 @@ impl Node {
     /// Checks a token for a connection, from an address unless many clients share it.
     ///
     /// # Errors
-    /// `rate_limited` if too many tokens of this address failed; `unauthorized` only if the store checked the token.
+    /// `rate_limited` if too many tokens of this address failed; `unauthorized` and `forbidden` only if the store checked the token.
     pub async fn authenticate(
         &self,
         token: &Token,
@@ -234,7 +234,7 @@ impl Node {
         let checked = timeout(deadline, self.tokens.authenticate(token, outbox)).await;
         let checked = checked.unwrap_or_else(|_| Err(RequestError::timed_out()));
         if let Some(address) = address
-            && checked.as_ref().err().is_none_or(|error| error.code() != ErrorCode::Unauthorized)
+            && checked.as_ref().err().is_none_or(|error| !error.is_of_token())
         {
             self.failed_tokens.give_back(address, Instant::now());
         }
@@ -308,6 +308,7 @@ impl Node {
             match notice {
                 Notice::TokenRevoked(hash) => self.tokens.revoke(hash),
                 Notice::UserTokensRevoked(user) => self.tokens.revoke_user(&user),
+                Notice::UserBanned(user) => self.tokens.ban_user(&user),
                 Notice::Disconnect(user) => {
                     let bound = self.registry.members(&Topic::User(user.clone()));
                     for outbox in bound.into_iter().chain(self.tokens.connections_of(&user)) {

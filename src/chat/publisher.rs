@@ -40,8 +40,8 @@ pub struct Submission<'a> {
 
 /// An entry about the rights of a room, or about an invitation to one.
 pub(super) struct RightsSubmission<'a> {
-    /// The room.
-    pub(super) room: &'a RoomName,
+    /// The room, if it is about one.
+    pub(super) room: Option<&'a RoomName>,
     /// Who does it, if that is said.
     pub(super) by: Option<&'a UserName>,
     /// Where it is stored.
@@ -273,7 +273,7 @@ impl Publisher {
         // Without an id, nobody can repeat the publish: the node itself sends a message to the store only once.
         let name = |user: Option<&UserName>| user.map_or("", UserName::as_str).to_owned();
         let dedupe_key = client_id.map(|id| format!("{}\u{1f}{}\u{1f}{id}", name(asks), name(to.user())));
-        let publishing = Publishing::begin(&self.counters, EntryKind::from(&entry));
+        let publishing = Publishing::begin(&self.counters, EntryKind::of(to, &entry));
         let bytes = encode::chat_bytes(to, &body) + SPARE_BYTES;
         let is_repeat_only = bytes > self.max_bytes;
         // Without an id it repeats nothing: the store has nothing to say, reachable or not.
@@ -304,6 +304,9 @@ impl Publisher {
         }
         result.map_err(|error| match error {
             BackendError::NotARepeat => StoreError::TooLarge(bytes),
+            BackendError::Rights(refusal) if to.room().is_none() => {
+                StoreError::Other(BackendError::from(refusal.in_private_log()).into())
+            }
             error => StoreError::Other(error.into()),
         })
     }

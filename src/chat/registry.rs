@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::counters::Counters;
 use super::flush_list::{FlushList, WaitList};
+use super::node_resources::NodeResources;
 use super::outbox::Outbox;
 use super::ring::RingBudget;
 use super::send_budget::SendBudget;
-use super::topic::{Delivery, LocalTopic, NodeResources, Phase};
+use super::topic::{Delivery, LocalTopic, Phase};
 use crate::backend::{BackendError, Deliver, Interruption, Notice, Publication};
 use crate::protocol::Topic;
 use crate::work_queue::WorkQueue;

@@ -216,7 +216,9 @@ impl Node {
     /// # Errors
     /// The store does not answer.
     pub async fn room_users(&self, room: &RoomName) -> Result<Option<RoomWithUsers>, RequestError> {
-        let Some(found) = self.backend.broker.room_users(room).await? else { return Ok(None) };
+        let Some(found) = self.backend.broker.users(&Topic::Room(room.clone())).await? else {
+            return Ok(None);
+        };
         let RoomUsers { kind, topic, slow_mode_ms, users } = found;
         let now = unix_ms();
         let shown = |(username, state): (UserName, UserState)| RoomUser {
@@ -252,5 +254,6 @@ impl Node {
 fn submission<'a>(room: &'a RoomName, caller: &Caller<'a>) -> RightsSubmission<'a> {
     let &Caller { ref asker, by, client_id, owner, message_id } = caller;
     let (to, asker) = (Topic::Room(room.clone()), asker.clone());
+    let room = Some(room);
     RightsSubmission { room, by, to, asker, client_id, owner, message_id }
 }

@@ -10,7 +10,7 @@ use super::error::RequestError;
 use crate::backend::{BackendError, SignedToken, TokenHash, TokenRecord, Tokens, unix_ms};
 use crate::jwt::{Reason, Refusal, RoomGrants, VerifiedToken, Verifier};
 use crate::metrics as names;
-use crate::protocol::{ErrorCode, Token};
+use crate::protocol::{ErrorCode, Token, UserName};
 
 /// Tokens checked again in one call.
 const CHECK_AT_ONCE: usize = 500;
@@ -44,8 +44,18 @@ impl TokenCheck {
     /// Checks a token that no connection of this node relies on yet.
     ///
     /// # Errors
-    /// `unauthorized` if the token is not valid; `unavailable` if that can't be found out.
+    /// `unauthorized` if the token is not valid, `forbidden` if its user is banned; `unavailable` if that can't be found out.
     pub(super) async fn check(&self, token: &Token, hash: TokenHash) -> Result<ValidToken, RequestError> {
+        let valid = self.check_token(token, hash).await?;
+        // Only now the user is known.
+        let users = std::slice::from_ref(&valid.record.user);
+        match self.tokens.bans(users).await?.into_iter().next().transpose()?.flatten() {
+            None => Ok(valid),
+            Some(until) => Err(RequestError::banned(until)),
+        }
+    }
+
+    async fn check_token(&self, token: &Token, hash: TokenHash) -> Result<ValidToken, RequestError> {
         let Some(text) = token.jwt() else { return self.look_up(hash).await };
         let result = self.verify(text).await;
         let label = match &result {
@@ -118,6 +128,26 @@ impl TokenCheck {
             }
         }
         Ok(gone)
+    }
+}
+
+impl TokenCheck {
+    /// Of users, those that are banned.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub(super) async fn find_banned(&self, users: &[UserName]) -> Result<Vec<UserName>, BackendError> {
+        let mut banned = Vec::new();
+        for users in users.chunks(CHECK_AT_ONCE) {
+            for (user, found) in users.iter().zip(self.tokens.bans(users).await?) {
+                match found {
+                    Ok(Some(_)) => banned.push(user.clone()),
+                    Ok(None) => {}
+                    Err(error) => tracing::error!(%error, "the ban of a user can't be checked"),
+                }
+            }
+        }
+        Ok(banned)
     }
 }
 

@@ -2,7 +2,7 @@
 //! messages. Everything happens under one short lock, and nothing waits. Called by the registry for deliveries, and by
 //! `recovery` and `replay` for messages that no delivery brought.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -12,40 +12,24 @@ use indexmap::IndexMap;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::counters::Counters;
-use super::flush_list::{FanOut, FlushList};
+use super::flush_list::FanOut;
+use super::node_resources::NodeResources;
 use super::outbox::{Outbox, Urgency};
 use super::retractions::Retractions;
-use super::ring::{Recent, Ring, RingBudget};
-use super::send_budget::SendBudget;
+use super::ring::{Recent, Ring};
 use super::sequencer::{Cursor, Verdict, judge};
 use super::topic_member::{Member, MemberState, Place};
 use crate::backend::{BackendError, Entry, Publication};
 use crate::failpoints::{self, Failpoint};
 use crate::protocol::encode::put_chat;
 use crate::protocol::stored_rights::rights_change;
-use crate::protocol::{ConnectionId, Epoch, Position, Topic, frame, stored};
+use crate::protocol::{ConnectionId, Epoch, Position, Topic, UserName, frame, stored};
 use crate::traces::DeliverSpan;
 
 /// Messages that wait while their topic recovers; further ones are read from the log.
 const MAX_PENDING: usize = 256;
 /// What may wait for its delivery: more is delivered at once.
 const MAX_RECEIVED: usize = 64;
-
-/// What the topics of a node share.
-pub(super) struct NodeResources {
-    pub(super) budget: Arc<RingBudget>,
-    pub(super) queued: Arc<SendBudget>,
-    pub(super) to_flush: FlushList,
-    pub(super) counters: Counters,
-}
-
-impl NodeResources {
-    /// Has a fan-out written to the sockets. Returns how many connections got it.
-    pub(super) fn end(&self, fan_out: FanOut) -> usize {
-        self.to_flush.end(fan_out, &self.queued)
-    }
-}
 
 /// Whether the topic is subscribed and its top is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +62,8 @@ pub(super) struct State {
     pub(super) recovery: Option<TopicRecovery>,
     /// The room has rights, as far as this node knows.
     pub(super) has_rights: bool,
+    /// Whom the user of a private log blocks.
+    pub(super) blocked: HashSet<UserName>,
     /// When the last read of the log began that continued from `last`.
     pub(super) confirmed_at: Option<Instant>,
     /// When its last holder went. Without meaning while it has holders.
@@ -128,6 +114,7 @@ impl LocalTopic {
             members: IndexMap::new(),
             recovery: None,
             has_rights: false,
+            blocked: HashSet::new(),
             confirmed_at: None,
             idle_since: None,
         };
@@ -173,6 +160,7 @@ impl LocalTopic {
         let mut found_gap = false;
         for publication in publications {
             match publication {
+                Publication::Event { body, .. } if state.is_of_blocked(&body) => {}
                 Publication::Event { origin, body } => {
                     self.fan_out(state, burst.take());
                     self.fan_out_event(state, origin, frame::text(&body));

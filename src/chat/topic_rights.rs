@@ -37,6 +37,10 @@ impl LocalTopic {
     /// An entry about rights was delivered: takes the members out that may not stay.
     pub(super) fn apply_rights(&self, state: &mut State, id: MessageId, change: &RightsChange) {
         state.has_rights = true;
+        if let RightsChange::Block { user, on } = change {
+            state.note_block(user, *on);
+            return;
+        }
         if failpoints::is(Failpoint::KeepMembers) {
             return;
         }

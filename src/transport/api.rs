@@ -17,6 +17,7 @@ use serde_json::json;
 use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 
+use super::api_bans as bans;
 use super::api_call::{ApiError, Body, InPath, Params, bounded, room, user};
 use super::api_messages as messages;
 use super::api_rooms as rights;
@@ -63,6 +64,7 @@ pub(super) fn routes(app: &Arc<AppState>) -> Router<Arc<AppState>> {
         .route("/tokens/revoke", post(revoke_token))
         .route("/users/{user}/tokens", delete(revoke_tokens_of))
         .route("/users/{user}/disconnect", post(disconnect))
+        .route("/users/{user}/ban", get(bans::get).put(bans::put).delete(bans::delete))
         .route("/users/{user}/messages", post(messages::send))
         .route("/users/{user}/messages/{message_id}", patch(messages::edit).delete(messages::retract))
         .route("/users/{user}/messages/{message_id}/reactions", post(messages::react))

@@ -70,6 +70,8 @@ enum Refusal {
     BadOrigin(ForeignOrigin),
     /// Why, if the token was checked.
     Unauthorized(Option<String>),
+    /// Until when.
+    Banned(String),
     Full(&'static str),
     /// For its address; it may come back after so many seconds.
     TooMany(&'static str, u64),
@@ -94,7 +96,7 @@ impl Refusal {
         let result = self.answer().0;
         counter!(names::HANDSHAKES, "result" => result).increment(1);
         let scope = match self {
-            Self::Unauthorized(_) | Self::BadOrigin(_) => Some("auth"),
+            Self::Unauthorized(_) | Self::Banned(_) | Self::BadOrigin(_) => Some("auth"),
             Self::Full(_) => Some("overload"),
             Self::TooMany(..) => Some("rate"),
             _ => None,
@@ -115,6 +117,7 @@ impl Refusal {
             ),
             Self::BadOrigin(origin) => ("bad_origin", StatusCode::FORBIDDEN, origin.setting()),
             Self::Unauthorized(_) => ("unauthorized", StatusCode::UNAUTHORIZED, "the token is not valid"),
+            Self::Banned(_) => ("banned", StatusCode::FORBIDDEN, "you are banned from this server"),
             Self::Full(why) => ("full", StatusCode::SERVICE_UNAVAILABLE, *why),
             // Not 503, which a balancer takes for a fault of the node: this concerns one address only.
             Self::TooMany(why, _) => ("too_many", StatusCode::TOO_MANY_REQUESTS, *why),
@@ -139,7 +142,7 @@ impl IntoResponse for Refusal {
             Self::BadOrigin(ForeignOrigin { sent, .. }) => {
                 format!("the Origin \"{sent}\" is not allowed: {text}\n").into()
             }
-            Self::Unauthorized(Some(why)) => Cow::Owned(why.clone()),
+            Self::Unauthorized(Some(why)) | Self::Banned(why) => Cow::Owned(why.clone()),
             _ => Cow::Borrowed(text),
         };
         let mut response = (status, [(X_CONTENT_TYPE_OPTIONS, "nosniff")], text).into_response();
@@ -161,7 +164,7 @@ impl IntoResponse for Refusal {
             Self::TooMany(_, seconds) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
-            Self::BadRequest(_) | Self::BadOrigin(_) | Self::Internal => {}
+            Self::BadRequest(_) | Self::BadOrigin(_) | Self::Banned(_) | Self::Internal => {}
         }
         response
     }
@@ -327,6 +330,7 @@ async fn check_token(
         // 401 only if the store checked the token: a client that gets 401 forgets the token, which may be valid.
         Err(error) => Err(match error.code() {
             ErrorCode::Unauthorized => Refusal::Unauthorized(Some(error.message().to_owned())),
+            ErrorCode::Forbidden => Refusal::Banned(error.message().to_owned()),
             ErrorCode::Unavailable => Refusal::Unavailable,
             ErrorCode::RateLimited => {
                 let wait = error.retry_after_ms().unwrap_or_default() / 1_000 + 1;

@@ -5,6 +5,7 @@ mod address;
 mod address_counts;
 mod address_limit;
 mod api;
+mod api_bans;
 mod api_call;
 mod api_messages;
 mod api_rooms;

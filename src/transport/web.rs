@@ -29,6 +29,7 @@ const FILES: [(&str, &str); FILE_COUNT] = files![
     "app.js",
     "attachments.js",
     "banner.js",
+    "blocks.js",
     "changes.js",
     "choices.js",
     "clipboard.js",
@@ -63,6 +64,7 @@ const FILES: [(&str, &str); FILE_COUNT] = files![
     "signin.js",
     "speech.js",
     "storage.js",
+    "strings-rights.js",
     "strings.js",
     "suggestions.js",
     "switcher.js",
@@ -70,7 +72,7 @@ const FILES: [(&str, &str); FILE_COUNT] = files![
     "timeline.js",
     "words.js",
 ];
-const FILE_COUNT: usize = 45;
+const FILE_COUNT: usize = 47;
 
 /// The files as browsers get them.
 static SERVED: LazyLock<[(&str, Bytes); FILE_COUNT]> =

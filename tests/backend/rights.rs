@@ -295,7 +295,7 @@ async fn state(
         topic = rights.as_ref().and_then(|rights| rights.topic.clone());
         of_users.push(rights.map(|rights| (rights.kind, rights.user)));
     }
-    let all = broker.room_users(&room_name("ops")).await.unwrap();
+    let all = broker.users(&room("ops")).await.unwrap();
     (topic, of_users, all.map(|all| all.users).unwrap_or_default())
 }
 

@@ -114,6 +114,16 @@ const ROOM_WITH_RIGHTS: &str = "
     HSET {t}rights k private s 1000 o 1 n 2 uann o-0-0
     ZADD {t}slow 1 bob
     ZADD {t}m 0 bob";
+/// A user that blocks another one, and the log of a user who writes to it.
+const LOG_WITH_A_BLOCK: &str = "
+    HSET {t}meta e ee s R1 i 00000000-0000-7000-8000-000000000001 b 3 f 1 h 1000 a 1000 x 1
+    XADD {t}log 1-0 i 00000000-0000-7000-8000-000000000001 p ~ t 1000 b old
+    HSET {t}rights k open o 0 n 1 ubob --9000000000000-0
+    ZADD {t}slow 1 bob
+    HSET {t}own e ff s 1 i 00000000-0000-7000-8000-000000000001 b 3 f 1 h 1000 a 1000
+    XADD {t}ownlog 1-0 i 00000000-0000-7000-8000-000000000001 p ~ t 1000 b old";
+const TO_A_USER_WHO_BLOCKS: &str = "1000 9000000000000 1000000 300000 3 0 64 65536 ~ PUBLISH
+    2 ~ ~ 00000000-0000-7000-8000-000000000002 5 65 body ch1 e1 ch2 e2 pcleo ~";
 const RIGHTS_KEYS: &str = "{t}meta {t}log {t}rights {t}slow";
 const TO_A_ROOM_WITH_RIGHTS: &str = "1000 9000000000000 1000000 300000 3 0 64 65536 ~ PUBLISH
     1 ~ ~ 00000000-0000-7000-8000-000000000002 5 65 body ch1 e1 pbob ~";
@@ -156,6 +166,7 @@ fn cases() -> Vec<Case> {
         publish(CHANGED_LOG, CHANGE_KEYS, LINKED),
         publish(ROOM_WITH_RIGHTS, RIGHTS_KEYS, TO_A_ROOM_WITH_RIGHTS),
         publish(ROOM_WITH_RIGHTS, "{t}meta {t}log {t}rights {t}slow {t}m", BAN),
+        publish(LOG_WITH_A_BLOCK, "{t}meta {t}log {t}own {t}ownlog {t}rights {t}slow", TO_A_USER_WHO_BLOCKS),
         case("claim_room", file("claim_room"), "ZADD {t}made 1 ops", "{t}made", "dev 5"),
         case("claim_room", file("claim_room"), "ZADD {t}made 1 ops", "{t}made", "ops 0"),
         case("rights_of", file("rights_of"), ROOM_WITH_RIGHTS, "{t}meta {t}rights", "bob"),

@@ -4,7 +4,7 @@ use chatnode::config::Config;
 use chatnode_client::protocol::events::RemovedBy;
 use chatnode_client::{
     Action, Client, ErrorCode, Event, Events, Moderation, RequestError, Role, RoomKind, RoomRights,
-    RoomSettings, SendError, StopReason, Word,
+    RoomSettings, SendError, StopReason, UserName, Word,
 };
 
 use crate::program::{connect, content, options, soon, until};
@@ -146,4 +146,27 @@ async fn node_without_authentication_refuses_rights() {
     assert_eq!(code(&refused), Some(ErrorCode::Forbidden), "{refused:?}");
     assert!(matches!(soon(ann.invite("ops", "")).await, Err(RequestError::Name { .. })));
     assert!(matches!(soon(ann.ban("", "bob", None)).await, Err(RequestError::Name { .. })));
+}
+
+#[tokio::test]
+async fn blocked_user_can_send_nothing() {
+    let cluster = Cluster::start_with(Kind::Embedded, 1, with_tokens).await;
+    let (ann, mut events) = sign_in(&cluster, "ann").await;
+    let (bob, _seen) = sign_in(&cluster, "bob").await;
+    soon(ann.block("bob")).await.unwrap();
+    assert!(soon(ann.block("bob")).await.unwrap().unchanged);
+    let on = until(&mut events, "the block", |event| match event {
+        Event::Blocked { user, on, .. } if user.as_str() == "bob" => Some(*on),
+        _ => None,
+    });
+    assert!(on.await);
+    assert_eq!(soon(ann.blocked()).await.unwrap(), [UserName::parse("bob").unwrap()]);
+    let refused = soon(bob.send_private("ann", "x")).await.unwrap_err();
+    let is_forbidden =
+        matches!(&refused, SendError::Refused { code, .. } if code.known() == Some(ErrorCode::Forbidden));
+    assert!(is_forbidden, "{refused:?}");
+    assert_eq!(code(&soon(ann.block("ann")).await.unwrap_err()), Some(ErrorCode::InvalidMessage));
+    soon(ann.unblock("bob")).await.unwrap();
+    assert!(soon(ann.blocked()).await.unwrap().is_empty());
+    soon(bob.send_private("ann", "x")).await.unwrap();
 }

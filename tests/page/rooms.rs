@@ -291,3 +291,31 @@ async fn moderator_acts_by_the_menus() {
     ann.reads("#topic", "on call").await;
     ann.reads("#timeline", "cleo changed the topic: on call").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocked_user_can_not_write_to_a_user_of_the_page() {
+    let fixture = start().await;
+    let ann = person(&fixture, 0, "ann", "peer=bob").await;
+    let mut bob = other(&fixture, 1, "bob").await;
+    bob.ok("Auth", json!({})).await;
+    bob.whisper("ann", "hello").await;
+    ann.sees_messages(&["hello"]).await;
+    let button = "document.getElementById('block').title";
+    assert_eq!(ann.js(button).await, "Block bob");
+    ann.clicks("#block").await;
+    ann.reads("#notice", "bob can no longer write to you.").await;
+    bob.refused("PrivateChat", json!({ "target_username": "ann", "content": "x" }), "forbidden").await;
+    // The list comes from the server.
+    ann.reloads().await;
+    ann.is_online().await;
+    ann.sees("the button tells it", "document.getElementById('block').ariaPressed === 'true'").await;
+    assert_eq!(ann.js(button).await, "End the block of bob");
+    ann.clicks("#block").await;
+    ann.reads("#notice", "bob can write to you again.").await;
+    bob.whisper("ann", "again").await;
+    ann.sees_messages(&["hello", "again"]).await;
+    // Another device blocks him.
+    let mut phone = other(&fixture, 1, "ann").await;
+    phone.ok("Block", json!({ "target_username": "bob", "on": true })).await;
+    ann.sees("the button tells it", "document.getElementById('block').ariaPressed === 'true'").await;
+}

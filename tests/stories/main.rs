@@ -7,6 +7,8 @@
 mod support;
 
 mod away;
+mod bans;
+mod blocks;
 mod changes;
 mod clocks;
 mod close_codes;

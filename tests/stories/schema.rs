@@ -131,7 +131,7 @@ on_each_store! {
         let mut alice = cluster.connect(0, "alice").await;
         let features = json!([
             "auth", "typing", "history", "members", "read", "ping", "markers", "edit", "retract", "react", "rooms", "unread",
-            "room", "moderate", "resume", "received", "reply_to", "thread", "mentions", "attachments", "data",
+            "room", "moderate", "block", "blocked", "resume", "received", "reply_to", "thread", "mentions", "attachments", "data",
         ]);
         assert_eq!(alice.ok("Auth", json!({})).await["features"], features);
         assert_eq!(alice.ok("Enter", json!({ "room": "ops" })).await["features"], features);

@@ -23,6 +23,7 @@ use crate::requests;
 use crate::sending::{Changing, FateSender, SendError, Sending};
 
 // Another part of the `impl`, which is too long for one file.
+mod blocks;
 mod rights;
 
 /// Old messages.

@@ -242,6 +242,14 @@ pub enum Event {
         /// Why. It can be hostile.
         reason: Option<String>,
     },
+    /// The user of this client has blocked another user, or has ended that, on this device or on another one.
+    #[non_exhaustive]
+    Blocked {
+        /// The other user.
+        user: UserName,
+        /// True if it is blocked now.
+        on: bool,
+    },
     /// The client is no longer in a room. It does not enter again until you call [`Client::join`](crate::Client::join).
     #[non_exhaustive]
     Removed {

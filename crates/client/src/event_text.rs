@@ -123,6 +123,10 @@ impl fmt::Display for Event {
                 write!(f, "{} invites you to #{room}", actor(by.as_ref()))?;
                 because(f, reason.as_deref())
             }
+            Self::Blocked { user, on: true } => {
+                write!(f, "you block {user}: no private messages of theirs come")
+            }
+            Self::Blocked { user, on: false } => write!(f, "you no longer block {user}"),
             Self::Removed { room, action, reason, .. } => {
                 let why = match action.known() {
                     Some(RemovedBy::Kick) => "you were sent out, and may enter again",

@@ -1,4 +1,4 @@
-//! What the user of a chat asked for about the rights of a room. Owns how a failure is told; sends nothing. Kept by the pending requests until the
+//! What the user of a chat asked for about the rights of a room, or about blocking a user. Owns how a failure is told; sends nothing. Kept by the pending requests until the
 //! answer comes.
 
 use chatnode_protocol::{Action, RoomName, UserName};
@@ -14,6 +14,8 @@ pub(crate) enum RightsRequest {
     Change(RoomName),
     /// Something about a user.
     Moderate(Action, UserName),
+    /// Blocks a user, or ends that.
+    Block(bool, UserName),
 }
 
 impl RightsRequest {
@@ -24,6 +26,7 @@ impl RightsRequest {
             Self::Change(room) => ("change", format!("#{room}")),
             Self::Moderate(Action::Role, user) => ("change the role of", user.to_string()),
             Self::Moderate(action, user) => (action.as_str(), user.to_string()),
+            Self::Block(on, user) => (if *on { "block" } else { "unblock" }, user.to_string()),
         };
         format!("can't {verb} {}: {why}", harmless(&whom))
     }

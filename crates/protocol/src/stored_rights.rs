@@ -1,10 +1,10 @@
-//! What the log stores of the rights of a room, and a private log of an invitation. Owns the bytes of these entries, and what nodes read
+//! What the log stores of the rights of a room, and a private log of an invitation and of who is blocked. Owns the bytes of these entries, and what nodes read
 //! of them again; what they mean is the business of the stores. Used by nodes.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::events::{Event, Invitation, Moderation, Room};
+use crate::events::{Block, Event, Invitation, Moderation, Room};
 use crate::id::MessageId;
 use crate::name::{RoomName, UserName};
 use crate::rights::{Action, Role, RoomKind};
@@ -16,8 +16,9 @@ pub struct RightsBody<'a> {
     /// Who did it; nobody for an administrator who gave no name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender_username: Option<&'a UserName>,
-    /// The room.
-    pub room: &'a RoomName,
+    /// The room, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room: Option<&'a RoomName>,
     /// What was done.
     #[serde(flatten)]
     pub entry: RightsEntry<'a>,
@@ -73,6 +74,13 @@ pub enum RightsEntry<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
     },
+    /// The user blocks another one, or ends that. For its own private log.
+    Block {
+        /// Whom.
+        target_username: &'a UserName,
+        /// True to block.
+        on: bool,
+    },
 }
 
 impl RightsBody<'_> {
@@ -82,6 +90,7 @@ impl RightsBody<'_> {
             RightsEntry::Room { .. } => Room::KIND,
             RightsEntry::Moderation { .. } => Moderation::KIND,
             RightsEntry::Invitation { .. } => Invitation::KIND,
+            RightsEntry::Block { .. } => Block::KIND,
         };
         members(kind, self, 512)
     }
@@ -110,9 +119,16 @@ pub enum RightsChange {
         /// Why.
         reason: Option<String>,
     },
+    /// The user of a private log has blocked another one, or has ended that.
+    Block {
+        /// Whom.
+        user: UserName,
+        /// True if it is blocked now.
+        on: bool,
+    },
 }
 
-/// Reads an entry of a room's log about its rights. `None` for any other entry.
+/// Reads an entry of a log about rights. `None` for any other entry.
 pub fn rights_change(stored: &[u8]) -> Option<RightsChange> {
     #[derive(Deserialize)]
     struct RoomBody {
@@ -127,11 +143,20 @@ pub fn rights_change(stored: &[u8]) -> Option<RightsChange> {
         until: Option<u64>,
         reason: Option<String>,
     }
+    #[derive(Deserialize)]
+    struct BlockBody {
+        target_username: UserName,
+        on: bool,
+    }
     let (kind, members) = split_kind(stored);
     let json = || [b"{", members, b"}"].concat();
     if kind == Room::KIND {
         let RoomBody { kind, owner } = serde_json::from_slice(&json()).ok()?;
         return Some(RightsChange::Room { kind, owner });
+    }
+    if kind == Block::KIND {
+        let BlockBody { target_username: user, on } = serde_json::from_slice(&json()).ok()?;
+        return Some(RightsChange::Block { user, on });
     }
     if kind != Moderation::KIND {
         return None;
@@ -157,7 +182,7 @@ mod tests {
         let message_id = MessageId::generate();
         let body = |entry| RightsBody {
             sender_username: Some(&ann),
-            room: &room,
+            room: Some(&room),
             entry,
             message_id,
             client_id: None,
@@ -183,6 +208,10 @@ mod tests {
             rights_change(&made),
             Some(RightsChange::Room { kind: Some(RoomKind::Private), owner: Some(ann.clone()) })
         );
+        let block = RightsBody { room: None, ..body(RightsEntry::Block { target_username: &bob, on: true }) };
+        let block = block.encode();
+        assert_eq!(rights_change(&block), Some(RightsChange::Block { user: bob.clone(), on: true }));
+        assert!(!is_message(&block));
         let invitation = body(RightsEntry::Invitation { target_username: &bob, reason: None }).encode();
         assert!(rights_change(&invitation).is_none() && !is_message(&invitation) && !is_message(&made));
         let topic = Topic::Room(room.clone());

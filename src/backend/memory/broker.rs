@@ -33,7 +33,8 @@ impl Channel {
     ) -> Result<Option<Plan>, RightsRefusal> {
         let (rights, now) = (&self.log.rights, unix_ms());
         let act = match entry {
-            NewEntry::Note => return Ok(None),
+            // An invitation: whom the user blocks can't send one.
+            NewEntry::Note => Act::EditOrReaction,
             NewEntry::Rights(update) => {
                 let is_empty = self.log.top.seq == 0 && !has_members;
                 return rights.plan(update, asker, is_empty, now).map(Some);
@@ -108,7 +109,8 @@ impl Broker for MemoryBroker {
             {
                 return Err(BackendError::InboxFull);
             }
-            if let [(_, channel)] = &mut held[..] {
+            // Those of the room, or of the log of the target of a private message.
+            if let [(_, channel), ..] = &mut held[..] {
                 match channel.check_rights(&entry, &asker, has_members)? {
                     Some(Plan::Unchanged) => {
                         let position = Position { message_id: MessageId::NONE, ..channel.log.top };
@@ -247,8 +249,8 @@ impl Broker for MemoryBroker {
         Ok(())
     }
 
-    async fn room_users(&self, room: &RoomName) -> Result<Option<RoomUsers>, BackendError> {
-        let channel = self.topics.existing(&Topic::Room(room.clone()));
+    async fn users(&self, log: &Topic) -> Result<Option<RoomUsers>, BackendError> {
+        let channel = self.topics.existing(log);
         Ok(channel.and_then(|channel| lock(&channel).log.rights.all()))
     }
 

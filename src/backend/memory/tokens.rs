@@ -1,4 +1,4 @@
-//! Tokens in memory. Owns the map of their records. Called by `chat` through [`Tokens`].
+//! Tokens and bans in memory. Owns the maps of their records. Called by `chat` through [`Tokens`].
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -14,6 +14,8 @@ use crate::protocol::UserName;
 pub(super) struct MemoryTokens {
     records: Mutex<HashMap<TokenHash, TokenRecord>>,
     revoked: Mutex<HashMap<Revocation, Revoked>>,
+    /// When the bans of users end.
+    banned: Mutex<HashMap<UserName, u64>>,
 }
 
 /// What is revoked.
@@ -96,5 +98,27 @@ impl Tokens for MemoryTokens {
     ) -> Result<(), BackendError> {
         self.revoke(Revocation::User(user.clone()), before, until);
         Ok(())
+    }
+
+    async fn ban(&self, user: &UserName, until: u64) -> Result<(), BackendError> {
+        let mut banned = lock(&self.banned);
+        // Before the map grows, ended bans are removed.
+        if banned.len() == banned.capacity() {
+            let now = unix_ms();
+            banned.retain(|_, until| *until > now);
+        }
+        banned.insert(user.clone(), until);
+        Ok(())
+    }
+
+    async fn unban(&self, user: &UserName) -> Result<(), BackendError> {
+        lock(&self.banned).remove(user);
+        Ok(())
+    }
+
+    async fn bans(&self, users: &[UserName]) -> Result<Vec<Result<Option<u64>, BackendError>>, BackendError> {
+        let (banned, now) = (lock(&self.banned), unix_ms());
+        let end = |user| banned.get(user).copied().filter(|until| *until > now);
+        Ok(users.iter().map(|user| Ok(end(user))).collect())
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct RedisBroker {
     pub(super) readiness: Readiness,
     /// Logs whose pages need the hash of changes.
     pub(super) changed: KnownTopics,
-    /// Rooms with rights.
+    /// Rooms with rights, and users who block others.
     pub(super) with_rights: KnownTopics,
     /// The command that publishes to the channels of topics.
     pub(super) publish_command: &'static str,
@@ -290,8 +290,8 @@ impl Broker for RedisBroker {
         self.claim(user, room, 0).await.map(|_| ())
     }
 
-    async fn room_users(&self, room: &RoomName) -> Result<Option<RoomUsers>, BackendError> {
-        self.users_of(room).await
+    async fn users(&self, log: &Topic) -> Result<Option<RoomUsers>, BackendError> {
+        self.users_of(log).await
     }
 
     async fn tops(&self, topics: &[Topic]) -> Result<Vec<Option<Position>>, BackendError> {

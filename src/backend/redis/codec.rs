@@ -84,6 +84,7 @@ pub(super) fn notice(notice: &Notice) -> String {
         Notice::TokenRevoked(hash) => format!("T {hash}"),
         Notice::UserTokensRevoked(user) => format!("U {user}"),
         Notice::Disconnect(user) => format!("D {user}"),
+        Notice::UserBanned(user) => format!("B {user}"),
     }
 }
 
@@ -94,6 +95,7 @@ pub(super) fn parse_notice(payload: &[u8]) -> Option<Notice> {
         "T" => TokenHash::parse(rest).map(Notice::TokenRevoked),
         "U" => UserName::parse(rest).ok().map(Notice::UserTokensRevoked),
         "D" => UserName::parse(rest).ok().map(Notice::Disconnect),
+        "B" => UserName::parse(rest).ok().map(Notice::UserBanned),
         _ => None,
     }
 }
@@ -196,9 +198,12 @@ mod tests {
     fn notice_keeps_its_content() {
         let user = UserName::parse("a b 日本").unwrap();
         let hash = TokenHash::of(uuid::Uuid::from_u128(7));
-        for sent in
-            [Notice::TokenRevoked(hash), Notice::UserTokensRevoked(user.clone()), Notice::Disconnect(user)]
-        {
+        for sent in [
+            Notice::TokenRevoked(hash),
+            Notice::UserTokensRevoked(user.clone()),
+            Notice::Disconnect(user.clone()),
+            Notice::UserBanned(user),
+        ] {
             assert_eq!(parse_notice(notice(&sent).as_bytes()), Some(sent));
         }
     }

@@ -234,6 +234,11 @@ impl Keys {
         format!("{}:revoked", self.user(user))
     }
 
+    /// STRING: when the ban of a user from the whole server ends, Unix ms.
+    pub(super) fn banned(&self, user: &UserName) -> String {
+        format!("{}:banned", self.user(user))
+    }
+
     /// ZSET: the rooms with rights that a user has made, by their time.
     pub(super) fn made_rooms(&self, user: &UserName) -> String {
         format!("{}:made", self.user(user))

@@ -1,4 +1,4 @@
-//! Publishes to logs in Redis. Owns which keys a publish names, and what follows if one call is not enough: for a room with rights, and for
+//! Publishes to logs in Redis. Owns which keys a publish names, and what follows if one call is not enough: for a log with rights, and for
 //! two logs on different servers. Called by the broker.
 
 use redis::Value;
@@ -63,7 +63,7 @@ impl RedisBroker {
         }
     }
 
-    /// Publishes to the logs of these topics. `None` if the room has rights, and the item does not name their keys: nothing was stored.
+    /// Publishes to the logs of these topics. `None` if the first has rights, and the item does not name their keys: nothing was stored.
     async fn publish_item(
         &self,
         item: PublishItem,
@@ -90,15 +90,27 @@ impl RedisBroker {
         publish: &Publish,
         terms: PublishTerms,
     ) -> Result<Stored, BackendError> {
-        let topics = &publish.topics;
-        let room = topics.first().filter(|topic| topic.room().is_some());
+        let reply =
+            self.publish_with_rights(publish, &publish.topics, publish.dedupe_key.as_ref(), terms).await;
+        reply.map(|reply| reply.stored)
+    }
+
+    /// Publishes to these logs in one call, or in two if the first one has rights of which this node did not know.
+    async fn publish_with_rights(
+        &self,
+        publish: &Publish,
+        topics: &[Topic],
+        dedupe_key: Option<&String>,
+        terms: PublishTerms,
+    ) -> Result<PublishReply, BackendError> {
         let is_of_rights = matches!(publish.entry, NewEntry::Rights(_) | NewEntry::Note);
-        let mut names_rights = is_of_rights || room.is_some_and(|room| self.with_rights.has(room));
+        let first = topics.first();
+        let mut names_rights = is_of_rights || first.is_some_and(|topic| self.with_rights.has(topic));
         loop {
-            let item = self.item(publish, topics, publish.dedupe_key.clone(), (terms, names_rights));
-            match (self.publish_item(item, topics).await?, room) {
-                (Some(reply), _) => return Ok(reply.stored),
-                (None, Some(room)) if !names_rights => self.with_rights.insert(room),
+            let item = self.item(publish, topics, dedupe_key.cloned(), (terms, names_rights));
+            match (self.publish_item(item, topics).await?, first) {
+                (Some(reply), _) => return Ok(reply),
+                (None, Some(first)) if !names_rights => self.with_rights.insert(first),
                 (None, _) => return Err(ConnectionRole::Command.malformed_reply()),
             }
             names_rights = true;
@@ -114,10 +126,7 @@ impl RedisBroker {
         terms: PublishTerms,
     ) -> Result<Stored, BackendError> {
         let key = publish.dedupe_key.take();
-        let target = &publish.topics[..1];
-        let first = self.item(&publish, target, key.clone(), (terms, false));
-        let no_room = || ConnectionRole::Command.malformed_reply();
-        let first = self.publish_item(first, target).await?.ok_or_else(no_room)?;
+        let first = self.publish_with_rights(&publish, &publish.topics[..1], key.as_ref(), terms).await?;
         if first.stored.is_unchanged {
             return Ok(first.stored);
         }
@@ -132,7 +141,8 @@ impl RedisBroker {
         publish.topics.remove(0);
         let second = self.item(&publish, &publish.topics, key, (PublishTerms::Second, false));
         let second = self.publish_item(second, &publish.topics).await;
-        let second = second.and_then(|reply| reply.ok_or_else(no_room));
+        let malformed = || ConnectionRole::Command.malformed_reply();
+        let second = second.and_then(|reply| reply.ok_or_else(malformed));
         let PublishReply { stored, .. } = second.map_err(|error| match error {
             BackendError::Unknown(_) | BackendError::Corrupt(_) | BackendError::Change(_) => error,
             error => BackendError::Unknown(format!("only the log of the target has the message: {error}")),

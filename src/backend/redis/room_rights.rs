@@ -60,9 +60,9 @@ impl RedisBroker {
         })
     }
 
-    /// The users of a room. One round trip, whose reply has at most some hundred KiB.
-    pub(super) async fn users_of(&self, room: &RoomName) -> Result<Option<RoomUsers>, BackendError> {
-        let [key, _] = self.keys.log(&Topic::Room(room.clone())).rights();
+    /// The users of a log. One round trip, whose reply has at most some hundred KiB.
+    pub(super) async fn users_of(&self, log: &Topic) -> Result<Option<RoomUsers>, BackendError> {
+        let [key, _] = self.keys.log(log).rights();
         let mut read = redis::cmd("HGETALL");
         read.arg(&key);
         let fields: Vec<(String, String)> = self.router.command((Lane::Long, &key), &read).await?;

@@ -1,4 +1,4 @@
-//! Tokens in Redis. Owns their records by hash and an index for each user; never sees a token itself. Called by `chat`
+//! Tokens and bans in Redis. Owns their records by hash and an index for each user; never sees a token itself. Called by `chat`
 //! through [`Tokens`].
 
 use async_trait::async_trait;
@@ -9,8 +9,13 @@ use super::keys::{Keys, Layout};
 use super::router::Router;
 use super::script::{REVOKE, TOKEN};
 use super::server::Lane;
-use crate::backend::{BackendError, SignedToken, TokenHash, TokenLookup, TokenRecord, Tokens, unix_ms};
+use crate::backend::{
+    BackendError, FOREVER, SignedToken, TokenHash, TokenLookup, TokenRecord, Tokens, unix_ms,
+};
 use crate::protocol::UserName;
+
+/// How much longer than it lasts a ban is kept: nodes judge by their own clocks, and Redis expires keys by its own. As in `token.lua`.
+const KEPT_MS: u64 = 4 * 3_600_000;
 
 /// Number of tokens that one command reads or removes.
 const TOKENS_PER_CALL: usize = 500;
@@ -34,15 +39,19 @@ fn record(record: Option<Vec<u8>>) -> TokenLookup {
     Ok(record.transpose()?.filter(TokenRecord::is_current))
 }
 
+/// A time that was read, Unix ms.
+fn parse_time(time: Option<&[u8]>) -> Result<Option<u64>, BackendError> {
+    let parse = |time: &[u8]| std::str::from_utf8(time).ok()?.parse().ok();
+    time.map(|time| parse(time).ok_or_else(|| ConnectionRole::Pool.malformed_reply())).transpose()
+}
+
 /// Whether a token was revoked, by what its two keys hold.
 fn is_revoked(
     token: &SignedToken,
     of_token: Option<&[u8]>,
     of_user: Option<&[u8]>,
 ) -> Result<bool, BackendError> {
-    let malformed = || ConnectionRole::Pool.malformed_reply();
-    let before = |time: &[u8]| std::str::from_utf8(time).ok()?.parse().ok();
-    let before: Option<u64> = of_user.map(|time| before(time).ok_or_else(malformed)).transpose()?;
+    let before = parse_time(of_user)?;
     Ok(of_token.is_some() || before.is_some_and(|before| token.is_issued_before(before)))
 }
 
@@ -201,5 +210,32 @@ impl Tokens for RedisTokens {
         until: Option<u64>,
     ) -> Result<(), BackendError> {
         self.revoke(&self.keys.revoked_before(user), before, until).await
+    }
+
+    async fn ban(&self, user: &UserName, until: u64) -> Result<(), BackendError> {
+        let key = self.keys.banned(user);
+        let mut set = redis::cmd("SET");
+        set.arg(&key).arg(until);
+        if until != FOREVER {
+            set.arg("PXAT").arg(until.saturating_add(KEPT_MS));
+        }
+        self.router.command((Lane::Long, &key), &set).await
+    }
+
+    async fn unban(&self, user: &UserName) -> Result<(), BackendError> {
+        let key = self.keys.banned(user);
+        let mut delete = redis::cmd("DEL");
+        delete.arg(&key);
+        self.router.command((Lane::Long, &key), &delete).await
+    }
+
+    async fn bans(&self, users: &[UserName]) -> Result<Vec<Result<Option<u64>, BackendError>>, BackendError> {
+        let (mut found, now) = (Vec::with_capacity(users.len()), unix_ms());
+        for users in users.chunks(TOKENS_PER_CALL) {
+            let keys: Vec<String> = users.iter().map(|user| self.keys.banned(user)).collect();
+            let ends = self.read(&keys).await?.into_iter().map(|value| parse_time(value?.as_deref()));
+            found.extend(ends.map(|end| Ok(end?.filter(|until| *until > now))));
+        }
+        Ok(found)
     }
 }

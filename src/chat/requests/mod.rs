@@ -4,6 +4,7 @@
 //! To add a request, write its file and add it to `dispatch`.
 
 mod auth;
+mod block;
 mod change;
 mod enter;
 mod history;
@@ -74,6 +75,8 @@ impl Session {
             AnyRequest::Unread(request) => Box::pin(request.handle(self, id)).await,
             AnyRequest::Room(request) => Box::pin(request.handle(self, id)).await,
             AnyRequest::Moderate(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::Block(request) => Box::pin(request.handle(self, id)).await,
+            AnyRequest::Blocked(request) => Box::pin(request.handle(self, id)).await,
         }
     }
 

@@ -31,6 +31,9 @@ impl Session {
             AnyRequest::Moderate(request) if matches!(request.action, Action::Invite | Action::Role) => {
                 self.check_user("target_username", &request.target_username).await
             }
+            AnyRequest::Block(request) if request.on => {
+                self.check_user("target_username", &request.target_username).await
+            }
             // The others need a membership, or store nothing under the name.
             _ => Ok(()),
         }

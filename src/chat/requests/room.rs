@@ -63,12 +63,12 @@ pub(super) fn shown(rights: &UserRights, may_write: bool) -> RoomRights {
 }
 
 impl Session {
-    /// Roles belong to names, and without authentication anyone can use any name.
-    fn check_names_are_proved(&self) -> Result<()> {
+    /// Roles and blocks belong to names, and without authentication anyone can use any name.
+    pub(super) fn check_names_are_proved(&self) -> Result<()> {
         if self.node.config().auth.enabled {
             return Ok(());
         }
-        let message = "this node does not check names (auth.enabled is off), so no user has a role";
+        let message = "this node does not check names (auth.enabled is off), so no user has a role, and nobody can be blocked";
         Err(RequestError::new(ErrorCode::Forbidden, message))
     }
 

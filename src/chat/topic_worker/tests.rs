@@ -96,7 +96,7 @@ impl Broker for NotingBroker {
         Ok(())
     }
 
-    async fn room_users(&self, _: &RoomName) -> Result<Option<RoomUsers>, BackendError> {
+    async fn users(&self, _: &Topic) -> Result<Option<RoomUsers>, BackendError> {
         Ok(None)
     }
 

@@ -31,10 +31,10 @@ const HELP: [&str; 8] = [
 
 /// All commands, as they begin.
 #[cfg(feature = "tui")]
-pub(super) const WORDS: [&str; 23] = [
-    "/ban", "/delete", "/edit", "/help", "/history", "/invite", "/join", "/kick", "/leave", "/members",
-    "/msg", "/mute", "/quit", "/react", "/remove", "/reply", "/role", "/room", "/slow", "/topic", "/unban",
-    "/unmute", "/unreact",
+pub(super) const WORDS: [&str; 25] = [
+    "/ban", "/block", "/delete", "/edit", "/help", "/history", "/invite", "/join", "/kick", "/leave",
+    "/members", "/msg", "/mute", "/quit", "/react", "/remove", "/reply", "/role", "/room", "/slow", "/topic",
+    "/unban", "/unblock", "/unmute", "/unreact",
 ];
 
 /// Runs a command, or sends a message. `marked` is the message that the user has marked.

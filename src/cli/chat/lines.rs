@@ -251,9 +251,12 @@ fn show_line(session: &Session, output: &mut Output, topic: Option<&Topic>, line
             }
         }
         Line::Gap(_)
-        | Line::Event(Event::RoomChanged { .. } | Event::Moderated { .. } | Event::Invited { .. }) => {
-            output.printer.print(printed::line(&session.model, topic, line))
-        }
+        | Line::Event(
+            Event::RoomChanged { .. }
+            | Event::Moderated { .. }
+            | Event::Invited { .. }
+            | Event::Blocked { .. },
+        ) => output.printer.print(printed::line(&session.model, topic, line)),
         Line::Event(_) | Line::Note(_) => output.printer.print_error(&line.text()),
     }
 }

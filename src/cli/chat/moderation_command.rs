@@ -1,4 +1,4 @@
-//! The commands about rooms with rights and their users. Owns what they ask for, and what the user's own role forbids at once; the node decides
+//! The commands about rooms with rights, their users, and blocked users. Owns what they ask for, and what the user's own role forbids at once; the node decides
 //! about the rest. Called by the commands.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,19 +12,20 @@ use super::names;
 use super::outcome::{Outcome, note, refuse};
 
 /// Their help.
-pub(super) const HELP: [&str; 6] = [
+pub(super) const HELP: [&str; 7] = [
     "/room KIND [ROOM]   make a room and enter it, or change this one: private (by invitation), announce (moderators write) or open",
     "/topic [TEXT]       show the topic of this room, or set it; /topic - takes it away",
     "/slow SECONDS       let each user write once in so many seconds; 0 ends that",
     "/invite USER [WHY]  let a user into this room. Likewise /kick sends out, and /ban keeps out, until /unban USER",
     "/mute USER [MINUTES] let a user read only, until /unmute USER",
     "/role USER ROLE     make a user owner, moderator or member. /remove USER takes the role away and sends out",
+    "/block USER         take no private messages from a user, until /unblock USER",
 ];
 
 /// The commands that begin with the name of a user.
 #[cfg(feature = "tui")]
-pub(super) const ABOUT_USERS: [&str; 8] =
-    ["/ban", "/invite", "/kick", "/mute", "/remove", "/role", "/unban", "/unmute"];
+pub(super) const ABOUT_USERS: [&str; 10] =
+    ["/ban", "/block", "/invite", "/kick", "/mute", "/remove", "/role", "/unban", "/unblock", "/unmute"];
 
 /// What `/role` gives.
 pub(super) const ROLES: [Role; 3] = [Role::Owner, Role::Moderator, Role::Member];
@@ -40,6 +41,7 @@ pub(super) fn run(model: &mut Model, word: &str, rest: &str) -> Option<Outcome> 
     let feature = match word {
         "room" | "topic" | "slow" => "room",
         "invite" | "kick" | "ban" | "unban" | "mute" | "unmute" | "role" | "remove" => "moderate",
+        "block" | "unblock" => "block",
         _ => return None,
     };
     if model.is_live() && !model.features().has(feature) {
@@ -49,6 +51,7 @@ pub(super) fn run(model: &mut Model, word: &str, rest: &str) -> Option<Outcome> 
         "room" => room(model, rest),
         "topic" if rest.is_empty() => show_topic(model),
         "topic" | "slow" => change(model, word, rest),
+        "block" | "unblock" => block(model, rest, word == "block"),
         _ => moderate(model, word, rest),
     };
     Some(done.map_or_else(|why| refuse(model, &format!("/{word}: {why}")), |()| Outcome::Done))
@@ -161,6 +164,21 @@ fn moderate(model: &mut Model, word: &str, rest: &str) -> Result<(), String> {
         return Err("you have no role here; /leave leaves the room".into());
     }
     model.moderate(user, moderation, reason);
+    Ok(())
+}
+
+fn block(model: &mut Model, rest: &str, on: bool) -> Result<(), String> {
+    // In the conversation with a user, the name can be left out.
+    let user = match model.current().map(|current| &current.topic) {
+        Some(Topic::User(peer)) if rest.is_empty() => peer.clone(),
+        _ => UserName::parse(rest.strip_prefix('@').unwrap_or(rest))
+            .map_err(|why| format!("the name of a user {why}"))?,
+    };
+    if user == *model.me() {
+        return Err("nobody can block themselves".into());
+    }
+    check_live(model)?;
+    model.block(user, on);
     Ok(())
 }
 

@@ -67,9 +67,7 @@ impl Client {
         reason: Option<&str>,
     ) -> Result<RightsAck, RequestError> {
         let room = room_name(room)?;
-        let target =
-            UserName::parse(user).map_err(|error| RequestError::Name { name: user.to_owned(), error })?;
-        let request = moderation.request(self.user(), room, target, reason.map(str::to_owned));
+        let request = moderation.request(self.user(), room, user_name(user)?, reason.map(str::to_owned));
         self.ask(&request, |ack, _| ack).await
     }
 
@@ -147,6 +145,11 @@ impl Client {
         let room = room_name(room)?;
         self.queue(|reply| Command::Rights(room, reply)).await
     }
+}
+
+/// Reads the name of a user.
+pub(super) fn user_name(user: &str) -> Result<UserName, RequestError> {
+    UserName::parse(user).map_err(|error| RequestError::Name { name: user.to_owned(), error })
 }
 
 #[cfg(test)]

@@ -82,6 +82,7 @@ impl Model {
             AnyEvent::Moderation(moderation) => self.moderated(moderation),
             AnyEvent::Invitation(invitation) => self.invited(invitation),
             AnyEvent::Removed(removed) => self.removed(removed),
+            AnyEvent::Block(block) => self.blocked(block),
         }
     }
 

@@ -1,9 +1,9 @@
-//! Rights of rooms. Owns what the entries about them, an invitation and a removal mean to the model, and what the user asks for about
+//! Rights of rooms, and blocked users. Owns what the entries about them, an invitation and a removal mean to the model, and what the user asks for about
 //! them; what a user may do is decided by the node. Called for each frame of these kinds, and by the commands of a chat.
 
 use std::time::Instant;
 
-use chatnode_protocol::requests::{Moderate, RightsAck};
+use chatnode_protocol::requests::{Block, Moderate, RightsAck};
 use chatnode_protocol::{Ack, Position, RoomName, RoomRights, Topic, UserName, events};
 
 use super::{Line, Model};
@@ -42,6 +42,15 @@ impl Model {
         }
     }
 
+    /// Blocks a user, or ends that. Does nothing without a connection.
+    pub fn block(&mut self, user: UserName, on: bool) {
+        if self.is_live() {
+            let (from, request) = (self.current_topic(), RightsRequest::Block(on, user.clone()));
+            let block = Block { sender_username: self.me.clone(), target_username: user, on };
+            self.ask(&block, Asked::Rights { from, request });
+        }
+    }
+
     fn ask_room(&mut self, request: RightsRequest, room: RoomName, settings: RoomSettings) {
         if self.is_live() {
             let (from, room) = (self.current_topic(), settings.request(&self.me, room));
@@ -56,7 +65,7 @@ impl Model {
         ack: &Ack,
         now: Instant,
     ) {
-        // `Room` has the same answer.
+        // `Room` and `Block` have the same answer.
         let is_unchanged = ack.read::<Moderate>().is_ok_and(|RightsAck { unchanged, .. }| unchanged);
         match request {
             RightsRequest::Make(room) => self.open(Topic::Room(room), now),
@@ -112,6 +121,19 @@ impl Model {
                 self.conversations.find_or_add(Topic::User(by));
             }
             self.show(None, Line::Event(Event::Invited { room, by, reason }));
+        }
+        let me = self.me.clone();
+        self.passed(&Topic::User(me), position);
+    }
+
+    /// This user has blocked another one, or has ended that, on any device.
+    pub(super) fn blocked(&mut self, block: events::Block) {
+        let position = block.position();
+        if self.private_log.is_new(&position.message_id) {
+            let events::Block { target_username: user, on, .. } = block;
+            let topic = Topic::User(user.clone());
+            let topic = self.index_of(&topic).is_some().then_some(topic);
+            self.show(topic, Line::Event(Event::Blocked { user, on }));
         }
         let me = self.me.clone();
         self.passed(&Topic::User(me), position);

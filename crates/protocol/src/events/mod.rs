@@ -3,6 +3,7 @@
 //!
 //! To add an event, write its file and add it to the list at the end of this one.
 
+mod block;
 mod change;
 mod chat_message;
 mod gap;
@@ -13,9 +14,12 @@ mod rights;
 mod token_expiring;
 mod typing;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
+use crate::name::UserName;
+
+pub use block::Block;
 pub use change::{Edit, React, Retract, Target, Tombstone};
 pub use chat_message::{ChatMessage, Reactions};
 pub use gap::{Gap, GapReason};
@@ -29,6 +33,19 @@ pub use typing::Typing;
 pub trait Event: Serialize + DeserializeOwned {
     /// Its `message_type`.
     const KIND: &'static str;
+}
+
+/// Whom an event is of, in the JSON of [`crate::encode::event_json`]; nobody if it names no user.
+pub fn event_sender(json: &[u8]) -> Option<UserName> {
+    #[derive(Deserialize)]
+    struct Frame {
+        message_body: Body,
+    }
+    #[derive(Deserialize)]
+    struct Body {
+        sender_username: Option<UserName>,
+    }
+    serde_json::from_slice::<Frame>(json).ok()?.message_body.sender_username
 }
 
 macro_rules! events {
@@ -71,4 +88,5 @@ macro_rules! events {
 
 events! {
     Enter, Leave, Typing, Read, Gap, TokenExpiring, Edit, Retract, React, Tombstone, Room, Moderation, Invitation, Removed,
+    Block,
 }

@@ -109,6 +109,8 @@ mod tests {
                 "unread",
                 "room",
                 "moderate",
+                "block",
+                "blocked",
                 "resume",
                 "received",
                 "reply_to",

@@ -4,6 +4,7 @@
 //! To add a request, write its file and add it to the list at the end of this one.
 
 mod auth;
+mod block;
 mod change;
 mod edit;
 mod enter;
@@ -34,6 +35,7 @@ use super::object::{self, Fault};
 use super::topic::Topic;
 
 pub use auth::{Auth, AuthAck};
+pub use block::{Block, Blocked, BlockedAck, MAX_BLOCKED};
 pub use change::ChangeAck;
 pub use edit::Edit;
 pub use enter::{Enter, EnterAck};
@@ -164,5 +166,5 @@ macro_rules! requests {
 
 requests! {
     Enter, Leave, GroupChat, PrivateChat, Auth, Typing, History, Members, Read, Ping, Markers, Edit, Retract, React,
-    Rooms, Unread, Room, Moderate,
+    Rooms, Unread, Room, Moderate, Block, Blocked,
 }

@@ -1,4 +1,4 @@
-//! `Room`: makes a room with rights, or changes one. Owns the request, and the `Ack` that it shares with `Moderate`.
+//! `Room`: makes a room with rights, or changes one. Owns the request, and the `Ack` that it shares with `Moderate` and `Block`.
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -40,14 +40,14 @@ impl Request for Room {
     }
 }
 
-/// The `Ack` of `Room` and `Moderate`: the entry about it is stored.
+/// The `Ack` of `Room`, `Moderate` and `Block`: the entry about it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RightsAck {
     /// The id of the entry. Not if nothing was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<MessageId>,
-    /// The epoch of the room's log.
+    /// The epoch of the log: that of the room, or the private one.
     pub epoch: Epoch,
     /// The place of the entry in that log. Not if nothing was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

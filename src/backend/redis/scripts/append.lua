@@ -108,7 +108,8 @@ local function append_ordinary(at, key)
     local log = read_ordinary(key, id, #body, field, found)
     if not log then return end
     local rights
-    if log.has_rights then
+    -- The second log of a private message is that of its sender, whom nothing keeps from it.
+    if log.has_rights and terms ~= '8' then
       if not names_rights then return '!rights' end
       rights = rights_function('read')(KEYS[other_key], ARGV[at + 9], '')
       -- It may be a repeat, which is answered all the same.
@@ -122,7 +123,8 @@ local function append_ordinary(at, key)
     if rights and not failed then rights_function('note_message')(rights, KEYS[other_key + 1]) end
     return failed or start .. sent_at .. ' 0 0'
   end
-  local log = read_ordinary(key, id, #body, field, found)
+  local log = not names_rights and read_ordinary(key, id, #body, field, found)
+  if log and log.has_rights then return '!rights' end
   local own = log and read_ordinary(other_key, id, #body, field, call('HMGET', KEYS[other_key], 'z', 's', 'f'))
   if not own then return end
   local seq, start = next_record(log, id)

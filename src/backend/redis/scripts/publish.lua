@@ -217,11 +217,12 @@ local function publish(at, key)
     logs[i], key = log, key + (is_repeatable and 4 or 2)
     if is_change or has_links then log.change_key, key = KEYS[key], key + 1 end
   end
-  local last = logs[count]
+  -- The rights of the first log count: those of a room, or whom the target of a private message blocks.
+  local first, last = logs[1], logs[count]
   local argument = at + 7 + 2 * count + (is_change and 7 or has_links and 2 or 0)
   -- A note for one user is no message either.
   local is_note = is_of_rights and ARGV[argument + 2] == 'note'
-  if last.has_rights and not names_rights then return '!rights' end
+  if first.has_rights and not names_rights and not is_second then return '!rights' end
   if missing == 0 then
     if not is_first then return last.record .. ' 1 0' end
     local entry_id = last.record_seq .. '-0'
@@ -244,12 +245,15 @@ local function publish(at, key)
   else
     if only_repeat then return { err = 'NOREPEAT no log holds the message' } end
     if is_full then return full() end
-    if names_rights and (last.has_rights or is_of_rights) and not is_note then
+    if names_rights and (first.has_rights or is_of_rights and not is_note) then
       local author, other = ARGV[argument + 1], is_of_rights and ARGV[argument + 3] or ''
       rights = rights_function('read')(KEYS[key], ARGV[argument], is_of_rights and other or author)
       rights.target = other
       local why_not
-      if is_of_rights and ARGV[argument + 2] == 'room' then
+      if is_note then
+        why_not = rights_function('refuse_writing')(rights, 'c')
+        rights = nil
+      elseif is_of_rights and ARGV[argument + 2] == 'room' then
         local is_empty = last[SEQ] == '0' and redis.call('ZCARD', KEYS[key + 2]) == 0
         why_not = rights_function('plan_room')(rights, is_empty, ARGV[argument + 4], ARGV[argument + 5], ARGV[argument + 6], other)
       elseif is_of_rights then

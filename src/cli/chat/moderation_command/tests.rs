@@ -31,7 +31,7 @@ fn model(rights: &Value) -> Model {
     model.open(Topic::Room(RoomName::parse("ops").unwrap()), Instant::now());
     model.opened();
     let auth = sent(&mut model).remove(0);
-    answer(&mut model, &auth, &json!({ "features": ["room", "moderate"] }));
+    answer(&mut model, &auth, &json!({ "features": ["room", "moderate", "block"] }));
     let enter = sent(&mut model).remove(0);
     answer(&mut model, &enter, &json!({ "rights": rights, "read": null }));
     sent(&mut model);
@@ -84,6 +84,8 @@ fn each_command_asks_for_what_it_says() {
         ("/role bob smith moderator", with(act("role", "bob smith"), "role", "moderator")),
         ("/remove bob", act("remove", "bob")),
         ("/remove ann", act("remove", "ann")),
+        ("/block @bob smith", json!({ "target_username": "bob smith", "on": true })),
+        ("/unblock bob", json!({ "target_username": "bob", "on": false })),
     ] {
         assert_eq!(asked(&role("owner"), command), body, "{command}");
     }
@@ -118,6 +120,8 @@ fn a_role_that_is_too_low_asks_for_nothing() {
             "/role: only an owner makes another user a moderator".into(),
         ),
         (&role("owner"), "/ban ann", "/ban: nobody does this to themselves".into()),
+        (&none, "/block ann", "/block: nobody can block themselves".into()),
+        (&none, "/block", "/block: the name of a user must not be empty".into()),
     ] {
         assert_eq!(refused(rights, command), why);
     }

@@ -134,6 +134,24 @@ fn invitation_is_shown_once_and_opens_a_place_for_it() {
 }
 
 #[test]
+fn block_is_shown_once_in_the_conversation() {
+    let mut story = Story::begin(None);
+    story.model.open(Topic::User(UserName::parse("bob").unwrap()), story.now);
+    let block = |seq: u64, on: bool| {
+        json!({ "message_type": "Block", "message_body": { "sender_username": "ann", "target_username": "bob", "on": on,
+            "sent_at": 1, "epoch": epoch("p"), "seq": seq, "message_id": id(&format!("b{seq}")) } })
+    };
+    story.hears(&block(3, true));
+    story.hears(&block(3, true));
+    story.hears(&block(4, false));
+    story.sent();
+    let shown = ["-- you block bob: no private messages of theirs come", "-- you no longer block bob"];
+    assert_eq!(story.shown, shown);
+    story.loses_the_connection();
+    assert_eq!(story.one("Auth")["message_body"]["since"]["seq"], 4);
+}
+
+#[test]
 fn request_about_rights_is_sent_and_its_failure_is_told() {
     let mut story = joined(&json!({ "kind": "open", "role": "owner" }));
     let bob = || UserName::parse("bob").unwrap();
@@ -160,6 +178,13 @@ fn request_about_rights_is_sent_and_its_failure_is_told() {
         json!({ "sender_username": "ann", "room": "ops", "slow_mode_ms": 3_000 })
     );
     story.ack(&room, &json!({ "epoch": epoch("e"), "sent_at": 1, "seq": 4, "message_id": id("m4") }));
+    story.model.block(bob(), true);
+    let block = story.one("Block");
+    assert_eq!(
+        block["message_body"],
+        json!({ "sender_username": "ann", "target_username": "bob", "on": true })
+    );
+    story.error(&block, &json!({ "code": "forbidden", "message": "no" }));
     story.model.moderate(bob(), Moderation::Kick, None);
     story.loses_the_connection();
     story.model.change_room(ops(), RoomSettings::new().topic("x"));
@@ -167,7 +192,12 @@ fn request_about_rights_is_sent_and_its_failure_is_told() {
     let lost = "-- can't kick bob: the connection was lost before an answer came, so it may be done or not";
     assert_eq!(
         story.shown,
-        ["-- can't ban bob: a higher role", "-- nothing changed: it was so already", lost]
+        [
+            "-- can't ban bob: a higher role",
+            "-- nothing changed: it was so already",
+            "-- can't block bob: no",
+            lost
+        ]
     );
 }
 
