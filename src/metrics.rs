@@ -69,6 +69,8 @@ pub const REDIS_TOPOLOGY_CHANGES: &str = "chat_redis_topology_changes_total";
 pub const REDIS_REDIRECTS: &str = "chat_redis_redirects_total";
 /// Rejected requests and connections, by `scope` ([`REJECTION_SCOPES`]).
 pub const REJECTIONS: &str = "chat_rejections_total";
+/// Calls of the server API, by `key` (the name in the settings, at most 65) and `result` ([`API_RESULTS`]).
+pub const API_CALLS: &str = "chat_api_calls_total";
 /// Checks of JWTs, by `result` ([`JWT_RESULTS`]): each token once for each connection.
 pub const JWT_CHECKS: &str = "chat_jwt_checks_total";
 /// Reads of the keys of the identity provider, by `result` ([`JWKS_FETCH_RESULTS`]).
@@ -140,6 +142,8 @@ pub const REDIS_ROLES: [&str; 3] = ["command", "subscriber", "pool"];
 pub const REDIS_REDIRECT_KINDS: [&str; 5] = ["moved", "ask", "tryagain", "clusterdown", "unconnected"];
 /// Values of `kind` of [`REDIS_ERRORS`].
 pub const REDIS_ERROR_KINDS: [&str; 4] = ["refused", "timeout", "io", "corrupt"];
+/// Values of `result` of [`API_CALLS`]: the call went on to its path, its key lacks the scope, its key is over its rate.
+pub const API_RESULTS: [&str; 3] = ["admitted", "no_scope", "over_rate"];
 /// Values of `result` of [`JWT_CHECKS`].
 pub const JWT_RESULTS: [&str; 12] = [
     "ok",
@@ -219,6 +223,7 @@ pub fn register() {
     describe_counter!(REDIS_STALLS, "Connections for commands that gave no answer for a second.");
     describe_counter!(PUBLISH_REPLICAS_SHORT, "Publishes that too few replicas had in time.");
     describe_counter!(REJECTIONS, "Rejected requests and connections, by scope.");
+    describe_counter!(API_CALLS, "Calls of the server API, by name of the key and result.");
     describe_counter!(JWT_CHECKS, "Checks of JWTs, by result.");
     describe_counter!(JWKS_FETCHES, "Reads of the keys of the identity provider, by result.");
     describe_gauge!(
@@ -300,6 +305,13 @@ pub fn register() {
         let _registered = histogram!(name);
     }
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+/// Creates the label values of a key of the server API.
+pub fn register_api_key(key: &str) {
+    for result in API_RESULTS {
+        counter!(API_CALLS, "key" => key.to_owned(), "result" => result).absolute(0);
+    }
 }
 
 fn each(name: &'static str, label: &'static str, values: &[&'static str]) {

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::jwt::Verifier;
 use crate::protocol::CloseReason;
 use crate::supervise::critical;
-use crate::transport::{self, AppState, ListenOptions, Tls};
+use crate::transport::{self, ApiKeys, AppState, ListenOptions, Tls};
 use crate::{metrics as names, telemetry};
 
 /// How long background tasks may take to end after the drain.
@@ -70,6 +70,7 @@ impl From<ShutdownKind> for CloseReason {
 /// The text names the setting and the file.
 pub fn check_files(config: &Config) -> Result<(), String> {
     Tls::new(&config.tls)?;
+    ApiKeys::new(&config.auth)?;
     Verifier::new(&config.auth.jwt).map(drop)
 }
 
@@ -104,6 +105,7 @@ impl Server {
         let rooms = RoomRules::new(&config.rooms).map_err(ServeError::Setting)?;
         let tls = Tls::new(&config.tls).map_err(ServeError::Setting)?;
         let jwt = Verifier::new(&config.auth.jwt).map_err(ServeError::Setting)?;
+        let api_keys = ApiKeys::new(&config.auth).map_err(ServeError::Setting)?;
         let (listener, address) = open(&config.host, config.port).await?;
         let (internal, internal_address) = match config.internal.port {
             Some(port) => open(&config.internal.host, port).await.map(|(l, a)| (Some(l), Some(a)))?,
@@ -133,7 +135,7 @@ impl Server {
             })
         };
         background.spawn(critical("metrics", &stop, upkeep(recorder, stop.clone())));
-        let app = AppState::new(node.clone(), connections.clone(), render);
+        let app = AppState::new(node.clone(), api_keys, connections.clone(), render);
         background.spawn(critical("notices", &stop, app.clone().sum_up_notices(stop.clone())));
         if let Some(tls) = tls.clone() {
             background.spawn(critical("certificate", &stop, tls.follow_files(stop.clone())));

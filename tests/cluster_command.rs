@@ -168,6 +168,23 @@ on_each_store! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn command_works_with_a_key_of_the_scope() {
+    let scoped = "Gk2w-7nBq4-Rt9z-Yc6m";
+    let node = Program::start(&[("CHAT_AUTH__API_KEYS", &*format!("bot:publish+read:{scoped}"))]);
+    let key = [("CHAT_AUTH__ADMIN_KEY", scoped)];
+    let url = format!("http://{}", node.address);
+    until("the node knows who is present", async || {
+        call(node.address, "GET", "/rooms", json!(null)).await.0 == 200
+    })
+    .await;
+    printed(&run(&key, &["say", "ops", "hello", "--name", "bot", "--new"], &url, "").await);
+    let output = run(&key, &["kick", "ann"], &url, "").await;
+    let expected = "chatnode: the node answered 403 Forbidden: the key bot lacks the scope moderate, which this call needs: use \
+        another key, or add the scope in auth.api_keys\n";
+    assert_eq!((output.status.code(), said(&output)), (Some(1), expected));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_failure_says_what_to_do() {
     let node = Program::start(&[("CHAT_INTERNAL__PORT", "0")]);
     let operators = format!("http://{}", node.operators.unwrap());

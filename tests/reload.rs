@@ -10,6 +10,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
+use support::api::KEY;
 use support::authority::Authority;
 use support::client::Client;
 use support::cluster::{http, until};
@@ -132,6 +133,43 @@ async fn keys_of_jwts_are_taken_over() {
     reload(&node, "", READ, 3).await;
     assert!(!opens(old).await && opens(new).await);
     let log = node.stop();
+    assert!(!log.contains(old) && !log.contains(new), "{log}");
+}
+
+/// A key is replaced without a pause, and a broken file changes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_the_server_api_are_taken_over() {
+    let (old, new) = ("Xw7c-2mKq9-Rz4x-Lp8v", "Qe3n-8tVb1-Hj6y-Wd5s");
+    let mut node = Program::start(&[]);
+    let status = async |key: &str| {
+        let key = format!("Bearer {key}");
+        http(node.address, "GET", "/api/v1/rooms/ops/messages", &[("Authorization", &key)], "").await.0
+    };
+    assert_eq!((status(old).await, status(KEY).await), (401, 200));
+    let file = node.folder().join("shop.key");
+    std::fs::write(&file, new).unwrap();
+    reload(&node, &format!("CHAT_AUTH__API_KEYS=shop:read:{old}\n"), READ, 1).await;
+    assert_eq!((status(old).await, status(new).await), (200, 401));
+    let both = format!("CHAT_AUTH__API_KEYS=shop:read:{old},shop-2:read:file=shop.key\n");
+    reload(&node, &both, READ, 2).await;
+    assert_eq!((status(old).await, status(new).await), (200, 200));
+    // The keys of before stay as long as anything is wrong.
+    std::fs::write(&file, "short").unwrap();
+    reload(
+        &node,
+        "CHAT_AUTH__API_KEYS=shop-2:read:file=shop.key\n",
+        "can't use the changed keys of auth.api_keys",
+        1,
+    )
+    .await;
+    assert_eq!((status(old).await, status(new).await), (200, 200));
+    reload(&node, "CHAT_AUTH__API_KEYS=shop-2:reed:file=shop.key\n", REFUSED, 1).await;
+    assert_eq!((status(old).await, status(new).await), (200, 200));
+    std::fs::write(&file, new).unwrap();
+    reload(&node, "CHAT_AUTH__API_KEYS=shop-2:read:file=shop.key\n", READ, 4).await;
+    assert_eq!((status(old).await, status(new).await, status(KEY).await), (401, 200, 200));
+    let log = node.stop();
+    assert!(log.contains("changed=\"auth.api_keys\""), "{log}");
     assert!(!log.contains(old) && !log.contains(new), "{log}");
 }
 

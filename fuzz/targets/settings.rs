@@ -56,6 +56,8 @@ enum Line<'a> {
     Good(u8),
     /// A secret key, with something round it.
     AdminKey(&'a str, &'a str),
+    /// A secret entry of a list, with something after it.
+    ApiKey(&'a str),
     /// A secret URL, with something round it.
     RedisUrl(&'a str, &'a str),
     /// Anything.
@@ -90,6 +92,7 @@ impl Line<'_> {
             Line::AdminKey(before, after) => {
                 ("auth.admin_key", format!("{}{SECRET}{}", flat(before), flat(after)))
             }
+            Line::ApiKey(after) => ("auth.api_keys", format!("bot:read:{SECRET}{}", flat(after))),
             Line::RedisUrl(before, after) => ("redis.url", url(&flat(before), &flat(after))),
             Line::Raw(text) => return Err(text),
         })
@@ -185,13 +188,14 @@ fn names_its_setting(problem: &Problem) {
 /// What is printed, is taken again and comes to the same, secrets apart.
 fn good(loaded: &Loaded) {
     let mut wanted = shown(&loaded.config);
-    let is_secret = |line: &str| line.starts_with("admin_key = ") || line.starts_with("url = ");
+    let is_secret = |line: &str| ["admin_key = ", "api_keys = ", "url = "].iter().any(|key| line.starts_with(key));
     let printed: Vec<String> =
         loaded.to_string().lines().filter(|line| !is_secret(line)).map(str::to_owned).collect();
     let text = printed.join("\n");
     let again = resolve(Sources { file: Some((FILE.into(), text.clone())), ..Sources::default() });
     let again = again.unwrap_or_else(|refused| panic!("{refused}\n{text}"));
     wanted["auth"]["admin_key"] = Value::Null;
+    wanted["auth"]["api_keys"] = Value::Array(Vec::new());
     wanted["redis"]["url"] = Value::Null;
     assert_eq!(shown(&again.config), wanted, "{text}");
 }

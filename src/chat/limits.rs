@@ -59,8 +59,11 @@ impl TokenBucket {
         }
     }
 
-    /// Takes `cost`, unless the bucket is overdrawn: then returns after what time it is not any more.
-    pub(super) fn try_take(&mut self, cost: u32, now: Instant) -> Result<(), Duration> {
+    /// Takes `cost`, unless the bucket is overdrawn.
+    ///
+    /// # Errors
+    /// After this time, it is not overdrawn any more.
+    pub fn try_take(&mut self, cost: u32, now: Instant) -> Result<(), Duration> {
         let level = self.level_at(now);
         if level < 0.0 {
             return Err(Duration::from_secs_f64(-level / self.per_second));

@@ -19,9 +19,9 @@ use crate::telemetry;
 use crate::traces::{self, Settings};
 
 /// Not an error of the settings alone: other commands, such as `chatnode health`, need no key.
-const NO_KEY: &str = "auth.enabled is true, and auth.admin_key and auth.jwt are unset, so nobody could get a token: set \
-                      CHAT_AUTH__ADMIN_KEY to the same random key on every node (openssl rand -hex 32), set auth.jwt to accept \
-                      the tokens of your identity provider, or set auth.enabled to false";
+const NO_KEY: &str = "auth.enabled is true, auth.admin_key and auth.jwt are unset, and no key in auth.api_keys has the scope tokens, so \
+                      nobody could get a token: set CHAT_AUTH__ADMIN_KEY to the same random key on every node (openssl rand -hex \
+                      32), set auth.jwt to accept the tokens of your identity provider, or set auth.enabled to false";
 
 pub(super) fn run(flags: &Flags) -> ExitCode {
     let (changed, config) = match load(flags) {

@@ -35,6 +35,7 @@ impl Default for Auth {
         Self {
             enabled: false,
             admin_key: None,
+            api_keys: Vec::new(),
             token_ttl: Duration::from_secs(24 * 3600),
             deadline: Duration::from_secs(10),
             recheck_interval: Duration::from_secs(15),

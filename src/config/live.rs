@@ -10,7 +10,8 @@ use super::schema::flat;
 use super::{Config, Jwt, validate};
 
 /// What a running node takes over. Sizes of messages are not among them: clients were told them, and were answered by them.
-const TAKEN_OVER: [&str; 25] = [
+const TAKEN_OVER: [&str; 26] = [
+    "auth.api_keys",
     "auth.jwt.algorithms",
     "auth.jwt.audience",
     "auth.jwt.hmac_previous_secret",
@@ -95,6 +96,7 @@ fn taken_over(current: &Config, fresh: &Config) -> Config {
     next.server.allowed_hosts.clone_from(&fresh.server.allowed_hosts);
     next.server.allowed_origins.clone_from(&fresh.server.allowed_origins);
     next.log.filter.clone_from(&fresh.log.filter);
+    next.auth.api_keys.clone_from(&fresh.auth.api_keys);
     // The task that reads the keys of the start goes on.
     let jwks_url = current.auth.jwt.jwks_url.clone();
     next.auth.jwt = Jwt { jwks_url, ..fresh.auth.jwt.clone() };
@@ -116,8 +118,12 @@ fn differences(one: &Config, other: &Config) -> Vec<&'static str> {
         .collect();
     // There, their values are hidden.
     let text = |secret: &Option<SecretString>| secret.as_ref().map(|text| text.expose_secret().to_owned());
+    let texts = |config: &Config| -> Vec<String> {
+        config.auth.api_keys.iter().map(|entry| entry.expose_secret().to_owned()).collect()
+    };
     for (key, is_other) in [
         ("auth.admin_key", text(&one.auth.admin_key) != text(&other.auth.admin_key)),
+        ("auth.api_keys", texts(one) != texts(other)),
         ("auth.jwt.hmac_secret", text(&one.auth.jwt.hmac_secret) != text(&other.auth.jwt.hmac_secret)),
         (
             "auth.jwt.hmac_previous_secret",
@@ -162,7 +168,9 @@ mod tests {
                 Shape::Duration(..) => vec!["1700ms".into(), "17s".into(), "1h".into()],
                 Shape::Word(words) => words.iter().map(|&word| word.into()).collect(),
                 Shape::Networks => vec!["10.0.0.0/8".into()],
-                Shape::Texts => vec!["https://a.example".into(), "a.example".into()],
+                Shape::Texts => {
+                    vec!["https://a.example".into(), "a.example".into(), "a:read:0123456789abcdef".into()]
+                }
                 Shape::Text => vec!["redis://h".into(), "a".into(), "0123456789abcdefgh".into()],
                 Shape::Switch => vec!["true".into(), "false".into()],
             };
@@ -189,6 +197,15 @@ mod tests {
         let reload = Reload::new(&start, &start, &fresh).unwrap();
         assert_eq!((reload.changed, reload.kept), (vec!["limits.burst"], vec!["auth.admin_key"]));
         assert_eq!(reload.config.limits.burst, 7);
+    }
+
+    #[test]
+    fn changed_keys_of_the_server_api_are_taken_over() {
+        let keys = |key: &str| with(&[("CHAT_AUTH__API_KEYS", key)]);
+        let (start, fresh) = (keys("bot:read:a-long-random-key-1"), keys("bot:read:a-long-random-key-2"));
+        let reload = Reload::new(&start, &start, &fresh).unwrap();
+        assert_eq!((reload.changed, reload.kept), (vec!["auth.api_keys"], vec![]));
+        assert_eq!(reload.config.auth.api_keys[0].expose_secret(), fresh.auth.api_keys[0].expose_secret());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! its own settings their effect. Built once by the command, read by every layer.
 
 mod address_map;
+mod api_keys;
 mod args;
 mod defaults;
 mod dot_env;
@@ -27,10 +28,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 pub use address_map::AddressMap;
+pub use api_keys::{ADMIN_KEY_NAME, ApiKeyEntry, ApiKeySource, ApiScope, check_key};
 pub use args::Flags;
 pub use host::url_host;
 pub use jwt::Jwt;
@@ -86,7 +88,7 @@ impl Config {
 
     /// Whether users can get a token that this node accepts, if they need one.
     pub fn can_authenticate(&self) -> bool {
-        !self.auth.enabled || self.auth.admin_key.is_some() || self.auth.jwt.is_on()
+        !self.auth.enabled || self.auth.can_issue_tokens() || self.auth.jwt.is_on()
     }
 
     /// How many connections to the store the node has; the embedded store has none.
@@ -111,6 +113,9 @@ pub struct Auth {
     /// The key of the server API; if unset, the API is off.
     #[serde(serialize_with = "secret::hidden")]
     pub admin_key: Option<SecretString>,
+    /// Further keys of the server API: an [`ApiKeyEntry`] each.
+    #[serde(serialize_with = "secret::hidden_keys")]
+    pub api_keys: Vec<SecretString>,
     /// The lifetime of an issued token, if the request does not set another.
     #[serde(with = "humantime_serde")]
     pub token_ttl: Duration,
@@ -122,6 +127,20 @@ pub struct Auth {
     pub recheck_interval: Duration,
     /// Tokens of an identity provider.
     pub jwt: Jwt,
+}
+
+impl Auth {
+    /// Whether the server API is on.
+    pub fn has_api(&self) -> bool {
+        self.admin_key.is_some() || !self.api_keys.is_empty()
+    }
+
+    /// Whether a key of the server API may issue tokens.
+    fn can_issue_tokens(&self) -> bool {
+        let mut entries =
+            self.api_keys.iter().filter_map(|entry| ApiKeyEntry::parse(entry.expose_secret()).ok());
+        self.admin_key.is_some() || entries.any(|entry| ApiScope::Tokens.is_among(&entry.scopes))
+    }
 }
 
 /// This node.

@@ -35,6 +35,10 @@ impl Setting {
         Self { is_secret: true, ..Self::optional(key, Text) }
     }
 
+    const fn secrets(key: &'static str) -> Self {
+        Self { is_secret: true, ..Self::new(key, Texts) }
+    }
+
     /// The setting with this key.
     pub(super) fn find(key: &str) -> Option<&'static Self> {
         SETTINGS.iter().find(|setting| setting.key == key)
@@ -42,12 +46,13 @@ impl Setting {
 }
 
 /// Every setting. Bounds that depend on another setting are in `validate`.
-pub(super) static SETTINGS: [Setting; 91] = [
+pub(super) static SETTINGS: [Setting; 92] = [
     Setting::new("host", Text),
     Setting::new("port", Number(0, 65_535)),
     Setting::new("max_connections", Number(1, 10_000_000)),
     Setting::new("auth.enabled", Switch),
     Setting::secret("auth.admin_key"),
+    Setting::secrets("auth.api_keys"),
     Setting::new("auth.token_ttl", Duration("1s", "366days")),
     Setting::new("auth.deadline", Duration("10ms", "10m")),
     Setting::new("auth.recheck_interval", Duration("10ms", "1h")),
@@ -206,16 +211,20 @@ mod tests {
     fn schema_and_serialisation_hide_the_same_secrets() {
         let mut config = Config::default();
         config.auth.admin_key = Some(String::new().into());
+        config.auth.api_keys = vec![String::new().into()];
         config.auth.jwt.hmac_secret = Some(String::new().into());
         config.auth.jwt.hmac_previous_secret = Some(String::new().into());
         config.redis.url = Some(String::new().into());
         config.redis.password = Some(String::new().into());
         config.redis.sentinel_password = Some(String::new().into());
         let shown = flat(&config);
+        let is_hidden = |value: &Value| *value == "***" || value[0] == "***";
         let hidden: Vec<_> =
-            shown.iter().filter(|(_, value)| *value == "***").map(|(key, _)| key.as_str()).collect();
+            shown.iter().filter(|(_, value)| is_hidden(value)).map(|(key, _)| key.as_str()).collect();
         let secrets: Vec<_> = SETTINGS.iter().filter(|setting| setting.is_secret).map(|s| s.key).collect();
-        let secret = ["auth.admin_key", "auth.jwt.hmac_previous_secret", "auth.jwt.hmac_secret"].into_iter();
+        let secret =
+            ["auth.admin_key", "auth.api_keys", "auth.jwt.hmac_previous_secret", "auth.jwt.hmac_secret"]
+                .into_iter();
         assert_eq!(
             hidden,
             secret.chain(["redis.password", "redis.sentinel_password", "redis.url"]).collect::<Vec<_>>()

@@ -1,8 +1,10 @@
-//! Secrets in output. Owns the form of a key and of a URL with the secret part hidden; keeps no secret itself. Called
-//! where settings are serialised or printed.
+//! Secrets in output. Owns the form of a key, of an entry with a key and of a URL with the secret part hidden; keeps no secret itself.
+//! Called where settings are serialised or printed.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
+
+use super::api_keys::{ApiKeyEntry, ApiKeySource, ApiScope};
 
 /// Printed in place of a secret.
 const HIDDEN: &str = "***";
@@ -11,6 +13,25 @@ const HIDDEN: &str = "***";
 #[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
 pub(super) fn hidden<S: Serializer>(secret: &Option<SecretString>, to: S) -> Result<S::Ok, S::Error> {
     secret.as_ref().map(|_| HIDDEN).serialize(to)
+}
+
+/// Serialises keys of the server API without the keys themselves.
+pub(super) fn hidden_keys<S: Serializer>(entries: &[SecretString], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(entries.iter().map(|entry| without_key(entry.expose_secret())))
+}
+
+/// An entry of `auth.api_keys` without its key. What is no such entry is hidden completely: the key may be anywhere in it.
+fn without_key(entry: &str) -> String {
+    let Ok(ApiKeyEntry { name, scopes, per_second, source }) = ApiKeyEntry::parse(entry) else {
+        return HIDDEN.into();
+    };
+    let scopes: Vec<&str> = scopes.into_iter().map(ApiScope::as_str).collect();
+    let rate = per_second.map_or_else(String::new, |rate| format!("{rate}/s:"));
+    let key = match source {
+        ApiKeySource::Text(_) => HIDDEN.into(),
+        ApiKeySource::File(path) => format!("file={}", path.display()),
+    };
+    format!("{name}:{}:{rate}{key}", scopes.join("+"))
 }
 
 /// Serialises a URL with [`redacted`] credentials.
@@ -39,6 +60,20 @@ pub(super) fn redacted(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entry_is_shown_without_its_key() {
+        const KEY: &str = "Xw7c-2mKq9-Rz4x-Lp8v";
+        for (entry, shown) in [
+            (format!("shop : tokens + read : 20/s : {KEY}"), "shop:tokens+read:20/s:***"),
+            (format!("shop:tokens:{KEY}"), "shop:tokens:***"),
+            ("shop:tokens:file=/run/secrets/shop".into(), "shop:tokens:file=/run/secrets/shop"),
+            (format!("shop:{KEY}:tokens"), "***"),
+            (KEY.into(), "***"),
+        ] {
+            assert_eq!(without_key(&entry), shown);
+        }
+    }
 
     #[test]
     fn url_is_shown_without_its_credentials() {

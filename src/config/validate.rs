@@ -7,16 +7,14 @@ use std::net::IpAddr;
 use secrecy::ExposeSecret;
 use tracing_subscriber::EnvFilter;
 
+use super::api_keys::MIN_KEY_CHARACTERS;
 use super::findings::Findings;
 use super::host::{LISTEN_HOST, is_host, is_listen_host, url_host};
 use super::{
-    Auth, COMMON_CLIENT_BYTES, Config, Drain, History, Limits, Log, Node, RoomCreators, Server, jwt_rules,
-    redis_rules,
+    ApiKeyEntry, ApiKeySource, Auth, COMMON_CLIENT_BYTES, Config, Drain, History, Limits, Log, Node,
+    RoomCreators, Server, api_keys, jwt_rules, redis_rules,
 };
 use crate::protocol::{RoomName, RoomPattern};
-
-/// The minimum length of the key of the server API: nobody can guess 16 random characters over a network.
-const MIN_ADMIN_KEY: usize = 16;
 
 /// The range of [`Limits::burst`] where there is a rate: a request may cost five, so with less no `Enter` would ever
 /// pass.
@@ -34,6 +32,7 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
     let mut found = Findings::default();
     found.require("host", is_listen_host(&config.host), LISTEN_HOST);
     auth(&config.auth, &mut found);
+    api_keys::check(&config.auth.api_keys, &mut found);
     jwt_rules::check(&config.auth, &mut found);
     redis_rules::check(&config.redis, &config.limits, &mut found);
     node(&config.node, &mut found);
@@ -93,8 +92,8 @@ fn listed(entries: &[String], found: &mut Findings) {
 fn auth(auth: &Auth, found: &mut Findings) {
     if let Some(key) = &auth.admin_key {
         let key = key.expose_secret();
-        let long = key.chars().count() >= MIN_ADMIN_KEY;
-        found.require("auth.admin_key", long, format!("must have at least {MIN_ADMIN_KEY} characters"));
+        let long = key.chars().count() >= MIN_KEY_CHARACTERS;
+        found.require("auth.admin_key", long, format!("must have at least {MIN_KEY_CHARACTERS} characters"));
         // It is sent in an HTTP header.
         let visible = key.chars().all(|c| c.is_ascii_graphic());
         found.require("auth.admin_key", visible, "must consist of visible ASCII characters without spaces");
@@ -187,7 +186,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
             config.host
         ));
     }
-    if !config.auth.enabled && config.auth.admin_key.is_some() {
+    if !config.auth.enabled && config.auth.has_api() {
         warnings.push(
             "authentication is off, so no user has a role: private rooms that the server API makes are closed to all, and nobody \
              writes in rooms for announcements"
@@ -196,8 +195,8 @@ pub fn warnings(config: &Config) -> Vec<String> {
     }
     if !config.can_authenticate() {
         warnings.push(
-            "authentication is on, and both auth.admin_key and auth.jwt are unset: nobody could get a token, so a node does \
-             not start"
+            "authentication is on, auth.admin_key and auth.jwt are unset, and no key in auth.api_keys has the scope tokens: nobody \
+             could get a token, so a node does not start"
                 .into(),
         );
     }
@@ -213,6 +212,15 @@ pub fn warnings(config: &Config) -> Vec<String> {
         && is_example(key.expose_secret())
     {
         warnings.push("auth.admin_key is an example or a repeated character: anyone can guess it".into());
+    }
+    for entry in config.auth.api_keys.iter().filter_map(|text| ApiKeyEntry::parse(text.expose_secret()).ok())
+    {
+        if matches!(&entry.source, ApiKeySource::Text(key) if is_example(key.expose_secret())) {
+            warnings.push(format!(
+                "the key {} in auth.api_keys is an example or a repeated character: anyone can guess it",
+                entry.name
+            ));
+        }
     }
     if config.internal.port.is_none() && !is_loopback(&config.host) {
         warnings.push(
@@ -325,6 +333,13 @@ mod tests {
         config.auth.admin_key = Some("change-me-change-me".into());
         assert!(warnings(&config)[0].contains("example"));
         config.auth.admin_key = Some("8Jq2-mVd7-Rz4x-Kp9w".into());
+        assert_eq!(warnings(&config), Vec::<String>::new());
+        config.auth.admin_key = None;
+        config.auth.api_keys = vec!["bot:read:8Jq2-mVd7-Rz4x-Kp9w".into()];
+        assert!(warnings(&config)[0].contains("nobody could get a token"));
+        config.auth.api_keys = vec!["site:tokens:change-me-change-me".into()];
+        assert!(warnings(&config)[0].starts_with("the key site in auth.api_keys is an example"));
+        config.auth.api_keys = vec!["site:tokens:8Jq2-mVd7-Rz4x-Kp9w".into()];
         assert_eq!(warnings(&config), Vec::<String>::new());
         config.server.allowed_hosts.clear();
         assert!(warnings(&config)[0].contains("server.allowed_hosts"));

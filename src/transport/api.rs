@@ -1,29 +1,25 @@
-//! The server API, `/api/v1`, for the back end of a product. Owns its paths, the check of its key, and the calls about tokens, users
-//! and lists; the node does the work. Without a key in the settings, the API is off.
+//! The server API, `/api/v1`, for the back end of a product. Owns its paths with the scope that each needs, and the calls about tokens,
+//! users and lists; the node does the work. Without a key in the settings, the API is off.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{self, Next};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post};
+use axum::routing::{delete, get, patch, post, put};
 use axum::{Json, Router};
-use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::json;
-use subtle::ConstantTimeEq;
-use tokio::time::timeout;
 
+use super::api_access::{check_key, check_scope};
 use super::api_bans as bans;
 use super::api_call::{ApiError, Body, InPath, Params, bounded, room, user};
 use super::api_messages as messages;
 use super::api_rooms as rights;
-use super::handshake::bearer;
 use super::state::AppState;
-use crate::chat::RequestError;
+use crate::config::ApiScope;
 use crate::jwt::MAX_JTI_BYTES;
 use crate::protocol::{MAX_MEMBERS, Token};
 
@@ -55,57 +51,61 @@ struct NamesQuery {
     limit: Option<u32>,
 }
 
-/// All paths, behind the key.
-pub(super) fn routes(app: &Arc<AppState>) -> Router<Arc<AppState>> {
+type Routes = Router<Arc<AppState>>;
+
+/// All paths, behind the keys.
+pub(super) fn routes(app: &Arc<AppState>) -> Routes {
     // The limit for frames fits bodies too: both contain at most one message.
     let body_limit = app.node.config().limits.max_frame_bytes;
-    Router::new()
-        .route("/tokens", post(issue_token))
-        .route("/tokens/revoke", post(revoke_token))
-        .route("/users/{user}/tokens", delete(revoke_tokens_of))
-        .route("/users/{user}/disconnect", post(disconnect))
-        .route("/users/{user}/ban", get(bans::get).put(bans::put).delete(bans::delete))
-        .route("/users/{user}/messages", post(messages::send))
-        .route("/users/{user}/messages/{message_id}", patch(messages::edit).delete(messages::retract))
-        .route("/users/{user}/messages/{message_id}/reactions", post(messages::react))
-        .route("/rooms", get(rooms))
-        .route("/rooms/{room}", get(rights::get).put(rights::put))
-        .route("/rooms/{room}/moderation", post(rights::moderate))
-        .route("/rooms/{room}/members", get(members))
-        .route("/rooms/{room}/messages", get(messages::list).post(messages::send))
-        .route("/rooms/{room}/messages/{message_id}", patch(messages::edit).delete(messages::retract))
-        .route("/rooms/{room}/messages/{message_id}/reactions", post(messages::react))
-        .route("/nodes", get(nodes))
+    needing(ApiScope::Tokens, for_tokens())
+        .merge(needing(ApiScope::Publish, for_publishing()))
+        .merge(needing(ApiScope::Read, for_reading()))
+        .merge(needing(ApiScope::Moderate, for_moderating()))
+        .merge(needing(ApiScope::Admin, Router::new().route("/nodes", get(nodes))))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(body_limit))
         .layer(middleware::from_fn_with_state(app.clone(), check_key))
 }
 
-/// Compares the key in constant time, so that the time of a refusal reveals nothing about it.
-async fn check_key(
-    State(app): State<Arc<AppState>>,
-    headers: HeaderMap,
-    request: Request,
-    next: Next,
-) -> Response {
-    let config = app.node.config();
-    let Some(key) = &config.auth.admin_key else {
-        let message = "the server API is off: set auth.admin_key to turn it on";
-        return ApiError::new(StatusCode::NOT_FOUND, "forbidden", message).into_response();
-    };
-    let given = headers.get(AUTHORIZATION).and_then(bearer).unwrap_or_default();
-    if bool::from(given.as_bytes().ct_eq(key.expose_secret().as_bytes())) {
-        // Within this time, the body has to arrive and the store has to answer.
-        let deadline = config.server.handshake_timeout + config.limits.request_timeout;
-        return match timeout(deadline, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => ApiError::from(RequestError::timed_out()).into_response(),
-        };
-    }
-    metrics::counter!(crate::metrics::REJECTIONS, "scope" => "auth").increment(1);
-    let message = "send the key (auth.admin_key) as `Authorization: Bearer <key>`";
-    ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", message).into_response()
+/// These paths only for keys with the scope.
+fn needing(scope: ApiScope, routes: Routes) -> Routes {
+    routes.route_layer(middleware::from_fn_with_state(scope, check_scope))
+}
+
+fn for_tokens() -> Routes {
+    Router::new()
+        .route("/tokens", post(issue_token))
+        .route("/tokens/revoke", post(revoke_token))
+        .route("/users/{user}/tokens", delete(revoke_tokens_of))
+}
+
+fn for_publishing() -> Routes {
+    Router::new()
+        .route("/users/{user}/messages", post(messages::send))
+        .route("/users/{user}/messages/{message_id}", patch(messages::edit))
+        .route("/users/{user}/messages/{message_id}/reactions", post(messages::react))
+        .route("/rooms/{room}/messages", post(messages::send))
+        .route("/rooms/{room}/messages/{message_id}", patch(messages::edit))
+        .route("/rooms/{room}/messages/{message_id}/reactions", post(messages::react))
+}
+
+fn for_reading() -> Routes {
+    Router::new()
+        .route("/rooms", get(rooms))
+        .route("/rooms/{room}", get(rights::get))
+        .route("/rooms/{room}/members", get(members))
+        .route("/rooms/{room}/messages", get(messages::list))
+}
+
+fn for_moderating() -> Routes {
+    Router::new()
+        .route("/users/{user}/disconnect", post(disconnect))
+        .route("/users/{user}/ban", get(bans::get).put(bans::put).delete(bans::delete))
+        .route("/users/{user}/messages/{message_id}", delete(messages::retract))
+        .route("/rooms/{room}", put(rights::put))
+        .route("/rooms/{room}/moderation", post(rights::moderate))
+        .route("/rooms/{room}/messages/{message_id}", delete(messages::retract))
 }
 
 async fn no_such_path() -> ApiError {

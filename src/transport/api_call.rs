@@ -1,17 +1,20 @@
 //! How calls of the server API are read, and how they fail. Owns the extractors with errors in the format of the API, and the status
-//! of each error. Used by the handlers.
+//! of each error. Used by the handlers, and by the check of the key.
+
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query};
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::chat::RequestError;
 use crate::protocol::{Current, ErrorCode, NameError, RequestId, RoomName, UserName};
 
-/// An error of a call: `{"code", "message", "current"?}` with a status.
+/// An error of a call: `{"code", "message", "current"?, "retry_after_ms"?}` with a status.
 #[derive(Serialize)]
 pub(super) struct ApiError {
     #[serde(skip)]
@@ -20,15 +23,28 @@ pub(super) struct ApiError {
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     current: Option<Current>,
+    /// When the caller may try again, ms. With it, the answer has `Retry-After` too, in whole seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), current: None }
+        Self { status, code, message: message.into(), current: None, retry_after_ms: None }
     }
 
     pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::InvalidMessage.as_str(), message)
+    }
+
+    /// The caller may try again after this time.
+    pub(super) fn rate_limited(message: impl Into<String>, wait: Duration) -> Self {
+        let code = ErrorCode::RateLimited.as_str();
+        let retry_after_ms = u64::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX).max(1);
+        Self {
+            retry_after_ms: Some(retry_after_ms),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, message)
+        }
     }
 
     fn name(field: &str, error: &NameError) -> Self {
@@ -79,7 +95,8 @@ from_rejections!(JsonRejection, QueryRejection, PathRejection);
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(self)).into_response()
+        let retry_after = self.retry_after_ms.map(|ms| [(RETRY_AFTER, ms.div_ceil(1_000).to_string())]);
+        (self.status, retry_after, Json(self)).into_response()
     }
 }
 

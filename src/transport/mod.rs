@@ -5,8 +5,10 @@ mod address;
 mod address_counts;
 mod address_limit;
 mod api;
+mod api_access;
 mod api_bans;
 mod api_call;
+mod api_keys;
 mod api_messages;
 mod api_rooms;
 mod codec_io;
@@ -34,6 +36,7 @@ mod web;
 mod write_timeout;
 mod writer;
 
+pub use api_keys::ApiKeys;
 pub use listener::{HTTP_SOCKETS, ListenOptions, OPERATOR_SOCKETS, listen};
 pub use router::{internal, public};
 pub use state::AppState;

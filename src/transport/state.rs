@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::address_limit::AddressLimit;
+use super::api_keys::ApiKeys;
 use super::early_closes::EarlyCloses;
 use super::notices::Notices;
 use super::unfinished::UnfinishedBudget;
@@ -24,13 +25,15 @@ pub struct AppState {
     pub(super) is_draining: AtomicBool,
     pub(super) notices: Notices,
     pub(super) unfinished: Arc<UnfinishedBudget>,
+    pub(super) api_keys: ApiKeys,
     pub(super) metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
 
 impl AppState {
-    /// `metrics` renders the metrics page; `connections` tracks every connection's task.
+    /// `api_keys` are those of the settings; `metrics` renders the metrics page; `connections` tracks every connection's task.
     pub fn new(
         node: Arc<Node>,
+        api_keys: ApiKeys,
         connections: TaskTracker,
         metrics: Box<dyn Fn() -> String + Send + Sync>,
     ) -> Arc<Self> {
@@ -42,6 +45,7 @@ impl AppState {
             is_draining: AtomicBool::new(false),
             notices: Notices::default(),
             unfinished: UnfinishedBudget::new(config.limits.max_unfinished_bytes),
+            api_keys,
             metrics,
             node,
         })
@@ -55,6 +59,13 @@ impl AppState {
     /// Takes other settings over, of those that a running node can change.
     pub fn apply(&self, config: Config) {
         self.unfinished.set(config.limits.max_unfinished_bytes);
+        // The settings are checked, the files are not.
+        if let Err(error) = self.api_keys.reload(&config.auth) {
+            tracing::error!(
+                error,
+                "can't use the changed keys of auth.api_keys: the node keeps those that it has"
+            );
+        }
         self.node.apply(config);
     }
 

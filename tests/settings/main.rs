@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod api_keys;
 mod jwt;
 mod shipped_files;
 mod sources;

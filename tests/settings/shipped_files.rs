@@ -70,21 +70,27 @@ fn shipped_config_files_are_valid() {
     }
 }
 
-/// The certificates are read, so each example gets one of its own.
+/// The certificates and the keys are read, so each example gets its own.
 #[test]
-fn settings_in_the_handbook_are_valid() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    let blocks: Vec<&str> =
-        page.split("\n```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(blocks.len() >= 3, "{} examples", blocks.len());
+fn settings_in_the_guides_are_valid() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let pages =
+        ["operations.md", "settings.md"].map(|name| std::fs::read_to_string(folder.join(name)).unwrap());
+    let blocks: Vec<&str> = pages
+        .iter()
+        .flat_map(|page| page.split("\n```toml\n").skip(1))
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(blocks.len() >= 4, "{} examples", blocks.len());
     let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     for block in blocks {
-        let text = block.replace("/etc/letsencrypt/live/chat.example.com/", "");
+        let text = block.replace("/etc/letsencrypt/live/chat.example.com/", "").replace("/etc/chatnode/", "");
         let dir = WorkDir::new()
             .with("example.toml", &text)
             .with("fullchain.pem", &certificate.cert.pem())
-            .with("privkey.pem", &certificate.signing_key.serialize_pem());
+            .with("privkey.pem", &certificate.signing_key.serialize_pem())
+            .with("shop.key", "Xw7c-2mKq9-Rz4x-Lp8v\n")
+            .with("reports.key", "Qe3n-8tVb1-Hj6y-Wd5s\n");
         let output = dir.run(&[], &["config", "check", "--config", "example.toml"]);
         assert!(output.status.success(), "{block}{}", String::from_utf8_lossy(&output.stderr));
     }

@@ -284,13 +284,17 @@ fn check_refuses_access_to_redis_that_contradicts_itself() {
 fn output_never_contains_secrets() {
     const SECRET: &str = "Zq8-hush-hush-5Yw2";
     let url = format!("redis://user:{SECRET}@10.0.0.7:6379/1");
+    let keys = format!("shop:tokens+read:20/s:{SECRET}-1,bot:publish:{SECRET}-2");
     let good = [
         ("CHAT_AUTH__ADMIN_KEY", SECRET),
+        ("CHAT_AUTH__API_KEYS", keys.as_str()),
         ("CHAT_REDIS__URL", url.as_str()),
         ("CHAT_REDIS__PASSWORD", SECRET),
     ];
     let dir = WorkDir::new();
     dir.prints(&good, &[], "admin_key = \"***\" # CHAT_AUTH__ADMIN_KEY in the environment");
+    let printed = "api_keys = [\"shop:tokens+read:20/s:***\",\"bot:publish:***\"] # CHAT_AUTH__API_KEYS in the environment";
+    dir.prints(&good, &[], printed);
     dir.prints(&good, &[], "url = \"redis://***@10.0.0.7:6379/1\" # CHAT_REDIS__URL in the environment");
     dir.prints(&good, &[], "password = \"***\" # CHAT_REDIS__PASSWORD in the environment");
     let socket = format!("redis+unix:///run/r.sock?pass={SECRET}");
@@ -303,6 +307,13 @@ fn output_never_contains_secrets() {
     for (name, text) in [
         ("node.toml", toml("[auth]\nadmin_key = \"SECRET\n")),
         ("node.toml", toml("[auth]\nadmin_key = [\"SECRET\"]\n")),
+        ("node.toml", toml("[auth]\napi_keys = \"bot:read:SECRET\"\n")),
+        ("node.toml", toml("[auth]\napi_keys = [\"SECRET\"]\n")),
+        ("node.toml", toml("[auth]\napi_keys = [\"bot:SECRET:read\"]\n")),
+        ("node.toml", toml("[auth]\napi_keys = [\"SECRET:reed:bot\"]\n")),
+        ("node.toml", toml("[auth]\napi_keys = [\"bot:read:SECRET SECRET\"]\n")),
+        ("node.toml", toml("[auth]\napi_keys = [\"bot:read:SECRET\", \"shop:read:SECRET\"]\n")),
+        ("node.toml", toml("[auth]\napi_key = [\"bot:read:SECRET\"]\n")),
         ("node.toml", toml("[auth]\nadmin_kye = \"SECRET\"\n")),
         ("node.toml", toml("[auth]\nadmin_key = 'SECRET \u{20}'\n")),
         ("node.toml", toml("[redis]\nurl = 'SECRET'\n")),

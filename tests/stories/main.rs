@@ -6,6 +6,7 @@
 #[macro_use]
 mod support;
 
+mod api_keys;
 mod away;
 mod bans;
 mod blocks;
