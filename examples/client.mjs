@@ -2,17 +2,25 @@
 // of docs/clients.md that have the same `WebSocket`:
 //     const say = chat('ws://127.0.0.1:8080/ws', { sender_username: 'alice', room: 'lobby' }, console.log);
 //     say('hello');
+// With authentication on, a fourth argument gets tokens: an async function, for a token of this user or nothing if there is none.
 // What a client for daily use adds, such as an end to what stays unsent for 5 minutes: docs/clients.md.
-export function chat(url, who, show) {
+export function chat(url, who, show, getToken) {
 	let [socket, isIn, entered, pings, tries, since, seen, unsent] = [null, false, 0, 0, 0, {}, new Set(), new Map()];
+	let token;
 	// What was shown, for the server: a pong proves only that the browser, or the library, has it.
 	const received = () => since.Auth ?? { epoch: '', seq: 0 };
 	// Some libraries throw if the connection has just ended. What is not sent now is sent over the next one.
 	const ask = (message_type, id, body) =>
 		socket?.readyState === 1 &&
-		socket.send(JSON.stringify({ message_type, id, received: received(), message_body: { ...who, ...body } }));
+		socket.send(JSON.stringify({ message_type, id, token, received: received(), message_body: { ...who, ...body } }));
 	// One at a time, so that none overtakes another; a repeat keeps its id, so that it is stored once.
 	const next = () => isIn && unsent.size > 0 && ask('GroupChat', ...unsent.entries().next().value);
+
+	// A token serves, also for the next connections, until the node says that it is over.
+	function start() {
+		if (!getToken || token) return open();
+		getToken().then((fresh) => ((token = fresh) ? open() : show('-- signed out')), () => ended(4001, ''));
+	}
 
 	function open() {
 		const mine = (socket = new WebSocket(url));
@@ -31,8 +39,10 @@ export function chat(url, who, show) {
 		// Some libraries report a lost connection as 1000, and codes that they do not know as 1002. It may still be our fault.
 		if (isIn && !told && [1000, 1002].includes(code)) tries = Math.max(tries, 3);
 		[socket, isIn] = [null, false];
-		if (!told && [1003, 1007, 1008, 1009, 4001, 4003].includes(code)) return show(`-- closed: ${code} ${reason}`);
-		setTimeout(open, Number(told?.[1] ?? 0) + Math.random() * Math.min(20_000, 1000 * 2 ** tries++));
+		if (code === 4001) token = undefined;
+		const isFinal = code === 4001 ? !getToken : [1003, 1007, 1008, 1009, 4003].includes(code);
+		if (!told && isFinal) return show(`-- closed: ${code} ${reason}`);
+		setTimeout(start, Number(told?.[1] ?? 0) + Math.random() * Math.min(20_000, 1000 * 2 ** tries++));
 	}
 
 	// Without waiting for the answer of a node that may be gone.
@@ -48,9 +58,12 @@ export function chat(url, who, show) {
 			since[type === 'GroupChat' ? 'Enter' : 'Auth'] = position;
 			if (seen.add(body.message_id).size > 5_000) seen.delete(seen.values().next().value);
 		}
+		// Over the same connection, which goes on. If it fails, the end of the old token leads to the next attempt.
+		if (type === 'TokenExpiring') getToken?.().then((fresh) => (token = fresh ?? token) && ask('Ping'), () => {});
 		const failed = type === 'Error' && id, wait = body.retry_after_ms ?? (/^(internal|not_in_room)$/.test(body.code) && 5000);
 		if (/Gap|Error/.test(type) || body.recovered === false) show(`-- ${body.message ?? 'messages may be missing here'}`);
 		if (failed && wait) return leave(4000, `retry_after_ms=${wait}`);
+		if (failed && getToken && body.code === 'unauthorized') return leave(4001, body.code);
 		if (failed && !isIn) return leave(4003, body.code);
 		if (id === 'Enter') [isIn, entered, since.Enter] = [true, performance.now(), since.Enter ?? position];
 		if (id === 'Enter') tell(Math.min(20_000, body.idle_timeout_ms / 2 || 20_000));
@@ -64,7 +77,7 @@ export function chat(url, who, show) {
 		pings.unref?.();
 	}
 
-	open();
+	start();
 	// Not `crypto.randomUUID`, which browsers have only with https and on localhost.
 	const newId = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
 	return (content) => unsent.set(newId(), { content }).size === 1 && next();

@@ -74,6 +74,46 @@ async fn stops_when_the_token_expires(start: impl AsyncFnOnce(&str) -> Example) 
     assert_eq!(balancer.forwarded(), before);
 }
 
+/// A token that is not valid, then one that is about to end, one that is taken back, and a last one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_in_javascript_renews_its_token() {
+    let cluster = Cluster::start_with(Kind::Embedded, 1, with_tokens).await;
+    let issue = async |seconds: u64| {
+        let request = json!({ "username": "alice", "ttl_seconds": seconds });
+        let (status, issued) = cluster.call(0, "POST", "/tokens", request).await;
+        assert_eq!(status, 201, "{issued}");
+        issued["token"].as_str().unwrap().to_owned()
+    };
+    let (ending, next, last) = (issue(64).await, issue(600).await, issue(600).await);
+    let header = [("authorization", format!("Bearer {ending}"))];
+    let mut other_device = Client::connect_with(cluster.address(0), "alice", &header).await.unwrap();
+    other_device.ok("Auth", json!({})).await;
+    let tokens = ["0193a1c2-7d3e-4c51-9a53-2f1f0f6a9b10", &ending, &next, &last];
+    let mut alice = Example::node_with_tokens(&format!("ws://{}/ws", cluster.address(0)), &tokens);
+    let says = async |alice: &mut Example, text: &str| {
+        alice.say(text).await;
+        let shown = format!("alice: {text}");
+        alice.shows("what she said", |lines| lines.last() == Some(&shown)).await;
+    };
+    let asked = |left: usize| format!("-- asked for a token of {left}");
+    says(&mut alice, "before").await;
+    // Four seconds later, a minute before its end.
+    alice.shows("that the token was renewed", |lines| lines.contains(&asked(2))).await;
+    // The node handles the requests of a connection in order, so by now it has the new token.
+    says(&mut alice, "between").await;
+    cluster.revoke(0, &ending).await;
+    assert_eq!(other_device.closed().await.0, 4001);
+    says(&mut alice, "after").await;
+    let shown = alice.shown().await;
+    assert!(!shown.contains(&asked(1)), "{shown:?}");
+    cluster.revoke(0, &next).await;
+    alice.shows("that she comes back", |lines| lines.contains(&asked(1))).await;
+    says(&mut alice, "again").await;
+    cluster.revoke(0, &last).await;
+    let shown = alice.shows("the end", |lines| lines.last().unwrap() == "-- signed out").await;
+    assert_eq!(shown.iter().filter(|line| line.contains("asked for")).count(), 5, "{shown:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_in_javascript_comes_back_in_chromium() {
     comes_back_after_every_end(Example::javascript).await;

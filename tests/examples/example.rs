@@ -90,6 +90,24 @@ impl Example {
         Self::process(command)
     }
 
+    /// In Node, with tokens that it takes one after the other. Prints a line for each.
+    pub fn node_with_tokens(url: &str, tokens: &[&str]) -> Self {
+        const PROGRAM: &str = "import { createInterface } from 'node:readline';
+            const [, path, url, ...tokens] = process.argv;
+            const { chat } = await import(path);
+            const getToken = async () => {
+                console.log(`-- asked for a token of ${tokens.length}`);
+                return tokens.shift();
+            };
+            const say = chat(url, { sender_username: 'alice', room: 'ops' }, console.log, getToken);
+            createInterface({ input: process.stdin }).on('line', say);";
+        let client = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/client.mjs");
+        let mut command = Command::new("node");
+        command.args(["--experimental-websocket", "--input-type=module", "-e", PROGRAM, "--", client, url]);
+        command.args(tokens);
+        Self::process(command)
+    }
+
     fn process(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
