@@ -1,4 +1,5 @@
-//! The clients in `examples/` against real nodes: connections break, answers are lost, and each message comes once.
+//! The clients in `examples/` against real nodes: connections break, answers are lost, and each message comes once. And the web site
+//! with a chat in `examples/embedding/`.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 #[path = "../support/mod.rs"]
@@ -17,7 +18,14 @@ mod engine;
 #[allow(dead_code, reason = "its `main` is not called")]
 mod client;
 
+#[path = "../../examples/embedding/main.rs"]
+#[allow(dead_code, reason = "its `main` is not called")]
+mod rust_site;
+
+mod embedding;
 mod ends;
 mod example;
+mod guide;
 mod silence;
+mod site;
 mod stories;

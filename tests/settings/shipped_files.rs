@@ -74,14 +74,14 @@ fn shipped_config_files_are_valid() {
 #[test]
 fn settings_in_the_guides_are_valid() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-    let pages =
-        ["operations.md", "settings.md"].map(|name| std::fs::read_to_string(folder.join(name)).unwrap());
+    let pages = ["operations.md", "embedding.md", "settings.md"]
+        .map(|name| std::fs::read_to_string(folder.join(name)).unwrap());
     let blocks: Vec<&str> = pages
         .iter()
         .flat_map(|page| page.split("\n```toml\n").skip(1))
         .map(|rest| rest.split("```").next().unwrap())
         .collect();
-    assert!(blocks.len() >= 4, "{} examples", blocks.len());
+    assert!(blocks.len() >= 6, "{} examples", blocks.len());
     let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     for block in blocks {
         let text = block.replace("/etc/letsencrypt/live/chat.example.com/", "").replace("/etc/chatnode/", "");
@@ -89,8 +89,10 @@ fn settings_in_the_guides_are_valid() {
             .with("example.toml", &text)
             .with("fullchain.pem", &certificate.cert.pem())
             .with("privkey.pem", &certificate.signing_key.serialize_pem())
+            .with("site.key", "Tn5r-3wXc8-Gk1z-Vb6y\n")
             .with("shop.key", "Xw7c-2mKq9-Rz4x-Lp8v\n")
-            .with("reports.key", "Qe3n-8tVb1-Hj6y-Wd5s\n");
+            .with("reports.key", "Qe3n-8tVb1-Hj6y-Wd5s\n")
+            .with("jwt.secret", "kQ3v-9tLw-8XzR-2mNb-5pYc-7sHd-4f\n");
         let output = dir.run(&[], &["config", "check", "--config", "example.toml"]);
         assert!(output.status.success(), "{block}{}", String::from_utf8_lossy(&output.stderr));
     }
