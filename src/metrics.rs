@@ -71,6 +71,8 @@ pub const REDIS_REDIRECTS: &str = "chat_redis_redirects_total";
 pub const REJECTIONS: &str = "chat_rejections_total";
 /// Calls of the server API, by `key` (the name in the settings, at most 65) and `result` ([`API_RESULTS`]).
 pub const API_CALLS: &str = "chat_api_calls_total";
+/// Questions about the rate of a user that the store did not answer in time: the limit did not hold for a second.
+pub const USER_RATE_UNANSWERED: &str = "chat_user_rate_unanswered_total";
 /// Checks of JWTs, by `result` ([`JWT_RESULTS`]): each token once for each connection.
 pub const JWT_CHECKS: &str = "chat_jwt_checks_total";
 /// Reads of the keys of the identity provider, by `result` ([`JWKS_FETCH_RESULTS`]).
@@ -224,6 +226,10 @@ pub fn register() {
     describe_counter!(PUBLISH_REPLICAS_SHORT, "Publishes that too few replicas had in time.");
     describe_counter!(REJECTIONS, "Rejected requests and connections, by scope.");
     describe_counter!(API_CALLS, "Calls of the server API, by name of the key and result.");
+    describe_counter!(
+        USER_RATE_UNANSWERED,
+        "Questions about the rate of a user that the store did not answer in time."
+    );
     describe_counter!(JWT_CHECKS, "Checks of JWTs, by result.");
     describe_counter!(JWKS_FETCHES, "Reads of the keys of the identity provider, by result.");
     describe_gauge!(
@@ -278,6 +284,7 @@ pub fn register() {
         PUBLISH_REPLICAS_SHORT,
         REDIS_TOPOLOGY_CHANGES,
         TRACE_SPANS_EXPORTED,
+        USER_RATE_UNANSWERED,
     ] {
         counter!(name).absolute(0);
     }

@@ -11,6 +11,8 @@ mod changes;
 mod life;
 #[path = "backend/logs.rs"]
 mod logs;
+#[path = "backend/rates.rs"]
+mod rates;
 #[path = "backend/rights.rs"]
 mod rights;
 #[path = "backend/stores.rs"]
@@ -138,6 +140,11 @@ for_each_backend! {
         page_limits_leave_at_least_one_entry,
         tops_returns_the_top_of_each_log,
         topics_with_similar_names_have_separate_logs;
+    rates:
+        nodes_share_the_rate_of_a_user,
+        requests_that_are_owed_are_charged_in_any_case,
+        nothing_is_given_back_beyond_the_burst,
+        users_and_addresses_have_rates_of_their_own;
     rights:
         private_room_takes_messages_of_members_only,
         token_grants_writing_without_a_role,

@@ -1,4 +1,4 @@
-//! State that all nodes share: logs, channels, presence, tokens and markers. Owns the traits of the stores and their two
+//! State that all nodes share: logs, channels, presence, tokens, markers and rates. Owns the traits of the stores and their two
 //! implementations, in topics and bytes; knows no chat rules. `server` connects the backend, `chat` uses the traits.
 
 mod body;
@@ -14,6 +14,7 @@ mod markers;
 pub mod memory;
 mod owner;
 mod presence;
+mod rates;
 pub mod redis;
 mod rights;
 mod tokens;
@@ -32,9 +33,10 @@ pub use connect::connect;
 pub use error::BackendError;
 pub use markers::{MAX_READ_MARKERS, Markers, Move};
 pub use memory::Embedded;
-pub use owner::Owner;
+pub use owner::{Owner, Payer};
 use presence::{CLAIM_DURATION, STALE_MEMBERS_PER_PAGE};
 pub use presence::{Incarnation, Lease, LostRooms, MembersPage, NodeInfo, Presence, RoomSize, RoomsPage};
+pub use rates::{LeaseRequest, Rate, RateLease, Rates};
 pub use redis::ConnectError;
 pub use rights::{Asker, FOREVER, RightsRefusal, RightsUpdate, RoomClaim, RoomUsers, UserRights, UserState};
 pub use tokens::{SignedToken, TokenHash, TokenLookup, TokenRecord, Tokens};
@@ -50,4 +52,6 @@ pub struct Backend {
     pub tokens: Arc<dyn Tokens>,
     /// Cursors and read markers.
     pub markers: Arc<dyn Markers>,
+    /// How fast users store.
+    pub rates: Arc<dyn Rates>,
 }

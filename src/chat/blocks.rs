@@ -23,9 +23,9 @@ impl Node {
         (user, target): (&UserName, &UserName),
         on: bool,
     ) -> Result<Stored, RequestError> {
-        let &Caller { ref asker, by, client_id, owner, message_id } = caller;
+        let &Caller { ref asker, by, client_id, payer, message_id } = caller;
         let (to, asker) = (Topic::User(user.clone()), asker.clone());
-        let from = RightsSubmission { room: None, by, to, asker, client_id, owner, message_id };
+        let from = RightsSubmission { room: None, by, to, asker, client_id, payer, message_id };
         let action = if on { Action::Ban } else { Action::Unban };
         let update = RightsUpdate::User { action, user: target.clone(), role: None, until: None };
         let entry = RightsEntry::Block { target_username: target, on };

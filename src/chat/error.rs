@@ -182,6 +182,13 @@ impl RequestError {
         Self::rate_limited(message, retry_after)
     }
 
+    /// The user, or with authentication off the address, has sent too much over all connections: nothing was stored.
+    pub(super) fn sends_too_much(retry_after: std::time::Duration) -> Self {
+        let message = "you have sent too much in a short time, over all your connections together; this message was not stored; try \
+                       again later";
+        Self::rate_limited(message, retry_after)
+    }
+
     /// This token was not looked up: too many others of the same address were not valid.
     pub(super) fn too_many_failed_tokens(retry_after: std::time::Duration) -> Self {
         Self::rate_limited(

@@ -35,6 +35,7 @@ mod older_replay;
 mod outbox;
 mod presence;
 mod publisher;
+mod rate_share;
 mod read_slots;
 mod reading;
 mod recovery;
@@ -59,6 +60,7 @@ mod topic_member;
 mod topic_rights;
 mod topic_worker;
 mod unread;
+mod user_rate;
 
 pub use crate::backend::Asker;
 pub use activity::ClientKind;

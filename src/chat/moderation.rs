@@ -4,7 +4,7 @@
 use super::error::RequestError;
 use super::node::Node;
 use super::publisher::{NewChange, Submission};
-use crate::backend::{Asker, BackendError, Broker, ChangeRefusal, Entry, Owner, PageLimit, Range, Stored};
+use crate::backend::{Asker, BackendError, Broker, ChangeRefusal, Entry, PageLimit, Payer, Range, Stored};
 use crate::protocol::stored::{self, Moderation};
 use crate::protocol::{MessageId, Topic, UserName};
 
@@ -21,7 +21,7 @@ pub struct ModeratedRetraction<'a> {
     /// The `id` of the call. Without it, nothing is recognised as a repeat.
     pub client_id: Option<&'a str>,
     /// Whom it is charged to.
-    pub owner: Option<Owner>,
+    pub payer: Option<&'a Payer>,
     /// The id of the new entry.
     pub message_id: MessageId,
     /// Whose rights count.
@@ -34,7 +34,7 @@ impl Node {
     /// # Errors
     /// The log does not hold the message, or it was taken back before.
     pub async fn moderate(&self, retraction: &ModeratedRetraction<'_>) -> Result<Stored, RequestError> {
-        let &ModeratedRetraction { log, target, by, reason, client_id, owner, message_id, asker } =
+        let &ModeratedRetraction { log, target, by, reason, client_id, payer, message_id, asker } =
             retraction;
         let entry = find(&*self.backend.broker, log, target).await?;
         let Some((author, to)) = entry.and_then(|entry| stored::written(&entry.body)) else {
@@ -42,7 +42,7 @@ impl Node {
         };
         let moderated = by != Some(&author);
         let moderation = Moderation { moderated, moderator: by.filter(|_| moderated) };
-        let from = Submission { sender: &author, to: &to, client_id, owner, message_id, asker };
+        let from = Submission { sender: &author, to: &to, client_id, payer, message_id, asker };
         self.change(&from, target, NewChange::Retract { reason, moderation }).await
     }
 }

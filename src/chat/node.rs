@@ -33,7 +33,6 @@ use super::replay::Replay;
 use super::room_rules::RoomRules;
 use super::seats::NoPlace;
 use super::sent_markers::SentMarkers;
-use super::storage_rate::StorageRate;
 use super::token_check::TokenCheck;
 use super::topic_worker::TopicWorker;
 use super::unread::UnreadReader;
@@ -119,11 +118,7 @@ impl Node {
             lease_health,
             cursors: PrivateCursors::new(backend.markers.clone()),
             sent,
-            publisher: Publisher::new(
-                backend.broker.clone(),
-                StorageRate::new(config.limits.storage_rate(), config.limits.stored_bytes_burst),
-                config.limits.delivery_bytes(),
-            ),
+            publisher: Publisher::new(&backend, &config.limits),
             attachments: AttachmentRules::new(&config.messages.attachment_hosts),
             connections: Connections::new(config.max_connections),
             admin: Admin::new(backend.clone(), &config.auth, jwt.clone()),
@@ -180,7 +175,7 @@ impl Node {
 
     /// Takes other settings over, of those that a running node can change.
     pub fn apply(&self, config: Config) {
-        self.publisher.set_storage_rate(config.limits.storage_rate(), config.limits.stored_bytes_burst);
+        self.publisher.set_rates(&config.limits);
         // The settings are checked, the files are not.
         if let Err(error) = self.jwt.reload(&config.auth.jwt) {
             tracing::error!(

@@ -10,10 +10,12 @@ use tokio::time::Instant;
 use super::counters::{EntryKind, PublishCounters, Publishing};
 use super::error::RequestError;
 use super::storage_rate::StorageRate;
+use super::user_rate::UserRate;
 use crate::backend::{
-    Asker, BackendError, Broker, Change, ChangeKind, Links, NewEntry, Owner, Publish, RightsUpdate, Stored,
-    unix_ms,
+    Asker, Backend, BackendError, Broker, Change, ChangeKind, Links, NewEntry, Owner, Payer, Publish, Rate,
+    RightsUpdate, Stored, unix_ms,
 };
+use crate::config::Limits;
 use crate::protocol::encode::{self, ChatBody, SPARE_BYTES};
 use crate::protocol::events::Target;
 use crate::protocol::requests::ChangeAck;
@@ -31,7 +33,7 @@ pub struct Submission<'a> {
     /// The `id` of the request. Without it, nothing is recognised as a repeat.
     pub client_id: Option<&'a str>,
     /// Whom it is charged to: the limits of single users apply only then.
-    pub owner: Option<Owner>,
+    pub payer: Option<&'a Payer>,
     /// The id of the new entry. A repeat of a stored one does not get it.
     pub message_id: MessageId,
     /// Whose rights count in a room.
@@ -51,7 +53,7 @@ pub(super) struct RightsSubmission<'a> {
     /// The `id` of the request. Without it, nothing is recognised as a repeat.
     pub(super) client_id: Option<&'a str>,
     /// Whom it is charged to.
-    pub(super) owner: Option<Owner>,
+    pub(super) payer: Option<&'a Payer>,
     /// The id of the new entry.
     pub(super) message_id: MessageId,
 }
@@ -107,25 +109,34 @@ enum StoreError {
 pub(super) struct Publisher {
     broker: Arc<dyn Broker>,
     rate: StorageRate,
+    user_rate: Arc<UserRate>,
     counters: PublishCounters,
     /// The maximum size of a frame's payload.
     max_bytes: usize,
 }
 
 impl Publisher {
-    pub(super) fn new(broker: Arc<dyn Broker>, rate: StorageRate, max_bytes: usize) -> Self {
-        Self { broker, rate, counters: PublishCounters::new(), max_bytes }
+    /// With the limits of single users, and the maximum size of a frame.
+    pub(super) fn new(backend: &Backend, limits: &Limits) -> Self {
+        Self {
+            broker: backend.broker.clone(),
+            rate: StorageRate::new(limits.storage_rate(), limits.stored_bytes_burst),
+            user_rate: Arc::new(UserRate::new(backend.rates.clone(), user_rate(limits))),
+            counters: PublishCounters::new(),
+            max_bytes: limits.delivery_bytes(),
+        }
     }
 
-    /// From now on, owners may store so many bytes per second and at once.
-    pub(super) fn set_storage_rate(&self, per_second: u32, burst: u32) {
-        self.rate.set(per_second, burst);
+    /// From now on, these limits of single users hold.
+    pub(super) fn set_rates(&self, limits: &Limits) {
+        self.rate.set(limits.storage_rate(), limits.stored_bytes_burst);
+        self.user_rate.set(user_rate(limits));
     }
 
     /// Stores and publishes a message. This is the only place in the cluster where its body is encoded. One round trip.
     ///
     /// # Errors
-    /// Besides those of the broker: the owner, if there is one, has stored too much lately; or the frame of the message would
+    /// Besides those of the broker: who pays, if anyone does, has sent or stored too much lately; or the frame of the message would
     /// be too large. If it is stored already, it is acknowledged, and completed, whatever its size.
     pub(super) async fn publish(
         &self,
@@ -232,13 +243,13 @@ impl Publisher {
         entry: RightsEntry<'_>,
         update: Option<RightsUpdate>,
     ) -> Result<Stored, RequestError> {
-        let &RightsSubmission { room, by, ref to, ref asker, client_id, owner, message_id } = from;
+        let &RightsSubmission { room, by, ref to, ref asker, client_id, payer, message_id } = from;
         let sent_at = unix_ms();
         let body = RightsBody { sender_username: by, room, entry, message_id, client_id, sent_at }.encode();
         // The name is part of what tells repeats apart only.
         let nobody = UserName::parse("-").expect("a dash is a name");
         let sender = by.unwrap_or(&nobody);
-        let from = Submission { sender, to, client_id, owner, message_id, asker };
+        let from = Submission { sender, to, client_id, payer, message_id, asker };
         let entry = update.map_or(NewEntry::Note, NewEntry::Rights);
         let stored = self.store(&from, by, sent_at, body, entry).await;
         stored.map_err(|error| match error {
@@ -261,7 +272,7 @@ impl Publisher {
         body: Bytes,
         entry: NewEntry,
     ) -> Result<Stored, StoreError> {
-        let &Submission { sender, to, client_id, owner, message_id, asker } = from;
+        let &Submission { sender, to, client_id, payer, message_id, asker } = from;
         let topics = match to {
             Topic::Room(room) => vec![Topic::Room(room.clone())],
             Topic::User(target) if target == sender || entry == NewEntry::Note => {
@@ -280,6 +291,14 @@ impl Publisher {
         if is_repeat_only && dedupe_key.is_none() {
             publishing.end(Err(&BackendError::NotARepeat));
             return Err(StoreError::TooLarge(bytes));
+        }
+        let owner = payer.map(Owner::from);
+        // It counts whether or not the store will accept it, since it costs the store the same.
+        if let (Some(payer), Some(owner)) = (payer, owner)
+            && let Err(retry_after) = self.user_rate.take(payer, owner).await
+        {
+            publishing.end(Err(&BackendError::OverShare(retry_after)));
+            return Err(StoreError::Other(RequestError::sends_too_much(retry_after)));
         }
         let cost = StorageRate::cost(body.len(), topics.len());
         if let Some(owner) = owner
@@ -310,6 +329,12 @@ impl Publisher {
             error => StoreError::Other(error.into()),
         })
     }
+}
+
+/// The limit of requests of one user, if there is one.
+fn user_rate(limits: &Limits) -> Option<Rate> {
+    let (per_second, burst) = limits.user_rate();
+    (per_second > 0).then_some(Rate { per_second, burst })
 }
 
 /// What the store counts. In a private conversation, no mention is counted: each message counts.

@@ -7,7 +7,7 @@ use super::error::RequestError;
 use super::node::Node;
 use super::publisher::RightsSubmission;
 use crate::backend::{
-    Asker, FOREVER, Owner, PageLimit, Range, RightsUpdate, RoomClaim, RoomUsers, Stored, UserState, unix_ms,
+    Asker, FOREVER, PageLimit, Payer, Range, RightsUpdate, RoomClaim, RoomUsers, Stored, UserState, unix_ms,
 };
 use crate::config::RoomCreators;
 use crate::protocol::requests::RightsAck;
@@ -26,7 +26,7 @@ pub struct Caller<'a> {
     /// The `id` of the request. Without it, nothing is recognised as a repeat.
     pub client_id: Option<&'a str>,
     /// Whom the entry is charged to.
-    pub owner: Option<Owner>,
+    pub payer: Option<&'a Payer>,
     /// The id of the new entry.
     pub message_id: MessageId,
 }
@@ -242,7 +242,7 @@ impl Node {
     ) -> Result<(), RequestError> {
         let asker = Asker::User(user.clone(), Grant::default());
         let (by, message_id) = (Some(user), MessageId::generate());
-        let caller = Caller { asker, by, client_id: None, owner: None, message_id };
+        let caller = Caller { asker, by, client_id: None, payer: None, message_id };
         let (action, role) = (Action::Role, Some(Role::Member));
         let entry =
             RightsEntry::Moderation { action, target_username: user, role, until: None, reason: None };
@@ -252,8 +252,8 @@ impl Node {
 }
 
 fn submission<'a>(room: &'a RoomName, caller: &Caller<'a>) -> RightsSubmission<'a> {
-    let &Caller { ref asker, by, client_id, owner, message_id } = caller;
+    let &Caller { ref asker, by, client_id, payer, message_id } = caller;
     let (to, asker) = (Topic::Room(room.clone()), asker.clone());
     let room = Some(room);
-    RightsSubmission { room, by, to, asker, client_id, owner, message_id }
+    RightsSubmission { room, by, to, asker, client_id, payer, message_id }
 }

@@ -112,6 +112,8 @@ impl Default for Limits {
         Self {
             messages_per_second: 50,
             burst: 100,
+            user_messages_per_second: None,
+            user_burst: None,
             stored_bytes_per_second: None,
             stored_bytes_burst: 16 << 20,
             max_content_bytes: 16_384,

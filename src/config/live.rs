@@ -10,7 +10,7 @@ use super::schema::flat;
 use super::{Config, Jwt, validate};
 
 /// What a running node takes over. Sizes of messages are not among them: clients were told them, and were answered by them.
-const TAKEN_OVER: [&str; 26] = [
+const TAKEN_OVER: [&str; 28] = [
     "auth.api_keys",
     "auth.jwt.algorithms",
     "auth.jwt.audience",
@@ -33,6 +33,8 @@ const TAKEN_OVER: [&str; 26] = [
     "limits.request_timeout",
     "limits.stored_bytes_burst",
     "limits.stored_bytes_per_second",
+    "limits.user_burst",
+    "limits.user_messages_per_second",
     "limits.write_timeout",
     "log.filter",
     "server.allowed_hosts",

@@ -219,6 +219,9 @@ pub struct History {
 /// What common client libraries take as one message: Go's coder/websocket closes the connection above it.
 const COMMON_CLIENT_BYTES: usize = 32 << 10;
 
+/// Connections of one user that may all be at their own limit at the same time: a phone, a tablet, a browser and a program.
+const DEVICES: u32 = 4;
+
 /// Limits for clients.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -227,6 +230,11 @@ pub struct Limits {
     pub messages_per_second: u32,
     /// How many requests may arrive at once.
     pub burst: u32,
+    /// Requests that store something, per second and user (with authentication off: address), over all connections and nodes; 0
+    /// means no limit. See [`Limits::user_rate`].
+    pub user_messages_per_second: Option<u32>,
+    /// How many of them one user may send at once after a pause. See [`Limits::user_rate`].
+    pub user_burst: Option<u32>,
     /// Estimated bytes that one user (with authentication off: one address) may store per second through one node; 0 means no
     /// limit, and no share of the embedded store. See [`Limits::storage_rate`].
     pub stored_bytes_per_second: Option<u32>,
@@ -260,6 +268,14 @@ impl Limits {
     pub fn storage_rate(&self) -> u32 {
         let unset = if self.messages_per_second == 0 { 0 } else { 256 << 10 };
         self.stored_bytes_per_second.unwrap_or(unset)
+    }
+
+    /// The effective `user_messages_per_second` and `user_burst`. Unset, they allow what a user with a few devices could do at
+    /// most, each at its own limit.
+    pub fn user_rate(&self) -> (u32, u32) {
+        let of_devices = |one: u32| one.saturating_mul(DEVICES);
+        let per_second = self.user_messages_per_second.unwrap_or(of_devices(self.messages_per_second));
+        (per_second, self.user_burst.unwrap_or(of_devices(self.burst)).max(1))
     }
 
     /// The effective `max_delivery_bytes`. Unset, a text of the maximum size fits even if JSON makes it somewhat longer.

@@ -46,7 +46,7 @@ impl Setting {
 }
 
 /// Every setting. Bounds that depend on another setting are in `validate`.
-pub(super) static SETTINGS: [Setting; 92] = [
+pub(super) static SETTINGS: [Setting; 94] = [
     Setting::new("host", Text),
     Setting::new("port", Number(0, 65_535)),
     Setting::new("max_connections", Number(1, 10_000_000)),
@@ -111,6 +111,8 @@ pub(super) static SETTINGS: [Setting; 92] = [
     Setting::new("messages.attachment_hosts", Texts),
     Setting::new("limits.messages_per_second", Number(0, 1_000_000)),
     Setting::new("limits.burst", Number(0, u32::MAX as i64)),
+    Setting::optional("limits.user_messages_per_second", Number(0, 1_000_000)),
+    Setting::optional("limits.user_burst", Number(1, u32::MAX as i64)),
     Setting::optional("limits.stored_bytes_per_second", Number(0, u32::MAX as i64)),
     Setting::new("limits.stored_bytes_burst", Number(1, u32::MAX as i64)),
     Setting::new("limits.max_content_bytes", Number(1, 16 << 20)),

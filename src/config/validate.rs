@@ -276,6 +276,16 @@ mod tests {
     }
 
     #[test]
+    fn rate_of_a_user_is_that_of_four_connections_unless_it_is_set() {
+        let mut limits = Config::default().limits;
+        assert_eq!(limits.user_rate(), (200, 400));
+        limits.messages_per_second = 0;
+        assert_eq!(limits.user_rate(), (0, 400));
+        (limits.user_messages_per_second, limits.user_burst) = (Some(7), Some(3));
+        assert_eq!(limits.user_rate(), (7, 3));
+    }
+
+    #[test]
     fn defaults_are_valid_without_warnings() {
         assert_eq!(problems(&Config::default()), []);
         assert_eq!(warnings(&Config::default()), Vec::<String>::new());

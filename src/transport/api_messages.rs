@@ -170,7 +170,7 @@ pub(super) async fn retract(
             target,
             by: by.as_ref(),
             reason: call.reason.as_deref(),
-            owner: None,
+            payer: None,
             asker: &Asker::Server,
             client_id: id.as_ref().map(RequestId::as_str),
             message_id,
@@ -224,7 +224,7 @@ fn check_content(app: &AppState, content: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The operator's own entries have no owner.
+/// The operator's own entries are charged to nobody.
 fn from<'a>(
     sender: &'a UserName,
     to: &'a Topic,
@@ -232,7 +232,7 @@ fn from<'a>(
     message_id: MessageId,
 ) -> Submission<'a> {
     let client_id = id.map(RequestId::as_str);
-    Submission { sender, to, client_id, owner: None, message_id, asker: &Asker::Server }
+    Submission { sender, to, client_id, payer: None, message_id, asker: &Asker::Server }
 }
 
 /// Carries out a call that stores an entry under the given id, with a span of this name.

@@ -121,5 +121,5 @@ pub(super) async fn moderate(
 
 fn caller<'a>(by: Option<&'a UserName>, id: Option<&'a RequestId>) -> Caller<'a> {
     let (client_id, message_id) = (id.map(RequestId::as_str), MessageId::generate());
-    Caller { asker: Asker::Server, by, client_id, owner: None, message_id }
+    Caller { asker: Asker::Server, by, client_id, payer: None, message_id }
 }

@@ -169,6 +169,7 @@ fn cases() -> Vec<Case> {
         publish(LOG_WITH_A_BLOCK, "{t}meta {t}log {t}own {t}ownlog {t}rights {t}slow", TO_A_USER_WHO_BLOCKS),
         case("claim_room", file("claim_room"), "ZADD {t}made 1 ops", "{t}made", "dev 5"),
         case("claim_room", file("claim_room"), "ZADD {t}made 1 ops", "{t}made", "ops 0"),
+        case("rate", file("rate"), "SET {t}rate 1", "{t}rate", "10 20 5 1 10"),
         case("rights_of", file("rights_of"), ROOM_WITH_RIGHTS, "{t}meta {t}rights", "bob"),
         history(LOGS, "{t}meta {t}log", "ff 1000 86400000 after 0 100 100000 ~ 0 ~"),
         history(LOGS, "{t}meta {t}log", "ff 1000 9000000000000 after 0 100 100000 ~ 0 ~"),

@@ -245,6 +245,7 @@ impl Node {
         command
             .env("CHAT_HOST", "127.0.0.1")
             .env("CHAT_LIMITS__STORED_BYTES_PER_SECOND", "0")
+            .env("CHAT_LIMITS__USER_MESSAGES_PER_SECOND", "0")
             .env("CHAT_PORT", self.address.port().to_string())
             .env("CHAT_INTERNAL__PORT", self.internal.port().to_string())
             .env("CHAT_REDIS__URL", &self.redis)

@@ -63,3 +63,4 @@ mod token_expiry;
 mod tokens;
 mod unread;
 mod upgrade;
+mod user_rate;

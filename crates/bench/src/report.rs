@@ -212,7 +212,7 @@ impl Report {
         }
         if was("rate_limited") {
             notes.push(
-                "the nodes refused messages of a user or address that stores too much: set CHAT_LIMITS__STORED_BYTES_PER_SECOND=0 on nodes under test".to_owned(),
+                "the nodes refused messages of a user or address that sends or stores too much: set CHAT_LIMITS__USER_MESSAGES_PER_SECOND=0 and CHAT_LIMITS__STORED_BYTES_PER_SECOND=0 on nodes under test".to_owned(),
             );
         }
         if was("unauthorized") || was("closed by the server with 1008") {

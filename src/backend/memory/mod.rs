@@ -9,6 +9,7 @@ mod lock;
 mod log;
 mod markers;
 mod presence;
+mod rates;
 mod rights;
 mod tokens;
 mod topics;
@@ -20,6 +21,7 @@ use budget::Budget;
 use entries::Retention;
 use markers::MemoryMarkers;
 use presence::{MemoryPresence, PresenceStore};
+use rates::MemoryRates;
 use tokens::MemoryTokens;
 use topics::Topics;
 
@@ -36,6 +38,7 @@ pub struct Embedded {
     presence: Arc<PresenceStore>,
     tokens: Arc<MemoryTokens>,
     markers: Arc<MemoryMarkers>,
+    rates: Arc<MemoryRates>,
 }
 
 impl Embedded {
@@ -55,6 +58,7 @@ impl Embedded {
             presence: Arc::default(),
             tokens: Arc::default(),
             markers: Arc::default(),
+            rates: Arc::default(),
         }
     }
 
@@ -79,6 +83,7 @@ impl Embedded {
             }),
             tokens: self.tokens.clone(),
             markers: self.markers.clone(),
+            rates: self.rates.clone(),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Names of all keys and channels in Redis. Owns their format: no other file formats a key; does not know their contents.
 //! Called by all stores in `backend::redis`.
 //!
-//! All keys of one room or one user share a hash tag (`{r:…}`, `{u:…}`), and so one slot of a Redis Cluster. A name is user input: `%`, `{` and `}` are percent-encoded, so that no name can end the tag early or produce
+//! All keys of one room or one user share a hash tag (`{r:…}`, `{u:…}`; `{a:…}` of an address), and so one slot of a Redis Cluster. A name is user input: `%`, `{` and `}` are percent-encoded, so that no name can end the tag early or produce
 //! the key of another name. All other characters stay as they are, in UTF-8.
 
 use super::channel_names::ChannelNames;
 use super::slot::Slot;
-use crate::backend::{Incarnation, TokenHash};
+use crate::backend::{Incarnation, Payer, TokenHash};
 use crate::protocol::{RoomName, Topic, UserName};
 
 /// Which keys share a hash tag.
@@ -242,6 +242,15 @@ impl Keys {
     /// ZSET: the rooms with rights that a user has made, by their time.
     pub(super) fn made_rooms(&self, user: &UserName) -> String {
         format!("{}:made", self.user(user))
+    }
+
+    /// STRING: when all that a user has stored is paid for, microseconds by the clock of Redis.
+    pub(super) fn rate(&self, payer: &Payer) -> String {
+        let payer = match payer {
+            Payer::User(user) => self.user(user),
+            Payer::Address(address) => self.tag('a', &address.to_string()),
+        };
+        format!("{payer}:rate")
     }
 
     /// HASH: the delivery cursor of a user's private log.

@@ -46,6 +46,7 @@ mod publish_queue;
 mod publish_reply;
 mod publishing;
 mod pubsub_agreement;
+mod rates;
 mod redirect;
 mod replicas;
 mod reply_flow;
@@ -99,6 +100,7 @@ use self::presence::{PresenceTerms, RedisPresence};
 use self::probe::{Probe, Readiness};
 use self::publish_item::PublishHeader;
 use self::pubsub_agreement::{PubSubAgreement, PubSubWay};
+use self::rates::RedisRates;
 use self::replicas::Replicas;
 use self::router::Router;
 use self::sentinel_resolver::{FirstRound, SentinelResolver};
@@ -206,7 +208,7 @@ pub async fn connect(
         }
         tracker.spawn(until_stopped("sentinels", &shutdown, resolver.run()));
     }
-    let (connector, preflight) = preflight_any(&seeds).await;
+    let (connector, preflight) = Preflight::run_any(&seeds).await;
     let (mut warnings, mut window) = (Vec::new(), None);
     let is_cluster = match preflight {
         Ok(Preflight { unsuitable: Some(reason), .. }) => {
@@ -341,6 +343,7 @@ pub async fn connect(
         presence: Arc::new(presence),
         tokens: Arc::new(RedisTokens { router: router.clone(), keys: keys.clone() }),
         markers: Arc::new(RedisMarkers { router: router.clone(), keys: keys.clone() }),
+        rates: Arc::new(RedisRates { router: router.clone(), keys: keys.clone() }),
         broker: Arc::new(RedisBroker {
             keys,
             retention: config.history.clone(),
@@ -355,20 +358,6 @@ pub async fn connect(
         }),
     };
     Ok((backend, warnings))
-}
-
-/// Checks the first server that answers. Returns it with the result, or the last server with its error.
-async fn preflight_any(seeds: &[Connector]) -> (Connector, Result<Preflight, redis::RedisError>) {
-    let mut last = None;
-    for seed in seeds {
-        let result = Preflight::run(seed).await;
-        let is_ok = result.is_ok();
-        last = Some((seed.clone(), result));
-        if is_ok {
-            break;
-        }
-    }
-    last.expect("a URL has an address")
 }
 
 /// Checks a Redis that did not answer at the start of the node. If it is unsuitable, it ends the node, as at the start:

@@ -75,6 +75,20 @@ impl Preflight {
         Ok(preflight)
     }
 
+    /// Checks the first server that answers. Returns it with the result, or the last server with its error.
+    pub(super) async fn run_any(seeds: &[Connector]) -> (Connector, Result<Self, RedisError>) {
+        let mut last = None;
+        for seed in seeds {
+            let result = Self::run(seed).await;
+            let is_ok = result.is_ok();
+            last = Some((seed.clone(), result));
+            if is_ok {
+                break;
+            }
+        }
+        last.expect("a URL has an address")
+    }
+
     /// Logs what the server is, and returns the warnings.
     pub(super) fn announced(self, connector: &Connector) -> Vec<String> {
         tracing::info!(server = self.server, address = connector.address(), "found the store");

@@ -118,6 +118,8 @@ scripts! {
     CLOCK = "clock.lua";
     /// Moves a marker forward.
     MARK = "mark.lua";
+    /// Leases requests of a user.
+    RATE = "rate.lua";
 }
 
 #[cfg(test)]

@@ -16,9 +16,9 @@ impl Handle for Block {
             return Err(RequestError::new(ErrorCode::InvalidMessage, "nobody can block themselves"));
         }
         session.bind_quietly(&user).await?;
-        let (client_id, owner) = (id.map(RequestId::as_str), Some(session.owner(&user)));
+        let (client_id, payer) = (id.map(RequestId::as_str), Some(&session.payer(&user)));
         let message_id = session.span.message_id();
-        let caller = Caller { asker: Asker::Server, by: Some(&user), client_id, owner, message_id };
+        let caller = Caller { asker: Asker::Server, by: Some(&user), client_id, payer, message_id };
         let stored = session.node.block(&caller, (&user, &target), on).await?;
         session.span.stored(stored.position.message_id, stored.duplicate || stored.is_unchanged);
         Ok(ack::<Self>(id, &RightsAck::from(stored)))

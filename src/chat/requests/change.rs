@@ -54,10 +54,10 @@ async fn publish(
         Topic::Room(room) => session.node.rooms.check_may_speak(room)?,
         Topic::User(_) => session.bind_quietly(sender).await?,
     }
-    let owner = Some(session.owner(sender));
+    let payer = &session.payer(sender);
     let message_id = session.span.message_id();
     let (asker, client_id) = (&session.asker(sender, to.room()), id.map(RequestId::as_str));
-    let from = Submission { sender, to: &to, client_id, owner, message_id, asker };
+    let from = Submission { sender, to: &to, client_id, payer: Some(payer), message_id, asker };
     let log = match &to {
         Topic::Room(_) => session.local_log(&to),
         Topic::User(_) => session.local_log(&Topic::User(sender.clone())),
@@ -70,8 +70,8 @@ async fn publish(
     {
         // It is the message of another user: perhaps the user moderates the room.
         let (by, log) = (Some(sender), &to);
-        let owner = from.owner;
-        let retraction = ModeratedRetraction { log, target, by, reason, client_id, owner, message_id, asker };
+        let payer = from.payer;
+        let retraction = ModeratedRetraction { log, target, by, reason, client_id, payer, message_id, asker };
         changed = session.node.moderate(&retraction).await;
     }
     if let (Err(error), Some(log)) = (&changed, log)

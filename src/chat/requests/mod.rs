@@ -29,7 +29,7 @@ use super::join::{Joined, ResumeOutcome};
 use super::limits::read_cost;
 use super::session::{Reply, Session};
 use super::topic::LocalTopic;
-use crate::backend::Owner;
+use crate::backend::{Owner, Payer};
 use crate::protocol::encode::ACK_BYTES;
 use crate::protocol::requests::{self, Features};
 use crate::protocol::{
@@ -115,11 +115,16 @@ impl Session {
     }
 
     /// Whom the messages of this user are charged to: the address where anyone can use any name.
-    fn owner(&self, user: &UserName) -> Owner {
+    fn payer(&self, user: &UserName) -> Payer {
         match self.address {
-            Some(address) if !self.node.config().auth.enabled => Owner::from(address),
-            _ => Owner::from(user),
+            Some(address) if !self.node.config().auth.enabled => Payer::Address(address),
+            _ => Payer::User(user.clone()),
         }
+    }
+
+    /// The same, as this node counts it.
+    fn owner(&self, user: &UserName) -> Owner {
+        Owner::from(&self.payer(user))
     }
 
     /// The request has read so many bytes: its connection pays for them once it has its answer.

@@ -34,10 +34,10 @@ async fn publish(
     content: &str,
     extras: &Extras,
 ) -> Result<PublishAck> {
-    let owner = Some(session.owner(sender));
+    let payer = &session.payer(sender);
     let message_id = session.span.message_id();
     let (asker, client_id) = (&session.asker(sender, to.room()), id.map(RequestId::as_str));
-    let from = Submission { sender, to, client_id, owner, message_id, asker };
+    let from = Submission { sender, to, client_id, payer: Some(payer), message_id, asker };
     let stored = session.node.publish(&from, content, extras).await?;
     session.span.stored(stored.position.message_id, stored.duplicate);
     if !stored.duplicate {

@@ -2,7 +2,7 @@
 //! Called by `dispatch` and by the other requests.
 
 use super::{Handle, Id, Reply, Result, Session, ack};
-use crate::backend::{Asker, BackendError, UserRights, unix_ms};
+use crate::backend::{Asker, BackendError, Payer, UserRights, unix_ms};
 use crate::chat::error::RequestError;
 use crate::chat::membership::MemberGuard;
 use crate::chat::reading::check_reading;
@@ -21,7 +21,8 @@ impl Handle for Room {
         let is_new = kind.is_some() && session.node.backend.broker.rights(&room, &user).await?.is_none();
         let owner = Some(&user).filter(|_| is_new);
         let update = RoomUpdate { room: &room, kind, topic, slow_mode_ms, owner };
-        let caller = session.caller(id, &user, &room);
+        let payer = session.payer(&user);
+        let caller = session.caller(id, (&user, &payer), &room);
         let stored = match is_new {
             true => session.node.make_room(&update, (&user, &caller)).await?,
             false => session.node.update_room(&update, &caller).await?,
@@ -42,7 +43,8 @@ impl Handle for Moderate {
         };
         let reason = reason.as_deref();
         let action = UserAction { room: &room, action, target: &target, role, until, reason };
-        let caller = session.caller(id, &user, &room);
+        let payer = session.payer(&user);
+        let caller = session.caller(id, (&user, &payer), &room);
         let stored = session.node.act_on_user(&action, &caller).await?;
         session.span.stored(stored.position.message_id, stored.duplicate || stored.is_unchanged);
         Ok(ack::<Self>(id, &RightsAck::from(stored)))
@@ -73,10 +75,15 @@ impl Session {
     }
 
     /// Who asks for an entry about rights.
-    fn caller<'a>(&mut self, id: Id<'a>, user: &'a UserName, room: &RoomName) -> Caller<'a> {
-        let (asker, owner) = (self.asker(user, Some(room)), Some(self.owner(user)));
+    fn caller<'a>(
+        &mut self,
+        id: Id<'a>,
+        (user, payer): (&'a UserName, &'a Payer),
+        room: &RoomName,
+    ) -> Caller<'a> {
+        let asker = self.asker(user, Some(room));
         let client_id = id.map(RequestId::as_str);
-        Caller { asker, by: Some(user), client_id, owner, message_id: self.span.message_id() }
+        Caller { asker, by: Some(user), client_id, payer: Some(payer), message_id: self.span.message_id() }
     }
 
     /// A member is about to enter. If the room has rights, checks that the user may, accepts an invitation, and returns what the room is
