@@ -121,6 +121,7 @@ impl Default for Limits {
             max_delivery_bytes: None,
             max_rooms_per_connection: 64,
             max_connections_per_address: 0,
+            handshakes_per_minute: 0,
             max_unfinished_bytes: 64 << 20,
             max_queue_bytes: 256 << 10,
             write_timeout: Duration::from_secs(10),

@@ -10,7 +10,7 @@ use super::schema::flat;
 use super::{Config, Jwt, validate};
 
 /// What a running node takes over. Sizes of messages are not among them: clients were told them, and were answered by them.
-const TAKEN_OVER: [&str; 28] = [
+const TAKEN_OVER: [&str; 29] = [
     "auth.api_keys",
     "auth.jwt.algorithms",
     "auth.jwt.audience",
@@ -25,6 +25,7 @@ const TAKEN_OVER: [&str; 28] = [
     "auth.jwt.rooms_claim",
     "auth.jwt.user_claim",
     "limits.burst",
+    "limits.handshakes_per_minute",
     "limits.max_connections_per_address",
     "limits.max_queue_bytes",
     "limits.max_rooms_per_connection",

@@ -250,6 +250,8 @@ pub struct Limits {
     pub max_rooms_per_connection: usize,
     /// The maximum number of open WebSocket connections from one address; 0 means no limit.
     pub max_connections_per_address: usize,
+    /// How many WebSocket upgrades one address may ask for in a minute; 0 means no limit.
+    pub handshakes_per_minute: u32,
     /// How many bytes of messages that are not complete the node holds for all connections together.
     pub max_unfinished_bytes: usize,
     /// How many bytes of live messages may wait for one connection.

@@ -46,7 +46,7 @@ impl Setting {
 }
 
 /// Every setting. Bounds that depend on another setting are in `validate`.
-pub(super) static SETTINGS: [Setting; 94] = [
+pub(super) static SETTINGS: [Setting; 95] = [
     Setting::new("host", Text),
     Setting::new("port", Number(0, 65_535)),
     Setting::new("max_connections", Number(1, 10_000_000)),
@@ -120,6 +120,7 @@ pub(super) static SETTINGS: [Setting; 94] = [
     Setting::optional("limits.max_delivery_bytes", Number(4_097, 256 << 20)),
     Setting::new("limits.max_rooms_per_connection", Number(1, 100_000)),
     Setting::new("limits.max_connections_per_address", Number(0, 10_000_000)),
+    Setting::new("limits.handshakes_per_minute", Number(0, 10_000_000)),
     Setting::new("limits.max_unfinished_bytes", Number(1_024, 64 << 30)),
     Setting::new("limits.max_queue_bytes", Number(1_024, 1 << 30)),
     Setting::new("limits.write_timeout", Duration("10ms", "10m")),

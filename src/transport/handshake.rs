@@ -1,10 +1,11 @@
 //! The upgrade from HTTP to WebSocket. Owns every check before a connection uses resources: method, version, key,
-//! origin, admission, token. Called by the router for `/` and `/ws`; spawns the connection. Also tells pages in advance what an
+//! rate, origin, admission, token. Called by the router for `/` and `/ws`; spawns the connection. Also tells pages in advance what an
 //! upgrade would get.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
@@ -193,11 +194,16 @@ pub(super) async fn upgrade(
 /// What an upgrade would get now, as the answer to a request without one. Browsers tell their pages neither the status nor the
 /// headers of a refused upgrade, so a page asks here. It is no upgrade, so it is not counted.
 pub(super) fn answer_in_advance(app: &AppState, client: ClientAddress) -> Response {
-    let bounded = client.counted();
-    let is_admitted = check_pause(app, bounded)
+    let (bounded, limits) = (client.counted(), &app.node.config().limits);
+    let pause = |address| app.handshake_rate.pause(address, limits.handshakes_per_minute, Instant::now());
+    let is_admitted = bounded
+        .map(pause)
+        .filter(|pause| !pause.is_zero())
+        .map_or(Ok(()), |pause| Err(too_many_upgrades(pause)))
+        .and_then(|()| check_pause(app, bounded))
         .and_then(|()| {
             app.address_limit
-                .has_room(bounded, app.node.config().limits.max_connections_per_address)
+                .has_room(bounded, limits.max_connections_per_address)
                 .then_some(())
                 .ok_or(TOO_MANY_CONNECTIONS)
         })
@@ -214,6 +220,11 @@ async fn try_upgrade(
 ) -> Result<Response, Refusal> {
     let config = app.node.config();
     let accept = check_request(&request)?;
+    let bounded = client.counted();
+    if let Some(address) = bounded {
+        let most = config.limits.handshakes_per_minute;
+        app.handshake_rate.take(address, most, Instant::now()).map_err(too_many_upgrades)?;
+    }
     if let Err(origin) = check_origin(request.headers(), &config.server.allowed_origins) {
         if app.notices.is_first(Subject::Origin, &origin.sent, Instant::now()) {
             tracing::warn!(origin = origin.sent, "refused an Origin: {}", origin.setting());
@@ -221,7 +232,6 @@ async fn try_upgrade(
         return Err(Refusal::BadOrigin(origin));
     }
     warn_of_proxy(&app.notices, client);
-    let bounded = client.counted();
     let upgrade = request
         .extensions_mut()
         .remove::<OnUpgrade>()
@@ -255,6 +265,10 @@ async fn try_upgrade(
     };
     app.connections.spawn(task.instrument(span));
     Ok(switching_protocols(&accept))
+}
+
+fn too_many_upgrades(pause: Duration) -> Refusal {
+    Refusal::TooMany("too many upgrades from this address within a minute", pause.as_secs() + 1)
 }
 
 fn check_pause(app: &AppState, address: Option<IpAddr>) -> Result<(), Refusal> {

@@ -17,6 +17,7 @@ mod early_closes;
 mod frame_reader;
 mod frame_scanner;
 mod handshake;
+mod handshake_rate;
 mod health;
 mod hosts;
 mod http_sockets;

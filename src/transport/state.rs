@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::address_limit::AddressLimit;
 use super::api_keys::ApiKeys;
 use super::early_closes::EarlyCloses;
+use super::handshake_rate::HandshakeRate;
 use super::notices::Notices;
 use super::unfinished::UnfinishedBudget;
 use crate::chat::Node;
@@ -20,6 +21,7 @@ pub struct AppState {
     pub(super) node: Arc<Node>,
     pub(super) address_limit: Arc<AddressLimit>,
     pub(super) early_closes: Arc<EarlyCloses>,
+    pub(super) handshake_rate: HandshakeRate,
     /// One task per WebSocket connection.
     pub(super) connections: TaskTracker,
     pub(super) is_draining: AtomicBool,
@@ -41,6 +43,7 @@ impl AppState {
         Arc::new(Self {
             address_limit: Arc::default(),
             early_closes: Arc::default(),
+            handshake_rate: HandshakeRate::default(),
             connections,
             is_draining: AtomicBool::new(false),
             notices: Notices::default(),

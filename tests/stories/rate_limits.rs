@@ -298,6 +298,46 @@ async fn free_place_of_an_address_is_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upgrades_of_one_address_have_a_rate() {
+    let cluster = Cluster::start_with(Kind::Embedded, 1, |c| {
+        crate::support::api::with_tokens(c);
+        c.limits.handshakes_per_minute = 4;
+        c.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let token = cluster.token(0, "alice").await;
+    let wrong = uuid::Uuid::new_v4().to_string();
+    let from = |address: &str| format!("X-Forwarded-For: {address}\r\n");
+    let in_advance = async |address: &str| {
+        let mut socket = RawSocket::connect(cluster.address(0)).await;
+        let request = format!("HEAD /ws HTTP/1.1\r\nHost: localhost\r\n{}\r\n", from(address));
+        socket.send(request.as_bytes()).await;
+        socket.head().await
+    };
+    // What asks in advance takes nothing, and what is refused counts. The address is a network of IPv6.
+    for (address, token, status) in [
+        ("2001:db8::1", &token, 101),
+        ("2001:db8::2", &wrong, 401),
+        ("2001:db8::3", &token, 101),
+        ("2001:db8::3", &token, 101),
+    ] {
+        assert_eq!(in_advance(address).await.status, 426);
+        assert_eq!(upgrade_with_token(&cluster, token, &from(address)).await, status, "{address}");
+    }
+    for token in [&token, &wrong] {
+        assert_eq!(upgrade_with_token(&cluster, token, &from("2001:db8::4")).await, 429);
+    }
+    let head = in_advance("2001:db8::4").await;
+    let wait: u64 = head.header("retry-after").parse().unwrap();
+    assert!(head.status == 429 && (1..=15).contains(&wait), "{} {wait}", head.status);
+    // Another network is not affected, nor is the proxy itself, which many clients share.
+    assert_eq!(upgrade_with_token(&cluster, &token, &from("2001:db8:0:1::1")).await, 101);
+    for _ in 0..20 {
+        assert_eq!(upgrade_with_token(&cluster, &token, "").await, 101);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trusted_proxy_sets_the_client_address() {
     let cluster = Cluster::start_with(Kind::Embedded, 1, |c| {
         c.limits.max_connections_per_address = 1;
