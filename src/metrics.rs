@@ -164,7 +164,7 @@ pub const JWT_RESULTS: [&str; 12] = [
 /// Values of `result` of [`JWKS_FETCHES`].
 pub const JWKS_FETCH_RESULTS: [&str; 2] = ["ok", "failed"];
 /// Values of `scope` of [`REJECTIONS`].
-pub const REJECTION_SCOPES: [&str; 5] = ["rate", "size", "auth", "overload", "invalid"];
+pub const REJECTION_SCOPES: [&str; 6] = ["rate", "size", "auth", "forbidden", "overload", "invalid"];
 /// Values of `reason` of [`LOG_LINES_DROPPED`].
 pub const LOG_DROP_REASONS: [&str; 3] = ["repeated", "queue_full", "write_failed"];
 /// Values of `reason` of [`TRACE_SPANS_DROPPED`].

@@ -234,7 +234,8 @@ impl Session {
     pub fn reject(&mut self, id: Option<&RequestId>, error: &RequestError) -> Flow {
         self.queue_error(id, error);
         let scope = match error.code() {
-            ErrorCode::Unauthorized | ErrorCode::IdentityMismatch | ErrorCode::Forbidden => "auth",
+            ErrorCode::Unauthorized | ErrorCode::IdentityMismatch => "auth",
+            ErrorCode::Forbidden => "forbidden",
             ErrorCode::MessageTooLarge => "size",
             ErrorCode::InvalidJson | ErrorCode::InvalidMessage | ErrorCode::UnknownType => "invalid",
             _ => return Flow::Continue,
