@@ -24,6 +24,7 @@ mod keys;
 #[expect(dead_code, reason = "only keys are tested")]
 mod slot;
 
+use backend::Payer;
 use channel_names::ChannelNames;
 use keys::{Keys, Layout};
 use protocol::{MAX_NAME_CHARS, RoomName, Topic, UserName};
@@ -88,6 +89,11 @@ fn owned(keys: &Keys, name: &str) -> [Vec<String>; 2] {
     let mut of_room = vec![keys.channel(&room_topic), keys.members(&room), keys.holders(&room)];
     of_room.extend(log_keys(keys, &room_topic));
     let mut of_user = vec![keys.channel(&user_topic), keys.tokens(&user), keys.cursor(&user)];
+    of_user.extend([
+        keys.rate(&Payer::User(user.clone())),
+        keys.made_rooms(&user),
+        keys.revoked_before(&user),
+    ]);
     of_user.extend(log_keys(keys, &user_topic));
     of_user.extend(keys.room_markers(&user));
     of_user.extend(keys.private_markers(&user));
