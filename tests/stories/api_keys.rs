@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::api::{KEY, with_api};
+use crate::support::api::{KEY, with_api, with_tokens};
 use crate::support::cluster::{Cluster, Kind, get, http};
 use crate::support::program::Program;
 use crate::support::raw::RawSocket;
@@ -16,7 +16,8 @@ fn key_for(scope: &str) -> String {
 }
 
 fn with_scoped_keys(config: &mut chatnode::config::Config) {
-    with_api(config);
+    // A ban from the server needs authentication.
+    with_tokens(config);
     config.auth.api_keys =
         SCOPES.iter().map(|scope| format!("{scope}-key:{scope}:{}", key_for(scope)).into()).collect();
 }
