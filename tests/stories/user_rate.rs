@@ -67,11 +67,14 @@ on_each_store! {
         for node in [0, 1, 0, 1] {
             connections.push(enter(&cluster, node, &of_alice, "alice").await);
         }
+        let unanswered = metric(cluster.address(0), UNANSWERED).await;
         let started = Instant::now();
         let stored = hammer(&mut connections, 50).await;
         // The free share of each node is a twentieth of the burst: two requests.
         let most = 40 + 2 * 2 + started.elapsed().as_secs() as usize + 1;
-        assert!((40..=most).contains(&stored), "{stored} of at most {most}");
+        assert!(stored >= 40, "{stored}");
+        let passes = metric(cluster.address(0), UNANSWERED).await > unanswered;
+        assert!(passes || stored <= most, "{stored} of at most {most}");
         // Whatever stores something counts, and nothing else does.
         let alice = &mut connections[0];
         let message = bob.say("ops", "hello").await["message_id"].clone();
@@ -83,13 +86,11 @@ on_each_store! {
             ("PrivateChat", json!({ "target_username": "bob", "content": "psst" })),
             ("Room", json!({ "room": "mine", "kind": "private" })),
         ] {
-            // Some of these are allowed on a machine where they take a second.
+            // Some of these are allowed on a machine where they take a second, or where the store takes long to answer.
             let answer = alice.ask(request, body).await;
             let error = &answer["message_body"];
-            assert!(
-                started.elapsed() > Duration::from_secs(1) || error["code"] == "rate_limited",
-                "{request}: {answer}"
-            );
+            let is_late = passes || started.elapsed() > Duration::from_secs(1);
+            assert!(is_late || error["code"] == "rate_limited", "{request}: {answer}");
         }
         alice.ok("History", json!({ "room": "ops" })).await;
         alice.ok("Typing", json!({ "room": "ops" })).await;
@@ -121,10 +122,14 @@ on_each_store! {
         };
         let mut same = vec![connect("2001:db8::1", "mallory").await, connect("2001:db8::2", "mallory 2").await];
         let mut other = connect("2001:db8:0:1::1", "alice").await;
+        let unanswered = metric(cluster.address(0), UNANSWERED).await;
         let started = Instant::now();
         let stored = hammer(&mut same, 50).await;
         let most = 40 + 2 + started.elapsed().as_secs() as usize + 1;
-        assert!((40..=most).contains(&stored), "{stored} of at most {most}");
+        assert!(stored >= 40, "{stored}");
+        // On a machine where the store takes longer than the limit waits, it passes.
+        let passes = metric(cluster.address(0), UNANSWERED).await > unanswered;
+        assert!(passes || stored <= most, "{stored} of at most {most}");
         other.say("ops", "hello").await;
     }
 }
