@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use chatnode_protocol::{CloseReason, ErrorBody, retry_after};
+use chatnode_protocol::{CloseReason, ErrorBody, ErrorCode, retry_after};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::{Sink, SinkExt, Stream};
 use tokio::net::TcpStream;
@@ -259,6 +259,12 @@ impl Link {
         };
         match response.status() {
             StatusCode::UNAUTHORIZED => self.refuse(ClosedReason::TokenRejected),
+            // A node says why: the user is banned from the server, or the origin is not allowed.
+            StatusCode::FORBIDDEN if response.body().as_ref().is_some_and(|why| !why.is_empty()) => {
+                let why = response.body().as_deref().unwrap_or_default();
+                let message = harmless(String::from_utf8_lossy(why).trim());
+                self.refuse(ClosedReason::Refused { code: ErrorCode::Forbidden.into(), message })
+            }
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
                 self.lost(LostReason::Status(status.as_u16()), retry_after_seconds(response))
             }

@@ -26,7 +26,15 @@ async fn status_of_a_failed_upgrade_decides_whether_to_reconnect() {
         assert!(matches!(answer(status, None), Happened::Lost { .. }));
     }
     assert!(matches!(answer(401, None), Happened::Refused(ClosedReason::TokenRejected)));
-    assert!(matches!(answer(404, None), Happened::Refused(ClosedReason::NotANode { status: 404 })));
+    for status in [403, 404] {
+        let happened = answer(status, None);
+        assert!(matches!(&happened, Happened::Refused(ClosedReason::NotANode { .. })), "{happened:?}");
+    }
+    let banned = Response::builder().status(403).body(Some(b"you are banned\x1b[2J\n".to_vec())).unwrap();
+    let banned = Error::Http(Box::new(banned));
+    let happened = Link::new(Address::parse("ws://127.0.0.1:9/").unwrap()).not_connected(&banned);
+    let Happened::Refused(ClosedReason::Refused { code, message }) = happened else { panic!("{happened:?}") };
+    assert_eq!((code.known(), message.as_str()), (Some(ErrorCode::Forbidden), "you are banned"));
 }
 
 #[tokio::test]
