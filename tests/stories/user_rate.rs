@@ -189,8 +189,11 @@ async fn rate_passes_if_the_store_does_not_answer() {
     redis.command(&["SET", "chat:{a:127.0.0.1}:rate", "nan"]).unwrap();
     // The node asks again after a second. Time alone ends this; there is no event to wait for.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let unanswered = metric(cluster.address(0), UNANSWERED).await;
     let stored = hammer(std::slice::from_mut(&mut alice), 100).await;
-    assert!((38..=50).contains(&stored), "{stored}");
+    // On a machine where the store takes longer than the limit waits, more pass.
+    let passes = metric(cluster.address(0), UNANSWERED).await > unanswered;
+    assert!(stored >= 38 && (passes || stored <= 50), "{stored}");
 }
 
 /// The time in Redis is what the nodes agree on, and it ends by itself.
@@ -198,7 +201,8 @@ async fn rate_passes_if_the_store_does_not_answer() {
 async fn rate_in_redis_expires_when_all_is_paid_for() {
     let cluster = Cluster::start_with(Kind::Redis, 1, strict).await;
     let mut alice = cluster.enter(0, "alice", "ops").await;
-    hammer(std::slice::from_mut(&mut alice), 60).await;
+    // The store may answer too late, on a busy machine.
+    while hammer(std::slice::from_mut(&mut alice), 60).await == 60 {}
     let left: u64 =
         cluster.redis_server().command(&["PTTL", "chat:{a:127.0.0.1}:rate"]).unwrap().trim().parse().unwrap();
     assert!((30_000..=82_000).contains(&left), "{left} ms");
