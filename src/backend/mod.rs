@@ -38,6 +38,7 @@ use presence::{CLAIM_DURATION, STALE_MEMBERS_PER_PAGE};
 pub use presence::{Incarnation, Lease, LostRooms, MembersPage, NodeInfo, Presence, RoomSize, RoomsPage};
 pub use rates::{LeaseRequest, Rate, RateLease, Rates};
 pub use redis::ConnectError;
+pub(crate) use rights::shown_end;
 pub use rights::{Asker, FOREVER, RightsRefusal, RightsUpdate, RoomClaim, RoomUsers, UserRights, UserState};
 pub use tokens::{SignedToken, TokenHash, TokenLookup, TokenRecord, Tokens};
 

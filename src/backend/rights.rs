@@ -75,6 +75,11 @@ pub struct UserState {
 /// The end of a ban or a mute that does not end.
 pub const FOREVER: u64 = (1 << 53) - 1;
 
+/// When a ban or a mute ends, as clients are told: Unix ms; 0: never. `None` if it has.
+pub(crate) fn shown_end(until: u64, now: u64) -> Option<u64> {
+    (until > now).then_some(if until == FOREVER { 0 } else { until })
+}
+
 impl UserState {
     /// Whether the user is banned at this time, Unix ms.
     pub fn is_banned(&self, now: u64) -> bool {

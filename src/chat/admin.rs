@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::error::RequestError;
-use crate::backend::{Backend, FOREVER, NodeInfo, Notice, TokenHash, TokenRecord, unix_ms};
+use crate::backend::{Backend, FOREVER, NodeInfo, Notice, TokenHash, TokenRecord, shown_end, unix_ms};
 use crate::config::Auth;
 use crate::jwt::{Refusal, Verifier, jti_id};
 use crate::protocol::{ErrorCode, UserName};
@@ -132,7 +132,7 @@ impl Admin {
     pub async fn ban_of(&self, user: &UserName) -> Result<Option<u64>, RequestError> {
         let found = self.backend.tokens.bans(std::slice::from_ref(user)).await?;
         let until = found.into_iter().next().transpose()?.flatten();
-        Ok(until.map(|until| if until == FOREVER { 0 } else { until }))
+        Ok(until.and_then(|until| shown_end(until, unix_ms())))
     }
 
     /// Closes a user's connections on every node. The user may connect again, unless the tokens are revoked too.

@@ -16,6 +16,11 @@ pub struct RequestError {
     current: Option<Box<Current>>,
 }
 
+/// When a ban or a mute ends, for the end of a sentence.
+fn until_text(until: u64) -> String {
+    if until == FOREVER { String::new() } else { format!(" until {until} (Unix ms)") }
+}
+
 impl RequestError {
     /// A code of the protocol's table with its reason.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
@@ -119,11 +124,7 @@ impl RequestError {
 
     /// The user is banned from the whole server until then, Unix ms, or for ever.
     pub(super) fn banned(until: u64) -> Self {
-        let message = match until {
-            FOREVER => "you are banned from this server".to_owned(),
-            until => format!("you are banned from this server until {until} (Unix ms)"),
-        };
-        Self::new(ErrorCode::Forbidden, message)
+        Self::new(ErrorCode::Forbidden, format!("you are banned from this server{}", until_text(until)))
     }
 
     /// Whether a token opened nothing: because of the token, or of its user.
@@ -133,13 +134,9 @@ impl RequestError {
 
     /// The rights of the room forbid it.
     pub(super) fn rights_refused(refusal: RightsRefusal) -> Self {
-        let until = |until: u64| match until {
-            FOREVER => String::new(),
-            until => format!(" until {until} (Unix ms)"),
-        };
         let message: std::borrow::Cow<'static, str> = match refusal {
-            RightsRefusal::Banned(at) => format!("you are banned from this room{}", until(at)).into(),
-            RightsRefusal::Muted(at) => format!("you are muted in this room{}", until(at)).into(),
+            RightsRefusal::Banned(at) => format!("you are banned from this room{}", until_text(at)).into(),
+            RightsRefusal::Muted(at) => format!("you are muted in this room{}", until_text(at)).into(),
             RightsRefusal::NoRole => "this room is private: ask for an invitation".into(),
             RightsRefusal::ReadOnly => "only moderators and owners write in this room".into(),
             RightsRefusal::Rank => {

@@ -36,11 +36,6 @@ impl LocalTopic {
         self.lock().last.is_some_and(|last| continuity(&Cursor::from(last), page).is_some())
     }
 
-    /// Whether the node has not seen all entries before this page.
-    pub(super) fn lacks_start_of(&self, page: &Page) -> bool {
-        self.lock().last.is_none_or(|last| continuity(&Cursor::from(last), page).is_some())
-    }
-
     /// What has to be read next for the topic to be complete.
     pub(super) fn next_step(&self) -> Step {
         self.lock().next_step()

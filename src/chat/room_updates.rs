@@ -7,7 +7,7 @@ use super::error::RequestError;
 use super::node::Node;
 use super::publisher::RightsSubmission;
 use crate::backend::{
-    Asker, FOREVER, PageLimit, Payer, Range, RightsUpdate, RoomClaim, RoomUsers, Stored, UserState, unix_ms,
+    Asker, PageLimit, Payer, Range, RightsUpdate, RoomClaim, RoomUsers, Stored, UserState, shown_end, unix_ms,
 };
 use crate::config::RoomCreators;
 use crate::protocol::requests::RightsAck;
@@ -90,11 +90,6 @@ pub struct RoomUser {
     /// When the mute ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub muted_until: Option<u64>,
-}
-
-/// When a ban or a mute ends, as clients are told: Unix ms; 0: never. `None` if it has.
-pub(super) fn shown_end(until: u64, now: u64) -> Option<u64> {
-    (until > now).then_some(if until == FOREVER { 0 } else { until })
 }
 
 impl From<Stored> for RightsAck {

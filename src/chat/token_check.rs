@@ -129,9 +129,7 @@ impl TokenCheck {
         }
         Ok(gone)
     }
-}
 
-impl TokenCheck {
     /// Of users, those that are banned.
     ///
     /// # Errors

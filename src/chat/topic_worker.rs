@@ -105,7 +105,10 @@ impl TopicWorker {
             _ if failpoints::is(Failpoint::NoCatchUp) => self.skip_to_top(topic).await.map(|()| Step::Done),
             Step::Read(range, limit) => {
                 let page = self.broker.history(&topic.name, range, limit).await?;
-                if page.has_rights && topic.name.room().is_none() && topic.lacks_start_of(&page) {
+                if page.has_rights
+                    && topic.name.room().is_none()
+                    && (topic.top().is_none() || topic.skips_to(&page))
+                {
                     topic.read_blocked(&*self.broker).await?;
                 } else if page.has_rights && topic.skips_to(&page) {
                     self.ask_for_rights(topic).await?;

@@ -2,11 +2,11 @@
 //! Called by `dispatch` and by the other requests.
 
 use super::{Handle, Id, Reply, Result, Session, ack};
-use crate::backend::{Asker, BackendError, Payer, UserRights, unix_ms};
+use crate::backend::{Asker, BackendError, Payer, UserRights, shown_end, unix_ms};
 use crate::chat::error::RequestError;
 use crate::chat::membership::MemberGuard;
 use crate::chat::reading::check_reading;
-use crate::chat::room_updates::{Caller, RoomUpdate, UserAction, shown_end};
+use crate::chat::room_updates::{Caller, RoomUpdate, UserAction};
 use crate::chat::topic::LocalTopic;
 use crate::protocol::requests::{Moderate, RightsAck, Room, check_action};
 use crate::protocol::{ErrorCode, RequestId, Role, RoomName, RoomRights, UserName, Word};
